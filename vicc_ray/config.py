@@ -1,0 +1,218 @@
+"""Every setting of a run: declared once, typed, documented where it is declared, validated.
+
+Each class is one section of a recipe; the text under a field is what ``vicc-ray config`` and the error messages show.
+Reading recipes and overrides is in :mod:`vicc_ray.recipe`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Stream = Literal["rgb", "flow"]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=False)
+
+
+class PrepareConfig(Section):
+    """Videos to clip store: decode, scale, optical flow, compress."""
+
+    short_side: Annotated[int, Field(ge=16, le=1080)] = 128
+    """Stored height or width in pixels, whichever is shorter; the other keeps the aspect ratio."""
+    flow: Literal["dis", "tvl1", "farneback"] = "dis"
+    """Optical-flow algorithm (OpenCV): dis is fast, tvl1 is the published one, farneback the classic."""
+    flow_bound: Positive = 20.0
+    """Largest stored displacement in pixels a frame; larger ones are clipped to it."""
+    jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
+    """JPEG quality of the stored RGB and flow frames."""
+    max_frames: Count = 1000
+    """Frames kept of each video, from its start."""
+    time_limit_s: Positive = 120.0
+    """Seconds after which decoding one video is given up and recorded as a failure."""
+    videos_per_shard: Count = 64
+    """Rows of one Parquet file: the unit of parallel work and of resumption."""
+
+
+class ClipConfig(Section):
+    """What one training sample is: two clips of one video, RGB and flow cut alike."""
+
+    frames: Annotated[int, Field(ge=2)] = 32
+    """Frames of a clip."""
+    step: Count = 1
+    """Distance in stored frames between neighbouring frames of a clip."""
+    size: Annotated[int, Field(ge=16)] = 128
+    """Height and width of a clip in pixels after the crop is resized."""
+    same_clip_share: Share = 0.5
+    """Share of samples that take one clip and augment it twice; the rest take two different clips."""
+    crop_area: tuple[Share, Share] = (0.2, 1.0)
+    """Smallest and largest area of the random crop, as a share of the frame."""
+    crop_aspect: tuple[Positive, Positive] = (0.75, 4.0 / 3.0)
+    """Smallest and largest width/height of the random crop."""
+    flip: Share = 0.5
+    """Probability of the horizontal flip; the horizontal flow component changes its sign with it."""
+    jitter: Share = 0.8
+    """Probability of colour jitter on an RGB clip."""
+    brightness: Share = 0.5
+    """Strength of brightness jitter: factors from 1 - x to 1 + x."""
+    contrast: Share = 0.5
+    """Strength of contrast jitter: factors from 1 - x to 1 + x."""
+    saturation: Share = 0.5
+    """Strength of saturation jitter: factors from 1 - x to 1 + x."""
+    hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.25
+    """Strength of hue jitter: turns of the colour wheel from -x to +x."""
+    grey: Share = 0.5
+    """Probability that an RGB clip is replaced by one of its channels, repeated."""
+    blur: Share = 0.5
+    """Probability of Gaussian blur on an RGB clip."""
+    blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
+    """Smallest and largest standard deviation of the blur in pixels."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ClipConfig:
+        for name in ("crop_area", "crop_aspect", "blur_sigma"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: the first value is the smallest and must not exceed the second ({low} > {high})")
+        return self
+
+
+class ModelConfig(Section):
+    """The two networks: backbone, spatio-temporal mean, projection head, unit norm."""
+
+    backbone: Literal["s3d", "tiny"] = "s3d"
+    """Video backbone of both streams."""
+    embedding: Annotated[int, Field(ge=2)] = 128
+    """Dimension D of the embedding."""
+
+
+class MethodConfig(Section):
+    """Prototypes, assignments, queue and loss."""
+
+    prototypes: Annotated[int, Field(ge=2)] = 300
+    """Number K of prototypes of each stream."""
+    temperature: Positive = 0.1
+    """Softmax temperature of the predictions."""
+    epsilon: Positive = 0.05
+    """Entropy regularisation of Sinkhorn-Knopp: smaller gives harder assignments."""
+    sinkhorn_iterations: Count = 3
+    """Row and column normalisations of Sinkhorn-Knopp."""
+    queue: CountOrZero = 1920
+    """Embeddings kept for each assigned view, over all workers; 0 turns the queue off."""
+    queue_start: CountOrZero = 15
+    """Epoch of a turn from which the queue is filled and used."""
+    freeze_prototypes: CountOrZero = 1
+    """Epochs at the start of each stage-1 turn during which the prototypes do not move."""
+
+
+class ScheduleConfig(Section):
+    """Turns: RGB stage 1, flow stage 1, then cycles of (RGB stage 2, flow stage 2)."""
+
+    rgb_epochs: CountOrZero = 300
+    """Epochs after which RGB stage 1 stops."""
+    flow_epochs: CountOrZero = 300
+    """Epochs after which flow stage 1 stops."""
+    stage1_cosine_epochs: Count = 500
+    """Length in epochs of the cosine of a stage-1 turn; it may be longer than the turn, which then stops early."""
+    cycles: CountOrZero = 2
+    """Cycles of stage 2; one cycle is an RGB turn and a flow turn."""
+    alternation_period: Count = 100
+    """Epochs of each turn of stage 2."""
+    stage2_cosine_epochs: Count = 100
+    """Length in epochs of the cosine of a stage-2 turn."""
+    last_flow_turn: bool = True
+    """Whether the last cycle ends with its flow turn; false saves it where only the RGB network is wanted."""
+    cross_stream: bool = True
+    """Whether stage 2 uses both streams; false trains each alone for the same steps (the control of the method)."""
+
+
+class OptimiserConfig(Section):
+    """Optimiser and learning rate."""
+
+    name: Literal["lars", "adamw"] = "lars"
+    """lars: SGD with momentum and layer-wise adaptive rates (published); adamw: for small networks and short runs."""
+    learning_rate: Positive = 0.6
+    """Learning rate at the start of the cosine, for the whole global batch."""
+    final_learning_rate: Positive = 0.0006
+    """Learning rate at the end of the cosine."""
+    warmup_epochs: CountOrZero = 0
+    """Epochs of linear warm-up from 0 at the start of each turn."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-6
+    """Weight decay of weights; biases and norms have none."""
+    momentum: Share = 0.9
+    """Momentum of lars."""
+    trust: Positive = 0.001
+    """Trust coefficient of lars."""
+
+
+class TrainConfig(Section):
+    """The run: batch, workers, checkpoints, held-out checks."""
+
+    batch: Annotated[int, Field(ge=2)] = 48
+    """Videos of one global step, shared by all workers."""
+    workers: Count = 1
+    """Training workers; each takes one GPU if use_gpu, else one process on the CPU."""
+    use_gpu: Literal["auto", "yes", "no"] = "auto"
+    """auto: GPUs if the cluster has any."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Number format of the networks; loss and Sinkhorn are always fp32."""
+    checkpoint_steps: Count = 500
+    """Steps between checkpoints; the end of every turn makes one too."""
+    keep_checkpoints: Count = 2
+    """Newest checkpoints kept beside those of the ends of turns."""
+    evaluate_epochs: CountOrZero = 20
+    """Epochs between retrieval checks on held-out videos; 0 turns them off."""
+    evaluate_videos: Count = 1000
+    """Most train and most held-out videos that such a check embeds."""
+    max_failures: CountOrZero = 3
+    """Worker failures after which the run gives up; each restarts from the newest checkpoint."""
+
+
+class EvaluateConfig(Section):
+    """Retrieval: windows of whole videos, nearest neighbours."""
+
+    overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    """Overlap of neighbouring test windows."""
+    max_windows: Count = 10
+    """Most windows of one video, evenly spread over it."""
+    batch: Count = 16
+    """Windows embedded at once."""
+    ignore_same_source: bool = False
+    """Whether neighbours of the query's own source (the same original recording) are left out."""
+    test_share: Share = 0.25
+    """Share of sources held out for testing where the videos come without a split."""
+
+
+class RayConfig(Section):
+    """What Ray may use when it is started on this machine (a running cluster has its own limits)."""
+
+    cpus: CountOrZero = 0
+    """Logical CPUs; 0: all of the machine."""
+    object_store_mb: Annotated[int, Field(ge=80)] = 512
+    """Size of the shared object store in MiB."""
+
+
+class Config(Section):
+    """A whole recipe."""
+
+    name: str = "run"
+    """Name of the recipe, shown in reports."""
+    seed: CountOrZero = 0
+    """Seed of weights, of the order of videos and of every random draw of a sample."""
+    prepare: PrepareConfig = PrepareConfig()
+    clip: ClipConfig = ClipConfig()
+    model: ModelConfig = ModelConfig()
+    method: MethodConfig = MethodConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    ray: RayConfig = RayConfig()
