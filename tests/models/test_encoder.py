@@ -1,0 +1,85 @@
+"""Backbones and encoder: shapes, unit norm, batch-norm settings, what the pooled features are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vicc_ray.config import ModelConfig
+from vicc_ray.errors import UserError
+from vicc_ray.models.backbones import BACKBONES, build_backbone
+from vicc_ray.models.encoder import Encoder, build_encoder
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_backbone_has_the_channels_it_says(name: str) -> None:
+    backbone = build_backbone(name).eval()
+    assert backbone(torch.zeros(1, 3, 8, 32, 32)).shape[:2] == (1, backbone.features)
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_backbone_takes_other_channel_counts(name: str) -> None:
+    backbone = build_backbone(name, in_channels=2).eval()
+    assert backbone(torch.zeros(1, 2, 8, 32, 32)).shape[1] == backbone.features
+
+
+def test_s3d_has_the_batch_norm_of_the_method_throughout() -> None:
+    norms = [m for m in build_backbone("s3d").modules() if isinstance(m, nn.BatchNorm3d)]
+    assert len(norms) == 77
+    assert {(m.eps, m.momentum) for m in norms} == {(1e-5, 0.1)}
+
+
+def test_s3d_works_at_the_smallest_size_it_states() -> None:
+    backbone = build_backbone("s3d").eval()
+    assert backbone(torch.zeros(1, 3, 5, 17, 17)).shape == (1, 1024, 1, 1, 1)
+
+
+def test_unknown_backbone_names_the_allowed_ones() -> None:
+    with pytest.raises(UserError, match="'s4d' given; allowed: s3d, tiny"):
+        build_backbone("s4d")
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return build_encoder(ModelConfig(backbone="tiny", embedding=16)).eval()
+
+
+def test_embeddings_have_unit_norm(encoder: Encoder) -> None:
+    embeddings = encoder(torch.randn(3, 3, 8, 32, 32))
+    assert embeddings.shape == (3, 16)
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(3))
+
+
+def test_features_are_the_mean_over_space_and_time(encoder: Encoder) -> None:
+    clip = torch.randn(2, 3, 8, 32, 32)
+    maps = encoder.backbone(clip)
+    torch.testing.assert_close(encoder.features(clip), maps.flatten(2).mean(dim=2))
+
+
+def test_embedding_is_the_head_of_the_features(encoder: Encoder) -> None:
+    clip = torch.randn(2, 3, 8, 32, 32)
+    direction = encoder.head(encoder.features(clip))
+    torch.testing.assert_close(encoder(clip) * direction.norm(dim=1, keepdim=True), direction)
+
+
+def test_head_is_not_linear(encoder: Encoder) -> None:
+    zero, ones = encoder.head(torch.zeros(1, 128)), torch.ones(1, 128)
+    odd_part = encoder.head(ones) + encoder.head(-ones) - 2 * zero
+    assert odd_part.abs().max() > 1e-3
+
+
+def test_embeddings_are_fp32_under_autocast(encoder: Encoder) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embeddings = encoder(torch.randn(2, 3, 8, 32, 32))
+    assert embeddings.dtype == torch.float32
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
+
+
+def test_same_seed_same_weights() -> None:
+    states = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        states.append(build_encoder(ModelConfig(backbone="tiny")).state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
