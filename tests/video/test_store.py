@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from tests.videos import moving
+from vicc_ray.config import PrepareConfig
+from vicc_ray.errors import UserError
+from vicc_ray.video.decode import Video
+from vicc_ray.video.flow import dequantise, quantise
+from vicc_ray.video.store import SCHEMA, ClipStore, encode_video, shard_path, shard_writer, write_store_file
+
+BOUND = 20.0
+
+
+def smooth_flow(frames: int, height: int, width: int, seed: int) -> NDArray[np.float32]:
+    """Random smooth flow of about +-10 pixels, float32 [T, H, W, 2]."""
+    coarse = np.random.default_rng(seed).uniform(-10, 10, (frames, 3, 4, 2)).astype(np.float32)
+    return np.stack([cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) for field in coarse])
+
+
+def sample(seed: int, frames: int = 6, height: int = 64, width: int = 85) -> tuple[Video, NDArray[np.float32]]:
+    return Video(moving(frames, height, width, seed=seed), 25.0), smooth_flow(frames, height, width, seed)
+
+
+def make_store(path: Path, shards: list[list[int]]) -> Path:
+    for shard, seeds in enumerate(shards):
+        with shard_writer(shard_path(path, shard)) as writer:
+            for seed in seeds:
+                video, flow = sample(seed)
+                writer.write(encode_video(f"c/{seed}", "c", f"s{seed}", "train", video, quantise(flow, BOUND), 95))
+    write_store_file(path, PrepareConfig(short_side=48), len(shards))
+    return path
+
+
+def test_frames_and_flow_survive(tmp_path: Path) -> None:
+    store = ClipStore(make_store(tmp_path, [[0, 1], [2]]))
+    for entry, seed in zip(store.entries, (0, 1, 2), strict=True):
+        video, flow = sample(seed)
+        stored = store.read(entry)
+        rgb = stored.rgb(np.arange(stored.frames))
+        assert rgb.shape == video.frames.shape
+        assert 10 * np.log10(255**2 / np.mean((rgb.astype(float) - video.frames) ** 2)) > 38
+        back = dequantise(stored.flow(np.arange(stored.frames)), BOUND)
+        assert back.shape == flow.shape
+        assert np.linalg.norm(back - flow, axis=-1).mean() <= 0.1
+
+
+def test_no_motion_stays_exactly_zero(tmp_path: Path) -> None:
+    video = Video(moving(2, 32, 32), 25.0)
+    with shard_writer(shard_path(tmp_path, 0)) as writer:
+        writer.write(encode_video("a", "", "a", "", video, np.full((2, 32, 32, 2), 128, np.uint8), 95))
+    write_store_file(tmp_path, PrepareConfig(), 1)
+    store = ClipStore(tmp_path)
+    assert (store.read(store.entries[0]).flow([0, 1]) == 128).all()
+
+
+def test_random_access_equals_the_whole(tmp_path: Path) -> None:
+    store = ClipStore(make_store(tmp_path, [[0]]))
+    stored = store.read(store.entries[0])
+    picks = np.array([5, 0, 3, 3])
+    assert np.array_equal(stored.rgb(picks), stored.rgb(np.arange(6))[picks])
+    assert np.array_equal(stored.flow(picks), stored.flow(np.arange(6))[picks])
+    assert stored.rgb([]).shape == (0, 64, 85, 3)
+
+
+def test_entries_tell_everything_in_the_order_of_ids(tmp_path: Path) -> None:
+    store = ClipStore(make_store(tmp_path, [[3, 0], [], [2, 1]]))
+    assert [(e.id, e.shard, e.row) for e in store.entries] == [
+        ("c/0", 0, 1), ("c/1", 2, 1), ("c/2", 2, 0), ("c/3", 0, 0),
+    ]  # fmt: skip
+    first = store.entries[0]
+    assert (first.label, first.source, first.split) == ("c", "s0", "train")
+    assert (first.frames, first.height, first.width, first.fps) == (6, 64, 85, 25.0)
+    assert store.settings == PrepareConfig(short_side=48)
+
+
+def test_one_column_can_be_left_out(tmp_path: Path) -> None:
+    store = ClipStore(make_store(tmp_path, [[0, 1]]))
+    entry = store.entries[1]
+    assert np.array_equal(store.read(entry, ["flow"]).flow([2]), store.read(entry).flow([2]))
+    assert np.array_equal(store.read(entry, ["rgb"]).rgb([2]), store.read(entry).rgb([2]))
+
+
+def test_a_row_is_read_without_its_neighbours(tmp_path: Path) -> None:
+    with pq.ParquetFile(shard_path(make_store(tmp_path, [[0, 1, 2]]), 0)) as file:
+        assert file.schema_arrow.equals(SCHEMA)
+        assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [1, 1, 1]
+
+
+def test_a_store_is_used_from_threads_and_other_processes(tmp_path: Path) -> None:
+    store = ClipStore(make_store(tmp_path, [[n] for n in range(40)]))  # more shards than are kept open
+    expected = {entry.id: store.read(entry).rgb([1]) for entry in store.entries}
+    copy = pickle.loads(pickle.dumps(store))
+    jobs = list(copy.entries) * 3
+    with ThreadPoolExecutor(4) as pool:
+        for entry, frames in zip(jobs, pool.map(lambda e: copy.read(e).rgb([1]), jobs), strict=True):
+            assert np.array_equal(frames, expected[entry.id])
+
+
+def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), shard_writer(shard_path(tmp_path, 0)):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_and_flow_must_match() -> None:
+    video, flow = sample(0)
+    with pytest.raises(ValueError, match="flow is"):
+        encode_video("a", "", "a", "", video, quantise(flow[:, :, :-1], BOUND), 95)
+
+
+def test_what_is_no_whole_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a clip store"):
+        ClipStore(tmp_path)
+    make_store(tmp_path, [[0], [1]])
+    shard_path(tmp_path, 1).unlink()
+    with pytest.raises(UserError, match="1 of 2 shards are missing"):
+        ClipStore(tmp_path)
+    content = json.loads((tmp_path / "store.json").read_text())
+    (tmp_path / "store.json").write_text(json.dumps({**content, "format": 99}))
+    with pytest.raises(UserError, match="format 99"):
+        ClipStore(tmp_path)
+    (tmp_path / "store.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        ClipStore(tmp_path)

@@ -1,0 +1,80 @@
+"""Dense optical flow between neighbouring frames, and its 8-bit form.
+
+Shapes: T frames, H height, W width; the last axis of a flow is (u, v): motion to the right, motion downwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+METHODS = ("dis", "tvl1", "farneback")
+LEVELS = 127
+"""Quantisation steps on either side of zero."""
+ZERO = 128
+"""The quantised value of no motion."""
+SMALLEST_SIDE = 16
+"""Side in pixels under which the pyramids of the algorithms have no room."""
+
+Matcher = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def compute_flow(frames: NDArray[np.uint8], method: str) -> NDArray[np.float32]:
+    """Optical flow in pixels a frame, float32 [T, H, W, 2], of RGB frames uint8 [T, H, W, 3], T >= 2.
+
+    Entry t is the motion from frame t to frame t + 1; the last one repeats the one before, so that every frame has one.
+
+    Args:
+        method: "dis" (Kroeger et al. 2016, medium preset), "tvl1" (Zach et al. 2007), "farneback" (2003).
+
+    Raises:
+        ValueError: fewer than two frames, a side under 16 pixels, or no such method.
+    """
+    return np.stack(list(iterate_flow(frames, method)))
+
+
+def iterate_flow(frames: NDArray[np.uint8], method: str) -> Iterator[NDArray[np.float32]]:
+    """The entries of :func:`compute_flow` one by one, float32 [H, W, 2], so that the whole is never held as floats."""
+    if len(frames) < 2:
+        raise ValueError(f"flow needs at least two frames, {len(frames)} given")
+    if min(frames.shape[1:3]) < SMALLEST_SIDE:
+        raise ValueError(f"flow needs frames of at least {SMALLEST_SIDE} pixels a side, {frames.shape[1:3]} given")
+    match = _matcher(method)
+    before = cv2.cvtColor(frames[0], cv2.COLOR_RGB2GRAY)
+    for frame in frames[1:]:
+        after = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        flow = match(before, after)
+        yield flow
+        before = after
+    yield flow
+
+
+def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
+    """Flow clipped to +-``bound`` pixels as 1..255; no motion is exactly 128."""
+    return (np.rint(np.clip(flow, -bound, bound) * (LEVELS / bound)) + ZERO).astype(np.uint8)
+
+
+def dequantise(quantised: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
+    """Inverse of :func:`quantise` to within ``bound / 254`` pixels: float32, pixels a frame."""
+    return (quantised.astype(np.float32) - ZERO) * np.float32(bound / LEVELS)
+
+
+def _matcher(method: str) -> Matcher:
+    if method == "dis":
+        return _calculator(cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
+    if method == "tvl1":
+        return _calculator(cv2.optflow.DualTVL1OpticalFlow.create())
+    if method == "farneback":
+        return _calculator(cv2.FarnebackOpticalFlow.create(numLevels=3, pyrScale=0.5, winSize=15, numIters=3))
+    raise ValueError(f"flow method {method!r}; allowed are {', '.join(METHODS)}")
+
+
+def _calculator(algorithm: cv2.DenseOpticalFlow) -> Matcher:
+    def match(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # OpenCV starts from the flow that it is given; zeros are a cold start for every pair.
+        return np.asarray(algorithm.calc(before, after, np.zeros((*before.shape, 2), np.float32)), np.float32)
+
+    return match
