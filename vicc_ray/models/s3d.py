@@ -1,4 +1,4 @@
-"""S3D, the published backbone: torchvision's layers with the method's batch norm. B batch, C channels, T frames, H, W."""
+"""S3D, the published backbone: torchvision's layers, the method's batch norm. B batch, C channels, T frames, H, W."""
 
 from __future__ import annotations
 

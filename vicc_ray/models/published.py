@@ -1,0 +1,228 @@
+"""Import of the method's published checkpoints. F backbone features, D embedding, K prototypes.
+
+A published ``.pth.tar`` is a torch file ``{"state_dict": ..., "epoch": ..., "optimizer": ...}``. Its state dict names
+the optimised stream ``encoder_q.``, the other one ``second.`` (each: ``0.`` S3D, ``2.`` and ``4.`` a head of 1x1x1
+convolutions) and ``prototypes.weight``. The S3D registers every layer twice, by its own name and in a block
+(``Conv_1a`` is ``block1.0``): one tensor, two names, the twins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from vicc_ray.config import ModelConfig
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_write
+from vicc_ray.models.encoder import Encoder, build_encoder
+
+State = dict[str, Tensor]
+STREAMS = {"encoder": "encoder_q.", "second": "second."}
+"""Our name of a stream -> its prefix in the file: encoder was optimised last, second was frozen meanwhile."""
+PROTOTYPES = "prototypes.weight"
+S3D_LAYERS = (
+    ("Conv_1a", "block1.0", 0),
+    ("Conv_2b", "block2.1", 2),
+    ("Conv_2c", "block2.2", 3),
+    ("Mixed_3b", "block3.1", 5),
+    ("Mixed_3c", "block3.2", 6),
+    ("Mixed_4b", "block4.1", 8),
+    ("Mixed_4c", "block4.2", 9),
+    ("Mixed_4d", "block4.3", 10),
+    ("Mixed_4e", "block4.4", 11),
+    ("Mixed_4f", "block4.5", 12),
+    ("Mixed_5b", "block5.1", 14),
+    ("Mixed_5c", "block5.2", 15),
+)
+"""Published name of a layer, its twin in a block, its place in torchvision's ``features``."""
+PLACES = {name: place for layer, twin, place in S3D_LAYERS for name in (layer, twin)}
+HEAD = {"2": "head.0", "4": "head.2"}
+UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+"""What reading a file of arbitrary bytes as a torch file can raise."""
+S3D_NAME = re.compile(r"0\.(\w+_\d\w|block\d\.\d)\.(?:(branch\d)\.(\d)\.)?(conv|bn)([12]?)\.(\w+)")
+
+
+@dataclass
+class PublishedWeights:
+    """A published checkpoint in our names; each state fits ``build_encoder(config)``."""
+
+    config: ModelConfig
+    encoder: State
+    second: State | None = None
+    prototypes: Tensor | None = None
+    """[K, D], of the optimised stream."""
+    twins: int = 0
+    """Names that repeated another name's tensor."""
+    left_over: list[str] = field(default_factory=list)
+    """Names in the file that belong to neither stream nor the prototypes."""
+
+    def build(self, stream: str = "encoder") -> Encoder:
+        """The network of a stream, ``encoder`` or ``second``, with its weights.
+
+        Raises:
+            UserError: the checkpoint does not hold that stream.
+        """
+        state = {"encoder": self.encoder, "second": self.second}[stream]
+        if state is None:
+            raise UserError(f"the checkpoint holds one network only (no names that start with {STREAMS[stream]!r})")
+        encoder = build_encoder(self.config)
+        encoder.load_state_dict(state)
+        return encoder.eval()
+
+
+def read_published(path: Path) -> PublishedWeights:
+    """Read a published checkpoint; nothing in it is executed.
+
+    Raises:
+        UserError: the file cannot be read, holds objects other than tensors and plain values, is of another format or
+            of a backbone that is not available, or a name or shape does not fit.
+    """
+    return map_published(_state_dict(_load(path), path), str(path))
+
+
+def map_published(state: State, path: str) -> PublishedWeights:
+    """The published state dict under our names; ``path`` is named in errors.
+
+    Raises:
+        UserError: as :func:`read_published`, except for what concerns the file itself.
+    """
+    if any(".spatial_conv." in name for name in state):
+        raise UserError(
+            f"{path}: an R(2+1)D checkpoint; that backbone is not available yet, S3D checkpoints can be read"
+        )
+    own = {stream: _without_prefix(state, prefix) for stream, prefix in STREAMS.items()}
+    if not own["encoder"]:
+        raise UserError(
+            f"{path}: no names that start with 'encoder_q.' in its state_dict, so it is not a published pretraining "
+            f"checkpoint; its first names are {', '.join(list(state)[:3]) or 'none'}"
+        )
+    head = own["encoder"].get("4.weight")
+    config = ModelConfig(backbone="s3d", embedding=len(head) if head is not None and head.dim() else 128)
+    weights = PublishedWeights(config, _renamed(own["encoder"], config, f"{path}: encoder_q."))
+    if own["second"]:
+        weights.second = _renamed(own["second"], config, f"{path}: second.")
+    weights.prototypes = _prototypes(state, config, path)
+    weights.twins = sum(len(part) for part in own.values()) - len(weights.encoder) - len(weights.second or {})
+    known = (*STREAMS.values(), PROTOTYPES)
+    weights.left_over = [name for name in state if not name.startswith(known)]
+    return weights
+
+
+def import_weights(path: Path, out: Path) -> dict[str, object]:
+    """Write a published checkpoint as safetensors into the folder ``out`` and return what went where.
+
+    ``encoder.safetensors`` and ``second.safetensors`` are states of our ``Encoder``; ``prototypes.safetensors`` holds
+    ``weight`` [K, D]; ``import.json`` is the returned record.
+
+    Raises:
+        UserError: see :func:`read_published`, or ``out`` cannot be written.
+    """
+    weights = read_published(path)
+    parts = {"encoder": weights.encoder, "second": weights.second}
+    parts["prototypes"] = None if weights.prototypes is None else {"weight": weights.prototypes}
+    written = {f"{name}.safetensors": part for name, part in parts.items() if part is not None}
+    record: dict[str, object] = {
+        "source": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "model": weights.config.model_dump(),
+        "files": {name: {"tensors": len(part), "values": _size(part)} for name, part in written.items()},
+        "twins": weights.twins,
+        "left_over": weights.left_over,
+    }
+    try:
+        for name, part in written.items():
+            atomic_write(out / name, save(part))
+        atomic_write(out / "import.json", json.dumps(record, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror}); choose another folder with --out") from error
+    return record
+
+
+def _load(path: Path) -> object:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        what = re.search(r"GLOBAL (\S+)", str(error))
+        if what is None:
+            raise UserError(f"{path}: not a torch checkpoint, or a damaged one") from error
+        raise UserError(
+            f"{path}: refused and not run: it holds {what[1]}, and only tensors and plain values are read, "
+            "because other objects in such a file can execute code"
+        ) from error
+    except UNREADABLE as error:
+        raise UserError(f"{path}: not a torch checkpoint, or a damaged one") from error
+
+
+def _state_dict(content: object, path: Path) -> State:
+    state = content.get("state_dict") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping):
+        names = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
+        raise UserError(f"{path}: not a published checkpoint: it has no state_dict; it holds {names}")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise UserError(f"{path}: state_dict entry {name!r} is {type(value).__name__}; a tensor was expected")
+    return dict(state)
+
+
+def _without_prefix(state: State, prefix: str) -> State:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _renamed(published: State, config: ModelConfig, where: str) -> State:
+    """One stream's tensors under the names of our Encoder, complete, of the right shapes, each once."""
+    with torch.device("meta"):
+        wanted = build_encoder(config).state_dict()
+    renamed: State = {}
+    for name, tensor in published.items():
+        ours = _our_name(name)
+        if ours not in wanted:
+            raise UserError(f"{where}{name}: no such layer in S3D with its projection head")
+        value = tensor.flatten(1) if ours.startswith("head.") and tensor.dim() == 5 else tensor
+        if value.shape != wanted[ours].shape:
+            raise UserError(f"{where}{name}: shape {list(tensor.shape)} given, {list(wanted[ours].shape)} expected")
+        if ours in renamed and not torch.equal(renamed[ours], value):
+            raise UserError(f"{where}{name}: differs from its twin, another name of the same layer ({ours})")
+        renamed[ours] = value.to(wanted[ours].dtype).contiguous()
+    missing = [name for name in wanted if name not in renamed]
+    if missing:
+        raise UserError(f"{where}*: {len(missing)} of {len(wanted)} tensors are missing, the first is our {missing[0]}")
+    return {name: renamed[name] for name in wanted}
+
+
+def _our_name(name: str) -> str:
+    """Name of a published tensor in our Encoder, "" if there is none."""
+    number, _, leaf = name.partition(".")
+    if number in HEAD:
+        return f"{HEAD[number]}.{leaf}"
+    match = S3D_NAME.fullmatch(name)
+    if match is None or match[1] not in PLACES or (match[2] == "branch0" and match[3] != "0"):
+        return ""
+    layer, branch, place, kind, half, leaf = match.groups()
+    path = ["backbone.layers", str(PLACES[layer])]
+    if branch:
+        path += [branch] if branch == "branch0" else [branch, place]
+    if half:
+        path.append(str(int(half) - 1))
+    return ".".join([*path, "0" if kind == "conv" else "1", leaf])
+
+
+def _prototypes(state: State, config: ModelConfig, path: str) -> Tensor | None:
+    weight = state.get(PROTOTYPES)
+    if weight is not None and (weight.dim() != 2 or weight.shape[1] != config.embedding):
+        raise UserError(f"{path}: {PROTOTYPES}: shape {list(weight.shape)} given, [K, {config.embedding}] expected")
+    return None if weight is None else weight.float().contiguous()
+
+
+def _size(state: State) -> int:
+    return sum(tensor.numel() for tensor in state.values())
