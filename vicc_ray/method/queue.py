@@ -1,0 +1,57 @@
+"""Queue of earlier embeddings, one for each assigned view. A assigned views, B global batch, Q rows, D embedding.
+
+Every worker holds the whole queue: it is small (Q x D), all workers push the same gathered embeddings, and a run can go
+on with another number of workers without splitting anything.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class EmbeddingQueue(nn.Module):
+    """First in, first out; its rows count only once all of it has been filled.
+
+    Args:
+        views: A.
+        length: Q, over all workers; a multiple of the global batch.
+        embedding: D.
+    """
+
+    rows: Tensor
+    filled: Tensor
+
+    def __init__(self, views: int, length: int, embedding: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(views, length, embedding))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        self._filled = 0
+
+    @property
+    def length(self) -> int:
+        """Q."""
+        return self.rows.shape[1]
+
+    @property
+    def ready(self) -> bool:
+        """Whether the whole queue has been filled (known on the host, without waiting for the device)."""
+        return self.length > 0 and self._filled >= self.length
+
+    @torch.no_grad()
+    def push(self, embeddings: Tensor) -> None:
+        """Put the gathered embeddings [A, B, D] of one step in front; as many old rows fall out at the end."""
+        size = embeddings.shape[1]
+        self.rows.copy_(torch.cat([embeddings.to(self.rows.dtype), self.rows[:, : self.length - size]], dim=1))
+        self._filled = min(self._filled + size, self.length)
+        self.filled.fill_(self._filled)
+
+    def clear(self) -> None:
+        """Forget all rows: at the start of a turn they come from other networks."""
+        self.rows.zero_()
+        self.filled.zero_()
+        self._filled = 0
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self._filled = int(self.filled)
