@@ -1,0 +1,172 @@
+"""Synthetic action videos: H.264 files of classes that differ only in motion.
+
+Texture, colour, shape and number of objects, background, start phase, camera shake and a distractor are drawn
+independently of the class; see :mod:`vicc_ray.video.motions` for why one frame does not tell the class.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.video.motions import MOTIONS, Pose, draw_path
+
+MARGIN = 0.15
+"""Width of the band around the frame, in frame sides, in which objects are out of sight before they wrap around."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What one video looks like, whatever its class."""
+
+    side: int = 96
+    frames: int = 48
+    fps: int = 25
+    shake: float = 0.02
+    """Largest camera displacement, in frame sides."""
+    distractors: int = 1
+
+
+def make_videos(
+    out: Path,
+    classes: int = 8,
+    train: int = 40,
+    test: int = 15,
+    seed: int = 0,
+    scene: Scene | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write ``out/<class>/<split>_<n>.mp4`` and ``out/labels.csv`` (path, label, source, split).
+
+    Args:
+        classes: number of classes, 2 to ``len(MOTIONS)``.
+        train: videos of each class for training; ``test``: for testing.
+        progress: called with (videos done, videos in all) after each video.
+
+    A video that is already there is kept, so a stopped call goes on where it was.
+
+    Returns:
+        the path of labels.csv.
+
+    Raises:
+        UserError: a count is out of its range.
+    """
+    if not 2 <= classes <= len(MOTIONS):
+        raise UserError(f"--classes: {classes} given, allowed are 2 to {len(MOTIONS)} (there are that many motions)")
+    if train < 1 or test < 0:
+        raise UserError(f"--train and --test: {train} and {test} given; at least 1 training video a class is needed")
+    scene = scene or Scene()
+    names = list(MOTIONS)[:classes]
+    jobs = [
+        (name, split, n) for name in names for split, count in (("train", train), ("test", test)) for n in range(count)
+    ]
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["path", "label", "source", "split"])
+    for done, (name, split, n) in enumerate(jobs, 1):
+        relative = f"{name}/{split}_{n:04d}.mp4"
+        if not (out / relative).exists():
+            rng = np.random.default_rng([seed, list(MOTIONS).index(name), int(split == "test"), n])
+            write_h264(out / relative, render(name, rng, scene), scene.fps)
+        rows.writerow([relative, name, relative.removesuffix(".mp4"), split])
+        if progress:
+            progress(done, len(jobs))
+    atomic_write(out / "labels.csv", table.getvalue())
+    return out / "labels.csv"
+
+
+def render(motion: str, rng: np.random.Generator, scene: Scene) -> np.ndarray:
+    """Frames of one video, uint8 [T, side, side, 3] RGB."""
+    t = np.arange(scene.frames, dtype=np.float64)
+    background = _texture(rng, scene.side * 2)
+    camera = _camera(rng, t, scene)
+    moving = [(_sprite(rng), MOTIONS[motion](draw_path(rng), t)) for _ in range(int(rng.integers(2, 5)))]
+    wandering = [(_sprite(rng), _wander(rng, t)) for _ in range(scene.distractors)]
+    frames = []
+    for i in range(scene.frames):
+        frame = _view(background, camera[i], scene.side)
+        for sprite, pose in wandering + moving:
+            _draw(frame, sprite, tuple(float(p[i]) for p in pose), camera[i])
+        frames.append(frame)
+    return np.clip(np.stack(frames), 0, 255).astype(np.uint8)
+
+
+def _wander(rng: np.random.Generator, t: np.ndarray) -> Pose:
+    """A distractor: a slow walk in changing directions, the same for every class."""
+    still = MOTIONS["slide"](draw_path(rng), np.zeros_like(t))
+    dx, dy = (_smooth(rng, t, 0.12) for _ in range(2))
+    return still[0] + dx, still[1] + dy, still[2], still[3]
+
+
+def _smooth(rng: np.random.Generator, t: np.ndarray, amplitude: float) -> np.ndarray:
+    """A smooth random curve [T] within +-amplitude that does not repeat within a video."""
+    periods = rng.uniform(18, 70, size=3)
+    phases = rng.uniform(0, 2 * np.pi, size=3)
+    return amplitude * np.mean([np.sin(2 * np.pi * t / p + f) for p, f in zip(periods, phases, strict=True)], axis=0)
+
+
+def _camera(rng: np.random.Generator, t: np.ndarray, scene: Scene) -> np.ndarray:
+    """Displacement of the camera [T, 2] in frame sides."""
+    amplitude = scene.shake * rng.uniform(0.2, 1.0)
+    return np.stack([_smooth(rng, t, amplitude) for _ in range(2)], axis=1)
+
+
+def _texture(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Coloured noise, coarse to fine, float32 [side, side, 3] in 0 to 255."""
+    base = rng.uniform(30, 225, size=3)
+    image = np.zeros((side, side, 3), np.float32) + base.astype(np.float32)
+    for cells, contrast in ((3, 30), (8, 15)):
+        noise = rng.normal(0, rng.uniform(0.5, 1.0) * contrast, size=(cells, cells, 3)).astype(np.float32)
+        image += cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.clip(image, 0, 255)
+
+
+def _sprite(rng: np.random.Generator, side: int = 48) -> np.ndarray:
+    """A textured polygon or disc, float32 [side, side, 4]; the last channel is its opacity, 0 to 1."""
+    corners = int(rng.integers(3, 9))
+    angles = np.linspace(0, 2 * np.pi, corners if corners < 8 else 32, endpoint=False)
+    radii = rng.uniform(0.7, 1.0, len(angles)) if corners < 8 else np.ones(32)
+    points = side / 2 + (side / 2 - 1) * np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
+    opacity = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(opacity, [points.round().astype(np.int32)], 255)
+    return np.dstack([_texture(rng, side), opacity.astype(np.float32) / 255])
+
+
+def _view(background: np.ndarray, camera: np.ndarray, side: int) -> np.ndarray:
+    """The part of the background that the camera sees, float32 [side, side, 3]."""
+    offset = side / 2 + camera * side
+    matrix = np.array([[1, 0, -offset[0]], [0, 1, -offset[1]]])
+    return cv2.warpAffine(background, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+
+def _draw(frame: np.ndarray, sprite: np.ndarray, pose: tuple[float, ...], camera: np.ndarray) -> None:
+    """Blend a sprite into a frame at pose (x, y, angle, radius), wrapped around the frame and its margin."""
+    side, width = frame.shape[0], sprite.shape[0]
+    x, y, angle, radius = pose
+    x, y = (np.mod(np.array([x, y]) + MARGIN, 1 + 2 * MARGIN) - MARGIN - camera) * side
+    scale = 2 * radius * side / width
+    matrix = cv2.getRotationMatrix2D((width / 2, width / 2), np.degrees(angle), scale)
+    matrix[:, 2] += np.array([x, y]) - width / 2
+    warped = cv2.warpAffine(sprite, matrix, (side, side), flags=cv2.INTER_LINEAR)
+    opacity = warped[..., 3:]
+    frame *= 1 - opacity
+    frame += warped[..., :3] * opacity
+
+
+def write_h264(path: Path, frames: np.ndarray, fps: int, crf: int = 18) -> None:
+    """Encode uint8 [T, H, W, 3] RGB frames as an H.264 file (even H and W), whole or absent."""
+    with atomic_path(path) as aside, av.open(str(aside), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "veryfast", "threads": "1"})
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
