@@ -1,0 +1,105 @@
+"""RGB appearance augmentation and normalisation on the training device, in batches. B clips, C channels, T frames.
+
+Every clip has its own parameters, drawn with the sample (see :data:`vicc_ray.video.augment.APPEARANCE`), so what a clip
+looks like does not depend on the batch or worker that it lands in.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, pad
+
+from vicc_ray.video.augment import APPEARANCE
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+GREY = (0.299, 0.587, 0.114)
+BLUR_RADIUS = 4
+"""Half width in pixels of the blur kernel: enough for two standard deviations of the widest default blur."""
+
+
+def to_rgb_input(clips: Tensor, appearance: Tensor | None = None) -> Tensor:
+    """Normalised network input of RGB clips.
+
+    Args:
+        clips: uint8 [B, T, H, W, 3].
+        appearance: float [B, len(APPEARANCE)] on the host, or None for none (evaluation).
+
+    Returns:
+        float32 [B, 3, T, H, W], channels last in memory.
+    """
+    x = clips.permute(0, 4, 1, 2, 3).float().div_(255)
+    if appearance is not None:
+        x = augment(x, appearance)
+    mean, std = (x.new_tensor(v).view(1, 3, 1, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return ((x - mean) / std).contiguous(memory_format=torch.channels_last_3d)
+
+
+def to_flow_input(clips: Tensor) -> Tensor:
+    """Network input of quantised flow, uint8 [B, T, H, W, 2] -> float32 [B, 3, T, H, W] in -1 to 1.
+
+    The third channel is zero: the published flow networks have three input channels.
+    """
+    x = (clips.permute(0, 4, 1, 2, 3).float() - 128) / 127
+    return torch.cat([x, torch.zeros_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last_3d)
+
+
+def augment(x: Tensor, appearance: Tensor) -> Tensor:
+    """Jitter, channel-grey and blur of float [B, 3, T, H, W] in 0 to 1, with [B, P] parameters; stays in 0 to 1.
+
+    Parameters stay on the host: which clips are blurred is known there without waiting for the device.
+    """
+    b, _, t, h, w = x.shape
+    flat = x.reshape(b, 3, -1)
+    matrix, offset = _colour_map(appearance.float(), flat.mean(dim=2))
+    x = torch.baddbmm(offset, matrix, flat).clamp_(0, 1).view(b, 3, t, h, w)
+    sigma = appearance[:, APPEARANCE.index("sigma")].float()
+    blurred = torch.nonzero(sigma > 0).flatten()
+    if len(blurred):
+        chosen = blurred.to(x.device, non_blocking=True)
+        x[chosen] = _blur(x[chosen], sigma[blurred].to(x))
+    return x
+
+
+def _colour_map(appearance: Tensor, mean_colour: Tensor) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation, hue and channel-grey as one affine map of colours: [B, 3, 3] and [B, 3, 1].
+
+    All of them are affine, so one product serves for all; values are clamped once, at the end.
+    """
+    p = dict(zip(APPEARANCE, appearance.to(mean_colour).T, strict=True))
+    eye = torch.eye(3, device=mean_colour.device).expand(len(appearance), 3, 3)
+    luma = mean_colour.new_tensor(GREY).expand(3, 3)
+    to = [v.view(-1, 1, 1) for v in (p["brightness"], p["contrast"], p["saturation"], p["jitter"], p["grey"])]
+    brightness, contrast, saturation, jitter, grey = to
+    tint = _hue_matrix(p["hue"]) @ (saturation * eye + (1 - saturation) * luma)
+    matrix = tint * contrast * brightness
+    offset = tint @ (luma @ mean_colour.unsqueeze(2)) * (1 - contrast) * brightness
+    matrix, offset = jitter * matrix + (1 - jitter) * eye, jitter * offset
+    pick = torch.nn.functional.one_hot(p["channel"].long(), 3).to(matrix).unsqueeze(1).expand(-1, 3, 3)
+    choose = grey * pick + (1 - grey) * eye
+    return choose @ matrix, choose @ offset
+
+
+def _hue_matrix(turns: Tensor) -> Tensor:
+    """Rotation [B, 3, 3] of colours about the grey axis by ``turns`` [B] of a circle."""
+    angle = 2 * math.pi * turns
+    cos, sin = angle.cos(), angle.sin()
+    third, root = (1 - cos) / 3, sin / math.sqrt(3)
+    rows = [cos + third, third - root, third + root]
+    return torch.stack([torch.stack([rows[(j - i) % 3] for j in range(3)], dim=1) for i in range(3)], dim=1)
+
+
+def _blur(x: Tensor, sigma: Tensor) -> Tensor:
+    """Separable Gaussian blur, one sigma [B] a clip in pixels; above 0."""
+    b, c, t, h, w = x.shape
+    offsets = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma.clamp(min=1e-2).view(-1, 1)) ** 2)
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    flat = x.transpose(0, 2).reshape(t * c, b, h, w)
+    across, down = (BLUR_RADIUS, BLUR_RADIUS, 0, 0), (0, 0, BLUR_RADIUS, BLUR_RADIUS)
+    for shape, padding in (((b, 1, 1, -1), across), ((b, 1, -1, 1), down)):
+        flat = conv2d(pad(flat, padding, mode="replicate"), kernel.view(shape), groups=b)
+    return flat.view(t, c, b, h, w).transpose(0, 2)
