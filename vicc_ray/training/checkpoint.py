@@ -1,0 +1,134 @@
+"""Everything a run needs to go on, as a folder of plain files: safetensors and JSON, nothing pickled.
+
+    model.safetensors      both encoders, both prototype sets
+    optimiser.safetensors  queue and optimiser of the current turn (absent at the end of a run's last turn)
+    state.json             place in the schedule and in the data, settings, format
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vicc_ray.errors import UserError
+from vicc_ray.training.pretrainer import STREAMS, Pretrainer
+
+FORMAT = 1
+MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Place of a run: ``steps`` made in all, ``epoch`` current, ``epoch_steps`` already made of it."""
+
+    step: int
+    epoch: int
+    epoch_step: int
+
+
+def save(folder: Path, pretrainer: Pretrainer, position: Position, settings: dict[str, Any]) -> None:
+    """Write a checkpoint into an existing empty folder (the caller publishes the folder once it is whole)."""
+    save_file(model_tensors(pretrainer), folder / MODEL)
+    tensors, groups = _flatten(pretrainer.optimiser.state_dict())
+    tensors |= {f"queue.{name}": value.contiguous() for name, value in pretrainer.queue.state_dict().items()}
+    save_file(tensors, folder / OPTIMISER)
+    state = {"format": FORMAT, "position": asdict(position), "turn": pretrainer.turn.index, "groups": groups}
+    (folder / STATE).write_text(json.dumps({**state, "settings": settings}, indent=1))
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """state.json of a checkpoint.
+
+    Raises:
+        UserError: the folder is no checkpoint, or one of another format.
+    """
+    try:
+        state = json.loads((folder / STATE).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: not a checkpoint ({error}); give a folder inside RUN/checkpoints") from error
+    if state.get("format") != FORMAT:
+        raise UserError(f"{folder}: checkpoint format {state.get('format')}, this version reads format {FORMAT}")
+    return state
+
+
+def position_of(state: dict[str, Any]) -> Position:
+    """The place at which a checkpoint was made."""
+    return Position(**state["position"])
+
+
+def load_model(folder: Path, pretrainer: Pretrainer) -> None:
+    """Load both encoders and both prototype sets.
+
+    Raises:
+        UserError: the weights do not fit the configured networks.
+    """
+    tensors = _read(folder / MODEL)
+    for prefix, module in _modules(pretrainer):
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            raise UserError(f"{folder / MODEL} does not fit the configured model: {error}") from error
+
+
+def load_progress(folder: Path, pretrainer: Pretrainer) -> None:
+    """Load queue and optimiser; the turn they were saved in must have been started."""
+    tensors = _read(folder / OPTIMISER)
+    queue = {k.removeprefix("queue."): v for k, v in tensors.items() if k.startswith("queue.")}
+    pretrainer.queue.load_state_dict(queue)
+    optimiser = {k: v for k, v in tensors.items() if not k.startswith("queue.")}
+    pretrainer.optimiser.load_state_dict(_unflatten(optimiser, read_state(folder)["groups"]))
+
+
+def model_tensors(pretrainer: Pretrainer) -> dict[str, Tensor]:
+    """The tensors of model.safetensors by name: ``rgb.encoder.…``, ``rgb.prototypes.…``, ``flow.…``."""
+    return {
+        prefix + name: value.detach().contiguous()
+        for prefix, module in _modules(pretrainer)
+        for name, value in module.state_dict().items()
+    }
+
+
+def load_encoder_tensors(folder: Path, stream: str) -> dict[str, Tensor]:
+    """State dict of one stream's encoder out of a checkpoint."""
+    prefix = f"{stream}.encoder."
+    return {k.removeprefix(prefix): v for k, v in _read(folder / MODEL).items() if k.startswith(prefix)}
+
+
+def _modules(pretrainer: Pretrainer) -> list[tuple[str, torch.nn.Module]]:
+    pairs: list[tuple[str, torch.nn.Module]] = []
+    for stream in STREAMS:
+        pairs.append((f"{stream}.encoder.", pretrainer.encoders[stream]))
+        pairs.append((f"{stream}.prototypes.", pretrainer.prototypes[stream]))
+    return pairs
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); the checkpoint is damaged, remove its folder") from error
+
+
+def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """An optimiser's state as tensors named ``<parameter>.<key>`` and its plain groups."""
+    tensors = {}
+    for index, values in state["state"].items():
+        for key, value in values.items():
+            tensors[f"{index}.{key}"] = torch.as_tensor(value).contiguous()
+    return tensors, state["param_groups"]
+
+
+def _unflatten(tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    return {"state": state, "param_groups": groups}

@@ -1,0 +1,144 @@
+"""The folder of a run, which explains itself: settings, versions, metrics as JSON lines, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_write
+from vicc_ray.recipe import dump_config, load_config
+from vicc_ray.training.checkpoint import STATE, read_state
+
+FREE_TO_CHANGE = {
+    "name": "all",
+    "ray": "all",
+    "evaluate": "all",
+    "train": {
+        "workers",
+        "use_gpu",
+        "checkpoint_steps",
+        "keep_checkpoints",
+        "evaluate_epochs",
+        "evaluate_videos",
+        "max_failures",
+    },
+}
+"""Settings that do not change what is computed: a run may go on with other values of them."""
+PACKAGES = ("vicc-ray", "torch", "torchvision", "ray", "av", "numpy", "opencv-contrib-python-headless", "timm")
+
+
+class RunFolder:
+    """Reads and writes one run's files. Making the object touches nothing."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.evaluations_file = self.path / "evaluations.jsonl"
+        self.checkpoints_dir = self.path / "checkpoints"
+
+    def open(self, config: Config) -> None:
+        """Create the folder for ``config``, or check that it was made with the same settings.
+
+        Raises:
+            UserError: it cannot be written, or settings differ that change what is computed.
+        """
+        if self.config_file.exists():
+            _check_same(self.config(), config, self.path)
+        try:
+            atomic_write(self.config_file, dump_config(config))
+            atomic_write(self.path / "versions.json", json.dumps(versions(), indent=1))
+            self.checkpoints_dir.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror}); choose another output folder") from error
+
+    def config(self) -> Config:
+        """The settings that the run was started with.
+
+        Raises:
+            UserError: this is not a run's folder.
+        """
+        if not self.config_file.exists():
+            raise UserError(f"{self.path}: no run here (no config.yaml); give the folder that `vicc-ray pretrain` made")
+        return load_config(str(self.config_file), [])
+
+    @contextmanager
+    def publish(self, name: str) -> Iterator[Path]:
+        """Yield an empty folder that becomes ``checkpoints/name`` when the block ends well: whole or absent."""
+        aside = self.checkpoints_dir / f".{name}.part"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        yield aside
+        final = self.checkpoints_dir / name
+        shutil.rmtree(final, ignore_errors=True)
+        aside.rename(final)
+
+    def newest(self) -> Path | None:
+        """The checkpoint with the most steps, or None."""
+        found = [path for path in self.checkpoints_dir.glob("[!.]*") if (path / STATE).exists()]
+        return max(found, key=lambda path: (read_state(path)["position"]["step"], path.name), default=None)
+
+    def turn_checkpoint(self, turn_index: int, turn_name: str) -> Path:
+        """Where the checkpoint of the end of a turn lies."""
+        return self.checkpoints_dir / f"turn-{turn_index}-{turn_name}"
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest ``keep`` step checkpoints; those of the ends of turns stay."""
+        for old in sorted(self.checkpoints_dir.glob("step-*"))[:-keep]:
+            shutil.rmtree(old)
+
+    def rewind(self, step: int) -> None:
+        """Drop the lines of steps after ``step``: a resumed run makes them again."""
+        for file in (self.metrics_file, self.evaluations_file):
+            if file.exists():
+                kept = [line for line in read_lines(file) if line["step"] <= step]
+                atomic_write(file, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Lines of a JSON-lines file; a half-written last line (the writer was killed) is left out."""
+    lines: list[dict[str, Any]] = []
+    for text in file.read_text().splitlines() if file.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes, for the record."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _check_same(old: Config, new: Config, path: Path) -> None:
+    changed = []
+    for section, values in new.model_dump().items():
+        free = FREE_TO_CHANGE.get(section, set())
+        before = old.model_dump()[section]
+        if free == "all" or before == values:
+            continue
+        if not isinstance(values, dict):
+            changed.append(f"{section}: {before} -> {values}")
+            continue
+        changed += [f"{section}.{k}: {before[k]} -> {v}" for k, v in values.items() if before[k] != v and k not in free]
+    if changed:
+        listed = "; ".join(changed)
+        raise UserError(
+            f"{path} was started with other settings ({listed}). Give the old values to go on with it, "
+            "or another output folder to start anew"
+        )

@@ -1,0 +1,79 @@
+"""The alternation: which network is optimised in which epoch, and at which learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from vicc_ray.config import OptimiserConfig, ScheduleConfig, Stream
+from vicc_ray.errors import UserError
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A run of epochs in which one stream is optimised while the other is frozen."""
+
+    index: int
+    name: str
+    stage: int
+    stream: Stream
+    cross: bool
+    first_epoch: int
+    epochs: int
+    cosine_epochs: int
+
+    @property
+    def last_epoch(self) -> int:
+        """The first epoch after the turn."""
+        return self.first_epoch + self.epochs
+
+
+def turns(schedule: ScheduleConfig) -> list[Turn]:
+    """The turns of a run, in order; turns of zero epochs are left out.
+
+    Raises:
+        UserError: there is nothing to train, or a cosine is shorter than its turn.
+    """
+    planned: list[tuple[str, int, Stream, int, int]] = [
+        ("rgb-stage1", 1, "rgb", schedule.rgb_epochs, schedule.stage1_cosine_epochs),
+        ("flow-stage1", 1, "flow", schedule.flow_epochs, schedule.stage1_cosine_epochs),
+    ]
+    for cycle in range(1, schedule.cycles + 1):
+        streams: list[Stream] = ["rgb", "flow"]
+        if cycle == schedule.cycles and not schedule.last_flow_turn:
+            streams = ["rgb"]
+        planned += [
+            (f"{s}-stage2-{cycle}", 2, s, schedule.alternation_period, schedule.stage2_cosine_epochs) for s in streams
+        ]
+    return _placed(planned, schedule.cross_stream)
+
+
+def _placed(planned: list[tuple[str, int, Stream, int, int]], cross_stream: bool) -> list[Turn]:
+    found: list[Turn] = []
+    epoch = 0
+    for name, stage, stream, epochs, cosine in planned:
+        if epochs == 0:
+            continue
+        if cosine < epochs:
+            key = f"schedule.stage{stage}_cosine_epochs"
+            raise UserError(f"{key}: {cosine} given, but turn {name} lasts {epochs} epochs; give at least {epochs}")
+        found.append(Turn(len(found), name, stage, stream, cross_stream and stage == 2, epoch, epochs, cosine))
+        epoch += epochs
+    if not found:
+        raise UserError("schedule: no epochs to train; set schedule.rgb_epochs, flow_epochs or cycles above 0")
+    return found
+
+
+def turn_of(planned: list[Turn], epoch: int) -> Turn:
+    """The turn that epoch belongs to."""
+    return next(turn for turn in planned if epoch < turn.last_epoch)
+
+
+def learning_rate(optimiser: OptimiserConfig, turn: Turn, epoch: float) -> float:
+    """Rate at a point of a turn; ``epoch`` is fractional and counted from the start of the run."""
+    at = epoch - turn.first_epoch
+    if at < optimiser.warmup_epochs:
+        return optimiser.learning_rate * at / optimiser.warmup_epochs
+    share = (at - optimiser.warmup_epochs) / max(1e-9, turn.cosine_epochs - optimiser.warmup_epochs)
+    high, low = optimiser.learning_rate, optimiser.final_learning_rate
+    return low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(1.0, share)))
