@@ -1,0 +1,146 @@
+"""The alternating run on Ray Train: checks, starts the workers, shows progress; the same command goes on with a run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.pretrain_worker import Job, train_worker
+from vicc_ray.pipelines.progress import follow_run
+from vicc_ray.training.checkpoint import position_of, read_state
+from vicc_ray.training.plan import Plan
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import turns
+from vicc_ray.video.store import ClipStore
+
+HEALTH_CHECK_S = "0.5"
+"""How often Ray Train's controller looks at its workers; a report waits for such a look (2 s by default)."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How the CPUs of the cluster are shared between training and decoding."""
+
+    use_gpu: bool
+    worker_cpus: float
+    decode_cpus: float
+    threads: int
+
+
+def pretrain(
+    config: Config, store_path: Path, run_dir: Path, start_from: Path | None = None, progress: bool = True
+) -> Path:
+    """Train until the schedule ends, from the newest checkpoint in ``run_dir`` if there is one.
+
+    Args:
+        store_path: a prepared clip store.
+        start_from: checkpoint folder of another run from which a new run takes weights and place; settings may differ.
+
+    Returns:
+        the checkpoint of the last turn.
+
+    Raises:
+        UserError: settings, store or run folder cannot be used, or training failed.
+    """
+    folder = RunFolder(run_dir)
+    planned = turns(config.schedule)
+    steps = _check(config, ClipStore(store_path)).epoch_steps
+    if start_from is not None:
+        read_state(start_from)
+    folder.open(config)
+    last = folder.turn_checkpoint(planned[-1].index, planned[-1].name)
+    newest = folder.newest()
+    if newest is not None and position_of(read_state(newest)).epoch >= planned[-1].last_epoch:
+        return last
+    with (
+        ray_session(config.ray),
+        follow_run(folder.metrics_file, folder.evaluations_file, planned[-1].last_epoch * steps, progress),
+    ):
+        _fit(config, store_path, folder, start_from)
+    return last
+
+
+def _check(config: Config, store: ClipStore) -> Plan:
+    """The plan, once settings and store are known to fit."""
+    if config.train.batch % config.train.workers:
+        raise UserError(
+            f"train.workers: {config.train.workers} given; it must divide train.batch ({config.train.batch}), "
+            "since all workers take equal shares of the global batch"
+        )
+    if config.method.queue % config.train.batch:
+        raise UserError(
+            f"method.queue: {config.method.queue} given; it must be 0 or a multiple of train.batch ({config.train.batch})"
+        )
+    videos = sum(entry.split != "test" for entry in store.entries)
+    return Plan(videos, config.train.batch, config.seed)
+
+
+def _fit(config: Config, store_path: Path, folder: RunFolder, start_from: Path | None) -> None:
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
+    shared = share_resources(config)
+    job = Job(
+        config=config.model_dump(mode="json"),
+        store=str(store_path.resolve()),
+        run=str(folder.path.resolve()),
+        start_from=str(start_from.resolve()) if start_from else None,
+        decode_cpus=shared.decode_cpus,
+        threads=shared.threads,
+    )
+    workers = config.train.workers
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config=asdict(job),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=shared.use_gpu, resources_per_worker=_worker_resources(shared)
+        ),
+        torch_config=TorchConfig(backend="nccl" if shared.use_gpu else "gloo"),
+        run_config=RunConfig(
+            name="train",
+            storage_path=str(folder.path.resolve() / "ray"),
+            failure_config=FailureConfig(max_failures=config.train.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise UserError(f"training failed: {_reason(error)}. The run is kept in {folder.path}") from error
+
+
+def _worker_resources(shared: Resources) -> dict[str, float]:
+    return {"CPU": shared.worker_cpus, **({"GPU": 1.0} if shared.use_gpu else {})}
+
+
+def share_resources(config: Config) -> Resources:
+    """Split the cluster's CPUs so that decoding always gets some: workers that hold all would wait for data for ever.
+
+    Raises:
+        UserError: GPUs are asked for and there are too few.
+    """
+    total = ray.cluster_resources()
+    cpus, gpus = float(total.get("CPU", 1)), float(total.get("GPU", 0))
+    workers = config.train.workers
+    use_gpu = config.train.use_gpu == "yes" or (config.train.use_gpu == "auto" and gpus >= workers)
+    if use_gpu and gpus < workers:
+        raise UserError(
+            f"train.use_gpu: yes given for {workers} workers, but Ray sees {gpus:g} GPUs; "
+            "lower train.workers or set train.use_gpu=no"
+        )
+    worker_cpus = min(1.0, cpus / (2 * workers))
+    return Resources(use_gpu, worker_cpus, (cpus - workers * worker_cpus) / workers, max(1, int(cpus / workers)))
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of the innermost cause: what went wrong in the worker."""
+    failures = getattr(error, "worker_failures", {})
+    first = next(iter(failures.values()), error)
+    lines = [line for line in str(first).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(first).__name__

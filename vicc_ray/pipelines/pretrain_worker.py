@@ -1,0 +1,160 @@
+"""What each training worker does: take up the run where its newest checkpoint left it and go on to the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+
+from vicc_ray.config import Config, Stream
+from vicc_ray.pipelines.ingest import BatchMaker, batches
+from vicc_ray.training import checkpoint
+from vicc_ray.training.checkpoint import Position
+from vicc_ray.training.group import average_, rank, world_size
+from vicc_ray.training.held_out import HeldOut
+from vicc_ray.training.plan import Plan
+from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import Turn, turns
+from vicc_ray.video.store import ClipStore
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the driver hands to every worker."""
+
+    config: dict[str, Any]
+    store: str
+    run: str
+    start_from: str | None
+    decode_cpus: float
+    threads: int
+
+
+def train_worker(job: dict[str, Any]) -> None:
+    """Entry point of a Ray Train worker; ``job`` holds the fields of :class:`Job`."""
+    given = Job(**job)
+    torch.set_num_threads(given.threads)
+    Worker(given).run()
+
+
+class Worker:
+    """One worker's run through the turns that are left."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.config = Config.model_validate(job.config)
+        self.folder = RunFolder(job.run)
+        self.store = ClipStore(job.store)
+        self.videos = [entry for entry in self.store.entries if entry.split != "test"]
+        self.plan = Plan(len(self.videos), self.config.train.batch, self.config.seed)
+        self.held_out = HeldOut.choose(self.store, self.config)
+        self.device = ray.train.torch.get_device()
+        self.pretrainer = Pretrainer(self.config, self.device)
+        self.turns = turns(self.config.schedule)
+        self.position = Position(0, 0, 0)
+        self.restored_turn = -1
+
+    def run(self) -> None:
+        """Train what is left; nothing if the run has ended."""
+        self._restore()
+        for turn in self.turns:
+            if self.position.epoch < turn.last_epoch:
+                self._run_turn(turn)
+
+    def _restore(self) -> None:
+        newest = self.folder.newest() or (Path(self.job.start_from) if self.job.start_from else None)
+        if newest is None:
+            return
+        state = checkpoint.read_state(newest)
+        self.position, self.restored_turn = checkpoint.position_of(state), state["turn"]
+        checkpoint.load_model(newest, self.pretrainer)
+        self._restored_from = newest
+        if rank() == 0:
+            self.folder.rewind(self.position.step)
+
+    def _run_turn(self, turn: Turn) -> None:
+        self.pretrainer.start_turn(turn)
+        if self.restored_turn == turn.index:
+            checkpoint.load_progress(self._restored_from, self.pretrainer)
+        steps = self.plan.epoch_steps
+        start = (self.position.epoch - turn.first_epoch) * steps + self.position.epoch_step
+        streams: tuple[Stream, ...] = ("rgb", "flow") if turn.cross else (turn.stream,)
+        maker = BatchMaker(
+            self.store, self.videos, self.plan, self.config.clip, streams, turn.first_epoch, rank(), world_size()
+        )
+        waited = time.perf_counter()
+        for batch in batches(maker, start, turn.epochs * steps, self.job.decode_cpus):
+            self._step(turn, batch, waited)
+            waited = time.perf_counter()
+        self._save(self.folder.turn_checkpoint(turn.index, turn.name).name, prune=False)
+
+    def _step(self, turn: Turn, batch: dict[str, torch.Tensor], waited: float) -> None:
+        """One step, its record, and whatever is due after it."""
+        begun = time.perf_counter()
+        steps = self.plan.epoch_steps
+        epoch, done = self.position.epoch, self.position.epoch_step
+        metrics = self.pretrainer.step(batch, epoch + done / steps)
+        values = {name: float(value) for name, value in metrics.items()}
+        done += 1
+        self.position = Position(self.position.step + 1, epoch + done // steps, done % steps)
+        self._record(turn, epoch, values, data_s=begun - waited, step_s=time.perf_counter() - begun)
+        if not torch.isfinite(torch.tensor(values["loss"])):
+            raise FloatingPointError(
+                f"the loss is {values['loss']} at step {self.position.step} of turn {turn.name}: training has diverged; "
+                "lower optimiser.learning_rate or set optimiser.warmup_epochs, and start from the last good checkpoint"
+            )
+        turn_ends = self.position.epoch == turn.last_epoch
+        every = self.config.train.evaluate_epochs
+        epoch_in_turn = self.position.epoch - turn.first_epoch
+        if self.position.epoch_step == 0 and every and (turn_ends or epoch_in_turn % every == 0):
+            self._evaluate(turn)
+        if self.position.step % self.config.train.checkpoint_steps == 0 and not turn_ends:
+            self._save(f"step-{self.position.step:08d}", prune=True)
+
+    def _record(self, turn: Turn, epoch: int, values: dict[str, float], data_s: float, step_s: float) -> None:
+        waits = torch.tensor([data_s, step_s], device=self.device)
+        average_([waits])
+        if rank() == 0:
+            data_ms, step_ms = (1000 * float(v) for v in waits)
+            line = {
+                **{"step": self.position.step, "epoch": epoch, "turn": turn.name},
+                **{"stage": turn.stage, "stream": turn.stream},
+                **values,
+                "ln_k": float(torch.tensor(float(self.config.method.prototypes)).log()),
+                **{"data_ms": data_ms, "step_ms": step_ms},
+                "samples_per_s": 1000 * self.config.train.batch / (data_ms + step_ms),
+                "workers": world_size(),
+            }
+            _append(self.folder.metrics_file, line)
+
+    def _evaluate(self, turn: Turn) -> None:
+        if self.held_out is None:
+            return
+        found = self.held_out.score(self.pretrainer.encoders[turn.stream], turn.stream, self.config, self.device)
+        low, high = found.interval
+        line = {
+            **{"step": self.position.step, "epoch": self.position.epoch, "turn": turn.name, "stream": turn.stream},
+            **{"recall_at_1": found.recall[1], "low": low, "high": high, "videos": found.queries},
+        }
+        if rank() == 0:
+            _append(self.folder.evaluations_file, line)
+        ray.train.report({"step": self.position.step, "turn": turn.name, "recall_at_1": found.recall[1]})
+
+    def _save(self, name: str, prune: bool) -> None:
+        if rank() == 0:
+            with self.folder.publish(name) as aside:
+                checkpoint.save(aside, self.pretrainer, self.position, self.job.config)
+            if prune:
+                self.folder.prune(self.config.train.keep_checkpoints)
+
+
+def _append(file: Path, line: dict[str, Any]) -> None:
+    with file.open("a") as out:
+        out.write(json.dumps({k: round(v, 7) if isinstance(v, float) else v for k, v in line.items()}) + "\n")
