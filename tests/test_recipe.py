@@ -1,0 +1,152 @@
+"""Recipes and overrides: what is read is what was written, and every mistake is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vicc_ray.config import Config
+from vicc_ray.config_help import setting_names
+from vicc_ray.errors import UserError
+from vicc_ray.recipe import dump_config, load_config, recipe_names
+
+
+def problem(text: str, tmp_path: Path) -> str:
+    """The message for a recipe file of this text, without the file's folder."""
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_config(str(path))
+    return str(caught.value).replace(f"{tmp_path}/", "")
+
+
+def test_packaged_recipes() -> None:
+    assert {"demo", "ucf101-s3d"} <= set(recipe_names())
+    for name in recipe_names():
+        assert load_config(name).name == name
+
+
+def test_the_published_run_states_every_setting() -> None:
+    """Nothing is left to defaults that could change under it."""
+    text = (Path(__file__).parents[1] / "vicc_ray" / "recipes" / "ucf101-s3d.yaml").read_text()
+    given = yaml.safe_load(text)
+    names = {f"{key}.{leaf}" for key, part in given.items() if isinstance(part, dict) for leaf in part}
+    assert names | {key for key, part in given.items() if not isinstance(part, dict)} == set(setting_names())
+    config = load_config("ucf101-s3d")
+    assert (config.method.prototypes, config.method.epsilon, config.method.temperature) == (300, 0.05, 0.1)
+    assert (config.optimiser.learning_rate, config.optimiser.final_learning_rate) == (0.6, 0.0006)
+    assert (config.schedule.rgb_epochs, config.schedule.stage1_cosine_epochs) == (300, 500)
+
+
+@pytest.mark.parametrize("text", ["1e-3", "no: #x", "null", "2024-01-01", "- a", "ü"])
+@pytest.mark.parametrize("docs", [False, True])
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_dumped_config_reads_back_equal(name: str, docs: bool, text: str, tmp_path: Path) -> None:
+    config = load_config(name, [f"name={text!r}", "optimiser.weight_decay=1.23e-7"])
+    assert config.name == text
+    (tmp_path / "dumped.yaml").write_text(dump_config(config, docs))
+    assert load_config(str(tmp_path / "dumped.yaml")) == config
+
+
+def test_docs_stand_above_every_setting() -> None:
+    lines = dump_config(Config(), docs=True).splitlines()
+    for before, line in zip(["", *lines], lines, strict=False):
+        assert line.lstrip().startswith("#") or not line or before.lstrip().startswith("#")
+    assert max(map(len, lines)) <= 120
+    assert "#" not in dump_config(Config())
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("# nothing\n")
+    assert load_config(str(tmp_path / "own.yaml")) == Config()
+
+
+def test_overrides_win_and_the_last_one_wins() -> None:
+    config = load_config("demo", ["train.batch=6", "clip.crop_area=[0.3, 0.9]", "seed=1", "train.batch=8"])
+    assert config.train.batch == 8
+    assert config.clip.crop_area == (0.3, 0.9)
+    assert config.clip.frames == load_config("demo").clip.frames
+    assert config.seed == 1
+
+
+def test_yaml_traps_are_closed(tmp_path: Path) -> None:
+    config = load_config("demo", ["train.use_gpu=no", "optimiser.learning_rate=1e-4", "schedule.last_flow_turn=true"])
+    assert config.train.use_gpu == "no"
+    assert config.optimiser.learning_rate == 1e-4
+    assert config.schedule.last_flow_turn is True
+    assert "true given" in problem("train: {batch: true}", tmp_path)
+    assert "1:30 given" in problem("seed: 1:30", tmp_path)
+
+
+WRONG = {
+    "train.bacth=3": "train.bacth: no such setting; did you mean train.batch?",
+    "trian.batch=3": "trian: no such setting; did you mean train?",
+    "queue=0": "queue: no such setting; did you mean method.queue?",
+    "batch=3": "did you mean train.batch or evaluate.batch?",
+    "xyzzy=3": "xyzzy: no such setting (allowed: prepare, clip,",
+    "train.batch=1": "train.batch: 1 given; allowed: a whole number of at least 2",
+    "train.batch=1.5": "train.batch: 1.5 given; allowed: a whole number of at least 2",
+    "train.batch=many": "train.batch: many given; allowed: a whole number of at least 2",
+    "train.batch=": "train.batch: null given; allowed: a whole number of at least 2",
+    "train.batch.x=1": "train.batch: {x: 1} given; allowed: a whole number of at least 2",
+    "train=3": "train: 3 given; allowed: a section of batch, workers,",
+    "prepare.flow=dsi": "prepare.flow: dsi given; allowed: dis, tvl1, farneback; did you mean dis?",
+    "prepare.flow=3": "prepare.flow: 3 given; allowed: dis, tvl1, farneback",
+    "prepare.short_side=8": "prepare.short_side: 8 given; allowed: a whole number from 16 to 1080",
+    "evaluate.overlap=1": "evaluate.overlap: 1 given; allowed: a number of at least 0 and below 1",
+    "schedule.cross_stream=1": "schedule.cross_stream: 1 given; allowed: true or false",
+    "clip.crop_area=[0.5]": "clip.crop_area: [0.5] given; allowed: [a number from 0 to 1, a number from 0 to 1]",
+    "clip.crop_area=[0.5, 2]": "value 2 of clip.crop_area: 2 given",
+    "clip.crop_area=[0.5, 0.2]": "clip.crop_area: the first value is the smallest",
+    "clip.frames": "--set clip.frames: give it as section.name=value",
+    "=3": "--set =3: give it as section.name=value",
+    "clip.size=[3": "--set clip.size=[3, line 1: ",
+    "train.batch=.nan": "train.batch: .nan given",
+    "optimiser.trust=.inf": "optimiser.trust: .inf given; allowed: a number above 0",
+}
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_a_wrong_override_is_named(override: str) -> None:
+    with pytest.raises(UserError, match=re.escape(WRONG[override])):
+        load_config("demo", [override])
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        load_config("demo", ["train.batch=1", "clip.size=x"])
+    assert "train.batch: 1" in str(caught.value)
+    assert "clip.size: x" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nname: a\nseed: 2", "own.yaml, line 3: 'seed' is given twice"),
+        ("train:\n  batch: 4\n  workers: 2\n  batch: 8", "own.yaml, line 4: 'batch' is given twice"),
+        ("seed: 1\nname: [a", "own.yaml, line 2: expected"),
+        ("train:\n\tbatch: 4", "own.yaml, line 2: found character '\\t'"),
+        ("- seed", "own.yaml: list given; a recipe is a mapping of prepare, clip,"),
+        ("? [1, 2]\n: 3", "own.yaml, line 1: a key must be a word"),
+        ("a: !!python/object/apply:os.mkdir [x]", "own.yaml, line 1: could not determine a constructor"),
+        ("seed: 1\x00", "own.yaml: not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe(text: str, message: str, tmp_path: Path) -> None:
+    assert problem(text, tmp_path).startswith(message)
+
+
+@pytest.mark.parametrize(("name", "near"), [("deom", "demo"), ("ucf101_s3d", "ucf101-s3d"), ("ucf101", "ucf101-s3d")])
+def test_a_wrong_recipe_name_suggests_the_right_one(name: str, near: str) -> None:
+    with pytest.raises(UserError, match=f"no recipe and no file '{name}'; did you mean {near}\\?.*packaged recipes: "):
+        load_config(name)
+
+
+def test_a_folder_and_a_binary_file_are_no_recipes(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path, tmp_path / "binary.yaml"):
+        with pytest.raises(UserError, match="cannot be read as a recipe"):
+            load_config(str(path))

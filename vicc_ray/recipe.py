@@ -1,0 +1,108 @@
+"""Recipes: packaged or own YAML files, with overrides, to a checked configuration and back."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from vicc_ray.config import Config
+from vicc_ray.config_help import allowed, explain, sections, suggest
+from vicc_ray.errors import UserError
+from vicc_ray.strict_yaml import format_value, parse_yaml
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """Names of the packaged recipes, sorted."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def load_config(recipe_or_path: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a packaged recipe or a YAML file; what it does not give has its default.
+
+    Args:
+        recipe_or_path: name of a packaged recipe (``demo``), or path of a YAML file of the same form.
+        overrides: settings as ``section.name=value``, the value in YAML; they win over the file.
+
+    Raises:
+        UserError: no such recipe or file, not YAML, a key given twice, or a setting that does not exist or whose value
+            is not allowed; every such setting is named with what was given and what is allowed.
+    """
+    text, source = _read(recipe_or_path)
+    content = parse_yaml(text, source)
+    settings: dict[str, Any] = {} if content is None else _mapping(content, source)
+    for override in overrides:
+        source = f"{source} with --set" if "--set" not in source else source
+        _override(settings, override)
+    try:
+        return Config.model_validate_json(json.dumps(settings, default=str), strict=True)
+    except ValidationError as error:
+        raise UserError(f"{source}: {explain(error)}") from error
+
+
+def dump_config(config: Config, docs: bool = False) -> str:
+    """YAML of every setting, read back equal by :func:`load_config`; with ``docs``, each under what it means."""
+    held = sections()
+    lines = [line for name in Config.model_fields if name not in held for line in _entry(config, name, "", docs)]
+    for section, kind in held.items():
+        lines += ["", *_comment(inspect.getdoc(kind) or "", "")] if docs else []
+        lines.append(f"{section}:")
+        for name in kind.model_fields:
+            lines += _entry(getattr(config, section), name, f"{section}.", docs)
+    return "\n".join(lines) + "\n"
+
+
+def _read(recipe_or_path: str) -> tuple[str, str]:
+    """(text, what to call it in messages)"""
+    if recipe_or_path in recipe_names():
+        return (RECIPES / f"{recipe_or_path}.yaml").read_text("utf-8"), recipe_or_path
+    path = Path(recipe_or_path)
+    try:
+        return path.read_text("utf-8"), recipe_or_path
+    except FileNotFoundError as error:
+        raise UserError(
+            f"no recipe and no file {recipe_or_path!r}{suggest(recipe_or_path, recipe_names())} "
+            f"(packaged recipes: {', '.join(recipe_names())}; a path to a YAML file does as well)"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{recipe_or_path}: cannot be read as a recipe ({error})") from error
+
+
+def _mapping(content: object, source: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise UserError(f"{source}: {type(content).__name__} given; a recipe is a mapping of {', '.join(sections())}")
+    return content
+
+
+def _override(settings: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {override}: give it as section.name=value, for example --set train.batch=16")
+    value = parse_yaml(text, f"--set {override}")
+    *parents, leaf = key.strip().split(".")
+    place = settings
+    for parent in parents:
+        inner = place.get(parent)
+        place[parent] = place = inner if isinstance(inner, dict) else {}
+    place[leaf] = value
+
+
+def _entry(section: BaseModel, name: str, prefix: str, docs: bool) -> list[str]:
+    indent = "  " if prefix else ""
+    value = section.model_dump(mode="json")[name]
+    line = f"{indent}{name}: {format_value(value)}"
+    if not docs:
+        return [line]
+    meaning = type(section).model_fields[name].description or ""
+    return [*_comment(f"{meaning} Allowed: {allowed(prefix + name)}.", indent), line]
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, 118, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
