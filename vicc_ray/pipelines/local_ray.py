@@ -1,0 +1,68 @@
+"""Ray on this machine for as long as a pipeline needs it, or the cluster that is already there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.data import DataContext
+
+from vicc_ray.config import RayConfig
+
+
+@contextmanager
+def ray_session(config: RayConfig) -> Iterator[None]:
+    """Make sure that Ray runs inside the block.
+
+    - Ray is initialised in this process: it is used as it is and left running.
+    - ``RAY_ADDRESS`` is set: that cluster is joined, and left at the end.
+    - Otherwise Ray is started here, without a dashboard and with a token that only this process and its children
+      know (Ray's ports listen on all interfaces, whatever address it is given), and stopped at the end. A
+      ``RAY_AUTH_MODE`` or ``RAY_AUTH_TOKEN`` that is set already is respected.
+    """
+    _quiet()
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(logging_level=logging.WARNING)
+    else:
+        _start(config)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start(config: RayConfig) -> None:
+    if "RAY_AUTH_MODE" not in os.environ:
+        # With the mode unset, init switches token mode on, for this process (where ray, once imported, no longer looks
+        # at the variable by itself) and its children. It reads the token once, so later sessions must find the same.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # "token mode is on"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        address="local",
+        num_cpus=config.cpus or None,
+        object_store_memory=config.object_store_mb * 2**20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+    )
+    if os.environ.get("RAY_AUTH_MODE") not in ("token", "disabled"):
+        ray.shutdown()
+        raise RuntimeError("Ray did not switch its token mode on; set RAY_AUTH_MODE to token or disabled yourself")
+
+
+def _quiet() -> None:
+    """One progress display is enough: the pipelines bring their own."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # "progress bars disabled"

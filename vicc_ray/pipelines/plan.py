@@ -1,0 +1,159 @@
+"""Which videos make which shard of a clip store, and what is known of the shards that are done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from vicc_ray.config import PrepareConfig
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_write
+from vicc_ray.video.sources import VideoItem, assign_splits
+from vicc_ray.video.store import shard_path
+
+PLAN_FILE = "plan.json"
+SHARDS_AT_LEAST = 32
+"""Shards that a list of videos is cut into at least, if it has so many: parallel work also for few videos."""
+SPLIT_SEED = 0
+"""Fixed, so that runs with other seeds hold out the same videos."""
+
+
+@dataclass(frozen=True)
+class PlannedVideo:
+    """One input, as :class:`VideoItem` without its path: a moved videos folder is still the same input."""
+
+    id: str
+    label: str
+    source: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an input gave no row, and the :func:`stamp` of its file then."""
+
+    reason: str
+    stamp: list[float] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The videos of every shard. A video that failed may be tried again in a later shard, which then counts."""
+
+    shards: tuple[tuple[PlannedVideo, ...], ...] = ()
+    test_share: float | None = None
+    """Share of the sources that was held out; None where the videos came with a split."""
+
+    def latest(self) -> dict[str, tuple[int, PlannedVideo]]:
+        """Of every id, the last shard that has it, and the video."""
+        return {video.id: (shard, video) for shard, videos in enumerate(self.shards) for video in videos}
+
+    def write(self, store: Path) -> None:
+        """Write ``plan.json``."""
+        shards = [[asdict(video) for video in videos] for videos in self.shards]
+        atomic_write(store / PLAN_FILE, json.dumps({"test_share": self.test_share, "shards": shards}))
+
+    @staticmethod
+    def read(store: Path) -> Plan:
+        """The plan of a store; an empty one where there is none yet."""
+        path = store / PLAN_FILE
+        if not path.exists():
+            return Plan()
+        content: dict[str, Any] = json.loads(path.read_text())
+        shards = tuple(tuple(PlannedVideo(**video) for video in videos) for videos in content["shards"])
+        return Plan(shards, content["test_share"])
+
+
+def make_plan(store: Path, items: Sequence[VideoItem], settings: PrepareConfig, test_share: float) -> Plan:
+    """The plan of the store so far, and new shards for the videos that are not in it and for failures to try again.
+
+    Raises:
+        UserError: a video of the plan is no longer an input, or what is known of it has changed.
+    """
+    before = Plan.read(store)
+    old = {id: video for id, (_, video) in before.latest().items()}
+    held_out = None if any(item.split for item in items) else test_share
+    if old and held_out != before.test_share:
+        raise UserError(
+            f"the clip store {store} was begun with {_split_words(before.test_share)}, now it would be "
+            f"{_split_words(held_out)}; keep it as it was, or prepare into another folder"
+        )
+    if held_out is not None:
+        known = [replace(item, split=old[item.id].split) if item.id in old else item for item in items]
+        items = assign_splits(known, held_out, SPLIT_SEED)
+    wanted = {item.id: PlannedVideo(item.id, item.label, item.source, item.split) for item in items}
+    _check_unchanged(store, old, wanted)
+    failures, paths = read_failures(store, before), {item.id: item.path for item in items}
+    again = {id for id, failure in failures.items() if failure.stamp != stamp(paths[id], settings)}
+    new = [video for id, video in sorted(wanted.items()) if id not in old or id in again]
+    size = max(1, min(settings.videos_per_shard, -(-len(new) // SHARDS_AT_LEAST)))
+    shards = tuple(tuple(new[start : start + size]) for start in range(0, len(new), size))
+    return Plan(before.shards + shards, held_out)
+
+
+def _split_words(test_share: float | None) -> str:
+    if test_share is None:
+        return "the split of the labels file"
+    return f"evaluate.test_share {test_share:g} held out"
+
+
+def _check_unchanged(store: Path, old: dict[str, PlannedVideo], wanted: dict[str, PlannedVideo]) -> None:
+    gone = sorted(set(old) - set(wanted))
+    if gone:
+        raise UserError(
+            f"{len(gone)} videos of the clip store {store} are not among the inputs any more, {gone[0]} for one; "
+            "put them back, or prepare into another folder"
+        )
+    for id, video in old.items():
+        for name in ("label", "source", "split"):
+            was, is_now = getattr(video, name), getattr(wanted[id], name)
+            if was != is_now:
+                raise UserError(
+                    f"{name} of {id} is {was!r} in the clip store {store} and {is_now!r} now; "
+                    "put it back, or prepare into another folder"
+                )
+
+
+def failures_path(store: Path, shard: int) -> Path:
+    """The failures of one shard: JSON lines with path, reason and stamp."""
+    return store / f"part-{shard:05d}.failures.jsonl"
+
+
+def write_failures(store: Path, shard: int, failures: dict[str, Failure]) -> None:
+    """Write the failures of one shard, by id."""
+    lines = [json.dumps({"path": id, **asdict(failure)}) for id, failure in failures.items()]
+    atomic_write(failures_path(store, shard), "".join(line + "\n" for line in lines))
+
+
+def read_failures(store: Path, plan: Plan) -> dict[str, Failure]:
+    """The failures of all finished shards, by id; of a video that was tried again, the last try."""
+    latest = plan.latest()
+    failures: dict[str, Failure] = {}
+    for shard in range(len(plan.shards)):
+        if not shard_path(store, shard).exists():
+            continue
+        for line in failures_path(store, shard).read_text().splitlines():
+            content = json.loads(line)
+            if latest[content["path"]][0] == shard:
+                failures[content["path"]] = Failure(content["reason"], content["stamp"])
+    return failures
+
+
+def stored_rows(store: Path, shard: int) -> int:
+    """Rows of a finished shard."""
+    with pq.ParquetFile(shard_path(store, shard)) as file:
+        return int(file.metadata.num_rows)
+
+
+def stamp(path: Path, settings: PrepareConfig) -> list[float] | None:
+    """What a failure depends on: the file's size and time of change, and the time limit; None where no file is."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, settings.time_limit_s]

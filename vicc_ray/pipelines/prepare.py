@@ -1,0 +1,190 @@
+"""Videos to clip store with Ray Data: one task a shard, each shard whole or absent, each input a row or a failure.
+
+Files of a store: ``part-N.parquet`` and ``part-N.failures.jsonl`` (a finished shard has both), ``plan.json`` (which
+videos make which shard), ``store.json`` (settings), ``failures.jsonl`` (all failures: path, reason).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.data
+from ray.exceptions import RayTaskError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vicc_ray.config import Config, PrepareConfig
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_write
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.plan import Plan, PlannedVideo, make_plan, read_failures, stored_rows
+from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.video.sources import list_videos, unlisted
+from vicc_ray.video.store import STORE_FILE, read_store_file, shard_path, write_store_file
+
+FAILURES_FILE = "failures.jsonl"
+LOCK_FILE = ".lock"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the inputs: ``rows + failures == inputs``."""
+
+    rows: int
+    failures: int
+    inputs: int
+    processed: int = 0
+    """Inputs that this call decoded; the others were done before."""
+    unlisted: int = 0
+    """Videos in the folder that the labels file does not name; they are no inputs."""
+
+    def __str__(self) -> str:
+        text = f"{self.inputs} videos: {self.rows} in the clip store, {self.failures} failed"
+        text += f" (see {FAILURES_FILE})" if self.failures else ""
+        text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
+        return text + (f"; {self.unlisted} more are not in the labels file" if self.unlisted else "")
+
+
+def prepare(
+    videos_dir: Path | str,
+    store_path: Path | str,
+    config: Config,
+    labels_csv: Path | None = None,
+    progress: bool = True,
+) -> Summary:
+    """Fill the clip store at ``store_path`` with the videos of a folder; see :func:`list_videos` for what counts.
+
+    Where no video has a split, ``config.evaluate.test_share`` of the sources are held out for testing. A call that was
+    stopped is continued by the same call: finished shards stay as they are. New videos, and failed ones whose file has
+    changed since, make new shards. The folder of the store must be visible to all machines of a cluster.
+
+    Raises:
+        UserError: no folder, no videos, labels that cannot be used, a store of other settings or with other videos,
+            a store that cannot be written or is being written, or not a single video that could be used.
+    """
+    videos_dir, store = Path(videos_dir).absolute(), Path(store_path).absolute()
+    items = list_videos(videos_dir, labels_csv)
+    with _locked(store):
+        _check_settings(store, config.prepare)
+        plan = make_plan(store, items, config.prepare, config.evaluate.test_share)
+        with _write_errors(store):
+            plan.write(store)
+            write_store_file(store, config.prepare, len(plan.shards))
+        todo = [shard for shard in range(len(plan.shards)) if not shard_path(store, shard).exists()]
+        if todo:
+            paths = {item.id: item.path for item in items}
+            tasks = [_task(shard, plan.shards[shard], paths) for shard in todo]
+            with ray_session(config.ray), _write_errors(store):
+                _run_tasks(tasks, store, config.prepare, progress)
+        processed = sum(len(plan.shards[shard]) for shard in todo)
+        with _write_errors(store):
+            return _summarise(store, plan, processed, unlisted(videos_dir, items))
+
+
+@contextmanager
+def _locked(store: Path) -> Iterator[None]:
+    """Make the folder, see that it can be written, and keep other calls out of it."""
+    with _write_errors(store):
+        store.mkdir(parents=True, exist_ok=True)
+        lock = (store / LOCK_FILE).open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{store} is being written by another `vicc-ray prepare`; wait for it or end it") from None
+        _clear(store)
+        yield
+        _clear(store)
+
+
+def _clear(store: Path) -> None:
+    """Remove what processes that died left behind."""
+    for left_behind in store.glob(".part-*"):
+        left_behind.unlink(missing_ok=True)
+
+
+@contextmanager
+def _write_errors(store: Path) -> Iterator[None]:
+    """Errors of the file system are the user's to mend, here and in the tasks of Ray; of Ray's own, they are not."""
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, OSError):
+            raise UserError(f"the clip store {store} cannot be written: {error.cause}") from None
+        raise
+    except ConnectionError:
+        raise
+    except OSError as error:
+        raise UserError(f"the clip store {store} cannot be written: {error}") from None
+
+
+def _check_settings(store: Path, settings: PrepareConfig) -> None:
+    if not (store / STORE_FILE).exists():
+        return
+    before = read_store_file(store)["settings"]
+    changed = [
+        f"prepare.{key} was {before[key]} and is {value} now"
+        for key, value in settings.model_dump().items()
+        if before[key] != value and key not in ("time_limit_s", "videos_per_shard")
+    ]
+    if changed:
+        raise UserError(
+            f"the clip store {store} was begun with other settings: {', '.join(changed)}; "
+            "use the settings of before, or prepare into another folder"
+        )
+
+
+def _task(shard: int, videos: Sequence[PlannedVideo], paths: Mapping[str, Path]) -> dict[str, Any]:
+    """One row for Ray Data; the videos as text, since Arrow refuses file names that are not UTF-8."""
+    return {"shard": shard, "videos": json.dumps([[str(paths[video.id]), asdict(video)] for video in videos])}
+
+
+def _run_tasks(tasks: list[dict[str, Any]], store: Path, settings: PrepareConfig, progress: bool) -> None:
+    def make_shard(task: dict[str, Any]) -> dict[str, Any]:
+        videos = [(Path(path), PlannedVideo(**video)) for path, video in json.loads(task["videos"])]
+        return {"videos": len(videos), "failures": prepare_shard(store, int(task["shard"]), videos, settings)}
+
+    # One block a task and one core a task: the cores of the cluster bound what runs at once.
+    done = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map(make_shard, num_cpus=1)
+    columns = (
+        TextColumn("preparing videos"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failures]} failed, time left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
+        failures = 0
+        line = bar.add_task("", total=sum(len(json.loads(task["videos"])) for task in tasks), failures=failures)
+        for row in done.iter_rows():
+            failures += row["failures"]
+            bar.update(line, advance=row["videos"], failures=failures)
+
+
+def _summarise(store: Path, plan: Plan, processed: int, left_out: int) -> Summary:
+    """Merge the shards' failures, and check that every input is accounted for.
+
+    Raises:
+        UserError: no shard has a row.
+        RuntimeError: the sum does not hold (damaged shards).
+    """
+    failures = read_failures(store, plan)
+    lines = [json.dumps({"path": path, "reason": failures[path].reason}) for path in sorted(failures)]
+    atomic_write(store / FAILURES_FILE, "".join(line + "\n" for line in lines))
+    rows = sum(stored_rows(store, shard) for shard in range(len(plan.shards)))
+    if rows == 0:
+        first = "; ".join(f"{path}: {failures[path].reason}" for path in sorted(failures)[:3])
+        raise UserError(f"none of the {len(failures)} videos could be used (all in {store / FAILURES_FILE}): {first}")
+    summary = Summary(rows, len(failures), len(plan.latest()), processed, left_out)
+    if summary.rows + summary.failures != summary.inputs:
+        raise RuntimeError(
+            f"{summary.inputs} inputs are not {rows} rows and {len(failures)} failures: something else has changed "
+            f"the files of {store}; prepare it anew"
+        )
+    return summary
