@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import ray.data
-from ray.exceptions import RayTaskError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -80,7 +79,7 @@ def prepare(
         if todo:
             paths = {item.id: item.path for item in items}
             tasks = [_task(shard, plan.shards[shard], paths) for shard in todo]
-            with ray_session(config.ray), _write_errors(store):
+            with ray_session(config.ray):
                 _run_tasks(tasks, store, config.prepare, progress)
         processed = sum(len(plan.shards[shard]) for shard in todo)
         with _write_errors(store):
@@ -111,15 +110,9 @@ def _clear(store: Path) -> None:
 
 @contextmanager
 def _write_errors(store: Path) -> Iterator[None]:
-    """Errors of the file system are the user's to mend, here and in the tasks of Ray; of Ray's own, they are not."""
+    """Errors of the file system are the user's to mend."""
     try:
         yield
-    except RayTaskError as error:
-        if isinstance(error.cause, OSError):
-            raise UserError(f"the clip store {store} cannot be written: {error.cause}") from None
-        raise
-    except ConnectionError:
-        raise
     except OSError as error:
         raise UserError(f"the clip store {store} cannot be written: {error}") from None
 
@@ -148,7 +141,11 @@ def _task(shard: int, videos: Sequence[PlannedVideo], paths: Mapping[str, Path])
 def _run_tasks(tasks: list[dict[str, Any]], store: Path, settings: PrepareConfig, progress: bool) -> None:
     def make_shard(task: dict[str, Any]) -> dict[str, Any]:
         videos = [(Path(path), PlannedVideo(**video)) for path, video in json.loads(task["videos"])]
-        return {"videos": len(videos), "failures": prepare_shard(store, int(task["shard"]), videos, settings)}
+        try:
+            failures = prepare_shard(store, int(task["shard"]), videos, settings)
+        except OSError as error:  # returned, not raised: one line for the user, not the traces of Ray Data
+            return {"videos": 0, "failures": 0, "error": str(error)}
+        return {"videos": len(videos), "failures": failures, "error": ""}
 
     # One block a task and one core a task: the cores of the cluster bound what runs at once.
     done = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map(make_shard, num_cpus=1)
@@ -163,6 +160,8 @@ def _run_tasks(tasks: list[dict[str, Any]], store: Path, settings: PrepareConfig
         failures = 0
         line = bar.add_task("", total=sum(len(json.loads(task["videos"])) for task in tasks), failures=failures)
         for row in done.iter_rows():
+            if row["error"]:
+                raise UserError(f"the clip store {store} cannot be written: {row['error']}")
             failures += row["failures"]
             bar.update(line, advance=row["videos"], failures=failures)
 

@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from tests.videos import moving, write_audio, write_video
+from vicc_ray.config import Config, EvaluateConfig, PrepareConfig, RayConfig
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.plan import PlannedVideo
+from vicc_ray.pipelines.prepare import Summary, prepare
+from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.video.decode import decode_video
+from vicc_ray.video.flow import compute_flow, dequantise
+from vicc_ray.video.store import ClipStore, shard_path
+
+RAY = RayConfig(cpus=2, object_store_mb=150)
+CONFIG = Config(prepare=PrepareConfig(short_side=32), ray=RAY)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def session() -> Iterator[None]:
+    with ray_session(RAY):
+        yield
+
+
+def run(videos: Path, store: Path, config: Config = CONFIG, labels: Path | None = None) -> Summary:
+    return prepare(videos, store, config, labels, progress=False)
+
+
+def films(folder: Path, *names: str, frames: int = 6) -> Path:
+    for seed, name in enumerate(names):
+        write_video(folder / name, moving(frames, 32, 48, (2 - seed % 5, 1), seed))
+    return folder
+
+
+def failures(store: Path) -> dict[str, str]:
+    lines = [json.loads(line) for line in (store / "failures.jsonl").read_text().splitlines()]
+    assert all(set(line) == {"path", "reason"} for line in lines)
+    return {line["path"]: line["reason"] for line in lines}
+
+
+def parts(store: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of change of each shard: what tells a rewritten file."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in store.glob("part-*.parquet")}
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.iterdir() if path.suffix in (".parquet", ".json", ".jsonl")}
+
+
+def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None:
+    videos = films(tmp_path / "videos", "walk/1.mp4", "walk/2.mp4", "run/3.mp4")
+    assert run(videos, tmp_path / "store") == Summary(rows=3, failures=0, inputs=3, processed=3)
+    store = ClipStore(tmp_path / "store")
+    assert [(e.id, e.label) for e in store.entries] == [
+        ("run/3.mp4", "run"),
+        ("walk/1.mp4", "walk"),
+        ("walk/2.mp4", "walk"),
+    ]
+    for entry in store.entries:
+        video = decode_video(videos / entry.id, short_side=32, max_frames=1000, time_limit_s=60)
+        stored = store.read(entry)
+        assert (entry.frames, entry.height, entry.width, entry.fps) == (6, 32, 48, 25.0)
+        rgb = stored.rgb(np.arange(6))
+        assert 10 * np.log10(255**2 / np.mean((rgb.astype(float) - video.frames) ** 2)) > 35
+        flow = dequantise(stored.flow(np.arange(6)), store.settings.flow_bound)
+        assert np.linalg.norm(flow - compute_flow(video.frames, "dis"), axis=-1).mean() < 0.15
+        assert np.array_equal(stored.rgb([4, 1]), rgb[[4, 1]])
+
+
+def test_every_input_is_a_row_or_a_failure_with_its_reason(tmp_path: Path) -> None:
+    videos = films(tmp_path / "videos", "a/good.mp4", "a/other.mp4")
+    (videos / "a/empty.mp4").write_bytes(b"")
+    (videos / "a/text.mp4").write_text("not a video at all\n" * 20)
+    whole = (videos / "a/good.mp4").read_bytes()
+    (videos / "b").mkdir()
+    (videos / "b/truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    write_audio(videos / "b/sound.mp4")
+    write_video(videos / "b/still.mp4", moving(1, 32, 48))
+    write_video(videos / "b/strip.mp4", moving(3, 32, 640))
+    summary = run(videos, tmp_path / "store")
+    assert summary == Summary(rows=2, failures=6, inputs=8, processed=8)
+    assert "8 videos: 2 in the clip store, 6 failed (see failures.jsonl)" in str(summary)
+    assert [e.id for e in ClipStore(tmp_path / "store").entries] == ["a/good.mp4", "a/other.mp4"]
+    reasons = failures(tmp_path / "store")
+    assert reasons.pop("b/truncated.mp4").startswith("not a video, or damaged from the start")
+    assert reasons.pop("a/text.mp4").startswith("not a video")
+    assert reasons == {
+        "a/empty.mp4": "empty file",
+        "b/sound.mp4": "no video stream (audio only)",
+        "b/still.mp4": "one frame only; flow needs two",
+        "b/strip.mp4": "frames of 640 x 32 are longer than 16:1",
+    }
+
+
+def test_labels_name_sources_splits_and_missing_files(tmp_path: Path) -> None:
+    videos = films(tmp_path / "videos", "1.mp4", "2.mp4", "unlisted.mp4")
+    (videos / "labels.csv").write_text("path,label,source,split\n1.mp4,a,s,train\n2.mp4,b,,test\ngone.mp4,b,,test\n")
+    summary = run(videos, tmp_path / "store")
+    assert summary == Summary(rows=2, failures=1, inputs=3, processed=3, unlisted=1)
+    entries = ClipStore(tmp_path / "store").entries
+    assert [(e.label, e.source, e.split) for e in entries] == [("a", "s", "train"), ("b", "2.mp4", "test")]
+    assert failures(tmp_path / "store") == {"gone.mp4": "no such file"}
+
+
+def test_without_splits_a_share_of_the_sources_is_held_out(tmp_path: Path) -> None:
+    videos = films(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(4)), frames=2)
+    run(videos, tmp_path / "store")
+    entries = ClipStore(tmp_path / "store").entries
+    assert sorted(e.label for e in entries if e.split == "test") == ["a", "b"]
+    assert sum(e.split == "train" for e in entries) == 6
+    run(videos, tmp_path / "again", CONFIG.model_copy(update={"seed": 7}))
+    assert ClipStore(tmp_path / "again").entries == entries  # another seed of training holds out the same videos
+
+
+def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Path) -> None:
+    videos, store = films(tmp_path / "videos", "a/1.mp4", "a/3.mp4"), tmp_path / "store"
+    (videos / "a/2.mp4").write_bytes(b"")
+    (videos / "a/4.mp4").write_bytes(b"")
+    run(videos, store)
+    before, first = parts(store), ClipStore(store).entries
+    films(videos, "a/0.mp4", "a/2.mp4")
+    assert run(videos, store) == Summary(rows=4, failures=1, inputs=5, processed=2)
+    assert failures(store) == {"a/4.mp4": "empty file"}
+    assert {name: parts(store)[name] for name in before} == before
+    entries = ClipStore(store).entries
+    assert [e.id for e in entries] == ["a/0.mp4", "a/1.mp4", "a/2.mp4", "a/3.mp4"]
+    assert [e for e in entries if e.id in ("a/1.mp4", "a/3.mp4")] == first
+    done = contents(store)
+    assert run(videos, store) == Summary(rows=4, failures=1, inputs=5, processed=0)
+    assert contents(store) == done
+
+
+def test_a_moved_folder_of_videos_is_the_same_input(tmp_path: Path) -> None:
+    videos = films(tmp_path / "videos", "a/1.mp4", "a/2.mp4")
+    run(videos, tmp_path / "store")
+    shard_path(tmp_path / "store", 1).unlink()
+    assert run(videos.rename(tmp_path / "moved"), tmp_path / "store") == Summary(2, 0, 2, processed=1)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("prepare", PrepareConfig(short_side=40), "prepare.short_side was 32 and is 40 now"),
+        ("prepare", PrepareConfig(short_side=32, flow="tvl1"), "prepare.flow was dis and is tvl1 now"),
+        ("evaluate", EvaluateConfig(test_share=0.5), "begun with evaluate.test_share 0.25 held out"),
+    ],
+)
+def test_changed_settings_are_refused(tmp_path: Path, section: str, change: object, message: str) -> None:
+    videos = films(tmp_path / "videos", "a/1.mp4")
+    run(videos, tmp_path / "store")
+    done = contents(tmp_path / "store")
+    with pytest.raises(UserError, match=message):
+        run(videos, tmp_path / "store", CONFIG.model_copy(update={section: change}))
+    assert contents(tmp_path / "store") == done
+
+
+def test_changed_inputs_are_refused(tmp_path: Path) -> None:
+    videos = films(tmp_path / "videos", "1.mp4", "2.mp4")
+    (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n2.mp4,b,test\n")
+    run(videos, tmp_path / "store")
+    (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n2.mp4,c,test\n")
+    with pytest.raises(UserError, match=r"label of 2.mp4 is 'b' .* and 'c' now"):
+        run(videos, tmp_path / "store")
+    (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n")
+    with pytest.raises(UserError, match=r"1 videos of the clip store .* not among the inputs any more, 2.mp4"):
+        run(videos, tmp_path / "store")
+
+
+def test_all_failed_is_an_error_after_the_failures_are_written(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for n in range(4):
+        (videos / f"{n}.mp4").write_bytes(b"")
+    with pytest.raises(UserError, match=r"none of the 4 videos .* 0.mp4: empty file; 1.mp4: .*; 2.mp4: empty file$"):
+        run(videos, tmp_path / "store")
+    assert len(failures(tmp_path / "store")) == 4
+
+
+def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing there"):
+        run(tmp_path / "none", tmp_path / "store")
+    videos = films(tmp_path / "videos", "a/1.mp4")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        run(videos, tmp_path / "file" / "store")
+    blocked = tmp_path / "blocked" / "part-00000.failures.jsonl"  # no file can be moved onto a folder, in the task
+    (blocked / "in the way").mkdir(parents=True)
+    with pytest.raises(UserError, match="cannot be written"):
+        run(videos, tmp_path / "blocked")
+    assert not shard_path(tmp_path / "blocked", 0).exists()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from vicc_ray.config import Config, PrepareConfig, RayConfig
+from vicc_ray.pipelines.prepare import prepare
+config = Config(prepare=PrepareConfig(short_side=64, flow="tvl1"), ray=RayConfig(cpus=2, object_store_mb=150))
+print(prepare(Path(sys.argv[1]), Path(sys.argv[2]), config))
+"""
+SLOW = Config(prepare=PrepareConfig(short_side=64, flow="tvl1"), ray=RAY)
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    for n in range(8):
+        write_video(videos / f"{n}.mp4", moving(4, 64, 64, (1, n % 3), n))
+    (videos / "7.mp4").write_bytes(b"")
+    store = tmp_path / "store"
+    killed = subprocess.Popen([sys.executable, "-c", SCRIPT, str(videos), str(store)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not parts(store) and time.monotonic() < deadline:
+            with suppress(subprocess.TimeoutExpired):
+                killed.wait(timeout=0.02)
+                break
+    finally:
+        killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    with pytest.raises(UserError, match="is not finished"):
+        ClipStore(store)
+    (store / ".part-00000.parquet.left.part").write_bytes(b"of a writer that died")
+    before = parts(store)
+    assert 1 <= len(before) < 8
+    summary = run(videos, store, SLOW)
+    after = parts(store)
+    # A process of the killed run may have ended its shard after the look; none was begun anew.
+    assert (summary.rows, summary.failures, summary.inputs) == (7, 1, 8)
+    assert summary.processed <= 8 - len(before)
+    assert {name: after[name] for name in before} == before
+    run(videos, tmp_path / "undisturbed", SLOW)
+    assert contents(store) == contents(tmp_path / "undisturbed")
+    assert not list(store.glob(".part-*"))
+
+
+CRASH = """
+import os, sys
+from pathlib import Path
+from vicc_ray.config import PrepareConfig
+from vicc_ray.pipelines import shard
+from vicc_ray.pipelines.plan import PlannedVideo
+decode = shard.decode_video
+shard.decode_video = lambda path, **limits: os._exit(9) if path.stem == "bad" else decode(path, **limits)
+videos = [(Path(sys.argv[1]) / name, PlannedVideo(name, "", name, "")) for name in sys.argv[3:]]
+for attempt in range(3):
+    if not os.fork():
+        os._exit(shard.prepare_shard(Path(sys.argv[2]), 0, videos, PrepareConfig(short_side=32)))
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_video_that_crashes_its_process_is_left_aside_after_two_tries(tmp_path: Path) -> None:
+    names = ["0.mp4", "bad.mp4", "z.mp4"]
+    films(tmp_path / "videos", *names)
+    command = [sys.executable, "-c", CRASH, str(tmp_path / "videos"), str(tmp_path), *names]
+    exits = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert exits == ["9", "9", "1"]  # the last: one failure
+    (line,) = (tmp_path / "part-00000.failures.jsonl").read_text().splitlines()
+    assert "ended the decoding process 2 times" in json.loads(line)["reason"]
+    assert json.loads(line)["path"] == "bad.mp4"
+
+
+def test_a_surprise_in_one_video_costs_only_that_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    films(tmp_path, "0.mp4", "1.mp4")
+
+    def surprise(path: Path, **limits: object) -> object:
+        raise KeyError("codec")
+
+    videos = [(tmp_path / f"{n}.mp4", PlannedVideo(f"{n}.mp4", "", "", "")) for n in range(2)]
+    monkeypatch.setattr("vicc_ray.pipelines.shard.decode_video", surprise)
+    assert prepare_shard(tmp_path, 0, videos, PrepareConfig()) == 2
+    assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
+
+
+def test_two_runs_do_not_write_one_store(tmp_path: Path) -> None:
+    videos, store = films(tmp_path / "videos", "1.mp4"), tmp_path / "store"
+    store.mkdir()
+    with (store / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="being written by another"):
+            run(videos, store)
+    assert run(videos, store).rows == 1
+
+
+def test_a_session_inside_a_session_leaves_it_running() -> None:
+    with ray_session(RAY):
+        assert ray.is_initialized()
+    assert ray.is_initialized()
+    assert os.environ["RAY_AUTH_MODE"] in ("token", "disabled")
