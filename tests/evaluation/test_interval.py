@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vicc_ray.evaluation.interval import bootstrap_interval
+from vicc_ray.evaluation.interval import bootstrap_interval, hit_interval
 
 
 def test_covers_the_true_rate_about_95_times_in_100() -> None:
@@ -44,3 +44,12 @@ def test_holds_the_mean_and_is_deterministic() -> None:
 
 def test_no_values_have_no_interval() -> None:
     assert np.isnan(bootstrap_interval([])).all()
+
+
+def test_hits_alike_do_not_claim_certainty() -> None:
+    low, high = hit_interval(np.ones(16, dtype=bool))
+    assert high == 1 and low**16 == pytest.approx(0.025)
+    assert hit_interval(np.zeros(16, dtype=bool)) == pytest.approx((1 - high, 1 - low))
+    assert hit_interval(np.ones(1000, dtype=bool))[0] > 0.99
+    mixed = np.arange(40) % 5 == 0
+    assert hit_interval(mixed, seed=1) == bootstrap_interval(mixed, seed=1)

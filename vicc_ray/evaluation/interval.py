@@ -1,4 +1,4 @@
-"""95 % bootstrap interval of a mean, by resampling the queries of an evaluation."""
+"""95 % intervals by bootstrap: resampling the queries of an evaluation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 DRAWS = 2000
+
+
+def hit_interval(hits: ArrayLike, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the rate of ``hits`` (bool [N]): by bootstrap, exact (Clopper-Pearson) where all are alike.
+
+    A resample of hits alone is hits alone: there the bootstrap would claim certainty from any number of queries.
+    """
+    outcomes = np.asarray(hits, dtype=bool)
+    if len(outcomes) and outcomes.all():
+        return float(0.025 ** (1 / len(outcomes))), 1.0
+    if len(outcomes) and not outcomes.any():
+        return 0.0, float(1 - 0.025 ** (1 / len(outcomes)))
+    return bootstrap_interval(outcomes, seed)
 
 
 def bootstrap_interval(values: ArrayLike, seed: int = 0, draws: int = DRAWS) -> tuple[float, float]:

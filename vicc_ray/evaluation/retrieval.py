@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vicc_ray.evaluation.interval import bootstrap_interval
+from vicc_ray.evaluation.interval import hit_interval
 
 KS = (1, 5, 10, 20, 50)
 NEIGHBOURS = 5
@@ -63,7 +63,7 @@ class Retrieval:
         recall: for each k the share of labelled queries (0 to 1) with their label among the k nearest.
         hits: bool [Nq], whether the nearest neighbour has the query's label; False for queries without a label.
         neighbours: int64 [Nq, 5], gallery positions, nearest first; -1 where the gallery has no further video.
-        interval: 95 % bootstrap interval of R@1.
+        interval: 95 % interval of R@1, by bootstrap over the queries.
         queries: number of labelled queries.
         chance: expected R@1 of a neighbour drawn at random.
     """
@@ -157,7 +157,7 @@ def _retrieve(
         recall=recall,
         hits=match[:, 0],
         neighbours=neighbours,
-        interval=bootstrap_interval(scored[:, 0], seed),
+        interval=hit_interval(scored[:, 0], seed),
         queries=len(scored),
         chance=chance_level(train, test, ignore_same_source),
     )

@@ -104,9 +104,10 @@ def _load(folder: Path) -> dict[str, FeatureTable]:
     ids = tables[names[0]].ids
     for name, table in tables.items():
         if not np.array_equal(table.ids, ids):
+            first = feature_path(folder, names[0]).name
             raise UserError(
-                f"{feature_path(folder, name)} holds other videos ({len(table.ids)}) than {feature_path(folder, names[0]).name} "
-                f"({len(ids)}): delete the feature files and run `vicc-ray evaluate` again"
+                f"{feature_path(folder, name)} holds other videos ({len(table.ids)}) than {first} ({len(ids)}): "
+                "delete the feature files and run `vicc-ray evaluate` again"
             )
     return tables
 
@@ -114,8 +115,8 @@ def _load(folder: Path) -> dict[str, FeatureTable]:
 def _check_scorable(table: FeatureTable) -> None:
     if not (table.labels != "").any():
         raise UserError(
-            f"none of the {len(table.ids)} videos has a label, so retrieval cannot be scored: put the videos in one folder "
-            "a class, or prepare them with a labels file (columns path,label,source,split)"
+            f"none of the {len(table.ids)} videos has a label, so retrieval cannot be scored: put the videos in one "
+            "folder a class, or prepare them with a labels file (columns path,label,source,split)"
         )
     counts = {name: len(table.split(name).labelled()) for name in ("train", "test")}
     for name, count in counts.items():

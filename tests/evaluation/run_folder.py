@@ -1,0 +1,52 @@
+"""What the fixtures of this folder write: features and metrics of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from vicc_ray.evaluation.feature_file import FeatureTable
+from vicc_ray.video.store import ClipStore
+
+PROTOTYPES = 20
+TURNS = ("rgb-stage1", "flow-stage1", "rgb-stage2-1", "flow-stage2-1")
+
+
+def features_of(store: ClipStore, seed: int) -> FeatureTable:
+    """Features of noise for every video of ``store``."""
+    entries = store.entries
+    return FeatureTable(
+        np.array([e.id for e in entries]),
+        np.array([e.label for e in entries]),
+        np.array([e.source for e in entries]),
+        np.array([e.split for e in entries]),
+        np.random.default_rng(seed).normal(size=(len(entries), 4)),
+    )
+
+
+def write_metrics(run: Path, end: float = 1.0, entropy: float = 0.97) -> None:
+    """Losses that fall from ln K to ``end``; the mean assignment at ``entropy`` of ln K."""
+    ln_k = math.log(PROTOTYPES)
+    lines, checks = [], []
+    for index, turn in enumerate(TURNS):
+        stream = turn.split("-")[0]
+        for n in range(60):
+            step = index * 60 + n
+            values = {
+                "step": step,
+                "epoch": step // 10,
+                "turn": turn,
+                "stage": 1 + ("stage2" in turn),
+                "stream": stream,
+            }
+            loss = ln_k + (end - ln_k) * min(1.0, n / 40)
+            values |= {"loss": loss, "learning_rate": 0.1, "entropy": entropy * ln_k, "assignment_entropy": 1.0}
+            values |= {"ln_k": ln_k, "prototypes_used": 14, "data_ms": 10.0, "step_ms": 30.0, "samples_per_s": 400.0}
+            lines.append({**values, "workers": 2})
+        check = {"step": index * 60 + 59, "epoch": 6 * index + 5, "turn": turn, "stream": stream}
+        checks.append({**check, "recall_at_1": 0.5, "low": 0.4, "high": 0.6, "videos": 4})
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run / "evaluations.jsonl").write_text("".join(json.dumps(check) + "\n" for check in checks))

@@ -1,0 +1,230 @@
+"""The report: whole, self-contained, safe with odd names, and honest about what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.evaluation.run_folder import features_of, write_metrics
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
+from vicc_ray.evaluation.report import build_report
+from vicc_ray.video.store import ClipStore
+
+SECTIONS = ["retrieval", "gallery", "flow", "training", "timing", "settings"]
+VOID = {"meta", "link", "img", "input", "br", "path"}
+
+
+class Page(HTMLParser):
+    """The parsed page: sections, tags with their attributes, text; unbalanced tags are errors."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text += data
+
+    def attributes(self, name: str) -> list[str]:
+        return [attributes[name] or "" for _, attributes in self.tags if name in attributes]
+
+
+def build(run_dir: Path, store: ClipStore | None) -> tuple[Page, str, dict]:
+    path = build_report(run_dir, store)
+    html = path.read_text()
+    figures = json.loads((run_dir / "report" / "report.json").read_text())
+    return Page(html), html, figures
+
+
+def test_page_holds_all_parts_and_loads_nothing(run_dir: Path, store: ClipStore) -> None:
+    page, html, figures = build(run_dir, store)
+    assert [a["id"] for tag, a in page.tags if tag == "section"] == SECTIONS
+    assert not re.search(r"https?://|@import|//[a-z]+\.", re.sub(r"base64,[A-Za-z0-9+/=]+", "", html))
+    assert not {"script", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
+    assert all(source.startswith("data:") for source in page.attributes("src") + page.attributes("href"))
+    assert all(url.startswith("data:image/webp") for url in re.findall(r"url\(([^)]{20})", html))
+    assert figures["missing"] == {} and figures["warnings"] == []
+    assert sorted(p.name for p in (run_dir / "report").iterdir()) == ["report.html", "report.json"]
+
+
+def test_page_and_json_tell_the_same_scores(run_dir: Path, store: ClipStore) -> None:
+    page, _, figures = build(run_dir, store)
+    evaluation = json.loads((run_dir / "evaluation" / "evaluation.json").read_text())
+    assert figures["table"] == evaluation
+    names = [row["name"] for row in evaluation["rows"]]
+    places = [page.text.index(name, page.text.index("R@50")) for name in names]
+    assert places == sorted(places)
+    for row in evaluation["rows"]:
+        assert f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" in page.text
+
+
+def test_gallery_shows_the_same_queries_for_both_networks(run_dir: Path, store: ClipStore) -> None:
+    page, html, figures = build(run_dir, store)
+    gallery = figures["gallery"]
+    assert [network["key"] for network in gallery["networks"]] == ["rgb-stage1", "rgb-stage2-1"]
+    splits = {entry.id: entry.split for entry in store.entries}
+    labels = {entry.id: entry.label for entry in store.entries}
+    for query in gallery["queries"]:
+        assert splits[query["id"]] == "test"
+        for found in query["found"]:
+            assert len(found) == 5 and all(splits[n["id"]] == "train" for n in found)
+            assert all(n["same"] == (labels[n["id"]] == query["label"]) for n in found)
+    marks = [c for c in page.attributes("class") if c in ("hit", "miss")]
+    assert marks == [
+        "hit" if n["same"] else "miss" for query in gallery["queries"] for found in query["found"] for n in found
+    ]
+    assert len(set(re.findall(r"url\(data:image/webp[^)]+\)", html))) == html.count("url(data:image/webp")
+
+
+def test_pictures_have_descriptions(run_dir: Path, store: ClipStore) -> None:
+    page, _, _ = build(run_dir, store)
+    for tag, attributes in page.tags:
+        if attributes.get("role") == "img":
+            assert attributes["aria-label"]
+        if tag == "img":
+            assert attributes["alt"]
+
+
+def test_names_from_outside_are_text_and_never_markup(run_dir: Path, store: ClipStore) -> None:
+    page, html, _ = build(run_dir, store)
+    assert "<script>alert(1)</script>" in page.text and "<script" not in html
+    assert "a <run>" in page.text and "<b>broken.mp4" in page.text
+
+
+def test_inputs_add_up(run_dir: Path, store: ClipStore) -> None:
+    _, _, figures = build(run_dir, store)
+    data = figures["data"]
+    assert (data["inputs"], data["videos"], data["failed"]) == (13, 12, 1)
+    assert data["splits"] == {"train": 8, "test": 4} and sum(data["classes"].values()) == 12
+    assert data["seconds"] == pytest.approx(24.0)
+
+
+def test_timing_is_that_of_the_steps(run_dir: Path, store: ClipStore) -> None:
+    _, _, figures = build(run_dir, store)
+    timing = figures["timing"]
+    assert timing["steps"] == 240 and timing["seconds"] == pytest.approx(240 * 0.04)
+    assert timing["data_wait_share"] == pytest.approx(0.25)
+    assert timing["samples_per_s"] == pytest.approx(400)
+    assert timing["workers"] == [2]
+
+
+def test_changed_settings_are_marked(run_dir: Path, store: ClipStore) -> None:
+    _, _, figures = build(run_dir, store)
+    changed = {(s["name"], row["key"]) for s in figures["settings"] for row in s["rows"] if row["changed"]}
+    assert changed == {("run", "name"), ("train", "batch"), ("method", "prototypes"), ("method", "queue")}
+    assert all(row["help"] for s in figures["settings"] for row in s["rows"])
+
+
+def test_a_turn_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore) -> None:
+    write_metrics(run_dir, end=2.99)
+    page, _, figures = build(run_dir, store)
+    assert [w["kind"] for w in figures["warnings"]] == ["not-learning"] * 4
+    assert "RGB stage 1:" in page.text and "learnt nothing" in page.text
+
+
+def test_collapsed_assignments_are_warned_of(run_dir: Path, store: ClipStore) -> None:
+    write_metrics(run_dir, entropy=0.3)
+    _, _, figures = build(run_dir, store)
+    assert [w["kind"] for w in figures["warnings"]] == ["collapsed"] * 4
+
+
+def test_steps_repeated_after_a_resume_count_once(run_dir: Path, store: ClipStore) -> None:
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:130], '{"step": 130, "turn', "\n", *lines[100:]]))
+    _, _, figures = build(run_dir, store)
+    assert [turn["steps"] for turn in figures["turns"]] == [60, 60, 60, 60]
+    assert figures["timing"]["steps"] == 240
+
+
+def test_a_running_turn_is_reported(run_dir: Path, store: ClipStore) -> None:
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run_dir / "metrics.jsonl").write_text("".join(lines[:1]))
+    for path in (run_dir / "evaluation").iterdir():
+        path.unlink()
+    (run_dir / "evaluations.jsonl").unlink()
+    page, _, figures = build(run_dir, store)
+    assert set(figures["missing"]) == {"checks", "table", "gallery"}
+    assert [a["id"] for tag, a in page.tags if tag == "section"] == SECTIONS
+    assert "not evaluated yet" in figures["headline"]["title"]
+
+
+def test_diverged_losses_are_told_and_leave_valid_json(run_dir: Path, store: ClipStore) -> None:
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    for line in lines[30:60]:
+        line["loss"] = float("nan")
+    (run_dir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, _, figures = build(run_dir, store)
+    assert [(w["turn"], w["kind"]) for w in figures["warnings"]] == [("rgb-stage1", "diverged")]
+    assert None in figures["turns"][0]["curves"]["loss"]
+    assert "NaN" not in (run_dir / "report" / "report.json").read_text()
+
+
+def test_without_labels_there_are_neighbours_and_no_score(run_dir: Path, store: ClipStore) -> None:
+    (run_dir / "evaluation" / "evaluation.json").unlink()
+    for seed, name in enumerate(("rgb-stage1", "rgb-stage2-1")):
+        table = features_of(store, seed)
+        unlabelled = FeatureTable(table.ids, np.full(12, ""), table.sources, table.splits, table.features)
+        save_features(feature_path(run_dir / "evaluation", name), unlabelled)
+    page, _, figures = build(run_dir, store)
+    assert "without labels" in figures["missing"]["table"]
+    assert figures["table"] is None
+    assert "hit" not in page.attributes("class") and "miss" not in page.attributes("class")
+    assert page.attributes("class").count("open") == 4 * 2 * 5
+
+
+def test_without_stage_two_the_gallery_has_one_row(run_dir: Path, store: ClipStore) -> None:
+    for path in (run_dir / "evaluation").glob("*stage2*"):
+        path.unlink()
+    _, _, figures = build(run_dir, store)
+    assert [network["key"] for network in figures["gallery"]["networks"]] == ["rgb-stage1"]
+
+
+def test_without_the_store_the_rest_stands(run_dir: Path) -> None:
+    page, html, figures = build(run_dir, None)
+    assert [a["id"] for tag, a in page.tags if tag == "section"] == SECTIONS
+    assert figures["data"] is None and "clip store is not at hand" in page.text
+    assert "webp" not in html and figures["table"] is not None
+
+
+def test_videos_that_left_the_store_are_shown_as_empty(run_dir: Path, store: ClipStore) -> None:
+    for seed, name in enumerate(("rgb-stage1", "rgb-stage2-1")):
+        table = features_of(store, seed)
+        renamed = np.char.add("other/", table.ids)
+        save_features(
+            feature_path(run_dir / "evaluation", name),
+            FeatureTable(renamed, table.labels, table.sources, table.splits, table.features),
+        )
+    page, _, _ = build(run_dir, store)
+    assert "film empty" in page.attributes("class")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run folder"):
+        build_report(tmp_path, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_of_a_run_is_the_same_each_time(run_dir: Path, store: ClipStore) -> None:
+    first = build_report(run_dir, store).read_bytes()
+    assert build_report(run_dir, store).read_bytes() == first

@@ -1,0 +1,131 @@
+"""Films, charts and curves by themselves."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vicc_ray.evaluation.report.charts import HEIGHT, WIDTH, Area, Chart, Line, Rule, Span, draw, nice_ticks
+from vicc_ray.evaluation.report.curves import POINTS, read_turns, running_mean
+from vicc_ray.evaluation.report.films import FRAMES, LARGEST_STRIP, SIDE, Films, film_indices, strip_uri
+from vicc_ray.evaluation.report.gallery import choose_queries
+from vicc_ray.video.store import ClipStore
+
+
+def decoded(uri: str) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(base64.b64decode(uri.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+@pytest.mark.parametrize(("frames", "fps"), [(1, 25), (2, 25), (10, 25), (300, 25), (300, 60), (30, 8), (16, 10)])
+def test_film_is_in_the_video_and_in_real_time_where_it_can_be(frames: int, fps: float) -> None:
+    indices = film_indices(frames, fps)
+    assert len(indices) == FRAMES and indices.min() >= 0 and indices.max() < frames
+    assert (np.diff(indices) >= 0).all()
+    if frames >= 1.6 * fps:
+        assert indices[-1] - indices[0] == pytest.approx(1.5 * fps, abs=1)
+        assert indices[0] == pytest.approx(frames - 1 - indices[-1], abs=1)
+
+
+def test_strip_holds_the_frames_in_order_cut_to_their_middle() -> None:
+    frames = np.zeros((FRAMES, 60, 100, 3), dtype=np.uint8)
+    frames[:, :, 20:80] = np.linspace(20, 240, FRAMES, dtype=np.uint8)[:, None, None, None]
+    strip = decoded(strip_uri(frames))
+    assert strip.shape == (SIDE, SIDE * FRAMES, 3)
+    for n, level in enumerate(np.linspace(20, 240, FRAMES)):
+        assert np.abs(strip[:, n * SIDE + 4 : (n + 1) * SIDE - 4].astype(int) - level).max() < 12
+
+
+def test_strips_of_noise_stay_small() -> None:
+    noise = np.random.default_rng(0).integers(256, size=(FRAMES, 120, 120, 3), dtype=np.uint8)
+    assert len(strip_uri(noise)) < 3 * LARGEST_STRIP
+
+
+def test_a_video_shown_twice_is_stored_once(store: ClipStore) -> None:
+    films = Films(store)
+    first, second = store.entries[0].id, store.entries[1].id
+    names = [films.rgb(first), films.rgb(second), films.flow(first), films.rgb(first), films.flow(first)]
+    assert names == ["f0", "f1", "f2", "f0", "f2"]
+    assert films.css().count("data:image/webp") == 3
+    assert films.rgb("not in the store") is None
+    assert films.speed(first) >= 1
+
+
+def points_of(html: str) -> np.ndarray:
+    numbers = [re.findall(r"-?\d+\.?\d* -?\d+\.?\d*", d) for d in re.findall(r' d="([^"]+)"', html)]
+    return np.array([[float(v) for v in pair.split()] for pairs in numbers for pair in pairs])
+
+
+def test_everything_drawn_lies_in_the_chart() -> None:
+    rng = np.random.default_rng(0)
+    x = list(range(50))
+    y = list(rng.normal(3, 1, 50))
+    chart = Chart(
+        summary="a summary",
+        lines=[Line(x, y, "rgb"), Line(x, [None, *y[1:]], "flow dots")],
+        areas=[Area(x, [v - 1 for v in y], [v + 1 for v in y], "rgb")],
+        spans=[Span(0, 25, "RGB stage 1", "rgb"), Span(25, 49, "Flow <2>", "flow")],
+        rules=[Rule(4.2, "ln K")],
+    )
+    html = str(draw(chart))
+    points = points_of(html)
+    assert points[:, 0].min() >= 0 and points[:, 0].max() <= WIDTH
+    assert points[:, 1].min() >= 0 and points[:, 1].max() <= HEIGHT
+    assert "Flow" in html and "&lt;2&gt;" in html and "<2>" not in html
+
+
+def test_gaps_in_a_curve_are_gaps() -> None:
+    html = str(draw(Chart(summary="", lines=[Line([0, 1, 2, 3, 4], [1, 2, None, 2, 1], "rgb")])))
+    path = re.search(r'class="line rgb" d="([^"]+)"', html)
+    assert path and path[1].count("M") == 2 and path[1].count("L") == 2
+
+
+def test_a_single_point_and_an_empty_chart_can_be_drawn() -> None:
+    assert "nan" not in str(draw(Chart(summary="", lines=[Line([3], [2.0], "rgb")])))
+    assert "nan" not in str(draw(Chart(summary="", lines=[Line([0, 1], [None, None], "rgb")])))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (0.02, 0.031), (-3, 7), (2.1, 3.2), (0, 54321), (5, 5), (0, 0), (1e-7, 2e-7), (0.3, 0.55)]
+)
+def test_ticks_are_round_and_span_the_values(low: float, high: float) -> None:
+    ticks = nice_ticks(low, high, count=6)
+    steps = np.diff(ticks)
+    assert ticks[0] <= low + 1e-9 and ticks[-1] >= high - 1e-9 and 2 <= len(ticks) <= 9
+    assert np.allclose(steps, steps[0])
+
+
+def test_running_mean_keeps_constants_and_leaves_out_gaps() -> None:
+    values = np.full(30, 2.5)
+    values[7] = np.nan
+    assert np.allclose(running_mean(values, 5), 2.5)
+    assert np.isnan(running_mean(np.full(3, np.nan), 2)).all()
+    rng = np.random.default_rng(0).normal(size=500)
+    assert running_mean(rng, 50).std() < 0.3 * rng.std()
+
+
+def test_long_runs_are_drawn_with_few_points(tmp_path: Path) -> None:
+    with (tmp_path / "metrics.jsonl").open("w") as file:
+        for step in range(5000):
+            record = {"step": step, "turn": "rgb-stage1", "loss": 5000 - step, "data_ms": 1, "step_ms": 3}
+            file.write(json.dumps(record) + "\n")
+    (turn,) = read_turns(tmp_path / "metrics.jsonl", batch=8)
+    steps = turn["curves"]["step"]
+    assert len(steps) == POINTS and (steps[0], steps[-1]) == (0, 4999)
+    assert turn["curves"]["loss"] == [5000 - step for step in steps]
+    assert turn["end"]["loss"] == pytest.approx(250.5)
+    assert turn["timing"]["samples_per_s"] == pytest.approx(2000)
+
+
+def test_queries_are_drawn_from_all_classes_in_turn() -> None:
+    labels = np.array(["a"] * 50 + ["b"] * 3 + ["c"] * 2)
+    chosen = choose_queries(labels, seed=0)
+    assert sorted(labels[chosen].tolist()) == ["a"] * 3 + ["b"] * 3 + ["c"] * 2
+    assert np.array_equal(chosen, choose_queries(labels, seed=0))
+    assert not np.array_equal(chosen, choose_queries(labels, seed=1))
+    assert len(choose_queries(labels[:2], seed=0)) == 2

@@ -1,0 +1,120 @@
+"""metrics.jsonl and evaluations.jsonl as curves by turn, short enough to draw however long the run was."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+POINTS = 240  # drawn points of a turn
+SMOOTHED = 0.04  # width of the running mean, as a share of the turn
+END = 0.1  # the part of a turn that counts as its end
+SERIES = ("loss", "entropy", "assignment_entropy", "prototypes_used")
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSON-lines file, none where it is missing; a line cut off by a killed run is passed over."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(record, dict):
+                yield record
+
+
+def read_turns(path: Path, batch: int) -> list[dict[str, Any]]:
+    """The turns of ``metrics.jsonl`` in order of their first step, each with its curves, its end values and timing.
+
+    A resumed run repeats the steps after its checkpoint; of each step the last record counts.
+
+    Args:
+        batch: samples of a step, for the throughput.
+    """
+    steps = {record["step"]: record for record in read_lines(path) if "step" in record and "turn" in record}
+    turns: dict[str, list[dict[str, Any]]] = {}
+    for step in sorted(steps):
+        turns.setdefault(steps[step]["turn"], []).append(steps[step])
+    return [_turn(name, records, batch) for name, records in turns.items()]
+
+
+def read_checks(path: Path) -> list[dict[str, Any]]:
+    """The held-out checks in order of their step, the last record of each step and stream."""
+    records = (r for r in read_lines(path) if "step" in r and math.isfinite(_number(r.get("recall_at_1"))))
+    checks = {(record["step"], record.get("stream", "")): record for record in records}
+    return [checks[key] for key in sorted(checks)]
+
+
+def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Centred mean over ``width`` values, over fewer at the ends; values that are not numbers are left out."""
+    known = np.isfinite(values)
+    kernel = np.ones(min(max(1, width), len(values)))
+    total = np.convolve(np.where(known, values, 0.0), kernel, mode="same")
+    count = np.convolve(known.astype(float), kernel, mode="same")
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def numbers(values: NDArray[np.float64]) -> list[float | None]:
+    """Values as JSON can hold them: None for what is not a number."""
+    return [round(float(v), 5) if math.isfinite(v) else None for v in values]
+
+
+def _turn(name: str, records: list[dict[str, Any]], batch: int) -> dict[str, Any]:
+    first, last = records[0], records[-1]
+    columns = {key: _column(records, key) for key in SERIES}
+    width = round(SMOOTHED * len(records))
+    drawn = np.unique(np.rint(np.linspace(0, len(records) - 1, min(POINTS, len(records)))).astype(int))
+    ending = slice(-max(1, round(END * len(records))), None)
+    curves = {"step": [records[i]["step"] for i in drawn]}
+    for key, values in columns.items():
+        curves[key] = numbers(values[drawn])
+        curves[f"{key}_smooth"] = numbers(running_mean(values, width)[drawn])
+    return {
+        "turn": name,
+        "stage": first.get("stage"),
+        "stream": first.get("stream", name.split("-")[0]),
+        "first_step": first["step"],
+        "last_step": last["step"],
+        "steps": len(records),
+        "first_epoch": first.get("epoch"),
+        "last_epoch": last.get("epoch"),
+        "ln_k": first.get("ln_k"),
+        "start": {key: _mean(values[: max(1, len(records) // 50)]) for key, values in columns.items()},
+        "end": {key: _mean(values[ending]) for key, values in columns.items()},
+        "timing": _timing(records, batch),
+        "curves": curves,
+    }
+
+
+def _column(records: list[dict[str, Any]], key: str) -> NDArray[np.float64]:
+    return np.array([_number(record.get(key)) for record in records], dtype=np.float64)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _timing(records: list[dict[str, Any]], batch: int) -> dict[str, Any]:
+    """Totals of a turn; ``data_ms`` is the wait for the batch, ``step_ms`` the rest of the step."""
+    wait, step = (float(np.nansum(_column(records, key))) / 1000 for key in ("data_ms", "step_ms"))
+    seconds = wait + step
+    return {
+        "seconds": seconds,
+        "data_wait_seconds": wait,
+        "data_wait_share": wait / seconds if seconds else None,
+        "samples_per_s": batch * len(records) / seconds if seconds else None,
+        "workers": sorted({int(r["workers"]) for r in records if "workers" in r}),
+    }

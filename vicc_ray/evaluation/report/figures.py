@@ -1,0 +1,193 @@
+"""Everything that the report shows, as one structure that JSON can hold: ``report.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vicc_ray.config import Config, Section
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.feature_file import feature_names
+from vicc_ray.evaluation.report.curves import read_checks, read_lines, read_turns
+from vicc_ray.evaluation.report.diagnosis import warnings
+from vicc_ray.evaluation.report.gallery import find_neighbours
+from vicc_ray.evaluation.report.headline import headline
+from vicc_ray.evaluation.table import NAME, RESULT_FILE, STREAMS
+from vicc_ray.video.store import ClipStore
+
+REASONS = 12  # failures listed on the page; the rest are counted
+
+
+def read_figures(run_dir: Path, store: ClipStore | None) -> dict[str, Any]:
+    """Read a run folder; what is not there (yet) is None, and ``missing`` says why, by section.
+
+    Raises:
+        UserError: ``run_dir`` is no run folder.
+    """
+    _check_run(run_dir)
+    config = _yaml(run_dir / "config.yaml")
+    batch = config.get("train", {}).get("batch", Config().train.batch)
+    cross = config.get("schedule", {}).get("cross_stream", True)
+    missing: dict[str, str] = {}
+    turns = read_turns(run_dir / "metrics.jsonl", batch)
+    cycles = sum(turn["turn"].startswith("rgb-stage2") for turn in turns)
+    for turn in turns:
+        turn["name"] = turn_label(turn["turn"], cross, cycles)
+    if not turns:
+        missing["training"] = "No steps are recorded yet (metrics.jsonl): run `vicc-ray pretrain`."
+    checks = read_checks(run_dir / "evaluations.jsonl")
+    if not checks:
+        missing["checks"] = "No held-out checks are recorded (train.evaluate_epochs sets how often they are made)."
+    table = _json(run_dir / "evaluation" / RESULT_FILE)
+    if table is None:
+        missing["table"] = _why_no_table(run_dir)
+    gallery = _gallery(run_dir, config, cross, missing)
+    if store is None:
+        missing["store"] = "The clip store is not at hand, so there are no videos to show and none to count."
+    found = warnings(turns, batch)
+    return {
+        "name": config.get("name", run_dir.name),
+        "headline": headline(table, turns, found, cross),
+        "warnings": found,
+        "table": table,
+        "gallery": gallery,
+        "turns": turns,
+        "checks": checks,
+        "timing": total_timing(turns),
+        "data": None if store is None else account(store),
+        "settings": settings(config),
+        "versions": _json(run_dir / "versions.json") or {},
+        "missing": missing,
+    }
+
+
+def turn_label(name: str, cross_stream: bool = True, cycles: int = 1) -> str:
+    """A turn in words: "RGB stage 1", "Flow cross-stream", with its number where there are several cycles."""
+    match = NAME.fullmatch(name)
+    if match is None or match["random"]:
+        return name
+    stage = "stage 1" if match["stage"] == "1" else ("cross-stream" if cross_stream else "alone")
+    return f"{STREAMS[match['stream']]} {stage}" + (f" {match['cycle']}" if match["cycle"] and cycles > 1 else "")
+
+
+def total_timing(turns: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Sums over the turns; None without steps."""
+    timed = [turn for turn in turns if turn["timing"]["seconds"]]
+    if not timed:
+        return None
+    seconds = sum(turn["timing"]["seconds"] for turn in timed)
+    wait = sum(turn["timing"]["data_wait_seconds"] for turn in timed)
+    samples = sum(turn["timing"]["samples_per_s"] * turn["timing"]["seconds"] for turn in timed)
+    return {
+        "steps": sum(turn["steps"] for turn in turns),
+        "seconds": seconds,
+        "data_wait_share": wait / seconds,
+        "samples_per_s": samples / seconds,
+        "workers": sorted({w for turn in turns for w in turn["timing"]["workers"]}),
+    }
+
+
+def account(store: ClipStore) -> dict[str, Any]:
+    """Where every input of ``prepare`` went: rows by split, and failures by reason."""
+    entries = store.entries
+    counts = Counter(entry.split for entry in entries)
+    failures = list(read_lines(Path(store.path) / "failures.jsonl"))
+    return {
+        "inputs": len(entries) + len(failures),
+        "videos": len(entries),
+        "splits": {name: counts[name] for name in ("train", "test", "") if counts[name]},
+        "classes": dict(sorted(Counter(entry.label for entry in entries if entry.label).items())),
+        "sources": len({entry.source for entry in entries if entry.source}),
+        "frames": sum(entry.frames for entry in entries),
+        "seconds": sum(entry.frames / entry.fps for entry in entries if entry.fps > 0),
+        "failed": len(failures),
+        "failures": [{"path": str(f.get("path", "")), "reason": str(f.get("reason", ""))} for f in failures[:REASONS]],
+    }
+
+
+def settings(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The settings by section, each with its documentation and whether it is other than the default."""
+    rest = {key: value for key, value in config.items() if not isinstance(value, dict)}
+    sections = (
+        [{"name": "run", "rows": [_setting(Config(), key, value) for key, value in rest.items()]}] if rest else []
+    )
+    for name, field in Config.model_fields.items():
+        value = config.get(name)
+        if isinstance(value, dict) and isinstance(field.default, Section):
+            sections.append({"name": name, "rows": [_setting(field.default, key, v) for key, v in value.items()]})
+    return sections
+
+
+def _setting(section: Section, key: str, value: Any) -> dict[str, Any]:
+    field = type(section).model_fields.get(key)
+    default = section.model_dump(mode="json").get(key)
+    return {
+        "key": key,
+        "value": value,
+        "help": (field.description or "") if field else "",
+        "changed": value != (list(default) if isinstance(default, tuple) else default),
+    }
+
+
+def _gallery(run_dir: Path, config: dict[str, Any], cross: bool, missing: dict[str, str]) -> dict[str, Any] | None:
+    asked = {
+        "seed": config.get("seed", 0),
+        "ignore_same_source": config.get("evaluate", {}).get("ignore_same_source", False),
+        "cross_stream": cross,
+    }
+    try:
+        return find_neighbours(run_dir / "evaluation", asked)
+    except UserError as error:
+        missing["gallery"] = f"Nothing to show yet: {error}."
+        return None
+
+
+def _why_no_table(run_dir: Path) -> str:
+    if feature_names(run_dir / "evaluation"):
+        return (
+            "Features are there, but not scored: without labels, or without train and test videos, there is no R@k. "
+            "Prepare the videos with labels, or run `vicc-ray evaluate` to see what is wrong."
+        )
+    return "Retrieval has not been evaluated yet: run `vicc-ray evaluate`."
+
+
+def _check_run(run_dir: Path) -> None:
+    expected = ("config.yaml", "metrics.jsonl", "evaluation")
+    if not any((run_dir / name).exists() for name in expected):
+        raise UserError(
+            f"{run_dir} is no run folder: it has none of {', '.join(expected)}; "
+            "give the folder that `vicc-ray pretrain` wrote"
+        )
+
+
+def _json(path: Path) -> Any:
+    if not path.exists():
+        return None
+    try:
+        return _finite(json.loads(path.read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not JSON ({error}): delete it and run the command that wrote it again") from error
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML ({error})") from error
+    return content if isinstance(content, dict) else {}

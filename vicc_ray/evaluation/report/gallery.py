@@ -1,0 +1,89 @@
+"""Which queries the gallery shows, and what each network finds nearest to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.feature_file import feature_names, feature_path, load_features
+from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
+from vicc_ray.evaluation.table import newest, row_label
+
+QUERIES = 8
+
+
+def find_neighbours(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Queries and their five nearest by RGB after stage 1 and by RGB after its last turn (whichever there are).
+
+    Args:
+        folder: ``evaluation`` of a run, with its feature files.
+        settings: ``seed``, ``ignore_same_source``, ``cross_stream``.
+
+    Returns:
+        ``networks`` [{"key", "name", "hits": of the shown queries}], ``queries`` [{"id", "label", "found": a list a
+        network of {"id", "label", "same": bool, or None without labels}}], ``test_videos``.
+
+    Raises:
+        UserError: there are no RGB features, or no train or test videos among them.
+    """
+    names = feature_names(folder)
+    shown = [name for name in dict.fromkeys(["rgb-stage1", newest(names, "rgb")]) if name in names]
+    if not shown:
+        raise UserError(f"no features of a trained RGB network in {folder}")
+    results: list[tuple[FeatureSet, Retrieval]] = []
+    for name in shown:
+        table = load_features(feature_path(folder, name)).sorted()
+        train, test = table.split("train"), table.split("test")
+        if not len(train) or not len(test):
+            raise UserError(f"no neighbours to show: {len(train)} train and {len(test)} test videos")
+        results.append((train, retrieve(train, test, ignore_same_source=settings["ignore_same_source"])))
+    chosen = choose_queries(test.labels, settings["seed"])
+    return {
+        "networks": [
+            {
+                "key": name,
+                "name": row_label(name, names, settings["cross_stream"]),
+                "hits": int(result.hits[chosen].sum()),
+            }
+            for name, (_, result) in zip(shown, results, strict=True)
+        ],
+        "queries": [_query(test, results, int(row)) for row in chosen],
+        "test_videos": len(test),
+    }
+
+
+def choose_queries(labels: np.ndarray, seed: int, count: int = QUERIES) -> np.ndarray:
+    """Rows of ``count`` queries drawn at random, in turn from each class, so that none is picked for its result."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(labels))
+    seen: dict[str, int] = {}
+    rounds = np.zeros(len(labels), dtype=int)
+    for row in order:
+        rounds[row] = seen.get(str(labels[row]), 0)
+        seen[str(labels[row])] = rounds[row] + 1
+    chosen = sorted(order, key=lambda row: rounds[row])[:count]
+    return np.array(sorted(chosen, key=lambda row: (str(labels[row]), row)), dtype=int)
+
+
+def _query(test: FeatureSet, results: list[tuple[FeatureSet, Retrieval]], row: int) -> dict[str, Any]:
+    label = str(test.labels[row])
+    return {
+        "id": str(test.ids[row]),
+        "label": label,
+        "found": [
+            [_neighbour(train, place, label) for place in result.neighbours[row] if place >= 0]
+            for train, result in results
+        ],
+    }
+
+
+def _neighbour(train: FeatureSet, place: int, query_label: str) -> dict[str, Any]:
+    label = str(train.labels[place])
+    return {
+        "id": str(train.ids[place]),
+        "label": label,
+        "same": label == query_label if label and query_label else None,
+    }

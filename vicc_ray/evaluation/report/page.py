@@ -1,0 +1,105 @@
+"""Assembles the page: figures, charts and films into ``report.html``, the figures alone into ``report.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from vicc_ray.evaluation.report.charts import draw
+from vicc_ray.evaluation.report.figures import read_figures
+from vicc_ray.evaluation.report.films import FRAMES, FRAMES_PER_S, Films, legend_uri
+from vicc_ray.evaluation.report.headline import percent, points
+from vicc_ray.evaluation.report.training_charts import checks_chart, entropy_chart, loss_chart
+from vicc_ray.files import atomic_write
+from vicc_ray.video.store import ClipStore
+
+FLOW_VIDEOS = 4
+
+
+def build_report(run_dir: Path, store: ClipStore | None) -> Path:
+    """Write ``run_dir/report/report.html`` and ``report.json`` from what the run folder holds.
+
+    Parts that are not there yet are told in a line. Without ``store`` the page has no moving thumbnails.
+
+    Returns:
+        the path of the page.
+
+    Raises:
+        UserError: ``run_dir`` is no run folder, or a file in it is damaged.
+    """
+    figures = read_figures(run_dir, store)
+    page = render(figures, store)
+    folder = run_dir / "report"
+    atomic_write(folder / "report.json", json.dumps(figures, indent=1, allow_nan=False) + "\n")
+    atomic_write(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def render(figures: dict[str, Any], store: ClipStore | None) -> str:
+    """The page as HTML; every text of the run is escaped."""
+    environment = Environment(
+        loader=PackageLoader("vicc_ray.evaluation.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, points=points, duration=duration, value=value)
+    films = None if store is None else Films(store)
+    shown = None if films is None or store is None else _flow_videos(figures, store)
+    body = environment.get_template("body.html.j2").render(
+        figures=figures, films=films, charts=_charts(figures), bars=bar_scale(figures["table"]), flow_videos=shown,
+        wheel=legend_uri(),
+    )  # fmt: skip
+    style = environment.get_template("page.css.j2").render(frames=FRAMES, seconds=FRAMES / FRAMES_PER_S)
+    strips = "" if films is None else films.css()
+    # Styles are ours alone (numbers and base64), so they go in as they are.
+    return environment.get_template("page.html.j2").render(
+        title=figures["name"], style=Markup(style), strips=Markup(strips), body=Markup(body)
+    )
+
+
+def bar_scale(table: dict[str, Any] | None) -> float:
+    """The R@1 at the right end of the bars: a round share above all intervals."""
+    highest = max((row["high"] for row in table["rows"]), default=1.0) if table else 1.0
+    return next((limit for limit in (0.1, 0.2, 0.4, 0.6, 0.8) if highest <= limit), 1.0)
+
+
+def duration(seconds: float) -> str:
+    """ "48 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def value(setting: Any) -> str:
+    """A setting as it is written in YAML."""
+    return "–" if setting is None else setting if isinstance(setting, str) else json.dumps(setting)
+
+
+def _charts(figures: dict[str, Any]) -> dict[str, Markup]:
+    turns, checks, table = figures["turns"], figures["checks"], figures["table"]
+    drawn = {}
+    if turns:
+        drawn = {"loss": draw(loss_chart(turns)), "entropy": draw(entropy_chart(turns))}
+    if checks:
+        drawn["checks"] = draw(checks_chart(checks, turns, table["dataset"]["chance"] if table else None))
+    return drawn
+
+
+def _flow_videos(figures: dict[str, Any], store: ClipStore) -> list[dict[str, str]]:
+    """A few videos whose flow is shown: queries of the gallery, of different classes first."""
+    if figures["gallery"]:
+        candidates = [{"id": query["id"], "label": query["label"]} for query in figures["gallery"]["queries"]]
+    else:
+        step = max(1, len(store.entries) // FLOW_VIDEOS)
+        candidates = [{"id": entry.id, "label": entry.label} for entry in store.entries[::step]]
+    known = {entry.id for entry in store.entries}
+    candidates = [video for video in candidates if video["id"] in known]
+    firsts = list({video["label"]: video for video in reversed(candidates)}.values())[::-1]
+    return [*firsts, *(video for video in candidates if video not in firsts)][:FLOW_VIDEOS]

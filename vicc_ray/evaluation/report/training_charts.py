@@ -1,0 +1,86 @@
+"""The three charts of training: loss, assignments' entropy, R@1 of held-out videos; all over the steps of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vicc_ray.evaluation.report.charts import Area, Chart, Line, Rule, Span
+from vicc_ray.evaluation.report.headline import percent
+
+STREAM_KEYS = (("rgb", "RGB"), ("flow", "flow"))
+
+
+def loss_chart(turns: list[dict[str, Any]]) -> Chart:
+    """Raw and smoothed loss; ln K is what a network that tells nothing apart pays."""
+    told = [f"{t['name']} from {_told(t['start']['loss'])} to {_told(t['end']['loss'])}" for t in turns]
+    return Chart(
+        summary=f"Loss by step: {'; '.join(told)}.",
+        lines=[*_curves(turns, "loss", "faint"), *_curves(turns, "loss_smooth", "")],
+        spans=_spans(turns),
+        rules=_ln_k(turns),
+        legend=[*_stream_legend(turns), ("faint", "raw")],
+    )
+
+
+def entropy_chart(turns: list[dict[str, Any]]) -> Chart:
+    """Entropy of the mean assignment (should stay near ln K) and of single assignments (should fall below it)."""
+    told = [
+        f"{t['name']}: mean {_told(t['end']['entropy'])}, single {_told(t['end']['assignment_entropy'])}" for t in turns
+    ]
+    return Chart(
+        summary=f"Entropy of assignments at the end of each turn: {'; '.join(told)}.",
+        lines=[
+            *_curves(turns, "entropy_smooth", ""),
+            *_curves(turns, "assignment_entropy_smooth", "dashed"),
+        ],
+        spans=_spans(turns),
+        rules=_ln_k(turns),
+        legend=[("ink", "mean over a step's videos"), ("ink dashed", "of one video")],
+        floor=0.0,
+    )
+
+
+def checks_chart(checks: list[dict[str, Any]], turns: list[dict[str, Any]], chance: float | None) -> Chart:
+    """R@1 of held-out videos with its 95 % interval, by turn."""
+    names = list(dict.fromkeys(check["turn"] for check in checks))
+    groups = [[check for check in checks if check["turn"] == name] for name in names]
+    lines, areas, told = [], [], []
+    for group in groups:
+        style, x = group[0].get("stream", "rgb"), [check["step"] for check in group]
+        y = [check["recall_at_1"] for check in group]
+        lines += [Line(x, y, style), Line(x, y, f"{style} dots")]
+        if all("low" in check and "high" in check for check in group):
+            areas.append(Area(x, [c["low"] for c in group], [c["high"] for c in group], style))
+        told.append(f"{group[0]['turn']} ends at {percent(y[-1])}")
+    return Chart(
+        summary=f"R@1 of held-out videos by step: {'; '.join(told)}.",
+        lines=lines,
+        areas=areas,
+        spans=_spans(turns),
+        rules=[] if chance is None else [Rule(chance, "chance")],
+        legend=[*_stream_legend(turns), ("band", "95 % interval")],
+        floor=0.0,
+        as_percent=True,
+    )
+
+
+def _curves(turns: list[dict[str, Any]], key: str, style: str) -> list[Line]:
+    return [Line(turn["curves"]["step"], turn["curves"][key], f"{turn['stream']} {style}".strip()) for turn in turns]
+
+
+def _spans(turns: list[dict[str, Any]]) -> list[Span]:
+    ends = [*(turn["first_step"] for turn in turns[1:]), *(turn["last_step"] for turn in turns[-1:])]
+    return [Span(turn["first_step"], end, turn["name"], turn["stream"]) for turn, end in zip(turns, ends, strict=True)]
+
+
+def _ln_k(turns: list[dict[str, Any]]) -> list[Rule]:
+    levels = dict.fromkeys(round(turn["ln_k"], 4) for turn in turns if turn["ln_k"])
+    return [Rule(level, f"ln K = {level:.2f}") for level in levels]
+
+
+def _stream_legend(turns: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(key, f"{text} network") for key, text in STREAM_KEYS if any(turn["stream"] == key for turn in turns)]
+
+
+def _told(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
