@@ -41,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("page", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--height", type=int, default=LONGEST_PICTURE, help="of the pictures (default: whole page)")
     given = parser.parse_args()
     binary = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if binary is None:
@@ -52,7 +53,7 @@ def main() -> int:
             [binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"], stderr=subprocess.PIPE, text=True
         )
         try:
-            problems = look(Tab(debugging_port(process)), given.page.resolve().as_uri(), given.out)
+            problems = look(Tab(debugging_port(process)), given.page.resolve().as_uri(), given.out, given.height)
         finally:
             process.terminate()
             process.wait()
@@ -62,7 +63,7 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def look(tab: Tab, address: str, out: Path) -> list[str]:
+def look(tab: Tab, address: str, out: Path, most: int) -> list[str]:
     """Load the page in every width and colour scheme, take its picture, collect what is wrong."""
     problems: list[str] = []
     for domain in ("Page", "Runtime", "Log", "Network"):
@@ -77,7 +78,7 @@ def look(tab: Tab, address: str, out: Path) -> list[str]:
             tab.wait_for("Page.loadEventFired")
             place = f"{width} px, {scheme}"
             problems += [f"{place}: {text}" for text in page_problems(tab, width, address)]
-            height = min(LONGEST_PICTURE, tab.evaluate("document.documentElement.scrollHeight"))
+            height = min(most, tab.evaluate("document.documentElement.scrollHeight"))
             tab.call("Emulation.setDeviceMetricsOverride", **{**size, "height": height})
             shot = tab.call("Page.captureScreenshot", format="png")
             (out / f"{width}-{scheme}.png").write_bytes(base64.b64decode(shot["data"]))

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from tests.evaluation.run_folder import features_of, write_metrics
+from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
 from vicc_ray.evaluation.report import build_report
+from vicc_ray.evaluation.table import evaluate_features
 from vicc_ray.video.store import ClipStore
 
 SECTIONS = ["retrieval", "gallery", "flow", "training", "timing", "settings"]
@@ -228,3 +230,12 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_the_page_of_a_run_is_the_same_each_time(run_dir: Path, store: ClipStore) -> None:
     first = build_report(run_dir, store).read_bytes()
     assert build_report(run_dir, store).read_bytes() == first
+
+
+def test_a_run_of_stage_two_alone_is_told_as_such(run_dir: Path, store: ClipStore) -> None:
+    for name in ("rgb-stage1", "flow-stage1", "flow-stage2-1"):
+        feature_path(run_dir / "evaluation", name).unlink()
+    evaluate_features(run_dir / "evaluation", Config())
+    _, _, figures = build(run_dir, store)
+    assert figures["headline"]["title"].startswith("R@1 of RGB after the cross-stream stage is")
+    assert "not been evaluated" not in figures["headline"]["text"]

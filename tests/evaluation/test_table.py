@@ -178,3 +178,15 @@ def test_no_features_and_features_of_other_videos_are_told(tmp_path: Path) -> No
     save_features(feature_path(tmp_path, "flow-stage1"), make_table(1, 0, videos=40))
     with pytest.raises(UserError, match="holds other videos"):
         evaluate_features(tmp_path, Config())
+
+
+def test_a_table_does_not_outlive_its_features(tmp_path: Path) -> None:
+    fill(tmp_path)
+    evaluate_features(tmp_path, Config())
+    table = make_table(1, 0)
+    for name in NAMES:
+        unlabelled = FeatureTable(table.ids, np.full(60, ""), table.sources, table.splits, table.features)
+        save_features(feature_path(tmp_path, name), unlabelled)
+    with pytest.raises(UserError, match="none of the 60"):
+        evaluate_features(tmp_path, Config())
+    assert not (tmp_path / "evaluation.json").exists()

@@ -34,6 +34,7 @@ def evaluate_features(folder: Path, config: Config) -> dict[str, Any]:
     Raises:
         UserError: no feature files, files of different videos, no labels, or no train or test videos.
     """
+    (folder / RESULT_FILE).unlink(missing_ok=True)  # a table of other features must not outlive them
     tables = _load(folder)
     first = next(iter(tables.values()))
     _check_scorable(first)

@@ -87,6 +87,7 @@ def _turn(name: str, records: list[dict[str, Any]], batch: int) -> dict[str, Any
         "first_epoch": first.get("epoch"),
         "last_epoch": last.get("epoch"),
         "ln_k": first.get("ln_k"),
+        "diverged": not math.isfinite(columns["loss"][-1]),
         "start": {key: _mean(values[: max(1, len(records) // 50)]) for key, values in columns.items()},
         "end": {key: _mean(values[ending]) for key, values in columns.items()},
         "timing": _timing(records, batch),

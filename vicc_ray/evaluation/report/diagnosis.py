@@ -27,7 +27,7 @@ def warnings(turns: list[dict[str, Any]], batch: int) -> list[dict[str, str]]:
 
 
 def _diverged(turn: dict[str, Any]) -> tuple[str, str]:
-    broken = turn["end"]["loss"] is None
+    broken = turn["diverged"]
     return "diverged", (
         "the loss is no longer a number: the network has diverged. Lower optimiser.learning_rate." if broken else ""
     )

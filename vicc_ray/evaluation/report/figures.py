@@ -46,7 +46,7 @@ def read_figures(run_dir: Path, store: ClipStore | None) -> dict[str, Any]:
     table = _json(run_dir / "evaluation" / RESULT_FILE)
     if table is None:
         missing["table"] = _why_no_table(run_dir)
-    gallery = _gallery(run_dir, config, cross, missing)
+    gallery = _gallery(run_dir, table["settings"] if table else _asked(config), cross, missing)
     if store is None:
         missing["store"] = "The clip store is not at hand, so there are no videos to show and none to count."
     found = warnings(turns, batch)
@@ -134,17 +134,18 @@ def _setting(section: Section, key: str, value: Any) -> dict[str, Any]:
     }
 
 
-def _gallery(run_dir: Path, config: dict[str, Any], cross: bool, missing: dict[str, str]) -> dict[str, Any] | None:
-    asked = {
-        "seed": config.get("seed", 0),
-        "ignore_same_source": config.get("evaluate", {}).get("ignore_same_source", False),
-        "cross_stream": cross,
-    }
+def _gallery(run_dir: Path, asked: dict[str, Any], cross: bool, missing: dict[str, str]) -> dict[str, Any] | None:
+    """``asked``: what the table was made with, so that both look among the same neighbours."""
     try:
-        return find_neighbours(run_dir / "evaluation", asked)
+        return find_neighbours(run_dir / "evaluation", {**asked, "cross_stream": cross})
     except UserError as error:
         missing["gallery"] = f"Nothing to show yet: {error}."
         return None
+
+
+def _asked(config: dict[str, Any]) -> dict[str, Any]:
+    ignore = config.get("evaluate", {}).get("ignore_same_source", Config().evaluate.ignore_same_source)
+    return {"seed": config.get("seed", Config().seed), "ignore_same_source": ignore}
 
 
 def _why_no_table(run_dir: Path) -> str:

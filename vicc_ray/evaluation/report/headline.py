@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from vicc_ray.evaluation.table import newest
+
 
 def headline(
     table: dict[str, Any] | None, turns: list[dict[str, Any]], warnings: list[dict[str, str]], cross_stream: bool = True
@@ -24,9 +26,9 @@ def headline(
     if gain:
         title, text = _gained(rows[gain["from"]], rows[gain["to"]], gain, cross_stream)
     else:
-        best = rows.get("rgb-stage1") or table["rows"][0]
+        best = rows[newest(list(rows), "rgb") or table["rows"][0]["key"]]
         title = f"R@1 of {best['name']} is {percent(best['recall']['1'])}"
-        text = "The cross-stream stage has not been evaluated yet."
+        text = "The cross-stream stage has not been evaluated yet." if best["key"] == "rgb-stage1" else ""
     test, train = table["dataset"]["test"], table["dataset"]["train"]
     what = (
         f"For each of {test:,} test videos the nearest of {train:,} train videos is looked up; R@1 is how often "
@@ -34,7 +36,7 @@ def headline(
     )
     if any(w["kind"] != "collapsed" for w in warnings):
         text += " Mind the warnings below: not every turn has learnt."
-    return {"title": title, "text": f"{text} {what}", "tiles": tiles}
+    return {"title": title, "text": f"{text} {what}".strip(), "tiles": tiles}
 
 
 def percent(share: float | None) -> str:
