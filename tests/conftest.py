@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,3 +20,18 @@ def golden_folder() -> Path:
 def golden_dir() -> Path:
     """See :func:`golden_folder`."""
     return golden_folder()
+
+
+@pytest.fixture(scope="session")
+def published_checkpoint(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Function of a ``*_keys.json``: a checkpoint in the published format, with the golden features' weights."""
+    made: dict[Path, Path] = {}
+
+    def make(keys: Path) -> Path:
+        if keys not in made:
+            made[keys] = tmp_path_factory.mktemp("published") / f"{keys.stem}.pth.tar"
+            maker = golden_dir / "official_weights.py"
+            subprocess.run([sys.executable, str(maker), str(keys), str(made[keys])], check=True)
+        return made[keys]
+
+    return make

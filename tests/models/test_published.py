@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,16 +23,10 @@ S3D = [f for f in sorted(golden_folder().glob("*_keys.json")) if json.loads(f.re
 OTHERS = [f for f in sorted(golden_folder().glob("*_keys.json")) if f not in S3D]
 
 
-def make_checkpoint(keys: Path, out: Path) -> Path:
-    """A checkpoint in the published format with the weights that the golden features were recorded with."""
-    subprocess.run([sys.executable, str(golden_folder() / "official_weights.py"), str(keys), str(out)], check=True)
-    return out
-
-
 @pytest.fixture(scope="module", params=S3D, ids=lambda keys: keys.stem)
-def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def checkpoint(request: pytest.FixtureRequest, published_checkpoint: Callable[[Path], Path]) -> tuple[Path, Path]:
     """(key list, checkpoint made from it)"""
-    return request.param, make_checkpoint(request.param, tmp_path_factory.mktemp("published") / "s3d.pth.tar")
+    return request.param, published_checkpoint(request.param)
 
 
 @pytest.fixture(scope="module")

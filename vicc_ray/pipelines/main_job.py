@@ -13,6 +13,7 @@ from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.prepare import prepare
 from vicc_ray.pipelines.pretrain import pretrain
+from vicc_ray.video.sources import list_videos
 from vicc_ray.video.store import ClipStore
 
 
@@ -27,6 +28,7 @@ def main_job(config: Config, videos: Path, out: Path, labels: Path | None = None
     """
     console = Console(stderr=True, quiet=not progress)
     store, run = out / "store", out / "run"
+    list_videos(videos, labels)  # what is wrong with them is told before Ray starts
     with ray_session(config.ray):
         console.print("[bold]1/4[/bold] videos -> clip store")
         console.print(prepare(videos, store, config, labels, progress), highlight=False)

@@ -1,0 +1,170 @@
+"""The command as a user meets it: exit codes, messages, help, and verbs that need no Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from vicc_ray import __version__
+from vicc_ray.cli import build_parser, main
+from vicc_ray.recipe import load_config
+
+VERBS = ("run", "make-videos", "config", "prepare", "pretrain", "evaluate", "report", "import-weights")
+
+
+def vicc_ray(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "120"}
+    command = [sys.executable, "-m", "vicc_ray", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The message of a call in this process that must end with exit code 2."""
+    assert main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.out == ""
+    return captured.err
+
+
+def test_version_and_module() -> None:
+    done = vicc_ray("--version")
+    assert (done.returncode, done.stdout) == (0, f"vicc-ray {__version__}\n")
+
+
+def test_a_user_error_is_one_line_on_stderr_and_exit_code_2() -> None:
+    done = vicc_ray("config", "deom")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"error: no recipe and no file 'deom'; did you mean demo\? .*\n", done.stderr)
+
+
+def test_no_verb_or_an_unknown_one_shows_the_usage() -> None:
+    for arguments in ([], ["prepair"]):
+        done = vicc_ray(*arguments)
+        assert done.returncode == 2
+        assert "usage: vicc-ray" in done.stderr
+
+
+def test_the_overview_names_every_verb() -> None:
+    assert [verb for verb in VERBS if f"\n    {verb}" not in build_parser().format_help()] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_examples_that_parse(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    examples = text[text.index("\nexample") :].replace("\\\n", " ").splitlines()[2:]
+    assert examples
+    for example in examples:
+        words = example.partition(">")[0].split()
+        assert words[:2] == ["vicc-ray", verb]
+        assert build_parser().parse_args(words[1:]).verb is not None
+
+
+def test_printed_config_is_the_recipe_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for extra in ([], ["--plain"]):
+        assert main(["config", "demo", "--set", "train.batch=6", *extra]) == 0
+        (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
+        assert load_config(str(tmp_path / "mine.yaml")) == load_config("demo", ["train.batch=6"])
+
+
+def test_a_reader_that_goes_away_is_no_crash() -> None:
+    command = f"set -o pipefail; {sys.executable} -m vicc_ray config demo | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_settings_are_told_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ("--set", "train.batch=1")
+    for verb, *folders in (
+        ("run", "--videos", tmp_path, "--out", tmp_path / "out"),
+        ("prepare", "--videos", tmp_path, "--store", tmp_path / "out"),
+        ("pretrain", "--store", tmp_path / "out", "--run", tmp_path / "out"),
+    ):
+        assert "train.batch: 1 given" in error_of(capsys, verb, "demo", *folders, *wrong)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    none = tmp_path / "none"
+    cases: list[list[str | Path]] = [
+        ["run", "demo", "--videos", none, "--out", tmp_path / "out"],
+        ["prepare", "demo", "--videos", none, "--store", tmp_path / "out"],
+        ["pretrain", "demo", "--store", none, "--run", tmp_path / "out"],
+        ["evaluate", "--run", none, "--store", tmp_path],
+        ["report", "--run", none],
+        ["import-weights", none, "--out", tmp_path / "out"],
+    ]
+    for arguments in cases:
+        assert str(none) in error_of(capsys, *arguments)
+
+
+def test_a_trained_run_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = error_of(capsys, "evaluate", "--run", tmp_path, "--store", tmp_path, "--set", "train.batch=4")
+    assert "only settings of evaluate and ray can be changed now" in message
+
+
+def test_make_videos_writes_files_and_labels(tmp_path: Path) -> None:
+    done = vicc_ray("make-videos", "out", "--classes", "2", "--train", "1", "--test", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 videos" in done.stderr
+    assert len(list((tmp_path / "out").glob("*/*.mp4"))) == 4
+    assert len((tmp_path / "out" / "labels.csv").read_text().splitlines()) == 5
+
+
+def test_an_unwritable_output_is_a_user_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    message = error_of(capsys, "make-videos", tmp_path / "file", "--classes", "2", "--train", "1", "--test", "1")
+    assert str(tmp_path / "file") in message
+
+
+def test_import_weights_refuses_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"state_dict": {"fc.weight": torch.zeros(1)}}, tmp_path / "other.pth.tar")
+    message = error_of(capsys, "import-weights", tmp_path / "other.pth.tar", "--out", tmp_path / "out")
+    assert "not a published pretraining checkpoint" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_import_weights_writes_and_tells_what_went_where(
+    golden_dir: Path,
+    published_checkpoint: Callable[[Path], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint = published_checkpoint(golden_dir / "official_s3d_keys.json")
+    assert main(["import-weights", str(checkpoint), "--out", str(tmp_path / "out")]) == 0
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"encoder.safetensors", "second.safetensors", "prototypes.safetensors", "import.json"}
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "import.json").read_text())
+
+
+def test_an_interruption_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vicc_ray", "make-videos", str(tmp_path / "out"), "--train", "500"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stderr is not None
+        process.stderr.read(1)  # the first video is done
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert "the same command goes on from here" in rest
+    assert "Traceback" not in rest
+
+
+def test_plain_config_is_ordinary_yaml() -> None:
+    done = vicc_ray("config", "ucf101-s3d", "--plain")
+    assert yaml.safe_load(done.stdout)["method"]["prototypes"] == 300

@@ -1,0 +1,329 @@
+"""The ``vicc-ray`` command: one verb a task; each loads its settings and calls one pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vicc_ray import __version__
+from vicc_ray.errors import UserError
+from vicc_ray.recipe import dump_config, load_config, recipe_names
+
+if TYPE_CHECKING:
+    from vicc_ray.config import Config
+
+Verb = Callable[[argparse.Namespace], None]
+MACHINE_PROBLEMS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+OVERVIEW = """\
+Learn a motion-aware RGB video encoder from a folder of videos, without labels.
+
+Two networks, one for RGB and one for optical flow, take turns at predicting each other's prototypes. At the end only
+RGB is needed. The whole job, on videos that it makes first, in minutes on two CPU cores:
+
+  vicc-ray make-videos videos
+  vicc-ray run demo --videos videos --out demo
+
+With your own videos, one folder a class (or --labels FILE.csv, or no labels at all):
+
+  vicc-ray run demo --videos my-videos --out my-run
+
+Every verb that works for long goes on where it was when the same command is given again.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns 0, 2 after a wrong input (told on stderr), or 130 after an interruption."""
+    options = build_parser().parse_args(arguments)
+    verb: Verb = options.verb
+    try:
+        verb(options)
+        sys.stdout.flush()
+    except UserError as error:
+        return _fail(str(error))
+    except BrokenPipeError:  # the reader of our output has gone, as in `vicc-ray config demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno not in MACHINE_PROBLEMS:
+            raise
+        return _fail(f"{error.filename or 'output'}: {error.strerror}; choose another folder or free some space")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs; the chosen one is in ``verb``."""
+    parser = argparse.ArgumentParser(
+        prog="vicc-ray", description=OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for add in (_add_run, _add_make_videos, _add_config, _add_steps, _add_import_weights):
+        add(verbs)
+    return parser
+
+
+def _add_run(verbs: Any) -> None:
+    verb = _add(
+        verbs,
+        "run",
+        _run,
+        "the whole job: prepare, pretrain, evaluate, report",
+        "OUT/store holds the prepared clips, OUT/run the run, OUT/run/report/report.html the report.",
+        "vicc-ray run demo --videos videos --out demo",
+        "vicc-ray run ucf101-s3d --videos UCF101 --out ucf101 --set train.workers=8",
+    )
+    _add_recipe(verb)
+    _add_videos(verb)
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything that is made")
+    _add_quiet(verb)
+
+
+def _add_make_videos(verbs: Any) -> None:
+    verb = _add(
+        verbs,
+        "make-videos",
+        _make_videos,
+        "make synthetic action videos whose classes differ in motion alone",
+        "Writes OUT/<class>/<split>_<n>.mp4 (H.264) and OUT/labels.csv; a video that is there is kept.",
+        "vicc-ray make-videos videos",
+        "vicc-ray make-videos videos --classes 8 --train 60 --test 20 --seed 1",
+    )
+    verb.add_argument("out", type=Path, metavar="OUT", help="folder to write to")
+    verb.add_argument("--classes", type=int, default=8, metavar="N", help="motion classes (default 8)")
+    verb.add_argument("--train", type=int, default=40, metavar="N", help="training videos of each class (default 40)")
+    verb.add_argument("--test", type=int, default=15, metavar="N", help="test videos of each class (default 15)")
+    verb.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all videos (default 0)")
+    _add_quiet(verb)
+
+
+def _add_config(verbs: Any) -> None:
+    verb = _add(
+        verbs,
+        "config",
+        _config,
+        "print a recipe in full, with what every setting means and may be",
+        "The output is itself a recipe: save it, change it, and give its path in the place of RECIPE.",
+        "vicc-ray config demo",
+        "vicc-ray config ucf101-s3d --set train.batch=64 --plain > mine.yaml",
+    )
+    _add_recipe(verb)
+    verb.add_argument("--plain", action="store_true", help="settings only, without their documentation")
+
+
+def _add_steps(verbs: Any) -> None:
+    """The four steps of ``run``, each by itself."""
+    verb = _add(
+        verbs,
+        "prepare",
+        _prepare,
+        "videos -> clip store: decode, scale, optical flow, compress",
+        "Every video ends as a row of the store or as a line, with the reason, in STORE/failures.jsonl.",
+        "vicc-ray prepare demo --videos videos --store demo/store",
+    )
+    _add_recipe(verb)
+    _add_videos(verb)
+    _add_store(verb)
+    _add_quiet(verb)
+    verb = _add(
+        verbs,
+        "pretrain",
+        _pretrain,
+        "clip store -> trained networks, in RUN/checkpoints",
+        "Given again, it goes on from the newest checkpoint; settings that change the result must be the same then.",
+        "vicc-ray pretrain demo --store demo/store --run demo/run",
+        "vicc-ray pretrain demo --store demo/store --run control --from demo/run/checkpoints/turn-1-flow-stage1 \\\n"
+        "      --set schedule.cross_stream=false",
+    )
+    _add_recipe(verb)
+    _add_store(verb)
+    _add_run_folder(verb)
+    verb.add_argument(
+        "--from", dest="start_from", type=Path, metavar="CHECKPOINT", help="checkpoint of another run to start from"
+    )
+    _add_quiet(verb)
+    verb = _add(
+        verbs,
+        "evaluate",
+        _evaluate,
+        "nearest-neighbour retrieval with every network of a run",
+        "Prints recall at 1, 5, 10, 20 and 50; RUN/evaluation holds the numbers and the features.",
+        "vicc-ray evaluate --run demo/run --store demo/store",
+        "vicc-ray evaluate --run demo/run --store demo/store --set evaluate.ignore_same_source=true",
+    )
+    _add_run_folder(verb)
+    _add_store(verb)
+    _add_set(verb)
+    _add_quiet(verb)
+    verb = _add(
+        verbs,
+        "report",
+        _report,
+        "a run -> one HTML page, and the same figures as JSON",
+        "Writes RUN/report/report.html and report.json; the store gives the gallery its pictures.",
+        "vicc-ray report --run demo/run --store demo/store",
+    )
+    _add_run_folder(verb)
+    _add_store(verb, required=False)
+
+
+def _add_import_weights(verbs: Any) -> None:
+    verb = _add(
+        verbs,
+        "import-weights",
+        _import_weights,
+        "published checkpoint (.pth.tar) -> safetensors",
+        "Reads tensors and plain values only; nothing in the file is executed.",
+        "vicc-ray import-weights rgb-flow-s3d.pth.tar --out weights",
+    )
+    verb.add_argument("file", type=Path, metavar="FILE.pth.tar", help="published checkpoint")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+
+
+def _add(verbs: Any, name: str, run: Verb, summary: str, detail: str, *examples: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.\n\n{detail}",
+        epilog="\n".join([f"example{'s' if len(examples) > 1 else ''}:", *(f"  {line}" for line in examples)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.set_defaults(verb=run)
+    return verb
+
+
+def _add_recipe(verb: argparse.ArgumentParser) -> None:
+    names = ", ".join(recipe_names())
+    verb.add_argument("recipe", metavar="RECIPE", help=f"{names}, or the path of a YAML file")
+    _add_set(verb)
+
+
+def _add_set(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="A.B=VALUE",
+        help="change a setting, as often as needed; see `vicc-ray config RECIPE` for all of them",
+    )
+
+
+def _add_videos(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--videos", type=Path, required=True, metavar="DIR", help="folder of videos, one folder a class")
+    verb.add_argument(
+        "--labels",
+        type=Path,
+        metavar="CSV",
+        help="columns path, label, source, split (train or test; all but path optional)",
+    )
+
+
+def _add_store(verb: argparse.ArgumentParser, required: bool = True) -> None:
+    verb.add_argument("--store", type=Path, required=required, metavar="STORE", help="clip store of `vicc-ray prepare`")
+
+
+def _add_run_folder(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
+
+
+def _add_quiet(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("-q", "--quiet", action="store_true", help="no progress display")
+
+
+def _run(options: argparse.Namespace) -> None:
+    config = _load(options)
+    from vicc_ray.pipelines.main_job import main_job
+
+    page = main_job(config, options.videos, options.out, options.labels, progress=not options.quiet)
+    table = options.out / "run" / "evaluation" / "evaluation.json"
+    if table.exists():
+        _print_table(json.loads(table.read_text()))
+    print(f"report: {page}")
+
+
+def _make_videos(options: argparse.Namespace) -> None:
+    from vicc_ray.video.synthetic import make_videos
+
+    progress = None if options.quiet else _count
+    labels = make_videos(options.out, options.classes, options.train, options.test, options.seed, progress=progress)
+    print(f"{options.classes * (options.train + options.test)} videos in {options.out}, labels in {labels}")
+
+
+def _config(options: argparse.Namespace) -> None:
+    print(dump_config(_load(options), docs=not options.plain), end="")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    config = _load(options)
+    from vicc_ray.pipelines.prepare import prepare
+
+    print(prepare(options.videos, options.store, config, options.labels, progress=not options.quiet))
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    config = _load(options)
+    from vicc_ray.pipelines.pretrain import pretrain
+
+    last = pretrain(config, options.store, options.run, options.start_from, progress=not options.quiet)
+    print(f"trained: {last}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    wrong = [override for override in options.overrides if not override.startswith(("evaluate.", "ray."))]
+    if wrong:
+        raise UserError(f"--set {wrong[0]}: the run is trained; only settings of evaluate and ray can be changed now")
+    from vicc_ray.pipelines.evaluate import evaluate
+    from vicc_ray.training.run_folder import RunFolder
+
+    RunFolder(options.run).config()
+    config = load_config(str(options.run / "config.yaml"), options.overrides)
+    _print_table(evaluate(options.run, options.store, config, progress=not options.quiet))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from vicc_ray.evaluation.report import build_report
+    from vicc_ray.video.store import ClipStore
+
+    print(f"report: {build_report(options.run, ClipStore(options.store) if options.store else None)}")
+
+
+def _import_weights(options: argparse.Namespace) -> None:
+    from vicc_ray.models.published import import_weights
+
+    record = import_weights(options.file, options.out)
+    print(json.dumps(record, indent=2))
+
+
+def _load(options: argparse.Namespace) -> Config:
+    return load_config(options.recipe, options.overrides)
+
+
+def _count(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    print(f"\r{done} of {total} videos", end=end, file=sys.stderr, flush=True)
+
+
+def _print_table(evaluation: dict[str, Any]) -> None:
+    """Recall of each network in percent, that at 1 with its 95 % interval."""
+    rows = evaluation["rows"]
+    ks = list(rows[0]["recall"]) if rows else []
+    width = max([len(row["name"]) for row in rows], default=0)
+    print(f"{'':{width}}  {'R@1 (95 % interval)':>20}" + "".join(f"{'R@' + k:>8}" for k in ks[1:]))
+    for row in rows:
+        first = f"{100 * row['recall'][ks[0]]:.1f} ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
+        rest = "".join(f"{100 * row['recall'][k]:8.1f}" for k in ks[1:])
+        print(f"{row['name']:{width}}  {first:>20}{rest}")
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
