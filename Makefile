@@ -1,0 +1,46 @@
+# make demo    set up, make videos and run the whole job on them: the report is demo/run/report/report.html
+# make test    set up and run the tests
+# make lint    style and types
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv demo test lint format requirements clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt requirements/install
+	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 15) or sys.exit("Python 3.10 to 3.14 is needed, this is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	requirements/install $(VENV)
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/vicc-ray make-videos demo/videos
+	$(BIN)/vicc-ray run demo --videos demo/videos --out demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Renew the pinned versions: for every Python from 3.10 on, with hashes, without the address of any index.
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+requirements: $(STAMP)
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
+	echo uv | $(COMPILE) - --output-file requirements/uv.txt
+
+clean:
+	rm -rf $(VENV) demo build dist
