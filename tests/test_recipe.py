@@ -100,7 +100,7 @@ WRONG = {
     "schedule.cross_stream=1": "schedule.cross_stream: 1 given; allowed: true or false",
     "clip.crop_area=[0.5]": "clip.crop_area: [0.5] given; allowed: [a number from 0 to 1, a number from 0 to 1]",
     "clip.crop_area=[0.5, 2]": "value 2 of clip.crop_area: 2 given",
-    "clip.crop_area=[0.5, 0.2]": "clip.crop_area: the first value is the smallest",
+    "clip.crop_area=[0.5, 0.2]": "clip.crop_area: the first value must not exceed the second (0.5 > 0.2)",
     "clip.frames": "--set clip.frames: give it as section.name=value",
     "=3": "--set =3: give it as section.name=value",
     "clip.size=[3": "--set clip.size=[3, line 1: ",
@@ -113,6 +113,12 @@ WRONG = {
 def test_a_wrong_override_is_named(override: str) -> None:
     with pytest.raises(UserError, match=re.escape(WRONG[override])):
         load_config("demo", [override])
+
+
+def test_a_clip_too_small_for_its_backbone_is_named() -> None:
+    load_config("ucf101-s3d", ["clip.frames=5", "clip.size=17"])
+    with pytest.raises(UserError, match="clip: 4 frames of 128 pixels given; model.backbone s3d needs at least 5"):
+        load_config("ucf101-s3d", ["clip.frames=4"])
 
 
 def test_all_problems_are_told_at_once() -> None:

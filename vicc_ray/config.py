@@ -16,6 +16,9 @@ Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 
+SMALLEST_CLIP = {"s3d": (5, 17), "tiny": (2, 16)}
+"""Backbone -> fewest frames, fewest pixels of height and width that leave something to average."""
+
 
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors, values do not change after loading."""
@@ -81,7 +84,7 @@ class ClipConfig(Section):
         for name in ("crop_area", "crop_aspect", "blur_sigma"):
             low, high = getattr(self, name)
             if low > high:
-                raise ValueError(f"{name}: the first value is the smallest and must not exceed the second ({low} > {high})")
+                raise ValueError(f"{name}: the first value must not exceed the second ({low} > {high})")
         return self
 
 
@@ -216,3 +219,13 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _clip_fits_backbone(self) -> Config:
+        frames, size = SMALLEST_CLIP[self.model.backbone]
+        if self.clip.frames < frames or self.clip.size < size:
+            raise ValueError(
+                f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; "
+                f"model.backbone {self.model.backbone} needs at least {frames} frames of {size} pixels"
+            )
+        return self

@@ -22,8 +22,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     aside = Path(name)
     try:
         yield aside
-        os.chmod(aside, 0o666 & ~_umask())
-        os.replace(aside, path)
+        aside.chmod(0o666 & ~_umask())
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
