@@ -13,10 +13,10 @@ help:
 
 venv: $(STAMP)
 
-$(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt requirements/install
+$(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt requirements/install.py
 	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 15) or sys.exit("Python 3.10 to 3.14 is needed, this is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	requirements/install $(VENV)
+	$(BIN)/python requirements/install.py
 	@touch $@
 
 demo: $(STAMP)
