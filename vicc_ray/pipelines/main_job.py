@@ -31,7 +31,7 @@ def main_job(config: Config, videos: Path, out: Path, labels: Path | None = None
     list_videos(videos, labels)  # what is wrong with them is told before Ray starts
     with ray_session(config.ray):
         console.print("[bold]1/4[/bold] videos -> clip store")
-        console.print(prepare(videos, store, config, labels, progress), highlight=False)
+        console.print(str(prepare(videos, store, config, labels, progress)), highlight=False)
         console.print("[bold]2/4[/bold] pretraining: the two networks take turns")
         pretrain(config, store, run, progress=progress)
         console.print("[bold]3/4[/bold] features of all videos, retrieval")
