@@ -31,7 +31,7 @@ class TinyBackbone(nn.Module):
             _block(48, 96, (1, 3, 3), (1, 2, 2)),
             _block(96, 96, (3, 1, 1), (2, 1, 1)),
             _block(96, 128, (1, 3, 3), (1, 1, 1)),
-            _block(128, 128, (3, 1, 1), (1, 1, 1)),
+            _block(128, 128, (3, 1, 1), (1, 1, 1))[:2],
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ class Scene:
     fps: int = 25
     shake: float = 0.02
     """Largest camera displacement, in frame sides."""
+    drift: float = 0.15
+    """Largest displacement of the background against the scene, in frame sides; like the shake it changes with time."""
     distractors: int = 1
 
 
@@ -89,11 +91,12 @@ def render(motion: str, rng: np.random.Generator, scene: Scene) -> np.ndarray:
     t = np.arange(scene.frames, dtype=np.float64)
     background = _texture(rng, scene.side * 2)
     camera = _camera(rng, t, scene)
+    drift = np.stack([_smooth(rng, t, scene.drift) for _ in range(2)], axis=1)
     moving = [(_sprite(rng), MOTIONS[motion](draw_path(rng), t)) for _ in range(int(rng.integers(2, 5)))]
     wandering = [(_sprite(rng), _wander(rng, t)) for _ in range(scene.distractors)]
     frames = []
     for i in range(scene.frames):
-        frame = _view(background, camera[i], scene.side)
+        frame = _view(background, camera[i] + drift[i], scene.side)
         for sprite, pose in wandering + moving:
             _draw(frame, sprite, tuple(float(p[i]) for p in pose), camera[i])
         frames.append(frame)

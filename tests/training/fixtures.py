@@ -1,0 +1,58 @@
+"""A configuration, a batch and trained states small enough to compute in a moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from vicc_ray.config import Config
+from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.schedule import turns
+from vicc_ray.video.augment import APPEARANCE
+
+BATCH, FRAMES, SIZE = 8, 8, 32
+
+
+def small_config(**changes: dict[str, Any]) -> Config:
+    """The tiny network, 8 samples a step, a queue of two steps; ``changes`` update sections."""
+    sections: dict[str, dict[str, Any]] = {
+        "clip": {"frames": FRAMES, "size": SIZE},
+        "model": {"backbone": "tiny", "embedding": 16},
+        "method": {"prototypes": 6, "queue": 2 * BATCH, "queue_start": 0, "freeze_prototypes": 0},
+        "schedule": {
+            **{"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1},
+            **{"cycles": 1, "alternation_period": 1, "stage2_cosine_epochs": 1},
+        },
+        "optimiser": {"learning_rate": 0.05, "final_learning_rate": 0.001},
+        "train": {"batch": BATCH},
+    }
+    for name, change in changes.items():
+        sections[name] = {**sections.get(name, {}), **change}
+    return Config.model_validate(sections)
+
+
+def make_batch(seed: int) -> dict[str, torch.Tensor]:
+    """A global batch of noise clips with drawn appearance."""
+    draw = torch.Generator().manual_seed(seed)
+    shape = (BATCH, 2, FRAMES, SIZE, SIZE)
+    appearance = torch.rand(BATCH, 2, len(APPEARANCE), generator=draw)
+    appearance[..., APPEARANCE.index("channel")] = torch.randint(0, 3, (BATCH, 2), generator=draw).float()
+    return {
+        "rgb": torch.randint(0, 256, (*shape, 3), generator=draw, dtype=torch.uint8),
+        "flow": torch.randint(0, 256, (*shape, 2), generator=draw, dtype=torch.uint8),
+        "appearance": appearance,
+    }
+
+
+def started(config: Config, turn_name: str) -> Pretrainer:
+    """A pretrainer at the start of a turn."""
+    pretrainer = Pretrainer(config, torch.device("cpu"))
+    pretrainer.start_turn(next(turn for turn in turns(config.schedule) if turn.name == turn_name))
+    return pretrainer
+
+
+def steps(pretrainer: Pretrainer, count: int, first_seed: int = 0) -> list[float]:
+    """Losses of ``count`` steps on batches seeded from ``first_seed`` on."""
+    epoch = pretrainer.turn.first_epoch
+    return [float(pretrainer.step(make_batch(first_seed + k), epoch + k / 10)["loss"]) for k in range(count)]

@@ -1,0 +1,87 @@
+"""Colour and blur in batches, and the networks' inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torchvision.transforms.v2.functional import adjust_brightness, adjust_saturation, gaussian_blur
+
+from vicc_ray.config import ClipConfig
+from vicc_ray.training.appearance import IMAGENET_MEAN, IMAGENET_STD, augment, to_flow_input, to_rgb_input
+from vicc_ray.video.augment import APPEARANCE, draw_appearance
+
+NEUTRAL = {"jitter": 1, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "grey": 0, "channel": 0, "sigma": 0}
+
+
+def parameters(*changes: dict[str, float]) -> torch.Tensor:
+    return torch.tensor([[float({**NEUTRAL, **change}[name]) for name in APPEARANCE] for change in changes])
+
+
+def clips(count: int, low: float = 0.3, high: float = 0.6) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(0)
+    return low + (high - low) * torch.rand(count, 3, 4, 20, 24, generator=draw)
+
+
+def test_neutral_parameters_change_nothing() -> None:
+    x = clips(2)
+    for settings in ({}, {"jitter": 0, "brightness": 1.5, "hue": 0.2}):
+        torch.testing.assert_close(augment(x.clone(), parameters(settings, settings)), x)
+
+
+def test_brightness_and_saturation_match_torchvision() -> None:
+    x = clips(1)
+    frames = x[0].transpose(0, 1)
+    bright = augment(x.clone(), parameters({"brightness": 1.3}))[0].transpose(0, 1)
+    torch.testing.assert_close(bright, adjust_brightness(frames, 1.3))
+    vivid = augment(x.clone(), parameters({"saturation": 0.4}))[0].transpose(0, 1)
+    torch.testing.assert_close(vivid, adjust_saturation(frames, 0.4), atol=2e-3, rtol=0)
+
+
+def test_contrast_keeps_the_mean_brightness_of_the_clip() -> None:
+    x = clips(1)
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1, 1)
+    flat = augment(x.clone(), parameters({"contrast": 0.5}))
+    torch.testing.assert_close((flat * luma).sum(1).mean(), (x * luma).sum(1).mean())
+    torch.testing.assert_close(flat.std() / x.std(), torch.tensor(0.5), atol=1e-2, rtol=0)
+
+
+def test_hue_turns_a_whole_circle_and_leaves_grey_alone() -> None:
+    x = clips(1)
+    torch.testing.assert_close(augment(x.clone(), parameters({"hue": 1.0})), x, atol=1e-5, rtol=0)
+    third = augment(x.clone(), parameters({"hue": 1 / 3}))
+    torch.testing.assert_close(third, x.roll(1, dims=1), atol=1e-5, rtol=0)
+    grey = clips(1)[:, :1].expand(-1, 3, -1, -1, -1).clone()
+    torch.testing.assert_close(augment(grey.clone(), parameters({"hue": 0.2})), grey, atol=1e-5, rtol=0)
+
+
+def test_channel_grey_repeats_one_channel() -> None:
+    x = clips(3)
+    grey = augment(x.clone(), parameters(*({"grey": 1, "channel": c} for c in range(3))))
+    for c in range(3):
+        torch.testing.assert_close(grey[c], x[c, c : c + 1].expand(3, -1, -1, -1))
+
+
+def test_blur_matches_torchvision_and_spares_the_other_clips() -> None:
+    x = clips(3)
+    found = augment(x.clone(), parameters({"sigma": 1.3}, {}, {"sigma": 0.5}))
+    for clip, sigma in ((0, 1.3), (2, 0.5)):
+        expected = gaussian_blur(x[clip].transpose(0, 1), [9, 9], [sigma, sigma]).transpose(0, 1)
+        torch.testing.assert_close(found[clip][..., 4:-4, 4:-4], expected[..., 4:-4, 4:-4], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[1], x[1])
+
+
+def test_a_clip_looks_the_same_in_any_batch() -> None:
+    rng = np.random.default_rng(0)
+    drawn = torch.from_numpy(np.stack([draw_appearance(rng, ClipConfig()) for _ in range(6)]))
+    raw = torch.randint(0, 256, (6, 4, 16, 16, 3), dtype=torch.uint8)
+    together = to_rgb_input(raw, drawn)
+    for k in range(6):
+        torch.testing.assert_close(to_rgb_input(raw[k : k + 1], drawn[k : k + 1])[0], together[k], atol=1e-5, rtol=0)
+
+
+def test_inputs_are_normalised_and_flow_gets_a_zero_channel() -> None:
+    white = to_rgb_input(torch.full((1, 2, 4, 4, 3), 255, dtype=torch.uint8))
+    expected = (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
+    torch.testing.assert_close(white[0, :, 0, 0, 0], expected)
+    flow = torch.tensor([1, 128, 255, 128], dtype=torch.uint8).view(1, 1, 1, 2, 2)
+    assert to_flow_input(flow)[0, :, 0, 0].tolist() == [[-1, 1], [0, 0], [0, 0]]

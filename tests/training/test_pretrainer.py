@@ -1,0 +1,76 @@
+"""One step of the alternating training: who learns, who is frozen, and that workers do not matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.gloo import run_workers
+from tests.training.fixtures import BATCH, make_batch, small_config, started, steps
+from vicc_ray.errors import UserError
+from vicc_ray.training.checkpoint import model_tensors
+from vicc_ray.training.group import rank, world_size
+from vicc_ray.training.pretrainer import Pretrainer
+
+
+def changed(before: dict[str, torch.Tensor], pretrainer: Pretrainer) -> set[str]:
+    """Which of rgb.encoder, rgb.prototypes, flow.encoder, flow.prototypes moved."""
+    after = model_tensors(pretrainer)
+    return {".".join(name.split(".")[:2]) for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("turn", ["rgb-stage1", "flow-stage1", "rgb-stage2-1", "flow-stage2-1"])
+def test_only_the_stream_of_the_turn_moves(turn: str) -> None:
+    pretrainer = started(small_config(), turn)
+    before = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
+    steps(pretrainer, 1)
+    stream = turn.split("-")[0]
+    assert changed(before, pretrainer) == {f"{stream}.encoder", f"{stream}.prototypes"}
+
+
+def test_frozen_prototypes_stay_while_the_encoder_moves() -> None:
+    pretrainer = started(small_config(method={"freeze_prototypes": 1, "queue": 0}), "rgb-stage1")
+    before = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
+    steps(pretrainer, 1)
+    moved = changed(before, pretrainer)
+    assert "rgb.encoder" in moved
+    torch.testing.assert_close(model_tensors(pretrainer)["rgb.prototypes.weight"], before["rgb.prototypes.weight"])
+
+
+def test_loss_of_a_repeated_batch_falls() -> None:
+    config = small_config(optimiser={"name": "adamw", "learning_rate": 3e-3}, method={"queue": 0})
+    pretrainer = started(config, "rgb-stage2-1")
+    epoch = pretrainer.turn.first_epoch
+    losses = [float(pretrainer.step(make_batch(0), epoch)["loss"]) for _ in range(30)]
+    assert min(losses[-5:]) < 0.8 * losses[0]
+
+
+def test_a_queue_that_no_step_fits_is_refused() -> None:
+    with pytest.raises(UserError, match=r"method\.queue: 12 given"):
+        Pretrainer(small_config(method={"queue": 12}), torch.device("cpu"))
+
+
+def share_of(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    size = BATCH // world_size()
+    return {name: value[rank() * size : (rank() + 1) * size] for name, value in batch.items()}
+
+
+def train_three_steps(turn: str) -> dict[str, torch.Tensor]:
+    """Losses, and weights, queue and running statistics after three steps on this worker's shares."""
+    pretrainer = started(small_config(), turn)
+    epoch = pretrainer.turn.first_epoch
+    losses = [pretrainer.step(share_of(make_batch(k)), epoch + k / 10)["loss"] for k in range(3)]
+    queue = pretrainer.queue.rows.clone()
+    return {"losses": torch.tensor([float(x) for x in losses]), "queue": queue, **model_tensors(pretrainer)}
+
+
+@pytest.mark.parametrize("turn", ["rgb-stage1", "flow-stage2-1"])
+def test_one_two_and_four_workers_compute_the_same(turn: str, tmp_path: Path) -> None:
+    alone = train_three_steps(turn)
+    for workers in (2, 4):
+        results = run_workers(train_three_steps, workers, tmp_path / str(workers), turn)
+        for found in results:
+            for name, value in alone.items():
+                torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5, msg=f"{workers} workers: {name}")

@@ -1,0 +1,84 @@
+"""The alternation, the learning rate and the order of the videos."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vicc_ray.config import OptimiserConfig, ScheduleConfig
+from vicc_ray.errors import UserError
+from vicc_ray.training.plan import Plan
+from vicc_ray.training.schedule import learning_rate, turn_of, turns
+
+SCHEDULE = ScheduleConfig(
+    rgb_epochs=3, flow_epochs=2, stage1_cosine_epochs=5, cycles=2, alternation_period=4, stage2_cosine_epochs=4
+)
+
+
+def test_turns_alternate_and_cover_every_epoch_once() -> None:
+    planned = turns(SCHEDULE)
+    names = [turn.name for turn in planned]
+    cycles = [f"{stream}-stage2-{cycle}" for cycle in (1, 2) for stream in ("rgb", "flow")]
+    assert names == ["rgb-stage1", "flow-stage1", *cycles]
+    covered = [turn_of(planned, epoch).name for epoch in range(planned[-1].last_epoch)]
+    assert covered == [turn.name for turn in planned for _ in range(turn.epochs)]
+    assert [turn.cross for turn in planned] == [False, False, True, True, True, True]
+
+
+def test_the_control_and_the_saved_flow_turn() -> None:
+    changed = SCHEDULE.model_copy(update={"cross_stream": False, "last_flow_turn": False, "flow_epochs": 0})
+    planned = turns(changed)
+    assert [turn.name for turn in planned] == ["rgb-stage1", "rgb-stage2-1", "flow-stage2-1", "rgb-stage2-2"]
+    assert not any(turn.cross for turn in planned)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rgb_epochs": 0, "flow_epochs": 0, "cycles": 0}, "no epochs to train"),
+        ({"stage1_cosine_epochs": 2}, "stage1_cosine_epochs: 2 given, but turn rgb-stage1 lasts 3"),
+    ],
+)
+def test_schedules_that_cannot_be_are_refused(change: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        turns(SCHEDULE.model_copy(update=change))
+
+
+def test_rate_follows_a_cosine_that_may_be_stopped_early() -> None:
+    optimiser = OptimiserConfig(learning_rate=0.6, final_learning_rate=0.0006)
+    first = turns(SCHEDULE)[0]
+    rates = [learning_rate(optimiser, first, epoch) for epoch in np.linspace(0, 3, 30)]
+    assert rates[0] == 0.6
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] > 0.1  # 3 of 5 epochs: far from the end of the cosine
+    assert learning_rate(optimiser, first, 5) == pytest.approx(0.0006)
+    assert learning_rate(optimiser, first, 2.5) == pytest.approx((0.6 + 0.0006) / 2)
+
+
+def test_warm_up_rises_from_zero_and_each_turn_starts_anew() -> None:
+    optimiser = OptimiserConfig(learning_rate=1.0, final_learning_rate=0.1, warmup_epochs=1)
+    for turn in turns(SCHEDULE):
+        assert learning_rate(optimiser, turn, turn.first_epoch) == 0
+        assert learning_rate(optimiser, turn, turn.first_epoch + 0.5) == 0.5
+        assert learning_rate(optimiser, turn, turn.first_epoch + 1) == 1.0
+
+
+def test_every_video_comes_once_an_epoch_in_a_new_order() -> None:
+    plan = Plan(videos=12, batch=4, seed=3)
+    epochs = [np.concatenate([plan.step(e, k) for k in range(plan.epoch_steps)]) for e in range(3)]
+    for order in epochs:
+        assert sorted(order) == list(range(12))
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert np.array_equal(epochs[2], np.concatenate([Plan(12, 4, 3).step(2, k) for k in range(3)]))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_share_a_step_without_overlap(workers: int) -> None:
+    plan = Plan(videos=50, batch=8, seed=0)
+    shares = np.concatenate([plan.share(1, 2, rank, workers) for rank in range(workers)])
+    assert np.array_equal(shares, plan.step(1, 2))
+
+
+def test_too_few_videos_for_a_batch_are_refused() -> None:
+    with pytest.raises(UserError, match=r"train\.batch: 8 given, but there are 5 training videos"):
+        Plan(videos=5, batch=8, seed=0)
