@@ -99,8 +99,8 @@ def _add_make_videos(verbs: Any) -> None:
     )
     verb.add_argument("out", type=Path, metavar="OUT", help="folder to write to")
     verb.add_argument("--classes", type=int, default=8, metavar="N", help="motion classes (default 8)")
-    verb.add_argument("--train", type=int, default=40, metavar="N", help="training videos of each class (default 40)")
-    verb.add_argument("--test", type=int, default=15, metavar="N", help="test videos of each class (default 15)")
+    verb.add_argument("--train", type=int, default=100, metavar="N", help="training videos of each class (default 100)")
+    verb.add_argument("--test", type=int, default=30, metavar="N", help="test videos of each class (default 30)")
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all videos (default 0)")
     _add_quiet(verb)
 

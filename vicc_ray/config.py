@@ -60,6 +60,8 @@ class ClipConfig(Section):
     """Smallest and largest area of the random crop, as a share of the frame."""
     crop_aspect: tuple[Positive, Positive] = (0.75, 4.0 / 3.0)
     """Smallest and largest width/height of the random crop."""
+    rescale_flow: bool = False
+    """Whether displacements are scaled with the resized crop, so that flow stays true to the RGB clip that it belongs to."""
     flip: Share = 0.5
     """Probability of the horizontal flip; the horizontal flow component changes its sign with it."""
     jitter: Share = 0.8
@@ -113,7 +115,7 @@ class MethodConfig(Section):
     queue_start: CountOrZero = 15
     """Epoch of a turn from which the queue is filled and used."""
     freeze_prototypes: CountOrZero = 1
-    """Epochs at the start of each stage-1 turn during which the prototypes do not move."""
+    """Epochs at the start of each turn during which the prototypes do not move."""
 
 
 class ScheduleConfig(Section):

@@ -96,5 +96,5 @@ def test_appearance_keeps_its_ranges_and_shares() -> None:
     jitter, brightness, _, _, hue, grey, channel, sigma = drawn.T
     assert abs(jitter.mean() - 0.8) < 0.05 and abs(grey.mean() - 0.5) < 0.05
     assert abs((sigma > 0).mean() - 0.25) < 0.05 and sigma[sigma > 0].min() >= 0.5 and sigma.max() <= 1.0
-    assert 0.6 <= brightness.min() and brightness.max() <= 1.4 and np.abs(hue).max() <= 0.1
+    assert brightness.min() >= 0.6 and brightness.max() <= 1.4 and np.abs(hue).max() <= 0.1
     assert set(channel) == {0, 1, 2}

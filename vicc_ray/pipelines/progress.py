@@ -37,7 +37,13 @@ def follow_run(metrics: Path, evaluations: Path, total_steps: int, show: bool = 
 def _follow(metrics: Path, evaluations: Path, total: int, stop: threading.Event) -> None:
     console = Console(file=sys.stderr)
     columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    progress = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console, disable=not console.is_terminal)
+    progress = Progress(
+        *columns,
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
     lines, scores = _Tail(metrics), _Tail(evaluations)
     last: dict[str, Any] = {}
     score = ""
@@ -48,7 +54,9 @@ def _follow(metrics: Path, evaluations: Path, total: int, stop: threading.Event)
             ending = stop.is_set()
             for line in scores.read():
                 score = f"R@1 {line['stream']} {100 * line['recall_at_1']:.1f} %"
-                progress.console.print(f"{line['turn']}, epoch {line['epoch']}: {score} on {line['videos']} held-out videos")
+                progress.console.print(
+                    f"{line['turn']}, epoch {line['epoch']}: {score} on {line['videos']} held-out videos"
+                )
             for line in lines.read():
                 last = line
             if last:
@@ -56,7 +64,9 @@ def _follow(metrics: Path, evaluations: Path, total: int, stop: threading.Event)
                 progress.update(task, completed=last["step"], description=last["turn"], note=note)
                 if not console.is_terminal and (ending or time.monotonic() - printed > PLAIN_INTERVAL_S):
                     printed = time.monotonic()
-                    console.print(f"{last['turn']}: step {last['step']}/{total}, {note}, {_left(progress)}", highlight=False)
+                    console.print(
+                        f"{last['turn']}: step {last['step']}/{total}, {note}, {_left(progress)}", highlight=False
+                    )
             if ending:
                 return
             stop.wait(0.5)

@@ -1,8 +1,8 @@
 """Everything a run needs to go on, as a folder of plain files: safetensors and JSON, nothing pickled.
 
-    model.safetensors      both encoders, both prototype sets
-    optimiser.safetensors  queue and optimiser of the current turn (absent at the end of a run's last turn)
-    state.json             place in the schedule and in the data, settings, format
+model.safetensors      both encoders, both prototype sets
+optimiser.safetensors  queue and optimiser of the current turn (absent at the end of a run's last turn)
+state.json             place in the schedule and in the data, settings, format
 """
 
 from __future__ import annotations

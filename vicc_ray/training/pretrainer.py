@@ -90,7 +90,7 @@ class Pretrainer:
         loss.backward()
         total = loss.detach().clone()
         average_([total, *(p.grad for p in self._trained() if p.grad is not None)])
-        if self.turn.stage == 1 and epoch < self.turn.first_epoch + method.freeze_prototypes:
+        if epoch < self.turn.first_epoch + method.freeze_prototypes:
             prototypes.weight.grad = None
         self.optimiser.step()
         if pushed is not None:
@@ -130,7 +130,9 @@ class Pretrainer:
         queued = method.queue > 0 and epoch >= self.turn.first_epoch + method.queue_start
         rows = torch.cat([self.queue.rows, gathered], dim=1) if queued and self.queue.ready else gathered
         with torch.no_grad():
-            assignments = sinkhorn(prototypes(rows), method.epsilon, method.sinkhorn_iterations)[:, -gathered.shape[1] :]
+            assignments = sinkhorn(prototypes(rows), method.epsilon, method.sinkhorn_iterations)[
+                :, -gathered.shape[1] :
+            ]
         share = embeddings.shape[1]
         local = assignments[:, rank() * share : (rank() + 1) * share]
         return assignments, gathered if queued else None, local

@@ -58,7 +58,9 @@ class RunFolder:
             atomic_write(self.path / "versions.json", json.dumps(versions(), indent=1))
             self.checkpoints_dir.mkdir(exist_ok=True)
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror}); choose another output folder") from error
+            raise UserError(
+                f"{self.path}: cannot be written ({error.strerror}); choose another output folder"
+            ) from error
 
     def config(self) -> Config:
         """The settings that the run was started with.

@@ -51,16 +51,24 @@ def crop_rgb(frames: np.ndarray, crop: Crop, size: int) -> np.ndarray:
     return _resized(frames, crop, size)
 
 
-def crop_flow(flow: np.ndarray, crop: Crop, size: int) -> np.ndarray:
+def crop_flow(flow: np.ndarray, crop: Crop, size: int, rescale: bool = False) -> np.ndarray:
     """Quantised flow, uint8 [T, H, W, 2] -> uint8 [T, S, S, 2].
 
-    A mirrored clip moves the other way: its horizontal component is negated (128 stays 128). Displacements keep the
-    pixels of the stored frame as their unit, as in the published networks.
+    A mirrored clip moves the other way: its horizontal component is negated (128 stays 128). With ``rescale``
+    displacements are in pixels of the resized crop; without, they stay in pixels of the stored frame.
     """
     out = _resized(flow, crop, size)
-    if crop.flip:
-        out[..., 0] = 256 - np.maximum(out[..., 0], 1).astype(np.int16)
-    return out
+    gain = np.array([-1.0 if crop.flip else 1.0, 1.0])
+    if rescale:
+        gain *= size / np.array([crop.width, crop.height])
+    return _scaled(out, gain)
+
+
+def _scaled(flow: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Quantised flow times a gain for each component; no motion (128) stays no motion."""
+    levels = np.arange(256)[:, None] - 128.0
+    table = (np.clip(np.round(levels * gain), -127, 127) + 128).astype(np.uint8)
+    return np.stack([table[:, k][flow[..., k]] for k in range(2)], axis=-1)
 
 
 def _resized(frames: np.ndarray, crop: Crop, size: int) -> np.ndarray:

@@ -35,7 +35,9 @@ def make_sample(
     if "rgb" in streams:
         sample["rgb"] = np.stack([crop_rgb(video.rgb(frames[k]), crops[k], clip.size) for k in range(2)])
     if "flow" in streams:
-        sample["flow"] = np.stack([crop_flow(video.flow(frames[k]), crops[k], clip.size) for k in range(2)])
+        sample["flow"] = np.stack(
+            [crop_flow(video.flow(frames[k]), crops[k], clip.size, clip.rescale_flow) for k in range(2)]
+        )
     return sample
 
 
