@@ -251,10 +251,21 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _make_videos(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
     from vicc_ray.video.synthetic import make_videos
 
-    progress = None if options.quiet else _count
-    labels = make_videos(options.out, options.classes, options.train, options.test, options.seed, progress=progress)
+    with Progress(console=Console(stderr=True), disable=options.quiet) as bar:
+        task = bar.add_task("making videos", total=None)
+        labels = make_videos(
+            options.out,
+            options.classes,
+            options.train,
+            options.test,
+            options.seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     print(f"{options.classes * (options.train + options.test)} videos in {options.out}, labels in {labels}")
 
 
@@ -305,11 +316,6 @@ def _import_weights(options: argparse.Namespace) -> None:
 
 def _load(options: argparse.Namespace) -> Config:
     return load_config(options.recipe, options.overrides)
-
-
-def _count(done: int, total: int) -> None:
-    end = "\n" if done == total else ""
-    print(f"\r{done} of {total} videos", end=end, file=sys.stderr, flush=True)
 
 
 def _print_table(evaluation: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ class ClipConfig(Section):
     crop_aspect: tuple[Positive, Positive] = (0.75, 4.0 / 3.0)
     """Smallest and largest width/height of the random crop."""
     rescale_flow: bool = False
-    """Whether displacements are scaled with the resized crop, so that flow stays true to the RGB clip that it belongs to."""
+    """Whether displacements are scaled with the resized crop, so that flow stays true to its RGB clip."""
     flip: Share = 0.5
     """Probability of the horizontal flip; the horizontal flow component changes its sign with it."""
     jitter: Share = 0.8

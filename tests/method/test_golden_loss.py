@@ -25,7 +25,7 @@ def compute(path: str) -> dict[str, torch.Tensor]:
     """This rank's losses and gradients of all steps of a golden file, and the final queue."""
     golden = np.load(path.replace("_r0", f"_r{rank()}"))
     raw = torch.from_numpy(golden["raw_embeddings"])[:, rank()]
-    steps, views, batch, width = raw.shape
+    steps, _, batch, width = raw.shape
     assigned = golden["views_for_assign"].tolist()
     prototypes = Prototypes(*golden["prototypes"].shape)
     prototypes.weight.data = torch.from_numpy(golden["prototypes"])

@@ -13,7 +13,7 @@ STILL = 0.01
 
 
 class TinyBackbone(nn.Module):
-    """Clip and its change from frame to frame -> space-time stem -> spatial and temporal convolutions; 0.27 M parameters.
+    """Clip and its change between frames -> space-time stem -> spatial and temporal convolutions; 0.27 M parameters.
 
     [B, C, T, H, W] -> [B, 128, T/4, H/8, W/8]. The change between neighbouring frames is given as further channels:
     trained with labels for 4 epochs on 800 synthetic videos, the same network without them was still at chance
@@ -45,12 +45,13 @@ def _standardised(x: Tensor) -> Tensor:
 
     Otherwise the amount of motion outweighs its kind: it held 88 % of the variance of an untrained network's features.
     """
-    dims = (1, 2, 3, 4)
-    return (x - x.mean(dim=dims, keepdim=True)) / (x.std(dim=dims, keepdim=True) + STILL)
+    centred = x - x.mean(dim=(1, 2, 3, 4), keepdim=True)
+    deviation = centred.square().mean(dim=(1, 2, 3, 4), keepdim=True).sqrt()
+    return centred / (deviation + STILL)
 
 
 def _block(channels_in: int, channels_out: int, kernel: Size, stride: Size) -> nn.Sequential:
-    padding = tuple(k // 2 for k in kernel)
+    padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     return nn.Sequential(
         nn.Conv3d(channels_in, channels_out, kernel, stride, padding, bias=False),
         nn.BatchNorm3d(channels_out),

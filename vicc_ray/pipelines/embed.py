@@ -49,7 +49,7 @@ class Embedder:
     def _load(self, network: Network) -> Encoder:
         encoder = build_encoder(self.config.model)
         encoder.load_state_dict(network.weights)
-        return encoder.to(self.device, memory_format=torch.channels_last_3d).eval()
+        return encoder.to(self.device).to(memory_format=torch.channels_last_3d).eval()
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """``item`` int [n] -> the same and features float32 [n, F] of every network."""
@@ -72,7 +72,8 @@ def embed(
         fn_constructor_args=(held, config.model_dump(mode="json"), bool(gpus)),
         batch_size=VIDEOS_A_TASK,
         compute=ray.data.ActorPoolStrategy(size=actors),
-        **({"num_gpus": 1} if gpus else {"num_cpus": 1}),
+        num_cpus=None if gpus else 1,
+        num_gpus=1 if gpus else None,
     )
     parts: list[dict[str, np.ndarray]] = []
     with Progress(disable=not progress) as bar:

@@ -70,8 +70,10 @@ def run_networks(folder: RunFolder, config: Config) -> dict[str, Network]:
 
 
 def _table(store: ClipStore, features: np.ndarray) -> FeatureTable:
-    columns = ([getattr(e, name) for e in store.entries] for name in ("id", "label", "source", "split"))
-    return FeatureTable(*(np.array(column) for column in columns), features)
+    ids, labels, sources, splits = (
+        np.array([getattr(entry, name) for entry in store.entries]) for name in ("id", "label", "source", "split")
+    )
+    return FeatureTable(ids, labels, sources, splits, features)
 
 
 def _forget_other_settings(out: Path, config: Config, store_path: Path) -> None:

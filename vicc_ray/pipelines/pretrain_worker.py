@@ -13,6 +13,7 @@ import ray.train.torch
 import torch
 
 from vicc_ray.config import Config, Stream
+from vicc_ray.files import atomic_write
 from vicc_ray.pipelines.ingest import BatchMaker, batches
 from vicc_ray.training import checkpoint
 from vicc_ray.training.checkpoint import Position
@@ -41,7 +42,12 @@ def train_worker(job: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker; ``job`` holds the fields of :class:`Job`."""
     given = Job(**job)
     torch.set_num_threads(given.threads)
-    Worker(given).run()
+    try:
+        Worker(given).run()
+    except FloatingPointError as error:
+        # It would come again at the same step: the worker ends without a failure, so that Ray does not try again.
+        if rank() == 0:
+            atomic_write(RunFolder(given.run).failure_file, str(error))
 
 
 class Worker:
@@ -107,8 +113,8 @@ class Worker:
         self._record(turn, epoch, values, data_s=begun - waited, step_s=time.perf_counter() - begun)
         if not torch.isfinite(torch.tensor(values["loss"])):
             raise FloatingPointError(
-                f"the loss is {values['loss']} at step {self.position.step} of turn {turn.name}: training has diverged; "
-                "lower optimiser.learning_rate or set optimiser.warmup_epochs, and start from the last good checkpoint"
+                f"the loss is {values['loss']} at step {self.position.step} (turn {turn.name}): training has diverged. "
+                "Lower optimiser.learning_rate or raise optimiser.warmup_epochs, and start in another output folder"
             )
         turn_ends = self.position.epoch == turn.last_epoch
         every = self.config.train.evaluate_epochs

@@ -50,7 +50,7 @@ class Pretrainer:
         }
 
     def _build_encoder(self) -> Encoder:
-        encoder = build_encoder(self.config.model).to(self.device, memory_format=torch.channels_last_3d)
+        encoder = build_encoder(self.config.model).to(self.device).to(memory_format=torch.channels_last_3d)
         synchronise(encoder)
         return encoder
 

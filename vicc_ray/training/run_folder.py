@@ -43,6 +43,7 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.metrics_file = self.path / "metrics.jsonl"
         self.evaluations_file = self.path / "evaluations.jsonl"
+        self.failure_file = self.path / "failure.txt"
         self.checkpoints_dir = self.path / "checkpoints"
 
     def open(self, config: Config) -> None:
@@ -57,6 +58,7 @@ class RunFolder:
             atomic_write(self.config_file, dump_config(config))
             atomic_write(self.path / "versions.json", json.dumps(versions(), indent=1))
             self.checkpoints_dir.mkdir(exist_ok=True)
+            self.failure_file.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another output folder"

@@ -1,11 +1,11 @@
 """Motion classes of the synthetic videos: how the pose of an object changes with time, and nothing else.
 
-Every motion is stationary: whatever the class, the pose at any one moment has the same distribution (position uniform on
-the frame, angle uniform, log-size uniform), because each motion starts at a uniform phase of a cycle that keeps that
+Every motion is stationary: whatever the class, the pose at any one moment has the same distribution (position uniform
+on the frame, angle uniform, log-size uniform), because each motion starts at a uniform phase of a cycle that keeps that
 distribution. So one frame says nothing about the class; only the change between frames does.
-Classes do not differ by left against right, since training flips clips horizontally, and little by the amount of motion:
-nearly every motion moves the surface of an object by ``speed`` a frame in the mean. (Where the amount differed, it was
-all that a flow network learned: one principal component held 97 % of the variance of its features.)
+Classes do not differ by left against right, since training flips clips horizontally, and little by the amount of
+motion: nearly every motion moves the surface of an object by ``speed`` a frame in the mean. (Where the amount differed,
+it was all that a flow network learned: one principal component held 97 % of the variance of its features.)
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ SIZE_RANGE = (0.09, 0.30)
 DISC = 1.5
 """Speed of the rim of a turning disc over the mean speed of its surface."""
 RESIZE = 4.5
-"""Share of the size cycle that a growing object goes through a frame, over its speed: its surface moves at two thirds of
-the speed of a sliding one, since a faster cycle would show little but its jumps back."""
+"""Share of the size cycle that a growing object goes through a frame, over its speed: its surface moves at two thirds
+of the speed of a sliding one, since a faster cycle would show little but its jumps back."""
 DIAGONAL = 0.5**0.5
 
 

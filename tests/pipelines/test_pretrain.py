@@ -1,0 +1,192 @@
+"""Pretraining on real Ray: ingest in the plan's order, turns, resume after a kill, workers, forks and refusals."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.evaluate import evaluate
+from vicc_ray.pipelines.ingest import BatchMaker, batches
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.prepare import prepare
+from vicc_ray.pipelines.pretrain import pretrain
+from vicc_ray.recipe import dump_config
+from vicc_ray.training.plan import Plan
+from vicc_ray.training.run_folder import RunFolder, read_lines
+from vicc_ray.video.sample import make_sample
+from vicc_ray.video.store import ClipStore
+from vicc_ray.video.synthetic import Scene, make_videos
+
+TURNS = ["rgb-stage1", "flow-stage1", "rgb-stage2-1"]
+STEPS = 12  # 16 training videos, 4 a step, 3 turns of an epoch
+
+
+def settings(**changes: dict[str, Any]) -> Config:
+    sections: dict[str, dict[str, Any]] = {
+        "prepare": {"short_side": 32, "videos_per_shard": 4},
+        "clip": {"frames": 8, "size": 32},
+        "model": {"backbone": "tiny", "embedding": 16},
+        "method": {"prototypes": 4, "queue": 8, "queue_start": 0, "freeze_prototypes": 0},
+        "schedule": {
+            **{"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 1},
+            **{"alternation_period": 1, "stage2_cosine_epochs": 1, "last_flow_turn": False},
+        },
+        "optimiser": {"name": "adamw", "learning_rate": 1e-3, "final_learning_rate": 1e-4},
+        "train": {"batch": 4, "checkpoint_steps": 3, "evaluate_epochs": 1},
+        "evaluate": {"max_windows": 2},
+        "ray": {"cpus": 2, "object_store_mb": 150},
+    }
+    for name, change in changes.items():
+        sections[name] = {**sections[name], **change}
+    return Config.model_validate(sections)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("data")
+    make_videos(folder / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
+    with ray_session(settings().ray):
+        prepare(folder / "videos", folder / "store", settings(), progress=False)
+        yield folder / "store"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run from start to end in one go."""
+    run = tmp_path_factory.mktemp("undisturbed")
+    pretrain(settings(), store, run, progress=False)
+    return run
+
+
+def losses(run: Path) -> list[float]:
+    lines = read_lines(run / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    return [line["loss"] for line in lines]
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_batches_come_in_the_plans_order_from_any_step_for_any_worker(store: Path, start: int) -> None:
+    opened, config = ClipStore(store), settings()
+    videos = [entry for entry in opened.entries if entry.split == "train"]
+    plan = Plan(len(videos), 4, seed=5)
+    for rank in range(2):
+        maker = BatchMaker(opened, videos, plan, config.clip, ("rgb", "flow"), 2, rank, 2)
+        found = list(batches(maker, start, 6, 1.0))
+        assert len(found) == 6 - start
+        for step, batch in enumerate(found, start):
+            epoch, within = divmod(step, plan.epoch_steps)
+            share = plan.share(epoch + 2, within, rank, 2)
+            assert batch["videos"].tolist() == share.tolist()
+            for n, video in enumerate(share):
+                sample = make_sample(opened, videos[video], config.clip, ("rgb", "flow"), 5, epoch + 2)
+                assert all(np.array_equal(batch[name][n], value) for name, value in sample.items())
+
+
+def test_one_stream_is_cut_alike_with_and_without_the_other(store: Path) -> None:
+    opened, clip = ClipStore(store), settings().clip
+    both = make_sample(opened, opened.entries[0], clip, ("rgb", "flow"), 0, 0)
+    for stream in ("rgb", "flow"):
+        alone = make_sample(opened, opened.entries[0], clip, (stream,), 0, 0)
+        assert set(alone) == {stream, "appearance"}
+        assert np.array_equal(alone[stream], both[stream])
+
+
+def test_a_run_leaves_every_step_every_turn_and_its_scores(undisturbed: Path) -> None:
+    assert len(losses(undisturbed)) == STEPS
+    lines = read_lines(undisturbed / "metrics.jsonl")
+    assert [line["turn"] for line in lines] == [turn for turn in TURNS for _ in range(4)]
+    documented = {"epoch", "stage", "stream", "learning_rate", "entropy", "assignment_entropy", "ln_k"}
+    documented |= {"prototypes_used", "data_ms", "step_ms", "samples_per_s", "workers"}
+    assert all(documented <= set(line) for line in lines)
+    checks = read_lines(undisturbed / "evaluations.jsonl")
+    assert [check["turn"] for check in checks] == TURNS
+    assert all(0 <= check["low"] <= check["recall_at_1"] <= check["high"] <= 1 for check in checks)
+    kept = {path.name for path in (undisturbed / "checkpoints").iterdir()}
+    assert {f"turn-{n}-{turn}" for n, turn in enumerate(TURNS)} <= kept
+    assert len([name for name in kept if name.startswith("step-")]) <= 2
+
+
+def test_a_finished_run_is_left_as_it_is(undisturbed: Path, store: Path) -> None:
+    before = (undisturbed / "metrics.jsonl").stat().st_mtime_ns
+    pretrain(settings(train={"workers": 2}), store, undisturbed, progress=False)
+    assert (undisturbed / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(undisturbed: Path, store: Path, tmp_path: Path) -> None:
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(dump_config(settings()))
+    command = [sys.executable, "-m", "vicc_ray", "pretrain", str(recipe), "--store", str(store), "--run", str(run)]
+    killed = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 180
+    while not list(run.glob("checkpoints/step-*")) and time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            killed.wait(timeout=0.02)
+            break
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert RunFolder(run).newest() is not None
+    pretrain(settings(), store, run, progress=False)
+    assert losses(run) == losses(undisturbed)
+
+
+def test_two_workers_compute_what_one_does(undisturbed: Path, store: Path, tmp_path: Path) -> None:
+    pretrain(settings(train={"workers": 2}), store, tmp_path, progress=False)
+    np.testing.assert_allclose(losses(tmp_path), losses(undisturbed), rtol=1e-4)
+    assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {2}
+
+
+def test_a_fork_goes_on_from_another_runs_turn(undisturbed: Path, store: Path, tmp_path: Path) -> None:
+    start = undisturbed / "checkpoints" / "turn-1-flow-stage1"
+    pretrain(settings(schedule={"cross_stream": False}), store, tmp_path, start_from=start, progress=False)
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [9, 10, 11, 12]
+    assert {line["turn"] for line in lines} == {"rgb-stage2-1"}
+    table = evaluate(tmp_path, store, progress=False)
+    assert [row["key"] for row in table["rows"]][:2] == ["rgb-random", "flow-random"]
+    assert "rgb-stage2-1" in {row["key"] for row in table["rows"]}
+
+
+def test_divergence_ends_the_run_with_its_step_and_what_to_do(store: Path, tmp_path: Path) -> None:
+    wild = settings(optimiser={"learning_rate": 1e30, "final_learning_rate": 1e30})
+    with pytest.raises(UserError, match=r"at step \d+ \(turn rgb-stage1\): training has diverged. Lower optimiser"):
+        pretrain(wild, store, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": {"prototypes": 5}}, r"other settings \(method\.prototypes: 4 -> 5\)"),
+        ({"train": {"batch": 32}, "method": {"queue": 0}}, r"train\.batch: 32 given, but there are 16 training videos"),
+        ({"train": {"workers": 3}}, r"train\.workers: 3 given; it must divide train\.batch \(4\)"),
+        ({"method": {"queue": 6}}, r"method\.queue: 6 given"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(
+    undisturbed: Path, store: Path, change: dict[str, dict[str, Any]], message: str
+) -> None:
+    before = (undisturbed / "config.yaml").read_bytes()
+    with pytest.raises(UserError, match=message):
+        pretrain(settings(**change), store, undisturbed, progress=False)
+    assert (undisturbed / "config.yaml").read_bytes() == before
+
+
+def test_an_output_that_cannot_be_written_is_named(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        pretrain(settings(), store, tmp_path / "file" / "run", progress=False)
+
+
+def test_a_fork_from_nowhere_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a checkpoint"):
+        pretrain(settings(), store, tmp_path / "run", start_from=tmp_path, progress=False)
