@@ -63,7 +63,7 @@ def pretrain(
         return last
     with (
         ray_session(config.ray),
-        follow_run(folder.metrics_file, folder.evaluations_file, planned[-1].last_epoch * steps, progress),
+        follow_run(folder, planned[-1].last_epoch * steps, config.train.batch, progress),
     ):
         _fit(config, store_path, folder, start_from)
     if folder.failure_file.exists():

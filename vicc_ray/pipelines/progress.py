@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,83 +14,105 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from vicc_ray.evaluation.report.curves import read_turns
+from vicc_ray.evaluation.report.diagnosis import warnings
+from vicc_ray.training.run_folder import RunFolder, read_lines
+
 PLAIN_INTERVAL_S = 30.0
 """Seconds between lines where the output is no terminal."""
 
 
 @contextmanager
-def follow_run(metrics: Path, evaluations: Path, total_steps: int, show: bool = True) -> Iterator[None]:
-    """Show steps, loss, R@1 and time left while the block runs."""
+def follow_run(folder: RunFolder, total_steps: int, batch: int, show: bool = True) -> Iterator[None]:
+    """Show steps, loss, R@1, time left and what looks wrong while the block runs.
+
+    Args:
+        total_steps: of the whole schedule; ``batch``: videos of one step.
+    """
     if not show:
         yield
         return
+    follower = _Follower(folder, total_steps, batch)
     stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(metrics, evaluations, total_steps, stop), daemon=True)
-    follower.start()
+    thread = threading.Thread(target=follower.run, args=(stop,), daemon=True)
+    thread.start()
     try:
         yield
     finally:
         stop.set()
-        follower.join()
+        thread.join()
 
 
-def _follow(metrics: Path, evaluations: Path, total: int, stop: threading.Event) -> None:
-    console = Console(file=sys.stderr)
-    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    progress = Progress(
-        *columns,
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    lines, scores = _Tail(metrics), _Tail(evaluations)
-    last: dict[str, Any] = {}
-    score = ""
-    printed = time.monotonic()
-    with progress:
-        task = progress.add_task("starting Ray", total=total, note="")
-        while True:
-            ending = stop.is_set()
-            for line in scores.read():
-                score = f"R@1 {line['stream']} {100 * line['recall_at_1']:.1f} %"
-                progress.console.print(
-                    f"{line['turn']}, epoch {line['epoch']}: {score} on {line['videos']} held-out videos"
-                )
-            for line in lines.read():
-                last = line
-            if last:
-                note = f"loss {last['loss']:.3f}  {last['samples_per_s']:.0f} samples/s  {score}"
-                progress.update(task, completed=last["step"], description=last["turn"], note=note)
-                if not console.is_terminal and (ending or time.monotonic() - printed > PLAIN_INTERVAL_S):
-                    printed = time.monotonic()
-                    console.print(
-                        f"{last['turn']}: step {last['step']}/{total}, {note}, {_left(progress)}", highlight=False
-                    )
-            if ending:
-                return
-            stop.wait(0.5)
+class _Follower:
+    """Reads what is new in the run's files twice a second and shows it."""
 
+    def __init__(self, folder: RunFolder, total: int, batch: int) -> None:
+        self.folder, self.total, self.batch = folder, total, batch
+        self.console = Console(stderr=True, highlight=False)
+        self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.evaluations_file)
+        columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        more = (TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        self.bar = Progress(*columns, *more, console=self.console, disable=not self.console.is_terminal)
+        self.task = self.bar.add_task("starting Ray", total=total, note="")
+        self.turn, self.score = "", ""
+        self.printed = time.monotonic()
 
-def _left(progress: Progress) -> str:
-    seconds = progress.tasks[0].time_remaining
-    return "time left unknown" if seconds is None else f"{seconds / 60:.1f} min left"
+    def run(self, stop: threading.Event) -> None:
+        with self.bar:
+            while not stop.wait(0.5):
+                self._update(ending=False)
+            self._update(ending=True)
+
+    def _update(self, ending: bool) -> None:
+        for check in self.checks.read():
+            self.score = f"R@1 {check['stream']} {100 * check['recall_at_1']:.1f} %"
+            where = f"{check['turn']}, epoch {check['epoch']}"
+            self.console.print(f"{where}: {self.score} on {check['videos']} held-out videos")
+        lines = self.steps.read()
+        if lines:
+            self._show(lines[-1], ending)
+
+    def _show(self, line: dict[str, Any], ending: bool) -> None:
+        if line["turn"] != self.turn:
+            self.turn = line["turn"]
+            self._warn()
+        note = f"loss {line['loss']:.3f}  {line['samples_per_s']:.0f} samples/s  {self.score}"
+        self.bar.update(self.task, completed=line["step"], description=self.turn, note=note)
+        if not self.console.is_terminal and (ending or time.monotonic() - self.printed > PLAIN_INTERVAL_S):
+            self.printed = time.monotonic()
+            seconds = self.bar.tasks[0].time_remaining
+            left = "" if seconds is None else f", {seconds / 60:.1f} min left"
+            self.console.print(f"{self.turn}: step {line['step']}/{self.total}, {note}{left}")
+
+    def _warn(self) -> None:
+        """Say what looks wrong with the turns before this one, which it builds on."""
+        done = [turn for turn in read_turns(self.folder.metrics_file, self.batch) if turn["turn"] != self.turn]
+        for warning in warnings([{**turn, "name": turn["turn"]} for turn in done], self.batch):
+            self.console.print(f"[yellow]warning[/yellow]: {warning['name']}: {warning['text']}")
 
 
 class _Tail:
-    """Whole new lines of a growing JSON-lines file; what was there at the start is skipped over."""
+    """New whole lines of a JSON-lines file that grows, and that a resumed run replaces by a shorter one.
+
+    What was there at the start is left out, and no (step, turn) comes twice.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO | None = None
         self._rest = ""
-        self._skip = path.stat().st_size if path.exists() else 0
+        self._seen = {(line["step"], line["turn"]) for line in read_lines(path)}
 
     def read(self) -> list[dict[str, Any]]:
-        if self._file is None:
+        if self._file is None or self._replaced(self._file):
             if not self._path.exists():
                 return []
-            self._file = self._path.open()
-            self._file.seek(min(self._skip, self._path.stat().st_size))
+            self._file, self._rest = self._path.open(), ""
         *whole, self._rest = (self._rest + self._file.read()).split("\n")
-        return [json.loads(line) for line in whole if line]
+        lines = [json.loads(line) for line in whole if line]
+        new = [line for line in lines if (line["step"], line["turn"]) not in self._seen]
+        self._seen.update((line["step"], line["turn"]) for line in new)
+        return new
+
+    def _replaced(self, file: TextIO) -> bool:
+        return not self._path.exists() or os.fstat(file.fileno()).st_ino != self._path.stat().st_ino
