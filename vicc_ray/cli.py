@@ -252,11 +252,13 @@ def _run(options: argparse.Namespace) -> None:
 
 def _make_videos(options: argparse.Namespace) -> None:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from vicc_ray.video.synthetic import make_videos
 
-    with Progress(console=Console(stderr=True), disable=options.quiet) as bar:
+    count = TextColumn("{task.completed} of {task.total} videos")
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=options.quiet) as bar:
         task = bar.add_task("making videos", total=None)
         labels = make_videos(
             options.out,

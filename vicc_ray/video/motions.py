@@ -145,7 +145,8 @@ def _climb(path: Path, t: np.ndarray) -> Pose:
 
 def _pulse(path: Path, t: np.ndarray) -> Pose:
     x, y, angle, _ = _still(path, t)
-    triangle = np.abs(np.mod(path.size_phase + RESIZE * path.speed * t, 2.0) - 1.0)
+    start = path.size_phase + (path.side > 0)  # growing or shrinking at first: uniform over the whole cycle of 2
+    triangle = np.abs(np.mod(start + RESIZE * path.speed * t, 2.0) - 1.0)
     return x, y, angle, np.asarray(_radius(triangle))
 
 
