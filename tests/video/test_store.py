@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
@@ -132,3 +133,32 @@ def test_what_is_no_whole_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         ClipStore(tmp_path)
+
+
+def test_a_damaged_frame_is_named_with_what_to_do(tmp_path: Path) -> None:
+    make_store(tmp_path, [[0], [1]])
+    rows = pq.read_table(shard_path(tmp_path, 1)).to_pylist()
+    rows[0]["rgb"][3] = b"no picture"
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), shard_path(tmp_path, 1))
+    store = ClipStore(tmp_path)
+    stored = store.read(store.entries[1])
+    assert stored.rgb([2]).shape == (1, 64, 85, 3)
+    with pytest.raises(UserError, match=r"part-00001\.parquet .* \(a frame of c/1 is no JPEG\); remove"):
+        stored.rgb([2, 3])
+
+
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_a_cut_shard_is_named_with_what_to_do(tmp_path: Path, keep: float) -> None:
+    shard = shard_path(make_store(tmp_path, [[0]]), 0)
+    shard.write_bytes(shard.read_bytes()[: int(keep * shard.stat().st_size)])
+    with pytest.raises(UserError, match=r"part-00000\.parquet of the clip store is damaged"):
+        _ = ClipStore(tmp_path).entries
+
+
+def test_damage_since_the_store_was_opened_is_named(tmp_path: Path) -> None:
+    shard = shard_path(make_store(tmp_path, [[0]]), 0)
+    store = ClipStore(tmp_path)
+    entry = store.entries[0]
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"c/0 cannot be read"):
+        store.read(entry)

@@ -130,7 +130,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """The compressed frames of one video; only those asked for are decompressed."""
+    """The compressed frames of one video; only those asked for are decompressed.
+
+    Raises:
+        UserError: from ``rgb`` and ``flow``: a frame is damaged.
+    """
 
     entry: Entry
     _rgb: list[bytes] = field(repr=False)
@@ -145,23 +149,29 @@ class StoredVideo:
         """Frames uint8 [n, H, W, 3]; ``indices`` int [n] in 0..T-1, in any order, repeated or not."""
         out = np.empty((len(np.asarray(indices)), self.entry.height, self.entry.width, 3), np.uint8)
         for n, index in enumerate(np.asarray(indices)):
-            cv2.cvtColor(_pixels(self._rgb[index], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB, dst=out[n])
+            cv2.cvtColor(self._pixels(self._rgb[index], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB, dst=out[n])
         return out
 
     def flow(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Quantised flow uint8 [n, H, W, 2] (see :func:`vicc_ray.video.flow.dequantise`) of frames ``indices``."""
         out = np.empty((len(np.asarray(indices)), self.entry.height, self.entry.width, 2), np.uint8)
         for n, index in enumerate(np.asarray(indices)):
-            both = _pixels(self._flow[index], cv2.IMREAD_GRAYSCALE)
+            both = self._pixels(self._flow[index], cv2.IMREAD_GRAYSCALE)
             out[n, ..., 0], out[n, ..., 1] = both[:, : self.entry.width], both[:, self.entry.width :]
         return out
 
+    def _pixels(self, data: bytes, mode: int) -> NDArray[np.uint8]:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if data else None
+        if image is None:
+            raise _damaged(shard_path(Path(), self.entry.shard), f"a frame of {self.entry.id} is no JPEG")
+        return np.asarray(image, np.uint8)
 
-def _pixels(data: bytes, mode: int) -> NDArray[np.uint8]:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
-    if image is None:
-        raise ValueError("a frame of the clip store is damaged: not a JPEG")
-    return np.asarray(image, np.uint8)
+
+def _damaged(shard: Path, what: str) -> UserError:
+    return UserError(
+        f"{shard} of the clip store is damaged ({what}); remove that file and run `vicc-ray prepare` again, "
+        "it makes only what is missing"
+    )
 
 
 class ClipStore:
@@ -195,15 +205,21 @@ class ClipStore:
 
     def read(self, entry: Entry, columns: Sequence[str] = BLOBS) -> StoredVideo:
         """The compressed frames of a video; ``columns`` may leave out "rgb" or "flow" where it is not needed."""
-        with self._lock:
-            table = self._file(entry.shard).read_row_group(entry.row, columns=list(columns))
+        try:
+            with self._lock:
+                table = self._file(entry.shard).read_row_group(entry.row, columns=list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(shard_path(self.path, entry.shard), f"{entry.id} cannot be read: {error}") from None
         blobs = {name: table.column(name)[0].as_py() for name in columns}
         return StoredVideo(entry, blobs.get("rgb", []), blobs.get("flow", []))
 
     def _shard_entries(self, shard: int) -> list[Entry]:
         names = [name for name in SCHEMA.names if name not in BLOBS]
-        with pq.ParquetFile(shard_path(self.path, shard)) as file:
-            rows = file.read(columns=names).to_pylist()
+        try:
+            with pq.ParquetFile(shard_path(self.path, shard)) as file:
+                rows = file.read(columns=names).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(shard_path(self.path, shard), str(error)) from None
         return [Entry(**values, shard=shard, row=row) for row, values in enumerate(rows)]
 
     def _file(self, shard: int) -> pq.ParquetFile:
