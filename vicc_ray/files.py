@@ -1,12 +1,16 @@
-"""Files that are whole or absent: written aside, then moved into place."""
+"""Files that are whole or absent (written aside, then moved into place), and folders with one writer at a time."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LOCK_FILE = ".lock"
 
 
 @contextmanager
@@ -32,6 +36,27 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Write ``content`` (text as UTF-8) to ``path`` so that a reader never sees a part of it."""
     with atomic_path(path) as aside:
         aside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def folder_lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
+    """Keep other processes that ask for the same lock out of ``folder``; it ends with the process, however that ends.
+
+    Raises:
+        BlockingIOError: another process still holds the lock after ``wait_s`` seconds.
+        OSError: the folder cannot be written.
+    """
+    deadline = time.monotonic() + wait_s
+    with (folder / LOCK_FILE).open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
+        yield
 
 
 def _umask() -> int:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ import ray
 from tests.videos import moving, write_audio, write_video
 from vicc_ray.config import Config, EvaluateConfig, PrepareConfig, RayConfig
 from vicc_ray.errors import UserError
+from vicc_ray.files import folder_lock
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.plan import PlannedVideo
 from vicc_ray.pipelines.prepare import Summary, prepare
@@ -289,10 +289,8 @@ def test_a_surprise_in_one_video_costs_only_that_video(tmp_path: Path, monkeypat
 def test_two_runs_do_not_write_one_store(tmp_path: Path) -> None:
     videos, store = films(tmp_path / "videos", "1.mp4"), tmp_path / "store"
     store.mkdir()
-    with (store / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="being written by another"):
-            run(videos, store)
+    with folder_lock(store), pytest.raises(UserError, match="being written by another"):
+        run(videos, store)
     assert run(videos, store).rows == 1
 
 

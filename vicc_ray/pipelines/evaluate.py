@@ -12,7 +12,7 @@ import torch
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
-from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.evaluation.table import RESULT_FILE, evaluate_features
 from vicc_ray.files import atomic_write
 from vicc_ray.pipelines.embed import Network, embed
 from vicc_ray.pipelines.local_ray import ray_session
@@ -77,7 +77,7 @@ def _table(store: ClipStore, features: np.ndarray) -> FeatureTable:
 
 
 def _forget_other_settings(out: Path, config: Config, store_path: Path) -> None:
-    """Remove features that were made with other settings or from another store."""
+    """Remove features, and their table, that were made with other settings or from another store."""
     settings = {
         "store": str(store_path.resolve()),
         "clip": config.clip.model_dump(mode="json"),
@@ -86,6 +86,6 @@ def _forget_other_settings(out: Path, config: Config, store_path: Path) -> None:
     file = out / SETTINGS_FILE
     if file.exists() and json.loads(file.read_text()) == settings:
         return
-    for old in out.glob("features-*.npz"):
-        old.unlink()
+    for old in (*out.glob("features-*.npz"), out / RESULT_FILE):
+        old.unlink(missing_ok=True)
     atomic_write(file, json.dumps(settings, indent=1))

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import ray.data
 import torch
+from ray.data.dataset import MaterializedDataset
 from torch import Tensor
 
 from vicc_ray.config import ClipConfig, Stream
@@ -86,7 +87,7 @@ def batches(maker: BatchMaker, start: int, stop: int, cpus: float) -> Iterator[d
 
 
 def _spans(start: int, stop: int, longest: int) -> list[range]:
-    """``start`` to ``stop`` in spans of up to ``longest`` steps; the first are short, so that the first batch is soon."""
+    """``start`` to ``stop`` in spans of up to ``longest`` steps; the first are short: the first batch is soon."""
     found, size = [], 2
     while start < stop:
         size = min(longest, 2 * size)
@@ -95,7 +96,7 @@ def _spans(start: int, stop: int, longest: int) -> list[range]:
     return found
 
 
-def _decode(held: ray.ObjectRef, span: range, batch_bytes: int, cpus: float) -> ray.data.MaterializedDataset:
+def _decode(held: ray.ObjectRef, span: range, batch_bytes: int, cpus: float) -> MaterializedDataset:
     """The batches of a span in the object store, one row each."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

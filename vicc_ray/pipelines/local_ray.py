@@ -12,6 +12,7 @@ import ray
 from ray.data import DataContext
 
 from vicc_ray.config import RayConfig
+from vicc_ray.errors import UserError
 
 
 @contextmanager
@@ -23,15 +24,22 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     - Otherwise Ray is started here, without a dashboard and with a token that only this process and its children
       know (Ray's ports listen on all interfaces, whatever address it is given), and stopped at the end. A
       ``RAY_AUTH_MODE`` or ``RAY_AUTH_TOKEN`` that is set already is respected.
+
+    Raises:
+        UserError: Ray cannot be started or joined.
     """
     _quiet()
     if ray.is_initialized():
         yield
         return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level=logging.WARNING)
-    else:
-        _start(config)
+    try:
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(logging_level=logging.WARNING)
+        else:
+            _start(config)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        ray.shutdown()
+        raise UserError(f"Ray did not start: {_first_line(error)}. {_advice()}") from error
     try:
         yield
     finally:
@@ -54,8 +62,18 @@ def _start(config: RayConfig) -> None:
         logging_level=logging.WARNING,
     )
     if os.environ.get("RAY_AUTH_MODE") not in ("token", "disabled"):
-        ray.shutdown()
         raise RuntimeError("Ray did not switch its token mode on; set RAY_AUTH_MODE to token or disabled yourself")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _advice() -> str:
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        return f"RAY_ADDRESS is {address}: is that cluster up? Unset it to run on this machine alone"
+    return "Look at ray.object_store_mb against the free memory and /dev/shm, and at the free disk of /tmp"
 
 
 def _quiet() -> None:

@@ -6,10 +6,9 @@ videos make which shard), ``store.json`` (settings), ``failures.jsonl`` (all fai
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
+from vicc_ray.files import atomic_write, folder_lock
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.plan import Plan, PlannedVideo, make_plan, read_failures, stored_rows
 from vicc_ray.pipelines.shard import prepare_shard
@@ -28,7 +27,6 @@ from vicc_ray.video.sources import list_videos, unlisted
 from vicc_ray.video.store import STORE_FILE, read_store_file, shard_path, write_store_file
 
 FAILURES_FILE = "failures.jsonl"
-LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,11 @@ def prepare(
 @contextmanager
 def _locked(store: Path) -> Iterator[None]:
     """Make the folder, see that it can be written, and keep other calls out of it."""
-    with _write_errors(store):
-        store.mkdir(parents=True, exist_ok=True)
-        lock = (store / LOCK_FILE).open("w")
-    with lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _write_errors(store):
+                store.mkdir(parents=True, exist_ok=True)
+                held.enter_context(folder_lock(store))
         except BlockingIOError:
             raise UserError(f"{store} is being written by another `vicc-ray prepare`; wait for it or end it") from None
         _clear(store)
@@ -113,6 +110,8 @@ def _write_errors(store: Path) -> Iterator[None]:
     """Errors of the file system are the user's to mend."""
     try:
         yield
+    except BlockingIOError:  # a lock, not a fault of the file system
+        raise
     except OSError as error:
         raise UserError(f"the clip store {store} cannot be written: {error}") from None
 

@@ -57,6 +57,8 @@ def pretrain(
     if start_from is not None:
         read_state(start_from)
     folder.open(config)
+    with folder.writing():  # refused here at once rather than in the workers, which hold this lock while they train
+        pass
     last = folder.turn_checkpoint(planned[-1].index, planned[-1].name)
     newest = folder.newest()
     if newest is not None and position_of(read_state(newest)).epoch >= planned[-1].last_epoch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def train_worker(job: dict[str, Any]) -> None:
     given = Job(**job)
     torch.set_num_threads(given.threads)
     try:
-        Worker(given).run()
+        with RunFolder(given.run).writing() if rank() == 0 else nullcontext():
+            Worker(given).run()
     except FloatingPointError as error:
         # It would come again at the same step: the worker ends without a failure, so that Ray does not try again.
         if rank() == 0:

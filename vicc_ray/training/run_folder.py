@@ -6,14 +6,14 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
+from vicc_ray.files import atomic_write, folder_lock
 from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.training.checkpoint import STATE, read_state
 
@@ -32,6 +32,8 @@ FREE_TO_CHANGE = {
     },
 }
 """Settings that do not change what is computed: a run may go on with other values of them."""
+LOCK_WAIT_S = 20.0
+"""Workers whose driver is killed end within seconds."""
 PACKAGES = ("vicc-ray", "torch", "torchvision", "ray", "av", "numpy", "opencv-contrib-python-headless", "timm")
 
 
@@ -63,6 +65,22 @@ class RunFolder:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another output folder"
             ) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only process that writes here. The workers of a run that was killed are given time to end.
+
+        Raises:
+            UserError: another process still writes here after ``LOCK_WAIT_S`` seconds.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(folder_lock(self.path, LOCK_WAIT_S))
+            except BlockingIOError:
+                raise UserError(
+                    f"{self.path}: another process is training in this folder; wait for it or end it"
+                ) from None
+            yield
 
     def config(self) -> Config:
         """The settings that the run was started with.
