@@ -17,11 +17,12 @@ import pytest
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.evaluate import evaluate
-from vicc_ray.pipelines.ingest import BatchMaker, batches
+from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.prepare import prepare
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.recipe import dump_config
+from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.run_folder import RunFolder, read_lines
 from vicc_ray.video.sample import make_sample

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor, nn
-from torchvision.models.video import S3D
 
 NORM = partial(nn.BatchNorm3d, eps=1e-5, momentum=0.1)
 """The method's batch norm; torchvision's own S3D has eps 1e-3 and momentum 1e-3."""
@@ -20,6 +19,9 @@ class S3DBackbone(nn.Module):
     features = 1024
 
     def __init__(self, in_channels: int = 3) -> None:
+        # Not above: importing torchvision takes as long as torch itself, and every process of a run would wait for it.
+        from torchvision.models.video import S3D
+
         super().__init__()
         self.layers: nn.Sequential = S3D(num_classes=1, norm_layer=NORM).features
         if in_channels != 3:

@@ -9,20 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 import ray.data
 import torch
 from ray.data.dataset import MaterializedDataset
 from torch import Tensor
 
-from vicc_ray.config import ClipConfig, Stream
-from vicc_ray.training.plan import Plan
-from vicc_ray.video.sample import make_sample, stack_samples
-from vicc_ray.video.store import ClipStore, Entry
+from vicc_ray.pipelines.decode_task import DecodeTask
+from vicc_ray.training.batch_maker import BatchMaker
 
 TASK_BYTES = 32 << 20
 """Batches are made in tasks of about this many bytes: large enough to hide what a task costs, small enough that the
@@ -30,37 +25,6 @@ first batch does not wait for many others."""
 MOST_STEPS_A_TASK = 8
 SPAN_BYTES = 64 << 20
 """Bytes of batches that are decoded ahead as one dataset."""
-
-
-@dataclass(frozen=True)
-class BatchMaker:
-    """Makes the batch of one worker for one global step, counted from the start of the turn's first epoch."""
-
-    store: ClipStore
-    entries: list[Entry]
-    plan: Plan
-    clip: ClipConfig
-    streams: tuple[Stream, ...]
-    first_epoch: int
-    rank: int
-    workers: int
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Row with ``id``, the step -> uint8 clips and parameters of the batch, see :func:`make_sample`."""
-        cv2.setNumThreads(1)
-        epoch, step = divmod(int(row["id"]), self.plan.epoch_steps)
-        epoch += self.first_epoch
-        share = self.plan.share(epoch, step, self.rank, self.workers)
-        samples = [
-            make_sample(self.store, self.entries[i], self.clip, self.streams, self.plan.seed, epoch) for i in share
-        ]
-        return {**stack_samples(samples), "videos": share}
-
-    @property
-    def batch_bytes(self) -> int:
-        """Bytes of one batch of this worker."""
-        channels = sum({"rgb": 3, "flow": 2}[stream] for stream in self.streams)
-        return self.plan.batch // self.workers * 2 * self.clip.frames * self.clip.size**2 * channels
 
 
 def batches(maker: BatchMaker, start: int, stop: int, cpus: float) -> Iterator[dict[str, Tensor]]:
@@ -104,26 +68,4 @@ def _decode(held: ray.ObjectRef, span: range, batch_bytes: int, cpus: float) -> 
     context.execution_options.resource_limits = context.execution_options.resource_limits.copy(cpu=max(1.0, cpus))
     steps_a_task = max(1, min(MOST_STEPS_A_TASK, TASK_BYTES // batch_bytes, len(span)))
     rows = ray.data.from_items([{"id": k} for k in span], override_num_blocks=-(-len(span) // steps_a_task))
-    return rows.map(_Made(held), num_cpus=min(1.0, cpus)).materialize()
-
-
-class _Made:
-    """Calls a :class:`BatchMaker` that lies in the object store, so that a task does not carry the list of videos."""
-
-    def __init__(self, held: ray.ObjectRef) -> None:
-        self._held = held
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        return _maker(self._held)(row)
-
-
-_makers: dict[str, BatchMaker] = {}
-
-
-def _maker(held: ray.ObjectRef) -> BatchMaker:
-    """The maker of a reference, unpacked once a process; the newest alone is kept, since a turn uses one."""
-    key = held.hex()
-    if key not in _makers:
-        _makers.clear()
-        _makers[key] = ray.get(held)
-    return _makers[key]
+    return rows.map(DecodeTask(held), num_cpus=min(1.0, cpus)).materialize()

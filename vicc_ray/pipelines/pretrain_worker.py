@@ -15,8 +15,9 @@ import torch
 
 from vicc_ray.config import Config, Stream
 from vicc_ray.files import atomic_write
-from vicc_ray.pipelines.ingest import BatchMaker, batches
+from vicc_ray.pipelines.ingest import batches
 from vicc_ray.training import checkpoint
+from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.checkpoint import Position
 from vicc_ray.training.group import average_, rank, world_size
 from vicc_ray.training.held_out import HeldOut

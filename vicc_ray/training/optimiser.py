@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from timm.optim import Lars
 from torch import nn
 
 from vicc_ray.config import OptimiserConfig
@@ -24,4 +23,6 @@ def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserConfig) -> 
     ]
     if settings.name == "adamw":
         return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    from timm.optim import Lars  # not above: timm imports torchvision, which takes as long to import as torch itself
+
     return Lars(groups, lr=settings.learning_rate, momentum=settings.momentum, trust_coeff=settings.trust)
