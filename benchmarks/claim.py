@@ -15,17 +15,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
+
+from measured import machine, recalls, vicc_ray
 
 RESULT = Path(__file__).with_suffix(".json")
 RECIPE = "demo"
 STAGE1_END = "turn-1-flow-stage1"
+MINUTES = "minutes.json"
 
 
 def main() -> None:
@@ -42,30 +41,26 @@ def main() -> None:
 
 def run_seed(out: Path, seed: int) -> dict[str, object]:
     """R@1 in per cent of every network of one seed, and the minutes that each part took."""
-    minutes: dict[str, float] = {}
     videos, override = out / "videos", ("--set", f"seed={seed}")
-    timed(minutes, "videos", "make-videos", videos, "--seed", seed)
-    timed(minutes, "cross", "run", RECIPE, "--videos", videos, "--out", out, *override)
+    timed(out, "videos", "make-videos", videos, "--seed", seed)
+    timed(out, "cross", "run", RECIPE, "--videos", videos, "--out", out, *override)
     control, store = out / "control", out / "store"
     start = out / "run" / "checkpoints" / STAGE1_END
     alone = (*override, "--set", "schedule.cross_stream=false")
-    timed(minutes, "control", "pretrain", RECIPE, "--store", store, "--run", control, "--from", start, *alone)
-    timed(minutes, "control evaluation", "evaluate", "--store", store, "--run", control)
-    scores = recalls(out / "run") | {"control": recalls(control)["rgb-stage2-1"]}
-    return {"seed": seed, "recall_at_1": scores, "minutes": minutes}
+    timed(out, "control", "pretrain", RECIPE, "--store", store, "--run", control, "--from", start, *alone)
+    timed(out, "control evaluation", "evaluate", "--store", store, "--run", control)
+    scores = {key: row["r1"] for key, row in recalls(out / "run").items()}
+    scores["control"] = recalls(control)["rgb-stage2-1"]["r1"]
+    return {"seed": seed, "recall_at_1": scores, "minutes": json.loads((out / MINUTES).read_text())}
 
 
-def timed(minutes: dict[str, float], name: str, *arguments: object) -> None:
-    """Call ``vicc-ray`` and note how long it took; a part that was done before keeps its old time."""
+def timed(out: Path, name: str, *arguments: object) -> None:
+    """Call ``vicc-ray`` and note in ``out`` how long it took; a part that was done before keeps its old time."""
+    file = out / MINUTES
+    minutes = json.loads(file.read_text()) if file.exists() else {}
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "vicc_ray", *map(str, arguments)], check=True)
-    minutes[name] = round((time.perf_counter() - begun) / 60, 2)
-
-
-def recalls(run: Path) -> dict[str, float]:
-    """R@1 in per cent by the key of each row of a run's evaluation."""
-    table = json.loads((run / "evaluation" / "evaluation.json").read_text())
-    return {row["key"]: round(100 * row["recall"]["1"], 2) for row in table["rows"]}
+    vicc_ray(*arguments)
+    file.write_text(json.dumps({name: round((time.perf_counter() - begun) / 60, 2), **minutes}))
 
 
 def summarise(rows: list[dict]) -> dict[str, dict[str, float]]:
@@ -86,11 +81,6 @@ def summarise(rows: list[dict]) -> dict[str, dict[str, float]]:
 
 def _difference(columns: dict[str, list[float]], high: str, low: str) -> list[float]:
     return [round(a - b, 2) for a, b in zip(columns[high], columns[low], strict=True)]
-
-
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    return {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
 
 
 if __name__ == "__main__":

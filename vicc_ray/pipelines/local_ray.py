@@ -53,6 +53,8 @@ def _start(config: RayConfig) -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # "token mode is on"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Errors of Ray's core go to this terminal, and every pool of actors of Ray Data makes it write one of no concern.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
         address="local",
         num_cpus=config.cpus or None,

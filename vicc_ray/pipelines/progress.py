@@ -48,7 +48,7 @@ class _Follower:
 
     def __init__(self, folder: RunFolder, total: int, batch: int) -> None:
         self.folder, self.total, self.batch = folder, total, batch
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.evaluations_file)
         columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         more = (TimeRemainingColumn(), TextColumn("{task.fields[note]}"))

@@ -1,0 +1,33 @@
+"""What the benchmarks share: calling the command line, reading its tables, naming the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+
+def vicc_ray(*arguments: object) -> None:
+    """Call ``vicc-ray`` as a user does; an error ends the benchmark."""
+    subprocess.run([sys.executable, "-m", "vicc_ray", *map(str, arguments)], check=True)
+
+
+def recalls(run: Path) -> dict[str, dict[str, float]]:
+    """R@1 in per cent and its 95 % interval by the key of each row of a run's evaluation."""
+    table = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    return {
+        row["key"]: {"r1": _per_cent(row["recall"]["1"]), "low": _per_cent(row["low"]), "high": _per_cent(row["high"])}
+        for row in table["rows"]
+    }
+
+
+def _per_cent(share: float) -> float:
+    return round(100 * share, 2)
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    return {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
