@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from vicc_ray.config import Config
@@ -26,7 +29,7 @@ from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.run_folder import RunFolder, read_lines
 from vicc_ray.video.sample import make_sample
-from vicc_ray.video.store import ClipStore
+from vicc_ray.video.store import SCHEMA, ClipStore
 from vicc_ray.video.synthetic import Scene, make_videos
 
 TURNS = ["rgb-stage1", "flow-stage1", "rgb-stage2-1"]
@@ -163,6 +166,16 @@ def test_divergence_ends_the_run_with_its_step_and_what_to_do(store: Path, tmp_p
     wild = settings(optimiser={"learning_rate": 1e30, "final_learning_rate": 1e30})
     with pytest.raises(UserError, match=r"at step \d+ \(turn rgb-stage1\): training has diverged. Lower optimiser"):
         pretrain(wild, store, tmp_path, progress=False)
+
+
+def test_a_damaged_store_ends_the_run_with_its_name(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "store")
+    for shard in (tmp_path / "store").glob("*.parquet"):
+        rows = pq.read_table(shard).to_pylist()
+        damaged = pa.Table.from_pylist([{**row, "rgb": [b"?"] * row["frames"]} for row in rows], schema=SCHEMA)
+        pq.write_table(damaged, shard, row_group_size=1)
+    with pytest.raises(UserError, match=r"^part-\d+\.parquet of the clip store is damaged .* remove that file"):
+        pretrain(settings(), tmp_path / "store", tmp_path / "run", progress=False)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from vicc_ray.training.batch_maker import BatchMaker
+from vicc_ray.pipelines.held import unpacked
 
 
 class DecodeTask:
@@ -17,16 +17,5 @@ class DecodeTask:
         self._held = held
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        return _maker(self._held)(row)
-
-
-_makers: dict[str, BatchMaker] = {}
-
-
-def _maker(held: ray.ObjectRef) -> BatchMaker:
-    """The maker of a reference, unpacked once a process; the newest alone is kept, since a turn uses one."""
-    key = held.hex()
-    if key not in _makers:
-        _makers.clear()
-        _makers[key] = ray.get(held)
-    return _makers[key]
+        made: dict[str, np.ndarray] = unpacked(self._held)(row)
+        return made

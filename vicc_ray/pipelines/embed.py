@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import ray
 import ray.data
 import torch
+from ray.exceptions import RayTaskError
+from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.embedding import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
+from vicc_ray.pipelines.held import unpacked
+from vicc_ray.pipelines.ray_errors import user_error_in
 from vicc_ray.video.store import ClipStore, Entry
 
 VIDEOS_A_TASK = 8
@@ -33,53 +36,80 @@ class Network:
     weights: dict[str, Tensor]
 
 
-class Embedder:
-    """A Ray Data actor that holds the networks. ``held``: references to networks, store, entries and config."""
+@dataclass(frozen=True)
+class Work:
+    """What every embedding process needs."""
 
-    def __init__(self, held: Mapping[str, ray.ObjectRef], config: dict[str, Any], use_gpu: bool) -> None:
+    networks: dict[str, Network]
+    store: ClipStore
+    entries: list[Entry]
+    config: Config
+    use_gpu: bool
+
+
+class Embedder:
+    """Holds the networks of a :class:`Work`, ready on their device."""
+
+    def __init__(self, work: Work) -> None:
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
-        self.config = Config.model_validate(config)
-        self.device = torch.device("cuda" if use_gpu else "cpu")
-        self.store, self.entries = ray.get(held["videos"])
-        self.encoders = {
-            name: (network.stream, self._load(network)) for name, network in ray.get(held["networks"]).items()
-        }
+        self.work = work
+        self.device = torch.device("cuda" if work.use_gpu else "cpu")
+        self.encoders = {name: (network.stream, self._load(network)) for name, network in work.networks.items()}
 
     def _load(self, network: Network) -> Encoder:
-        encoder = build_encoder(self.config.model)
+        encoder = build_encoder(self.work.config.model)
         encoder.load_state_dict(network.weights)
         return encoder.to(self.device).to(memory_format=torch.channels_last_3d).eval()
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """``item`` int [n] -> the same and features float32 [n, F] of every network."""
-        entries = [self.entries[i] for i in batch["item"]]
-        found = embed_videos(self.encoders, self.store, entries, self.config.clip, self.config.evaluate, self.device)
+        work = self.work
+        entries = [work.entries[i] for i in batch["item"]]
+        found = embed_videos(self.encoders, work.store, entries, work.config.clip, work.config.evaluate, self.device)
         return {"item": batch["item"], **found}
+
+
+class EmbedTask:
+    """The :class:`Embedder` of its process: for CPUs, where a task that is lost is simply given to another process."""
+
+    def __init__(self, held: ray.ObjectRef) -> None:
+        self._held = held
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = unpacked(self._held, Embedder)(batch)
+        return found
+
+
+class EmbedActor(EmbedTask):
+    """The same as a Ray Data actor: a process keeps the GPU that it was given first."""
 
 
 def embed(
     networks: Mapping[str, Network], store: ClipStore, entries: Sequence[Entry], config: Config, progress: bool = True
 ) -> dict[str, np.ndarray]:
-    """Features float32 [N, F] of every network, in the order of ``entries``."""
-    total = ray.cluster_resources()
-    gpus = int(total.get("GPU", 0)) if config.train.use_gpu != "no" else 0
-    actors = gpus or max(1, int(total.get("CPU", 1)))
-    actors = min(actors, -(-len(entries) // VIDEOS_A_TASK))
-    held = {"networks": ray.put(dict(networks)), "videos": ray.put((store, list(entries)))}
-    made = ray.data.from_items([{"item": k} for k in range(len(entries))]).map_batches(
-        Embedder,
-        fn_constructor_args=(held, config.model_dump(mode="json"), bool(gpus)),
-        batch_size=VIDEOS_A_TASK,
-        compute=ray.data.ActorPoolStrategy(size=actors),
-        num_cpus=None if gpus else 1,
-        num_gpus=1 if gpus else None,
-    )
+    """Features float32 [N, F] of every network, in the order of ``entries``.
+
+    Raises:
+        UserError: the store is damaged.
+    """
+    gpus = int(ray.cluster_resources().get("GPU", 0)) if config.train.use_gpu != "no" else 0
+    held = ray.put(Work(dict(networks), store, list(entries), config, bool(gpus)))
+    blocks = -(-len(entries) // VIDEOS_A_TASK)
+    items = ray.data.from_items([{"item": k} for k in range(len(entries))], override_num_blocks=blocks)
+    if gpus:
+        pool = ray.data.ActorPoolStrategy(size=min(gpus, blocks))
+        made = items.map_batches(EmbedActor, fn_constructor_args=(held,), compute=pool, num_gpus=1)
+    else:
+        made = items.map_batches(EmbedTask(held), num_cpus=1)
     parts: list[dict[str, np.ndarray]] = []
-    with Progress(disable=not progress) as bar:
+    with Progress(console=Console(stderr=True), disable=not progress) as bar:
         task = bar.add_task(f"embedding with {len(networks)} networks", total=len(entries))
-        for batch in made.iter_batches(batch_size=None, batch_format="numpy"):
-            parts.append(batch)
-            bar.advance(task, len(batch["item"]))
+        try:
+            for batch in made.iter_batches(batch_size=None, batch_format="numpy"):
+                parts.append(batch)
+                bar.advance(task, len(batch["item"]))
+        except RayTaskError as error:
+            raise user_error_in(error) or error from None
     order = np.argsort(np.concatenate([part["item"] for part in parts]))
     return {name: np.concatenate([part[name] for part in parts])[order] for name in networks}

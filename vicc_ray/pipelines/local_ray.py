@@ -53,8 +53,6 @@ def _start(config: RayConfig) -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # "token mode is on"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Errors of Ray's core go to this terminal, and every pool of actors of Ray Data makes it write one of no concern.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
         address="local",
         num_cpus=config.cpus or None,
@@ -86,3 +84,5 @@ def _quiet() -> None:
     for name in ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # "progress bars disabled"
+    for name in ("exceptions", "_internal.execution.streaming_executor_state"):  # they are raised as well
+        logging.getLogger(f"ray.data.{name}").setLevel(logging.CRITICAL)

@@ -16,6 +16,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.pretrain_worker import Job, train_worker
 from vicc_ray.pipelines.progress import follow_run
+from vicc_ray.pipelines.ray_errors import user_error_in
 from vicc_ray.training.checkpoint import position_of, read_state
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.run_folder import RunFolder
@@ -117,7 +118,9 @@ def _fit(config: Config, store_path: Path, folder: RunFolder, start_from: Path |
     try:
         trainer.fit()
     except TrainingFailedError as error:
-        raise UserError(f"training failed: {_reason(error)}. The run is kept in {folder.path}") from error
+        raise user_error_in(error) or UserError(
+            f"training failed: {_reason(error)}. The run is kept in {folder.path}"
+        ) from error
 
 
 def _worker_resources(shared: Resources) -> dict[str, float]:

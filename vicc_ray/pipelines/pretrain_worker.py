@@ -12,10 +12,12 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
+from ray.exceptions import RayTaskError
 
 from vicc_ray.config import Config, Stream
 from vicc_ray.files import atomic_write
 from vicc_ray.pipelines.ingest import batches
+from vicc_ray.pipelines.ray_errors import user_error_in
 from vicc_ray.training import checkpoint
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.checkpoint import Position
@@ -47,10 +49,19 @@ def train_worker(job: dict[str, Any]) -> None:
     try:
         with RunFolder(given.run).writing() if rank() == 0 else nullcontext():
             Worker(given).run()
-    except FloatingPointError as error:
-        # It would come again at the same step: the worker ends without a failure, so that Ray does not try again.
-        if rank() == 0:
-            atomic_write(RunFolder(given.run).failure_file, str(error))
+    except FloatingPointError as error:  # on all workers at once
+        _end_for_good(given, error)
+    except RayTaskError as error:
+        reason = user_error_in(error)
+        if reason is None or world_size() > 1:  # the other workers wait for this one until Ray ends them all
+            raise
+        _end_for_good(given, reason)
+
+
+def _end_for_good(job: Job, reason: Exception) -> None:
+    """Leave the reason to the driver: it would come again at the same step, so Ray is not to try again."""
+    if rank() == 0:
+        atomic_write(RunFolder(job.run).failure_file, str(reason))
 
 
 class Worker:
