@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -112,6 +113,19 @@ def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     ]
     for arguments in cases:
         assert str(none) in error_of(capsys, *arguments)
+
+
+def test_a_cluster_that_does_not_answer_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:  # bound but not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        (tmp_path / "video.mp4").touch()
+        message = error_of(capsys, "prepare", "demo", "--videos", tmp_path, "--store", tmp_path / "store")
+    assert "Connection refused" in message
+    assert f"RAY_ADDRESS is {address}: is that cluster up?" in message
 
 
 def test_a_trained_run_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

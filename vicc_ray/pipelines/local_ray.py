@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,9 @@ from ray.data import DataContext
 
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
+
+REACHABLE_S = 10.0
+"""Seconds in which the head of a cluster must take a connection."""
 
 
 @contextmanager
@@ -34,6 +38,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         return
     try:
         if os.environ.get("RAY_ADDRESS"):
+            _check_reachable(os.environ["RAY_ADDRESS"])
             ray.init(logging_level=logging.WARNING)
         else:
             _start(config)
@@ -63,6 +68,17 @@ def _start(config: RayConfig) -> None:
     )
     if os.environ.get("RAY_AUTH_MODE") not in ("token", "disabled"):
         raise RuntimeError("Ray did not switch its token mode on; set RAY_AUTH_MODE to token or disabled yourself")
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes before it says that nobody answers.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), REACHABLE_S).close()
 
 
 def _first_line(error: Exception) -> str:
