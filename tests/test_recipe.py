@@ -95,7 +95,8 @@ WRONG = {
     "train=3": "train: 3 given; allowed: a section of batch, workers,",
     "prepare.flow=dsi": "prepare.flow: dsi given; allowed: dis, tvl1, farneback; did you mean dis?",
     "prepare.flow=3": "prepare.flow: 3 given; allowed: dis, tvl1, farneback",
-    "prepare.short_side=8": "prepare.short_side: 8 given; allowed: a whole number from 16 to 1080",
+    "prepare.short_side=8": "prepare.short_side: 8 given; allowed: an even number from 16 to 1080",
+    "prepare.short_side=65": "prepare.short_side: 65 given; allowed: an even number from 16 to 1080",
     "evaluate.overlap=1": "evaluate.overlap: 1 given; allowed: a number of at least 0 and below 1",
     "schedule.cross_stream=1": "schedule.cross_stream: 1 given; allowed: true or false",
     "clip.crop_area=[0.5]": "clip.crop_area: [0.5] given; allowed: [a number from 0 to 1, a number from 0 to 1]",
@@ -116,7 +117,7 @@ def test_a_wrong_override_is_named(override: str) -> None:
 
 
 def test_a_clip_too_small_for_its_backbone_is_named() -> None:
-    load_config("ucf101-s3d", ["clip.frames=5", "clip.size=17"])
+    load_config("ucf101-s3d", ["clip.frames=5", "clip.size=18"])
     with pytest.raises(UserError, match="clip: 4 frames of 128 pixels given; model.backbone s3d needs at least 5"):
         load_config("ucf101-s3d", ["clip.frames=4"])
 
@@ -156,3 +157,9 @@ def test_a_folder_and_a_binary_file_are_no_recipes(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "binary.yaml"):
         with pytest.raises(UserError, match="cannot be read as a recipe"):
             load_config(str(path))
+
+
+def test_a_short_side_off_the_grid_of_the_flow_is_named() -> None:
+    message = "prepare.short_side: 66 given; with prepare.flow_scale 4 it must be a multiple of 4"
+    with pytest.raises(UserError, match=message):
+        load_config("ucf101-s3d", ["prepare.short_side=66", "prepare.flow_scale=4"])

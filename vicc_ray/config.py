@@ -29,20 +29,40 @@ class Section(BaseModel):
 class PrepareConfig(Section):
     """Videos to clip store: decode, scale, optical flow, compress."""
 
-    short_side: Annotated[int, Field(ge=16, le=1080)] = 128
+    short_side: Annotated[int, Field(ge=16, le=1080, multiple_of=2)] = 128
     """Stored height or width in pixels, whichever is shorter; the other keeps the aspect ratio."""
     flow: Literal["dis", "tvl1", "farneback"] = "dis"
     """Optical-flow algorithm (OpenCV): dis is fast, tvl1 is the published one, farneback the classic."""
     flow_bound: Positive = 20.0
     """Largest stored displacement in pixels a frame; larger ones are clipped to it."""
-    jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
-    """JPEG quality of the stored RGB and flow frames."""
+    flow_scale: Literal[1, 2, 4] = 2
+    """Stored flow has this many times fewer rows and columns than the frames; its unit stays a pixel of the frame."""
+    group: Annotated[int, Field(ge=1, le=64)] = 8
+    """Frames that are compressed together; to read a clip, up to so many frames less one are decoded in vain."""
+    rgb_crf: Annotated[int, Field(ge=0, le=40)] = 18
+    """Rate factor of the stored H.264: smaller is better and larger; 18 looks like the original."""
+    flow_quality: Annotated[int, Field(ge=50, le=100)] = 95
+    """JPEG quality of the stored flow."""
     max_frames: Count = 1000
     """Frames kept of each video, from its start."""
     time_limit_s: Positive = 120.0
     """Seconds after which decoding one video is given up and recorded as a failure."""
     videos_per_shard: Count = 64
     """Rows of one Parquet file: the unit of parallel work and of resumption."""
+
+    @property
+    def grid(self) -> int:
+        """Stored heights and widths, and crops of them, are multiples of this: half-size chroma and flow fit them."""
+        return max(2, self.flow_scale)
+
+    @model_validator(mode="after")
+    def _on_the_grid(self) -> PrepareConfig:
+        if self.short_side % self.grid:
+            raise ValueError(
+                f"short_side: {self.short_side} given; with prepare.flow_scale {self.flow_scale} it must be a "
+                f"multiple of {self.grid}"
+            )
+        return self
 
 
 class ClipConfig(Section):
@@ -52,7 +72,7 @@ class ClipConfig(Section):
     """Frames of a clip."""
     step: Count = 1
     """Distance in stored frames between neighbouring frames of a clip."""
-    size: Annotated[int, Field(ge=16)] = 128
+    size: Annotated[int, Field(ge=16, multiple_of=2)] = 128
     """Height and width of a clip in pixels after the crop is resized."""
     same_clip_share: Share = 0.5
     """Share of samples that take one clip and augment it twice; the rest take two different clips."""

@@ -92,6 +92,7 @@ def _in_words(schema: Schema) -> str:
     if "prefixItems" in schema:
         return f"[{', '.join(map(_in_words, schema['prefixItems']))}]"
     words = NOUNS.get(schema.get("type", ""), "a section of settings")
+    words = "an even number" if schema.get("multipleOf") == 2 else words
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
         return f"{words} from {low:g} to {high:g}"

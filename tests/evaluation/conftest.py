@@ -29,11 +29,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
         with shard_writer(shard_path(path, shard)) as writer:
             for n in range(6):
                 frames = np.stack([clouds(rng, 256) for _ in range(24)])
-                flow = np.stack([clouds(rng, 56)[..., :2] + 100 for _ in range(24)])
+                flow = np.stack([clouds(rng, 56)[::2, ::2, :2] + 100 for _ in range(24)])
                 split = "train" if n < 4 else "test"
-                row = encode_video(
-                    f"{shard}/{n}.mp4", CLASSES[shard], f"{shard}-{n}", split, Video(frames, 12.0), flow, 90
-                )
+                video, settings = Video(frames, 12.0), Config().prepare
+                row = encode_video(f"{shard}/{n}.mp4", CLASSES[shard], f"{shard}-{n}", split, video, flow, settings)
                 writer.write(row)
     write_store_file(path, Config().prepare, 2)
     failure = {"path": "<b>broken.mp4", "reason": "not a video"}

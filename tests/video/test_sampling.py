@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cv2
 import numpy as np
 import pytest
 
@@ -63,31 +66,74 @@ def test_windows_are_thinned_evenly() -> None:
 def test_crops_stay_in_the_frame_and_keep_their_area() -> None:
     clip = ClipConfig(crop_area=(0.3, 0.8), crop_aspect=(0.75, 1.34))
     for seed in range(300):
-        crop = draw_crop(np.random.default_rng(seed), 60, 80, clip)
+        crop = draw_crop(np.random.default_rng(seed), 60, 80, clip, 4)
+        assert not any(side % 4 for side in (crop.top, crop.left, crop.height, crop.width))
         assert 0 <= crop.top <= 60 - crop.height and 0 <= crop.left <= 80 - crop.width
-        assert 0.28 < crop.height * crop.width / 4800 < 0.82
-        assert 0.7 < crop.width / crop.height < 1.42
+        assert 0.25 < crop.height * crop.width / 4800 < 0.86
+        assert 0.66 < crop.width / crop.height < 1.48
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """Grey levels 16 to 235 [H, W] as I420 planes."""
+    return np.vstack([picture, np.full((picture.shape[0] // 2, picture.shape[1]), 128, np.uint8)])
+
+
+def cut_rgb(planes: list[np.ndarray], crop: Crop, size: int = 16) -> np.ndarray:
+    out = np.empty((len(planes), size, size, 3), np.uint8)
+    crop_rgb(planes, crop, out)
+    return out
+
+
+def cut_flow(fields: list[np.ndarray], crop: Crop, size: int = 16, **settings: Any) -> np.ndarray:
+    out = np.empty((len(fields), size, size, 2), np.uint8)
+    crop_flow(fields, crop, out, **settings)
+    return out
 
 
 def test_rgb_and_flow_are_cut_alike_and_the_flip_turns_the_horizontal_flow() -> None:
-    rng = np.random.default_rng(0)
-    plain = rng.integers(0, 256, (3, 20, 24), dtype=np.uint8)
-    rgb, flow = np.stack([plain] * 3, axis=-1), np.stack([plain] * 2, axis=-1)
-    crop, mirrored = Crop(2, 3, 12, 14, False), Crop(2, 3, 12, 14, True)
-    assert np.array_equal(crop_rgb(rgb, crop, 16)[..., 0], crop_flow(flow, crop, 16)[..., 0])
-    straight, turned = crop_flow(flow, crop, 16), crop_flow(flow, mirrored, 16)[:, :, ::-1]
-    assert np.array_equal(turned[..., 1], straight[..., 1])
-    assert np.array_equal(turned[..., 0].astype(int) - 128, 128 - np.maximum(straight[..., 0], 1).astype(int))
-    assert np.array_equal(crop_rgb(rgb, mirrored, 16)[:, :, ::-1], crop_rgb(rgb, crop, 16))
+    pictures = np.random.default_rng(0).integers(16, 236, (3, 20, 24), dtype=np.uint8)
+    planes, fields = [grey(picture) for picture in pictures], [np.hstack([picture] * 2) for picture in pictures]
+    crop, mirrored = Crop(2, 4, 12, 14, False), Crop(2, 4, 12, 14, True)
+    rgb, flow = cut_rgb(planes, crop), cut_flow(fields, crop)
+    levels = (flow[..., 0].astype(float) - 16) * 255 / 219  # BT.601: what a plane's level is as a grey
+    assert np.abs(rgb - levels[..., None]).max() <= 1
+    turned = cut_flow(fields, mirrored)[:, :, ::-1]
+    assert np.array_equal(turned[..., 1], flow[..., 1])
+    assert np.array_equal(turned[..., 0].astype(int) - 128, 128 - flow[..., 0].astype(int))
+    assert np.array_equal(cut_rgb(planes, mirrored)[:, :, ::-1], rgb)
+
+
+def test_colours_are_cut_where_the_brightness_is() -> None:
+    picture = np.zeros((32, 48, 3), np.uint8)
+    picture[8:16, 20:32] = 255, 40, 40
+    planes = [cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)]
+    red = cut_rgb(planes, Crop(8, 20, 8, 12, False))
+    assert np.abs(red[:, 1:-1, 1:-1].astype(int) - (255, 40, 40)).max() <= 6
+    assert cut_rgb(planes, Crop(16, 20, 8, 12, False))[:, 2:].max() <= 6
+
+
+def test_smaller_flow_is_cut_at_the_same_place() -> None:
+    field = np.full((32, 48), 128, np.uint8)
+    field[8:16, 20:32] = 200
+    small = [np.hstack([field[::4, ::4]] * 2)]
+    assert (cut_flow(small, Crop(8, 20, 8, 12, False), flow_scale=4) == 200).all()
+    assert (cut_flow(small, Crop(16, 20, 8, 12, False), flow_scale=4) == 128).all()
+
+
+def test_rescaled_displacements_are_those_of_the_resized_crop() -> None:
+    field = [np.hstack([np.full((16, 16), 138, np.uint8), np.full((16, 16), 108, np.uint8)])]
+    wide = cut_flow(field, Crop(0, 0, 8, 16, True), size=32, rescale=True)
+    assert (wide == (128 - 2 * 10, 128 - 4 * 20)).all()
 
 
 def test_no_motion_stays_no_motion_when_flipped() -> None:
-    still = np.full((2, 8, 8, 2), 128, np.uint8)
-    assert np.array_equal(crop_flow(still, Crop(0, 0, 8, 8, True), 8), still)
+    still = [np.full((8, 16), 128, np.uint8)] * 2
+    assert (cut_flow(still, Crop(0, 0, 8, 8, True), 8) == 128).all()
 
 
 def test_the_centre_crop_is_the_largest_square() -> None:
-    assert centre_crop(20, 30) == Crop(0, 5, 20, 20, False)
+    assert centre_crop(20, 30, 1) == Crop(0, 5, 20, 20, False)
+    assert centre_crop(20, 30, 2) == Crop(0, 4, 20, 20, False)
 
 
 def test_appearance_keeps_its_ranges_and_shares() -> None:

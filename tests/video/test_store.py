@@ -16,10 +16,11 @@ from tests.videos import moving
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.video.decode import Video
-from vicc_ray.video.flow import dequantise, quantise
+from vicc_ray.video.flow import dequantise, quantise, shrink
 from vicc_ray.video.store import SCHEMA, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 
 BOUND = 20.0
+SETTINGS = PrepareConfig(short_side=48, group=4)
 
 
 def smooth_flow(frames: int, height: int, width: int, seed: int) -> NDArray[np.float32]:
@@ -28,8 +29,12 @@ def smooth_flow(frames: int, height: int, width: int, seed: int) -> NDArray[np.f
     return np.stack([cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) for field in coarse])
 
 
-def sample(seed: int, frames: int = 6, height: int = 64, width: int = 85) -> tuple[Video, NDArray[np.float32]]:
+def sample(seed: int, frames: int = 6, height: int = 64, width: int = 84) -> tuple[Video, NDArray[np.float32]]:
     return Video(moving(frames, height, width, seed=seed), 25.0), smooth_flow(frames, height, width, seed)
+
+
+def halved(flow: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return quantise(np.stack([shrink(field, 2) for field in flow]), BOUND)
 
 
 def make_store(path: Path, shards: list[list[int]]) -> Path:
@@ -37,8 +42,8 @@ def make_store(path: Path, shards: list[list[int]]) -> Path:
         with shard_writer(shard_path(path, shard)) as writer:
             for seed in seeds:
                 video, flow = sample(seed)
-                writer.write(encode_video(f"c/{seed}", "c", f"s{seed}", "train", video, quantise(flow, BOUND), 95))
-    write_store_file(path, PrepareConfig(short_side=48), len(shards))
+                writer.write(encode_video(f"c/{seed}", "c", f"s{seed}", "train", video, halved(flow), SETTINGS))
+    write_store_file(path, SETTINGS, len(shards))
     return path
 
 
@@ -49,17 +54,18 @@ def test_frames_and_flow_survive(tmp_path: Path) -> None:
         stored = store.read(entry)
         rgb = stored.rgb(np.arange(stored.frames))
         assert rgb.shape == video.frames.shape
-        assert 10 * np.log10(255**2 / np.mean((rgb.astype(float) - video.frames) ** 2)) > 38
-        back = dequantise(stored.flow(np.arange(stored.frames)), BOUND)
-        assert back.shape == flow.shape
+        assert 10 * np.log10(255**2 / np.mean((rgb.astype(float) - video.frames) ** 2)) > 34
+        small = dequantise(stored.flow(np.arange(stored.frames)), BOUND)
+        assert small.shape == (6, 32, 42, 2)
+        back = np.stack([cv2.resize(field, (84, 64)) for field in small])
         assert np.linalg.norm(back - flow, axis=-1).mean() <= 0.1
 
 
 def test_no_motion_stays_exactly_zero(tmp_path: Path) -> None:
     video = Video(moving(2, 32, 32), 25.0)
     with shard_writer(shard_path(tmp_path, 0)) as writer:
-        writer.write(encode_video("a", "", "a", "", video, np.full((2, 32, 32, 2), 128, np.uint8), 95))
-    write_store_file(tmp_path, PrepareConfig(), 1)
+        writer.write(encode_video("a", "", "a", "", video, np.full((2, 16, 16, 2), 128, np.uint8), SETTINGS))
+    write_store_file(tmp_path, SETTINGS, 1)
     store = ClipStore(tmp_path)
     assert (store.read(store.entries[0]).flow([0, 1]) == 128).all()
 
@@ -67,10 +73,10 @@ def test_no_motion_stays_exactly_zero(tmp_path: Path) -> None:
 def test_random_access_equals_the_whole(tmp_path: Path) -> None:
     store = ClipStore(make_store(tmp_path, [[0]]))
     stored = store.read(store.entries[0])
-    picks = np.array([5, 0, 3, 3])
+    picks = np.array([5, 0, 3, 3])  # two groups, from the second and from the middle of the first
     assert np.array_equal(stored.rgb(picks), stored.rgb(np.arange(6))[picks])
     assert np.array_equal(stored.flow(picks), stored.flow(np.arange(6))[picks])
-    assert stored.rgb([]).shape == (0, 64, 85, 3)
+    assert stored.rgb([]).shape == (0, 64, 84, 3)
 
 
 def test_entries_tell_everything_in_the_order_of_ids(tmp_path: Path) -> None:
@@ -80,8 +86,8 @@ def test_entries_tell_everything_in_the_order_of_ids(tmp_path: Path) -> None:
     ]  # fmt: skip
     first = store.entries[0]
     assert (first.label, first.source, first.split) == ("c", "s0", "train")
-    assert (first.frames, first.height, first.width, first.fps) == (6, 64, 85, 25.0)
-    assert store.settings == PrepareConfig(short_side=48)
+    assert (first.frames, first.height, first.width, first.fps) == (6, 64, 84, 25.0)
+    assert store.settings == SETTINGS
 
 
 def test_one_column_can_be_left_out(tmp_path: Path) -> None:
@@ -113,10 +119,13 @@ def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_frames_and_flow_must_match() -> None:
+def test_frames_and_flow_must_match_and_lie_on_the_grid() -> None:
     video, flow = sample(0)
     with pytest.raises(ValueError, match="flow is"):
-        encode_video("a", "", "a", "", video, quantise(flow[:, :, :-1], BOUND), 95)
+        encode_video("a", "", "a", "", video, halved(flow)[:, :, :-1], SETTINGS)
+    odd, flow = sample(0, width=85)
+    with pytest.raises(ValueError, match="64 x 85, not multiples of 2"):
+        encode_video("a", "", "a", "", odd, halved(flow), SETTINGS)
 
 
 def test_what_is_no_whole_store_is_refused(tmp_path: Path) -> None:
@@ -135,16 +144,27 @@ def test_what_is_no_whole_store_is_refused(tmp_path: Path) -> None:
         ClipStore(tmp_path)
 
 
-def test_a_damaged_frame_is_named_with_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("column", "message"), [("rgb", "frame 3 cannot be decoded"), ("flow", "group 1 .* no JPEG")])
+def test_a_damaged_frame_is_named_with_what_to_do(tmp_path: Path, column: str, message: str) -> None:
     make_store(tmp_path, [[0], [1]])
     rows = pq.read_table(shard_path(tmp_path, 1)).to_pylist()
-    rows[0]["rgb"][3] = b"no picture"
+    rows[0][column][-1 if column == "flow" else 3] = b"no picture"
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), shard_path(tmp_path, 1))
     store = ClipStore(tmp_path)
-    stored = store.read(store.entries[1])
-    assert stored.rgb([2]).shape == (1, 64, 85, 3)
-    with pytest.raises(UserError, match=r"part-00001\.parquet .* \(a frame of c/1 is no JPEG\); remove"):
-        stored.rgb([2, 3])
+    read = getattr(store.read(store.entries[1]), column)
+    assert len(read([2])) == 1
+    with pytest.raises(UserError, match=rf"part-00001\.parquet .* \(c/1: {message}.*\); remove"):
+        read([2, 3, 5])
+
+
+def test_a_changed_byte_does_not_go_unnoticed(tmp_path: Path) -> None:
+    shard = shard_path(make_store(tmp_path, [[0]]), 0)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1  # amid the pictures
+    shard.write_bytes(content)
+    store = ClipStore(tmp_path)
+    with pytest.raises(UserError, match=r"c/0 cannot be read"):
+        store.read(store.entries[0])
 
 
 @pytest.mark.parametrize("keep", [0, 0.5])

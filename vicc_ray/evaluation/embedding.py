@@ -24,14 +24,19 @@ def load_windows(
 ) -> dict[Stream, np.ndarray]:
     """Test windows of a video, uint8 [n, T, S, S, 3] RGB and [n, T, S, S, 2] flow, of the streams asked for."""
     spans = windows(entry.frames, clip.frames, clip.step, evaluate.overlap, evaluate.max_windows)
-    crop = centre_crop(entry.height, entry.width)
+    crop = centre_crop(entry.height, entry.width, store.settings.grid)
     video = store.read(entry, streams)
     used, places = np.unique(spans, return_inverse=True)
+    places = places.reshape(spans.shape)
     found: dict[Stream, np.ndarray] = {}
     if "rgb" in streams:
-        found["rgb"] = crop_rgb(video.rgb(used), crop, clip.size)[places.reshape(spans.shape)]
+        cut = np.empty((len(used), clip.size, clip.size, 3), np.uint8)
+        crop_rgb(list(video.i420(used)), crop, cut)
+        found["rgb"] = cut[places]
     if "flow" in streams:
-        found["flow"] = crop_flow(video.flow(used), crop, clip.size, clip.rescale_flow)[places.reshape(spans.shape)]
+        cut = np.empty((len(used), clip.size, clip.size, 2), np.uint8)
+        crop_flow(video.uv(used), crop, cut, store.settings.flow_scale, clip.rescale_flow)
+        found["flow"] = cut[places]
     return found
 
 

@@ -14,7 +14,7 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.files import atomic_write
 from vicc_ray.pipelines.plan import Failure, PlannedVideo, stamp, write_failures
 from vicc_ray.video.decode import VideoError, decode_video
-from vicc_ray.video.flow import iterate_flow, quantise
+from vicc_ray.video.flow import iterate_flow, quantise, shrink
 from vicc_ray.video.store import encode_video, shard_path, shard_writer
 
 ENDS_ALLOWED = 2
@@ -67,9 +67,11 @@ def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> dict[str, 
         short_side=settings.short_side,
         max_frames=settings.max_frames,
         time_limit_s=settings.time_limit_s,
+        grid=settings.grid,
     )
-    flow = np.stack([quantise(field, settings.flow_bound) for field in iterate_flow(decoded.frames, settings.flow)])
-    return encode_video(video.id, video.label, video.source, video.split, decoded, flow, settings.jpeg_quality)
+    fields = iterate_flow(decoded.frames, settings.flow)
+    flow = np.stack([quantise(shrink(field, settings.flow_scale), settings.flow_bound) for field in fields])
+    return encode_video(video.id, video.label, video.source, video.split, decoded, flow, settings)
 
 
 class _Journal:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.training.plan import Plan
-from vicc_ray.video.sample import make_sample, stack_samples
+from vicc_ray.video.sample import CHANNELS, make_samples
 from vicc_ray.video.store import ClipStore, Entry
 
 
@@ -31,18 +31,16 @@ class BatchMaker:
     workers: int
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Row with ``id``, the step -> uint8 clips and parameters of the batch, see :func:`make_sample`."""
+        """Row with ``id``, the step -> uint8 clips and parameters of the batch, see :func:`make_samples`."""
         cv2.setNumThreads(1)
         epoch, step = divmod(int(row["id"]), self.plan.epoch_steps)
         epoch += self.first_epoch
         share = self.plan.share(epoch, step, self.rank, self.workers)
-        samples = [
-            make_sample(self.store, self.entries[i], self.clip, self.streams, self.plan.seed, epoch) for i in share
-        ]
-        return {**stack_samples(samples), "videos": share}
+        entries = [self.entries[i] for i in share]
+        return {**make_samples(self.store, entries, self.clip, self.streams, self.plan.seed, epoch), "videos": share}
 
     @property
     def batch_bytes(self) -> int:
         """Bytes of one batch of this worker."""
-        channels = sum({"rgb": 3, "flow": 2}[stream] for stream in self.streams)
+        channels = sum(CHANNELS[stream] for stream in self.streams)
         return self.plan.batch // self.workers * 2 * self.clip.frames * self.clip.size**2 * channels

@@ -42,7 +42,9 @@ class Video:
     fps: float
 
 
-def decode_video(source: Path | bytes, *, short_side: int | None, max_frames: int, time_limit_s: float) -> Video:
+def decode_video(
+    source: Path | bytes, *, short_side: int | None, max_frames: int, time_limit_s: float, grid: int = 1
+) -> Video:
     """Decode the first video stream, upright, with square pixels, each frame scaled as soon as it is decoded.
 
     Args:
@@ -51,6 +53,7 @@ def decode_video(source: Path | bytes, *, short_side: int | None, max_frames: in
             A stream whose frame size changes is scaled to the size of its first frame.
         max_frames: decoding stops after so many frames.
         time_limit_s: seconds after which decoding is given up; looked at between packets.
+        grid: height and width of the result are rounded to multiples of this.
 
     Frames keep their order and number whatever their timestamps, so a variable rate is decoded as it is stored.
     A truncated or damaged file gives the frames that decode, if there are at least two.
@@ -61,7 +64,7 @@ def decode_video(source: Path | bytes, *, short_side: int | None, max_frames: in
     deadline = time.monotonic() + time_limit_s
     with _open(source) as container:
         stream = _video_stream(container)
-        scaler = _Scaler(short_side, stream.sample_aspect_ratio)
+        scaler = _Scaler(short_side, stream.sample_aspect_ratio, grid)
         frames: list[NDArray[np.uint8]] = []
         problem = ""
         for item in _frames(container, stream):
@@ -134,8 +137,9 @@ def _too_few(frames: int, max_frames: int, problem: str) -> str:
 class _Scaler:
     """Scales and turns frames; all come out with the size of the first."""
 
-    def __init__(self, short_side: int | None, pixel_aspect: Fraction | None) -> None:
+    def __init__(self, short_side: int | None, pixel_aspect: Fraction | None, grid: int) -> None:
         self.short_side = short_side
+        self.grid = grid
         self.pixel_aspect = pixel_aspect or Fraction(1)
         self.size: tuple[int, int] | None = None
         self.turn = (1, 0, 0, 1)
@@ -160,7 +164,10 @@ class _Scaler:
         if max(width, height) > LARGEST_ASPECT * min(width, height):
             raise VideoError(f"frames of {width:.0f} x {height:.0f} are longer than {LARGEST_ASPECT}:1")
         scale = 1.0 if self.short_side is None else self.short_side / min(width, height)
-        return max(1, round(width * scale)), max(1, round(height * scale))
+        return self._rounded(width * scale), self._rounded(height * scale)
+
+    def _rounded(self, side: float) -> int:
+        return max(1, round(side / self.grid)) * self.grid
 
 
 def _display_turn(frame: VideoFrame) -> tuple[int, int, int, int]:

@@ -52,6 +52,14 @@ def iterate_flow(frames: NDArray[np.uint8], method: str) -> Iterator[NDArray[np.
     yield flow
 
 
+def shrink(flow: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """Means over squares of ``scale`` pixels: float32 [H, W, 2] -> [H / scale, W / scale, 2], in the same unit."""
+    if scale == 1:
+        return flow
+    height, width = flow.shape[0] // scale, flow.shape[1] // scale
+    return np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+
 def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
     """Flow clipped to +-``bound`` pixels as 1..255; no motion is exactly 128."""
     return (np.rint(np.clip(flow, -bound, bound) * (LEVELS / bound)) + ZERO).astype(np.uint8)

@@ -1,7 +1,8 @@
 """The clip store: one row a video, in Parquet shards beside ``store.json``.
 
-Each frame is a JPEG of its own, and each row a row group of its own: any video, and any frame of it, is read without
-its neighbours. Shapes: T frames, H height, W width, n frames asked for.
+Frames are compressed in groups that decode by themselves (:mod:`vicc_ray.video.codec`), and each row is a row group
+of its own: any video, and any clip of it, is read without its neighbours. Shapes: T frames, H height, W width, n frames
+asked for, s = ``flow_scale``.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from pydantic import ValidationError
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.video.codec import DamagedFrameError, decode_flow, decode_i420, encode_flow, encode_rgb
 from vicc_ray.video.decode import Video
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout; a store of another one is refused."""
 STORE_FILE = "store.json"
 SCHEMA = pa.schema(
@@ -40,8 +42,8 @@ SCHEMA = pa.schema(
         ("frames", pa.int32()),  # T
         ("height", pa.int32()),  # H
         ("width", pa.int32()),  # W
-        ("rgb", pa.list_(pa.binary())),  # T JPEGs [H, W, 3]
-        ("flow", pa.list_(pa.binary())),  # T grey JPEGs [H, 2 W]: quantised u, and v to its right
+        ("rgb", pa.list_(pa.binary())),  # T H.264 packets
+        ("flow", pa.list_(pa.binary())),  # a JPEG a group: quantised u, and v to its right, of [H / s, W / s] each
     ]
 )
 BLOBS = ("rgb", "flow")
@@ -55,21 +57,28 @@ def shard_path(store: Path, shard: int) -> Path:
 
 
 def encode_video(
-    id: str, label: str, source: str, split: str, video: Video, flow_q: NDArray[np.uint8], quality: int
+    id: str,
+    label: str,
+    source: str,
+    split: str,
+    video: Video,
+    flow_q: NDArray[np.uint8],
+    settings: PrepareConfig,
 ) -> dict[str, Any]:
     """A row of the store.
 
     Args:
-        video: frames uint8 [T, H, W, 3] and their rate.
-        flow_q: quantised flow, uint8 [T, H, W, 2].
-        quality: JPEG quality of both, 50 to 100.
+        video: frames uint8 [T, H, W, 3] and their rate, H and W multiples of ``settings.grid``.
+        flow_q: quantised flow, uint8 [T, H / s, W / s, 2].
 
     Raises:
-        ValueError: frames and flow differ in T, H or W.
+        ValueError: H or W is no such multiple, or the flow's T, H and W are not those of the frames.
     """
-    if video.frames.shape[:3] != flow_q.shape[:3]:
-        raise ValueError(f"frames are {video.frames.shape[:3]} but their flow is {flow_q.shape[:3]}")
     frames, height, width = video.frames.shape[:3]
+    if height % settings.grid or width % settings.grid:
+        raise ValueError(f"frames are {height} x {width}, not multiples of {settings.grid}")
+    if flow_q.shape[:3] != (frames, height // settings.flow_scale, width // settings.flow_scale):
+        raise ValueError(f"frames are {video.frames.shape[:3]} but their flow is {flow_q.shape[:3]}")
     return {
         "id": id,
         "label": label,
@@ -79,14 +88,9 @@ def encode_video(
         "frames": frames,
         "height": height,
         "width": width,
-        "rgb": [_jpeg(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality) for frame in video.frames],
-        "flow": [_jpeg(np.hstack([flow[..., 0], flow[..., 1]]), quality) for flow in flow_q],
+        "rgb": encode_rgb(video.frames, settings.group, settings.rgb_crf),
+        "flow": encode_flow(flow_q, settings.group, settings.flow_quality),
     }
-
-
-def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
 
 
 class ShardWriter:
@@ -107,7 +111,7 @@ def shard_writer(path: Path) -> Iterator[ShardWriter]:
     """A :class:`ShardWriter` whose file appears at ``path``, whole, when the block ends without an error."""
     with (
         atomic_path(path) as aside,
-        pq.ParquetWriter(aside, SCHEMA, compression="none", use_dictionary=False) as writer,
+        pq.ParquetWriter(aside, SCHEMA, compression="none", use_dictionary=False, write_page_checksum=True) as writer,
     ):
         yield ShardWriter(writer)
 
@@ -132,11 +136,14 @@ class Entry:
 class StoredVideo:
     """The compressed frames of one video; only those asked for are decompressed.
 
+    The methods take frames as int [n] in 0..T-1, in any order, repeated or not.
+
     Raises:
-        UserError: from ``rgb`` and ``flow``: a frame is damaged.
+        UserError: from each method: a frame is damaged.
     """
 
     entry: Entry
+    settings: PrepareConfig
     _rgb: list[bytes] = field(repr=False)
     _flow: list[bytes] = field(repr=False)
 
@@ -146,25 +153,37 @@ class StoredVideo:
         return self.entry.frames
 
     def rgb(self, indices: ArrayLike) -> NDArray[np.uint8]:
-        """Frames uint8 [n, H, W, 3]; ``indices`` int [n] in 0..T-1, in any order, repeated or not."""
-        out = np.empty((len(np.asarray(indices)), self.entry.height, self.entry.width, 3), np.uint8)
-        for n, index in enumerate(np.asarray(indices)):
-            cv2.cvtColor(self._pixels(self._rgb[index], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB, dst=out[n])
+        """Frames uint8 [n, H, W, 3]."""
+        planes = self.i420(indices)
+        out = np.empty((len(planes), self.entry.height, self.entry.width, 3), np.uint8)
+        for n, frame in enumerate(planes):
+            cv2.cvtColor(frame, cv2.COLOR_YUV2RGB_I420, dst=out[n])
         return out
+
+    def i420(self, indices: ArrayLike) -> NDArray[np.uint8]:
+        """Frames as they are stored, planes Y, U and V below each other: uint8 [n, 3 H / 2, W]."""
+        with self._naming_damage():
+            wanted = np.asarray(indices, np.int64)
+            return decode_i420(self._rgb, self.settings.group, wanted, self.entry.height, self.entry.width)
 
     def flow(self, indices: ArrayLike) -> NDArray[np.uint8]:
-        """Quantised flow uint8 [n, H, W, 2] (see :func:`vicc_ray.video.flow.dequantise`) of frames ``indices``."""
-        out = np.empty((len(np.asarray(indices)), self.entry.height, self.entry.width, 2), np.uint8)
-        for n, index in enumerate(np.asarray(indices)):
-            both = self._pixels(self._flow[index], cv2.IMREAD_GRAYSCALE)
-            out[n, ..., 0], out[n, ..., 1] = both[:, : self.entry.width], both[:, self.entry.width :]
-        return out
+        """Quantised flow uint8 [n, H / s, W / s, 2] in pixels of [H, W] (:func:`vicc_ray.video.flow.dequantise`)."""
+        width = self.entry.width // self.settings.flow_scale
+        fields = self.uv(indices)
+        return np.stack([np.dstack([field[:, :width], field[:, width:]]) for field in fields])
 
-    def _pixels(self, data: bytes, mode: int) -> NDArray[np.uint8]:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if data else None
-        if image is None:
-            raise _damaged(shard_path(Path(), self.entry.shard), f"a frame of {self.entry.id} is no JPEG")
-        return np.asarray(image, np.uint8)
+    def uv(self, indices: ArrayLike) -> list[NDArray[np.uint8]]:
+        """Quantised flow as it is stored, v to the right of u: n views uint8 [H / s, 2 W / s]."""
+        height, width = (side // self.settings.flow_scale for side in (self.entry.height, self.entry.width))
+        with self._naming_damage():
+            return decode_flow(self._flow, self.settings.group, np.asarray(indices, np.int64), height, width)
+
+    @contextmanager
+    def _naming_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except DamagedFrameError as error:
+            raise _damaged(shard_path(Path(), self.entry.shard), f"{self.entry.id}: {error}") from None
 
 
 def _damaged(shard: Path, what: str) -> UserError:
@@ -211,7 +230,7 @@ class ClipStore:
         except (OSError, pa.ArrowException) as error:
             raise _damaged(shard_path(self.path, entry.shard), f"{entry.id} cannot be read: {error}") from None
         blobs = {name: table.column(name)[0].as_py() for name in columns}
-        return StoredVideo(entry, blobs.get("rgb", []), blobs.get("flow", []))
+        return StoredVideo(entry, self.settings, blobs.get("rgb", []), blobs.get("flow", []))
 
     def _shard_entries(self, shard: int) -> list[Entry]:
         names = [name for name in SCHEMA.names if name not in BLOBS]
@@ -224,7 +243,7 @@ class ClipStore:
 
     def _file(self, shard: int) -> pq.ParquetFile:
         if shard not in self._files:
-            self._files[shard] = pq.ParquetFile(shard_path(self.path, shard))
+            self._files[shard] = pq.ParquetFile(shard_path(self.path, shard), page_checksum_verification=True)
         self._files.move_to_end(shard)
         if len(self._files) > OPEN_SHARDS:
             self._files.popitem(last=False)[1].close()

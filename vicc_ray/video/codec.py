@@ -1,0 +1,147 @@
+"""How the clip store compresses frames: groups of G that decode by themselves, RGB as H.264, flow as JPEG tiles.
+
+``benchmarks/storage.json`` has the figures this choice rests on. Shapes: T frames, G frames of a group, H height and
+W width of a frame (both even), h and w of a flow field, n frames asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Literal
+
+import av
+import cv2
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+
+class DamagedFrameError(Exception):
+    """Stored bytes do not decode to the frames that they should hold."""
+
+
+def encode_rgb(frames: Pixels, group: int, crf: int) -> list[bytes]:
+    """One H.264 packet a frame of uint8 [T, H, W, 3], H and W even; each ``group`` frames begin with a key frame.
+
+    A frame refers to the one before it and to no other, with neither arithmetic coding nor a loop filter: the decoder
+    is what a training run waits for.
+
+    Args:
+        crf: constant rate factor of x264, 0 (without loss but for the halved chroma) to 51.
+    """
+    keys = f"keyint={group}:min-keyint={group}:scenecut=0:bframes=0:threads=1:log=-1"
+    encoder = _context("libx264", "w")
+    encoder.height, encoder.width = frames.shape[1:3]
+    encoder.pix_fmt, encoder.time_base, encoder.framerate = "yuv420p", Fraction(1, 25), Fraction(25)
+    encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "fastdecode", "x264-params": keys}
+    packets: list[bytes] = []
+    for frame in frames:
+        planes = cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420)
+        packets += [bytes(packet) for packet in encoder.encode(VideoFrame.from_ndarray(planes, format="yuv420p"))]
+    packets += [bytes(packet) for packet in encoder.encode(None)]
+    if len(packets) != len(frames):
+        raise RuntimeError(f"x264 made {len(packets)} packets of {len(frames)} frames")
+    return packets
+
+
+def decode_i420(packets: Sequence[bytes], group: int, indices: NDArray[np.int64], height: int, width: int) -> Pixels:
+    """The frames ``indices`` (int [n], in any order, repeated or not) as planes Y, U, V: uint8 [n, 3 H / 2, W].
+
+    Of each group, the frames up to the last one wanted are decoded.
+
+    Raises:
+        DamagedFrameError: a packet is damaged.
+    """
+    out = np.empty((len(indices), height * 3 // 2, width), np.uint8)
+    places: dict[int, list[int]] = {}
+    for place, index in enumerate(indices.tolist()):
+        places.setdefault(index, []).append(place)
+    for index, frame in _decoded(packets, _needed(sorted(places), group)):
+        found = places.get(index, ())
+        if found and (frame.height, frame.width) != (height, width):
+            raise DamagedFrameError(f"frame {index} is {frame.height} x {frame.width}")
+        for place in found:
+            _copy_planes(frame, out[place])
+    return out
+
+
+def _needed(wanted: Sequence[int], group: int) -> list[int]:
+    """All frames that must be decoded to get the ``wanted`` ones, in order."""
+    last = {index // group: index for index in wanted}
+    return [index for number, end in last.items() for index in range(number * group, end + 1)]
+
+
+def _decoded(packets: Sequence[bytes], needed: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+    decoder = _context("h264", "r")
+    done = 0
+    try:
+        for index in [*needed, -1]:  # -1: ask for what is left
+            packet = av.Packet(packets[index]) if index >= 0 else None
+            for frame in decoder.decode(packet):
+                if frame.is_corrupt or done == len(needed):
+                    raise DamagedFrameError(f"frame {needed[min(done, len(needed) - 1)]} is corrupt")
+                yield needed[done], frame
+                done += 1
+    except (av.FFmpegError, IndexError) as error:
+        raise DamagedFrameError(f"frame {index} cannot be decoded: {error}") from None
+    if done != len(needed):
+        raise DamagedFrameError(f"{done} of {len(needed)} frames could be decoded")
+
+
+def _context(codec: str, mode: Literal["r", "w"]) -> VideoCodecContext:
+    context = av.CodecContext.create(codec, mode)
+    assert isinstance(context, VideoCodecContext)
+    context.thread_count = 1  # one core a video: parallel work is over videos
+    return context
+
+
+def _copy_planes(frame: VideoFrame, out: Pixels) -> None:
+    """Y [H, W], U and V [H / 2, W / 2] of a frame into I420 [3 H / 2, W]."""
+    height, width = frame.height, frame.width
+    chroma = out[height:].reshape(2, height // 2, width // 2)
+    for plane, into in zip(frame.planes, (out[:height], chroma[0], chroma[1]), strict=True):
+        padded = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        into[:] = padded[: into.shape[0], : into.shape[1]]
+
+
+def encode_flow(flow_q: Pixels, group: int, quality: int) -> list[bytes]:
+    """One grey JPEG a group of quantised flow uint8 [T, h, w, 2]: frames below each other, u beside v, [G h, 2 w].
+
+    Args:
+        quality: of the JPEG, 50 to 100.
+    """
+    tiles = np.concatenate([flow_q[..., 0], flow_q[..., 1]], axis=2)
+    return [_jpeg(np.vstack(list(tiles[start : start + group])), quality) for start in range(0, len(tiles), group)]
+
+
+def _jpeg(image: Pixels, quality: int) -> bytes:
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
+def decode_flow(
+    tiles: Sequence[bytes], group: int, indices: NDArray[np.int64], height: int, width: int
+) -> list[Pixels]:
+    """The quantised flow of the frames ``indices`` (int [n], any order), n views uint8 [h, 2 w]: u, and v beside it.
+
+    Raises:
+        DamagedFrameError: a tile is damaged.
+    """
+    numbers, rows = np.divmod(indices, group)
+    decoded = {number: _tile(tiles, number, 2 * width) for number in set(numbers.tolist())}
+    found = [decoded[n][row * height : (row + 1) * height] for n, row in zip(numbers.tolist(), rows, strict=True)]
+    if any(len(field) != height for field in found):
+        raise DamagedFrameError("a group of the flow is short")
+    return found
+
+
+def _tile(tiles: Sequence[bytes], number: int, width: int) -> Pixels:
+    data = tiles[number] if number < len(tiles) else b""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+    if image is None or image.shape[1] != width:
+        raise DamagedFrameError(f"group {number} of the flow is no JPEG of its size")
+    return np.asarray(image, np.uint8)
