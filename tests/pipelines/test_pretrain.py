@@ -80,29 +80,29 @@ def losses(run: Path) -> list[float]:
     return [line["loss"] for line in lines]
 
 
-@pytest.mark.parametrize("start", [0, 3])
-def test_batches_come_in_the_plans_order_from_any_step_for_any_worker(store: Path, start: int) -> None:
+@pytest.mark.parametrize(("start", "part_bytes"), [(0, 1), (3, 1 << 20)])
+def test_batches_come_in_the_plans_order_from_any_step_for_any_worker(store: Path, start: int, part_bytes: int) -> None:
     opened, config = ClipStore(store), settings()
-    videos = [entry for entry in opened.entries if entry.split == "train"]
-    plan = Plan(len(videos), 4, seed=5)
+    videos = [entry for entry in opened.entries if entry.split == "train"][:14]
+    plan = Plan(len(videos), 4, seed=5)  # the fourth step is of two epochs
     for rank in range(2):
-        maker = BatchMaker(opened, videos, plan, config.clip, ("rgb", "flow"), 2, rank, 2)
-        found = list(batches(maker, start, 6, 1.0))
+        maker = BatchMaker(opened, videos, plan, config.clip, ("rgb", "flow"), rank, 2, part_bytes)
+        assert maker.parts == (2 if part_bytes == 1 else 1)
+        found = list(batches(maker, start, 6, 1.0, 3 * maker.batch_bytes))
         assert len(found) == 6 - start
         for step, batch in enumerate(found, start):
-            epoch, within = divmod(step, plan.epoch_steps)
-            share = plan.share(epoch + 2, within, rank, 2)
+            share, epochs = plan.share(step, rank, 2)
             assert batch["videos"].tolist() == share.tolist()
-            for n, video in enumerate(share):
-                alone = make_samples(opened, [videos[video]], config.clip, ("rgb", "flow"), 5, epoch + 2)
+            for n, (video, epoch) in enumerate(zip(share, epochs, strict=True)):
+                alone = make_samples(opened, [videos[video]], config.clip, ("rgb", "flow"), 5, [epoch])
                 assert all(np.array_equal(batch[name][n], value[0]) for name, value in alone.items())
 
 
 def test_one_stream_is_cut_alike_with_and_without_the_other(store: Path) -> None:
     opened, clip = ClipStore(store), settings().clip
-    both = make_samples(opened, opened.entries[:2], clip, ("rgb", "flow"), 0, 0)
+    both = make_samples(opened, opened.entries[:2], clip, ("rgb", "flow"), 0, [0, 0])
     for stream in ("rgb", "flow"):
-        alone = make_samples(opened, opened.entries[:2], clip, (stream,), 0, 0)
+        alone = make_samples(opened, opened.entries[:2], clip, (stream,), 0, [0, 0])
         assert set(alone) == {stream, "appearance"}
         assert np.array_equal(alone[stream], both[stream])
 
@@ -194,6 +194,11 @@ def test_settings_that_cannot_be_are_refused_by_name(
     with pytest.raises(UserError, match=message):
         pretrain(settings(**change), store, undisturbed, progress=False)
     assert (undisturbed / "config.yaml").read_bytes() == before
+
+
+def test_an_object_store_too_small_is_named_with_what_is_enough(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ray\.object_store_mb: too small for two batches .* set it to \d+ or more"):
+        pretrain(settings(clip={"frames": 5000, "size": 32}), store, tmp_path, progress=False)
 
 
 def test_an_output_that_cannot_be_written_is_named(store: Path, tmp_path: Path) -> None:

@@ -11,12 +11,10 @@ from tests.training.fixtures import small_config, started, steps
 from vicc_ray.errors import UserError
 from vicc_ray.training.checkpoint import (
     MODEL,
-    Position,
     load_encoder_tensors,
     load_model,
     load_progress,
     model_tensors,
-    position_of,
     read_state,
     save,
 )
@@ -28,7 +26,7 @@ def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, turn: str, optimiser:
     config = small_config(optimiser={"name": optimiser})
     undisturbed = started(config, turn)
     steps(undisturbed, 3)
-    save(tmp_path, undisturbed, Position(3, 0, 3), config.model_dump(mode="json"))
+    save(tmp_path, undisturbed, 3, 0.75, config.model_dump(mode="json"))
     expected = steps(undisturbed, 3, first_seed=3)
 
     restored = started(config, turn)
@@ -41,22 +39,22 @@ def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, turn: str, optimiser:
 
 def test_position_and_settings_come_back(tmp_path: Path) -> None:
     config = small_config()
-    save(tmp_path, started(config, "rgb-stage1"), Position(7, 2, 1), config.model_dump(mode="json"))
+    save(tmp_path, started(config, "rgb-stage1"), 7, 2.25, config.model_dump(mode="json"))
     state = read_state(tmp_path)
-    assert position_of(state) == Position(7, 2, 1)
+    assert (state["step"], state["epoch"]) == (7, 2.25)
     assert state["settings"]["method"]["prototypes"] == 6
     encoder = started(config, "flow-stage1").encoders["flow"]
     encoder.load_state_dict(load_encoder_tensors(tmp_path, "flow"))
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
-    save(tmp_path, started(small_config(), "rgb-stage1"), Position(0, 0, 0), {})
+    save(tmp_path, started(small_config(), "rgb-stage1"), 0, 0.0, {})
     with pytest.raises(UserError, match="does not fit the configured model"):
         load_model(tmp_path, started(small_config(model={"embedding": 8}), "rgb-stage1"))
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    save(tmp_path, started(small_config(), "rgb-stage1"), Position(0, 0, 0), {})
+    save(tmp_path, started(small_config(), "rgb-stage1"), 0, 0.0, {})
     (tmp_path / MODEL).write_bytes(b"\x80\x04not weights")
     with pytest.raises(UserError, match=r"model\.safetensors: cannot be read"):
         load_model(tmp_path, started(small_config(), "rgb-stage1"))

@@ -63,20 +63,38 @@ def test_warm_up_rises_from_zero_and_each_turn_starts_anew() -> None:
         assert learning_rate(optimiser, turn, turn.first_epoch + 1) == 1.0
 
 
-def test_every_video_comes_once_an_epoch_in_a_new_order() -> None:
-    plan = Plan(videos=12, batch=4, seed=3)
-    epochs = [np.concatenate([plan.step(e, k) for k in range(plan.epoch_steps)]) for e in range(3)]
-    for order in epochs:
-        assert sorted(order) == list(range(12))
-    assert not np.array_equal(epochs[0], epochs[1])
-    assert np.array_equal(epochs[2], np.concatenate([Plan(12, 4, 3).step(2, k) for k in range(3)]))
+@pytest.mark.parametrize(("videos", "batch"), [(12, 4), (13, 4), (7, 7), (50, 33)])
+def test_every_video_comes_once_an_epoch_in_a_new_order(videos: int, batch: int) -> None:
+    plan = Plan(videos, batch, seed=3)
+    steps = [plan.step(k) for k in range(plan.first_step(5))]
+    order, epochs = (np.concatenate(parts) for parts in zip(*steps, strict=True))
+    for epoch in range(5):
+        assert sorted(order[epochs == epoch]) == list(range(videos))
+    assert (np.diff(epochs) >= 0).all()
+    assert len(order) - 5 * videos < batch
+    assert not np.array_equal(order[epochs == 0], order[epochs == 1])
+    again = Plan(videos, batch, seed=3).step(3)
+    assert all(np.array_equal(*pair) for pair in zip(steps[3], again, strict=True))
+
+
+@pytest.mark.parametrize(("videos", "batch"), [(12, 4), (13, 4), (50, 33)])
+def test_steps_and_epochs_are_counted_alike(videos: int, batch: int) -> None:
+    plan = Plan(videos, batch, seed=0)
+    for epoch in range(1, 6):
+        step = plan.first_step(epoch)
+        assert plan.epochs_before(step) == epoch > plan.epochs_before(step - 1)
+        assert plan.epochs_before(step) == int(plan.epoch_at(step))
+    ends = [step for step in range(plan.first_step(5) + 1) if plan.ends_epoch(step)]
+    assert ends == [plan.first_step(epoch) for epoch in range(1, 6)]
+    assert [plan.first_step(plan.epoch_at(step)) for step in range(40)] == list(range(40))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_workers_share_a_step_without_overlap(workers: int) -> None:
     plan = Plan(videos=50, batch=8, seed=0)
-    shares = np.concatenate([plan.share(1, 2, rank, workers) for rank in range(workers)])
-    assert np.array_equal(shares, plan.step(1, 2))
+    shares = [plan.share(6, rank, workers) for rank in range(workers)]  # of two epochs
+    for together, whole in zip(zip(*shares, strict=True), plan.step(6), strict=True):
+        assert np.array_equal(np.concatenate(together), whole)
 
 
 def test_too_few_videos_for_a_batch_are_refused() -> None:

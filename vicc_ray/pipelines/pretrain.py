@@ -11,18 +11,22 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from vicc_ray.config import Config
+from vicc_ray.config import Config, Stream
 from vicc_ray.errors import UserError
+from vicc_ray.pipelines.ingest import SPANS_AHEAD
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.pretrain_worker import Job, train_worker
 from vicc_ray.pipelines.progress import follow_run
 from vicc_ray.pipelines.ray_errors import user_error_in
-from vicc_ray.training.checkpoint import position_of, read_state
+from vicc_ray.training.batch_maker import sample_bytes
+from vicc_ray.training.checkpoint import read_state
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
 from vicc_ray.video.store import ClipStore
 
+STORE_SHARE = 0.6
+"""Share of the object store for batches that are decoded ahead; the rest is Ray's own and what is being made."""
 HEALTH_CHECK_S = "0.5"
 """How often Ray Train's controller looks at its workers; a report waits for such a look (2 s by default)."""
 
@@ -34,6 +38,7 @@ class Resources:
     use_gpu: bool
     worker_cpus: float
     decode_cpus: float
+    decode_memory: int
     threads: int
 
 
@@ -54,7 +59,7 @@ def pretrain(
     """
     folder = RunFolder(run_dir)
     planned = turns(config.schedule)
-    steps = _check(config, ClipStore(store_path)).epoch_steps
+    steps = _check(config, ClipStore(store_path)).first_step(planned[-1].last_epoch)
     if start_from is not None:
         read_state(start_from)
     folder.open(config)
@@ -62,11 +67,11 @@ def pretrain(
         pass
     last = folder.turn_checkpoint(planned[-1].index, planned[-1].name)
     newest = folder.newest()
-    if newest is not None and position_of(read_state(newest)).epoch >= planned[-1].last_epoch:
+    if newest is not None and read_state(newest)["step"] >= steps:
         return last
     with (
         ray_session(config.ray),
-        follow_run(folder, planned[-1].last_epoch * steps, config.train.batch, progress),
+        follow_run(folder, steps, config.train.batch, progress),
     ):
         _fit(config, store_path, folder, start_from)
     if folder.failure_file.exists():
@@ -99,6 +104,7 @@ def _fit(config: Config, store_path: Path, folder: RunFolder, start_from: Path |
         run=str(folder.path.resolve()),
         start_from=str(start_from.resolve()) if start_from else None,
         decode_cpus=shared.decode_cpus,
+        decode_memory=shared.decode_memory,
         threads=shared.threads,
     )
     workers = config.train.workers
@@ -131,7 +137,7 @@ def share_resources(config: Config) -> Resources:
     """Split the cluster's CPUs so that decoding always gets some: workers that hold all would wait for data for ever.
 
     Raises:
-        UserError: GPUs are asked for and there are too few.
+        UserError: GPUs are asked for and there are too few, or the object store does not hold two batches of a worker.
     """
     total = ray.cluster_resources()
     cpus, gpus = float(total.get("CPU", 1)), float(total.get("GPU", 0))
@@ -145,7 +151,26 @@ def share_resources(config: Config) -> Resources:
     # Half of the CPUs train where there is no GPU: more threads than that compete with decoding, and a step of the demo
     # took 0.50 s on two cores with two threads against 0.33 s with one.
     worker_cpus = min(1.0, cpus / (2 * workers)) if use_gpu else cpus / (2 * workers)
-    return Resources(use_gpu, worker_cpus, (cpus - workers * worker_cpus) / workers, max(1, int(worker_cpus)))
+    decode_cpus = (cpus - workers * worker_cpus) / workers
+    memory = int(STORE_SHARE * float(total.get("object_store_memory", 0)) / workers)
+    _check_memory(config, memory)
+    return Resources(use_gpu, worker_cpus, decode_cpus, memory, max(1, int(worker_cpus)))
+
+
+def _check_memory(config: Config, memory: int) -> None:
+    """Two batches of a worker must fit into its part of the object store, or every one would go over the disk."""
+    streams: tuple[Stream, ...] = (
+        ("rgb", "flow") if config.schedule.cycles and config.schedule.cross_stream else ("rgb",)
+    )
+    share = config.train.batch // config.train.workers
+    needed = SPANS_AHEAD * share * sample_bytes(config.clip, streams)
+    if needed > memory:
+        enough = -(-int(needed * config.train.workers / STORE_SHARE) // 2**20)
+        raise UserError(
+            f"ray.object_store_mb: too small for two batches of each worker ({SPANS_AHEAD} x {share} samples, "
+            f"{needed / 2**20:.0f} MiB, and {memory / 2**20:.0f} MiB are there for it); set it to {enough} or more "
+            "(a running cluster: its --object-store-memory), or lower train.batch, clip.frames or clip.size"
+        )
 
 
 def _reason(error: BaseException) -> str:

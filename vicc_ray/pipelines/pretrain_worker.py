@@ -20,7 +20,6 @@ from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.ray_errors import user_error_in
 from vicc_ray.training import checkpoint
 from vicc_ray.training.batch_maker import BatchMaker
-from vicc_ray.training.checkpoint import Position
 from vicc_ray.training.group import average_, rank, world_size
 from vicc_ray.training.held_out import HeldOut
 from vicc_ray.training.plan import Plan
@@ -39,6 +38,7 @@ class Job:
     run: str
     start_from: str | None
     decode_cpus: float
+    decode_memory: int
     threads: int
 
 
@@ -78,73 +78,69 @@ class Worker:
         self.device = ray.train.torch.get_device()
         self.pretrainer = Pretrainer(self.config, self.device)
         self.turns = turns(self.config.schedule)
-        self.position = Position(0, 0, 0)
+        self.steps = 0
         self.restored_turn = -1
 
     def run(self) -> None:
         """Train what is left; nothing if the run has ended."""
         self._restore()
         for turn in self.turns:
-            if self.position.epoch < turn.last_epoch:
+            if self.steps < self.plan.first_step(turn.last_epoch):
                 self._run_turn(turn)
 
     def _restore(self) -> None:
-        newest = self.folder.newest() or (Path(self.job.start_from) if self.job.start_from else None)
+        own = self.folder.newest()
+        newest = own or (Path(self.job.start_from) if self.job.start_from else None)
         if newest is None:
             return
         state = checkpoint.read_state(newest)
-        self.position, self.restored_turn = checkpoint.position_of(state), state["turn"]
+        # Another run may have had other videos or another batch: what counts is how many epochs it made.
+        self.steps = state["step"] if own else self.plan.first_step(state["epoch"])
+        self.restored_turn = state["turn"]
         checkpoint.load_model(newest, self.pretrainer)
         self._restored_from = newest
         if rank() == 0:
-            self.folder.rewind(self.position.step)
+            self.folder.rewind(self.steps)
 
     def _run_turn(self, turn: Turn) -> None:
         self.pretrainer.start_turn(turn)
         if self.restored_turn == turn.index:
             checkpoint.load_progress(self._restored_from, self.pretrainer)
-        steps = self.plan.epoch_steps
-        start = (self.position.epoch - turn.first_epoch) * steps + self.position.epoch_step
         streams: tuple[Stream, ...] = ("rgb", "flow") if turn.cross else (turn.stream,)
-        maker = BatchMaker(
-            self.store, self.videos, self.plan, self.config.clip, streams, turn.first_epoch, rank(), world_size()
-        )
+        maker = BatchMaker(self.store, self.videos, self.plan, self.config.clip, streams, rank(), world_size())
+        stop, given = self.plan.first_step(turn.last_epoch), self.job
         waited = time.perf_counter()
-        for batch in batches(maker, start, turn.epochs * steps, self.job.decode_cpus):
-            self._step(turn, batch, waited)
+        for batch in batches(maker, self.steps, stop, given.decode_cpus, given.decode_memory):
+            self._step(turn, batch, waited, last=self.steps + 1 == stop)
             waited = time.perf_counter()
         self._save(self.folder.turn_checkpoint(turn.index, turn.name).name, prune=False)
 
-    def _step(self, turn: Turn, batch: dict[str, torch.Tensor], waited: float) -> None:
-        """One step, its record, and whatever is due after it."""
+    def _step(self, turn: Turn, batch: dict[str, torch.Tensor], waited: float, last: bool) -> None:
+        """One step, its record, and whatever is due after it; ``last``: of its turn."""
         begun = time.perf_counter()
-        steps = self.plan.epoch_steps
-        epoch, done = self.position.epoch, self.position.epoch_step
-        metrics = self.pretrainer.step(batch, epoch + done / steps)
+        metrics = self.pretrainer.step(batch, self.plan.epoch_at(self.steps))
         values = {name: float(value) for name, value in metrics.items()}
-        done += 1
-        self.position = Position(self.position.step + 1, epoch + done // steps, done % steps)
-        self._record(turn, epoch, values, data_s=begun - waited, step_s=time.perf_counter() - begun)
+        self.steps += 1
+        self._record(turn, values, data_s=begun - waited, step_s=time.perf_counter() - begun)
         if not torch.isfinite(torch.tensor(values["loss"])):
             raise FloatingPointError(
-                f"the loss is {values['loss']} at step {self.position.step} (turn {turn.name}): training has diverged. "
+                f"the loss is {values['loss']} at step {self.steps} (turn {turn.name}): training has diverged. "
                 "Lower optimiser.learning_rate or raise optimiser.warmup_epochs, and start in another output folder"
             )
-        turn_ends = self.position.epoch == turn.last_epoch
         every = self.config.train.evaluate_epochs
-        epoch_in_turn = self.position.epoch - turn.first_epoch
-        if self.position.epoch_step == 0 and every and (turn_ends or epoch_in_turn % every == 0):
+        epochs = self.plan.epochs_before(self.steps)
+        if self.plan.ends_epoch(self.steps) and every and (last or (epochs - turn.first_epoch) % every == 0):
             self._evaluate(turn)
-        if self.position.step % self.config.train.checkpoint_steps == 0 and not turn_ends:
-            self._save(f"step-{self.position.step:08d}", prune=True)
+        if self.steps % self.config.train.checkpoint_steps == 0 and not last:
+            self._save(f"step-{self.steps:08d}", prune=True)
 
-    def _record(self, turn: Turn, epoch: int, values: dict[str, float], data_s: float, step_s: float) -> None:
+    def _record(self, turn: Turn, values: dict[str, float], data_s: float, step_s: float) -> None:
         waits = torch.tensor([data_s, step_s], device=self.device)
         average_([waits])
         if rank() == 0:
             data_ms, step_ms = (1000 * float(v) for v in waits)
             line = {
-                **{"step": self.position.step, "epoch": epoch, "turn": turn.name},
+                **{"step": self.steps, "epoch": self.plan.epochs_before(self.steps - 1), "turn": turn.name},
                 **{"stage": turn.stage, "stream": turn.stream},
                 **values,
                 "ln_k": float(torch.tensor(float(self.config.method.prototypes)).log()),
@@ -160,17 +156,22 @@ class Worker:
         found = self.held_out.score(self.pretrainer.encoders[turn.stream], turn.stream, self.config, self.device)
         low, high = found.interval
         line = {
-            **{"step": self.position.step, "epoch": self.position.epoch, "turn": turn.name, "stream": turn.stream},
+            **{
+                "step": self.steps,
+                "epoch": self.plan.epochs_before(self.steps),
+                "turn": turn.name,
+                "stream": turn.stream,
+            },
             **{"recall_at_1": found.recall[1], "low": low, "high": high, "videos": found.queries},
         }
         if rank() == 0:
             _append(self.folder.evaluations_file, line)
-        ray.train.report({"step": self.position.step, "turn": turn.name, "recall_at_1": found.recall[1]})
+        ray.train.report({"step": self.steps, "turn": turn.name, "recall_at_1": found.recall[1]})
 
     def _save(self, name: str, prune: bool) -> None:
         if rank() == 0:
             with self.folder.publish(name) as aside:
-                checkpoint.save(aside, self.pretrainer, self.position, self.job.config)
+                checkpoint.save(aside, self.pretrainer, self.steps, self.plan.epoch_at(self.steps), self.job.config)
             if prune:
                 self.folder.prune(self.config.train.keep_checkpoints)
 

@@ -1,6 +1,6 @@
-"""The batches of a turn by their number. Needs no torch, since importing it takes longer than making a batch.
+"""The batches of a turn by their global step. Needs no torch, since importing it takes longer than making a batch.
 
-b a worker's samples, T frames, S clip side.
+b samples of a worker, T frames, S clip side.
 """
 
 from __future__ import annotations
@@ -16,31 +16,51 @@ from vicc_ray.training.plan import Plan
 from vicc_ray.video.sample import CHANNELS, make_samples
 from vicc_ray.video.store import ClipStore, Entry
 
+PART_BYTES = 32 << 20
+"""A batch is made in equal parts of at most about this size: many processes can then work on one batch."""
+
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """Makes the batch of one worker for one global step, counted from the start of the turn's first epoch."""
+    """Makes the batches of one worker, in parts."""
 
     store: ClipStore
     entries: list[Entry]
     plan: Plan
     clip: ClipConfig
     streams: tuple[Stream, ...]
-    first_epoch: int
     rank: int
     workers: int
+    part_bytes: int = PART_BYTES
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Row with ``id``, the step -> uint8 clips and parameters of the batch, see :func:`make_samples`."""
+        """Row with ``step`` and ``part`` -> clips and parameters of these samples, see :func:`make_samples`."""
         cv2.setNumThreads(1)
-        epoch, step = divmod(int(row["id"]), self.plan.epoch_steps)
-        epoch += self.first_epoch
-        share = self.plan.share(epoch, step, self.rank, self.workers)
-        entries = [self.entries[i] for i in share]
-        return {**make_samples(self.store, entries, self.clip, self.streams, self.plan.seed, epoch), "videos": share}
+        shares = self.plan.share(int(row["step"]), self.rank, self.workers)
+        videos, epochs = (np.split(share, self.parts)[int(row["part"])] for share in shares)
+        entries = [self.entries[i] for i in videos]
+        made = make_samples(self.store, entries, self.clip, self.streams, self.plan.seed, epochs.tolist())
+        return {**made, "videos": videos}
+
+    @property
+    def samples(self) -> int:
+        """Samples of one batch of this worker, b."""
+        return self.plan.batch // self.workers
+
+    @property
+    def parts(self) -> int:
+        """Equal parts that a batch is made in."""
+        return next(n for n in range(1, self.samples + 1) if self._fit(n))
 
     @property
     def batch_bytes(self) -> int:
         """Bytes of one batch of this worker."""
-        channels = sum(CHANNELS[stream] for stream in self.streams)
-        return self.plan.batch // self.workers * 2 * self.clip.frames * self.clip.size**2 * channels
+        return self.samples * sample_bytes(self.clip, self.streams)
+
+    def _fit(self, parts: int) -> bool:
+        return parts == self.samples or (self.samples % parts == 0 and self.batch_bytes <= parts * self.part_bytes)
+
+
+def sample_bytes(clip: ClipConfig, streams: tuple[Stream, ...]) -> int:
+    """Bytes of the clips of one sample."""
+    return 2 * clip.frames * clip.size**2 * sum(CHANNELS[stream] for stream in streams)

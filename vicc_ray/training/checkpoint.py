@@ -8,7 +8,6 @@ state.json             place in the schedule and in the data, settings, format
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,21 @@ from torch import Tensor
 from vicc_ray.errors import UserError
 from vicc_ray.training.pretrainer import STREAMS, Pretrainer
 
-FORMAT = 1
+FORMAT = 2
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 
 
-@dataclass(frozen=True)
-class Position:
-    """Place of a run: ``steps`` made in all, ``epoch`` current, ``epoch_steps`` already made of it."""
+def save(folder: Path, pretrainer: Pretrainer, step: int, epoch: float, settings: dict[str, Any]) -> None:
+    """Write a checkpoint into an existing empty folder (the caller publishes the folder once it is whole).
 
-    step: int
-    epoch: int
-    epoch_step: int
-
-
-def save(folder: Path, pretrainer: Pretrainer, position: Position, settings: dict[str, Any]) -> None:
-    """Write a checkpoint into an existing empty folder (the caller publishes the folder once it is whole)."""
+    Args:
+        step: global steps made so far, ``epoch``: the epochs of samples that they took.
+    """
     save_file(model_tensors(pretrainer), folder / MODEL)
     tensors, groups = _flatten(pretrainer.optimiser.state_dict())
     tensors |= {f"queue.{name}": value.contiguous() for name, value in pretrainer.queue.state_dict().items()}
     save_file(tensors, folder / OPTIMISER)
-    state = {"format": FORMAT, "position": asdict(position), "turn": pretrainer.turn.index, "groups": groups}
+    state = {"format": FORMAT, "step": step, "epoch": epoch, "turn": pretrainer.turn.index, "groups": groups}
     (folder / STATE).write_text(json.dumps({**state, "settings": settings}, indent=1))
 
 
@@ -56,11 +50,6 @@ def read_state(folder: Path) -> dict[str, Any]:
     if state.get("format") != FORMAT:
         raise UserError(f"{folder}: checkpoint format {state.get('format')}, this version reads format {FORMAT}")
     return state
-
-
-def position_of(state: dict[str, Any]) -> Position:
-    """The place at which a checkpoint was made."""
-    return Position(**state["position"])
 
 
 def load_model(folder: Path, pretrainer: Pretrainer) -> None:

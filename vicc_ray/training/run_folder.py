@@ -106,7 +106,7 @@ class RunFolder:
     def newest(self) -> Path | None:
         """The checkpoint with the most steps, or None."""
         found = [path for path in self.checkpoints_dir.glob("[!.]*") if (path / STATE).exists()]
-        return max(found, key=lambda path: (read_state(path)["position"]["step"], path.name), default=None)
+        return max(found, key=lambda path: (read_state(path)["step"], path.name), default=None)
 
     def turn_checkpoint(self, turn_index: int, turn_name: str) -> Path:
         """Where the checkpoint of the end of a turn lies."""

@@ -19,9 +19,14 @@ Batch = dict[str, np.ndarray]
 
 
 def make_samples(
-    store: ClipStore, entries: Sequence[Entry], clip: ClipConfig, streams: Sequence[Stream], seed: int, epoch: int
+    store: ClipStore,
+    entries: Sequence[Entry],
+    clip: ClipConfig,
+    streams: Sequence[Stream],
+    seed: int,
+    epochs: Sequence[int],
 ) -> Batch:
-    """Decode and cut the samples of some videos in an epoch.
+    """Decode and cut the samples of some videos, each in its epoch.
 
     The draws of a sample depend on (seed, epoch, id) alone: a clip is the same whatever else is in the batch, and
     whether or not the other stream is wanted.
@@ -33,7 +38,7 @@ def make_samples(
     shape = (len(entries), 2, clip.frames, clip.size, clip.size)
     batch: Batch = {stream: np.empty((*shape, CHANNELS[stream]), np.uint8) for stream in streams}
     batch["appearance"] = np.empty((len(entries), 2, len(APPEARANCE)), np.float32)
-    for n, entry in enumerate(entries):
+    for n, (entry, epoch) in enumerate(zip(entries, epochs, strict=True)):
         _fill({name: array[n] for name, array in batch.items()}, store, entry, clip, seed, epoch)
     return batch
 
