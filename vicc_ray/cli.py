@@ -29,7 +29,7 @@ RGB is needed. The whole job, on videos that it makes first, in minutes on two C
   vicc-ray make-videos videos
   vicc-ray run demo --videos videos --out demo
 
-With your own videos, one folder a class (or --labels FILE.csv, or no labels at all):
+With your own videos, one folder a class (or --labels, or no labels at all):
 
   vicc-ray run demo --videos my-videos --out my-run
 
@@ -79,7 +79,7 @@ def _add_run(verbs: Any) -> None:
         "the whole job: prepare, pretrain, evaluate, report",
         "OUT/store holds the prepared clips, OUT/run the run, OUT/run/report/report.html the report.",
         "vicc-ray run demo --videos videos --out demo",
-        "vicc-ray run ucf101-s3d --videos UCF101 --out ucf101 --set train.workers=8",
+        "vicc-ray run ucf101-s3d --videos UCF-101 --labels ucfTrainTestlist --out ucf101",
     )
     _add_recipe(verb)
     _add_videos(verb)
@@ -128,6 +128,7 @@ def _add_steps(verbs: Any) -> None:
         "videos -> clip store: decode, scale, optical flow, compress",
         "Every video ends as a row of the store or as a line, with the reason, in STORE/failures.jsonl.",
         "vicc-ray prepare demo --videos videos --store demo/store",
+        "vicc-ray prepare demo --videos s3://bucket/hmdb51 --labels testTrainMulti_7030_splits --store hmdb51",
     )
     _add_recipe(verb)
     _add_videos(verb)
@@ -218,12 +219,17 @@ def _add_set(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_videos(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--videos", type=Path, required=True, metavar="DIR", help="folder of videos, one folder a class")
+    verb.add_argument(
+        "--videos",
+        required=True,
+        metavar="DIR",
+        help="folder of videos: here, or an address such as s3://bucket/prefix or gs://bucket/prefix",
+    )
     verb.add_argument(
         "--labels",
-        type=Path,
-        metavar="CSV",
-        help="columns path, label, source, split (train or test; all but path optional)",
+        metavar="FILE|DIR",
+        help="a manifest (.csv, .jsonl or .parquet: path, and any of label, source, split), or the lists of UCF101, "
+        "HMDB51 or Kinetics as published; without: labels.csv, .jsonl or .parquet in DIR, or one folder a class",
     )
 
 

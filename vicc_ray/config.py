@@ -47,6 +47,8 @@ class PrepareConfig(Section):
     """Frames kept of each video, from its start."""
     time_limit_s: Positive = 120.0
     """Seconds after which decoding one video is given up and recorded as a failure."""
+    fold: Annotated[int, Field(ge=1, le=3)] = 1
+    """Which of the three official folds is used, where the labels are the lists of UCF101 or HMDB51."""
     videos_per_shard: Count = 64
     """Rows of one Parquet file: the unit of parallel work and of resumption."""
 

@@ -14,6 +14,7 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
 from vicc_ray.video.sources import VideoItem, assign_splits
+from vicc_ray.video.sources.places import Place, size_and_time
 from vicc_ray.video.store import shard_path
 
 PLAN_FILE = "plan.json"
@@ -25,7 +26,7 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True)
 class PlannedVideo:
-    """One input, as :class:`VideoItem` without its path: a moved videos folder is still the same input."""
+    """One input, as :class:`VideoItem` without its place: a moved videos folder is still the same input."""
 
     id: str
     label: str
@@ -35,7 +36,7 @@ class PlannedVideo:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an input gave no row, and the :func:`stamp` of its file then."""
+    """Why an input gave no row, and the :func:`stamp` of its file then; None where it could not be read at all."""
 
     reason: str
     stamp: list[float] | None
@@ -88,8 +89,8 @@ def make_plan(store: Path, items: Sequence[VideoItem], settings: PrepareConfig, 
         items = assign_splits(known, held_out, SPLIT_SEED)
     wanted = {item.id: PlannedVideo(item.id, item.label, item.source, item.split) for item in items}
     _check_unchanged(store, old, wanted)
-    failures, paths = read_failures(store, before), {item.id: item.path for item in items}
-    again = {id for id, failure in failures.items() if failure.stamp != stamp(paths[id], settings)}
+    failures, places = read_failures(store, before), {item.id: item.place for item in items}
+    again = {id for id, failure in failures.items() if failure.stamp != stamp(places[id], settings)}
     new = [video for id, video in sorted(wanted.items()) if id not in old or id in again]
     size = max(1, min(settings.videos_per_shard, -(-len(new) // SHARDS_AT_LEAST)))
     shards = tuple(tuple(new[start : start + size]) for start in range(0, len(new), size))
@@ -150,10 +151,7 @@ def stored_rows(store: Path, shard: int) -> int:
         return int(file.metadata.num_rows)
 
 
-def stamp(path: Path, settings: PrepareConfig) -> list[float] | None:
+def stamp(place: Place, settings: PrepareConfig) -> list[float] | None:
     """What a failure depends on: the file's size and time of change, and the time limit; None where no file is."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns, settings.time_limit_s]
+    file = size_and_time(place)
+    return None if file is None else [*file, settings.time_limit_s]

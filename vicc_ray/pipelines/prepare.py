@@ -23,7 +23,8 @@ from vicc_ray.files import atomic_write, folder_lock
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.plan import Plan, PlannedVideo, make_plan, read_failures, stored_rows
 from vicc_ray.pipelines.shard import prepare_shard
-from vicc_ray.video.sources import list_videos, unlisted
+from vicc_ray.video.sources import Inputs, list_videos
+from vicc_ray.video.sources.places import Place, as_json, from_json
 from vicc_ray.video.store import STORE_FILE, read_store_file, shard_path, write_store_file
 
 FAILURES_FILE = "failures.jsonl"
@@ -39,49 +40,53 @@ class Summary:
     processed: int = 0
     """Inputs that this call decoded; the others were done before."""
     unlisted: int = 0
-    """Videos in the folder that the labels file does not name; they are no inputs."""
+    """Videos in the folder that the labels do not name; they are no inputs."""
 
     def __str__(self) -> str:
         text = f"{self.inputs} videos: {self.rows} in the clip store, {self.failures} failed"
         text += f" (see {FAILURES_FILE})" if self.failures else ""
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
-        return text + (f"; {self.unlisted} more are not in the labels file" if self.unlisted else "")
+        return text + (f"; {self.unlisted} more are not in the labels" if self.unlisted else "")
 
 
 def prepare(
-    videos_dir: Path | str,
+    videos: Path | str,
     store_path: Path | str,
     config: Config,
-    labels_csv: Path | None = None,
+    labels: Path | str | None = None,
     progress: bool = True,
 ) -> Summary:
-    """Fill the clip store at ``store_path`` with the videos of a folder; see :func:`list_videos` for what counts.
+    """List the videos (see :func:`list_videos` for what counts), and prepare them with :func:`prepare_inputs`."""
+    return prepare_inputs(list_videos(videos, labels, config.prepare.fold), store_path, config, progress)
+
+
+def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progress: bool = True) -> Summary:
+    """Fill the clip store at ``store_path``.
 
     Where no video has a split, ``config.evaluate.test_share`` of the sources are held out for testing. A call that was
     stopped is continued by the same call: finished shards stay as they are. New videos, and failed ones whose file has
     changed since, make new shards. The folder of the store must be visible to all machines of a cluster.
 
     Raises:
-        UserError: no folder, no videos, labels that cannot be used, a store of other settings or with other videos,
-            a store that cannot be written or is being written, or not a single video that could be used.
+        UserError: a store of other settings or with other videos, a store that cannot be written or is being written,
+            or not a single video that could be used.
     """
-    videos_dir, store = Path(videos_dir).absolute(), Path(store_path).absolute()
-    items = list_videos(videos_dir, labels_csv)
+    store = Path(store_path).absolute()
     with _locked(store):
         _check_settings(store, config.prepare)
-        plan = make_plan(store, items, config.prepare, config.evaluate.test_share)
+        plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share)
         with _write_errors(store):
             plan.write(store)
             write_store_file(store, config.prepare, len(plan.shards))
         todo = [shard for shard in range(len(plan.shards)) if not shard_path(store, shard).exists()]
         if todo:
-            paths = {item.id: item.path for item in items}
-            tasks = [_task(shard, plan.shards[shard], paths) for shard in todo]
+            places = {item.id: item.place for item in inputs.items}
+            tasks = [_task(shard, plan.shards[shard], places) for shard in todo]
             with ray_session(config.ray):
                 _run_tasks(tasks, store, config.prepare, progress)
         processed = sum(len(plan.shards[shard]) for shard in todo)
         with _write_errors(store):
-            return _summarise(store, plan, processed, unlisted(videos_dir, items))
+            return _summarise(store, plan, processed, inputs.unlisted)
 
 
 @contextmanager
@@ -132,14 +137,14 @@ def _check_settings(store: Path, settings: PrepareConfig) -> None:
         )
 
 
-def _task(shard: int, videos: Sequence[PlannedVideo], paths: Mapping[str, Path]) -> dict[str, Any]:
+def _task(shard: int, videos: Sequence[PlannedVideo], places: Mapping[str, Place]) -> dict[str, Any]:
     """One row for Ray Data; the videos as text, since Arrow refuses file names that are not UTF-8."""
-    return {"shard": shard, "videos": json.dumps([[str(paths[video.id]), asdict(video)] for video in videos])}
+    return {"shard": shard, "videos": json.dumps([[as_json(places[video.id]), asdict(video)] for video in videos])}
 
 
 def _run_tasks(tasks: list[dict[str, Any]], store: Path, settings: PrepareConfig, progress: bool) -> None:
     def make_shard(task: dict[str, Any]) -> dict[str, Any]:
-        videos = [(Path(path), PlannedVideo(**video)) for path, video in json.loads(task["videos"])]
+        videos = [(from_json(place), PlannedVideo(**video)) for place, video in json.loads(task["videos"])]
         try:
             failures = prepare_shard(store, int(task["shard"]), videos, settings)
         except OSError as error:  # returned, not raised: one line for the user, not the traces of Ray Data

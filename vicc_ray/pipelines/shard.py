@@ -15,6 +15,8 @@ from vicc_ray.files import atomic_write
 from vicc_ray.pipelines.plan import Failure, PlannedVideo, stamp, write_failures
 from vicc_ray.video.decode import VideoError, decode_video
 from vicc_ray.video.flow import iterate_flow, quantise, shrink
+from vicc_ray.video.sources.places import Place, local_file
+from vicc_ray.video.sources.remote import Unreadable
 from vicc_ray.video.store import encode_video, shard_path, shard_writer
 
 ENDS_ALLOWED = 2
@@ -26,7 +28,9 @@ def journal_path(store: Path, shard: int) -> Path:
     return store / f".part-{shard:05d}.journal"
 
 
-def prepare_shard(store: Path, shard: int, videos: Sequence[tuple[Path, PlannedVideo]], settings: PrepareConfig) -> int:
+def prepare_shard(
+    store: Path, shard: int, videos: Sequence[tuple[Place, PlannedVideo]], settings: PrepareConfig
+) -> int:
     """Write one shard, and its failures before it, so that a shard that is there is complete.
 
     Ray repeats a task whose process died, without limit; a journal tells the repetition which video to beware of.
@@ -44,12 +48,15 @@ def prepare_shard(store: Path, shard: int, videos: Sequence[tuple[Path, PlannedV
     journal = _Journal(journal_path(store, shard))
     failures: dict[str, Failure] = {}
     with shard_writer(shard_path(store, shard)) as writer:
-        for path, video in videos:
-            file = stamp(path, settings)
+        for place, video in videos:
+            file = stamp(place, settings)
             journal.begin(video.id)
             try:
                 journal.check(video.id)
-                row = _row(path, video, settings)
+                with local_file(place) as path:
+                    row = _row(path, video, settings)
+            except Unreadable as error:
+                failures[video.id] = Failure(str(error), None)  # no stamp: the next call tries again
             except VideoError as error:
                 failures[video.id] = Failure(str(error), file)
             except Exception as error:  # noqa: BLE001 - whatever a codec does, it must cost one video, not the run

@@ -1,0 +1,126 @@
+"""Addresses, against a real S3 server on this machine."""
+
+from __future__ import annotations
+
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.s3 import BUCKET, S3, s3_server
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources import list_videos
+from vicc_ray.video.sources.places import as_json, files_in, from_json, local_file, place_of, read, size_and_time
+from vicc_ray.video.sources.remote import CHUNK, Remote, Unreadable
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
+
+
+def test_a_bucket_is_listed_like_a_folder(s3: S3) -> None:
+    names = ["a/deep/x.webm", "b/2.MP4", "top.mkv", "a/ü 50%?#.mp4"]
+    for name in [*names, "a/notes.txt", "a/.hidden.mp4", ".git/y.mp4"]:
+        s3.put(f"plain/{name}")
+    for address in (s3.address("plain"), s3.address("plain/")):
+        inputs = list_videos(address)
+        assert [(i.id, i.label) for i in inputs.items] == [
+            (n, n.split("/")[0] if "/" in n else "") for n in sorted(names)
+        ]
+        for item in inputs.items:
+            assert size_and_time(item.place) == (1, pytest.approx(time.time_ns(), abs=600e9))
+            with local_file(from_json(as_json(item.place))) as copy:
+                assert copy.read_bytes() == b"x"
+    assert {i.id for i in list_videos(s3.address()).items} >= {f"plain/{name}" for name in names}
+
+
+def test_manifests_and_lists_may_lie_in_the_bucket(s3: S3) -> None:
+    s3.put("own/labels.jsonl", b'{"path": "1.mp4", "split": "train"}\n{"path": "gone.mp4"}\n')
+    s3.put("own/1.mp4")
+    s3.put("own/2.mp4")
+    inputs = list_videos(s3.address("own"))
+    assert [(i.id, i.split, size_and_time(i.place) is None) for i in inputs.items] == [
+        ("1.mp4", "train", False),
+        ("gone.mp4", "", True),
+    ]
+    assert inputs.unlisted == 1
+    assert list_videos(s3.address("own"), s3.address("own/labels.jsonl")) == inputs
+    s3.put("lists/pick_test_split1.txt", b"1.mp4 2 \n")
+    assert files_in(place_of(s3.address("lists"))) == ["pick_test_split1.txt"]
+    (item,) = list_videos(s3.address("own"), s3.address("lists")).items
+    assert (item.id, item.split, str(item.place)) == ("pick/1.mp4", "test", str(place_of(s3.address("own/1.mp4"))))
+
+
+def test_a_copy_is_whole_and_goes_away_also_after_an_error(s3: S3) -> None:
+    content = bytes(range(256)) * (CHUNK // 200)  # more than one piece
+    s3.put("large/x.mp4", content)
+    (item,) = list_videos(s3.address("large")).items
+    with suppress(KeyError), local_file(item.place) as copy:
+        assert copy.read_bytes() == content
+        raise KeyError
+    assert not copy.exists()
+
+
+def test_what_has_gone_since_the_listing_is_unreadable(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    s3.put("short/x.mp4")
+    (item,) = list_videos(s3.address("short")).items
+    s3.client.delete_object(Bucket=BUCKET, Key="short/x.mp4")
+    for place in (item.place, place_of(s3.address("short/never.mp4"))):
+        with pytest.raises(Unreadable, match="^no such file$"), local_file(place):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_endpoint_may_come_from_the_environment(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3.put("environment/x.mp4")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{s3.endpoint}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    (item,) = list_videos(f"s3://{BUCKET}/environment").items
+    assert read(item.place) == b"x"
+
+
+def problem(address: str) -> str:
+    """The message for an address that cannot be used, which must come soon and be one line without the secret."""
+    start = time.monotonic()
+    with pytest.raises(UserError) as told:
+        list_videos(address)
+    assert time.monotonic() - start < 40  # about 10, on an idle machine
+    assert not re.search(r"\n|secret", str(told.value))
+    return str(told.value)
+
+
+def test_what_cannot_be_reached_is_told_in_one_line(s3: S3) -> None:
+    assert "NO_SUCH_BUCKET" in problem(s3.address("x", bucket="no-such-bucket"))
+    assert problem(s3.address("nothing/here")).startswith(f"nothing at s3://{BUCKET}/nothing/here?scheme=http")
+    assert "Unrecognized filesystem type" in problem("xyz://key:secret@bucket/x")
+    assert "Unexpected query parameter in S3 URI: 'colour'" in problem(s3.address("x") + "&colour=red")
+    with socket.socket() as silent:  # bound but not listening: refused
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        for scheme in ("s3://key:secret@", "gs://anonymous@"):
+            message = problem(f"{scheme}bucket/x?scheme=http&endpoint_override=127.0.0.1:{port}")
+            assert "Could not connect to server" in message
+            assert "AWS_ENDPOINT_URL" in message
+
+
+def test_an_endpoint_that_never_answers_is_given_up_soon() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)  # connections are taken, requests are not answered
+        port = silent.getsockname()[1]
+        message = problem(f"s3://key:secret@bucket/x?scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1")
+    assert "Timeout was reached" in message
+
+
+def test_a_place_is_told_without_its_secret() -> None:
+    place = Remote("s3://key:secret@bucket/videos/?region=r", "a/1.mp4")
+    assert str(place) == "s3://bucket/videos/a/1.mp4?region=r"

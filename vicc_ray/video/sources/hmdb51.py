@@ -1,0 +1,66 @@
+"""The splits of HMDB51 (``testTrainMulti_7030_splits``): ``<class>_test_split1.txt`` to 3 for every class.
+
+A line is the name of a video and 1 (training), 2 (testing) or 0 (in neither).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources.item import Source, VideoItem, each_once
+from vicc_ray.video.sources.labels import Labels
+from vicc_ray.video.sources.listing import Finder, Listing
+
+SPLIT_OF = {"0": "", "1": "train", "2": "test"}
+_LIST = re.compile(r"(.+)_test_split(\d)\.txt")
+_LINE = re.compile(r"(.+\.\w+)\s+([012])")
+_TAIL = re.compile(r"_[fhlu]_(cm|nm)_np\d+_(ba|fr|le|ri)_(bad|med|goo)_\d+$")
+"""Visible body part, camera motion, people, viewpoint, quality, number: the end of every name."""
+
+
+def hmdb51_items(labels: Labels, listing: Listing, fold: int) -> list[VideoItem]:
+    """The videos of one fold; the source is the film that a video was cut from (see :func:`film`).
+
+    Raises:
+        UserError: a list of the fold is not there, or cannot be read.
+    """
+    lists = [(match[1], int(match[2]), name) for name in labels.names or () if (match := _LIST.fullmatch(name))]
+    chosen = {label: name for label, number, name in lists if number == fold}
+    missing = sorted({label for label, _, _ in lists} - set(chosen))
+    if missing:
+        raise UserError(f"{labels.place}: no {missing[0]}_test_split{fold}.txt; add it, or choose another prepare.fold")
+    finder = Finder(listing, chosen, str.casefold)
+    return each_once((item for label, name in chosen.items() for item in _items(labels, finder, label, name)), labels)
+
+
+def film(name: str, label: str) -> str:
+    """What stands before the class in a name: ``April_09`` of ``April_09_brush_hair_u_nm_np1_ba_goo_0.avi``.
+
+    Where the class is not in the name, all but what describes the shot; "" where that is not found either.
+    """
+    stem = name.rpartition(".")[0]
+    before, found, _ = stem.rpartition(f"_{label}_")
+    if found:
+        return before
+    return _TAIL.sub("", stem) if _TAIL.search(stem) else ""
+
+
+def _items(labels: Labels, finder: Finder, label: str, list_name: str) -> Iterator[VideoItem]:
+    for number, line in enumerate(labels.text(list_name).splitlines(), 1):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if not match:
+            where = f"{labels.path(list_name)} line {number}"
+            raise UserError(f"{where}: {line.strip()!r}; expected the name of a video and 0, 1 or 2")
+        id = f"{label}/{match[1]}"
+        yield VideoItem(finder.place(id), id, label, film(match[1], label) or id, SPLIT_OF[match[2]])
+
+
+def _fits(labels: Labels) -> bool:
+    return any(_LIST.fullmatch(name) for name in labels.names or ())
+
+
+HMDB51 = Source("the HMDB51 splits folder (brush_hair_test_split1.txt, ...)", _fits, hmdb51_items)

@@ -1,0 +1,64 @@
+"""What is known of one video, and what every way of telling it has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources.labels import Labels
+from vicc_ray.video.sources.listing import Listing
+from vicc_ray.video.sources.places import Place
+
+SPLITS = ("train", "test", "")
+
+
+@dataclass(frozen=True)
+class VideoItem:
+    """One input of the preparation.
+
+    ``id`` is the path below the videos folder with forward slashes; of a data set, the path in its published form,
+    wherever the file was found. ``source`` names the original recording that a video was cut from (its own id where
+    nothing is known); videos of one source stay on one side of the split. ``split`` is one of :data:`SPLITS`; "" is in
+    neither, or not yet decided. Nothing may lie at ``place``: the video then counts as a failure.
+    """
+
+    place: Place
+    id: str
+    label: str
+    source: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One form that ``--labels`` may have."""
+
+    words: str
+    """What it is, for the message that lists all of them."""
+    fits: Callable[[Labels], bool]
+    """Whether what was given is of this form."""
+    items: Callable[[Labels, Listing, int], list[VideoItem]]
+    """The videos that it lists; the number is the fold of lists that have several."""
+
+
+def first_folder(id: str) -> str:
+    """The label of a video about which nothing is said; "" where it lies in no folder."""
+    return id.split("/")[0] if "/" in id else ""
+
+
+def each_once(items: Iterable[VideoItem], labels: Labels) -> list[VideoItem]:
+    """The items, of which equal ones count once.
+
+    Raises:
+        UserError: two items have one id and differ.
+    """
+    found: dict[str, VideoItem] = {}
+    for item in items:
+        other = found.setdefault(item.id, item)
+        if other != item:
+            raise UserError(
+                f"{labels.place} names {item.id} more than once: label {other.label!r} and {item.label!r}, split "
+                f"{other.split!r} and {item.split!r}, source {other.source!r} and {item.source!r}; keep one of them"
+            )
+    return list(found.values())

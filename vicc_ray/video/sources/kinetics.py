@@ -1,0 +1,76 @@
+"""The lists of Kinetics: a CSV, or a folder of train.csv, val.csv (or validate.csv) and test.csv.
+
+Columns: label, youtube_id, time_start, time_end, and perhaps split (else the file's name tells it) and others.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources.item import Source, VideoItem, each_once
+from vicc_ray.video.sources.labels import Labels
+from vicc_ray.video.sources.listing import Finder, Listing
+
+SPLIT_OF = {"train": "train", "val": "test", "validate": "test", "validation": "test", "test": ""}
+"""Kinetics' own test set has no public labels: what is published is measured on the validation set."""
+COLUMNS = ("youtube_id", "time_start", "time_end")
+_LIST = re.compile(rf"(?:.*[^a-z])?({'|'.join(SPLIT_OF)})\.csv", re.IGNORECASE)
+
+
+def kinetics_items(labels: Labels, listing: Listing, fold: int = 1) -> list[VideoItem]:
+    """Every listed video; its published path is ``label/ID_START_END.mp4`` (of six digits each), its source the ID.
+
+    Raises:
+        UserError: a list cannot be read, or a line of it cannot be used.
+    """
+    rows = [row for name in _lists(labels) for row in _rows(labels, name)]
+    finder = Finder(listing, {label for label, _, _, _ in rows if label})
+    return each_once((_item(finder, *row) for row in rows), labels)
+
+
+def _item(finder: Finder, label: str, source: str, name: str, split: str) -> VideoItem:
+    id = f"{label}/{name}" if label else name
+    return VideoItem(finder.place(id), id, label, source, split)
+
+
+def _lists(labels: Labels) -> list[str]:
+    return [""] if labels.names is None else [name for name in labels.names if _LIST.fullmatch(name)]
+
+
+def _rows(labels: Labels, list_name: str) -> Iterator[tuple[str, str, str, str]]:
+    """Label, YouTube ID, file name and split of every line."""
+    path = labels.path(list_name)
+    reader = csv.DictReader(io.StringIO(labels.text(list_name), newline=""), restval="")
+    missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+    if missing:
+        raise UserError(f"{path}: no column named {missing[0]}; a Kinetics list has label, {', '.join(COLUMNS)}, split")
+    named = _LIST.fullmatch(path.partition("?")[0].rpartition("/")[2])
+    for row in reader:
+        split = (row.get("split") or (named[1] if named else "")).strip().lower()
+        where = f"{path} line {reader.line_num}"
+        if split not in SPLIT_OF:
+            raise UserError(f"{where}: split {split!r}; allowed are {', '.join(SPLIT_OF)}, here or in the file's name")
+        try:
+            start, end = (int(float(row[name])) for name in COLUMNS[1:])
+        except ValueError:
+            given = f"{row['time_start']!r} and {row['time_end']!r}"
+            raise UserError(f"{where}: time_start and time_end are {given}; expected seconds") from None
+        source = row["youtube_id"].strip()
+        yield (row.get("label") or "").strip(), source, f"{source}_{start:06d}_{end:06d}.mp4", SPLIT_OF[split]
+
+
+def _fits(labels: Labels) -> bool:
+    if labels.names is not None:
+        return bool(_lists(labels))
+    return labels.suffix == ".csv" and "youtube_id" in next(csv.reader(labels.text().splitlines()[:1]), [])
+
+
+KINETICS = Source(
+    "a Kinetics CSV (label, youtube_id, time_start, time_end, split) or a folder of train.csv, val.csv, test.csv",
+    _fits,
+    kinetics_items,
+)

@@ -1,0 +1,42 @@
+"""What ``--labels`` points to: one file, or a folder of them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources.places import Place, below, files_in, read
+
+
+class Labels:
+    """A file (``names`` is None) or a folder of the files ``names``."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        names = files_in(place)
+        self.names = None if names is None else tuple(names)
+        self.read = lru_cache(maxsize=1)(self._read)
+
+    @property
+    def suffix(self) -> str:
+        """Of the file, in lower case; "" for a folder."""
+        name = str(self.place).partition("?")[0].rpartition("/")[2]
+        return f".{name.rpartition('.')[2].lower()}" if self.names is None and "." in name else ""
+
+    def text(self, name: str = "") -> str:
+        """The text of the file, or of a file in the folder.
+
+        Raises:
+            UserError: it cannot be read, or is no UTF-8.
+        """
+        try:
+            return self.read(name).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.path(name)} cannot be read: it is no UTF-8 text ({error})") from None
+
+    def path(self, name: str = "") -> str:
+        """What to call the file, or a file in the folder."""
+        return str(below(self.place, name) if name else self.place)
+
+    def _read(self, name: str) -> bytes:
+        return read(below(self.place, name) if name else self.place)

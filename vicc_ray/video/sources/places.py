@@ -1,0 +1,117 @@
+"""Where files lie: a path of this machine, or :class:`Remote`; what the two have in common."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources.remote import Remote
+
+Place = Path | Remote
+
+
+def place_of(address: Path | str) -> Place:
+    """The place that a user means by a path or an address."""
+    return Remote(address) if isinstance(address, str) and "://" in address else Path(address).absolute()
+
+
+def below(folder: Place, name: str) -> Place:
+    """The place ``name`` in a folder."""
+    return folder / name if isinstance(folder, Path) else folder.below(name)
+
+
+def as_json(place: Place) -> Any:
+    """What :func:`from_json` makes the same place of, in another process."""
+    return str(place) if isinstance(place, Path) else astuple(place)
+
+
+def from_json(content: Any) -> Place:
+    """See :func:`as_json`."""
+    return Path(content) if isinstance(content, str) else Remote(*content)
+
+
+def size_and_time(place: Place) -> tuple[int, int] | None:
+    """Size and time of change (in ns) of a file, by which a changed file is known; None where no file is.
+
+    Of a remote file they are as listed: asking again for each of many files would take hours.
+    """
+    if isinstance(place, Remote):
+        return None if place.size is None else (place.size, place.mtime_ns)
+    try:
+        status = place.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def walk(folder: Place) -> Iterator[tuple[str, Place]]:
+    """Name below the folder, with forward slashes, and place of every file; hidden folders of this machine left out.
+
+    Raises:
+        UserError: no such folder, or it cannot be reached.
+    """
+    if isinstance(folder, Remote):
+        yield from ((file.name.removeprefix(f"{folder.name}/"), file) for file in folder.files(recursive=True))
+    elif folder.is_dir():
+        yield from ((file.relative_to(folder).as_posix(), file) for file in _walk_here(folder))
+    else:
+        raise UserError(f"no folder of videos at {folder}: {'that is a file' if folder.exists() else 'nothing there'}")
+
+
+def files_in(place: Place) -> list[str] | None:
+    """Sorted names of the files directly in a folder; None for a place that is no folder.
+
+    Raises:
+        UserError: the place is remote and cannot be reached.
+    """
+    if isinstance(place, Path):
+        return sorted(file.name for file in place.iterdir() if file.is_file()) if place.is_dir() else None
+    if not place.is_folder():
+        return None
+    return sorted(file.name.rpartition("/")[2] for file in place.files(recursive=False))
+
+
+def read(place: Place) -> bytes:
+    """The content of a small file.
+
+    Raises:
+        UserError: it is not there, or cannot be read.
+    """
+    if isinstance(place, Remote):
+        return place.read()
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise UserError(f"{place} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def local_file(place: Place) -> Iterator[Path]:
+    """The file on this machine: itself, or a copy that is removed when the block ends.
+
+    Raises:
+        Unreadable: a remote file cannot be had.
+    """
+    if isinstance(place, Path):
+        yield place
+        return
+    with tempfile.NamedTemporaryFile(prefix="vicc-ray-") as copy:
+        place.fetch(copy)
+        yield Path(copy.name)
+
+
+def _walk_here(folder: Path) -> Iterator[Path]:
+    """Every file, links followed, no folder twice."""
+    seen: set[Path] = set()
+    for path, folders, files in os.walk(folder, followlinks=True):
+        real = Path(path).resolve()
+        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
+        if real not in seen:
+            yield from (Path(path, name) for name in files)
+        seen.add(real)

@@ -1,0 +1,137 @@
+"""Files at an address that pyarrow knows (s3://, gs://, hdfs://, ...).
+
+Credentials, region and endpoint come from where pyarrow looks for them: the address (``s3://KEY:SECRET@bucket/prefix``,
+``?endpoint_override=HOST:PORT&scheme=http&region=R``), the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, ...), the files of the cloud's own tools, the machine's role. On a
+cluster every machine needs them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import IO
+
+import pyarrow.fs as arrow
+from pyarrow import ArrowException
+
+from vicc_ray.errors import UserError
+
+LISTING_TRIES = 3
+"""Requests to S3 before a listing is given up: ten seconds where nobody answers, against 100 by pyarrow's own way."""
+GCS_LISTING_S, GCS_FETCH_S = 5, 60
+"""The same for Google's storage, in seconds; pyarrow's own limit is a quarter of an hour."""
+CHUNK = 8 * 2**20
+"""Bytes of a remote file that are held at once."""
+
+
+class Unreadable(Exception):
+    """A remote file could not be fetched, perhaps only now; the message is one line of plain words."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file or folder ``name`` below the address ``root``; size and time as a listing told them, None where none did.
+
+    The text of it is its address without secrets.
+    """
+
+    root: str
+    name: str = ""
+    size: int | None = None
+    mtime_ns: int = 0
+
+    def __str__(self) -> str:
+        address, query, options = _without_secrets(self.root).partition("?")
+        return f"{address.rstrip('/')}/{self.name}".rstrip("/") + query + options
+
+    def below(self, name: str) -> Remote:
+        """The place ``name`` in this folder, of which nothing is known without a listing."""
+        return Remote(self.root, f"{self.name}/{name}" if self.name else name)
+
+    def is_folder(self) -> bool:
+        """Whether files lie below it; UserError where that cannot be asked."""
+        with _told(self):
+            file_system, path = self._open()
+            return bool(file_system.get_file_info(path).type == arrow.FileType.Directory)
+
+    def files(self, recursive: bool) -> list[Remote]:
+        """What lies in this folder, in one listing; UserError where nothing does or it cannot be listed."""
+        with _told(self):
+            file_system, path = self._open()
+            found = file_system.get_file_info(arrow.FileSelector(path, recursive=recursive))
+        start = len(path) - len(self.name)  # names are below the root
+        return [
+            Remote(self.root, file.path[start:].lstrip("/"), file.size, file.mtime_ns or 0)
+            for file in found
+            if file.type == arrow.FileType.File
+        ]
+
+    def read(self) -> bytes:
+        """The content of a small file; UserError where it cannot be had."""
+        with _told(self):
+            file_system, path = self._open()
+            with file_system.open_input_stream(path) as stream:
+                return bytes(stream.read())
+
+    def fetch(self, to: IO[bytes]) -> None:
+        """Copy the file in one streamed read.
+
+        Raises:
+            Unreadable: no listing had it, it has gone since, or it cannot be read.
+        """
+        if self.size is None:
+            raise Unreadable("no such file")
+        try:
+            file_system, path = self._open(patient=True)
+            with file_system.open_input_stream(path) as stream:
+                shutil.copyfileobj(stream, to, CHUNK)
+            to.flush()
+        except FileNotFoundError:
+            raise Unreadable("no such file") from None
+        except (OSError, ArrowException) as error:
+            raise Unreadable(f"cannot be fetched ({_one_line(error)})") from None
+
+    def _open(self, patient: bool = False) -> tuple[arrow.FileSystem, str]:
+        """The file system, and the path there; patient where a run should outlast a disturbance."""
+        file_system, path = _file_system(self.root, patient)
+        return file_system, f"{path.rstrip('/')}/{self.name}" if self.name else path
+
+
+@lru_cache(maxsize=8)
+def _file_system(root: str, patient: bool) -> tuple[arrow.FileSystem, str]:
+    if root.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in root:
+        root += f"{'&' if '?' in root else '?'}retry_limit_seconds={GCS_FETCH_S if patient else GCS_LISTING_S}"
+    file_system, path = arrow.FileSystem.from_uri(root)
+    if not patient and isinstance(file_system, arrow.S3FileSystem):
+        # An address has no word for patience; what pickles the file system knows how to make it again.
+        make, (options,) = file_system.__reduce__()
+        file_system = make({**options, "retry_strategy": arrow.AwsStandardS3RetryStrategy(max_attempts=LISTING_TRIES)})
+    return file_system, path
+
+
+@contextmanager
+def _told(place: Remote) -> Iterator[None]:
+    """Turn pyarrow's errors into the user's."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"nothing at {place}: no file and no folder with files; look at bucket and path") from None
+    except (OSError, ValueError, ArrowException) as error:
+        raise UserError(
+            f"{place} cannot be read: {_one_line(error)}; look at the address, the credentials (for s3: "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or s3://KEY:SECRET@BUCKET/...; for gs: "
+            "GOOGLE_APPLICATION_CREDENTIALS) and the endpoint (AWS_ENDPOINT_URL, or ?endpoint_override=HOST:PORT)"
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    return _without_secrets(" ".join(str(error).split()).split("; Details:")[0].split(" error_info=")[0])
+
+
+def _without_secrets(text: str) -> str:
+    return re.sub(r"://[^/@\s]*@", "://", text)

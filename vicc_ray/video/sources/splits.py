@@ -1,0 +1,49 @@
+"""Which videos are held out for testing, where nobody has said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vicc_ray.video.sources.item import VideoItem
+
+
+def assign_splits(items: Sequence[VideoItem], test_share: float, seed: int) -> list[VideoItem]:
+    """Give each item without a split "train" or "test", whole sources at a time.
+
+    Sources are gone through in a seeded random order; one is held out if that brings the held-out videos nearer to
+    ``test_share`` of every label (on a tie: of all videos). A source that has a split already keeps it.
+    """
+    given = {item.source: item.split for item in items if item.split}
+    per_source: dict[str, Counter[str]] = {}
+    for item in items:
+        per_source.setdefault(item.source, Counter())[item.label] += 1
+    short = {label: test_share * n for label, n in Counter(item.label for item in items).items()}
+    for source, split in given.items():
+        if split == "test":
+            _hold_out(short, per_source[source])
+    splits = dict(given)
+    undecided = sorted(set(per_source) - set(given))
+    for n in np.random.default_rng(seed).permutation(len(undecided)):
+        source = undecided[n]
+        splits[source] = "test" if _helps(short, per_source[source]) else "train"
+        if splits[source] == "test":
+            _hold_out(short, per_source[source])
+    return [item if item.split else replace(item, split=splits[item.source]) for item in items]
+
+
+def _hold_out(short: dict[str, float], labels: Counter[str]) -> None:
+    for label, n in labels.items():
+        short[label] -= n
+
+
+def _helps(short: dict[str, float], labels: Counter[str]) -> bool:
+    """Whether holding out ``labels`` lessens what is short (negative: too much) of the labels, or on a tie of all."""
+    gain = sum(abs(short[label]) - abs(short[label] - n) for label, n in labels.items())
+    if abs(gain) > 1e-9:
+        return gain > 0
+    total = sum(short.values())
+    return abs(total - sum(labels.values())) < abs(total) - 1e-9

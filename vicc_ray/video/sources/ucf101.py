@@ -1,0 +1,58 @@
+"""The lists of UCF101 (``ucfTrainTestlist``): classInd.txt, trainlist01.txt to 03, testlist01.txt to 03.
+
+A line is ``ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi``, in the training lists followed by the number of the class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources.item import Source, VideoItem, each_once
+from vicc_ray.video.sources.labels import Labels
+from vicc_ray.video.sources.listing import Finder, Listing
+
+_LIST = re.compile(r"(train|test)list0?(\d)\.txt")
+_LINE = re.compile(r"([^/]+)/([^/]+\.\w+)(?:\s+\d+)?")
+_GROUP = re.compile(r"_(g\d+)_c\d+\.\w+$")
+
+
+def ucf101_items(labels: Labels, listing: Listing, fold: int) -> list[VideoItem]:
+    """The videos of one fold; the source is the class with the group (``ApplyEyeMakeup_g08``), which is one recording.
+
+    Raises:
+        UserError: the lists of the fold are not there, or cannot be read.
+    """
+    lists = {name: match for name in labels.names or () if (match := _LIST.fullmatch(name))}
+    names = {match[1]: name for name, match in lists.items() if int(match[2]) == fold}
+    missing = [f"{split}list0{fold}.txt" for split in ("train", "test") if split not in names]
+    if missing:
+        raise UserError(f"{labels.place}: no {' and no '.join(missing)}; add it, or choose another prepare.fold")
+    rows = [(split, *row) for split, name in names.items() for row in _rows(labels, name)]
+    # In the lists one class is HandstandPushups with videos v_HandStandPushups_*, in some copies the other way round.
+    finder = Finder(listing, {label for _, label, _ in rows}, str.casefold)
+    return each_once((_item(finder, *row) for row in rows), labels)
+
+
+def _rows(labels: Labels, name: str) -> Iterator[tuple[str, str]]:
+    """Label and file name of every line."""
+    for number, line in enumerate(labels.text(name).splitlines(), 1):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if not match:
+            raise UserError(f"{labels.path(name)} line {number}: {line.strip()!r}; expected Class/v_Class_g01_c01.avi")
+        yield match[1], match[2]
+
+
+def _item(finder: Finder, split: str, label: str, name: str) -> VideoItem:
+    id, group = f"{label}/{name}", _GROUP.search(name)
+    return VideoItem(finder.place(id), id, label, f"{label}_{group[1]}" if group else id, split)
+
+
+def _fits(labels: Labels) -> bool:
+    return any(_LIST.fullmatch(name) or name == "classInd.txt" for name in labels.names or ())
+
+
+UCF101 = Source("the UCF101 lists folder (trainlist01.txt, testlist01.txt, ...)", _fits, ucf101_items)
