@@ -6,6 +6,7 @@ Shapes: T frames, H height, W width.
 from __future__ import annotations
 
 import io
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+from vicc_ray.video.colour import RgbConverter
+from vicc_ray.video.deinterlace import deinterlaced
 
 CONTAINERS = "mov,mp4,3gp,avi,matroska,webm,mpeg,mpegts,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,dv,rm,nut,wtv"
 """FFmpeg demuxers that may open a file. Playlists (hls, concat) are not among them: they would read other files."""
@@ -47,19 +50,21 @@ def decode_video(
 ) -> Video:
     """Decode the first video stream, upright, with square pixels, each frame scaled as soon as it is decoded.
 
+    Colours come out as :mod:`vicc_ray.video.colour` tells, and interlaced frames as whole ones.
+
     Args:
         source: a file, or its bytes.
         short_side: the shorter side of the result in pixels, reached by scaling down or up; None keeps the size.
             A stream whose frame size changes is scaled to the size of its first frame.
         max_frames: decoding stops after so many frames.
-        time_limit_s: seconds after which decoding is given up; looked at between packets.
+        time_limit_s: seconds after which decoding is given up; looked at between frames and packets.
         grid: height and width of the result are rounded to multiples of this.
 
     Frames keep their order and number whatever their timestamps, so a variable rate is decoded as it is stored.
     A truncated or damaged file gives the frames that decode, if there are at least two.
 
     Raises:
-        VideoError: no such file, empty, not a video, no video stream, fewer than two frames, time limit.
+        VideoError: no such file, not a regular one, empty, not a video, no video stream, fewer than two frames, time limit.
     """
     deadline = time.monotonic() + time_limit_s
     with _open(source) as container:
@@ -67,9 +72,9 @@ def decode_video(
         scaler = _Scaler(short_side, stream.sample_aspect_ratio, grid)
         frames: list[NDArray[np.uint8]] = []
         problem = ""
-        for item in _frames(container, stream):
+        for item in deinterlaced(_frames(container, stream)):
             if time.monotonic() > deadline:
-                raise VideoError(f"decoding took longer than the limit of {time_limit_s:g} s")
+                raise VideoError(too_long(time_limit_s))
             if isinstance(item, VideoFrame):
                 frames.append(scaler(item))
             else:
@@ -82,10 +87,16 @@ def decode_video(
     return Video(np.stack(frames), float(rate) if rate else DEFAULT_RATE)
 
 
+def too_long(time_limit_s: float) -> str:
+    """The reason of a video that took too much time."""
+    return f"took longer than the limit of {time_limit_s:g} s (prepare.time_limit_s)"
+
+
 def _open(source: Path | bytes) -> InputContainer:
     try:
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        if size == 0:
+        if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
+            raise VideoError("not a regular file")  # opening a named pipe would wait for ever
+        if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise VideoError("empty file")
         file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
         return av.open(file, mode="r", options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
@@ -143,20 +154,16 @@ class _Scaler:
         self.pixel_aspect = pixel_aspect or Fraction(1)
         self.size: tuple[int, int] | None = None
         self.turn = (1, 0, 0, 1)
-        self.reformatter = VideoReformatter()
+        self.convert = RgbConverter()
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         if self.size is None:
             self.size = self._target(frame)
             self.turn = _display_turn(frame)
-        width, height = self.size
         try:
-            scaled = self.reformatter.reformat(
-                frame, width, height, format="rgb24", interpolation=Interpolation.AREA, threads=1
-            )
+            return _turned(self.convert(frame, *self.size), self.turn)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(f"frames of format {frame.format.name} cannot be converted ({error})") from None
-        return _turned(np.asarray(scaled.to_ndarray(), np.uint8), self.turn)
 
     def _target(self, frame: VideoFrame) -> tuple[int, int]:
         """Width and height before the turn."""

@@ -1,0 +1,132 @@
+"""Known colours, encoded by the formulas of the standards, come back as those colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import ColorPrimaries, ColorTrc
+from numpy.typing import NDArray
+
+from vicc_ray.video.colour import BT2020_LUMA, BT2020_TO_BT709, GAMMA, HLG_PEAK_NITS, KNEE, WHITE_NITS, to_bt709
+from vicc_ray.video.decode import decode_video
+
+# FFmpeg's numbers of matrices, and the weights of red and blue in the luma of each.
+BT709, UNTAGGED, BT601, BT2020 = 1, 2, 6, 9
+WEIGHTS = {BT709: (0.2126, 0.0722), BT601: (0.299, 0.114), BT2020: (0.2627, 0.0593)}
+LIMITED, FULL = 1, 2
+PQ, HLG = ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67
+COLOURS = np.array(
+    [[0, 0, 0], [255, 255, 255], [128, 128, 128], [220, 40, 30], [30, 200, 60], [40, 60, 210], [200, 180, 40]]
+)
+
+
+def yuv(rgb: NDArray[np.float64], matrix: int, color_range: int, bits: int) -> NDArray[np.uint16]:
+    """Y, U, V of a colour with values from 0 to 1."""
+    red, blue = WEIGHTS[matrix]
+    luma = red * rgb[0] + (1 - red - blue) * rgb[1] + blue * rgb[2]
+    chroma = np.array([(rgb[2] - luma) / (2 - 2 * blue), (rgb[0] - luma) / (2 - 2 * red)])
+    scale = 2 ** (bits - 8)
+    if color_range == LIMITED:
+        return np.rint([scale * (16 + 219 * luma), *(scale * (128 + 224 * chroma))]).astype(np.uint16)
+    return np.rint([(256 * scale - 1) * luma, *(128 * scale + (256 * scale - 1) * chroma)]).astype(np.uint16)
+
+
+def decoded(
+    path: Path,
+    colour: NDArray[np.float64],
+    matrix: int,
+    color_range: int = LIMITED,
+    *,
+    tag: int | None = None,
+    size: tuple[int, int] = (64, 64),
+    format: str = "yuv420p",
+    transfer: int = 2,
+    primaries: int = 2,
+) -> NDArray[np.int64]:
+    """What a stream of two frames of one colour (0 to 1) decodes to: one colour, 0 to 255."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, format
+        context = stream.codec_context
+        context.colorspace, context.color_range = matrix if tag is None else tag, color_range
+        context.color_trc, context.color_primaries = transfer, primaries
+        for _ in range(2):
+            frame = av.VideoFrame(*size, format)
+            bits = 10 if "10" in format else 8
+            for plane, value in zip(frame.planes, yuv(colour, matrix, color_range, bits), strict=True):
+                kind = np.uint16 if bits > 8 else np.uint8
+                plane.update(np.full(plane.buffer_size // kind().itemsize, value, kind).tobytes())
+            frame.colorspace, frame.color_range = context.colorspace, color_range
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    frames = decode_video(path, short_side=32, max_frames=10, time_limit_s=60).frames
+    assert np.ptp(frames.reshape(-1, 3).astype(int), axis=0).max() <= 1
+    return frames[1, 16, 16].astype(int)
+
+
+@pytest.mark.parametrize("format", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("color_range", [LIMITED, FULL])
+@pytest.mark.parametrize("matrix", [BT709, BT601])
+def test_the_matrix_and_the_range_of_the_stream_are_honoured(
+    tmp_path: Path, matrix: int, color_range: int, format: str
+) -> None:
+    for colour in COLOURS:
+        back = decoded(tmp_path / "a.mkv", colour / 255, matrix, color_range, format=format)
+        assert np.abs(back - colour).max() <= 4, colour
+
+
+@pytest.mark.parametrize(("size", "matrix"), [((720, 576), BT601), ((1280, 720), BT709), ((1080, 1920), BT709)])
+def test_without_a_tag_large_frames_are_bt709_and_small_ones_bt601(
+    tmp_path: Path, size: tuple[int, int], matrix: int
+) -> None:
+    back = decoded(tmp_path / "a.mkv", COLOURS[3] / 255, matrix, tag=UNTAGGED, size=size)
+    assert np.abs(back - COLOURS[3]).max() <= 4
+
+
+def pq(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Signal of light in units of white; SMPTE ST 2084."""
+    power = (light * WHITE_NITS / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def hlg(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Signal of light in units of white on a screen of 1000 nits; ITU-R BT.2100."""
+    screen = light * WHITE_NITS / HLG_PEAK_NITS
+    luminance = float(screen @ BT2020_LUMA)
+    scene = screen * luminance ** (1 / 1.2 - 1) if luminance > 0 else screen
+    return np.where(
+        scene <= 1 / 12, np.sqrt(3 * scene), 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    )
+
+
+@pytest.mark.parametrize(("curve", "transfer"), [(pq, PQ), (hlg, HLG)])
+def test_hdr_colours_up_to_half_of_white_look_as_in_sdr(tmp_path: Path, curve: object, transfer: int) -> None:
+    for colour in COLOURS:
+        light = KNEE * (colour / 255) ** GAMMA
+        expected = 255 * light ** (1 / GAMMA)
+        signal = curve(np.maximum(np.linalg.inv(BT2020_TO_BT709) @ light, 0))  # type: ignore[operator]
+        back = decoded(
+            tmp_path / "a.mkv", signal, BT2020, format="yuv420p10le", transfer=transfer, primaries=ColorPrimaries.BT2020
+        )
+        # Ten bits of PQ are coarse near black, where the gamma is steep.
+        assert np.abs(back - expected).max() <= 10, (colour, back, expected)
+
+
+def test_bt2020_colours_of_ordinary_range_are_brought_to_bt709(tmp_path: Path) -> None:
+    signal = np.maximum(np.linalg.inv(BT2020_TO_BT709) @ (COLOURS[3] / 255) ** GAMMA, 0) ** (1 / GAMMA)
+    back = decoded(tmp_path / "a.mkv", signal, BT2020, format="yuv420p10le", primaries=ColorPrimaries.BT2020)
+    assert np.abs(back - COLOURS[3]).max() <= 8
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_highlights_are_compressed_and_never_clipped_flat(transfer: int) -> None:
+    greys = np.repeat(np.linspace(0, 65535, 400).astype(np.uint16)[None, :, None], 3, axis=2)
+    out = to_bt709(greys, transfer)[0].astype(int)
+    assert (np.ptp(out, axis=1) <= 1).all()  # grey stays grey
+    assert (np.diff(out[:, 1]) >= 0).all()
+    white = np.searchsorted(greys[0, :, 0], 65535 * (float(pq(np.array(1.0))) if transfer == PQ else 0.75))
+    assert 215 <= out[white, 1] <= 235  # white paper is bright, and there is room above it
+    assert out[white, 1] + 10 < out[-1, 1] <= 255

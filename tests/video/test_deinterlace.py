@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.videos import moving, write_video
+from vicc_ray.video.decode import decode_video
+
+FIELDS = moving(24, 64, 96, (4, 0))
+FLAGS = {"flags": "+ildct+ilme"}
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+
+
+def write_interlaced(path: Path, fields: NDArray[np.uint8], codec: str, rotation: int = 0) -> NDArray[np.uint8]:
+    """Write pairs of moments as one frame each, the bottom lines first; returns the frames with their combs."""
+    combed = fields[1::2].copy()
+    combed[:, 1::2] = fields[0::2, 1::2]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = fields.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.options = {**FLAGS, **({"crf": "10", "preset": "veryfast"} if codec == "libx264" else {"b": "4000000"})}
+        stream.codec_context.colorspace = 1
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for image in combed:
+            container.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+                        format="yuv420p", dst_colorspace="ITU709"
+                    )
+                )
+            )
+        container.mux(stream.encode(None))
+    return combed
+
+
+def decode(path: Path) -> NDArray[np.uint8]:
+    return decode_video(path, short_side=None, max_frames=100, time_limit_s=60).frames
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("mpg", "mpeg2video")])
+def test_interlaced_frames_are_made_whole_one_for_one(tmp_path: Path, suffix: str, codec: str) -> None:
+    combed = write_interlaced(tmp_path / f"a.{suffix}", FIELDS, codec)
+    frames = decode(tmp_path / f"a.{suffix}")
+    assert frames.shape == combed.shape
+    first_moments = FIELDS[0::2]
+    assert psnr(combed, first_moments) < 20
+    assert psnr(frames, first_moments) > 28
+
+
+def test_two_frames_are_enough(tmp_path: Path) -> None:
+    write_interlaced(tmp_path / "a.mp4", FIELDS[:4], "libx264")
+    assert len(decode(tmp_path / "a.mp4")) == 2
+
+
+def test_an_interlaced_stream_is_turned_upright(tmp_path: Path) -> None:
+    write_interlaced(tmp_path / "a.mp4", FIELDS, "libx264", rotation=90)
+    assert psnr(decode(tmp_path / "a.mp4"), np.rot90(FIELDS[0::2], axes=(1, 2))) > 28
+
+
+def test_a_stream_may_change_to_interlaced_and_back(tmp_path: Path) -> None:
+    plain = moving(12, 64, 96, seed=1)
+    write_interlaced(tmp_path / "i.mpg", FIELDS, "mpeg2video")
+    parts = [write_video(tmp_path / "p.mpg", plain, codec="mpeg2video"), tmp_path / "i.mpg", tmp_path / "p.mpg"]
+    joined = tmp_path / "joined.mpg"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with av.open(str(joined)) as container:
+        count = sum(1 for _ in container.decode(video=0))
+    frames = decode(joined)
+    assert len(frames) == count > 30
+    assert psnr(frames[:12], decode(tmp_path / "p.mpg")) > 28
+    assert psnr(frames[-10:], decode(tmp_path / "p.mpg")[-10:]) > 28

@@ -1,0 +1,100 @@
+"""A decoded frame as 8-bit RGB that looks right on an ordinary screen: BT.709 colours, gamma 2.4.
+
+Matrix and range (BT.601 or BT.709, limited or full) are those that the stream names; where it names no matrix, frames
+wider than 1024 or higher than 576 pixels are BT.709 and smaller ones BT.601, as players take them. Streams of high
+dynamic range (PQ, HLG) and of BT.2020 colours are brought to BT.709 by :func:`to_bt709`: swscale alone would keep their
+numbers, which look grey and pale. Shapes: H height, W width.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+UNTAGGED = 2
+"""FFmpeg's AVCOL_SPC_UNSPECIFIED."""
+SD_SIZE = (1024, 576)
+"""Largest width and height of a frame without a named matrix that is taken for BT.601."""
+WHITE_NITS = 203.0
+"""Brightness of white paper in a PQ stream (ITU-R BT.2408); 1.0 below."""
+HLG_PEAK_NITS = 1000.0
+"""Brightness of the brightest value of an HLG stream on the screen that BT.2100 describes."""
+KNEE = 0.5
+"""Share of white up to which brightness is kept as it is."""
+GAMMA = 2.4
+BT2020_LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)
+BT2020_TO_BT709 = np.array(
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
+)
+HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+
+
+class RgbConverter:
+    """Frames of one stream to RGB of one size."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+        """The frame scaled to uint8 [H, W, 3].
+
+        Raises:
+            av.FFmpegError, ValueError: frames of this pixel format cannot be converted.
+        """
+        wide = frame.color_trc in HDR or frame.color_primaries == ColorPrimaries.BT2020
+        scaled = self._reformatter.reformat(
+            frame,
+            width,
+            height,
+            format="rgb48le" if wide else "rgb24",
+            src_colorspace=_matrix(frame),
+            interpolation=Interpolation.AREA,
+            threads=1,
+        ).to_ndarray()
+        return to_bt709(scaled, frame.color_trc) if wide else np.asarray(scaled, np.uint8)
+
+
+def _matrix(frame: VideoFrame) -> Colorspace | None:
+    """The matrix to assume; None: the one that the frame names, and BT.601 where it names none."""
+    large = frame.width > SD_SIZE[0] or frame.height > SD_SIZE[1]
+    return Colorspace.ITU709 if frame.colorspace == UNTAGGED and large else None
+
+
+def to_bt709(image: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:
+    """An image of BT.2020 colours, uint16 [H, W, 3] of full range, as BT.709 uint8 [H, W, 3].
+
+    Args:
+        transfer: FFmpeg's number of the curve from light to signal; PQ and HLG are of high dynamic range, and any
+            other is taken for gamma 2.4.
+
+    Light is brought to BT.709 primaries, colours outside of them are clipped, and what is brighter than half of white
+    is compressed: x becomes k + (1 - k) (x - k) / (x - k + 1 - k) with k = 0.5, which keeps the slope at k and never
+    reaches 1. It is applied to the brightest of R, G and B, and the others follow, so that hues stay.
+    """
+    light = _decoding(transfer)[image]
+    if transfer == ColorTrc.ARIB_STD_B67:  # what the screen adds: BT.2100's gamma of 1.2 on the luminance
+        light *= (light @ BT2020_LUMA)[..., None] ** 0.2 * (HLG_PEAK_NITS / WHITE_NITS)
+    light = np.clip(light @ BT2020_TO_BT709.T, 0, None)
+    if transfer in HDR:
+        peak = np.maximum(light.max(axis=-1, keepdims=True), KNEE)
+        over = peak - KNEE
+        light *= (KNEE + (1 - KNEE) * over / (over + 1 - KNEE)) / peak
+    return np.rint(np.clip(light, 0, 1) ** (1 / GAMMA) * 255).astype(np.uint8)
+
+
+@cache
+def _decoding(transfer: int) -> NDArray[np.float32]:
+    """Light of each of the 65536 signals, 1.0 at white; of HLG the light of the scene, 1.0 at its peak."""
+    signal = np.linspace(0, 1, 65536)
+    if transfer == ColorTrc.SMPTE2084:  # SMPTE ST 2084
+        root = signal ** (1 / 78.84375)
+        nits = 10000 * (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (1 / 0.1593017578125)
+        return (nits / WHITE_NITS).astype(np.float32)
+    if transfer == ColorTrc.ARIB_STD_B67:  # ITU-R BT.2100
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12).astype(np.float32)
+    return (signal**GAMMA).astype(np.float32)
