@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -39,10 +40,12 @@ class S3:
 
 @contextmanager
 def s3_server() -> Iterator[S3]:
-    """A server for as long as the block lasts."""
+    """An empty server for as long as the block lasts."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
-        yield S3(*server.get_host_and_port())
+        host, port = server.get_host_and_port()  # what is stored outlives a server: away with it
+        urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
+        yield S3(host, port)
     finally:
         server.stop()

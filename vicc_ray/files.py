@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import tempfile
 import time
@@ -36,6 +37,19 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Write ``content`` (text as UTF-8) to ``path`` so that a reader never sees a part of it."""
     with atomic_path(path) as aside:
         aside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def content_digest(path: Path) -> str:
+    """BLAKE2b of a file's bytes, 128 bits as 32 hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from tests.evaluation.run_folder import PROTOTYPES, TURNS, features_of, write_me
 from vicc_ray.config import Config, MethodConfig, TrainConfig
 from vicc_ray.evaluation.feature_file import feature_path, save_features
 from vicc_ray.evaluation.table import evaluate_features
-from vicc_ray.video.decode import Video
-from vicc_ray.video.store import ClipStore, encode_video, shard_path, shard_writer, write_store_file
+from vicc_ray.video.store import About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 
 CLASSES = ("left & right", "<script>alert(1)</script>")
 
@@ -31,9 +30,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
                 frames = np.stack([clouds(rng, 256) for _ in range(24)])
                 flow = np.stack([clouds(rng, 56)[::2, ::2, :2] + 100 for _ in range(24)])
                 split = "train" if n < 4 else "test"
-                video, settings = Video(frames, 12.0), Config().prepare
-                row = encode_video(f"{shard}/{n}.mp4", CLASSES[shard], f"{shard}-{n}", split, video, flow, settings)
-                writer.write(row)
+                about = About(f"{shard}/{n}.mp4", CLASSES[shard], f"{shard}-{n}", split)
+                writer.write(encode_video(about, 12.0, zip(frames, flow, strict=True), Config().prepare))
     write_store_file(path, Config().prepare, 2)
     failure = {"path": "<b>broken.mp4", "reason": "not a video"}
     (path / "failures.jsonl").write_text(json.dumps(failure) + "\n")

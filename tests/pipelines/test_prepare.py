@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,54 +13,22 @@ import numpy as np
 import pytest
 import ray
 
-from tests.listed import write_lists
-from tests.s3 import BUCKET, s3_server
+from tests.pipelines.prepared import CONFIG, RAY, contents, failures, films, parts, run
 from tests.videos import moving, write_audio, write_video
-from vicc_ray.config import Config, EvaluateConfig, PrepareConfig, RayConfig
+from vicc_ray.config import Config, EvaluateConfig, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import folder_lock
 from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.plan import PlannedVideo
-from vicc_ray.pipelines.prepare import Summary, prepare, prepare_inputs
-from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.pipelines.prepare import Summary
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, dequantise, shrink
-from vicc_ray.video.sources import list_videos
 from vicc_ray.video.store import ClipStore, shard_path
-
-RAY = RayConfig(cpus=2, object_store_mb=150)
-CONFIG = Config(prepare=PrepareConfig(short_side=32), ray=RAY)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def session() -> Iterator[None]:
     with ray_session(RAY):
         yield
-
-
-def run(videos: Path | str, store: Path, config: Config = CONFIG, labels: Path | str | None = None) -> Summary:
-    return prepare(videos, store, config, labels, progress=False)
-
-
-def films(folder: Path, *names: str, frames: int = 6) -> Path:
-    for seed, name in enumerate(names):
-        write_video(folder / name, moving(frames, 32, 48, (2 - seed % 5, 1), seed))
-    return folder
-
-
-def failures(store: Path) -> dict[str, str]:
-    lines = [json.loads(line) for line in (store / "failures.jsonl").read_text().splitlines()]
-    assert all(set(line) == {"path", "reason"} for line in lines)
-    return {line["path"]: line["reason"] for line in lines}
-
-
-def parts(store: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of change of each shard: what tells a rewritten file."""
-    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in store.glob("part-*.parquet")}
-
-
-def contents(store: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in store.iterdir() if path.suffix in (".parquet", ".json", ".jsonl")}
 
 
 def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None:
@@ -121,83 +88,6 @@ def test_labels_name_sources_splits_and_missing_files(tmp_path: Path) -> None:
     assert failures(tmp_path / "store") == {"gone.mp4": "no such file"}
 
 
-def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "a/1.mp4", "b/2 %20?ü.mp4", "b/3.mp4", "unlisted.mp4")
-    (videos / "b/broken.mp4").write_bytes(b"no video")
-    rows = "a/1.mp4,a,train\nb/2 %20?ü.mp4,b,test\nb/3.mp4,b,train\nb/broken.mp4,b,train\ngone.mp4,a,test\n"
-    labels = write_lists(tmp_path, {"own.csv": f"path,label,split\n{rows}"}) / "own.csv"
-    with s3_server() as s3:
-        s3.put_folder(videos, "in")
-        s3.put("lists/own.csv", labels.read_bytes())
-        summary = run(s3.address("in"), tmp_path / "store", labels=s3.address("lists/own.csv"))
-    assert summary == Summary(rows=3, failures=2, inputs=5, processed=5, unlisted=1)
-    assert run(videos, tmp_path / "here", labels=labels) == summary
-    there, here = contents(tmp_path / "store"), contents(tmp_path / "here")
-    same = [name for name in here if not name.endswith(".failures.jsonl")]  # they hold the times of the files
-    assert {name: there[name] for name in same} == {name: here[name] for name in same}
-    assert failures(tmp_path / "store")["gone.mp4"] == "no such file"
-
-
-def test_a_video_that_could_not_be_fetched_is_tried_again_though_it_has_not_changed(tmp_path: Path) -> None:
-    videos, store = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "store"
-    with s3_server() as s3:
-        s3.put_folder(videos, "in")
-        inputs = list_videos(s3.address("in"))
-        s3.client.delete_object(Bucket=BUCKET, Key="in/2.mp4")
-        assert prepare_inputs(inputs, store, CONFIG, progress=False) == Summary(1, 1, 2, processed=2)
-        assert failures(store) == {"2.mp4": "no such file"}
-        s3.put_folder(videos, "in")
-        assert prepare_inputs(inputs, store, CONFIG, progress=False) == Summary(2, 0, 2, processed=1)
-        assert run(s3.address("in"), store) == Summary(2, 0, 2, processed=0)
-
-
-DATA_SETS: list[tuple[dict[str, str], dict[str, tuple[str, str, str]], str]] = [
-    (
-        {
-            "trainlist02.txt": "Run/v_Run_g08_c01.avi 1\n",
-            "testlist02.txt": "Run/v_Run_g01_c01.avi\nRun/v_Run_g01_c02.avi\n",
-        },
-        {"Run/v_Run_g01_c01.avi": ("Run", "Run_g01", "test"), "Run/v_Run_g08_c01.avi": ("Run", "Run_g08", "train")},
-        "Run/v_Run_g01_c02.avi",
-    ),
-    (
-        {
-            "ride_bike_test_split2.txt": "A_ride_bike_f_cm_np1_ri_med_0.avi 1 \n"
-            "B_ride_bike_f_cm_np1_ri_med_0.avi 0 \ngone.avi 2 \n"
-        },
-        {
-            "ride_bike/A_ride_bike_f_cm_np1_ri_med_0.avi": ("ride_bike", "A", "train"),
-            "ride_bike/B_ride_bike_f_cm_np1_ri_med_0.avi": ("ride_bike", "B", ""),
-        },
-        "ride_bike/gone.avi",
-    ),
-    (
-        {
-            "train.csv": "label,youtube_id,time_start,time_end,split\n"
-            "high jump,-aaaaaaaaa_,3,13,train\nhigh jump,gone,1,11,train\n",
-            "val.csv": "label,youtube_id,time_start,time_end,split\nhigh jump,bbbbbbbbbbb,120,130,val\n",
-        },
-        {
-            "high jump/-aaaaaaaaa__000003_000013.mp4": ("high jump", "-aaaaaaaaa_", "train"),
-            "high jump/bbbbbbbbbbb_000120_000130.mp4": ("high jump", "bbbbbbbbbbb", "test"),
-        },
-        "high jump/gone_000001_000011.mp4",
-    ),
-]
-
-
-@pytest.mark.parametrize(("lists", "known", "missing"), DATA_SETS, ids=["ucf101", "hmdb51", "kinetics"])
-def test_a_published_data_set_is_prepared_by_its_lists(
-    tmp_path: Path, lists: dict[str, str], known: dict[str, tuple[str, str, str]], missing: str
-) -> None:
-    videos = films(tmp_path / "videos", *(f"inside/{id}" for id in known), "more.mp4", frames=2)
-    config = CONFIG.model_copy(update={"prepare": PrepareConfig(short_side=32, fold=2)})
-    summary = run(videos, tmp_path / "store", config, write_lists(tmp_path / "lists", lists))
-    assert summary == Summary(rows=2, failures=1, inputs=3, processed=3, unlisted=1)
-    assert {e.id: (e.label, e.source, e.split) for e in ClipStore(tmp_path / "store").entries} == known
-    assert failures(tmp_path / "store") == {missing: "no such file"}
-
-
 def test_without_splits_a_share_of_the_sources_is_held_out(tmp_path: Path) -> None:
     videos = films(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(4)), frames=2)
     run(videos, tmp_path / "store")
@@ -214,7 +104,7 @@ def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Pat
     (videos / "a/4.mp4").write_bytes(b"")
     run(videos, store)
     before, first = parts(store), ClipStore(store).entries
-    films(videos, "a/0.mp4", "a/2.mp4")
+    films(videos, "a/0.mp4", "a/2.mp4", first=2)
     assert run(videos, store) == Summary(rows=4, failures=1, inputs=5, processed=2)
     assert failures(store) == {"a/4.mp4": "empty file"}
     assert {name: parts(store)[name] for name in before} == before
@@ -328,45 +218,6 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     run(videos, tmp_path / "undisturbed", SLOW)
     assert contents(store) == contents(tmp_path / "undisturbed")
     assert not list(store.glob(".part-*"))
-
-
-CRASH = """
-import os, sys
-from pathlib import Path
-from vicc_ray.config import PrepareConfig
-from vicc_ray.pipelines import shard
-from vicc_ray.pipelines.plan import PlannedVideo
-decode = shard.decode_video
-shard.decode_video = lambda path, **limits: os._exit(9) if path.stem == "bad" else decode(path, **limits)
-videos = [(Path(sys.argv[1]) / name, PlannedVideo(name, "", name, "")) for name in sys.argv[3:]]
-for attempt in range(3):
-    if not os.fork():
-        os._exit(shard.prepare_shard(Path(sys.argv[2]), 0, videos, PrepareConfig(short_side=32)))
-    print(os.waitstatus_to_exitcode(os.wait()[1]))
-"""
-
-
-def test_a_video_that_crashes_its_process_is_left_aside_after_two_tries(tmp_path: Path) -> None:
-    names = ["0.mp4", "bad.mp4", "z.mp4"]
-    films(tmp_path / "videos", *names)
-    command = [sys.executable, "-c", CRASH, str(tmp_path / "videos"), str(tmp_path), *names]
-    exits = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert exits == ["9", "9", "1"]  # the last: one failure
-    (line,) = (tmp_path / "part-00000.failures.jsonl").read_text().splitlines()
-    assert "ended the decoding process 2 times" in json.loads(line)["reason"]
-    assert json.loads(line)["path"] == "bad.mp4"
-
-
-def test_a_surprise_in_one_video_costs_only_that_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    films(tmp_path, "0.mp4", "1.mp4")
-
-    def surprise(path: Path, **limits: object) -> object:
-        raise KeyError("codec")
-
-    videos = [(tmp_path / f"{n}.mp4", PlannedVideo(f"{n}.mp4", "", "", "")) for n in range(2)]
-    monkeypatch.setattr("vicc_ray.pipelines.shard.decode_video", surprise)
-    assert prepare_shard(tmp_path, 0, videos, PrepareConfig()) == 2
-    assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
 
 
 def test_two_runs_do_not_write_one_store(tmp_path: Path) -> None:

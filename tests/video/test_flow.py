@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.videos import moving
-from vicc_ray.video.flow import METHODS, compute_flow, dequantise, iterate_flow, quantise
+from vicc_ray.video.flow import METHODS, compute_flow, dequantise, quantise, with_flow
 
 VELOCITIES = [(3, 0), (-2, 0), (0, 2), (2, -1)]
 
@@ -42,9 +42,15 @@ def test_the_smallest_frames_have_flow(method: str, shape: tuple[int, int]) -> N
     assert np.isfinite(compute_flow(moving(2, *shape, (1, 0)), method)).all()
 
 
-def test_flow_one_by_one_is_the_flow_of_all() -> None:
-    frames = moving(4, 32, 40)
-    assert np.array_equal(np.stack(list(iterate_flow(frames, "dis"))), compute_flow(frames, "dis"))
+def test_frames_come_with_their_flow_as_soon_as_it_is_known() -> None:
+    frames, asked = moving(4, 32, 40), []
+    pairs = with_flow((asked.append(t) or frame for t, frame in enumerate(frames)), "dis")
+    expected = compute_flow(frames, "dis")
+    for t, (frame, flow) in enumerate(pairs):
+        assert np.array_equal(frame, frames[t])
+        assert np.array_equal(flow, expected[t])
+        assert asked == list(range(min(t + 2, 4)))
+    assert t == 3
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.video.decode import Video
 from vicc_ray.video.flow import dequantise, quantise, shrink
-from vicc_ray.video.store import SCHEMA, ClipStore, encode_video, shard_path, shard_writer, write_store_file
+from vicc_ray.video.store import SCHEMA, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 
 BOUND = 20.0
 SETTINGS = PrepareConfig(short_side=48, group=4)
@@ -37,12 +38,16 @@ def halved(flow: NDArray[np.float32]) -> NDArray[np.uint8]:
     return quantise(np.stack([shrink(field, 2) for field in flow]), BOUND)
 
 
+def row(about: About, video: Video, flow: NDArray[np.uint8]) -> dict[str, Any]:
+    return encode_video(about, video.fps, zip(video.frames, flow, strict=True), SETTINGS)
+
+
 def make_store(path: Path, shards: list[list[int]]) -> Path:
     for shard, seeds in enumerate(shards):
         with shard_writer(shard_path(path, shard)) as writer:
             for seed in seeds:
                 video, flow = sample(seed)
-                writer.write(encode_video(f"c/{seed}", "c", f"s{seed}", "train", video, halved(flow), SETTINGS))
+                writer.write(row(About(f"c/{seed}", "c", f"s{seed}", "train", f"{seed:032x}"), video, halved(flow)))
     write_store_file(path, SETTINGS, len(shards))
     return path
 
@@ -64,7 +69,7 @@ def test_frames_and_flow_survive(tmp_path: Path) -> None:
 def test_no_motion_stays_exactly_zero(tmp_path: Path) -> None:
     video = Video(moving(2, 32, 32), 25.0)
     with shard_writer(shard_path(tmp_path, 0)) as writer:
-        writer.write(encode_video("a", "", "a", "", video, np.full((2, 16, 16, 2), 128, np.uint8), SETTINGS))
+        writer.write(row(About("a"), video, np.full((2, 16, 16, 2), 128, np.uint8)))
     write_store_file(tmp_path, SETTINGS, 1)
     store = ClipStore(tmp_path)
     assert (store.read(store.entries[0]).flow([0, 1]) == 128).all()
@@ -85,7 +90,7 @@ def test_entries_tell_everything_in_the_order_of_ids(tmp_path: Path) -> None:
         ("c/0", 0, 1), ("c/1", 2, 1), ("c/2", 2, 0), ("c/3", 0, 0),
     ]  # fmt: skip
     first = store.entries[0]
-    assert (first.label, first.source, first.split) == ("c", "s0", "train")
+    assert (first.label, first.source, first.split, first.content) == ("c", "s0", "train", "0" * 32)
     assert (first.frames, first.height, first.width, first.fps) == (6, 64, 84, 25.0)
     assert store.settings == SETTINGS
 
@@ -119,13 +124,18 @@ def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_frames_and_flow_must_match_and_lie_on_the_grid() -> None:
+def test_frames_and_flow_must_match_keep_their_size_and_lie_on_the_grid() -> None:
     video, flow = sample(0)
     with pytest.raises(ValueError, match="flow is"):
-        encode_video("a", "", "a", "", video, halved(flow)[:, :, :-1], SETTINGS)
+        row(About("a"), video, halved(flow)[:, :, :-1])
     odd, flow = sample(0, width=85)
     with pytest.raises(ValueError, match="64 x 85, not multiples of 2"):
-        encode_video("a", "", "a", "", odd, halved(flow), SETTINGS)
+        row(About("a"), odd, halved(flow))
+    two = [(np.zeros((side, 32, 3), np.uint8), np.zeros((side // 2, 16, 2), np.uint8)) for side in (32, 48)]
+    with pytest.raises(ValueError, match="one size"):
+        encode_video(About("a"), 25.0, two, SETTINGS)
+    with pytest.raises(ValueError, match="none"):
+        encode_video(About("a"), 25.0, [], SETTINGS)
 
 
 def test_what_is_no_whole_store_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Videos to clip store with Ray Data: one task a shard, each shard whole or absent, each input a row or a failure.
 
 Files of a store: ``part-N.parquet`` and ``part-N.failures.jsonl`` (a finished shard has both), ``plan.json`` (which
-videos make which shard), ``store.json`` (settings), ``failures.jsonl`` (all failures: path, reason).
+videos make which shard), ``store.json`` (settings), ``failures.jsonl`` (all failures: path, reason),
+``duplicates.jsonl`` (videos of the same content).
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, folder_lock
+from vicc_ray.pipelines.duplicates import DUPLICATES_FILE, find_duplicates
 from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.plan import Plan, PlannedVideo, make_plan, read_failures, stored_rows
+from vicc_ray.pipelines.mostly_failing import fails_too_much, mostly_failing
+from vicc_ray.pipelines.plan import Failure, Plan, PlannedVideo, make_plan, read_failures, stored_rows
 from vicc_ray.pipelines.shard import prepare_shard
 from vicc_ray.video.sources import Inputs, list_videos
 from vicc_ray.video.sources.places import Place, as_json, from_json
-from vicc_ray.video.store import STORE_FILE, read_store_file, shard_path, write_store_file
+from vicc_ray.video.store import STORE_FILE, ClipStore, read_store_file, shard_path, write_store_file
 
 FAILURES_FILE = "failures.jsonl"
+OF_ONE_CALL = ("time_limit_s", "videos_per_shard", "max_failures")
+"""Settings that may differ between the calls that fill one store."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,21 @@ class Summary:
     """Inputs that this call decoded; the others were done before."""
     unlisted: int = 0
     """Videos in the folder that the labels do not name; they are no inputs."""
+    repeats: int = 0
+    """Rows whose file has the same content as another row's."""
+    leaks: int = 0
+    """Groups of the same content that stand on both sides of the train/test split."""
 
     def __str__(self) -> str:
         text = f"{self.inputs} videos: {self.rows} in the clip store, {self.failures} failed"
         text += f" (see {FAILURES_FILE})" if self.failures else ""
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
-        return text + (f"; {self.unlisted} more are not in the labels" if self.unlisted else "")
+        text += f"; {self.unlisted} more are not in the labels" if self.unlisted else ""
+        return text + (f"; {self._repeats()} (see {DUPLICATES_FILE})" if self.repeats else "")
+
+    def _repeats(self) -> str:
+        text = f"{self.repeats} repeat the content of another"
+        return f"{text}, {self.leaks} of these contents stand both in train and in test" if self.leaks else text
 
 
 def prepare(
@@ -69,7 +83,7 @@ def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progr
 
     Raises:
         UserError: a store of other settings or with other videos, a store that cannot be written or is being written,
-            or not a single video that could be used.
+            more failures than ``prepare.max_failures``, or not a single video that could be used.
     """
     store = Path(store_path).absolute()
     with _locked(store):
@@ -83,10 +97,10 @@ def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progr
             places = {item.id: item.place for item in inputs.items}
             tasks = [_task(shard, plan.shards[shard], places) for shard in todo]
             with ray_session(config.ray):
-                _run_tasks(tasks, store, config.prepare, progress)
+                _run_tasks(tasks, store, plan, config.prepare, progress)
         processed = sum(len(plan.shards[shard]) for shard in todo)
         with _write_errors(store):
-            return _summarise(store, plan, processed, inputs.unlisted)
+            return _summarise(store, plan, config.prepare, processed, inputs.unlisted)
 
 
 @contextmanager
@@ -128,7 +142,7 @@ def _check_settings(store: Path, settings: PrepareConfig) -> None:
     changed = [
         f"prepare.{key} was {before[key]} and is {value} now"
         for key, value in settings.model_dump().items()
-        if before[key] != value and key not in ("time_limit_s", "videos_per_shard")
+        if before[key] != value and key not in OF_ONE_CALL
     ]
     if changed:
         raise UserError(
@@ -142,7 +156,7 @@ def _task(shard: int, videos: Sequence[PlannedVideo], places: Mapping[str, Place
     return {"shard": shard, "videos": json.dumps([[as_json(places[video.id]), asdict(video)] for video in videos])}
 
 
-def _run_tasks(tasks: list[dict[str, Any]], store: Path, settings: PrepareConfig, progress: bool) -> None:
+def _run_tasks(tasks: list[dict[str, Any]], store: Path, plan: Plan, settings: PrepareConfig, progress: bool) -> None:
     def make_shard(task: dict[str, Any]) -> dict[str, Any]:
         videos = [(from_json(place), PlannedVideo(**video)) for place, video in json.loads(task["videos"])]
         try:
@@ -161,33 +175,44 @@ def _run_tasks(tasks: list[dict[str, Any]], store: Path, settings: PrepareConfig
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        failures = 0
+        videos = failures = 0
         line = bar.add_task("", total=sum(len(json.loads(task["videos"])) for task in tasks), failures=failures)
         for row in done.iter_rows():
             if row["error"]:
                 raise UserError(f"the clip store {store} cannot be written: {row['error']}")
-            failures += row["failures"]
+            videos, failures = videos + row["videos"], failures + row["failures"]
             bar.update(line, advance=row["videos"], failures=failures)
+            if fails_too_much(videos, failures, settings):
+                raise mostly_failing(videos, failures, settings, _write_failures(store, plan))
 
 
-def _summarise(store: Path, plan: Plan, processed: int, left_out: int) -> Summary:
-    """Merge the shards' failures, and check that every input is accounted for.
-
-    Raises:
-        UserError: no shard has a row.
-        RuntimeError: the sum does not hold (damaged shards).
-    """
+def _write_failures(store: Path, plan: Plan) -> dict[str, Failure]:
+    """Merge the failures of the finished shards."""
     failures = read_failures(store, plan)
     lines = [json.dumps({"path": path, "reason": failures[path].reason}) for path in sorted(failures)]
     atomic_write(store / FAILURES_FILE, "".join(line + "\n" for line in lines))
-    rows = sum(stored_rows(store, shard) for shard in range(len(plan.shards)))
+    return failures
+
+
+def _summarise(store: Path, plan: Plan, settings: PrepareConfig, processed: int, left_out: int) -> Summary:
+    """Merge what the shards tell, and check that every input is accounted for.
+
+    Raises:
+        UserError: no shard has a row, or too many inputs failed.
+        RuntimeError: the sum does not hold (damaged shards).
+    """
+    failures = _write_failures(store, plan)
+    rows, inputs = sum(stored_rows(store, shard) for shard in range(len(plan.shards))), len(plan.latest())
     if rows == 0:
         first = "; ".join(f"{path}: {failures[path].reason}" for path in sorted(failures)[:3])
         raise UserError(f"none of the {len(failures)} videos could be used (all in {store / FAILURES_FILE}): {first}")
-    summary = Summary(rows, len(failures), len(plan.latest()), processed, left_out)
-    if summary.rows + summary.failures != summary.inputs:
+    if rows + len(failures) != inputs:
         raise RuntimeError(
-            f"{summary.inputs} inputs are not {rows} rows and {len(failures)} failures: something else has changed "
+            f"{inputs} inputs are not {rows} rows and {len(failures)} failures: something else has changed "
             f"the files of {store}; prepare it anew"
         )
-    return summary
+    if fails_too_much(inputs, len(failures), settings):
+        raise mostly_failing(inputs, len(failures), settings, failures)
+    duplicates = find_duplicates(ClipStore(store).entries)
+    duplicates.write(store)
+    return Summary(rows, len(failures), inputs, processed, left_out, duplicates.repeats, duplicates.leaks)

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from vicc_ray.config import PrepareConfig
-from vicc_ray.files import atomic_write
+from vicc_ray.files import atomic_write, content_digest
 from vicc_ray.pipelines.plan import Failure, PlannedVideo, stamp, write_failures
-from vicc_ray.video.decode import VideoError, decode_video
-from vicc_ray.video.flow import iterate_flow, quantise, shrink
+from vicc_ray.pipelines.watchdog import Watchdog
+from vicc_ray.video.decode import VideoError, open_frames, too_long
+from vicc_ray.video.flow import quantise, shrink, with_flow
 from vicc_ray.video.sources.places import Place, local_file
 from vicc_ray.video.sources.remote import Unreadable
-from vicc_ray.video.store import encode_video, shard_path, shard_writer
+from vicc_ray.video.store import About, encode_video, shard_path, shard_writer
 
 ENDS_ALLOWED = 2
 """How often one video may end the process that decodes it before it counts as a failure."""
+WATCHDOG_FACTOR = 2
+"""A process is ended when one video takes so many times its time limit: it hangs in C code, where nobody looks."""
 
 
 def journal_path(store: Path, shard: int) -> Path:
@@ -33,7 +35,9 @@ def prepare_shard(
 ) -> int:
     """Write one shard, and its failures before it, so that a shard that is there is complete.
 
-    Ray repeats a task whose process died, without limit; a journal tells the repetition which video to beware of.
+    Ray repeats a task whose process died, without limit; a journal tells the repetition which video to beware of. A
+    video that takes longer than ``settings.time_limit_s`` is a failure; one that hangs where the time is not looked at
+    ends the process, and is a failure in the repetition.
 
     Args:
         videos: files and what is known of them.
@@ -45,15 +49,16 @@ def prepare_shard(
         OSError: the store cannot be written.
     """
     cv2.setNumThreads(1)
-    journal = _Journal(journal_path(store, shard))
+    watchdog = Watchdog(store / f".part-{shard:05d}.stuck")
+    journal = _Journal(journal_path(store, shard), watchdog.has_ended_one)
     failures: dict[str, Failure] = {}
     with shard_writer(shard_path(store, shard)) as writer:
         for place, video in videos:
             file = stamp(place, settings)
             journal.begin(video.id)
             try:
-                journal.check(video.id)
-                with local_file(place) as path:
+                journal.check(video.id, settings.time_limit_s)
+                with local_file(place) as path, watchdog.guard(WATCHDOG_FACTOR * settings.time_limit_s):
                     row = _row(path, video, settings)
             except Unreadable as error:
                 failures[video.id] = Failure(str(error), None)  # no stamp: the next call tries again
@@ -65,38 +70,50 @@ def prepare_shard(
                 writer.write(row)
         write_failures(store, shard, failures)
     journal.path.unlink(missing_ok=True)
+    watchdog.close()
     return len(failures)
 
 
 def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> dict[str, Any]:
-    decoded = decode_video(
+    with open_frames(
         path,
         short_side=settings.short_side,
         max_frames=settings.max_frames,
         time_limit_s=settings.time_limit_s,
         grid=settings.grid,
-    )
-    fields = iterate_flow(decoded.frames, settings.flow)
-    flow = np.stack([quantise(shrink(field, settings.flow_scale), settings.flow_bound) for field in fields])
-    return encode_video(video.id, video.label, video.source, video.split, decoded, flow, settings)
+    ) as stream:
+        about = About(video.id, video.label, video.source, video.split, content_digest(path))
+        frames_and_flow = (
+            (frame, quantise(shrink(flow, settings.flow_scale), settings.flow_bound))
+            for frame, flow in with_flow(stream.frames, settings.flow)
+        )
+        return encode_video(about, stream.fps, frames_and_flow, settings)
 
 
 class _Journal:
-    """Notes which video is being decoded, so that one that crashes the process is found out and left aside."""
+    """Notes which video is being decoded, so that one that crashes the process is found out and left aside.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        stuck: whether the process before this one was ended because its video took too long.
+    """
+
+    def __init__(self, path: Path, stuck: bool) -> None:
         self.path = path
         self.ended: list[str] = []
+        self.stuck: list[str] = []
         if path.exists():
             before = json.loads(path.read_text())
-            self.ended = [*before["ended"], before["video"]]
+            self.ended = before["ended"] + ([] if stuck else [before["video"]])
+            self.stuck = before["stuck"] + ([before["video"]] if stuck else [])
 
     def begin(self, video: str) -> None:
         """Note that ``video`` comes next."""
-        atomic_write(self.path, json.dumps({"video": video, "ended": self.ended}))
+        atomic_write(self.path, json.dumps({"video": video, "ended": self.ended, "stuck": self.stuck}))
 
-    def check(self, video: str) -> None:
-        """Raise VideoError where ``video`` has ended the process too often."""
+    def check(self, video: str, time_limit_s: float) -> None:
+        """Raise VideoError where ``video`` has ended the process too often, or once by taking too long."""
+        if video in self.stuck:
+            raise VideoError(f"{too_long(time_limit_s)}, {WATCHDOG_FACTOR} times over in one step of a decoder")
         times = self.ended.count(video)
         if times >= ENDS_ALLOWED:
             raise VideoError(f"ended the decoding process {times} times (a crash of the decoder, or out of memory)")

@@ -24,8 +24,8 @@ class DamagedFrameError(Exception):
     """Stored bytes do not decode to the frames that they should hold."""
 
 
-def encode_rgb(frames: Pixels, group: int, crf: int) -> list[bytes]:
-    """One H.264 packet a frame of uint8 [T, H, W, 3], H and W even; each ``group`` frames begin with a key frame.
+class RgbEncoder:
+    """Frames uint8 [H, W, 3], H and W even, to H.264: a packet a frame, each ``group`` of them with a key frame first.
 
     A frame refers to the one before it and to no other, with neither arithmetic coding nor a loop filter: the decoder
     is what a training run waits for.
@@ -33,19 +33,43 @@ def encode_rgb(frames: Pixels, group: int, crf: int) -> list[bytes]:
     Args:
         crf: constant rate factor of x264, 0 (without loss but for the halved chroma) to 51.
     """
-    keys = f"keyint={group}:min-keyint={group}:scenecut=0:bframes=0:threads=1:log=-1"
-    encoder = _context("libx264", "w")
-    encoder.height, encoder.width = frames.shape[1:3]
-    encoder.pix_fmt, encoder.time_base, encoder.framerate = "yuv420p", Fraction(1, 25), Fraction(25)
-    encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "fastdecode", "x264-params": keys}
-    packets: list[bytes] = []
+
+    def __init__(self, height: int, width: int, group: int, crf: int) -> None:
+        keys = f"keyint={group}:min-keyint={group}:scenecut=0:bframes=0:threads=1:log=-1"
+        self._encoder = _context("libx264", "w")
+        self._encoder.height, self._encoder.width = height, width
+        self._encoder.pix_fmt, self._encoder.time_base, self._encoder.framerate = (
+            "yuv420p",
+            Fraction(1, 25),
+            Fraction(25),
+        )
+        self._encoder.options = {"crf": str(crf), "preset": "veryfast", "tune": "fastdecode", "x264-params": keys}
+        self._packets: list[bytes] = []
+        self._frames = 0
+
+    def push(self, frame: Pixels) -> None:
+        """Encode the next frame."""
+        planes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), np.uint8)
+        self._take(VideoFrame.from_ndarray(planes, format="yuv420p"))
+        self._frames += 1
+
+    def packets(self) -> list[bytes]:
+        """All packets; to be called once, at the end."""
+        self._take(None)
+        if len(self._packets) != self._frames:
+            raise RuntimeError(f"x264 made {len(self._packets)} packets of {self._frames} frames")
+        return self._packets
+
+    def _take(self, frame: VideoFrame | None) -> None:
+        self._packets += [bytes(packet) for packet in self._encoder.encode(frame)]
+
+
+def encode_rgb(frames: Pixels, group: int, crf: int) -> list[bytes]:
+    """The packets of :class:`RgbEncoder` for uint8 [T, H, W, 3]."""
+    encoder = RgbEncoder(frames.shape[1], frames.shape[2], group, crf)
     for frame in frames:
-        planes = cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420)
-        packets += [bytes(packet) for packet in encoder.encode(VideoFrame.from_ndarray(planes, format="yuv420p"))]
-    packets += [bytes(packet) for packet in encoder.encode(None)]
-    if len(packets) != len(frames):
-        raise RuntimeError(f"x264 made {len(packets)} packets of {len(frames)} frames")
-    return packets
+        encoder.push(frame)
+    return encoder.packets()
 
 
 def decode_i420(packets: Sequence[bytes], group: int, indices: NDArray[np.int64], height: int, width: int) -> Pixels:
@@ -108,19 +132,42 @@ def _copy_planes(frame: VideoFrame, out: Pixels) -> None:
         into[:] = padded[: into.shape[0], : into.shape[1]]
 
 
-def encode_flow(flow_q: Pixels, group: int, quality: int) -> list[bytes]:
-    """One grey JPEG a group of quantised flow uint8 [T, h, w, 2]: frames below each other, u beside v, [G h, 2 w].
+class FlowEncoder:
+    """Quantised flow uint8 [h, w, 2] to grey JPEGs, one a group: frames below each other, u beside v, [G h, 2 w].
 
     Args:
         quality: of the JPEG, 50 to 100.
     """
-    tiles = np.concatenate([flow_q[..., 0], flow_q[..., 1]], axis=2)
-    return [_jpeg(np.vstack(list(tiles[start : start + group])), quality) for start in range(0, len(tiles), group)]
+
+    def __init__(self, group: int, quality: int) -> None:
+        self._group, self._quality = group, quality
+        self._open: list[Pixels] = []
+        self._done: list[bytes] = []
+
+    def push(self, field: Pixels) -> None:
+        """Add the next frame's flow."""
+        self._open.append(np.concatenate([field[..., 0], field[..., 1]], axis=1))
+        if len(self._open) == self._group:
+            self._close()
+
+    def tiles(self) -> list[bytes]:
+        """All JPEGs; to be called once, at the end."""
+        if self._open:
+            self._close()
+        return self._done
+
+    def _close(self) -> None:
+        _, data = cv2.imencode(".jpg", np.vstack(self._open), [cv2.IMWRITE_JPEG_QUALITY, self._quality])
+        self._done.append(data.tobytes())
+        self._open.clear()
 
 
-def _jpeg(image: Pixels, quality: int) -> bytes:
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
+def encode_flow(flow_q: Pixels, group: int, quality: int) -> list[bytes]:
+    """The tiles of :class:`FlowEncoder` for uint8 [T, h, w, 2]."""
+    encoder = FlowEncoder(group, quality)
+    for field in flow_q:
+        encoder.push(field)
+    return encoder.tiles()
 
 
 def decode_flow(

@@ -55,7 +55,7 @@ class RgbConverter:
             interpolation=Interpolation.AREA,
             threads=1,
         ).to_ndarray()
-        return to_bt709(scaled, frame.color_trc) if wide else np.asarray(scaled, np.uint8)
+        return to_bt709(np.asarray(scaled, np.uint16), frame.color_trc) if wide else np.asarray(scaled, np.uint8)
 
 
 def _matrix(frame: VideoFrame) -> Colorspace | None:

@@ -9,6 +9,7 @@ import io
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -45,46 +46,84 @@ class Video:
     fps: float
 
 
-def decode_video(
-    source: Path | bytes, *, short_side: int | None, max_frames: int, time_limit_s: float, grid: int = 1
-) -> Video:
-    """Decode the first video stream, upright, with square pixels, each frame scaled as soon as it is decoded.
+@dataclass(frozen=True)
+class FrameStream:
+    """Frames that are decoded when they are asked for, uint8 [H, W, 3] RGB, all of one size, and their rate."""
 
-    Colours come out as :mod:`vicc_ray.video.colour` tells, and interlaced frames as whole ones.
+    frames: Iterator[NDArray[np.uint8]]
+    fps: float
+
+
+@contextmanager
+def open_frames(
+    source: Path | bytes, *, short_side: int | None, max_frames: int, time_limit_s: float, grid: int = 1
+) -> Iterator[FrameStream]:
+    """The frames of the first video stream, upright, with square pixels, scaled as soon as they are decoded.
+
+    Colours come out as :mod:`vicc_ray.video.colour` tells, and interlaced frames as whole ones. However long the video
+    is, one frame is held.
 
     Args:
         source: a file, or its bytes.
         short_side: the shorter side of the result in pixels, reached by scaling down or up; None keeps the size.
             A stream whose frame size changes is scaled to the size of its first frame.
         max_frames: decoding stops after so many frames.
-        time_limit_s: seconds after which decoding is given up; looked at between frames and packets.
+        time_limit_s: seconds after which decoding is given up, looked at between frames and packets; what is done with
+            the frames in between counts too.
         grid: height and width of the result are rounded to multiples of this.
 
     Frames keep their order and number whatever their timestamps, so a variable rate is decoded as it is stored.
     A truncated or damaged file gives the frames that decode, if there are at least two.
 
     Raises:
-        VideoError: no such file, not a regular one, empty, not a video, no video stream, fewer than two frames, time limit.
+        VideoError: no such file, not a regular one, empty, not a video, no video stream; while frames are taken: the
+            time limit; at the end of the frames: fewer than two.
     """
-    deadline = time.monotonic() + time_limit_s
+    deadline = _Deadline(time_limit_s)
     with _open(source) as container:
         stream = _video_stream(container)
-        scaler = _Scaler(short_side, stream.sample_aspect_ratio, grid)
-        frames: list[NDArray[np.uint8]] = []
-        problem = ""
-        for item in deinterlaced(_frames(container, stream)):
-            if time.monotonic() > deadline:
-                raise VideoError(too_long(time_limit_s))
-            if isinstance(item, VideoFrame):
-                frames.append(scaler(item))
-            else:
-                problem = item or problem
-            if len(frames) == max_frames:
-                break
         rate = stream.average_rate or stream.guessed_rate
-    if len(frames) < 2:
-        raise VideoError(_too_few(len(frames), max_frames, problem))
-    return Video(np.stack(frames), float(rate) if rate else DEFAULT_RATE)
+        scaler = _Scaler(short_side, stream.sample_aspect_ratio, grid)
+        items = deinterlaced(_frames(container, stream))
+        yield FrameStream(_scaled(items, scaler, max_frames, deadline), float(rate) if rate else DEFAULT_RATE)
+
+
+def decode_video(
+    source: Path | bytes, *, short_side: int | None, max_frames: int, time_limit_s: float, grid: int = 1
+) -> Video:
+    """All frames of :func:`open_frames` at once; the same arguments and errors."""
+    with open_frames(
+        source, short_side=short_side, max_frames=max_frames, time_limit_s=time_limit_s, grid=grid
+    ) as stream:
+        return Video(np.stack(list(stream.frames)), stream.fps)
+
+
+class _Deadline:
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s, self.end = limit_s, time.monotonic() + limit_s
+
+    def check(self) -> None:
+        if time.monotonic() > self.end:
+            raise VideoError(too_long(self.limit_s))
+
+
+def _scaled(
+    items: Iterator[VideoFrame | str], scaler: _Scaler, max_frames: int, deadline: _Deadline
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames made of the items of :func:`_frames`."""
+    taken, problem = 0, ""
+    for item in items:
+        deadline.check()
+        if isinstance(item, VideoFrame):
+            taken += 1
+            yield scaler(item)
+        else:
+            problem = item or problem
+        if taken == max_frames:
+            break
+    deadline.check()
+    if taken < 2:
+        raise VideoError(_too_few(taken, max_frames, problem))
 
 
 def too_long(time_limit_s: float) -> str:
@@ -114,6 +153,8 @@ def _video_stream(container: InputContainer) -> VideoStream:
     if not streams:
         raise VideoError("no video stream" + (" (audio only)" if container.streams.audio else ""))
     stream = streams[0]
+    if stream.codec_context is None:
+        raise VideoError("compressed in a way that FFmpeg does not know, or damaged")
     stream.codec_context.thread_count = 1  # one core a video: parallel work is over videos
     return stream
 

@@ -5,7 +5,7 @@ Shapes: T frames, H height, W width; the last axis of a flow is (u, v): motion t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -22,8 +22,8 @@ SMALLEST_SIDE = 16
 Matcher = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def compute_flow(frames: NDArray[np.uint8], method: str) -> NDArray[np.float32]:
-    """Optical flow in pixels a frame, float32 [T, H, W, 2], of RGB frames uint8 [T, H, W, 3], T >= 2.
+def compute_flow(frames: Iterable[NDArray[np.uint8]], method: str) -> NDArray[np.float32]:
+    """Optical flow in pixels a frame, float32 [T, H, W, 2], of T >= 2 RGB frames uint8 [H, W, 3].
 
     Entry t is the motion from frame t to frame t + 1; the last one repeats the one before, so that every frame has one.
 
@@ -33,23 +33,31 @@ def compute_flow(frames: NDArray[np.uint8], method: str) -> NDArray[np.float32]:
     Raises:
         ValueError: fewer than two frames, a side under 16 pixels, or no such method.
     """
-    return np.stack(list(iterate_flow(frames, method)))
+    return np.stack([flow for _, flow in with_flow(frames, method)])
 
 
-def iterate_flow(frames: NDArray[np.uint8], method: str) -> Iterator[NDArray[np.float32]]:
-    """The entries of :func:`compute_flow` one by one, float32 [H, W, 2], so that the whole is never held as floats."""
-    if len(frames) < 2:
-        raise ValueError(f"flow needs at least two frames, {len(frames)} given")
-    if min(frames.shape[1:3]) < SMALLEST_SIDE:
-        raise ValueError(f"flow needs frames of at least {SMALLEST_SIDE} pixels a side, {frames.shape[1:3]} given")
+def with_flow(
+    frames: Iterable[NDArray[np.uint8]], method: str
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Each frame and its entry of :func:`compute_flow`, float32 [H, W, 2]; no more than two frames are held."""
     match = _matcher(method)
-    before = cv2.cvtColor(frames[0], cv2.COLOR_RGB2GRAY)
-    for frame in frames[1:]:
-        after = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        flow = match(before, after)
-        yield flow
-        before = after
-    yield flow
+    before = grey_before = flow = None
+    for frame in frames:
+        grey = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+        if before is None or grey_before is None:
+            _check_side(frame)
+        else:
+            flow = match(grey_before, grey)
+            yield before, flow
+        before, grey_before = frame, grey
+    if before is None or flow is None:
+        raise ValueError(f"flow needs at least two frames, {0 if before is None else 1} given")
+    yield before, flow
+
+
+def _check_side(frame: NDArray[np.uint8]) -> None:
+    if min(frame.shape[:2]) < SMALLEST_SIDE:
+        raise ValueError(f"flow needs frames of at least {SMALLEST_SIDE} pixels a side, {frame.shape[:2]} given")
 
 
 def shrink(flow: NDArray[np.float32], scale: int) -> NDArray[np.float32]:

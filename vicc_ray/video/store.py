@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -26,8 +26,7 @@ from pydantic import ValidationError
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
-from vicc_ray.video.codec import DamagedFrameError, decode_flow, decode_i420, encode_flow, encode_rgb
-from vicc_ray.video.decode import Video
+from vicc_ray.video.codec import DamagedFrameError, FlowEncoder, RgbEncoder, decode_flow, decode_i420
 
 FORMAT = 2
 """Version of the layout; a store of another one is refused."""
@@ -38,6 +37,7 @@ SCHEMA = pa.schema(
         ("label", pa.string()),  # class, "" where unknown
         ("source", pa.string()),  # the original recording: videos of one source are never split
         ("split", pa.string()),  # "train", "test" or "" (in neither)
+        ("content", pa.string()),  # BLAKE2b-128 of the file's bytes, hexadecimal: what tells the same file twice
         ("fps", pa.float64()),
         ("frames", pa.int32()),  # T
         ("height", pa.int32()),  # H
@@ -56,41 +56,55 @@ def shard_path(store: Path, shard: int) -> Path:
     return store / f"part-{shard:05d}.parquet"
 
 
+@dataclass(frozen=True)
+class About:
+    """What is told of a video beside its frames; the fields are columns of :data:`SCHEMA`."""
+
+    id: str
+    label: str = ""
+    source: str = ""
+    split: str = ""
+    content: str = ""
+
+
 def encode_video(
-    id: str,
-    label: str,
-    source: str,
-    split: str,
-    video: Video,
-    flow_q: NDArray[np.uint8],
+    about: About,
+    fps: float,
+    frames_and_flow: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
     settings: PrepareConfig,
 ) -> dict[str, Any]:
-    """A row of the store.
+    """A row of the store. The pairs are taken one by one, and only their compressed form is held.
 
     Args:
-        video: frames uint8 [T, H, W, 3] and their rate, H and W multiples of ``settings.grid``.
-        flow_q: quantised flow, uint8 [T, H / s, W / s, 2].
+        frames_and_flow: of each frame the picture, uint8 [H, W, 3], H and W multiples of ``settings.grid``, and its
+            quantised flow, uint8 [H / s, W / s, 2].
 
     Raises:
-        ValueError: H or W is no such multiple, or the flow's T, H and W are not those of the frames.
+        ValueError: no frame, H or W is no such multiple, the flow has another size, or the size changes.
     """
-    frames, height, width = video.frames.shape[:3]
+    sizes: set[tuple[int, ...]] = set()
+    tiles = FlowEncoder(settings.group, settings.flow_quality)
+    for frame, flow in frames_and_flow:
+        if not sizes:
+            _check_sizes(frame, flow, settings)
+            rgb = RgbEncoder(frame.shape[0], frame.shape[1], settings.group, settings.rgb_crf)
+        sizes.add((*frame.shape, *flow.shape))
+        rgb.push(frame)
+        tiles.push(flow)
+    if len(sizes) != 1:
+        raise ValueError(f"frames and flow of one size are needed, those given have {sorted(sizes) or 'none'}")
+    ((height, width, *_),) = sizes
+    packets = rgb.packets()
+    what = {"fps": fps, "frames": len(packets), "height": height, "width": width}
+    return {**asdict(about), **what, "rgb": packets, "flow": tiles.tiles()}
+
+
+def _check_sizes(frame: NDArray[np.uint8], flow: NDArray[np.uint8], settings: PrepareConfig) -> None:
+    height, width = frame.shape[:2]
     if height % settings.grid or width % settings.grid:
         raise ValueError(f"frames are {height} x {width}, not multiples of {settings.grid}")
-    if flow_q.shape[:3] != (frames, height // settings.flow_scale, width // settings.flow_scale):
-        raise ValueError(f"frames are {video.frames.shape[:3]} but their flow is {flow_q.shape[:3]}")
-    return {
-        "id": id,
-        "label": label,
-        "source": source,
-        "split": split,
-        "fps": video.fps,
-        "frames": frames,
-        "height": height,
-        "width": width,
-        "rgb": encode_rgb(video.frames, settings.group, settings.rgb_crf),
-        "flow": encode_flow(flow_q, settings.group, settings.flow_quality),
-    }
+    if flow.shape[:2] != (height // settings.flow_scale, width // settings.flow_scale):
+        raise ValueError(f"frames are {frame.shape[:2]} but their flow is {flow.shape[:2]}")
 
 
 class ShardWriter:
@@ -124,6 +138,7 @@ class Entry:
     label: str
     source: str
     split: str
+    content: str
     frames: int
     fps: float
     height: int

@@ -1,0 +1,39 @@
+"""Preparing small videos in tests, and looking at what came out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.videos import moving, write_video
+from vicc_ray.config import Config, PrepareConfig, RayConfig
+from vicc_ray.pipelines.prepare import Summary, prepare
+
+RAY = RayConfig(cpus=2, object_store_mb=150)
+CONFIG = Config(prepare=PrepareConfig(short_side=32), ray=RAY)
+
+
+def run(videos: Path | str, store: Path, config: Config = CONFIG, labels: Path | str | None = None) -> Summary:
+    return prepare(videos, store, config, labels, progress=False)
+
+
+def films(folder: Path, *names: str, frames: int = 6, first: int = 0) -> Path:
+    """Films number ``first`` and on; the same number is the same content."""
+    for seed, name in enumerate(names, first):
+        write_video(folder / name, moving(frames, 32, 48, (2 - seed % 5, 1), seed))
+    return folder
+
+
+def failures(store: Path) -> dict[str, str]:
+    lines = [json.loads(line) for line in (store / "failures.jsonl").read_text().splitlines()]
+    assert all(set(line) == {"path", "reason"} for line in lines)
+    return {line["path"]: line["reason"] for line in lines}
+
+
+def parts(store: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of change of each shard: what tells a rewritten file."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in store.glob("part-*.parquet")}
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.iterdir() if path.suffix in (".parquet", ".json", ".jsonl")}

@@ -1,0 +1,160 @@
+"""One task of the preparation, without Ray: whatever a video does, it costs that video alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.mutations import mutated
+from tests.pipelines.prepared import films
+from tests.videos import moving, write_video
+from vicc_ray.config import PrepareConfig
+from vicc_ray.pipelines.plan import PlannedVideo
+from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.video.store import ClipStore, write_store_file
+
+SETTINGS = PrepareConfig(short_side=32)
+ATTEMPTS = """
+import os, re, sys, time
+from contextlib import contextmanager
+from pathlib import Path
+from vicc_ray.config import PrepareConfig
+from vicc_ray.pipelines import shard
+from vicc_ray.pipelines.plan import PlannedVideo
+
+def crash():
+    os._exit(9)
+
+def hang():
+    re.match("(a+)+$", "a" * 60 + "b")  # for years, in C code that keeps the interpreter's lock
+
+open_frames = shard.open_frames
+
+@contextmanager
+def open_bad_frames(path, **limits):
+    if path.stem == "bad":
+        globals()[sys.argv[3]]()
+    with open_frames(path, **limits) as frames:
+        yield frames
+
+shard.open_frames = open_bad_frames
+videos = [(Path(sys.argv[1]) / name, PlannedVideo(name, "", name, "")) for name in sys.argv[5:]]
+for attempt in range(3):
+    if not os.fork():
+        settings = PrepareConfig(short_side=32, time_limit_s=float(sys.argv[4]))
+        os._exit(100 + shard.prepare_shard(Path(sys.argv[2]), 0, videos, settings))
+    code = os.waitstatus_to_exitcode(os.wait()[1])
+    print(code)
+    if code >= 100:
+        break
+"""
+
+
+def failures(store: Path) -> dict[str, str]:
+    lines = (store / "part-00000.failures.jsonl").read_text().splitlines()
+    return {line["path"]: line["reason"] for line in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize(
+    ("does", "limit_s", "exits", "reason"),
+    [
+        ("crash", 60, ["9", "9", "101"], "ended the decoding process 2 times"),
+        ("hang", 0.5, ["1", "101"], "took longer than the limit of 0.5 s"),
+    ],
+)
+def test_a_video_that_crashes_or_hangs_its_process_is_left_aside(
+    tmp_path: Path, does: str, limit_s: float, exits: list[str], reason: str
+) -> None:
+    names = ["0.mp4", "bad.mp4", "z.mp4"]
+    films(tmp_path / "videos", *names)
+    (tmp_path / "store").mkdir()
+    command = [sys.executable, "-c", ATTEMPTS, tmp_path / "videos", tmp_path / "store", does, str(limit_s), *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == exits  # 101: one failure
+    (told,) = failures(tmp_path / "store").items()
+    assert told[0] == "bad.mp4"
+    assert reason in told[1]
+    assert not [path for path in (tmp_path / "store").glob(".*") if path.suffix != ".part"]  # those, prepare() clears
+
+
+def test_a_surprise_in_one_video_costs_only_that_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    films(tmp_path, "0.mp4", "1.mp4")
+
+    @contextmanager
+    def surprise(path: Path, **limits: object) -> Iterator[object]:
+        raise KeyError("codec")
+        yield
+
+    videos = [(tmp_path / f"{n}.mp4", PlannedVideo(f"{n}.mp4", "", "", "")) for n in range(2)]
+    monkeypatch.setattr("vicc_ray.pipelines.shard.open_frames", surprise)
+    assert prepare_shard(tmp_path, 0, videos, PrepareConfig()) == 2
+    assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
+
+
+def test_the_time_limit_counts_decoding_and_flow_together(tmp_path: Path) -> None:
+    write_video(tmp_path / "long.mp4", moving(200, 64, 96, (0, 1)))
+    settings = PrepareConfig(short_side=64, flow="tvl1", time_limit_s=0.5)
+    begun = time.monotonic()
+    assert prepare_shard(tmp_path, 0, [(tmp_path / "long.mp4", PlannedVideo("long.mp4", "", "", ""))], settings) == 1
+    assert time.monotonic() - begun < 30  # 200 fields of TV-L1 take longer
+    assert failures(tmp_path) == {"long.mp4": "took longer than the limit of 0.5 s (prepare.time_limit_s)"}
+
+
+PREPARE_ALL = """
+import sys
+from pathlib import Path
+from vicc_ray.config import PrepareConfig
+from vicc_ray.pipelines.plan import PlannedVideo
+from vicc_ray.pipelines.shard import prepare_shard
+videos = [(path, PlannedVideo(path.name, "", path.name, "")) for path in sorted(Path(sys.argv[1]).iterdir())]
+settings = PrepareConfig(short_side=int(sys.argv[3]), max_frames=int(sys.argv[4]), time_limit_s=300)
+prepare_shard(Path(sys.argv[2]), 0, videos, settings)
+import resource
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def prepare_all(videos: Path, store: Path, short_side: int = 32, max_frames: int = 1000) -> int:
+    """Prepare a folder in a process of its own; its peak memory in MB."""
+    store.mkdir()
+    command = [sys.executable, "-c", PREPARE_ALL, videos, store, str(short_side), str(max_frames)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_a_thousand_mutated_videos_are_rows_or_failures(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for name, content in mutated(tmp_path, 1000, seed=0):
+        (tmp_path / "videos" / name).write_bytes(content)
+    prepare_all(tmp_path / "videos", tmp_path / "store")
+    write_store_file(tmp_path / "store", SETTINGS, 1)
+    store, failed = ClipStore(tmp_path / "store"), failures(tmp_path / "store")
+    assert len(store.entries) + len(failed) == 1000
+    assert {entry.id for entry in store.entries}.isdisjoint(failed)
+    assert min(len(store.entries), len(failed)) > 100  # both kinds are there to tell apart
+    for entry in store.entries:
+        assert store.read(entry).rgb([0, entry.frames - 1]).shape == (2, entry.height, entry.width, 3)
+    assert not any(re.match("[A-Za-z]*Error", reason) for reason in failed.values()), "a reason in plain words"
+
+
+def test_two_hours_need_no_more_memory_than_a_minute(tmp_path: Path) -> None:
+    frames = moving(60, 64, 96, (1, 0))
+    for folder, seconds in (("minute", 60), ("hours", 7200)):
+        (tmp_path / folder).mkdir()
+        write_video(tmp_path / folder / "film.mp4", np.resize(frames, (seconds, 64, 96, 3)), fps=1)
+    peaks = [prepare_all(tmp_path / n, tmp_path / f"{n}-store", 64, max_frames=10**6) for n in ("minute", "hours")]
+    write_store_file(tmp_path / "hours-store", SETTINGS, 1)
+    (entry,) = ClipStore(tmp_path / "hours-store").entries
+    assert entry.frames == 7200
+    held = 7200 * 64 * 96 * 3 / 2**20  # what all its frames would take: 127 MB
+    assert peaks[1] - peaks[0] < held / 3

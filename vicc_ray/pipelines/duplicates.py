@@ -1,0 +1,58 @@
+"""Files that are stored more than once: the same content under several names."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vicc_ray.files import atomic_write
+from vicc_ray.video.store import Entry
+
+DUPLICATES_FILE = "duplicates.jsonl"
+SIDES = {"train", "test"}
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Groups of stored videos that are the same file, each group sorted by id."""
+
+    groups: tuple[tuple[Entry, ...], ...]
+
+    @property
+    def repeats(self) -> int:
+        """Videos whose content another one, earlier in the order of ids, has already."""
+        return sum(len(group) - 1 for group in self.groups)
+
+    @property
+    def leaks(self) -> int:
+        """Groups with a video for training and one for testing: the score is then partly of what was trained on."""
+        return sum(_leaks(group) for group in self.groups)
+
+    def write(self, store: Path) -> None:
+        """Write ``duplicates.jsonl``: a line a group, with its content's digest, whether it leaks, and its videos."""
+        lines = [
+            json.dumps(
+                {
+                    "content": group[0].content,
+                    "both_sides": _leaks(group),
+                    "videos": [{"path": entry.id, "split": entry.split} for entry in group],
+                }
+            )
+            for group in self.groups
+        ]
+        atomic_write(store / DUPLICATES_FILE, "".join(line + "\n" for line in lines))
+
+
+def find_duplicates(entries: Iterable[Entry]) -> Duplicates:
+    """The groups among ``entries``, by the id of their first video."""
+    groups: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda entry: entry.id):
+        groups[entry.content].append(entry)
+    return Duplicates(tuple(tuple(group) for group in groups.values() if len(group) > 1))
+
+
+def _leaks(group: Iterable[Entry]) -> bool:
+    return {entry.split for entry in group} >= SIDES
