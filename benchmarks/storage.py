@@ -258,8 +258,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    items = list_videos(options.videos)
-    chosen = [items[i].path for i in np.linspace(0, len(items) - 1, options.count).astype(int)]
+    items = list_videos(options.videos).items
+    chosen = [items[i].place for i in np.linspace(0, len(items) - 1, options.count).astype(int)]
     tables = {}
     for side in options.sides:
         films = [load(path, side) for path in chosen]

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,12 +22,6 @@ from vicc_ray.pipelines.prepare import Summary
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, dequantise, shrink
 from vicc_ray.video.store import ClipStore, shard_path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def session() -> Iterator[None]:
-    with ray_session(RAY):
-        yield
 
 
 def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None:

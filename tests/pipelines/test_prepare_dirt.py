@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from tests.pipelines.prepared import CONFIG, RAY, failures, films, run
+from tests.pipelines.prepared import CONFIG, failures, films, run
 from tests.videos import moving, write_video
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.prepare import Summary
 from vicc_ray.video.store import ClipStore
-
-
-@pytest.fixture(scope="module", autouse=True)
-def session() -> Iterator[None]:
-    with ray_session(RAY):
-        yield
 
 
 def write_ten_bits(path: Path) -> Path:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.listed import write_lists
-from tests.pipelines.prepared import CONFIG, RAY, contents, failures, films, run
+from tests.pipelines.prepared import CONFIG, contents, failures, films, run
 from tests.s3 import BUCKET, s3_server
 from vicc_ray.config import PrepareConfig
-from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.prepare import Summary, prepare_inputs
 from vicc_ray.video.sources import list_videos
 from vicc_ray.video.store import ClipStore
-
-
-@pytest.fixture(scope="module", autouse=True)
-def session() -> Iterator[None]:
-    with ray_session(RAY):
-        yield
 
 
 def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.pipelines.prepared import RAY
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.ingest import batches
-from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.prepare import prepare
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.recipe import dump_config
@@ -50,7 +49,7 @@ def settings(**changes: dict[str, Any]) -> Config:
         "optimiser": {"name": "lars", "learning_rate": 0.05, "final_learning_rate": 0.01},
         "train": {"batch": 4, "checkpoint_steps": 3, "evaluate_epochs": 1},
         "evaluate": {"max_windows": 2},
-        "ray": {"cpus": 2, "object_store_mb": 150},
+        "ray": RAY.model_dump(),
     }
     for name, change in changes.items():
         sections[name] = {**sections[name], **change}
@@ -58,12 +57,11 @@ def settings(**changes: dict[str, Any]) -> Config:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     make_videos(folder / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
-    with ray_session(settings().ray):
-        prepare(folder / "videos", folder / "store", settings(), progress=False)
-        yield folder / "store"
+    prepare(folder / "videos", folder / "store", settings(), progress=False)
+    return folder / "store"
 
 
 @pytest.fixture(scope="module")
