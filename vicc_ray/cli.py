@@ -234,7 +234,12 @@ def _add_videos(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_store(verb: argparse.ArgumentParser, required: bool = True) -> None:
-    verb.add_argument("--store", type=Path, required=required, metavar="STORE", help="clip store of `vicc-ray prepare`")
+    verb.add_argument(
+        "--store",
+        required=required,
+        metavar="STORE",
+        help="clip store of `vicc-ray prepare`: its folder or, to read it, its address in a bucket",
+    )
 
 
 def _add_run_folder(verb: argparse.ArgumentParser) -> None:

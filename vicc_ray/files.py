@@ -73,6 +73,14 @@ def folder_lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Wait until no other process is in a block with the same ``path``; an empty file stays there."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

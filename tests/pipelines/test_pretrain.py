@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.pipelines.prepared import RAY
+from tests.s3 import s3_server
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.evaluate import evaluate
@@ -149,13 +150,19 @@ def test_two_workers_compute_what_one_does(undisturbed: Path, store: Path, tmp_p
     assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {2}
 
 
-def test_a_fork_goes_on_from_another_runs_turn(undisturbed: Path, store: Path, tmp_path: Path) -> None:
+def test_a_fork_goes_on_from_another_runs_turn_with_the_store_in_a_bucket(
+    undisturbed: Path, store: Path, tmp_path: Path
+) -> None:
     start = undisturbed / "checkpoints" / "turn-1-flow-stage1"
-    pretrain(settings(schedule={"cross_stream": False}), store, tmp_path, start_from=start, progress=False)
+    with s3_server() as s3:
+        s3.put_folder(store, "store")
+        bucket = s3.address("store")
+        pretrain(settings(schedule={"cross_stream": False}), bucket, tmp_path, start_from=start, progress=False)
+        table = evaluate(tmp_path, bucket, progress=False)
     lines = read_lines(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines] == [9, 10, 11, 12]
     assert {line["turn"] for line in lines} == {"rgb-stage2-1"}
-    table = evaluate(tmp_path, store, progress=False)
+    assert not any(b"secret" in file.read_bytes() for file in tmp_path.rglob("*.json*"))
     assert [row["key"] for row in table["rows"]][:2] == ["rgb-random", "flow-random"]
     assert "rgb-stage2-1" in {row["key"] for row in table["rows"]}
 

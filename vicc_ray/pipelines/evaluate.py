@@ -25,7 +25,9 @@ from vicc_ray.video.store import ClipStore
 SETTINGS_FILE = "settings.json"
 
 
-def evaluate(run_dir: Path, store_path: Path, config: Config | None = None, progress: bool = True) -> dict[str, Any]:
+def evaluate(
+    run_dir: Path, store_path: Path | str, config: Config | None = None, progress: bool = True
+) -> dict[str, Any]:
     """Embed all videos with every network of the run and score retrieval.
 
     Features that are there already, made with the same settings from the same store, are kept.
@@ -42,7 +44,7 @@ def evaluate(run_dir: Path, store_path: Path, config: Config | None = None, prog
     folder, store = RunFolder(run_dir), ClipStore(store_path)
     config = config or folder.config()
     out = run_dir / "evaluation"
-    _forget_other_settings(out, config, store_path)
+    _forget_other_settings(out, config, store)
     networks = {name: n for name, n in run_networks(folder, config).items() if not feature_path(out, name).exists()}
     if networks:
         with ray_session(config.ray):
@@ -76,10 +78,10 @@ def _table(store: ClipStore, features: np.ndarray) -> FeatureTable:
     return FeatureTable(ids, labels, sources, splits, features)
 
 
-def _forget_other_settings(out: Path, config: Config, store_path: Path) -> None:
+def _forget_other_settings(out: Path, config: Config, store: ClipStore) -> None:
     """Remove features, and their table, that were made with other settings or from another store."""
     settings = {
-        "store": str(store_path.resolve()),
+        "store": str(store),
         "clip": config.clip.model_dump(mode="json"),
         "evaluate": config.evaluate.model_dump(mode="json", exclude={"ignore_same_source", "batch"}),
     }

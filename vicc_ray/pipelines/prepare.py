@@ -2,7 +2,7 @@
 
 Files of a store: ``part-N.parquet`` and ``part-N.failures.jsonl`` (a finished shard has both), ``plan.json`` (which
 videos make which shard), ``store.json`` (settings), ``failures.jsonl`` (all failures: path, reason),
-``duplicates.jsonl`` (videos of the same content).
+``duplicates.jsonl`` (videos of the same content), ``index.parquet`` (all rows but their frames).
 """
 
 from __future__ import annotations
@@ -28,9 +28,17 @@ from vicc_ray.pipelines.plan import Failure, Plan, PlannedVideo, make_plan, read
 from vicc_ray.pipelines.shard import prepare_shard
 from vicc_ray.video.sources import Inputs, list_videos
 from vicc_ray.video.sources.places import Place, as_json, from_json
-from vicc_ray.video.store import STORE_FILE, ClipStore, read_store_file, shard_path, write_store_file
+from vicc_ray.video.store import (
+    FAILURES_FILE,
+    INDEX_FILE,
+    STORE_FILE,
+    ClipStore,
+    read_store_file,
+    shard_path,
+    write_index,
+    write_store_file,
+)
 
-FAILURES_FILE = "failures.jsonl"
 OF_ONE_CALL = ("time_limit_s", "videos_per_shard", "max_failures")
 """Settings that may differ between the calls that fill one store."""
 
@@ -85,11 +93,17 @@ def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progr
         UserError: a store of other settings or with other videos, a store that cannot be written or is being written,
             more failures than ``prepare.max_failures``, or not a single video that could be used.
     """
+    if "://" in str(store_path):
+        raise UserError(
+            f"--store {store_path}: a clip store is written to a folder that all machines see; give such a folder, and "
+            "copy it into the bucket when it is finished: it can be read from there"
+        )
     store = Path(store_path).absolute()
     with _locked(store):
         _check_settings(store, config.prepare)
         plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share)
         with _write_errors(store):
+            (store / INDEX_FILE).unlink(missing_ok=True)
             plan.write(store)
             write_store_file(store, config.prepare, len(plan.shards))
         todo = [shard for shard in range(len(plan.shards)) if not shard_path(store, shard).exists()]
@@ -213,6 +227,8 @@ def _summarise(store: Path, plan: Plan, settings: PrepareConfig, processed: int,
         )
     if fails_too_much(inputs, len(failures), settings):
         raise mostly_failing(inputs, len(failures), settings, failures)
-    duplicates = find_duplicates(ClipStore(store).entries)
+    entries = ClipStore(store).entries
+    write_index(store, entries)
+    duplicates = find_duplicates(entries)
     duplicates.write(store)
     return Summary(rows, len(failures), inputs, processed, left_out, duplicates.repeats, duplicates.leaks)

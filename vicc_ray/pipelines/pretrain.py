@@ -43,12 +43,12 @@ class Resources:
 
 
 def pretrain(
-    config: Config, store_path: Path, run_dir: Path, start_from: Path | None = None, progress: bool = True
+    config: Config, store_path: Path | str, run_dir: Path, start_from: Path | None = None, progress: bool = True
 ) -> Path:
     """Train until the schedule ends, from the newest checkpoint in ``run_dir`` if there is one.
 
     Args:
-        store_path: a prepared clip store.
+        store_path: a prepared clip store, or its address in a bucket.
         start_from: checkpoint folder of another run from which a new run takes weights and place; settings may differ.
 
     Returns:
@@ -59,7 +59,8 @@ def pretrain(
     """
     folder = RunFolder(run_dir)
     planned = turns(config.schedule)
-    steps = _check(config, ClipStore(store_path)).first_step(planned[-1].last_epoch)
+    store = ClipStore(store_path)
+    steps = _check(config, store).first_step(planned[-1].last_epoch)
     if start_from is not None:
         read_state(start_from)
     folder.open(config)
@@ -73,7 +74,7 @@ def pretrain(
         ray_session(config.ray),
         follow_run(folder, steps, config.train.batch, progress),
     ):
-        _fit(config, store_path, folder, start_from)
+        _fit(config, store, folder, start_from)
     if folder.failure_file.exists():
         raise UserError(folder.failure_file.read_text())
     return last
@@ -95,12 +96,12 @@ def _check(config: Config, store: ClipStore) -> Plan:
     return Plan(videos, config.train.batch, config.seed)
 
 
-def _fit(config: Config, store_path: Path, folder: RunFolder, start_from: Path | None) -> None:
+def _fit(config: Config, store: ClipStore, folder: RunFolder, start_from: Path | None) -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
     shared = share_resources(config)
     job = Job(
         config=config.model_dump(mode="json"),
-        store=str(store_path.resolve()),
+        store=store.location,
         run=str(folder.path.resolve()),
         start_from=str(start_from.resolve()) if start_from else None,
         decode_cpus=shared.decode_cpus,

@@ -27,10 +27,14 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
 from vicc_ray.video.codec import DamagedFrameError, FlowEncoder, RgbEncoder, decode_flow, decode_i420
+from vicc_ray.video.mirror import Mirror
 
 FORMAT = 2
 """Version of the layout; a store of another one is refused."""
 STORE_FILE = "store.json"
+INDEX_FILE = "index.parquet"
+"""All entries in one file, there while the store is whole: opening it does not touch the shards."""
+FAILURES_FILE = "failures.jsonl"
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),  # path below the videos folder
@@ -47,6 +51,9 @@ SCHEMA = pa.schema(
     ]
 )
 BLOBS = ("rgb", "flow")
+INDEX_SCHEMA = pa.schema(
+    [field for field in SCHEMA if field.name not in BLOBS] + [("shard", pa.int32()), ("row", pa.int32())]
+)
 OPEN_SHARDS = 32
 """Shards that one reader keeps open."""
 
@@ -211,60 +218,95 @@ def _damaged(shard: Path, what: str) -> UserError:
 class ClipStore:
     """A finished clip store, for reading; can be pickled and used from several threads.
 
+    Args:
+        location: its folder, or the address of a folder in a bucket (see :mod:`vicc_ray.video.mirror`).
+
     Raises:
-        UserError: ``path`` is no clip store, one of another format, or not finished.
+        UserError: there is no clip store, or one of another format, or one that is not finished.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        content = read_store_file(self.path)
+    def __init__(self, location: Path | str) -> None:
+        remote = isinstance(location, str) and "://" in location
+        self.location = str(location) if remote else str(Path(location).resolve())
+        """What opens the same store in another process, with the secrets of the address."""
+        self._mirror = Mirror(self.location, (STORE_FILE, INDEX_FILE)) if remote else None
+        content = read_store_file(self._file(STORE_FILE).parent)
         self.settings = PrepareConfig.model_validate(content["settings"])
         self.shards: int = content["shards"]
-        missing = sum(not shard_path(self.path, shard).exists() for shard in range(self.shards))
+        if self._mirror is None:
+            self._check_finished()
+        self._entries: list[Entry] | None = None
+        self._close()
+
+    def __str__(self) -> str:
+        return str(self._mirror.source) if self._mirror else self.location
+
+    def _check_finished(self) -> None:
+        missing = sum(not shard_path(Path(self.location), shard).exists() for shard in range(self.shards))
         if missing:
             raise UserError(
-                f"the clip store {self.path} is not finished: {missing} of {self.shards} shards are missing; "
+                f"the clip store {self} is not finished: {missing} of {self.shards} shards are missing; "
                 "run `vicc-ray prepare` again, it makes only those"
             )
-        self._entries: list[Entry] | None = None
-        self._forget_files()
 
     @property
     def entries(self) -> list[Entry]:
         """All stored videos, sorted by id; read once, without their frames."""
         if self._entries is None:
-            found = (entry for shard in range(self.shards) for entry in self._shard_entries(shard))
+            index = self._file(INDEX_FILE)
+            found = _read_index(index) if index.exists() else self._scan()
             self._entries = sorted(found, key=lambda entry: entry.id)
         return self._entries
+
+    @property
+    def failures_file(self) -> Path:
+        """The failures of the preparation; the file may not be there."""
+        return self._file(FAILURES_FILE)
+
+    def _file(self, name: str) -> Path:
+        return self._mirror.file(name) if self._mirror else Path(self.location, name)
+
+    def _scan(self) -> list[Entry]:
+        return [entry for shard in range(self.shards) for entry in self._shard_entries(shard)]
 
     def read(self, entry: Entry, columns: Sequence[str] = BLOBS) -> StoredVideo:
         """The compressed frames of a video; ``columns`` may leave out "rgb" or "flow" where it is not needed."""
         try:
             with self._lock:
-                table = self._file(entry.shard).read_row_group(entry.row, columns=list(columns))
+                table = self._opened(entry.shard).read_row_group(entry.row, columns=list(columns))
         except (OSError, pa.ArrowException) as error:
-            raise _damaged(shard_path(self.path, entry.shard), f"{entry.id} cannot be read: {error}") from None
+            raise self._damaged(entry.shard, f"{entry.id} cannot be read: {error}") from None
         blobs = {name: table.column(name)[0].as_py() for name in columns}
         return StoredVideo(entry, self.settings, blobs.get("rgb", []), blobs.get("flow", []))
 
     def _shard_entries(self, shard: int) -> list[Entry]:
         names = [name for name in SCHEMA.names if name not in BLOBS]
         try:
-            with pq.ParquetFile(shard_path(self.path, shard)) as file:
+            with pq.ParquetFile(self._shard(shard)) as file:
                 rows = file.read(columns=names).to_pylist()
         except (OSError, pa.ArrowException) as error:
-            raise _damaged(shard_path(self.path, shard), str(error)) from None
+            raise self._damaged(shard, str(error)) from None
         return [Entry(**values, shard=shard, row=row) for row, values in enumerate(rows)]
 
-    def _file(self, shard: int) -> pq.ParquetFile:
+    def _damaged(self, shard: int, what: str) -> UserError:
+        if self._mirror is None:
+            return _damaged(self._shard(shard), what)
+        return UserError(
+            f"{self._shard(shard)}, copied from {self}, is damaged ({what}); remove it: it is copied again"
+        )
+
+    def _shard(self, shard: int) -> Path:
+        return self._file(shard_path(Path(), shard).name)
+
+    def _opened(self, shard: int) -> pq.ParquetFile:
         if shard not in self._files:
-            self._files[shard] = pq.ParquetFile(shard_path(self.path, shard), page_checksum_verification=True)
+            self._files[shard] = pq.ParquetFile(self._shard(shard), page_checksum_verification=True)
         self._files.move_to_end(shard)
         if len(self._files) > OPEN_SHARDS:
             self._files.popitem(last=False)[1].close()
         return self._files[shard]
 
-    def _forget_files(self) -> None:
+    def _close(self) -> None:
         self._lock = Lock()
         self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
 
@@ -273,7 +315,20 @@ class ClipStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget_files()
+        self._close()
+
+
+def write_index(store: Path, entries: Sequence[Entry]) -> None:
+    """Write ``index.parquet`` of a finished store; to be removed before a shard is made again."""
+    with atomic_path(store / INDEX_FILE) as aside:
+        pq.write_table(pa.Table.from_pylist([asdict(entry) for entry in entries], schema=INDEX_SCHEMA), aside)
+
+
+def _read_index(file: Path) -> list[Entry]:
+    try:
+        return [Entry(**row) for row in pq.read_table(file).to_pylist()]
+    except (OSError, pa.ArrowException, TypeError) as error:
+        raise UserError(f"{file} is damaged ({error}); run `vicc-ray prepare` again, it makes it anew") from None
 
 
 def write_store_file(store: Path, settings: PrepareConfig, shards: int) -> None:

@@ -96,7 +96,7 @@ def account(store: ClipStore) -> dict[str, Any]:
     """Where every input of ``prepare`` went: rows by split, and failures by reason."""
     entries = store.entries
     counts = Counter(entry.split for entry in entries)
-    failures = list(read_lines(Path(store.path) / "failures.jsonl"))
+    failures = list(read_lines(store.failures_file))
     return {
         "inputs": len(entries) + len(failures),
         "videos": len(entries),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.remote import Remote
+from vicc_ray.video.sources.remote import Remote, Unreadable
 
 Place = Path | Remote
 
@@ -101,6 +101,8 @@ def local_file(place: Place) -> Iterator[Path]:
     if isinstance(place, Path):
         yield place
         return
+    if place.size is None:  # no listing had it
+        raise Unreadable("no such file")
     with tempfile.NamedTemporaryFile(prefix="vicc-ray-") as copy:
         place.fetch(copy)
         yield Path(copy.name)

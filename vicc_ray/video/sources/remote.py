@@ -82,10 +82,8 @@ class Remote:
         """Copy the file in one streamed read.
 
         Raises:
-            Unreadable: no listing had it, it has gone since, or it cannot be read.
+            Unreadable: it is not there, or cannot be read.
         """
-        if self.size is None:
-            raise Unreadable("no such file")
         try:
             file_system, path = self._open(patient=True)
             with file_system.open_input_stream(path) as stream:
