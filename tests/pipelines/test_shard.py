@@ -65,14 +65,14 @@ def failures(store: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("does", "limit_s", "exits", "reason"),
+    ("does", "limit_s", "exits", "reason", "tried_again"),
     [
-        ("crash", 60, ["9", "9", "101"], "ended the decoding process 2 times"),
-        ("hang", 0.5, ["1", "101"], "took longer than the limit of 0.5 s"),
+        ("crash", 60, ["9", "9", "101"], "ended the decoding process 2 times", True),  # it may have been killed
+        ("hang", 0.5, ["1", "101"], "took longer than the limit of 0.5 s", False),
     ],
 )
 def test_a_video_that_crashes_or_hangs_its_process_is_left_aside(
-    tmp_path: Path, does: str, limit_s: float, exits: list[str], reason: str
+    tmp_path: Path, does: str, limit_s: float, exits: list[str], reason: str, tried_again: bool
 ) -> None:
     names = ["0.mp4", "bad.mp4", "z.mp4"]
     films(tmp_path / "videos", *names)
@@ -83,6 +83,8 @@ def test_a_video_that_crashes_or_hangs_its_process_is_left_aside(
     (told,) = failures(tmp_path / "store").items()
     assert told[0] == "bad.mp4"
     assert reason in told[1]
+    (line,) = (tmp_path / "store" / "part-00000.failures.jsonl").read_text().splitlines()
+    assert (json.loads(line)["stamp"] is None) == tried_again
     assert not [path for path in (tmp_path / "store").glob(".*") if path.suffix != ".part"]  # those, prepare() clears
 
 

@@ -20,9 +20,13 @@ from vicc_ray.video.sources.remote import Unreadable
 from vicc_ray.video.store import About, encode_video, shard_path, shard_writer
 
 ENDS_ALLOWED = 2
-"""How often one video may end the process that decodes it before it counts as a failure."""
+"""How often the process may end that decodes one video before that counts as a failure."""
 WATCHDOG_FACTOR = 2
 """A process is ended when one video takes so many times its time limit: it hangs in C code, where nobody looks."""
+
+
+class EndedProcess(VideoError):
+    """The process ended while it decoded this video; the video may be at fault, or whoever kills processes."""
 
 
 def journal_path(store: Path, shard: int) -> Path:
@@ -51,27 +55,37 @@ def prepare_shard(
     cv2.setNumThreads(1)
     watchdog = Watchdog(store / f".part-{shard:05d}.stuck")
     journal = _Journal(journal_path(store, shard), watchdog.has_ended_one)
-    failures: dict[str, Failure] = {}
-    with shard_writer(shard_path(store, shard)) as writer:
-        for place, video in videos:
-            file = stamp(place, settings)
-            journal.begin(video.id)
-            try:
-                journal.check(video.id, settings.time_limit_s)
-                with local_file(place) as path, watchdog.guard(WATCHDOG_FACTOR * settings.time_limit_s):
-                    row = _row(path, video, settings)
-            except Unreadable as error:
-                failures[video.id] = Failure(str(error), None)  # no stamp: the next call tries again
-            except VideoError as error:
-                failures[video.id] = Failure(str(error), file)
-            except Exception as error:  # noqa: BLE001 - whatever a codec does, it must cost one video, not the run
-                failures[video.id] = Failure(f"{type(error).__name__}: {' '.join(str(error).split())}", file)
-            else:
-                writer.write(row)
-        write_failures(store, shard, failures)
-    journal.path.unlink(missing_ok=True)
-    watchdog.close()
-    return len(failures)
+    try:
+        failures: dict[str, Failure] = {}
+        with shard_writer(shard_path(store, shard)) as writer:
+            for place, video in videos:
+                row = _row_or_failure(place, video, settings, journal, watchdog)
+                if isinstance(row, Failure):
+                    failures[video.id] = row
+                else:
+                    writer.write(row)
+            write_failures(store, shard, failures)
+        return len(failures)
+    finally:  # they are for the case that this process ends, and it has not
+        journal.path.unlink(missing_ok=True)
+        watchdog.close()
+
+
+def _row_or_failure(
+    place: Place, video: PlannedVideo, settings: PrepareConfig, journal: _Journal, watchdog: Watchdog
+) -> dict[str, Any] | Failure:
+    file = stamp(place, settings)
+    journal.begin(video.id)
+    try:
+        journal.check(video.id, settings.time_limit_s)
+        with local_file(place) as path, watchdog.guard(WATCHDOG_FACTOR * settings.time_limit_s):
+            return _row(path, video, settings)
+    except (Unreadable, EndedProcess) as error:
+        return Failure(str(error), None)  # no stamp: the next call tries again
+    except VideoError as error:
+        return Failure(str(error), file)
+    except Exception as error:  # noqa: BLE001 - whatever a codec does, it must cost one video, not the run
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}", file)
 
 
 def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> dict[str, Any]:
@@ -111,9 +125,9 @@ class _Journal:
         atomic_write(self.path, json.dumps({"video": video, "ended": self.ended, "stuck": self.stuck}))
 
     def check(self, video: str, time_limit_s: float) -> None:
-        """Raise VideoError where ``video`` has ended the process too often, or once by taking too long."""
+        """Raise EndedProcess where the process ended too often at ``video``, VideoError where that took too long."""
         if video in self.stuck:
             raise VideoError(f"{too_long(time_limit_s)}, {WATCHDOG_FACTOR} times over in one step of a decoder")
         times = self.ended.count(video)
         if times >= ENDS_ALLOWED:
-            raise VideoError(f"ended the decoding process {times} times (a crash of the decoder, or out of memory)")
+            raise EndedProcess(f"ended the decoding process {times} times (a crash of the decoder, or out of memory)")

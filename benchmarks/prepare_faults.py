@@ -1,0 +1,155 @@
+"""Kill -9 of a worker or of the driver of `vicc-ray prepare`, 20 times over one preparation, at seeded moments.
+
+    python benchmarks/prepare_faults.py OUT      # writes benchmarks/prepare_faults.json
+
+The videos are made here, some of them broken, so that there are rows and failures. One store is prepared undisturbed.
+Another is prepared while processes are killed: the worker that decodes, after which the run goes on by itself, or the
+driver, after which the same command is given again. Moments are drawn evenly over the work, and a shard is two videos.
+In the end both stores must be equal, row for row and failure for failure, and nothing may be left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import ray  # noqa: F401 - puts its own psutil where Python looks
+from measured import machine
+
+# isort: split
+import psutil
+
+from vicc_ray.video.store import ClipStore
+from vicc_ray.video.synthetic import Scene, make_videos
+
+RESULT = Path(__file__).with_suffix(".json")
+KILLS = 20
+SETTINGS = ("prepare.short_side=128", "prepare.videos_per_shard=2", "ray.object_store_mb=150")
+CLASSES, TRAIN, TEST = 4, 14, 4
+
+
+def main() -> None:
+    """Prepare twice, compare, write what happened."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    videos, whole, disturbed = (options.out / name for name in ("videos", "undisturbed", "disturbed"))
+    make_videos(videos, CLASSES, TRAIN, TEST, scene=Scene(side=64, frames=96))
+    break_some(videos)
+    subprocess.run(command(videos, whole), check=True)
+    begun = time.monotonic()
+    kills = disturb(command(videos, disturbed), disturbed, np.random.default_rng(options.seed))
+    first, second = contents(whole), contents(disturbed)
+    left = sorted(path.name for path in disturbed.iterdir() if path.name.startswith(".part-"))
+    result = {
+        **{"machine": machine(), "seed": options.seed, "seconds": round(time.monotonic() - begun, 1)},
+        **{"rows": len(first["rows"]), "failures": len(first["failures"]), "equal": first == second},
+        **{"left_behind": left, "kills": kills},
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(RESULT.read_text())
+    if not result["equal"] or left:
+        sys.exit("the stores differ, or something was left behind")
+
+
+def command(videos: Path, store: Path) -> list[str]:
+    """Of a preparation, as a user gives it."""
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    verb = [sys.executable, "-m", "vicc_ray", "prepare", "demo", "--videos", str(videos), "--store", str(store)]
+    return [*verb, "--quiet", *settings]
+
+
+def break_some(videos: Path) -> None:
+    """Files that must become failures, in the labels too."""
+    folder = next(path for path in sorted(videos.iterdir()) if path.is_dir())
+    whole = next(folder.glob("*.mp4")).read_bytes()
+    broken = {"empty.mp4": b"", "text.mp4": b"no video\n" * 50, "cut.mp4": whole[: len(whole) // 3]}
+    labels = (videos / "labels.csv").read_text()
+    for name, content in broken.items():
+        (folder / name).write_bytes(content)
+        if name not in labels:
+            labels += f"{folder.name}/{name},{folder.name},{folder.name}/{name},train\n"
+    (videos / "labels.csv").write_text(labels)
+
+
+def disturb(prepare: list[str], store: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Kill while it runs, until it ends by itself; what was killed when, and how long its children outlived it."""
+    shards = -(-(CLASSES * (TRAIN + TEST) + 3) // 2)
+    moments = np.sort(rng.uniform(0, shards - 2, KILLS))
+    kinds = rng.permutation(["driver", "worker"] * (KILLS // 2))
+    kills: list[dict[str, Any]] = []
+    running = subprocess.Popen(prepare)
+    for moment, kind in zip(moments, kinds, strict=True):
+        running = wait_for(running, prepare, store, int(moment))
+        time.sleep(moment % 1)  # and not always when a shard has just ended
+        kills.append({"kind": str(kind), "shards_done": done(store), **kill(str(kind), running)})
+        print(kills[-1], flush=True)
+        if kind == "driver":
+            running = subprocess.Popen(prepare)
+    while running.wait() != 0:
+        running = subprocess.Popen(prepare)
+    return kills
+
+
+def wait_for(running: subprocess.Popen[bytes], prepare: list[str], store: Path, shards: int) -> subprocess.Popen[bytes]:
+    """Wait until so many shards are done and a worker is busy."""
+    while done(store) < shards or not workers(running.pid):
+        if running.poll() is not None:  # not by our hand
+            raise RuntimeError(f"the preparation ended by itself with {running.returncode}: {prepare}")
+        time.sleep(0.02)
+    return running
+
+
+def kill(kind: str, running: subprocess.Popen[bytes]) -> dict[str, float]:
+    """Kill -9 the driver, or one of its workers."""
+    if kind == "worker":
+        os.kill(workers(running.pid)[0].pid, signal.SIGKILL)
+        return {}
+    children = psutil.Process(running.pid).children(recursive=True)
+    running.kill()
+    running.wait()
+    begun = time.monotonic()
+    _, alive = psutil.wait_procs(children, timeout=120)
+    if alive:
+        raise RuntimeError(f"{alive} outlived their driver by two minutes")
+    return {"children_gone_after_s": round(time.monotonic() - begun, 2)}
+
+
+def workers(driver: int) -> list[psutil.Process]:
+    """Ray's processes of that driver that run a task now."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(driver).children(recursive=True):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if process.cmdline()[:1] == ["ray::Map(make_shard)"]:
+                    found.append(process)
+    return found
+
+
+def done(store: Path) -> int:
+    """Finished shards."""
+    return len(list(store.glob("part-*.parquet")))
+
+
+def contents(path: Path) -> dict[str, Any]:
+    """Every row with all its frames, by id, and the failures."""
+    store = ClipStore(path)
+    shards = [pq.read_table(path / f"part-{shard:05d}.parquet").to_pylist() for shard in range(store.shards)]
+    lines = [json.loads(line) for line in store.failures_file.read_text().splitlines()]
+    repeated = (path / "duplicates.jsonl").read_text()
+    return {"rows": {row["id"]: row for rows in shards for row in rows}, "failures": lines, "repeated": repeated}
+
+
+if __name__ == "__main__":
+    main()
