@@ -27,6 +27,7 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
 from vicc_ray.video.codec import DamagedFrameError, FlowEncoder, RgbEncoder, decode_flow, decode_i420
+from vicc_ray.video.entries import Entries, Entry
 
 FORMAT = 2
 """Version of the layout; a store of another one is refused."""
@@ -131,23 +132,6 @@ def shard_writer(path: Path) -> Iterator[ShardWriter]:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What is known of a stored video without reading it, and where it lies."""
-
-    id: str
-    label: str
-    source: str
-    split: str
-    content: str
-    frames: int
-    fps: float
-    height: int
-    width: int
-    shard: int
-    row: int
-
-
-@dataclass(frozen=True)
 class StoredVideo:
     """The compressed frames of one video; only those asked for are decompressed.
 
@@ -226,15 +210,15 @@ class ClipStore:
                 f"the clip store {self.path} is not finished: {missing} of {self.shards} shards are missing; "
                 "run `vicc-ray prepare` again, it makes only those"
             )
-        self._entries: list[Entry] | None = None
-        self._forget_files()
+        self._entries: Entries | None = None
+        self._forget()
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> Entries:
         """All stored videos, sorted by id; read once, without their frames."""
         if self._entries is None:
-            found = (entry for shard in range(self.shards) for entry in self._shard_entries(shard))
-            self._entries = sorted(found, key=lambda entry: entry.id)
+            found = [self._shard_entries(shard) for shard in range(self.shards)]
+            self._entries = Entries(pa.concat_tables(found).sort_by("id"))
         return self._entries
 
     def read(self, entry: Entry, columns: Sequence[str] = BLOBS) -> StoredVideo:
@@ -247,14 +231,17 @@ class ClipStore:
         blobs = {name: table.column(name)[0].as_py() for name in columns}
         return StoredVideo(entry, self.settings, blobs.get("rgb", []), blobs.get("flow", []))
 
-    def _shard_entries(self, shard: int) -> list[Entry]:
+    def _shard_entries(self, shard: int) -> pa.Table:
         names = [name for name in SCHEMA.names if name not in BLOBS]
         try:
             with pq.ParquetFile(shard_path(self.path, shard)) as file:
-                rows = file.read(columns=names).to_pylist()
+                table = file.read(columns=names)
         except (OSError, pa.ArrowException) as error:
             raise _damaged(shard_path(self.path, shard), str(error)) from None
-        return [Entry(**values, shard=shard, row=row) for row, values in enumerate(rows)]
+        places = {"shard": np.full(len(table), shard, np.int32), "row": np.arange(len(table), dtype=np.int32)}
+        for name, values in places.items():
+            table = table.append_column(name, pa.array(values))
+        return table
 
     def _file(self, shard: int) -> pq.ParquetFile:
         if shard not in self._files:
@@ -264,16 +251,18 @@ class ClipStore:
             self._files.popitem(last=False)[1].close()
         return self._files[shard]
 
-    def _forget_files(self) -> None:
+    def _forget(self) -> None:
+        """What a copy in another process finds out by itself."""
+        self._entries = None
         self._lock = Lock()
         self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_files")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_entries", "_lock", "_files")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget_files()
+        self._forget()
 
 
 def write_store_file(store: Path, settings: PrepareConfig, shards: int) -> None:
