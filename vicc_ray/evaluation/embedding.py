@@ -15,8 +15,9 @@ from vicc_ray.config import ClipConfig, EvaluateConfig, Stream
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.training.appearance import to_flow_input, to_rgb_input
 from vicc_ray.video.augment import centre_crop, crop_flow, crop_rgb
+from vicc_ray.video.entries import Entry
 from vicc_ray.video.sampling import windows
-from vicc_ray.video.store import ClipStore, Entry
+from vicc_ray.video.store import ClipStore
 
 
 def load_windows(

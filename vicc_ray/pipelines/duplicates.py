@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vicc_ray.files import atomic_write
-from vicc_ray.video.store import Entry
+from vicc_ray.video.entries import Entries, Entry
 
 DUPLICATES_FILE = "duplicates.jsonl"
 SIDES = {"train", "test"}
@@ -46,12 +46,13 @@ class Duplicates:
         atomic_write(store / DUPLICATES_FILE, "".join(line + "\n" for line in lines))
 
 
-def find_duplicates(entries: Iterable[Entry]) -> Duplicates:
-    """The groups among ``entries``, by the id of their first video."""
+def find_duplicates(entries: Entries) -> Duplicates:
+    """The groups among ``entries``, which are sorted by id, by the id of their first video."""
+    times = Counter(entries.column("content"))
     groups: defaultdict[str, list[Entry]] = defaultdict(list)
-    for entry in sorted(entries, key=lambda entry: entry.id):
+    for entry in entries.where([times[content] > 1 for content in entries.column("content")]):
         groups[entry.content].append(entry)
-    return Duplicates(tuple(tuple(group) for group in groups.values() if len(group) > 1))
+    return Duplicates(tuple(tuple(group) for group in groups.values()))
 
 
 def _leaks(group: Iterable[Entry]) -> bool:

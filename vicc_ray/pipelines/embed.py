@@ -23,7 +23,8 @@ from vicc_ray.evaluation.embedding import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.ray_errors import user_error_in
-from vicc_ray.video.store import ClipStore, Entry
+from vicc_ray.video.entries import Entry
+from vicc_ray.video.store import ClipStore
 
 VIDEOS_A_TASK = 8
 
@@ -42,7 +43,7 @@ class Work:
 
     networks: dict[str, Network]
     store: ClipStore
-    entries: list[Entry]
+    entries: Sequence[Entry]
     config: Config
     use_gpu: bool
 
@@ -94,7 +95,7 @@ def embed(
         UserError: the store is damaged.
     """
     gpus = int(ray.cluster_resources().get("GPU", 0)) if config.train.use_gpu != "no" else 0
-    held = ray.put(Work(dict(networks), store, list(entries), config, bool(gpus)))
+    held = ray.put(Work(dict(networks), store, entries, config, bool(gpus)))
     blocks = -(-len(entries) // VIDEOS_A_TASK)
     items = ray.data.from_items([{"item": k} for k in range(len(entries))], override_num_blocks=blocks)
     if gpus:

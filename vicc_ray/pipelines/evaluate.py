@@ -72,9 +72,7 @@ def run_networks(folder: RunFolder, config: Config) -> dict[str, Network]:
 
 
 def _table(store: ClipStore, features: np.ndarray) -> FeatureTable:
-    ids, labels, sources, splits = (
-        np.array([getattr(entry, name) for entry in store.entries]) for name in ("id", "label", "source", "split")
-    )
+    ids, labels, sources, splits = (np.array(store.entries.column(name)) for name in ("id", "label", "source", "split"))
     return FeatureTable(ids, labels, sources, splits, features)
 
 

@@ -42,7 +42,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
             ray.init(logging_level=logging.WARNING)
         else:
             _start(config)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises a bare one where its processes take too long to start
         ray.shutdown()
         raise UserError(f"Ray did not start: {_first_line(error)}. {_advice()}") from error
     try:
@@ -89,7 +89,10 @@ def _advice() -> str:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         return f"RAY_ADDRESS is {address}: is that cluster up? Unset it to run on this machine alone"
-    return "Look at ray.object_store_mb against the free memory and /dev/shm, and at the free disk of /tmp"
+    return (
+        "Look at ray.object_store_mb against the free memory and /dev/shm, and at the free disk of /tmp; where the "
+        "machine is busy with other work, try again later"
+    )
 
 
 def _quiet() -> None:

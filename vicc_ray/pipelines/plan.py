@@ -24,7 +24,7 @@ SPLIT_SEED = 0
 """Fixed, so that runs with other seeds hold out the same videos."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedVideo:
     """One input, as :class:`VideoItem` without its place: a moved videos folder is still the same input."""
 

@@ -92,8 +92,7 @@ def _check(config: Config, store: ClipStore) -> Plan:
             f"method.queue: {config.method.queue} given; "
             f"it must be 0 or a multiple of train.batch ({config.train.batch})"
         )
-    videos = sum(entry.split != "test" for entry in store.entries)
-    return Plan(videos, config.train.batch, config.seed)
+    return Plan(len(store.entries.for_training), config.train.batch, config.seed)
 
 
 def _fit(config: Config, store: ClipStore, folder: RunFolder, start_from: Path | None) -> None:

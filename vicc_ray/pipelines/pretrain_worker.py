@@ -72,7 +72,7 @@ class Worker:
         self.config = Config.model_validate(job.config)
         self.folder = RunFolder(job.run)
         self.store = ClipStore(job.store)
-        self.videos = [entry for entry in self.store.entries if entry.split != "test"]
+        self.videos = self.store.entries.for_training
         self.plan = Plan(len(self.videos), self.config.train.batch, self.config.seed)
         self.held_out = HeldOut.choose(self.store, self.config)
         self.device = ray.train.torch.get_device()

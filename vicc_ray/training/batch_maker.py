@@ -5,6 +5,7 @@ b samples of a worker, T frames, S clip side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.training.plan import Plan
+from vicc_ray.video.entries import Entry
 from vicc_ray.video.sample import CHANNELS, make_samples
-from vicc_ray.video.store import ClipStore, Entry
+from vicc_ray.video.store import ClipStore
 
 PART_BYTES = 32 << 20
 """A batch is made in equal parts of at most about this size: many processes can then work on one batch."""
@@ -25,7 +27,7 @@ class BatchMaker:
     """Makes the batches of one worker, in parts."""
 
     store: ClipStore
-    entries: list[Entry]
+    entries: Sequence[Entry]
     plan: Plan
     clip: ClipConfig
     streams: tuple[Stream, ...]

@@ -13,7 +13,8 @@ from vicc_ray.evaluation.embedding import embed_videos
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.training.group import gather, rank, world_size
-from vicc_ray.video.store import ClipStore, Entry
+from vicc_ray.video.entries import Entry
+from vicc_ray.video.store import ClipStore
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,10 @@ class HeldOut:
     @classmethod
     def choose(cls, store: ClipStore, config: Config) -> HeldOut | None:
         """Labelled videos of both splits, evenly drawn; None where there are none to score."""
-        most = config.train.evaluate_videos
+        most, entries = config.train.evaluate_videos, store.entries
+        known = list(zip(entries.column("split"), entries.column("label"), strict=True))
         parts = [
-            _thin([e for e in store.entries if e.split == split and e.label], most, config.seed)
+            _thin(entries.where([bool(label) and its == split for its, label in known]), most, config.seed)
             for split in ("train", "test")
         ]
         return cls(store, *parts) if all(parts) else None
@@ -61,9 +63,9 @@ class HeldOut:
         return parts.flatten(0, 1)[: len(entries)].cpu().numpy()
 
 
-def _thin(entries: list[Entry], most: int, seed: int) -> list[Entry]:
+def _thin(entries: Sequence[Entry], most: int, seed: int) -> list[Entry]:
     if len(entries) <= most:
-        return entries
+        return list(entries)
     chosen = np.random.default_rng(seed).choice(len(entries), most, replace=False)
     return [entries[i] for i in sorted(chosen)]
 

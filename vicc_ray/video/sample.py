@@ -11,8 +11,9 @@ import numpy as np
 
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.video.augment import APPEARANCE, crop_flow, crop_rgb, draw_appearance, draw_crop
+from vicc_ray.video.entries import Entry
 from vicc_ray.video.sampling import sample_generator, two_clips
-from vicc_ray.video.store import ClipStore, Entry
+from vicc_ray.video.store import ClipStore
 
 CHANNELS: dict[Stream, int] = {"rgb": 3, "flow": 2}
 Batch = dict[str, np.ndarray]

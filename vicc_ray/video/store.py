@@ -11,7 +11,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -27,6 +27,7 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
 from vicc_ray.video.codec import DamagedFrameError, FlowEncoder, RgbEncoder, decode_flow, decode_i420
+from vicc_ray.video.entries import Entries, Entry
 from vicc_ray.video.mirror import Mirror
 
 FORMAT = 2
@@ -51,9 +52,6 @@ SCHEMA = pa.schema(
     ]
 )
 BLOBS = ("rgb", "flow")
-INDEX_SCHEMA = pa.schema(
-    [field for field in SCHEMA if field.name not in BLOBS] + [("shard", pa.int32()), ("row", pa.int32())]
-)
 OPEN_SHARDS = 32
 """Shards that one reader keeps open."""
 
@@ -138,23 +136,6 @@ def shard_writer(path: Path) -> Iterator[ShardWriter]:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What is known of a stored video without reading it, and where it lies."""
-
-    id: str
-    label: str
-    source: str
-    split: str
-    content: str
-    frames: int
-    fps: float
-    height: int
-    width: int
-    shard: int
-    row: int
-
-
-@dataclass(frozen=True)
 class StoredVideo:
     """The compressed frames of one video; only those asked for are decompressed.
 
@@ -235,8 +216,8 @@ class ClipStore:
         self.shards: int = content["shards"]
         if self._mirror is None:
             self._check_finished()
-        self._entries: list[Entry] | None = None
-        self._close()
+        self._entries: Entries | None = None
+        self._forget()
 
     def __str__(self) -> str:
         return str(self._mirror.source) if self._mirror else self.location
@@ -250,12 +231,12 @@ class ClipStore:
             )
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> Entries:
         """All stored videos, sorted by id; read once, without their frames."""
         if self._entries is None:
             index = self._file(INDEX_FILE)
-            found = _read_index(index) if index.exists() else self._scan()
-            self._entries = sorted(found, key=lambda entry: entry.id)
+            table = _read_index(index) if index.exists() else self._scan()
+            self._entries = Entries(table.sort_by("id"))
         return self._entries
 
     @property
@@ -266,8 +247,8 @@ class ClipStore:
     def _file(self, name: str) -> Path:
         return self._mirror.file(name) if self._mirror else Path(self.location, name)
 
-    def _scan(self) -> list[Entry]:
-        return [entry for shard in range(self.shards) for entry in self._shard_entries(shard)]
+    def _scan(self) -> pa.Table:
+        return pa.concat_tables([self._shard_entries(shard) for shard in range(self.shards)])
 
     def read(self, entry: Entry, columns: Sequence[str] = BLOBS) -> StoredVideo:
         """The compressed frames of a video; ``columns`` may leave out "rgb" or "flow" where it is not needed."""
@@ -279,14 +260,17 @@ class ClipStore:
         blobs = {name: table.column(name)[0].as_py() for name in columns}
         return StoredVideo(entry, self.settings, blobs.get("rgb", []), blobs.get("flow", []))
 
-    def _shard_entries(self, shard: int) -> list[Entry]:
+    def _shard_entries(self, shard: int) -> pa.Table:
         names = [name for name in SCHEMA.names if name not in BLOBS]
         try:
             with pq.ParquetFile(self._shard(shard)) as file:
-                rows = file.read(columns=names).to_pylist()
+                table = file.read(columns=names)
         except (OSError, pa.ArrowException) as error:
             raise self._damaged(shard, str(error)) from None
-        return [Entry(**values, shard=shard, row=row) for row, values in enumerate(rows)]
+        places = {"shard": np.full(len(table), shard, np.int32), "row": np.arange(len(table), dtype=np.int32)}
+        for name, values in places.items():
+            table = table.append_column(name, pa.array(values))
+        return table
 
     def _damaged(self, shard: int, what: str) -> UserError:
         if self._mirror is None:
@@ -306,28 +290,30 @@ class ClipStore:
             self._files.popitem(last=False)[1].close()
         return self._files[shard]
 
-    def _close(self) -> None:
+    def _forget(self) -> None:
+        """What a copy in another process finds out by itself."""
+        self._entries = None
         self._lock = Lock()
         self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_files")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_entries", "_lock", "_files")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._close()
+        self._forget()
 
 
-def write_index(store: Path, entries: Sequence[Entry]) -> None:
+def write_index(store: Path, entries: Entries) -> None:
     """Write ``index.parquet`` of a finished store; to be removed before a shard is made again."""
     with atomic_path(store / INDEX_FILE) as aside:
-        pq.write_table(pa.Table.from_pylist([asdict(entry) for entry in entries], schema=INDEX_SCHEMA), aside)
+        pq.write_table(entries.table, aside)
 
 
-def _read_index(file: Path) -> list[Entry]:
+def _read_index(file: Path) -> pa.Table:
     try:
-        return [Entry(**row) for row in pq.read_table(file).to_pylist()]
-    except (OSError, pa.ArrowException, TypeError) as error:
+        return pq.read_table(file, columns=[field.name for field in fields(Entry)])
+    except (OSError, pa.ArrowException) as error:
         raise UserError(f"{file} is damaged ({error}); run `vicc-ray prepare` again, it makes it anew") from None
 
 

@@ -13,7 +13,7 @@ from vicc_ray.video.sources.places import Place
 SPLITS = ("train", "test", "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VideoItem:
     """One input of the preparation.
 

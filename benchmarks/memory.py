@@ -1,0 +1,195 @@
+"""Whether memory stays flat however many videos there are: 1,000 and 10,000, through `prepare` and into training.
+
+    python benchmarks/memory.py OUT     # writes benchmarks/memory.json
+
+The videos are tiny, so that what grows with their number shows beside what grows with their size. Each measurement is
+a process of its own, with a Ray of its own: as many steps of batches from the clip store for both counts, and `prepare`
+of as many files. The figures are peaks in MiB, of the largest process of a kind: ``rss`` is all that is resident,
+``own`` is that without shared pages (libraries, and the object store, which is counted by itself). ``bytes_a_video`` is
+what the peak of ``own`` grows by from the smaller count to the larger, ``at_a_million`` what it would then be in MiB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import ray
+from measured import machine
+from processes import watched
+
+from vicc_ray.config import ClipConfig, Config, PrepareConfig, RayConfig
+from vicc_ray.pipelines.ingest import batches
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.prepare import prepare
+from vicc_ray.pipelines.pretrain import STORE_SHARE
+from vicc_ray.training.batch_maker import BatchMaker
+from vicc_ray.training.plan import Plan
+from vicc_ray.video.store import STORE_FILE, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
+
+RESULT = Path(__file__).with_suffix(".json")
+CPUS = os.cpu_count() or 1
+OBJECT_STORE_MB = 256
+BATCH = 16
+CLIP = ClipConfig(frames=8, size=32)
+SETTINGS = PrepareConfig(short_side=32)
+SHARD = 64
+FILMS = 4
+
+
+def main() -> None:
+    """Measure both pipelines at each count; write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--counts", type=int, nargs=2, default=[1_000, 10_000])
+    parser.add_argument("--steps", type=int, default=400, help="batches of 16 that are taken from the store")
+    parser.add_argument("--only", choices=MEASUREMENTS)
+    parser.add_argument("--count", type=int, help="measure this count alone, in this process, and print the figures")
+    options = parser.parse_args()
+    if options.count:
+        print(json.dumps(MEASUREMENTS[options.only](options.out, options.count, options.steps)))
+        return
+    result: dict[str, Any] = {"machine": machine(), "object_store_mb": OBJECT_STORE_MB, "steps": options.steps}
+    for name in [options.only] if options.only else MEASUREMENTS:
+        found = {str(count): _elsewhere(options, name, count) for count in options.counts}
+        result[name] = {**found, **_growth(*found.values())}
+        print(name, json.dumps(result[name], indent=1), flush=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _elsewhere(options: argparse.Namespace, name: str, count: int) -> dict[str, Any]:
+    words = [str(options.out), "--only", name, "--count", str(count), "--steps", str(options.steps)]
+    done = subprocess.run([sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _growth(few: dict[str, Any], many: dict[str, Any]) -> dict[str, Any]:
+    more = many["videos"] - few["videos"]
+    slopes = {kind: (many["own"][kind] - few["own"][kind]) / more for kind in ("driver", "worker")}
+    return {
+        "ratio": {
+            what: {kind: round(many[what][kind] / few[what][kind], 3) for kind in ("driver", "worker")}
+            for what in ("rss", "own")
+        },
+        "bytes_a_video": {kind: round(slope * 2**20) for kind, slope in slopes.items()},
+        "at_a_million": {kind: round(many["own"][kind] + slope * 1e6) for kind, slope in slopes.items()},
+    }
+
+
+def ingest(out: Path, count: int, steps: int) -> dict[str, Any]:
+    """Batches of one training worker, which does nothing with them."""
+    path = _store(out / f"store-{count}", count)
+
+    def take() -> None:
+        store = ClipStore(path)
+        videos = [entry for entry in store.entries if entry.split != "test"]
+        maker = BatchMaker(store, videos, Plan(len(videos), BATCH, 0), CLIP, ("rgb", "flow"), 0, 1)
+        taken = sum(1 for _ in batches(maker, 0, steps, CPUS, int(STORE_SHARE * OBJECT_STORE_MB * 2**20)))
+        assert taken == steps
+
+    return _measured(count, take)
+
+
+def prepared(out: Path, count: int, steps: int) -> dict[str, Any]:
+    """`prepare` of ``count`` files."""
+    videos = _videos(out / f"videos-{count}", count)
+    store = out / f"prepared-{count}"
+    subprocess.run(["rm", "-rf", str(store)], check=True)
+    config = Config(prepare=SETTINGS)
+
+    def make() -> None:
+        assert prepare(videos, store, config, progress=False).rows == count
+
+    return _measured(count, make)
+
+
+MEASUREMENTS: dict[str, Callable[[Path, int, int], dict[str, Any]]] = {"ingest": ingest, "prepare": prepared}
+
+
+def _measured(count: int, work: Callable[[], None]) -> dict[str, Any]:
+    most = {"object_store": 0.0, "spilled": 0.0}
+
+    def look() -> None:
+        for key, value in _object_store().items():
+            most[key] = max(most[key], value)
+
+    with ray_session(RayConfig(cpus=CPUS, object_store_mb=OBJECT_STORE_MB)), watched(look, every_s=0.5) as seen:
+        begun = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - begun
+        time.sleep(1.0)  # one look more
+    return {"videos": count, "seconds": round(seconds, 1), "rss": seen.rss_mib, "own": seen.own_mib, **most}
+
+
+def _object_store() -> dict[str, float]:
+    text = ray._private.internal_api.memory_summary(stats_only=True)
+    used, spilled = (re.search(p, text) for p in (r"Plasma memory usage (\d+) MiB", r"Spilled (\d+) MiB"))
+    return {"object_store": float(used[1]) if used else 0.0, "spilled": float(spilled[1]) if spilled else 0.0}
+
+
+def _store(path: Path, count: int) -> Path:
+    """A clip store with a few films of 12 frames under many names."""
+    if (path / STORE_FILE).exists():
+        return path
+    path.mkdir(parents=True, exist_ok=True)
+    films = [_pairs(seed) for seed in range(FILMS)]
+    rows = [encode_video(About(""), 25.0, pairs, SETTINGS) for pairs in films]
+    shards = -(-count // SHARD)
+    for shard in range(shards):
+        with shard_writer(shard_path(path, shard)) as writer:
+            for n in range(shard * SHARD, min(count, (shard + 1) * SHARD)):
+                name = f"class {n % 100:02d}/video {n:07d}.mp4"
+                about = {"id": name, "label": name[:8], "source": name, "split": "train", "content": f"{n:032x}"}
+                writer.write({**rows[n % FILMS], **about})
+    write_store_file(path, SETTINGS, shards)
+    return path
+
+
+def _pairs(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    flow = np.full((16, 20, 2), 128, np.uint8)
+    return [(frame, flow) for frame in rng.integers(0, 256, (12, 32, 40, 3), np.uint8)]
+
+
+def _videos(path: Path, count: int) -> Path:
+    """One video of four frames many times, each with another last box: no two files are the same."""
+    if len(list(path.glob("*"))) == 100 and len(list(path.glob("*/*.mp4"))) == count:
+        return path
+    content = _video()
+    for n in range(count):
+        folder = path / f"class {n % 100:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"video {n:07d}.mp4").write_bytes(content + struct.pack(">I4sQ", 16, b"free", n))
+    return path
+
+
+def _video() -> bytes:
+    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"four-frames-{os.getpid()}.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        rng = np.random.default_rng(0)
+        picture = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (36, 32))
+        for n in range(4):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:, n : n + 32]), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What is known of the videos of a clip store without reading them: columns in Arrow, an object only of what is asked.
+
+As objects a video takes 1.3 KB, in every process that has the list; as columns 170 bytes, and Ray's processes on a
+machine share one copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike
+
+ROWS_AT_ONCE = 1024
+"""Entries that are objects at the same time while all are gone through."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a stored video without reading it, and where it lies."""
+
+    id: str
+    label: str
+    source: str
+    split: str
+    content: str
+    frames: int
+    fps: float
+    height: int
+    width: int
+    shard: int
+    row: int
+
+
+class Entries(Sequence[Entry]):
+    """Entries in a fixed order.
+
+    Args:
+        table: a column for each field of :class:`Entry`.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table.combine_chunks()
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> Entry: ...
+    @overload
+    def __getitem__(self, at: slice) -> Entries: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> Entry | Entries:
+        if isinstance(at, slice):
+            return Entries(self.table.take(pa.array(np.arange(len(self))[at])))
+        (row,) = self.table.slice(range(len(self))[at], 1).to_pylist()
+        return Entry(**row)
+
+    def __iter__(self) -> Iterator[Entry]:
+        for start in range(0, len(self), ROWS_AT_ONCE):
+            yield from (Entry(**row) for row in self.table.slice(start, ROWS_AT_ONCE).to_pylist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entries) and bool(self.table.equals(other.table))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def column(self, name: str) -> list[Any]:
+        """One field of all entries."""
+        return list(self.table.column(name).to_pylist())
+
+    def where(self, chosen: ArrayLike) -> Entries:
+        """Those for which ``chosen``, a truth value for each, holds."""
+        return Entries(self.table.filter(pa.array(np.asarray(chosen, np.bool_))))
+
+    @property
+    def for_training(self) -> Entries:
+        """Those that are not held out."""
+        return Entries(self.table.filter(pc.not_equal(self.table.column("split"), "test")))
