@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -72,10 +73,10 @@ def watched(*also: Callable[[], None], every_s: float = 0.25) -> Iterator[Seen]:
             for look in (seen.look, *also):
                 look()
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield seen
+        finally:
+            stop.set()
+        watching.result()  # its error, if it had one: half of the figures must not pass for all

@@ -103,7 +103,7 @@ def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Pat
     assert {name: parts(store)[name] for name in before} == before
     entries = ClipStore(store).entries
     assert [e.id for e in entries] == ["a/0.mp4", "a/1.mp4", "a/2.mp4", "a/3.mp4"]
-    assert [e for e in entries if e.id in ("a/1.mp4", "a/3.mp4")] == first
+    assert [e for e in entries if e.id in ("a/1.mp4", "a/3.mp4")] == list(first)
     done = contents(store)
     assert run(videos, store) == Summary(rows=4, failures=1, inputs=5, processed=0)
     assert contents(store) == done
