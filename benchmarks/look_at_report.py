@@ -48,7 +48,7 @@ def main() -> int:
         print(f"error: no browser found; install one of {', '.join(BROWSERS)}", file=sys.stderr)
         return 2
     given.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"], stderr=subprocess.PIPE, text=True
         )

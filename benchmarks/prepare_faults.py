@@ -4,7 +4,8 @@
 
 The videos are made here, some of them broken, so that there are rows and failures. One store is prepared undisturbed.
 Another is prepared while processes are killed: the worker that decodes, after which the run goes on by itself, or the
-driver, after which the same command is given again. Moments are drawn evenly over the work, and a shard is two videos.
+driver, after which the same command is given again at once, while what is left of the run before may still be at work.
+Moments are drawn evenly over the work, and a shard is two videos.
 In the end both stores must be equal, row for row and failure for failure, and nothing may be left behind.
 """
 
@@ -12,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -84,21 +83,29 @@ def break_some(videos: Path) -> None:
 
 
 def disturb(prepare: list[str], store: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Kill while it runs, until it ends by itself; what was killed when, and how long its children outlived it."""
+    """Kill while it runs, then let it end; what was killed when."""
     shards = -(-(CLASSES * (TRAIN + TEST) + 3) // 2)
     moments = np.sort(rng.uniform(0, shards - 2, KILLS))
     kinds = rng.permutation(["driver", "worker"] * (KILLS // 2))
     kills: list[dict[str, Any]] = []
+    orphans: list[psutil.Process] = []
     running = subprocess.Popen(prepare)
     for moment, kind in zip(moments, kinds, strict=True):
         running = wait_for(running, prepare, store, int(moment))
         time.sleep(moment % 1)  # and not always when a shard has just ended
-        kills.append({"kind": str(kind), "shards_done": done(store), **kill(str(kind), running)})
+        kills.append({"kind": str(kind), "shards_done": done(store)})
         print(kills[-1], flush=True)
-        if kind == "driver":
-            running = subprocess.Popen(prepare)
-    while running.wait() != 0:
+        if kind == "worker":
+            workers(running.pid)[0].kill()
+            continue
+        orphans += psutil.Process(running.pid).children(recursive=True)
+        running.kill()
+        running.wait()
         running = subprocess.Popen(prepare)
+    if running.wait():
+        raise RuntimeError(f"the preparation ended with {running.returncode}")
+    if psutil.wait_procs(orphans, timeout=120)[1]:
+        raise RuntimeError("processes outlived their driver by two minutes")
     return kills
 
 
@@ -109,21 +116,6 @@ def wait_for(running: subprocess.Popen[bytes], prepare: list[str], store: Path, 
             raise RuntimeError(f"the preparation ended by itself with {running.returncode}: {prepare}")
         time.sleep(0.02)
     return running
-
-
-def kill(kind: str, running: subprocess.Popen[bytes]) -> dict[str, float]:
-    """Kill -9 the driver, or one of its workers."""
-    if kind == "worker":
-        os.kill(workers(running.pid)[0].pid, signal.SIGKILL)
-        return {}
-    children = psutil.Process(running.pid).children(recursive=True)
-    running.kill()
-    running.wait()
-    begun = time.monotonic()
-    _, alive = psutil.wait_procs(children, timeout=120)
-    if alive:
-        raise RuntimeError(f"{alive} outlived their driver by two minutes")
-    return {"children_gone_after_s": round(time.monotonic() - begun, 2)}
 
 
 def workers(driver: int) -> list[psutil.Process]:
