@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import struct
 import subprocess
 import sys
@@ -27,9 +26,8 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-import ray
 from measured import machine
-from processes import watched
+from processes import object_store, watched
 
 from vicc_ray.config import ClipConfig, Config, PrepareConfig, RayConfig
 from vicc_ray.pipelines.ingest import batches
@@ -128,7 +126,7 @@ def _measured(count: int, work: Callable[[], None]) -> dict[str, Any]:
     most = {"object_store": 0.0, "spilled": 0.0}
 
     def look() -> None:
-        for key, value in _object_store().items():
+        for key, value in object_store().items():
             most[key] = max(most[key], value)
 
     with ray_session(RayConfig(cpus=CPUS, object_store_mb=OBJECT_STORE_MB)), watched(look, every_s=0.5) as seen:
@@ -137,13 +135,6 @@ def _measured(count: int, work: Callable[[], None]) -> dict[str, Any]:
         seconds = time.perf_counter() - begun
         time.sleep(1.0)  # one look more
     return {"videos": count, "seconds": round(seconds, 1), "rss": seen.rss_mib, "own": seen.own_mib, **most}
-
-
-def _object_store() -> dict[str, float]:
-    here = ray.get_runtime_context().gcs_address  # not told, Ray asks the newest session of the machine
-    text = ray._private.internal_api.memory_summary(address=here, stats_only=True)
-    used, spilled = (re.search(p, text) for p in (r"Plasma memory usage (\d+) MiB", r"Spilled (\d+) MiB"))
-    return {"object_store": float(used[1]) if used else 0.0, "spilled": float(spilled[1]) if spilled else 0.0}
 
 
 def _store(path: Path, count: int) -> Path:

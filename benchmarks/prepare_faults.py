@@ -34,7 +34,7 @@ from vicc_ray.video.synthetic import Scene, make_videos
 RESULT = Path(__file__).with_suffix(".json")
 KILLS = 20
 SETTINGS = ("prepare.short_side=128", "prepare.videos_per_shard=2", "ray.object_store_mb=150")
-CLASSES, TRAIN, TEST = 4, 14, 4
+CLASSES, TRAIN, TEST = 4, 18, 4
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def break_some(videos: Path) -> None:
 def disturb(prepare: list[str], store: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Kill while it runs, then let it end; what was killed when."""
     shards = -(-(CLASSES * (TRAIN + TEST) + 3) // 2)
-    moments = np.sort(rng.uniform(0, shards - 2, KILLS))
+    moments = np.sort(rng.uniform(0, 0.8 * shards, KILLS))  # while there is work left
     kinds = rng.permutation(["driver", "worker"] * (KILLS // 2))
     kills: list[dict[str, Any]] = []
     orphans: list[psutil.Process] = []

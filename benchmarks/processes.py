@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
-import ray  # noqa: F401 - puts its own psutil where Python looks
+import ray  # puts its own psutil where Python looks
 
 # isort: split
 import psutil
@@ -61,6 +62,14 @@ def _kind(process: psutil.Process) -> str:
         return name
     command = " ".join(process.cmdline()[:2])
     return "worker" if name.startswith("ray::") or command.startswith("ray::") else "other"
+
+
+def object_store() -> dict[str, float]:
+    """MiB that lie in the object store of the session that this process is in, and MiB spilled so far."""
+    here = ray.get_runtime_context().gcs_address  # not told, Ray asks the newest session of the machine
+    text = ray._private.internal_api.memory_summary(address=here, stats_only=True)
+    used, spilled = (re.search(p, text) for p in (r"Plasma memory usage (\d+) MiB", r"Spilled (\d+) MiB"))
+    return {"object_store": float(used[1]) if used else 0.0, "spilled": float(spilled[1]) if spilled else 0.0}
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""The same videos in the forms that the ingest benchmarks compare: long films, and clip stores of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vicc_ray.config import PrepareConfig
+from vicc_ray.video.decode import decode_video
+from vicc_ray.video.flow import quantise, shrink, with_flow
+from vicc_ray.video.sources import list_videos
+from vicc_ray.video.store import STORE_FILE, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
+
+BOUND = 20.0
+"""Of the flow, in pixels."""
+
+
+def choose(folder: Path, count: int) -> list[Path]:
+    """Videos evenly chosen from a folder of this machine."""
+    items = list_videos(folder).items
+    return [Path(str(items[i].place)) for i in np.linspace(0, len(items) - 1, count).astype(int)]
+
+
+def long_film(path: Path, side: int, frames: int) -> np.ndarray:
+    """A video as uint8 [T, H, W, 3] with T = ``frames``: forwards and backwards as often as needed."""
+    video = decode_video(path, short_side=side, max_frames=frames, time_limit_s=120, grid=2)
+    there_and_back = np.concatenate([video.frames, video.frames[-2:0:-1]])
+    return there_and_back[np.arange(frames) % len(there_and_back)]
+
+
+def make_store(path: Path, videos: list[Path], side: int, frames: int) -> ClipStore:
+    """A clip store of long films with the default settings; one that is there is used again."""
+    settings = PrepareConfig(short_side=side)
+    if not (path / STORE_FILE).exists():
+        path.mkdir(parents=True, exist_ok=True)
+        with shard_writer(shard_path(path, 0)) as writer:
+            for n, file in enumerate(videos):
+                pairs = _pairs(long_film(file, side, frames), settings)
+                writer.write(encode_video(About(f"{n:04d}", source=f"{n:04d}", split="train"), 25.0, pairs, settings))
+        write_store_file(path, settings, 1)
+    return ClipStore(path)
+
+
+def _pairs(film: np.ndarray, settings: PrepareConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for frame, flow in with_flow(film, settings.flow):
+        yield frame, quantise(shrink(flow, settings.flow_scale), BOUND)

@@ -1,0 +1,215 @@
+"""How fast the clip store feeds training, beside what the field does today, on the same videos in the same run.
+
+    pip install -e '.[bench]'
+    python benchmarks/ingest.py VIDEOS OUT     # writes benchmarks/ingest.json
+
+A sample is two clips of 32 frames at 128 x 128, RGB and flow. Videos shorter than ``--frames`` run forwards and
+backwards until they have as many (186: the mean of UCF101), and are kept with a short side of 150 and 240 pixels by the
+plain loader (JPEG frames in LMDB, PIL, jitter and blur on every frame, PyTorch's DataLoader), and by the store with
+these and with 128, its default. Measured, in the shape of Ray's own ingest test, with all cores of the machine for
+loading:
+
+  bare          samples/s of one process that makes batches in a loop, without Ray
+  transport     samples/s of the pipeline where the batch is there already: what Ray Data can carry at most
+  free          samples/s of the pipeline with a consumer that does nothing; seconds to the first batch; bytes in the
+                object store at the most, bytes spilled
+  steady        milliseconds that a consumer waits which takes 1.5 times as long for a step as loading does
+  plain         samples/s of the plain loader
+
+The store's samples are uint8; jitter, grey and blur are done on the training device. So that the comparison is whole,
+``appearance`` is what they cost on one core of this CPU where there is no such device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from films import BOUND, choose, long_film, make_store
+from measured import machine
+from plain_loader import PlainClips, plain_loader, write_lmdb
+from processes import object_store, watched
+
+from vicc_ray.config import Config, RayConfig
+from vicc_ray.pipelines.ingest import batches
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.training.appearance import to_rgb_input
+from vicc_ray.training.batch_maker import BatchMaker
+from vicc_ray.training.plan import Plan
+from vicc_ray.video.augment import draw_appearance
+from vicc_ray.video.flow import compute_flow, quantise
+from vicc_ray.video.store import shard_path
+
+RESULT = Path(__file__).with_suffix(".json")
+CLIP = Config().clip
+STREAMS = ("rgb", "flow")
+BATCH = 16
+CPUS = os.cpu_count() or 1
+OBJECT_STORE_MB = 1024
+
+
+def main() -> None:
+    """Measure each short side; write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--count", type=int, default=32)
+    parser.add_argument("--frames", type=int, default=186)
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    paths = choose(options.videos, options.count)
+    result: dict[str, Any] = {"machine": machine(), "batch": BATCH, "videos": len(paths), "frames": options.frames}
+    result["plain"] = {str(side): plain(options, paths, side) for side in (150, 240)}
+    print(json.dumps(result["plain"]), flush=True)
+    result["appearance_ms_a_sample"] = appearance_ms()
+    with ray_session(RayConfig(cpus=CPUS, object_store_mb=OBJECT_STORE_MB)):
+        result["store"] = {str(side): ours(options, paths, side) for side in (128, 150, 240)}
+    result["ratio_a_core"] = {
+        f"store at {side}, plain at {other}": round(
+            result["store"][str(side)]["free"]["samples_a_s"] / result["plain"][str(other)]["samples_a_s"], 2
+        )
+        for side, other in ((128, 150), (128, 240), (150, 150), (240, 240))
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+def plain(options: argparse.Namespace, paths: list[Path], side: int) -> dict[str, float]:
+    """Samples a second of the plain loader with a process a core."""
+    path = options.out / f"plain-{side}-{options.frames}"
+    if not path.exists():
+        path.mkdir(parents=True)
+        films = (long_film(p, side, options.frames) for p in paths)
+        write_lmdb(path, ((film, quantise(compute_flow(film, "dis"), BOUND)) for film in films))
+    loader = iter(plain_loader(PlainClips(path, len(paths), CLIP.frames, CLIP.size), BATCH, CPUS))
+    for _ in range(CPUS * 2):  # what was made while nobody waited
+        next(loader)
+    rate = _rate(loader, options.seconds)
+    stored = sum(file.stat().st_size for file in path.glob("data.mdb"))
+    return {**_rates(rate), "bytes_a_frame": round(stored / len(paths) / options.frames)}
+
+
+class ReadyMaker(BatchMaker):
+    """Hands out the same batch again and again: what is left is the transport."""
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
+        if not hasattr(self, "_ready"):
+            object.__setattr__(self, "_ready", super().__call__({"step": 0, "part": 0}))
+        return dict(self._ready)  # type: ignore[attr-defined]
+
+
+def ours(options: argparse.Namespace, paths: list[Path], side: int) -> dict[str, Any]:
+    """All measurements of the store at one short side."""
+    store = make_store(options.out / f"store-{side}-{options.frames}", paths, side, options.frames)
+    plan = Plan(len(paths), BATCH, 0)
+    maker = BatchMaker(store, store.entries, plan, CLIP, STREAMS, 0, 1)
+    stored = shard_path(Path(store.location), 0).stat().st_size
+    found = {
+        "bytes_a_frame": round(stored / len(paths) / options.frames),
+        "bare": _rates(_bare(maker, options.seconds), 1),
+    }
+    transport = ReadyMaker(**{f.name: getattr(maker, f.name) for f in dataclasses.fields(maker)})
+    found["transport"] = _rates(_free(transport, options.seconds / 2)["rate"])
+    with _watched() as memory:
+        free = _free(maker, options.seconds)
+    found["free"] = {**_rates(free["rate"]), "first_batch_s": round(free["first"], 2), **memory}
+    found["steady"] = _steady(maker, 1.5 * BATCH / free["rate"], options.seconds)
+    print(side, json.dumps(found), flush=True)
+    return found
+
+
+def _bare(maker: BatchMaker, seconds: float) -> float:
+    def made() -> Iterator[None]:
+        step = 0
+        while True:
+            for part in range(maker.parts):
+                maker({"step": step, "part": part})
+            step += 1
+            yield
+
+    return _rate(made(), seconds)
+
+
+def _free(maker: BatchMaker, seconds: float) -> dict[str, float]:
+    begun = time.perf_counter()
+    loader = _batches(maker)
+    next(loader)
+    first = time.perf_counter() - begun
+    for _ in range(4):
+        next(loader)
+    return {"first": first, "rate": _rate(loader, seconds)}
+
+
+def _batches(maker: BatchMaker) -> Iterator[Any]:
+    return batches(maker, 0, 10_000, CPUS, int(0.6 * OBJECT_STORE_MB * 2**20))
+
+
+def _steady(maker: BatchMaker, step_s: float, seconds: float) -> dict[str, float]:
+    """Waits of a consumer that is busy elsewhere (on a GPU) for ``step_s`` a batch."""
+    loader, waits = _batches(maker), []
+    for _ in range(3):
+        next(loader)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        time.sleep(step_s)
+        begun = time.perf_counter()
+        next(loader)
+        waits.append(1000 * (time.perf_counter() - begun))
+    return {
+        "step_ms": round(1000 * step_s, 1),
+        "wait_p50_ms": round(float(np.percentile(waits, 50)), 1),
+        "wait_p99_ms": round(float(np.percentile(waits, 99)), 1),
+    }
+
+
+def _rate(loader: Iterator[Any], seconds: float) -> float:
+    """Samples a second over about ``seconds``."""
+    begun, count = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        next(loader)
+        count += 1
+    return BATCH * count / (time.perf_counter() - begun)
+
+
+def _rates(rate: float, cores: int = CPUS) -> dict[str, float]:
+    return {"samples_a_s": round(rate, 2), "samples_a_s_a_core": round(rate / cores, 2)}
+
+
+def appearance_ms() -> float:
+    """Jitter, grey and blur of both clips of a sample and the change to floats, on one core."""
+    clips = torch.randint(0, 256, (2 * BATCH, CLIP.frames, CLIP.size, CLIP.size, 3), dtype=torch.uint8)
+    rng = np.random.default_rng(0)
+    drawn = torch.from_numpy(np.stack([draw_appearance(rng, CLIP) for _ in range(2 * BATCH)]))
+    to_rgb_input(clips, drawn)
+    begun = time.perf_counter()
+    to_rgb_input(clips, drawn)
+    return round(1000 * (time.perf_counter() - begun) / BATCH, 2)
+
+
+@contextmanager
+def _watched() -> Iterator[dict[str, float]]:
+    """Fills in the most that lay in the object store while the block ran, and what was spilled, in MiB."""
+    found: dict[str, float] = {}
+
+    def look() -> None:
+        for key, value in object_store().items():
+            found[f"{key}_mib"] = max(found.get(f"{key}_mib", 0.0), value)
+
+    with watched(look, every_s=0.5):
+        yield found
+
+
+if __name__ == "__main__":
+    main()
