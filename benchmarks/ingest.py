@@ -28,7 +28,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,29 +144,30 @@ def _bare(maker: BatchMaker, seconds: float) -> float:
 
 def _free(maker: BatchMaker, seconds: float) -> dict[str, float]:
     begun = time.perf_counter()
-    loader = _batches(maker)
-    next(loader)
-    first = time.perf_counter() - begun
-    for _ in range(4):
+    with closing(_batches(maker)) as loader:
         next(loader)
-    return {"first": first, "rate": _rate(loader, seconds)}
+        first = time.perf_counter() - begun
+        for _ in range(4):
+            next(loader)
+        return {"first": first, "rate": _rate(loader, seconds)}
 
 
-def _batches(maker: BatchMaker) -> Iterator[Any]:
+def _batches(maker: BatchMaker) -> Any:
     return batches(maker, 0, 10_000, CPUS, int(0.6 * OBJECT_STORE_MB * 2**20))
 
 
 def _steady(maker: BatchMaker, step_s: float, seconds: float) -> dict[str, float]:
     """Waits of a consumer that is busy elsewhere (on a GPU) for ``step_s`` a batch."""
-    loader, waits = _batches(maker), []
-    for _ in range(3):
-        next(loader)
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        time.sleep(step_s)
-        begun = time.perf_counter()
-        next(loader)
-        waits.append(1000 * (time.perf_counter() - begun))
+    waits = []
+    with closing(_batches(maker)) as loader:
+        for _ in range(3):
+            next(loader)
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            time.sleep(step_s)
+            begun = time.perf_counter()
+            next(loader)
+            waits.append(1000 * (time.perf_counter() - begun))
     return {
         "step_ms": round(1000 * step_s, 1),
         "wait_p50_ms": round(float(np.percentile(waits, 50)), 1),

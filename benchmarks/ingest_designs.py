@@ -1,13 +1,14 @@
-"""One Ray Data pipeline for each training worker, or one for all that is split in order: which feeds better.
+"""A window of Ray tasks for each training worker, a Ray Data pipeline for each, or one for all: which feeds better.
 
     python benchmarks/ingest_designs.py VIDEOS OUT     # writes benchmarks/ingest_designs.json
 
 A cluster of fake nodes on this machine: each training worker has a node without CPUs, and all decoding is done on nodes
-that have nothing but CPUs. Both designs decode the same rows of the same plan with the same task, on as many CPUs, with
-as much of the object store:
+that have nothing but CPUs. All designs decode the same rows of the same plan, on as many CPUs, with as much of the
+object store:
 
-  own      a pipeline a worker over its own rows (vicc_ray.pipelines.ingest, what training uses)
-  shared   one pipeline over the rows of all workers in turn, preserve_order, streaming_split
+  tasks    a window of tasks a worker over its own rows (vicc_ray.pipelines.ingest, what training uses)
+  own      a Ray Data pipeline a worker over its own rows
+  shared   one Ray Data pipeline over the rows of all workers in turn, preserve_order, streaming_split
 
 Workers keep step with each other by an all-reduce of gloo, as training does. Measured for 1, 2 and 4 of them, with the
 same global batch:
@@ -30,6 +31,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,8 @@ from measured import machine
 from ray.cluster_utils import Cluster
 
 from vicc_ray.config import Config
-from vicc_ray.pipelines.decode_task import DecodeTask
+from vicc_ray.pipelines.decode_task import MAKERS_KEPT
+from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
@@ -73,47 +76,65 @@ class Load:
         return BatchMaker(store, store.entries, plan, CLIP, ("rgb", "flow"), rank, workers)
 
 
-def own(load: Load, rank: int, workers: int, _: Any) -> Iterator[np.ndarray]:
-    """Videos of each batch of a worker, from its own pipeline."""
+def tasks(load: Load, rank: int, workers: int, _: Any) -> Iterator[np.ndarray]:
+    """Videos of each batch of a worker, from a window of tasks."""
     for batch in batches(load.maker(rank, workers), 0, load.steps, CPUS / workers, MEMORY // workers):
         yield batch["videos"].numpy()
 
 
+def own(load: Load, rank: int, workers: int, _: Any) -> Iterator[np.ndarray]:
+    """The same from a pipeline of its own."""
+    maker = load.maker(rank, workers)
+    rows = [{"step": step, "part": part} for step in range(load.steps) for part in range(maker.parts)]
+    limit_to(CPUS / workers, MEMORY // workers)
+    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(Decode([ray.put(maker)]), num_cpus=1)
+    yield from whole_batches(made, maker.parts)
+
+
 def shared(load: Load, rank: int, workers: int, iterators: list[Any]) -> Iterator[np.ndarray]:
     """The same from its part of the shared pipeline."""
-    parts = load.maker(rank, workers).parts
-    rows = iterators[rank].iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=1)
-    while taken := [row for _, row in zip(range(parts), rows, strict=False)]:
+    yield from whole_batches(iterators[rank], load.maker(rank, workers).parts)
+
+
+def whole_batches(parts_of: Any, parts: int) -> Iterator[np.ndarray]:
+    """Batches put together from a data set's rows, each a part of one."""
+    rows = iter(parts_of.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=1))
+    while taken := list(islice(rows, parts)):
         made = {name: torch.from_numpy(np.concatenate([row[name][0] for row in taken])) for name in taken[0]}
         yield made["videos"].numpy()
 
 
-class SharedTask:
-    """The decoding task for the rows of all workers."""
+def limit_to(cpus: float, memory: int) -> None:
+    """What the next pipeline of this process may use."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    limits = context.execution_options.resource_limits.copy(cpu=max(1.0, cpus), object_store_memory=memory)
+    context.execution_options.resource_limits = limits
 
-    def __init__(self, held: list[list[ray.ObjectRef]]) -> None:
-        self._tasks = [DecodeTask(*refs) for refs in held]
+
+class Decode:
+    """The decoding of rows by the makers of all workers."""
+
+    def __init__(self, held: list[ray.ObjectRef]) -> None:
+        self._held = held
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        return self._tasks[int(row["rank"])](row)
+        return unpacked(self._held[int(row.get("rank", 0))], kept=MAKERS_KEPT)(row)
 
 
 def split_pipeline(load: Load, workers: int) -> list[Any]:
     """Iterators over one pipeline: a row a block, blocks to the workers in turn."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options.preserve_order = True
-    limits = context.execution_options.resource_limits.copy(cpu=CPUS, object_store_memory=MEMORY)
-    context.execution_options.resource_limits = limits
+    limit_to(CPUS, MEMORY)
     makers = [load.maker(rank, workers) for rank in range(workers)]
-    held = [[ray.put(maker)] for maker in makers]
     order = [(step, part) for step in range(load.steps) for part in range(makers[0].parts)]
     rows = [{"step": step, "part": part, "rank": rank} for step, part in order for rank in range(workers)]
-    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(SharedTask(held), num_cpus=min(1, CPUS))
+    decode = Decode([ray.put(maker) for maker in makers])
+    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(decode, num_cpus=1)
     return list(made.streaming_split(workers, equal=False))
 
 
-DESIGNS = {"own": own, "shared": shared}
+DESIGNS = {"tasks": tasks, "own": own, "shared": shared}
 
 
 @ray.remote(num_cpus=0, resources={"trainer": 1})
@@ -202,7 +223,7 @@ def cluster() -> Iterator[None]:
     for _ in range(max(WORKERS)):
         made.add_node(num_cpus=0, resources={"trainer": 1}, object_store_memory=STORE_BYTES)
     made.wait_for_nodes()
-    ray.init(address=made.address, log_to_driver=True)
+    ray.init(address=made.address, log_to_driver=False)
     try:
         yield
     finally:
@@ -211,7 +232,7 @@ def cluster() -> Iterator[None]:
 
 
 def measure(load: Load, workers: int) -> dict[str, Any]:
-    """Both designs, one after the other, with the same number of workers."""
+    """The designs, one after the other, with the same number of workers."""
     port = free_port()
     actors = [Worker.remote(rank, workers, port) for rank in range(workers)]
 

@@ -175,7 +175,7 @@ def test_divergence_ends_the_run_with_its_step_and_what_to_do(store: Path, tmp_p
 
 def test_a_damaged_store_ends_the_run_with_its_name(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "store")
-    for shard in (tmp_path / "store").glob("*.parquet"):
+    for shard in (tmp_path / "store").glob("part-*.parquet"):
         rows = pq.read_table(shard).to_pylist()
         damaged = pa.Table.from_pylist([{**row, "rgb": [b"?"] * row["frames"]} for row in rows], schema=SCHEMA)
         pq.write_table(damaged, shard, row_group_size=1)

@@ -1,4 +1,4 @@
-"""What a decoding process of Ray Data runs; kept apart so that it imports neither torch nor what trains with it."""
+"""What a decoding process runs; kept apart so that it imports neither torch nor what trains with it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import ray
 
 from vicc_ray.pipelines.held import unpacked
 
+MAKERS_KEPT = 8
+"""Training workers that one process decodes for in turn, without opening their files anew."""
 
-class DecodeTask:
-    """Calls a :class:`BatchMaker` that lies in the object store, so that a task does not carry the list of videos."""
 
-    def __init__(self, held: ray.ObjectRef) -> None:
-        self._held = held
+@ray.remote
+def decode(held: list[ray.ObjectRef], row: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What a :class:`BatchMaker` makes of a row.
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        made: dict[str, np.ndarray] = unpacked(self._held)(row)
-        return made
+    Args:
+        held: the maker, in the object store so that a task does not carry the list of videos, and in a list so that Ray
+            does not unpack it anew for each task.
+    """
+    made: dict[str, np.ndarray] = unpacked(held[0], kept=MAKERS_KEPT)(row)
+    return made

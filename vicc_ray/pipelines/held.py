@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import ray
 
-_unpacked: dict[str, Any] = {}
+_unpacked: OrderedDict[str, Any] = OrderedDict()
 
 
-def unpacked(held: ray.ObjectRef, build: Callable[[Any], Any] | None = None) -> Any:
-    """The object of a reference, as ``build`` makes it ready for use; the newest alone is kept in the process."""
+def unpacked(held: ray.ObjectRef, build: Callable[[Any], Any] | None = None, kept: int = 1) -> Any:
+    """The object of a reference, as ``build`` makes it ready for use; the process keeps the last ``kept`` of them."""
     key = held.hex()
     if key not in _unpacked:
-        _unpacked.clear()
+        while len(_unpacked) >= kept:
+            _unpacked.popitem(last=False)
         content = ray.get(held)
         _unpacked[key] = build(content) if build else content
+    _unpacked.move_to_end(key)
     return _unpacked[key]

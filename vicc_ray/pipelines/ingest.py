@@ -1,78 +1,123 @@
-"""Clip store -> batches of one training worker, decoded by Ray Data on whatever CPUs the cluster has.
+"""Clip store -> batches of one training worker, decoded by Ray tasks on whatever CPUs the cluster has.
 
-Each worker builds its own pipelines over the rest of its turn from the plan, a row a part of a batch. So the first
-batch after a restart is the very next one, any number of workers can share the global batch, and no epoch drains the
-pipeline. ``benchmarks/ingest_designs.py`` compares this with one pipeline for all workers.
-b this worker's samples, T frames, S clip side.
+Each worker asks for the parts of its own batches, in the order of the plan, and holds a window of them. So the first
+batch after a restart is the very next one, any number of workers can share the global batch, and nothing is drained
+between epochs. ``benchmarks/ingest_designs.py`` compares this with pipelines of Ray Data, one a worker or one for all.
+T frames, S clip side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
+from threading import Condition, Thread
+from typing import Any
 
 import numpy as np
-import ray.data
+import ray
 import torch
-from ray.data.dataset import MaterializedDataset
 from torch import Tensor
 
-from vicc_ray.pipelines.decode_task import DecodeTask
+from vicc_ray.pipelines.decode_task import decode
 from vicc_ray.training.batch_maker import BatchMaker
 
-MOST_ROWS_A_TASK = 8
-SPANS_AHEAD = 2
-"""Spans that lie in the object store at once: the one that is trained on and the next."""
+BATCHES_AHEAD = 2
+"""Batches that may lie in the object store at least: the one that is trained on and the next."""
+PARTS_A_CPU = 4
+"""Parts ahead for each CPU: a few, so that one that takes long does not hold up the others."""
+RETRIES = 10
+"""How often a task whose process or node died is given to another one."""
 
 
 def batches(maker: BatchMaker, start: int, stop: int, cpus: float, memory: int) -> Iterator[dict[str, Tensor]]:
-    """Batches of the global steps ``start`` to ``stop``, in order.
-
-    Steps are decoded in spans, the next one while the current one is trained on. One dataset over the whole turn costs
-    more: as soon as its output waits for the trainer, Ray Data's executor, a thread of this process, polls without a
-    pause, and the GIL that it takes made a step of the demo 2.2 times as long.
+    """Batches of the global steps ``start`` to ``stop``, in order; decoding goes on while one is trained on.
 
     Args:
         cpus: logical CPUs that this worker's decoding may use at once.
         memory: bytes of the object store that it may fill; two batches are taken whatever is given.
     """
-    held = ray.put(maker)
-    spans = _spans(start, stop, _longest(maker, cpus, memory))
-    with ThreadPoolExecutor(max_workers=1) as ahead:
-        coming = [ahead.submit(_decode, held, maker, span, cpus) for span in spans[:1]]
-        for following in [*spans[1:], None]:
-            made = coming.pop().result()
-            if following is not None:
-                coming.append(ahead.submit(_decode, held, maker, following, cpus))
-            rows = iter(made.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=1))
-            while parts := list(islice(rows, maker.parts)):
-                yield {name: torch.from_numpy(np.concatenate([p[name][0] for p in parts])) for name in parts[0]}
+    held, running = ray.put(maker), max(1, int(cpus))
+    task = decode.options(num_cpus=min(1.0, cpus), max_retries=RETRIES)
+    rows = [{"step": step, "part": part} for step in range(start, stop) for part in range(maker.parts)]
+    ahead = min(memory * maker.parts // maker.batch_bytes, PARTS_A_CPU * running)
+    window = _Window((partial(task.remote, [held], row) for row in rows), running, ahead, maker.parts)
+    try:
+        while parts := list(islice(window, maker.parts)):
+            # A copy: what lies in the object store can be neither written to nor given back while it is looked at.
+            batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+            window.give_back(len(parts))
+            del parts
+            yield batch
+    finally:
+        window.close()
 
 
-def _longest(maker: BatchMaker, cpus: float, memory: int) -> int:
-    """Steps of a span: enough for all CPUs to have two tasks, as far as the memory goes."""
-    wanted = -(-int(2 * max(1.0, cpus)) * maker.part_bytes // maker.batch_bytes)
-    return max(1, min(wanted, memory // SPANS_AHEAD // maker.batch_bytes))
+class _Window:
+    """Results of tasks in their order; a thread begins new ones as old ones end and results are given back.
 
+    Args:
+        calls: each begins a task.
+        running: tasks that may run at once.
+        ahead: results, finished or not, that may be held; at least ``BATCHES_AHEAD`` times ``least``.
+    """
 
-def _spans(start: int, stop: int, longest: int) -> list[range]:
-    """``start`` to ``stop`` in spans of up to ``longest`` steps; the first are short: the first batch is soon."""
-    found, size = [], 2
-    while start < stop:
-        size = min(longest, 2 * size)
-        found.append(range(start, min(start + size, stop)))
-        start += size
-    return found
+    def __init__(self, calls: Iterator[Callable[[], ray.ObjectRef]], running: int, ahead: int, least: int) -> None:
+        self._calls, self._running = calls, running
+        self._free = max(BATCHES_AHEAD * least, ahead)
+        self._results: deque[ray.ObjectRef | Exception] = deque()
+        self._open = True
+        self._changed = Condition()
+        self._thread = Thread(target=self._fill, daemon=True)
+        self._thread.start()
 
+    def __iter__(self) -> Iterator[Any]:
+        return self
 
-def _decode(held: ray.ObjectRef, maker: BatchMaker, span: range, cpus: float) -> MaterializedDataset:
-    """The batches of a span in the object store, a row a part."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options.preserve_order = True
-    context.execution_options.resource_limits = context.execution_options.resource_limits.copy(cpu=max(1.0, cpus))
-    rows = [{"step": step, "part": part} for step in span for part in range(maker.parts)]
-    rows_a_task = max(1, min(MOST_ROWS_A_TASK, maker.part_bytes * maker.parts // maker.batch_bytes, len(rows)))
-    made = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_a_task))
-    return made.map(DecodeTask(held), num_cpus=min(1.0, cpus)).materialize()
+    def __next__(self) -> Any:
+        with self._changed:
+            self._changed.wait_for(lambda: self._results)
+            reference = self._results.popleft()
+        if isinstance(reference, Exception):  # the end, or what kept the thread from going on
+            self._results.append(reference)
+            raise reference
+        return ray.get(reference)
+
+    def give_back(self, count: int) -> None:
+        """So many results are of no use any more."""
+        with self._changed:
+            self._free += count
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Begin no more; those that run are left to end, and their results go with the last look at them."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _fill(self) -> None:
+        try:
+            self._begin_all()
+            end: Exception = StopIteration()
+        except Exception as error:  # noqa: BLE001 - it is raised again where the results are waited for
+            end = error
+        with self._changed:
+            self._results.append(end)
+            self._changed.notify_all()
+
+    def _begin_all(self) -> None:
+        busy: list[ray.ObjectRef] = []
+        for call in self._calls:
+            if len(busy) == self._running:
+                _, busy = ray.wait(busy, num_returns=1)  # fetches the result to this node too
+            with self._changed:
+                self._changed.wait_for(lambda: self._free or not self._open)
+                if not self._open:
+                    return
+                self._free -= 1
+                reference = call()
+                self._results.append(reference)
+                busy.append(reference)
+                self._changed.notify_all()

@@ -13,7 +13,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from vicc_ray.config import Config, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.ingest import SPANS_AHEAD
+from vicc_ray.pipelines.ingest import BATCHES_AHEAD
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.pretrain_worker import Job, train_worker
 from vicc_ray.pipelines.progress import follow_run
@@ -163,11 +163,11 @@ def _check_memory(config: Config, memory: int) -> None:
         ("rgb", "flow") if config.schedule.cycles and config.schedule.cross_stream else ("rgb",)
     )
     share = config.train.batch // config.train.workers
-    needed = SPANS_AHEAD * share * sample_bytes(config.clip, streams)
+    needed = BATCHES_AHEAD * share * sample_bytes(config.clip, streams)
     if needed > memory:
         enough = -(-int(needed * config.train.workers / STORE_SHARE) // 2**20)
         raise UserError(
-            f"ray.object_store_mb: too small for two batches of each worker ({SPANS_AHEAD} x {share} samples, "
+            f"ray.object_store_mb: too small for two batches of each worker ({BATCHES_AHEAD} x {share} samples, "
             f"{needed / 2**20:.0f} MiB, and {memory / 2**20:.0f} MiB are there for it); set it to {enough} or more "
             "(a running cluster: its --object-store-memory), or lower train.batch, clip.frames or clip.size"
         )
