@@ -115,17 +115,17 @@ def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert str(none) in error_of(capsys, *arguments)
 
 
-def test_a_cluster_that_does_not_answer_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:  # bound but not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("RAY_ADDRESS", address)
         (tmp_path / "video.mp4").touch()
-        message = error_of(capsys, "prepare", "demo", "--videos", tmp_path, "--store", tmp_path / "store")
-    assert "Connection refused" in message
-    assert f"RAY_ADDRESS is {address}: is that cluster up?" in message
+        done = vicc_ray("prepare", "demo", "--videos", tmp_path, "--store", tmp_path / "store")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Connection refused" in done.stderr
+    assert f"RAY_ADDRESS is {address}: is that cluster up?" in done.stderr
 
 
 def test_a_trained_run_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
