@@ -202,12 +202,15 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--frames", type=int, default=186)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS, help="others keep the figures they have")
     options = parser.parse_args()
     path = options.out / f"store-128-{options.frames}"
     make_store(path, choose(options.videos, options.count), 128, options.frames)
     load = Load(str(path.resolve()), options.steps)
     with cluster():
-        found = {str(workers): measure(load, workers) for workers in WORKERS}
+        found = {str(workers): measure(load, workers) for workers in options.workers}
+    if RESULT.exists():
+        found = {**json.loads(RESULT.read_text())["workers"], **found}
     sizes = {"global_batch": BATCH, "steps": options.steps, "videos": options.count}
     RESULT.write_text(json.dumps({"machine": machine(), **sizes, "workers": found}, indent=1) + "\n")
     print(RESULT.read_text())

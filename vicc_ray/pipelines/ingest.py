@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
+from queue import SimpleQueue
 from threading import Condition, Thread
 from typing import Any
 
@@ -27,6 +28,8 @@ BATCHES_AHEAD = 2
 """Batches that may lie in the object store at least: the one that is trained on and the next."""
 PARTS_A_CPU = 4
 """Parts ahead for each CPU: a few, so that one that takes long does not hold up the others."""
+FETCH_LOOK_S = 1.0
+"""Seconds after which the thread that waits for a result looks whether it is still wanted."""
 RETRIES = 10
 """How often a task whose process or node died is given to another one."""
 
@@ -57,6 +60,8 @@ def batches(maker: BatchMaker, start: int, stop: int, cpus: float, memory: int) 
 class _Window:
     """Results of tasks in their order; a thread begins new ones as old ones end and results are given back.
 
+    Another one brings results from other nodes here before they are asked for, one after the other.
+
     Args:
         calls: each begins a task.
         running: tasks that may run at once.
@@ -69,8 +74,10 @@ class _Window:
         self._results: deque[ray.ObjectRef | Exception] = deque()
         self._open = True
         self._changed = Condition()
-        self._thread = Thread(target=self._fill, daemon=True)
-        self._thread.start()
+        self._coming: SimpleQueue[ray.ObjectRef | None] = SimpleQueue()
+        self._threads = [Thread(target=target, daemon=True) for target in (self._fill, self._fetch)]
+        for thread in self._threads:
+            thread.start()
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -95,7 +102,8 @@ class _Window:
         with self._changed:
             self._open = False
             self._changed.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _fill(self) -> None:
         try:
@@ -103,15 +111,22 @@ class _Window:
             end: Exception = StopIteration()
         except Exception as error:  # noqa: BLE001 - it is raised again where the results are waited for
             end = error
+        self._coming.put(None)
         with self._changed:
             self._results.append(end)
             self._changed.notify_all()
+
+    def _fetch(self) -> None:
+        while (reference := self._coming.get()) is not None:
+            while self._open and not ray.wait([reference], timeout=FETCH_LOOK_S)[0]:
+                pass
+            del reference  # or it would be held until the next one comes
 
     def _begin_all(self) -> None:
         busy: list[ray.ObjectRef] = []
         for call in self._calls:
             if len(busy) == self._running:
-                _, busy = ray.wait(busy, num_returns=1)  # fetches the result to this node too
+                _, busy = ray.wait(busy, num_returns=1, fetch_local=False)
             with self._changed:
                 self._changed.wait_for(lambda: self._free or not self._open)
                 if not self._open:
@@ -120,4 +135,5 @@ class _Window:
                 reference = call()
                 self._results.append(reference)
                 busy.append(reference)
+                self._coming.put(reference)
                 self._changed.notify_all()
