@@ -13,6 +13,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.training.checkpoint import model_tensors
 from vicc_ray.training.group import rank, world_size
 from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.shares import share_of
 
 
 def changed(before: dict[str, torch.Tensor], pretrainer: Pretrainer) -> set[str]:
@@ -52,9 +53,9 @@ def test_a_queue_that_no_step_fits_is_refused() -> None:
         Pretrainer(small_config(method={"queue": 12}), torch.device("cpu"))
 
 
-def share_of(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    size = BATCH // world_size()
-    return {name: value[rank() * size : (rank() + 1) * size] for name, value in batch.items()}
+def own_share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    own = share_of(BATCH, rank(), world_size())
+    return {name: value[own] for name, value in batch.items()}
 
 
 def train_three_steps() -> dict[str, torch.Tensor]:
@@ -63,17 +64,17 @@ def train_three_steps() -> dict[str, torch.Tensor]:
     for turn in ("rgb-stage1", "flow-stage2-1"):
         pretrainer = started(small_config(), turn)
         epoch = pretrainer.turn.first_epoch
-        losses = [pretrainer.step(share_of(make_batch(k)), epoch + k / 10)["loss"] for k in range(3)]
+        losses = [pretrainer.step(own_share(make_batch(k)), epoch + k / 10)["loss"] for k in range(3)]
         found[f"{turn} losses"] = torch.tensor([float(x) for x in losses])
         found[f"{turn} queue"] = pretrainer.queue.rows.clone()
         found |= {f"{turn} {name}": value for name, value in model_tensors(pretrainer).items()}
     return found
 
 
-def test_one_two_and_four_workers_compute_the_same(tmp_path: Path) -> None:
+def test_any_number_of_workers_computes_the_same(tmp_path: Path) -> None:
     alone = train_three_steps()
-    for workers in (2, 4):
+    for workers in (2, 3, 4):  # three take 3, 3 and 2 samples
         results = run_workers(train_three_steps, workers, tmp_path / str(workers))
         for found in results:
             for name, value in alone.items():
-                torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5, msg=f"{workers} workers: {name}")
+                torch.testing.assert_close(found[name], value, atol=5e-5, rtol=1e-5, msg=f"{workers} workers: {name}")

@@ -9,6 +9,7 @@ from vicc_ray.config import OptimiserConfig, ScheduleConfig
 from vicc_ray.errors import UserError
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.schedule import learning_rate, turn_of, turns
+from vicc_ray.training.shares import share_sizes
 
 SCHEDULE = ScheduleConfig(
     rgb_epochs=3, flow_epochs=2, stage1_cosine_epochs=5, cycles=2, alternation_period=4, stage2_cosine_epochs=4
@@ -89,12 +90,20 @@ def test_steps_and_epochs_are_counted_alike(videos: int, batch: int) -> None:
     assert [plan.first_step(plan.epoch_at(step)) for step in range(40)] == list(range(40))
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 5, 8])
 def test_workers_share_a_step_without_overlap(workers: int) -> None:
     plan = Plan(videos=50, batch=8, seed=0)
     shares = [plan.share(6, rank, workers) for rank in range(workers)]  # of two epochs
     for together, whole in zip(zip(*shares, strict=True), plan.step(6), strict=True):
         assert np.array_equal(np.concatenate(together), whole)
+    sizes = [len(videos) for videos, _ in shares]
+    assert sizes == share_sizes(8, workers) == sorted(sizes, reverse=True)
+    assert sizes[0] - sizes[-1] <= 1
+
+
+def test_more_workers_than_samples_are_refused() -> None:
+    with pytest.raises(UserError, match=r"train\.workers: 9 workers given for a global batch of 8"):
+        Plan(videos=50, batch=8, seed=0).share(0, 0, 9)
 
 
 def test_too_few_videos_for_a_batch_are_refused() -> None:

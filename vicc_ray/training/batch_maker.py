@@ -14,12 +14,13 @@ import numpy as np
 
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.training.plan import Plan
+from vicc_ray.training.shares import share_sizes
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.sample import CHANNELS, make_samples
 from vicc_ray.video.store import ClipStore
 
 PART_BYTES = 32 << 20
-"""A batch is made in equal parts of at most about this size: many processes can then work on one batch."""
+"""A batch is made in parts of at most this size, or of one sample: many processes can then work on one batch."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class BatchMaker:
         """Row with ``step`` and ``part`` -> clips and parameters of these samples, see :func:`make_samples`."""
         cv2.setNumThreads(1)
         shares = self.plan.share(int(row["step"]), self.rank, self.workers)
-        videos, epochs = (np.split(share, self.parts)[int(row["part"])] for share in shares)
+        videos, epochs = (np.array_split(share, self.parts)[int(row["part"])] for share in shares)
         entries = [self.entries[i] for i in videos]
         made = make_samples(self.store, entries, self.clip, self.streams, self.plan.seed, epochs.tolist())
         return {**made, "videos": videos}
@@ -47,20 +48,18 @@ class BatchMaker:
     @property
     def samples(self) -> int:
         """Samples of one batch of this worker, b."""
-        return self.plan.batch // self.workers
+        return share_sizes(self.plan.batch, self.workers)[self.rank]
 
     @property
     def parts(self) -> int:
-        """Equal parts that a batch is made in."""
-        return next(n for n in range(1, self.samples + 1) if self._fit(n))
+        """Parts that a batch is made in: the fewest that fit; their sizes differ by one sample at most."""
+        in_a_part = max(1, self.part_bytes // sample_bytes(self.clip, self.streams))
+        return -(-self.samples // in_a_part)
 
     @property
     def batch_bytes(self) -> int:
         """Bytes of one batch of this worker."""
         return self.samples * sample_bytes(self.clip, self.streams)
-
-    def _fit(self, parts: int) -> bool:
-        return parts == self.samples or (self.samples % parts == 0 and self.batch_bytes <= parts * self.part_bytes)
 
 
 def sample_bytes(clip: ClipConfig, streams: tuple[Stream, ...]) -> int:

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from vicc_ray.errors import UserError
+from vicc_ray.training.shares import share_of
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,14 @@ class Plan:
         return videos, epochs
 
     def share(self, step: int, rank: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
-        """The part of a step that worker ``rank`` of ``workers`` takes: videos and epochs, int64 [B / workers]."""
-        size = self.batch // workers
+        """The part of a step that worker ``rank`` of ``workers`` takes: videos and epochs, int64 [b] both.
+
+        Raises:
+            UserError: there are more workers than samples in a step.
+        """
+        own = share_of(self.batch, rank, workers)
         videos, epochs = self.step(step)
-        return videos[rank * size : (rank + 1) * size], epochs[rank * size : (rank + 1) * size]
+        return videos[own], epochs[own]
 
 
 @lru_cache(maxsize=4)

@@ -19,9 +19,10 @@ from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.method.sinkhorn import sinkhorn
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.training.appearance import to_flow_input, to_rgb_input
-from vicc_ray.training.group import average_, gather, rank
+from vicc_ray.training.group import gather, rank, sum_, world_size
 from vicc_ray.training.optimiser import build_optimiser
 from vicc_ray.training.schedule import Turn, learning_rate
+from vicc_ray.training.shares import share_of, share_sizes
 from vicc_ray.training.sync_batch_norm import synchronise
 
 STREAMS: tuple[Stream, Stream] = ("rgb", "flow")
@@ -33,7 +34,7 @@ class Pretrainer:
     """Weights start from ``config.seed`` alone, so all workers begin alike.
 
     Raises:
-        UserError: the queue is not a multiple of the global batch.
+        UserError: the queue is not a multiple of the global batch, or there are more workers than samples in it.
     """
 
     def __init__(self, config: Config, device: torch.device) -> None:
@@ -43,6 +44,8 @@ class Pretrainer:
                 f"({config.train.batch}), since whole steps enter and leave it"
             )
         self.config, self.device = config, device
+        self.sizes = share_sizes(config.train.batch, world_size())
+        self.own = share_of(config.train.batch, rank(), world_size())
         torch.manual_seed(config.seed)
         self.encoders: dict[Stream, Encoder] = {s: self._build_encoder() for s in STREAMS}
         self.prototypes: dict[Stream, Prototypes] = {
@@ -86,10 +89,13 @@ class Pretrainer:
         embeddings = self._embed_views(batch)
         assignments, pushed, local = self._assign(embeddings, prototypes, epoch)
         loss = cross_view_loss(prototypes(embeddings), local, list(range(len(embeddings))), method.temperature)
+        # The loss is a mean over this worker's samples. It is weighted before the backward pass and not after it, since
+        # synchronised batch norm carries gradients from one worker's loss to another's samples.
+        loss = loss * (self.sizes[rank()] / sum(self.sizes))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         total = loss.detach().clone()
-        average_([total, *(p.grad for p in self._trained() if p.grad is not None)])
+        sum_([total, *(p.grad for p in self._trained() if p.grad is not None)])
         if epoch < self.turn.first_epoch + method.freeze_prototypes:
             prototypes.weight.grad = None
         self.optimiser.step()
@@ -126,16 +132,14 @@ class Pretrainer:
     def _assign(self, embeddings: Tensor, prototypes: Prototypes, epoch: float) -> tuple[Tensor, Tensor | None, Tensor]:
         """Assignments [V, B, K] of all workers' samples, rows for the queue (or None), this worker's [V, b, K]."""
         method = self.config.method
-        gathered = gather(embeddings, dim=1)
+        gathered = gather(embeddings, dim=1, sizes=self.sizes)
         queued = method.queue > 0 and epoch >= self.turn.first_epoch + method.queue_start
         rows = torch.cat([self.queue.rows, gathered], dim=1) if queued and self.queue.ready else gathered
         with torch.no_grad():
             assignments = sinkhorn(prototypes(rows), method.epsilon, method.sinkhorn_iterations)[
                 :, -gathered.shape[1] :
             ]
-        share = embeddings.shape[1]
-        local = assignments[:, rank() * share : (rank() + 1) * share]
-        return assignments, gathered if queued else None, local
+        return assignments, gathered if queued else None, assignments[:, self.own]
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ from vicc_ray.training.group import world_size
 class SyncBatchNorm3d(nn.BatchNorm3d):
     """BatchNorm3d whose statistics in training come from the samples of all workers.
 
-    torch's own SyncBatchNorm runs on GPUs only; this one is used on gloo, so that a laptop run with several workers
-    computes what a run with one does.
+    Workers may bring different numbers of them. torch's own SyncBatchNorm runs on GPUs only; this one is used on gloo,
+    so that a laptop run with several workers computes what a run with one does.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ class SyncBatchNorm3d(nn.BatchNorm3d):
         return x * scale.view(shape) + (self.bias - mean * scale).view(shape)
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, var: Tensor, count: float) -> None:
+    def _track(self, mean: Tensor, var: Tensor, count: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1
@@ -37,11 +37,13 @@ class SyncBatchNorm3d(nn.BatchNorm3d):
         self.running_var.lerp_(var * (count / (count - 1)), momentum)
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Mean and biased variance [C] over all workers, with gradient, and the number of values behind each."""
+def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and biased variance [C] over all workers, with gradient, and the number of values behind each, [1]."""
     dims = (0, 2, 3, 4)
-    count = float(x.numel() // x.shape[1] * world_size())
-    mean = all_reduce(x.sum(dim=dims)) / count
+    own = x.new_full((1,), x.numel() // x.shape[1])
+    total, count = all_reduce(torch.cat([x.sum(dim=dims), own])).split([x.shape[1], 1])
+    count = count.detach()
+    mean = total / count
     var = all_reduce((x - mean.detach().view(1, -1, 1, 1, 1)).square().sum(dim=dims)) / count
     # The second sum is taken about the detached mean: its gradient through the mean is zero at that point anyway.
     return mean, var, count
