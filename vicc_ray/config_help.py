@@ -87,6 +87,8 @@ def _top_level() -> list[str]:
 
 
 def _in_words(schema: Schema) -> str:
+    if "words" in schema:
+        return str(schema["words"])
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
     if "prefixItems" in schema:

@@ -26,8 +26,9 @@ from vicc_ray.pipelines.prepare import prepare
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.recipe import dump_config
 from vicc_ray.training.batch_maker import BatchMaker
+from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.plan import Plan
-from vicc_ray.training.run_folder import RunFolder, read_lines
+from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.video.sample import make_samples
 from vicc_ray.video.store import SCHEMA, ClipStore
 from vicc_ray.video.synthetic import Scene, make_videos
@@ -119,6 +120,11 @@ def test_a_run_leaves_every_step_every_turn_and_its_scores(undisturbed: Path) ->
     kept = {path.name for path in (undisturbed / "checkpoints").iterdir()}
     assert {f"turn-{n}-{turn}" for n, turn in enumerate(TURNS)} <= kept
     assert len([name for name in kept if name.startswith("step-")]) <= 2
+    assert len([name for name in kept if name.startswith("best-")]) == 2  # rgb and flow
+    assert not [name for name in kept if name.startswith(".")]
+    written = read_lines(undisturbed / "checkpoints.jsonl")
+    assert [line["step"] for line in written] == [3, 4, 6, 8, 9, 12]
+    assert all(line["mb"] > 0 and line["copy_ms"] >= 0 and line["write_ms"] >= 0 for line in written)
 
 
 def test_a_finished_run_is_left_as_it_is(undisturbed: Path, store: Path) -> None:
@@ -139,15 +145,17 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(undisturbed: Path, stor
             break
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert RunFolder(run).newest() is not None
+    assert RunFolder(run).checkpoints.newest() is not None
     pretrain(settings(), store, run, progress=False)
     assert losses(run) == losses(undisturbed)
 
 
-def test_two_workers_compute_what_one_does(undisturbed: Path, store: Path, tmp_path: Path) -> None:
-    pretrain(settings(train={"workers": 2}), store, tmp_path, progress=False)
+def test_three_workers_with_uneven_shares_compute_what_one_does(undisturbed: Path, store: Path, tmp_path: Path) -> None:
+    pretrain(settings(train={"workers": 3, "record_samples": True}), store, tmp_path, progress=False)
     np.testing.assert_allclose(losses(tmp_path), losses(undisturbed), rtol=1e-4)
-    assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {2}
+    assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {3}
+    taken = [video for line in read_lines(tmp_path / "samples.jsonl") for video in line["videos"]]
+    assert [sorted(taken[start : start + 16]) for start in (0, 16, 32)] == [list(range(16))] * 3
 
 
 def test_a_fork_goes_on_from_another_runs_turn_with_the_store_in_a_bucket(
@@ -188,7 +196,7 @@ def test_a_damaged_store_ends_the_run_with_its_name(store: Path, tmp_path: Path)
     [
         ({"method": {"prototypes": 5}}, r"other settings \(method\.prototypes: 4 -> 5\)"),
         ({"train": {"batch": 32}, "method": {"queue": 0}}, r"train\.batch: 32 given, but there are 16 training videos"),
-        ({"train": {"workers": 3}}, r"train\.workers: 3 given; it must divide train\.batch \(4\)"),
+        ({"train": {"workers": 5}}, r"train\.workers: 5 workers given for a global batch of 4"),
         ({"method": {"queue": 6}}, r"method\.queue: 6 given"),
     ],
 )

@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vicc_ray.evaluation.report.curves import read_turns
 from vicc_ray.evaluation.report.diagnosis import warnings
-from vicc_ray.training.run_folder import RunFolder, read_lines
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
 
 PLAIN_INTERVAL_S = 30.0
 """Seconds between lines where the output is no terminal."""
@@ -50,6 +51,7 @@ class _Follower:
         self.folder, self.total, self.batch = folder, total, batch
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.evaluations_file)
+        self.attempts, self.begun = _Tail(folder.attempts.file, ("time",)), False
         columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         more = (TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
         self.bar = Progress(*columns, *more, console=self.console, disable=not self.console.is_terminal)
@@ -68,9 +70,20 @@ class _Follower:
             self.score = f"R@1 {check['stream']} {100 * check['recall_at_1']:.1f} %"
             where = f"{check['turn']}, epoch {check['epoch']}"
             self.console.print(f"{where}: {self.score} on {check['videos']} held-out videos")
+        for attempt in self.attempts.read():
+            self._tell(attempt)
         lines = self.steps.read()
         if lines:
             self._show(lines[-1], ending)
+
+    def _tell(self, attempt: dict[str, Any]) -> None:
+        """What disturbed the run, and that it goes on."""
+        if "error" in attempt:
+            self.console.print(f"[yellow]interrupted[/yellow]: {attempt['error']}")
+        elif attempt["workers"]:
+            if self.begun:
+                self.console.print(f"going on from step {attempt['step']} with workers: {attempt['workers']}")
+            self.begun = True
 
     def _show(self, line: dict[str, Any], ending: bool) -> None:
         if line["turn"] != self.turn:
@@ -94,14 +107,14 @@ class _Follower:
 class _Tail:
     """New whole lines of a JSON-lines file that grows, and that a resumed run replaces by a shorter one.
 
-    What was there at the start is left out, and no (step, turn) comes twice.
+    What was there at the start is left out, and no line comes twice that is the same in ``keys``.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, keys: tuple[str, ...] = ("step", "turn")) -> None:
+        self._path, self._keys = path, keys
         self._file: TextIO | None = None
         self._rest = ""
-        self._seen = {(line["step"], line["turn"]) for line in read_lines(path)}
+        self._seen = {self._key(line) for line in read_lines(path)}
 
     def read(self) -> list[dict[str, Any]]:
         if self._file is None or self._replaced(self._file):
@@ -110,9 +123,12 @@ class _Tail:
             self._file, self._rest = self._path.open(), ""
         *whole, self._rest = (self._rest + self._file.read()).split("\n")
         lines = [json.loads(line) for line in whole if line]
-        new = [line for line in lines if (line["step"], line["turn"]) not in self._seen]
-        self._seen.update((line["step"], line["turn"]) for line in new)
+        new = [line for line in lines if self._key(line) not in self._seen]
+        self._seen.update(self._key(line) for line in new)
         return new
+
+    def _key(self, line: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(line[name] for name in self._keys)
 
     def _replaced(self, file: TextIO) -> bool:
         return not self._path.exists() or os.fstat(file.fileno()).st_ino != self._path.stat().st_ino
