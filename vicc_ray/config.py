@@ -121,7 +121,7 @@ class ModelConfig(Section):
     """The two networks: backbone, spatio-temporal mean, projection head, unit norm."""
 
     backbone: BackboneName = "s3d"
-    """Video backbone of both streams."""
+    """Video backbone of both streams; s3d and r2plus1d-small are those of the released models, tiny is the demo's."""
     embedding: Annotated[int, Field(ge=2)] = 128
     """Dimension D of the embedding."""
 

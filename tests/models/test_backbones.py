@@ -11,6 +11,7 @@ from itertools import count
 import pytest
 import torch
 from torch import nn
+from torchvision.models.video import r2plus1d_18
 
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.errors import UserError
@@ -129,3 +130,13 @@ def test_s3d_has_the_batch_norm_of_the_method_throughout() -> None:
     norms = [m for m in build_backbone("s3d").modules() if isinstance(m, nn.BatchNorm3d)]
     assert len(norms) == 77
     assert {(m.eps, m.momentum) for m in norms} == {(1e-5, 0.1)}
+
+
+def test_r2plus1d_18_is_torchvisions_without_its_classifier() -> None:
+    backbone, original = build_backbone("r2plus1d-18").eval(), r2plus1d_18().eval()
+    stages = [original.stem, original.layer1, original.layer2, original.layer3, original.layer4]
+    for mine, theirs in zip(backbone.layers, stages, strict=True):
+        mine.load_state_dict(theirs.state_dict())
+    original.fc = nn.Identity()
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(clips()).mean(dim=(2, 3, 4)), original(clips()))

@@ -25,6 +25,8 @@ class Listed(NamedTuple):
 
 BACKBONES = {
     "s3d": Listed("s3d", "S3DBackbone", frames=5, pixels=17),
+    "r2plus1d-18": Listed("r2plus1d", "R2Plus1D18"),
+    "r2plus1d-small": Listed("r2plus1d", "R2Plus1DSmall"),
     "tiny": Listed("tiny", "TinyBackbone"),
 }
 """What ``model.backbone`` may be -> the backbone."""
