@@ -11,6 +11,7 @@ import yaml
 from vicc_ray.config import Config
 from vicc_ray.config_help import setting_names
 from vicc_ray.errors import UserError
+from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.recipe import RECIPES, dump_config, load_config, recipe_names
 
 
@@ -100,7 +101,7 @@ WRONG = {
     "train.batch.x=1": "train.batch: {x: 1} given; allowed: a whole number of at least 2",
     "train=3": "train: 3 given; allowed: a section of batch, workers,",
     "prepare.flow=dsi": "prepare.flow: dsi given; allowed: dis, tvl1, farneback; did you mean dis?",
-    "model.backbone=r2d": "allowed: s3d, r2plus1d-18, r2plus1d-small, tiny",
+    "model.backbone=r2d": f"allowed: {', '.join(BACKBONES)}",
     "model.backbone=s4d": "model.backbone: s4d given; allowed: s3d, ",
     "model.backbone=r2plus1d_18": "; did you mean r2plus1d-18?",
     "prepare.flow=3": "prepare.flow: 3 given; allowed: dis, tvl1, farneback",
