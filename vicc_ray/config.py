@@ -6,18 +6,21 @@ Reading recipes and overrides is in :mod:`vicc_ray.recipe`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+from vicc_ray.models.catalogue import BACKBONES
 
 Stream = Literal["rgb", "flow"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
-
-SMALLEST_CLIP = {"s3d": (5, 17), "tiny": (2, 16)}
-"""Backbone -> fewest frames, fewest pixels of height and width that leave something to average."""
+if TYPE_CHECKING:
+    BackboneName = str
+else:  # as if every name stood here; a type checker wants them written out
+    BackboneName = Literal[tuple(BACKBONES)]
 
 
 class Section(BaseModel):
@@ -117,8 +120,8 @@ class ClipConfig(Section):
 class ModelConfig(Section):
     """The two networks: backbone, spatio-temporal mean, projection head, unit norm."""
 
-    backbone: Literal["s3d", "tiny"] = "s3d"
-    """Video backbone of both streams."""
+    backbone: BackboneName = "s3d"
+    """Video backbone of both streams; s3d and r2plus1d-small are those of the released models, tiny is the demo's."""
     embedding: Annotated[int, Field(ge=2)] = 128
     """Dimension D of the embedding."""
 
@@ -289,10 +292,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _clip_fits_backbone(self) -> Config:
-        frames, size = SMALLEST_CLIP[self.model.backbone]
-        if self.clip.frames < frames or self.clip.size < size:
+        smallest = BACKBONES[self.model.backbone]
+        if self.clip.frames < smallest.frames or self.clip.size < smallest.pixels:
             raise ValueError(
-                f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; "
-                f"model.backbone {self.model.backbone} needs at least {frames} frames of {size} pixels"
+                f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; model.backbone "
+                f"{self.model.backbone} needs at least {smallest.frames} frames of {smallest.pixels} pixels"
             )
         return self
