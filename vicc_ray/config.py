@@ -191,8 +191,16 @@ class TrainConfig(Section):
     """Training workers; each takes one GPU if use_gpu, else one process on the CPU."""
     use_gpu: Literal["auto", "yes", "no"] = "auto"
     """auto: GPUs if the cluster has any."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Number format of the networks; loss and Sinkhorn are always fp32."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the networks (loss and Sinkhorn are always fp32); auto: bf16 on GPUs that compute in it."""
+    channels_last: bool = True
+    """Whether clips and weights lie in memory with their channels innermost."""
+    compile: bool = False
+    """Whether torch.compile builds kernels for the networks; the first step of every turn then takes minutes."""
+    activation_checkpointing: bool = False
+    """Whether the backward pass computes the networks' parts again, instead of their activations being kept."""
+    deterministic: bool = False
+    """Whether a repeated run is equal to the bit, where torch can; on CPUs it is in any case."""
     checkpoint_steps: Count = 500
     """Steps between checkpoints; the end of every turn makes one too."""
     keep_checkpoints: Count = 2
@@ -203,6 +211,15 @@ class TrainConfig(Section):
     """Most train and most held-out videos that such a check embeds."""
     max_failures: CountOrZero = 3
     """Worker failures after which the run gives up; each restarts from the newest checkpoint."""
+
+    @model_validator(mode="after")
+    def _one_way_of_recomputing(self) -> TrainConfig:
+        if self.compile and self.activation_checkpointing:
+            raise ValueError(
+                "activation_checkpointing: true given with train.compile true, which chooses by itself what is "
+                "computed again; set one of them to false"
+            )
+        return self
 
 
 class EvaluateConfig(Section):

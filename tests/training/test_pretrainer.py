@@ -53,6 +53,40 @@ def test_a_queue_that_no_step_fits_is_refused() -> None:
         Pretrainer(small_config(method={"queue": 12}), torch.device("cpu"))
 
 
+def test_the_gradient_norm_is_that_of_all_trained_parameters() -> None:
+    pretrainer = started(small_config(), "rgb-stage2-1")
+    norm = pretrainer.step(make_batch(0), pretrainer.turn.first_epoch)["gradient_norm"]
+    trained = [*pretrainer.encoders["rgb"].parameters(), pretrainer.prototypes["rgb"].weight]
+    flat = torch.cat([p.grad.flatten() for p in trained if p.grad is not None])
+    assert float(norm) == pytest.approx(float(flat.norm()), rel=1e-5)
+
+
+def test_embeddings_of_the_step_are_kept_for_a_look_at_their_health() -> None:
+    pretrainer = started(small_config(), "rgb-stage2-1")
+    steps(pretrainer, 1)
+    assert pretrainer.last_embeddings.shape == (BATCH, 16)
+    assert not pretrainer.last_embeddings.requires_grad
+
+
+@pytest.mark.parametrize("where", ["weights", "gradient"])
+def test_a_step_that_is_not_finite_is_known_from_then_on(where: str) -> None:
+    pretrainer = started(small_config(), "rgb-stage1")
+    steps(pretrainer, 1)
+    assert bool(pretrainer.sound)
+    weight = pretrainer.encoders["rgb"].head[0].weight
+    if where == "weights":
+        weight.data[0, 0] = float("nan")
+    else:
+        hook = weight.register_hook(lambda grad: grad * float("inf"))
+    steps(pretrainer, 1)
+    if where == "gradient":
+        hook.remove()
+    assert not bool(pretrainer.sound)
+    weight.data.fill_(0.1)
+    steps(pretrainer, 1)
+    assert not bool(pretrainer.sound)
+
+
 def own_share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     own = share_of(BATCH, rank(), world_size())
     return {name: value[own] for name, value in batch.items()}

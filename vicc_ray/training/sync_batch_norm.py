@@ -28,8 +28,7 @@ class SyncBatchNorm3d(nn.BatchNorm3d):
         if not self.training or world_size() == 1:
             return super().forward(x)
         mean, var, count = moments(x)
-        if self.track_running_stats:
-            self._track(mean, var, count)
+        self._track(mean, var, count)
         y: Tensor = _Normalise.apply(x, self.weight, self.bias, mean, var, count, self.eps)
         return y
 
