@@ -1,14 +1,16 @@
-"""What the optimisers do with decay, and with state out of a checkpoint."""
+"""What the optimisers do with decay, with layers of zeros, and with state out of a checkpoint."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 
 import pytest
+import timm.optim
 import torch
 from torch import nn
 
 from vicc_ray.config import OptimiserConfig
+from vicc_ray.training.lars import Lars
 from vicc_ray.training.optimiser import build_optimiser
 
 
@@ -17,9 +19,9 @@ def layer() -> nn.Conv3d:
     return nn.Conv3d(4, 6, 3).to(memory_format=torch.channels_last_3d)
 
 
-def step(module: nn.Conv3d, optimiser: torch.optim.Optimizer) -> None:
+def step(module: nn.Conv3d, optimiser: torch.optim.Optimizer, seed: int = 1) -> None:
     optimiser.zero_grad()
-    module(torch.randn(2, 4, 3, 3, 3, generator=torch.Generator().manual_seed(1))).square().sum().backward()
+    module(torch.randn(2, 4, 3, 3, 3, generator=torch.Generator().manual_seed(seed))).square().sum().backward()
     optimiser.step()
 
 
@@ -33,6 +35,36 @@ def test_only_weights_decay(name: str) -> None:
     optimiser.step()
     assert torch.equal(module.bias, before["bias"])
     assert (module.weight.abs() < before["weight"].abs()).all()
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-2])
+def test_lars_does_what_timm_does_one_parameter_at_a_time(decay: float) -> None:
+    own, theirs = layer(), layer()
+    nn.init.zeros_(own.bias), nn.init.zeros_(theirs.bias)
+    rates = {"lr": 0.5, "momentum": 0.9}
+    first = Lars([{"params": own.parameters(), "weight_decay": decay}], **rates, trust=0.01)
+    second = timm.optim.Lars(
+        theirs.parameters(), **rates, weight_decay=decay, trust_coeff=0.01, always_adapt=True, foreach=False
+    )
+    for seed in range(5):
+        step(own, first, seed)
+        step(theirs, second, seed)
+        torch.testing.assert_close(own.weight, theirs.weight, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(own.bias, theirs.bias, atol=1e-6, rtol=1e-6)
+
+
+def test_lars_moves_weights_by_a_share_of_their_norm_whatever_the_size_of_the_gradient() -> None:
+    moved = []
+    for size in (1e-3, 1e3):
+        module = layer()
+        before = module.weight.detach().clone()
+        optimiser = build_optimiser([module], OptimiserConfig(learning_rate=1.0, weight_decay=0.0, trust=0.01))
+        for p in module.parameters():
+            p.grad = torch.full_like(p, size)
+        optimiser.step()
+        moved.append(float((module.weight.detach() - before).norm() / before.norm()))
+        assert torch.allclose(module.bias, layer().bias - size)
+    assert moved == pytest.approx([0.01, 0.01], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["lars", "adamw"])

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vicc_ray.config import OptimiserConfig
+from vicc_ray.training.lars import Lars
 
 
 def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserConfig) -> torch.optim.Optimizer:
-    """Optimiser over all parameters of ``modules``; one-dimensional ones (biases, norms) get no decay.
+    """Optimiser over all parameters of ``modules``; biases and norms get no decay and, in lars, no adaptive rate.
 
-    Both kinds move all parameters together, in as many kernels as one parameter alone would need. lars is SGD with
-    momentum under layer-wise adaptive rates (You et al., 2017), which also leaves one-dimensional parameters unscaled.
+    Both kinds move all parameters together, in as many kernels as one parameter alone would need.
     """
     parameters = [p for module in modules for p in module.parameters()]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    weights: dict[str, Any] = {
+        "params": [p for p in parameters if p.ndim > 1],
+        "weight_decay": settings.weight_decay,
+    }
+    rest: dict[str, Any] = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
+    optimiser: torch.optim.Optimizer
     if settings.name == "adamw":
-        optimiser: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=True)
+        optimiser = torch.optim.AdamW([weights, rest], lr=settings.learning_rate, foreach=True)
     else:
-        from timm.optim import Lars  # not above: it imports torchvision, which takes as long to import as torch itself
-
-        rates = {"lr": settings.learning_rate, "momentum": settings.momentum, "trust_coeff": settings.trust}
-        optimiser = Lars(groups, **rates, foreach=True)
+        groups = [{**weights, "adapt": True}, {**rest, "adapt": False}]
+        optimiser = Lars(groups, settings.learning_rate, settings.momentum, settings.trust)
     optimiser.register_load_state_dict_post_hook(_lay_out_as_parameters)
     return optimiser
 
