@@ -124,22 +124,28 @@ class ModelConfig(Section):
 
 
 class MethodConfig(Section):
-    """Prototypes, assignments, queue and loss."""
+    """What is contrasted; prototypes, assignments, queue and loss."""
 
+    contrast: Literal["prototypes", "instances"] = "prototypes"
+    """prototypes: the method; instances: InfoNCE with a momentum encoder (MoCo) on each stream alone, to compare."""
     prototypes: Annotated[int, Field(ge=2)] = 300
     """Number K of prototypes of each stream."""
     temperature: Positive = 0.1
-    """Softmax temperature of the predictions."""
+    """Softmax temperature of the predictions of prototypes."""
     epsilon: Positive = 0.05
     """Entropy regularisation of Sinkhorn-Knopp: smaller gives harder assignments."""
     sinkhorn_iterations: Count = 3
     """Row and column normalisations of Sinkhorn-Knopp."""
     queue: CountOrZero = 1920
-    """Embeddings kept for each assigned view, over all workers; 0 turns the queue off."""
+    """Embeddings of earlier steps kept for each view, over all workers; 0 turns the queue off."""
     queue_start: CountOrZero = 15
     """Epoch of a turn from which the queue is filled and used."""
     freeze_prototypes: CountOrZero = 1
     """Epochs at the start of each turn during which the prototypes do not move."""
+    instance_temperature: Positive = 0.07
+    """Softmax temperature where instances are contrasted."""
+    key_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    """Share that the momentum encoder of the instances' keys keeps of itself at each step."""
 
 
 class ScheduleConfig(Section):
@@ -270,5 +276,16 @@ class Config(Section):
             raise ValueError(
                 f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; "
                 f"model.backbone {self.model.backbone} needs at least {frames} frames of {size} pixels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _instances_of_one_stream(self) -> Config:
+        schedule = self.schedule
+        if self.method.contrast == "instances" and schedule.cycles and schedule.cross_stream:
+            raise ValueError(
+                f"method.contrast: instances given with schedule.cycles {schedule.cycles} and schedule.cross_stream "
+                "true; instances are contrasted within a stream, so set schedule.cycles to 0, or "
+                "schedule.cross_stream to false: then stage 2 trains each stream alone for as many steps"
             )
         return self

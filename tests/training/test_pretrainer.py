@@ -15,6 +15,8 @@ from vicc_ray.training.group import rank, world_size
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.shares import share_of
 
+INSTANCES = small_config(method={"contrast": "instances"}, schedule={"cross_stream": False})
+
 
 def changed(before: dict[str, torch.Tensor], pretrainer: Pretrainer) -> set[str]:
     """Which of rgb.encoder, rgb.prototypes, flow.encoder, flow.prototypes moved."""
@@ -93,15 +95,15 @@ def own_share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def train_three_steps() -> dict[str, torch.Tensor]:
-    """Losses, and weights, queue and running statistics after three steps on this worker's shares, of two turns."""
+    """What three steps on this worker's shares compute and leave behind, in three turns."""
     found = {}
-    for turn in ("rgb-stage1", "flow-stage2-1"):
-        pretrainer = started(small_config(), turn)
-        epoch = pretrainer.turn.first_epoch
-        losses = [pretrainer.step(own_share(make_batch(k)), epoch + k / 10)["loss"] for k in range(3)]
-        found[f"{turn} losses"] = torch.tensor([float(x) for x in losses])
-        found[f"{turn} queue"] = pretrainer.queue.rows.clone()
-        found |= {f"{turn} {name}": value for name, value in model_tensors(pretrainer).items()}
+    for turn, config in (("rgb-stage1", small_config()), ("flow-stage2-1", small_config()), ("rgb-stage1", INSTANCES)):
+        pretrainer = started(config, turn)
+        epoch, name = pretrainer.turn.first_epoch, f"{config.method.contrast} {turn}"
+        metrics = [pretrainer.step(own_share(make_batch(k)), epoch + k / 10) for k in range(3)]
+        found |= {f"{name} {key}": torch.tensor([float(m[key]) for m in metrics]) for key in ("loss", "gradient_norm")}
+        tensors = {**model_tensors(pretrainer), **pretrainer.progress_tensors()}
+        found |= {f"{name} {key}": value.clone() for key, value in tensors.items()}
     return found
 
 

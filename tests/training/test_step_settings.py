@@ -105,11 +105,19 @@ def _crosses(args: Any, kwargs: Any) -> bool:
     return bool(torch.device(target).type != source.device.type)
 
 
-@pytest.mark.parametrize("turn", ["rgb-stage1", "rgb-stage2-1", "flow-stage2-1"])
-@pytest.mark.parametrize("optimiser", ["lars", "adamw"])
-def test_a_step_never_waits_for_the_device(turn: str, optimiser: str) -> None:
+@pytest.mark.parametrize(
+    ("turn", "optimiser", "contrast"),
+    [
+        ("rgb-stage1", "lars", "prototypes"),
+        ("rgb-stage2-1", "adamw", "prototypes"),
+        ("flow-stage2-1", "lars", "prototypes"),
+        ("rgb-stage1", "lars", "instances"),
+    ],
+)
+def test_a_step_never_waits_for_the_device(turn: str, optimiser: str, contrast: str) -> None:
     """On the meta device, which has shapes and no values: a step that looked at one would fail."""
-    config = small_config(optimiser={"name": optimiser})
+    cross = {"cross_stream": contrast == "prototypes"}
+    config = small_config(optimiser={"name": optimiser}, method={"contrast": contrast}, schedule=cross)
     pretrainer = Pretrainer(config, torch.device("meta"))
     pretrainer.start_turn(next(t for t in turns(config.schedule) if t.name == turn))
     for k in range(3):  # the queue comes in with the third

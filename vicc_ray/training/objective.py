@@ -10,6 +10,9 @@ from vicc_ray.config import Stream
 from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.models.encoder import Encoder
 
+Metrics = dict[str, Tensor | float]
+"""By name; tensors of one value stay on the device."""
+
 
 class Objective(Protocol):
     """The loss of one turn and everything it keeps from step to step."""
@@ -22,8 +25,10 @@ class Objective(Protocol):
     state: nn.ModuleDict
     """What a checkpoint needs beside networks and prototypes."""
 
-    def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, dict[str, Tensor | float]]:
+    def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
         """The mean loss over this worker's samples, and metrics that are equal on all workers.
+
+        One of them is ``chance_loss``: the loss of an answer that gives everything the same share.
 
         Args:
             z: [V, b, D] of unit norm: both clips by the trained network, with gradient, then by the still one.

@@ -21,8 +21,9 @@ from vicc_ray.models.encoder import Encoder
 from vicc_ray.training.appearance import to_flow_input, to_rgb_input
 from vicc_ray.training.device import mixed_precision, send, set_up
 from vicc_ray.training.group import gather, rank, sum_, world_size
+from vicc_ray.training.instances import InstanceContrast
 from vicc_ray.training.network import build_network
-from vicc_ray.training.objective import Objective
+from vicc_ray.training.objective import Metrics, Objective
 from vicc_ray.training.optimiser import build_optimiser
 from vicc_ray.training.prototypical import PrototypicalContrast
 from vicc_ray.training.schedule import Turn, learning_rate
@@ -72,17 +73,39 @@ class Pretrainer:
             for module in (self.encoders[stream], self.prototypes[stream]):
                 module.requires_grad_(active)
                 module.train(active)
-        self.objective: Objective = PrototypicalContrast(self.config, turn, self.encoders, self.prototypes)
+        self.objective = self._objective(turn)
         trained = [self.encoders[turn.stream], *self.objective.trained]
         self.parameters = [p for module in trained for p in module.parameters()]
         self.optimiser = build_optimiser(trained, self.config.optimiser)
+
+    def _objective(self, turn: Turn) -> Objective:
+        if self.config.method.contrast == "instances":
+            return InstanceContrast(self.config, turn, self.encoders[turn.stream])
+        return PrototypicalContrast(self.config, turn, self.encoders, self.prototypes)
 
     @property
     def queue(self) -> EmbeddingQueue:
         """The queue of the current turn."""
         return self.objective.queue
 
-    def step(self, batch: Batch, epoch: float) -> dict[str, Tensor | float]:
+    def progress_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint needs of the current turn beside networks, prototypes and optimiser: the queue, and the
+        keys' network where instances are contrasted. Not copies.
+        """
+        return dict(self.objective.state.state_dict())
+
+    def load_progress_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`progress_tensors` gave; the turn that it is of must have been started.
+
+        Raises:
+            UserError: it is of other settings.
+        """
+        try:
+            self.objective.state.load_state_dict(dict(tensors))
+        except RuntimeError as error:
+            raise UserError(f"the checkpoint's queue does not fit the configured method: {error}") from error
+
+    def step(self, batch: Batch, epoch: float) -> Metrics:
         """One optimisation step on this worker's share of a global batch.
 
         Args:

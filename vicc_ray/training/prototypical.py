@@ -18,6 +18,7 @@ from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.method.sinkhorn import sinkhorn
 from vicc_ray.models.encoder import Encoder
+from vicc_ray.training.objective import Metrics
 from vicc_ray.training.schedule import Turn
 
 
@@ -42,7 +43,7 @@ class PrototypicalContrast:
         self.queue_epoch = turn.first_epoch + self.method.queue_start
         self._coming: Tensor | None = None
 
-    def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, dict[str, Tensor | float]]:
+    def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
         """L = mean over views s and t != s of -sum_k q_s,k log p_t,k, with p_t = softmax(z_t c / temperature)."""
         c = self.prototypes
         c.renormalise()
@@ -67,7 +68,7 @@ class PrototypicalContrast:
 
 
 @torch.no_grad()
-def assignment_metrics(q: Tensor) -> dict[str, Tensor | float]:
+def assignment_metrics(q: Tensor) -> Metrics:
     """Health of the assignments [V, B, K] of the first view: near ln K in the mean, well below it for each sample."""
     own = q[0]
     mean = own.mean(dim=0)
