@@ -127,22 +127,28 @@ class ModelConfig(Section):
 
 
 class MethodConfig(Section):
-    """Prototypes, assignments, queue and loss."""
+    """What is contrasted; prototypes, assignments, queue and loss."""
 
+    contrast: Literal["prototypes", "instances"] = "prototypes"
+    """prototypes: the method; instances: InfoNCE with a momentum encoder (MoCo) on each stream alone, to compare."""
     prototypes: Annotated[int, Field(ge=2)] = 300
     """Number K of prototypes of each stream."""
     temperature: Positive = 0.1
-    """Softmax temperature of the predictions."""
+    """Softmax temperature of the predictions of prototypes."""
     epsilon: Positive = 0.05
     """Entropy regularisation of Sinkhorn-Knopp: smaller gives harder assignments."""
     sinkhorn_iterations: Count = 3
     """Row and column normalisations of Sinkhorn-Knopp."""
     queue: CountOrZero = 1920
-    """Embeddings kept for each assigned view, over all workers; 0 turns the queue off."""
+    """Embeddings of earlier steps kept for each view, over all workers; 0 turns the queue off."""
     queue_start: CountOrZero = 15
     """Epoch of a turn from which the queue is filled and used."""
     freeze_prototypes: CountOrZero = 1
     """Epochs at the start of each turn during which the prototypes do not move."""
+    instance_temperature: Positive = 0.07
+    """Softmax temperature where instances are contrasted."""
+    key_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    """Share that the momentum encoder of the instances' keys keeps of itself at each step."""
 
 
 class ScheduleConfig(Section):
@@ -233,8 +239,16 @@ class TrainConfig(Section):
     """Seconds between looks whether there is room for more workers, where their number may change."""
     use_gpu: Literal["auto", "yes", "no"] = "auto"
     """auto: GPUs if the cluster has any."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Number format of the networks; loss and Sinkhorn are always fp32."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the networks (loss and Sinkhorn are always fp32); auto: bf16 on GPUs that compute in it."""
+    channels_last: bool = True
+    """Whether clips and weights lie in memory with their channels innermost."""
+    compile: bool = False
+    """Whether torch.compile builds kernels for the networks; the first step of every turn then takes minutes."""
+    activation_checkpointing: bool = False
+    """Whether the backward pass computes the networks' parts again, instead of their activations being kept."""
+    deterministic: bool = False
+    """Whether a repeated run is equal to the bit, where torch can; on CPUs it is in any case."""
     checkpoint_steps: Count = 500
     """Steps between checkpoints; the end of every turn makes one too, and so does the warning that a machine goes."""
     keep_checkpoints: Count = 2
@@ -247,6 +261,15 @@ class TrainConfig(Section):
     """Failures without a new checkpoint in between after which the run gives up; one that advances goes on for ever."""
     record_samples: bool = False
     """Whether samples.jsonl tells the videos of every step: the proof that each comes once an epoch."""
+
+    @model_validator(mode="after")
+    def _one_way_of_recomputing(self) -> TrainConfig:
+        if self.compile and self.activation_checkpointing:
+            raise ValueError(
+                "activation_checkpointing: true given with train.compile true, which chooses by itself what is "
+                "computed again; set one of them to false"
+            )
+        return self
 
 
 class EvaluateConfig(Section):
@@ -297,5 +320,16 @@ class Config(Section):
             raise ValueError(
                 f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; model.backbone "
                 f"{self.model.backbone} needs at least {smallest.frames} frames of {smallest.pixels} pixels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _instances_of_one_stream(self) -> Config:
+        schedule = self.schedule
+        if self.method.contrast == "instances" and schedule.cycles and schedule.cross_stream:
+            raise ValueError(
+                f"method.contrast: instances given with schedule.cycles {schedule.cycles} and schedule.cross_stream "
+                "true; instances are contrasted within a stream, so set schedule.cycles to 0, or "
+                "schedule.cross_stream to false: then stage 2 trains each stream alone for as many steps"
             )
         return self

@@ -15,6 +15,8 @@ from vicc_ray.training.group import rank, world_size
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.shares import share_of
 
+INSTANCES = small_config(method={"contrast": "instances"}, schedule={"cross_stream": False})
+
 
 def changed(before: dict[str, torch.Tensor], pretrainer: Pretrainer) -> set[str]:
     """Which of rgb.encoder, rgb.prototypes, flow.encoder, flow.prototypes moved."""
@@ -53,21 +55,55 @@ def test_a_queue_that_no_step_fits_is_refused() -> None:
         Pretrainer(small_config(method={"queue": 12}), torch.device("cpu"))
 
 
+def test_the_gradient_norm_is_that_of_all_trained_parameters() -> None:
+    pretrainer = started(small_config(), "rgb-stage2-1")
+    norm = pretrainer.step(make_batch(0), pretrainer.turn.first_epoch)["gradient_norm"]
+    trained = [*pretrainer.encoders["rgb"].parameters(), pretrainer.prototypes["rgb"].weight]
+    flat = torch.cat([p.grad.flatten() for p in trained if p.grad is not None])
+    assert float(norm) == pytest.approx(float(flat.norm()), rel=1e-5)
+
+
+def test_embeddings_of_the_step_are_kept_for_a_look_at_their_health() -> None:
+    pretrainer = started(small_config(), "rgb-stage2-1")
+    steps(pretrainer, 1)
+    assert pretrainer.last_embeddings.shape == (BATCH, 16)
+    assert not pretrainer.last_embeddings.requires_grad
+
+
+@pytest.mark.parametrize("where", ["weights", "gradient"])
+def test_a_step_that_is_not_finite_is_known_from_then_on(where: str) -> None:
+    pretrainer = started(small_config(), "rgb-stage1")
+    steps(pretrainer, 1)
+    assert bool(pretrainer.sound)
+    weight = pretrainer.encoders["rgb"].head[0].weight
+    if where == "weights":
+        weight.data[0, 0] = float("nan")
+    else:
+        hook = weight.register_hook(lambda grad: grad * float("inf"))
+    steps(pretrainer, 1)
+    if where == "gradient":
+        hook.remove()
+    assert not bool(pretrainer.sound)
+    weight.data.fill_(0.1)
+    steps(pretrainer, 1)
+    assert not bool(pretrainer.sound)
+
+
 def own_share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     own = share_of(BATCH, rank(), world_size())
     return {name: value[own] for name, value in batch.items()}
 
 
 def train_three_steps() -> dict[str, torch.Tensor]:
-    """Losses, and weights, queue and running statistics after three steps on this worker's shares, of two turns."""
+    """What three steps on this worker's shares compute and leave behind, in three turns."""
     found = {}
-    for turn in ("rgb-stage1", "flow-stage2-1"):
-        pretrainer = started(small_config(), turn)
-        epoch = pretrainer.turn.first_epoch
-        losses = [pretrainer.step(own_share(make_batch(k)), epoch + k / 10)["loss"] for k in range(3)]
-        found[f"{turn} losses"] = torch.tensor([float(x) for x in losses])
-        found[f"{turn} queue"] = pretrainer.queue.rows.clone()
-        found |= {f"{turn} {name}": value for name, value in model_tensors(pretrainer).items()}
+    for turn, config in (("rgb-stage1", small_config()), ("flow-stage2-1", small_config()), ("rgb-stage1", INSTANCES)):
+        pretrainer = started(config, turn)
+        epoch, name = pretrainer.turn.first_epoch, f"{config.method.contrast} {turn}"
+        metrics = [pretrainer.step(own_share(make_batch(k)), epoch + k / 10) for k in range(3)]
+        found |= {f"{name} {key}": torch.tensor([float(m[key]) for m in metrics]) for key in ("loss", "gradient_norm")}
+        tensors = {**model_tensors(pretrainer), **pretrainer.progress_tensors()}
+        found |= {f"{name} {key}": value.clone() for key, value in tensors.items()}
     return found
 
 

@@ -25,6 +25,5 @@ def cross_view_loss(scores: Tensor, assignments: Tensor, assigned_views: list[in
     views, samples, _ = scores.shape
     log_p = torch.log_softmax(scores.float() / temperature, dim=-1)
     pairs = -torch.einsum("abk,vbk->av", assignments, log_p) / samples
-    others = torch.ones_like(pairs)
-    others[torch.arange(len(assigned_views)), assigned_views] = 0
-    return (pairs * others).sum() / (len(assigned_views) * (views - 1))
+    own = torch.stack([pairs[a, v] for a, v in enumerate(assigned_views)])
+    return (pairs.sum() - own.sum()) / (len(assigned_views) * (views - 1))

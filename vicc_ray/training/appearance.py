@@ -7,11 +7,13 @@ looks like does not depend on the batch or worker that it lands in.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from vicc_ray.training.device import send
 from vicc_ray.video.augment import APPEARANCE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -34,7 +36,7 @@ def to_rgb_input(clips: Tensor, appearance: Tensor | None = None) -> Tensor:
     x = clips.permute(0, 4, 1, 2, 3).float().div_(255)
     if appearance is not None:
         x = augment(x, appearance)
-    mean, std = (x.new_tensor(v).view(1, 3, 1, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (_constant(v, x.device).view(1, 3, 1, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -50,17 +52,17 @@ def to_flow_input(clips: Tensor) -> Tensor:
 def augment(x: Tensor, appearance: Tensor) -> Tensor:
     """Jitter, channel-grey and blur of float [B, 3, T, H, W] in 0 to 1, with [B, P] parameters; stays in 0 to 1.
 
-    Parameters stay on the host: which clips are blurred is known there without waiting for the device.
+    Parameters come on the host: which clips are blurred is known there without waiting for the device.
     """
     b, _, t, h, w = x.shape
     flat = x.reshape(b, 3, -1)
-    matrix, offset = _colour_map(appearance.float(), flat.mean(dim=2))
+    matrix, offset = _colour_map(send(appearance.float(), x.device), flat.mean(dim=2))
     x = torch.baddbmm(offset, matrix, flat).clamp_(0, 1).view(b, 3, t, h, w)
     sigma = appearance[:, APPEARANCE.index("sigma")].float()
     blurred = torch.nonzero(sigma > 0).flatten()
     if len(blurred):
-        chosen = blurred.to(x.device, non_blocking=True)
-        x[chosen] = _blur(x[chosen], sigma[blurred].to(x))
+        chosen = send(blurred, x.device)
+        x[chosen] = _blur(x[chosen], send(sigma[blurred], x.device))
     return x
 
 
@@ -69,18 +71,24 @@ def _colour_map(appearance: Tensor, mean_colour: Tensor) -> tuple[Tensor, Tensor
 
     All of them are affine, so one product serves for all; values are clamped once, at the end.
     """
-    p = dict(zip(APPEARANCE, appearance.to(mean_colour).T, strict=True))
+    p = dict(zip(APPEARANCE, appearance.T, strict=True))
     eye = torch.eye(3, device=mean_colour.device).expand(len(appearance), 3, 3)
-    luma = mean_colour.new_tensor(GREY).expand(3, 3)
+    luma = _constant(GREY, mean_colour.device).expand(3, 3)
     to = [v.view(-1, 1, 1) for v in (p["brightness"], p["contrast"], p["saturation"], p["jitter"], p["grey"])]
     brightness, contrast, saturation, jitter, grey = to
     tint = _hue_matrix(p["hue"]) @ (saturation * eye + (1 - saturation) * luma)
     matrix = tint * contrast * brightness
     offset = tint @ (luma @ mean_colour.unsqueeze(2)) * (1 - contrast) * brightness
     matrix, offset = jitter * matrix + (1 - jitter) * eye, jitter * offset
-    pick = torch.nn.functional.one_hot(p["channel"].long(), 3).to(matrix).unsqueeze(1).expand(-1, 3, 3)
+    pick = (p["channel"].view(-1, 1, 1) == torch.arange(3, device=matrix.device)).to(matrix).expand(-1, 3, 3)
     choose = grey * pick + (1 - grey) * eye
     return choose @ matrix, choose @ offset
+
+
+@lru_cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Kept on the device, since every copy to it would have to be waited for."""
+    return torch.tensor(values, device=device)
 
 
 def _hue_matrix(turns: Tensor) -> Tensor:

@@ -1,29 +1,33 @@
-"""One worker's side of pretraining: both networks, prototypes, queue and optimiser, moved on step by step.
+"""One worker's side of pretraining: both networks, prototypes, objective and optimiser, moved on step by step.
 
-V views (two RGB clips, two flow clips), b samples of this worker, B of all workers, D embedding, K prototypes, Q queue.
-It knows nothing of how batches are made or workers started.
+V views (the trained network's two clips, then the still one's), b samples of this worker, B of all workers,
+D embedding. It knows nothing of how batches are made or workers started.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from vicc_ray.config import Config, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.method.loss import cross_view_loss
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.queue import EmbeddingQueue
-from vicc_ray.method.sinkhorn import sinkhorn
-from vicc_ray.models.encoder import Encoder, build_encoder
+from vicc_ray.models.encoder import Encoder
 from vicc_ray.training.appearance import to_flow_input, to_rgb_input
+from vicc_ray.training.device import mixed_precision, send, set_up
 from vicc_ray.training.group import gather, rank, sum_, world_size
+from vicc_ray.training.instances import InstanceContrast
+from vicc_ray.training.network import build_network
+from vicc_ray.training.objective import Metrics, Objective
 from vicc_ray.training.optimiser import build_optimiser
+from vicc_ray.training.prototypical import PrototypicalContrast
 from vicc_ray.training.schedule import Turn, learning_rate
 from vicc_ray.training.shares import share_of, share_sizes
-from vicc_ray.training.sync_batch_norm import synchronise
 
 STREAMS: tuple[Stream, Stream] = ("rgb", "flow")
 Batch = Mapping[str, Tensor]
@@ -32,6 +36,12 @@ Batch = Mapping[str, Tensor]
 
 class Pretrainer:
     """Weights start from ``config.seed`` alone, so all workers begin alike.
+
+    Attributes:
+        last_embeddings: [B, D], the first view of the last step's samples of all workers.
+        sound: a truth value on the device: whether loss and gradients of all steps so far were finite. Where it does
+            not hold, weights or the running statistics of batch norm may no longer be numbers: look at it before a
+            checkpoint is made, and make none.
 
     Raises:
         UserError: the queue is not a multiple of the global batch, or there are more workers than samples in it.
@@ -46,31 +56,56 @@ class Pretrainer:
         self.config, self.device = config, device
         self.sizes = share_sizes(config.train.batch, world_size())
         self.own = share_of(config.train.batch, rank(), world_size())
+        self.mixed = mixed_precision(config.train, device)
+        set_up(config.train, device)
         torch.manual_seed(config.seed)
-        self.encoders: dict[Stream, Encoder] = {s: self._build_encoder() for s in STREAMS}
+        self.encoders: dict[Stream, Encoder] = {s: build_network(config, device) for s in STREAMS}
         self.prototypes: dict[Stream, Prototypes] = {
             s: Prototypes(config.method.prototypes, config.model.embedding).to(device) for s in STREAMS
         }
-
-    def _build_encoder(self) -> Encoder:
-        encoder = build_encoder(self.config.model).to(self.device).to(memory_format=torch.channels_last_3d)
-        synchronise(encoder)
-        return encoder
+        self.sound = torch.ones((), dtype=torch.bool, device=device)
 
     def start_turn(self, turn: Turn) -> None:
         """Make ``turn`` the current one: a fresh optimiser and an empty queue for its stream, the other frozen."""
         self.turn = turn
-        own = turn.stream
-        views = 4 if turn.cross else 2
-        self.queue = EmbeddingQueue(views, self.config.method.queue, self.config.model.embedding).to(self.device)
         for stream in STREAMS:
-            active = stream == own
+            active = stream == turn.stream
             for module in (self.encoders[stream], self.prototypes[stream]):
                 module.requires_grad_(active)
                 module.train(active)
-        self.optimiser = build_optimiser([self.encoders[own], self.prototypes[own]], self.config.optimiser)
+        self.objective = self._objective(turn)
+        trained = [self.encoders[turn.stream], *self.objective.trained]
+        self.parameters = [p for module in trained for p in module.parameters()]
+        self.optimiser = build_optimiser(trained, self.config.optimiser)
 
-    def step(self, batch: Batch, epoch: float) -> dict[str, Tensor | float]:
+    def _objective(self, turn: Turn) -> Objective:
+        if self.config.method.contrast == "instances":
+            return InstanceContrast(self.config, turn, self.encoders[turn.stream])
+        return PrototypicalContrast(self.config, turn, self.encoders, self.prototypes)
+
+    @property
+    def queue(self) -> EmbeddingQueue:
+        """The queue of the current turn."""
+        return self.objective.queue
+
+    def progress_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint needs of the current turn beside networks, prototypes and optimiser: the queue, and the
+        keys' network where instances are contrasted. Not copies.
+        """
+        return dict(self.objective.state.state_dict())
+
+    def load_progress_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`progress_tensors` gave; the turn that it is of must have been started.
+
+        Raises:
+            UserError: it is of other settings.
+        """
+        try:
+            self.objective.state.load_state_dict(dict(tensors))
+        except RuntimeError as error:
+            raise UserError(f"the checkpoint's queue does not fit the configured method: {error}") from error
+
+    def step(self, batch: Batch, epoch: float) -> Metrics:
         """One optimisation step on this worker's share of a global batch.
 
         Args:
@@ -80,75 +115,53 @@ class Pretrainer:
         Returns:
             metrics, equal on all workers; tensors stay on the device, so that nothing waits for it here.
         """
-        own, method = self.turn.stream, self.config.method
         rate = learning_rate(self.config.optimiser, self.turn, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        prototypes = self.prototypes[own]
-        prototypes.renormalise()
-        embeddings = self._embed_views(batch)
-        assignments, pushed, local = self._assign(embeddings, prototypes, epoch)
-        loss = cross_view_loss(prototypes(embeddings), local, list(range(len(embeddings))), method.temperature)
+        z = self._embed_views(batch)
+        gathered = gather(z, dim=1, sizes=self.sizes)
+        loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
+        loss, norm = self._backward(loss)
+        self.optimiser.step()
+        self.objective.after_step()
+        self.last_embeddings = gathered[0]
+        self.sound &= torch.isfinite(loss) & torch.isfinite(norm)
+        return {"loss": loss, "learning_rate": rate, "gradient_norm": norm, **metrics}
+
+    def _embed_views(self, batch: Batch) -> Tensor:
+        """Unit-norm embeddings [V, b, D], with gradient in those of the trained network."""
+        stream = self.turn.stream
+        x = self._input(batch, stream)
+        views = [self._embed(self.encoders[stream], x)]
+        if self.objective.still is not None:
+            # Inference mode leaves out what autograd keeps of a tensor; concatenating copies out of it.
+            with torch.inference_mode():
+                other, network = self.objective.still
+                views.append(self._embed(network, x if other == stream else self._input(batch, other)))
+        return torch.cat(views)
+
+    def _input(self, batch: Batch, stream: Stream) -> Tensor:
+        """Network input [2 b, 3, T, S, S]: the first clips of all samples, then the second ones."""
+        clips = send(batch[stream], self.device).transpose(0, 1).flatten(0, 1)
+        if stream == "flow":
+            return to_flow_input(clips)
+        return to_rgb_input(clips, batch["appearance"].transpose(0, 1).flatten(0, 1))
+
+    def _embed(self, network: Encoder, x: Tensor) -> Tensor:
+        """Embeddings [2, b, D] in fp32 of both clips, in one pass."""
+        layout = torch.channels_last_3d if self.config.train.channels_last else torch.contiguous_format
+        with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
+            z = network(x.contiguous(memory_format=layout))
+        return z.float().unflatten(0, (2, -1))
+
+    def _backward(self, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of the loss of the global batch on every worker; that loss, and the gradients' global L2 norm."""
         # The loss is a mean over this worker's samples. It is weighted before the backward pass and not after it, since
         # synchronised batch norm carries gradients from one worker's loss to another's samples.
         loss = loss * (self.sizes[rank()] / sum(self.sizes))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         total = loss.detach().clone()
-        sum_([total, *(p.grad for p in self._trained() if p.grad is not None)])
-        if epoch < self.turn.first_epoch + method.freeze_prototypes:
-            prototypes.weight.grad = None
-        self.optimiser.step()
-        if pushed is not None:
-            self.queue.push(pushed)
-        return {"loss": total, "learning_rate": rate, **_assignment_metrics(assignments)}
-
-    def _trained(self) -> list[nn.Parameter]:
-        own = self.turn.stream
-        return [*self.encoders[own].parameters(), *self.prototypes[own].parameters()]
-
-    def _embed_views(self, batch: Batch) -> Tensor:
-        """Unit-norm embeddings [V, b, D]: the optimised stream's two clips, then the frozen stream's."""
-        own = self.turn.stream
-        views = [self.embed_pair(batch, own)]
-        if self.turn.cross:
-            other: Stream = "flow" if own == "rgb" else "rgb"
-            with torch.no_grad():
-                views.append(self.embed_pair(batch, other))
-        return torch.cat(views)
-
-    def embed_pair(self, batch: Batch, stream: Stream) -> Tensor:
-        """Embeddings [2, b, D] of both clips of one stream, in one pass through its network."""
-        clips = batch[stream].to(self.device, non_blocking=True).transpose(0, 1).flatten(0, 1)
-        if stream == "rgb":
-            x = to_rgb_input(clips, batch["appearance"].transpose(0, 1).flatten(0, 1))
-        else:
-            x = to_flow_input(clips)
-        mixed = self.config.train.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
-            z = self.encoders[stream](x)
-        return z.float().unflatten(0, (2, -1))
-
-    def _assign(self, embeddings: Tensor, prototypes: Prototypes, epoch: float) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Assignments [V, B, K] of all workers' samples, rows for the queue (or None), this worker's [V, b, K]."""
-        method = self.config.method
-        gathered = gather(embeddings, dim=1, sizes=self.sizes)
-        queued = method.queue > 0 and epoch >= self.turn.first_epoch + method.queue_start
-        rows = torch.cat([self.queue.rows, gathered], dim=1) if queued and self.queue.ready else gathered
-        with torch.no_grad():
-            assignments = sinkhorn(prototypes(rows), method.epsilon, method.sinkhorn_iterations)[
-                :, -gathered.shape[1] :
-            ]
-        return assignments, gathered if queued else None, assignments[:, self.own]
-
-
-@torch.no_grad()
-def _assignment_metrics(assignments: Tensor) -> dict[str, Tensor]:
-    """Health of the assignments [V, B, K] of the first view: near ln K in the mean, well below it for each sample."""
-    own = assignments[0]
-    mean = own.mean(dim=0)
-    return {
-        "entropy": torch.special.entr(mean).sum(),
-        "assignment_entropy": torch.special.entr(own).sum(dim=1).mean(),
-        "prototypes_used": torch.zeros_like(mean).scatter_(0, own.argmax(dim=1), 1.0).sum(),
-    }
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        sum_([total, *gradients])
+        return total, get_total_norm(gradients)

@@ -38,7 +38,7 @@ FREE_TO_CHANGE = {
 """Settings that do not change what is computed: a run may go on with other values of them."""
 LOCK_WAIT_S = 20.0
 """Workers whose driver is killed end within seconds."""
-PACKAGES = ("vicc-ray", "torch", "torchvision", "ray", "av", "numpy", "opencv-contrib-python-headless", "timm")
+PACKAGES = ("vicc-ray", "torch", "torchvision", "ray", "av", "numpy", "opencv-contrib-python-headless")
 
 
 class RunFolder:

@@ -1,0 +1,37 @@
+"""Number formats and transfers: how a run uses the device that it trains on."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor
+
+from vicc_ray.config import TrainConfig
+
+
+def set_up(train: TrainConfig, device: torch.device) -> None:
+    """Choose torch's kernels for this process: repeatable ones, or the fastest for shapes that stay the same."""
+    torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
+    if train.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS splits sums as memory allows
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = train.deterministic
+        torch.backends.cudnn.benchmark = not train.deterministic
+
+
+def mixed_precision(train: TrainConfig, device: torch.device) -> bool:
+    """Whether the networks compute in bf16."""
+    if train.precision != "auto":
+        return train.precision == "bf16"
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """``values`` on the device; the host goes on at once, also where the device still works on what came before.
+
+    A copy out of memory that is not pinned would wait.
+    """
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)

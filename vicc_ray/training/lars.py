@@ -1,0 +1,65 @@
+"""Layer-wise adaptive rates: every weight tensor moves by a share of its own norm. One kernel for all of a group.
+
+Source: You, Gitman and Ginsburg, Large Batch Training of Convolutional Networks, arXiv 1708.03888.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
+EPSILON = 1e-8
+"""Keeps the ratio finite where gradient and decay are both next to nothing."""
+
+
+class Lars(torch.optim.Optimizer):
+    """SGD with momentum; in groups with ``adapt``, the gradient g of each tensor w is scaled before momentum sees it by
+
+        trust |w| / (|g| + weight_decay |w|)        with weight decay added to g, and by 1 where |w| or |g| is 0.
+
+    Args:
+        groups: each may set ``weight_decay`` and ``adapt``, or any of the following for itself.
+        lr: learning rate.
+        momentum: 0 to 1.
+        trust: the trust coefficient.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, momentum: float, trust: float) -> None:
+        usual = {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": 0.0, "adapt": True}
+        super().__init__(groups, usual)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            weights = [p for p in group["params"] if p.grad is not None]
+            if weights:
+                self._move(weights, group)
+
+    def _move(self, weights: Tensors, group: dict[str, Any]) -> None:
+        gradients: Tensors = [p.grad for p in weights if p.grad is not None]
+        if group["adapt"]:
+            ratios = _ratios(weights, gradients, group["trust"], group["weight_decay"])
+            gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+            torch._foreach_mul_(gradients, ratios)
+        velocities = [self._velocity(p) for p in weights]
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, gradients)
+        torch._foreach_add_(weights, velocities, alpha=-group["lr"])
+
+    def _velocity(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        velocity: Tensor = state["momentum_buffer"]
+        return velocity
+
+
+def _ratios(weights: Tensors, gradients: Tensors, trust: float, decay: float) -> Tensors:
+    w, g = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, gradients))
+    ratios = trust * w / (g + decay * w + EPSILON)
+    return list(torch.where((w > 0) & (g > 0), ratios, 1.0).unbind())
