@@ -1,7 +1,7 @@
 """Everything a run needs to go on, as a folder of plain files: safetensors and JSON, nothing pickled.
 
 model.safetensors      both encoders, both prototype sets
-optimiser.safetensors  queue and optimiser of the current turn (absent at the end of a run's last turn)
+optimiser.safetensors  optimiser and queue of the current turn
 state.json             place in the schedule and in the data, settings, format
 """
 
@@ -20,8 +20,10 @@ from torch import Tensor
 from vicc_ray.errors import UserError
 from vicc_ray.training.pretrainer import STREAMS, Pretrainer
 
-FORMAT = 2
+FORMAT = 3
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+PROGRESS = "progress."
+"""Prefix in optimiser.safetensors of what the objective keeps: the queue, the keys' network."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def take_snapshot(pretrainer: Pretrainer, step: int, epoch: float, settings: dic
         settings: of the run, for the record.
     """
     tensors, groups = _flatten(pretrainer.optimiser.state_dict())
-    tensors |= {f"queue.{name}": value for name, value in pretrainer.queue.state_dict().items()}
+    tensors |= {PROGRESS + name: value for name, value in pretrainer.progress_tensors().items()}
     state = {"format": FORMAT, "step": step, "epoch": epoch, "turn": pretrainer.turn.index, "groups": groups}
     return Snapshot(_copied(model_tensors(pretrainer)), _copied(tensors), {**state, "settings": settings})
 
@@ -101,9 +103,9 @@ def load_model(folder: Path, pretrainer: Pretrainer) -> None:
 def load_progress(folder: Path, pretrainer: Pretrainer) -> None:
     """Load queue and optimiser; the turn they were saved in must have been started."""
     tensors = _read(folder / OPTIMISER)
-    queue = {k.removeprefix("queue."): v for k, v in tensors.items() if k.startswith("queue.")}
-    pretrainer.queue.load_state_dict(queue)
-    optimiser = {k: v for k, v in tensors.items() if not k.startswith("queue.")}
+    progress = {k.removeprefix(PROGRESS): v for k, v in tensors.items() if k.startswith(PROGRESS)}
+    pretrainer.load_progress_tensors(progress)
+    optimiser = {k: v for k, v in tensors.items() if not k.startswith(PROGRESS)}
     pretrainer.optimiser.load_state_dict(_unflatten(optimiser, read_state(folder)["groups"]))
 
 
