@@ -15,6 +15,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 
 SMALLEST_CLIP = {"s3d": (5, 17), "tiny": (2, 16)}
 """Backbone -> fewest frames, fewest pixels of height and width that leave something to average."""
@@ -203,6 +204,15 @@ class TrainConfig(Section):
     """Most train and most held-out videos that such a check embeds."""
     max_failures: CountOrZero = 3
     """Worker failures after which the run gives up; each restarts from the newest checkpoint."""
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    """Where figures are drawn beside the JSON lines, which are always written; mlflow and wandb are extras."""
+
+    @model_validator(mode="after")
+    def _each_tracker_once(self) -> TrainConfig:
+        for name in self.trackers:
+            if self.trackers.count(name) > 1:
+                raise ValueError(f"trackers: {name} given {self.trackers.count(name)} times; give it once")
+        return self
 
 
 class EvaluateConfig(Section):
