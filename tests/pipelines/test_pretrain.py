@@ -26,8 +26,9 @@ from vicc_ray.pipelines.prepare import prepare
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.recipe import dump_config
 from vicc_ray.training.batch_maker import BatchMaker
+from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.plan import Plan
-from vicc_ray.training.run_folder import RunFolder, read_lines
+from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.video.sample import make_samples
 from vicc_ray.video.store import SCHEMA, ClipStore
 from vicc_ray.video.synthetic import Scene, make_videos

@@ -9,7 +9,8 @@ import pytest
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.training import run_folder
-from vicc_ray.training.run_folder import RunFolder, read_lines
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
 
 
 def test_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,9 +32,11 @@ def test_an_interrupted_checkpoint_is_absent(tmp_path: Path) -> None:
 
 def test_rewinding_drops_later_lines_and_a_half_written_one(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.metrics_file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    for file in (folder.metrics_file, folder.epochs_file, folder.warnings_file):
+        file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
     folder.rewind(2)
-    assert read_lines(folder.metrics_file) == [{"step": 1}, {"step": 2}]
+    for file in (folder.metrics_file, folder.epochs_file, folder.warnings_file):
+        assert read_lines(file) == [{"step": 1}, {"step": 2}]
 
 
 def test_settings_that_change_no_result_may_change(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, folder_lock
 from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.training.checkpoint import STATE, read_state
+from vicc_ray.training.json_lines import read_lines
 
 FREE_TO_CHANGE = {
     "name": "all",
@@ -29,6 +29,7 @@ FREE_TO_CHANGE = {
         "evaluate_epochs",
         "evaluate_videos",
         "max_failures",
+        "trackers",
     },
 }
 """Settings that do not change what is computed: a run may go on with other values of them."""
@@ -44,6 +45,8 @@ class RunFolder:
         self.path = Path(path)
         self.config_file = self.path / "config.yaml"
         self.metrics_file = self.path / "metrics.jsonl"
+        self.epochs_file = self.path / "epochs.jsonl"
+        self.warnings_file = self.path / "warnings.jsonl"
         self.evaluations_file = self.path / "evaluations.jsonl"
         self.failure_file = self.path / "failure.txt"
         self.checkpoints_dir = self.path / "checkpoints"
@@ -119,21 +122,10 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Drop the lines of steps after ``step``: a resumed run makes them again."""
-        for file in (self.metrics_file, self.evaluations_file):
+        for file in (self.metrics_file, self.epochs_file, self.warnings_file, self.evaluations_file):
             if file.exists():
                 kept = [line for line in read_lines(file) if line["step"] <= step]
                 atomic_write(file, "".join(json.dumps(line) + "\n" for line in kept))
-
-
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Lines of a JSON-lines file; a half-written last line (the writer was killed) is left out."""
-    lines: list[dict[str, Any]] = []
-    for text in file.read_text().splitlines() if file.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
 
 
 def versions() -> dict[str, str]:
