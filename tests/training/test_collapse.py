@@ -111,12 +111,22 @@ def test_many_prototypes_for_few_samples_are_no_collapse() -> None:
 
 def test_figures_that_are_not_there_are_not_judged() -> None:
     assert problems_now([{"turn": "rgb-stage1", "stream": "rgb", "loss": 3.0}], CONFIG) == []
-    assert problems_at_end({"loss": 7.0, "gradient_norm": 1.0, "effective_rank": 50.0}, CONFIG) == []
+    assert problems_at_end({"loss": 7.0, "entropy": None, "effective_rank": 50.0}, CONFIG) == []
 
 
 def test_a_turn_that_learnt_nothing_is_told_at_its_end() -> None:
     (problem,) = problems_at_end(epoch(loss=0.98 * LN_K), CONFIG)
     assert problem.kind == "not-learning" and "2.94" in problem.text
+
+
+def test_an_objective_without_prototypes_is_judged_by_its_own_chance() -> None:
+    figures = {"steps": 100, "chance_loss": 7.0, "gradient_norm": 1.0, "effective_rank": 50.0}
+    learns, stays = {**figures, "loss": 4.0}, {**figures, "loss": 6.99}
+    assert kinds(*6 * [learns]) == [] and problems_at_end(learns, CONFIG) == []
+    assert kinds(*6 * [stays]) == ["stuck"]
+    (problem,) = problems_at_end(stays, CONFIG)
+    assert problem.kind == "not-learning" and "7.000" in problem.text and "prototypes" not in problem.text
+    assert kinds({**learns, "effective_rank": 9.0}) == ["flat"]
 
 
 def test_stage_two_says_that_it_starts_from_a_collapsed_network() -> None:

@@ -14,9 +14,10 @@ from typing import Any
 from vicc_ray.config import Config
 
 Epoch = Mapping[str, Any]
-"""A line of epochs.jsonl: the figures of :mod:`vicc_ray.training.health` with ``ln_k``; None where one was no number.
+"""A line of epochs.jsonl: the figures of :mod:`vicc_ray.training.health`; None where one was no number.
 
-A figure that is not there (another objective, an older run) is not judged.
+``ln_k`` is there where the objective has prototypes; ``chance_loss`` is the loss of a network that tells nothing apart,
+ln K if it is not given. A figure that is not there (another objective, an older run) is not judged.
 """
 Rule = Callable[[Sequence[Epoch], Config], str]
 
@@ -30,14 +31,14 @@ BALANCED = 0.6
 FLAT = 0.5
 """An effective rank below the smaller of D and K to this power is flat."""
 STUCK, FALLING = 0.99, 0.99
-"""A loss from STUCK times ln K on that has not fallen to FALLING times itself in ``PATIENCE`` epochs does not move."""
+"""A loss from STUCK times chance on that has not fallen to FALLING times itself in ``PATIENCE`` epochs stands still."""
 LEARNT = 0.97
-"""A loss from this share of ln K on at the end of a turn has learnt (next to) nothing."""
+"""A loss from this share of chance on at the end of a turn has learnt (next to) nothing."""
 PATIENCE = 3
 FEWEST_STEPS = 25
-"""Steps, of as many epochs as it takes, before being at ln K counts as staying there."""
+"""Steps, of as many epochs as it takes, before being at chance counts as staying there."""
 OVER, RISE = 1.1, 1.05
-"""A loss above OVER times ln K that grew by RISE in an epoch: steps are too long. A healthy one only falls up there."""
+"""A loss above OVER times chance that grew by RISE in an epoch: steps are too long. A healthy one falls up there."""
 GROWTH = 10.0
 """Times by which the gradient may grow from epoch to epoch."""
 NO_GRADIENT = 1e-9
@@ -159,35 +160,35 @@ def _no_gradient(turn: Sequence[Epoch], config: Config) -> str:
 
 def _stuck(turn: Sequence[Epoch], config: Config) -> str:
     learning = turn[config.optimiser.warmup_epochs + config.method.freeze_prototypes :][-PATIENCE:]
-    loss, ln_k = _get(turn[-1], "loss"), _get(turn[-1], "ln_k")
+    loss = _get(turn[-1], "loss")
     if len(learning) < PATIENCE or not _stays(learning, "loss", STUCK, epochs=PATIENCE):
         return ""
     if loss < FALLING * _get(learning[0], "loss"):
         return ""
     return (
-        f"the loss has stayed at ln K for {PATIENCE} epochs ({loss:.3f}, ln K = {ln_k:.3f}): predictions are no better "
-        f"than giving every prototype the same share. Use fewer {_now(config, 'method.prototypes')}, a lower "
-        f"{_now(config, 'method.epsilon')} or another {_now(config, 'optimiser.learning_rate')}, or raise "
-        f"{_start(config)}."
+        f"the loss has stayed for {PATIENCE} epochs where predictions are no better than chance ({loss:.3f}; "
+        f"{_chance_in_words(turn[-1])}). {_ways_to_learn(turn[-1], config)}."
     )
 
 
 def _not_learnt(turn: Sequence[Epoch], config: Config) -> str:
-    loss, ln_k = _get(turn[-1], "loss"), _get(turn[-1], "ln_k")
-    if not loss >= LEARNT * ln_k:
+    loss = _get(turn[-1], "loss")
+    if not loss >= LEARNT * _chance(turn[-1]):
         return ""
     return (
-        f"the loss ended at {loss:.2f}, where ln K = {ln_k:.2f} is to give every prototype the same share: the turn "
-        f"has learnt nothing. More epochs, fewer {_now(config, 'method.prototypes')} or another "
-        f"{_now(config, 'optimiser.learning_rate')} help most often."
+        f"the loss ended at {loss:.2f} ({_chance_in_words(turn[-1])}): the turn has learnt nothing. Train for more "
+        f"epochs. {_ways_to_learn(turn[-1], config)}."
     )
 
 
 def _rising(turn: Sequence[Epoch], config: Config) -> str:
-    before, loss, ln_k = _before(turn, "loss"), _get(turn[-1], "loss"), _get(turn[-1], "ln_k")
-    if not (loss > OVER * ln_k and loss > RISE * before):
+    before, loss = _before(turn, "loss"), _get(turn[-1], "loss")
+    if not (loss > OVER * _chance(turn[-1]) and loss > RISE * before):
         return ""
-    return f"the loss rises: {before:.2f} in the epoch before, {loss:.2f} now, ln K = {ln_k:.2f}. {_shorter(config)}."
+    return (
+        f"the loss rises: {before:.2f} in the epoch before, {loss:.2f} now; {_chance_in_words(turn[-1])}. "
+        f"{_shorter(config)}."
+    )
 
 
 def _exploding(turn: Sequence[Epoch], config: Config) -> str:
@@ -212,13 +213,13 @@ IMPLIES = {"uniform": ("crowded", "stuck", "not-learning"), "crowded": ("stuck",
 
 
 def _stays(turn: Sequence[Epoch], name: str, share: float, epochs: int = 1) -> bool:
-    """Whether a figure has been at this share of ln K for so many epochs, and for ``FEWEST_STEPS`` steps, up to now.
+    """Whether a figure has been at this share of chance for so many epochs, and for ``FEWEST_STEPS`` steps, up to now.
 
     Epochs of an unknown number of steps count as long enough.
     """
     steps = 0.0
     for n, epoch in enumerate(reversed(turn), 1):
-        if not _get(epoch, name) >= share * _get(epoch, "ln_k"):
+        if not _get(epoch, name) >= share * _chance(epoch):
             return False
         steps += _get(epoch, "steps", missing=FEWEST_STEPS)
         if n >= epochs and steps >= FEWEST_STEPS:
@@ -239,6 +240,24 @@ def _get(epoch: Epoch, name: str, missing: float = math.nan) -> float:
     """A figure; NaN where it was no number, ``missing`` where it is not there. Comparisons with NaN are false."""
     value = epoch.get(name, missing)
     return math.nan if value is None else float(value)
+
+
+def _chance(epoch: Epoch) -> float:
+    """The loss, and the entropy of an assignment, of a network that tells nothing apart."""
+    return _get(epoch, "chance_loss", missing=_get(epoch, "ln_k"))
+
+
+def _chance_in_words(epoch: Epoch) -> str:
+    what = "ln K, every prototype the same share" if "ln_k" in epoch else "every candidate the same share"
+    return f"chance is {_chance(epoch):.3f}: {what}"
+
+
+def _ways_to_learn(epoch: Epoch, config: Config) -> str:
+    rate = _now(config, "optimiser.learning_rate")
+    if "ln_k" not in epoch:
+        return f"Use another {rate} or raise {_now(config, 'optimiser.warmup_epochs')}"
+    fewer, sharper = _now(config, "method.prototypes"), _now(config, "method.epsilon")
+    return f"Use fewer {fewer}, a lower {sharper} or another {rate}, or raise {_start(config)}"
 
 
 def _before(turn: Sequence[Epoch], name: str) -> float:
