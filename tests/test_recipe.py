@@ -112,6 +112,10 @@ WRONG = {
     "clip.crop_area=[0.5]": "clip.crop_area: [0.5] given; allowed: [a number from 0 to 1, a number from 0 to 1]",
     "clip.crop_area=[0.5, 2]": "value 2 of clip.crop_area: 2 given",
     "clip.crop_area=[0.5, 0.2]": "clip.crop_area: the first value must not exceed the second (0.5 > 0.2)",
+    "train.trackers=tensorboard": "train.trackers: tensorboard given; allowed: a list of any of tensorboard, mlflow,",
+    "train.trackers=[tensorbord]": "train.trackers: tensorbord given; allowed: a list of any of tensorboard, mlflow, "
+    "wandb; did you mean tensorboard?",
+    "train.trackers=[wandb, wandb]": "train.trackers: wandb given 2 times; give it once",
     "clip.frames": "--set clip.frames: give it as section.name=value",
     "=3": "--set =3: give it as section.name=value",
     "clip.size=[3": "--set clip.size=[3, line 1: ",

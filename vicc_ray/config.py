@@ -17,6 +17,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 if TYPE_CHECKING:
     BackboneName = str
 else:  # as if every name stood here; a type checker wants them written out
@@ -261,6 +262,8 @@ class TrainConfig(Section):
     """Failures without a new checkpoint in between after which the run gives up; one that advances goes on for ever."""
     record_samples: bool = False
     """Whether samples.jsonl tells the videos of every step: the proof that each comes once an epoch."""
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    """Where figures are drawn beside the JSON lines, which are always written; mlflow and wandb are extras."""
 
     @model_validator(mode="after")
     def _one_way_of_recomputing(self) -> TrainConfig:
@@ -269,6 +272,13 @@ class TrainConfig(Section):
                 "activation_checkpointing: true given with train.compile true, which chooses by itself what is "
                 "computed again; set one of them to false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _each_tracker_once(self) -> TrainConfig:
+        for name in self.trackers:
+            if self.trackers.count(name) > 1:
+                raise ValueError(f"trackers: {name} given {self.trackers.count(name)} times; give it once")
         return self
 
 

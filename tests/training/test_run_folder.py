@@ -24,10 +24,13 @@ def test_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_rewinding_drops_later_lines_and_a_half_written_one(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.metrics_file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    files = (folder.metrics_file, folder.epochs_file, folder.warnings_file, folder.checkpoints_file)
+    for file in files:
+        file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
     folder.evaluations_file.write_text('{"step": 3}\n')
     folder.rewind(2)
-    assert read_lines(folder.metrics_file) == [{"step": 1}, {"step": 2}]
+    for file in files:
+        assert read_lines(file) == [{"step": 1}, {"step": 2}]
     assert read_lines(folder.evaluations_file) == [{"step": 3}]  # of a checkpoint, which is there
 
 

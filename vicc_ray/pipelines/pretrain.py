@@ -25,6 +25,7 @@ from vicc_ray.training.plan import Plan
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
 from vicc_ray.training.shares import share_sizes
+from vicc_ray.training.trackers import check_trackers
 from vicc_ray.video.store import ClipStore
 
 HEALTH_CHECK_S = "0.5"
@@ -50,6 +51,7 @@ def pretrain(
     """
     folder = RunFolder(run_dir)
     planned = turns(config.schedule)
+    check_trackers(config.train.trackers)
     store = ClipStore(store_path)
     steps = _check(config, store).first_step(planned[-1].last_epoch)
     if start_from is not None:
@@ -62,7 +64,7 @@ def pretrain(
         return last
     with (
         ray_session(config.ray),
-        follow_run(folder, steps, config.train.batch, progress),
+        follow_run(folder, steps, progress),
     ):
         _fit(config, store, folder, start_from)
     folder.checkpoints.clear_rests()

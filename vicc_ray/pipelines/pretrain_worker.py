@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -26,8 +27,11 @@ from vicc_ray.training import checkpoint
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.checkpoint_writer import CheckpointWriter
 from vicc_ray.training.group import gather, rank, sum_, world_size
+from vicc_ray.training.health import CHOICES, EpochHealth
 from vicc_ray.training.held_out import HeldOut
+from vicc_ray.training.journal import Journal
 from vicc_ray.training.json_lines import append_line
+from vicc_ray.training.objective import Metrics
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.run_folder import RunFolder
@@ -53,12 +57,16 @@ class Step:
 
     number: int
     turn: Turn
-    metrics: dict[str, Tensor | float]
+    metrics: Metrics
+    embeddings: Tensor
+    """[B, D], see :class:`Pretrainer`."""
+    waited: float
+    """Seconds that this worker waited for the batch."""
     notes: Tensor
     """[3], added up over the workers: seconds that they waited for data; above 0: it is time to ask whether a machine
     goes; above 0: a checkpoint is requested."""
     seconds: float = 0.0
-    """From the end of the step before to the end of this one, as the host of the first worker sees it."""
+    """From the end of the step before to the end of this one, as this worker's host sees it."""
 
 
 def train_worker(job: dict[str, Any]) -> None:
@@ -119,10 +127,14 @@ class Worker:
         self._count_attempt(self.folder.step)
         self.pretrainer = Pretrainer(self.config, self.device)
         self._restore(own)
+        start_from = Path(self.job.start_from) if self.job.start_from else None
+        self.journal = Journal(self.folder, self.config, self.steps, start_from) if rank() == 0 else None
         for turn in self.turns:
             if self.steps < self.plan.first_step(turn.last_epoch):
                 self._run_turn(turn)
         self.writer.wait()
+        if self.journal:
+            self.journal.close(self.turns[-1], self.steps)
 
     def _count_attempt(self, step: int) -> None:
         """End a run that fails again and again where it began; on all workers, who hear it from the first."""
@@ -146,13 +158,17 @@ class Worker:
         self.restored_turn = state["turn"]
         checkpoint.load_model(newest, self.pretrainer)
         self._restored_from = newest
-        if rank() == 0:
-            self.folder.rewind(self.steps)
 
     def _run_turn(self, turn: Turn) -> None:
         self.pretrainer.start_turn(turn)
         if self.restored_turn == turn.index:
             checkpoint.load_progress(self._restored_from, self.pretrainer)
+        settings = self.config
+        self.health = EpochHealth(
+            settings.method.prototypes, settings.model.embedding, settings.train.batch, self.device
+        )
+        if self.journal:
+            self.journal.begin_turn(turn, self.steps)
         streams: tuple[Stream, ...] = ("rgb", "flow") if turn.cross else (turn.stream,)
         maker = BatchMaker(self.store, self.videos, self.plan, self.config.clip, streams, rank(), world_size())
         stop = self.plan.first_step(turn.last_epoch)
@@ -177,7 +193,7 @@ class Worker:
             self._record_samples(batch["videos"])
         metrics = self.pretrainer.step(batch, self.plan.epoch_at(self.steps))
         self.steps += 1
-        return Step(self.steps, turn, metrics, notes)
+        return Step(self.steps, turn, metrics, self.pretrainer.last_embeddings, waited, notes)
 
     def _settle(self) -> str:
         """Record the last step that was not, once the device is done with it; stop at figures that are no numbers.
@@ -189,12 +205,13 @@ class Worker:
             return ""
         step, self.unsettled = self.unsettled, None
         waited, ask, requested = step.notes.tolist()
-        values = {name: float(value) for name, value in step.metrics.items()}
+        values = {name: float(value) for name, value in step.metrics.items() if name != CHOICES}
         self._record(step, values, waited / world_size())
-        if not torch.isfinite(torch.tensor(values["loss"])):
+        if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
             raise FloatingPointError(
-                f"the loss is {values['loss']} at step {step.number} (turn {step.turn.name}): training has diverged. "
-                "Lower optimiser.learning_rate or raise optimiser.warmup_epochs, and start in another output folder"
+                f"the loss is {values['loss']:g} and the norm of its gradients {values['gradient_norm']:g} at step "
+                f"{step.number} (turn {step.turn.name}): training has diverged. Lower optimiser.learning_rate or raise "
+                "optimiser.warmup_epochs, and start in another output folder"
             )
         if ask and self.lookout.node_goes():
             return "a machine is taken away"
@@ -227,18 +244,24 @@ class Worker:
             self.writer.save(take, name, why)
 
     def _record(self, step: Step, values: dict[str, float], waited_s: float) -> None:
-        if rank() > 0:
-            return
-        line = {
-            **{"step": step.number, "epoch": self.plan.epochs_before(step.number - 1), "turn": step.turn.name},
-            **{"stage": step.turn.stage, "stream": step.turn.stream},
-            **values,
-            "ln_k": float(torch.tensor(float(self.config.method.prototypes)).log()),
-            **{"data_ms": 1000 * waited_s, "step_ms": 1000 * max(0.0, step.seconds - waited_s)},
-            "samples_per_s": self.config.train.batch / step.seconds,
-            "workers": world_size(),
-        }
-        append_line(self.folder.metrics_file, line)
+        self.health.add(step.metrics, step.embeddings, step.waited, step.seconds - step.waited)
+        if self.journal:
+            place = {"step": step.number, "epoch": self.plan.epochs_before(step.number - 1), "turn": step.turn.name}
+            self.journal.step(
+                {
+                    **place,
+                    **{"stage": step.turn.stage, "stream": step.turn.stream},
+                    **values,
+                    "ln_k": math.log(self.config.method.prototypes),
+                    **{"data_ms": 1000 * waited_s, "step_ms": 1000 * (step.seconds - step.waited)},
+                    "samples_per_s": self.config.train.batch / step.seconds,
+                    "workers": world_size(),
+                }
+            )
+        if self.plan.ends_epoch(step.number):
+            figures = self.health.summary()
+            if self.journal:
+                self.journal.end_epoch(step.turn, step.number, self.plan.epochs_before(step.number), figures)
 
     def _record_samples(self, videos: Tensor) -> None:
         everyones = gather(videos.to(self.device), sizes=self.pretrainer.sizes)

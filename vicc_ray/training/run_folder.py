@@ -33,6 +33,8 @@ FREE_TO_CHANGE = {
         "evaluate_videos",
         "max_failures",
         "record_samples",
+        "trackers",
+        "activation_checkpointing",
     },
 }
 """Settings that do not change what is computed: a run may go on with other values of them."""
@@ -48,6 +50,8 @@ class RunFolder:
         self.path = Path(path)
         self.config_file = self.path / "config.yaml"
         self.metrics_file = self.path / "metrics.jsonl"
+        self.epochs_file = self.path / "epochs.jsonl"
+        self.warnings_file = self.path / "warnings.jsonl"
         self.evaluations_file = self.path / "evaluations.jsonl"
         self.samples_file = self.path / "samples.jsonl"
         self.checkpoints_file = self.path / "checkpoints.jsonl"
@@ -125,7 +129,13 @@ class RunFolder:
 
         Evaluations stay: they are of checkpoints, which the run does not go back behind.
         """
-        for file in (self.metrics_file, self.samples_file, self.checkpoints_file):
+        for file in (
+            self.metrics_file,
+            self.epochs_file,
+            self.warnings_file,
+            self.samples_file,
+            self.checkpoints_file,
+        ):
             if file.exists():
                 kept = [line for line in read_lines(file) if line["step"] <= step]
                 atomic_write(file, "".join(json.dumps(line) + "\n" for line in kept))
