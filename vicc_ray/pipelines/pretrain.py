@@ -14,6 +14,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
+from vicc_ray.pipelines.leftovers import release_places
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.pretrain_worker import Job, train_worker
 from vicc_ray.pipelines.progress import follow_run
@@ -108,6 +109,7 @@ def _fit(config: Config, store: ClipStore, folder: RunFolder, start_from: Path |
                 f"training failed: {_reason(error)}. The run is kept in {folder.path}"
             ) from error
         except RayActorError as error:
+            release_places()
             lost = lost + 1 if folder.step == step else 0
             if lost > config.train.max_failures:
                 raise UserError(

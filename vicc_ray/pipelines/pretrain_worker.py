@@ -76,22 +76,30 @@ def train_worker(job: dict[str, Any]) -> None:
     folder = RunFolder(given.run)
     if folder.failure_file.exists():  # another worker has said why it is of no use to go on
         return
+    with folder.writing() if rank() == 0 else nullcontext():
+        _train(given, folder)
+
+
+def _train(given: Job, folder: RunFolder) -> None:
     try:
-        with folder.writing() if rank() == 0 else nullcontext():
-            Worker(given).run()
+        Worker(given).run()
     except FloatingPointError as error:  # on all workers at once
         _end_for_good(folder, error)
     except (UserError, RayTaskError) as error:
         reason = error if isinstance(error, UserError) else user_error_in(error)
-        folder.attempts.note_error(str(reason or error).strip().splitlines()[-1])
+        folder.attempts.note_error(_last_line(reason or error))
         if reason is None:
             raise
         _end_for_good(folder, reason)
         if world_size() > 1:  # the other workers wait for this one, until Ray ends them and begins anew
             raise
     except Exception as error:
-        folder.attempts.note_error(f"{type(error).__name__}: {error}")
+        folder.attempts.note_error(f"{type(error).__name__}: {_last_line(error)}")
         raise
+
+
+def _last_line(error: BaseException) -> str:
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
 
 
 def _end_for_good(folder: RunFolder, reason: Exception) -> None:

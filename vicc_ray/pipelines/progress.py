@@ -50,7 +50,7 @@ class _Follower:
         self.total = total
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.evaluations_file)
-        self.attempts, self.begun = _Tail(folder.attempts.file, ("time",)), False
+        self.attempts, self.begun = _Tail(folder.attempts.file, ("time_ms",)), False
         self.warnings = _Tail(folder.warnings_file, ("step", "turn", "kind"))
         columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         more = (TimeRemainingColumn(), TextColumn("{task.fields[note]}"))

@@ -13,6 +13,8 @@ from vicc_ray.training.batch_maker import sample_bytes
 
 STORE_SHARE = 0.6
 """Share of the object store for batches that are decoded ahead; the rest is Ray's own and what is being made."""
+OVER_HALF = 0.01
+"""Logical CPUs."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,11 @@ def _worker_cpus(config: Config, cpus: float, use_gpu: bool) -> float:
     """Half of the CPUs train where there is no GPU.
 
     More threads than that compete with decoding: a step of the demo took 0.50 s on two cores with two threads against
-    0.33 s with one. Where the number of workers may change it is half of the smallest machine, whatever machines come.
+    0.33 s with one. Where the number of workers may change it is a little over half of the smallest machine, whatever
+    machines come: Ray Train fills a machine with workers, and with two of them there would be nothing left to decode.
     """
     workers = config.train.workers
-    half = _smallest_machine() / 2 if workers.elastic else cpus / (2 * workers.max)
+    half = _smallest_machine() / 2 + OVER_HALF if workers.elastic else cpus / (2 * workers.max)
     return min(1.0, half) if use_gpu else half
 
 

@@ -21,17 +21,17 @@ class Attempts:
         Another number of workers counts as something new: machines come and go while a run advances.
         """
         before = [(line["step"], line["workers"]) for line in read_lines(self.file) if "step" in line]
-        append_line(self.file, {"time": round(time.time(), 3), "step": step, "workers": workers})
+        append_line(self.file, {"time_ms": int(1000 * time.time()), "step": step, "workers": workers})
         return len(list(takewhile(lambda begun: begun == (step, workers), reversed(before))))
 
     def note_error(self, error: str) -> None:
         """Keep what ended this attempt, as far as it could be told."""
-        append_line(self.file, {"time": round(time.time(), 3), "error": error})
+        append_line(self.file, {"time_ms": int(1000 * time.time()), "error": error})
 
     def break_off(self) -> None:
         """The run was ended and is begun again by its user: what is counted starts anew."""
         if self.file.exists():
-            append_line(self.file, {"time": round(time.time(), 3), "step": -1, "workers": 0})
+            append_line(self.file, {"time_ms": int(1000 * time.time()), "step": -1, "workers": 0})
 
     @property
     def error(self) -> str:
