@@ -25,7 +25,8 @@ from vicc_ray.recipe import dump_config
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
 
-DEADLINE_S = 240
+DEADLINE_S = 300
+"""For one thing to happen; a start of Ray Train takes half a minute on a busy machine."""
 assert ray
 
 
@@ -89,7 +90,7 @@ def test_a_run_whose_worker_controller_and_driver_are_killed_is_undisturbed(stor
 
 def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(store: Path, tmp_path: Path) -> None:
     workers = {"min": 1, "max": 2}
-    config = rgb_alone(5000, workers=workers, resize_s=2.0, checkpoint_steps=50, record_samples=True)
+    config = rgb_alone(5000, workers=workers, resize_s=2.0, checkpoint_steps=10, record_samples=True)
     folder = RunFolder(tmp_path / "run")
 
     def trains_with(count: int) -> bool:
@@ -102,7 +103,7 @@ def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(s
     with fake_cluster() as cluster:
         cluster.add("stays", 2)
         with begun(config, store, folder.path, cluster.environment) as process:
-            wait_until(lambda: trains_with(1), process)
+            wait_until(lambda: folder.step > 0, process)  # growing begins anew from the newest checkpoint
             cluster.add("comes and goes", 2)
             wait_until(lambda: trains_with(2), process)
             cluster.drain("comes and goes", 20)
