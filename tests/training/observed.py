@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from tests.training.fixtures import small_config
 from vicc_ray.config import Config
-from vicc_ray.method.sinkhorn import sinkhorn
 from vicc_ray.training.health import EpochHealth
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.schedule import turns
@@ -55,29 +54,13 @@ def run_epochs(config: Config, epochs: int, alike: bool = False) -> list[dict[st
     pretrainer = Pretrainer(config, torch.device("cpu"))
     turn = turns(config.schedule)[0]
     pretrainer.start_turn(turn)
-    seen: list[Tensor] = []
-    pretrainer.encoders["rgb"].register_forward_hook(lambda network, inputs, z: seen.append(z.detach()))
     health = EpochHealth(config.method.prototypes, config.model.embedding, BATCH, torch.device("cpu"))
     draw, lines = torch.Generator().manual_seed(0), []
     for epoch in range(epochs):
         for step in range(STEPS):
             begun = time.perf_counter()
-            metrics = dict(pretrainer.step(video_batch(draw, alike), epoch + step / STEPS))
-            z = seen.pop()[:BATCH]
-            metrics |= {"gradient_norm": _gradient_norm(pretrainer), "first_choices": _choices(pretrainer, z, config)}
-            health.add(metrics, z, data_s=0.0, step_s=time.perf_counter() - begun)
+            metrics = pretrainer.step(video_batch(draw, alike), epoch + step / STEPS)
+            health.add(metrics, pretrainer.last_embeddings, data_s=0.0, step_s=time.perf_counter() - begun)
         figures = health.summary()
         lines.append({"turn": turn.name, "stream": "rgb", **figures, "ln_k": math.log(config.method.prototypes)})
     return lines
-
-
-def _gradient_norm(pretrainer: Pretrainer) -> Tensor:
-    parameters = [*pretrainer.encoders["rgb"].parameters(), *pretrainer.prototypes["rgb"].parameters()]
-    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-
-
-def _choices(pretrainer: Pretrainer, z: Tensor, config: Config) -> Tensor:
-    with torch.no_grad():
-        scores = pretrainer.prototypes["rgb"](z)
-    chosen = sinkhorn(scores, config.method.epsilon, config.method.sinkhorn_iterations).argmax(dim=1)
-    return torch.bincount(chosen, minlength=config.method.prototypes)
