@@ -86,7 +86,8 @@ def _train(given: Job, folder: RunFolder) -> None:
     except FloatingPointError as error:  # on all workers at once
         _end_for_good(folder, error)
     except (UserError, RayTaskError) as error:
-        reason = error if isinstance(error, UserError) else user_error_in(error)
+        # Ray's error of a task is a UserError too where the task's was, with the whole traceback as its text.
+        reason = user_error_in(error) or (error if isinstance(error, UserError) else None)
         folder.attempts.note_error(_last_line(reason or error))
         if reason is None:
             raise
