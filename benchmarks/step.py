@@ -1,0 +1,226 @@
+"""How fast a training step is beside a plain one, what each setting does to it, and how much memory both take.
+
+    python benchmarks/step.py                  # writes benchmarks/step.json for the CPU; --device cuda adds the GPU's
+
+The plain side (plain_step.py) computes in fp32 on contiguous tensors, one view and one parameter at a time. Both sides
+train the same turn (RGB, stage 2: two views with gradient, two of the frozen flow network) with the same networks,
+augmentation and a full queue. Each measurement has a process of its own, since memory is its peak. The variants take
+turns, ``--rounds`` times, so that a machine that others use disturbs all of them alike; figures are medians.
+
+  cpu_ms      processor time of a step, which other processes disturb least (on a GPU: the host's)
+  loss_share  the part of a step that goes into assignments and loss, forward and backward, measured by itself
+  of_matmul   the step's arithmetic a second, as a share of what this machine reaches in a product of two matrices in
+              fp32: what there is to gain without leaving fp32
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from measured import machine
+from plain_step import PlainStep
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils.flop_counter import FlopCounterMode
+
+from vicc_ray.config import Config
+from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.schedule import turns
+from vicc_ray.video.augment import APPEARANCE
+
+RESULT = Path(__file__).with_suffix(".json")
+THREADS = 2
+TURN = "rgb-stage2-1"
+SIZES = {"cpu": (16, 112, 4), "cuda": (32, 128, 24)}
+"""Device -> frames, side and batch."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "contiguous": {"channels_last": False},
+    "fp32": {"precision": "fp32"},
+    "bf16": {"precision": "bf16"},
+    "checkpointing": {"activation_checkpointing": True},
+    "deterministic": {"deterministic": True},
+    "compiled": {"compile": True},
+}
+"""Name -> the settings that differ from the usual ones."""
+LEFT_OUT = {"cpu": {"fp32", "compiled"}, "cuda": set[str]()}
+"""Measured only when it is asked for: fp32 is the usual precision of CPUs, and compilation there takes minutes."""
+
+
+def main() -> None:
+    """Measure one variant in this process, or all of them in turns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument(
+        "--variants", nargs="+", choices=["plain", *VARIANTS], help="these alone; plain is always there"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3, help="timed steps of a process, after two that are not")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one, torch.device(options.device), options.steps)))
+        return
+    chosen = options.variants or [name for name in VARIANTS if name not in LEFT_OUT[options.device]]
+    names = ["plain", *(name for name in chosen if name != "plain")]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for _ in range(options.rounds):
+        for name in names:
+            found[name].append(in_own_process(name, options.device, options.steps))
+            print(name, json.dumps(found[name][-1]), flush=True)
+    write(options.device, found)
+
+
+def in_own_process(name: str, device: str, steps: int) -> dict[str, Any]:
+    """What :func:`measure` finds in a fresh process."""
+    command = [sys.executable, __file__, "--one", name, "--device", device, "--steps", str(steps)]
+    # Threads that wait for each other are not to keep the cores from other processes, nor to count as work.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def write(device: str, rounds: dict[str, list[dict[str, Any]]]) -> None:
+    """Medians over the rounds, into the part of the file that is this device's."""
+    flops = medians(rounds["plain"])["gflop"]
+    table = {}
+    for name, found in rounds.items():
+        row, plain = medians(found), medians(rounds["plain"])
+        table[name] = {
+            "step_ms": round(row["step_ms"], 1),
+            "times_as_fast_as_plain": round(plain["step_ms"] / row["step_ms"], 3),
+            "cpu_ms": round(row["cpu_ms"], 1),
+            "times_less_cpu_than_plain": round(plain["cpu_ms"] / row["cpu_ms"], 3),
+            "loss_share": round(row["loss_ms"] / row["step_ms"], 4),
+            "peak_mb": round(row["peak_mb"]),
+            "of_matmul": round(flops / (row["step_ms"] / 1000) / row["matmul_gflops"], 3),
+        }
+        print(f"{name:14}", json.dumps(table[name]))
+    frames, side, batch = SIZES[device]
+    known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    known[device] = {
+        "machine": {**machine(), "torch": torch.__version__, **_processor(device)},
+        "step": {"frames": frames, "side": side, "batch": batch, "turn": TURN, "gflop": round(flops, 1)},
+        "rounds": len(rounds["plain"]),
+        "variants": table,
+    }
+    RESULT.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def medians(found: list[dict[str, Any]]) -> dict[str, float]:
+    """Of every figure over the rounds."""
+    return {key: median(one[key] for one in found) for key in found[0]}
+
+
+def _processor(device: str) -> dict[str, Any]:
+    if device == "cuda":
+        return {"gpu": torch.cuda.get_device_name()}
+    return {"threads": THREADS, "vectors": torch.backends.cpu.get_cpu_capability()}
+
+
+def measure(name: str, device: torch.device, steps: int) -> dict[str, float]:
+    """Step and loss in milliseconds, peak memory in MB, and the arithmetic of a step and of the machine."""
+    torch.set_num_threads(THREADS if device.type == "cpu" else torch.get_num_threads())
+    batch = make_batch(device)
+    step, loss = _plain(device, batch) if name == "plain" else _ours(name, device, batch)
+    step()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    used = time.process_time()
+    step_ms = median(timed(step, device) for _ in range(steps))
+    cpu_ms = 1000 * (time.process_time() - used) / steps
+    on_gpu = device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    loss_ms = median(timed(loss, device) for _ in range(5))
+    return {
+        **{"step_ms": step_ms, "cpu_ms": cpu_ms, "loss_ms": loss_ms, "peak_mb": peak / 1e6},
+        **{"gflop": counter.get_total_flops() / 1e9, "matmul_gflops": matmul_gflops(device)},
+    }
+
+
+def _plain(device: torch.device, batch: dict[str, Tensor]) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    plain = PlainStep(config(device, {}), device)
+
+    def loss() -> None:
+        plain.loss(list(leaf(device).unbind())).backward()
+
+    return lambda: plain.step(batch), loss
+
+
+def _ours(name: str, device: torch.device, batch: dict[str, Tensor]) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    settings = config(device, VARIANTS[name])
+    pretrainer = Pretrainer(settings, device)
+    pretrainer.start_turn(next(turn for turn in turns(settings.schedule) if turn.name == TURN))
+    epoch = pretrainer.turn.first_epoch + 1
+    full = torch.randn(4, settings.method.queue, settings.model.embedding, device=device)
+    pretrainer.queue.push(normalize(full, dim=2))
+
+    def loss() -> None:
+        z = leaf(device)
+        pretrainer.objective.loss(z, z.detach(), pretrainer.own, epoch)[0].backward()
+
+    return lambda: pretrainer.step(batch, epoch), loss
+
+
+def config(device: torch.device, train: dict[str, Any]) -> Config:
+    """The published method at the size of this device, with the queue in use."""
+    frames, side, batch = SIZES[device.type]
+    return Config.model_validate(
+        {
+            "clip": {"frames": frames, "size": side},
+            "method": {"queue_start": 0},
+            "train": {"batch": batch, **train},
+        }
+    )
+
+
+def make_batch(device: torch.device) -> dict[str, Tensor]:
+    """Clips of noise, with all of the appearance augmentation for half of them, as they come from the data."""
+    frames, side, batch = SIZES[device.type]
+    draw = torch.Generator().manual_seed(0)
+    shape = (batch, 2, frames, side, side)
+    appearance = torch.rand(batch, 2, len(APPEARANCE), generator=draw)
+    appearance[:, 0, APPEARANCE.index("sigma")] = 0.0
+    clips = {
+        stream: torch.randint(0, 256, (*shape, channels), generator=draw, dtype=torch.uint8)
+        for stream, channels in (("rgb", 3), ("flow", 2))
+    }
+    return {**clips, "appearance": appearance}
+
+
+def leaf(device: torch.device) -> Tensor:
+    """Embeddings [4, b, D] of unit norm, as if the networks had made them."""
+    z = torch.randn(4, SIZES[device.type][2], Config().model.embedding, device=device)
+    return normalize(z, dim=2).requires_grad_()
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> float:
+    """Milliseconds until the device is done."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    begun = time.perf_counter()
+    work()
+    wait()
+    return 1000 * (time.perf_counter() - begun)
+
+
+def matmul_gflops(device: torch.device, side: int = 2048) -> float:
+    """What this machine reaches in the product of two square matrices in fp32, at its best."""
+    left, right = torch.randn(2, side, side, device=device).unbind()
+    return 2e-6 * side**3 / min(timed(lambda: left @ right, device) for _ in range(10))
+
+
+if __name__ == "__main__":
+    main()
