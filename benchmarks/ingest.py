@@ -14,7 +14,7 @@ loading:
   free          samples/s of the pipeline with a consumer that does nothing; seconds to the first batch; bytes in the
                 object store at the most, bytes spilled
   steady        milliseconds that a consumer waits which takes 1.5 times as long for a step as loading does
-  plain         samples/s of the plain loader
+  rounds        samples/s of the plain loader and of the pipeline (as in free), in turn; the ratios are medians of these
 
 The store's samples are uint8; jitter, grey and blur are done on the training device. So that the comparison is whole,
 ``appearance`` is what they cost on one core of this CPU where there is no such device.
@@ -26,6 +26,7 @@ import argparse
 import dataclasses
 import json
 import os
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -65,25 +66,38 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--frames", type=int, default=186)
+    parser.add_argument("--rounds", type=int, default=3, help="of both loaders in turn")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     paths = choose(options.videos, options.count)
     result: dict[str, Any] = {"machine": machine(), "batch": BATCH, "videos": len(paths), "frames": options.frames}
-    result["plain"] = {str(side): plain(options, paths, side) for side in (150, 240)}
-    print(json.dumps(result["plain"]), flush=True)
     result["appearance_ms_a_sample"] = appearance_ms()
+    result["plain"] = {str(side): plain(options, paths, side) for side in (150, 240)}
     with ray_session(RayConfig(cpus=CPUS, object_store_mb=OBJECT_STORE_MB)):
         result["store"] = {str(side): ours(options, paths, side) for side in (128, 150, 240)}
+        rounds = [one_round(options, paths) for _ in range(options.rounds)]
+    result["rounds"] = rounds
     result["ratio_a_core"] = {
         f"store at {side}, plain at {other}": round(
-            result["store"][str(side)]["free"]["samples_a_s"] / result["plain"][str(other)]["samples_a_s"], 2
+            statistics.median(r[f"store {side}"] / r[f"plain {other}"] for r in rounds), 2
         )
         for side, other in ((128, 150), (128, 240), (150, 150), (240, 240))
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
+
+
+def one_round(options: argparse.Namespace, paths: list[Path]) -> dict[str, float]:
+    """Samples a second of both loaders at each size, one after the other: a machine that is busy slows down both."""
+    found = {}
+    for side in (150, 240):
+        found[f"plain {side}"] = plain(options, paths, side)["samples_a_s"]
+        for ours_at in (side, 128)[: 2 if side == 150 else 1]:
+            found[f"store {ours_at}"] = round(_free(_maker(options, paths, ours_at), options.seconds)["rate"], 2)
+    print(json.dumps(found), flush=True)
+    return found
 
 
 def plain(options: argparse.Namespace, paths: list[Path], side: int) -> dict[str, float]:
@@ -112,10 +126,8 @@ class ReadyMaker(BatchMaker):
 
 def ours(options: argparse.Namespace, paths: list[Path], side: int) -> dict[str, Any]:
     """All measurements of the store at one short side."""
-    store = make_store(options.out / f"store-{side}-{options.frames}", paths, side, options.frames)
-    plan = Plan(len(paths), BATCH, 0)
-    maker = BatchMaker(store, store.entries, plan, CLIP, STREAMS, 0, 1)
-    stored = shard_path(Path(store.location), 0).stat().st_size
+    maker = _maker(options, paths, side)
+    stored = shard_path(Path(maker.store.location), 0).stat().st_size
     found = {
         "bytes_a_frame": round(stored / len(paths) / options.frames),
         "bare": _rates(_bare(maker, options.seconds), 1),
@@ -128,6 +140,11 @@ def ours(options: argparse.Namespace, paths: list[Path], side: int) -> dict[str,
     found["steady"] = _steady(maker, 1.5 * BATCH / free["rate"], options.seconds)
     print(side, json.dumps(found), flush=True)
     return found
+
+
+def _maker(options: argparse.Namespace, paths: list[Path], side: int) -> BatchMaker:
+    store = make_store(options.out / f"store-{side}-{options.frames}", paths, side, options.frames)
+    return BatchMaker(store, store.entries, Plan(len(paths), BATCH, 0), CLIP, STREAMS, 0, 1)
 
 
 def _bare(maker: BatchMaker, seconds: float) -> float:

@@ -28,7 +28,7 @@ from chart import Panel, Point, scatter
 from measured import machine
 
 from vicc_ray.video import codec
-from vicc_ray.video.augment import centre_crop, crop_flow, crop_rgb
+from vicc_ray.video.augment import FlowCutter, RgbCutter, centre_crop
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, dequantise, quantise, shrink
 from vicc_ray.video.sources import list_videos
@@ -217,9 +217,14 @@ def _read_clip(coding: Coding, film: Film, blobs: Blobs, rng: np.random.Generato
     crop = centre_crop(height, width, 4)
     out = np.empty((CLIP, SIZE, SIZE, 3 if coding in RGB else 2), np.uint8)
     if coding in FLOW:
-        crop_flow(pixels, crop, out, coding.scale)
+        flow = FlowCutter(crop, SIZE, coding.scale)
+        for field, into in zip(pixels, out, strict=True):
+            flow.cut(field, into)
     elif pixels[0].ndim == 2:
-        crop_rgb(pixels, crop, out)
+        rgb = RgbCutter(crop, SIZE)
+        for picture, into in zip(pixels, out, strict=True):
+            halves = picture[height:].reshape(2, height // 2, width // 2)
+            rgb.cut((picture[:height], *halves), into)
     else:
         rows, columns = slice(crop.top, crop.top + crop.height), slice(crop.left, crop.left + crop.width)
         for n, picture in enumerate(pixels):

@@ -11,7 +11,8 @@ import yaml
 from vicc_ray.config import Config
 from vicc_ray.config_help import setting_names
 from vicc_ray.errors import UserError
-from vicc_ray.recipe import dump_config, load_config, recipe_names
+from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.recipe import RECIPES, dump_config, load_config, recipe_names
 
 
 def problem(text: str, tmp_path: Path) -> str:
@@ -24,21 +25,27 @@ def problem(text: str, tmp_path: Path) -> str:
 
 
 def test_packaged_recipes() -> None:
-    assert {"demo", "ucf101-s3d"} <= set(recipe_names())
+    assert {"demo", "ucf101-s3d", "ucf101-r2plus1d"} <= set(recipe_names())
     for name in recipe_names():
         assert load_config(name).name == name
 
 
-def test_the_published_run_states_every_setting() -> None:
+@pytest.mark.parametrize("name", ["ucf101-s3d", "ucf101-r2plus1d"])
+def test_a_published_run_states_every_setting(name: str) -> None:
     """Nothing is left to defaults that could change under it."""
-    text = (Path(__file__).parents[1] / "vicc_ray" / "recipes" / "ucf101-s3d.yaml").read_text()
-    given = yaml.safe_load(text)
+    given = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
     names = {f"{key}.{leaf}" for key, part in given.items() if isinstance(part, dict) for leaf in part}
     assert names | {key for key, part in given.items() if not isinstance(part, dict)} == set(setting_names())
-    config = load_config("ucf101-s3d")
+    config = load_config(name)
     assert (config.method.prototypes, config.method.epsilon, config.method.temperature) == (300, 0.05, 0.1)
     assert (config.optimiser.learning_rate, config.optimiser.final_learning_rate) == (0.6, 0.0006)
     assert (config.schedule.rgb_epochs, config.schedule.stage1_cosine_epochs) == (300, 500)
+
+
+def test_the_run_of_r2plus1d_is_that_of_s3d_with_another_backbone() -> None:
+    """What is not known of it is not made up."""
+    changed = ["name=ucf101-r2plus1d", "model.backbone=r2plus1d-small"]
+    assert load_config("ucf101-s3d", changed) == load_config("ucf101-r2plus1d")
 
 
 @pytest.mark.parametrize("text", ["1e-3", "no: #x", "null", "2024-01-01", "- a", "ü"])
@@ -94,6 +101,9 @@ WRONG = {
     "train.batch.x=1": "train.batch: {x: 1} given; allowed: a whole number of at least 2",
     "train=3": "train: 3 given; allowed: a section of batch, workers,",
     "prepare.flow=dsi": "prepare.flow: dsi given; allowed: dis, tvl1, farneback; did you mean dis?",
+    "model.backbone=r2d": f"allowed: {', '.join(BACKBONES)}",
+    "model.backbone=s4d": "model.backbone: s4d given; allowed: s3d, ",
+    "model.backbone=r2plus1d_18": "; did you mean r2plus1d-18?",
     "prepare.flow=3": "prepare.flow: 3 given; allowed: dis, tvl1, farneback",
     "prepare.short_side=8": "prepare.short_side: 8 given; allowed: an even number from 16 to 1080",
     "prepare.short_side=65": "prepare.short_side: 65 given; allowed: an even number from 16 to 1080",
@@ -102,6 +112,10 @@ WRONG = {
     "clip.crop_area=[0.5]": "clip.crop_area: [0.5] given; allowed: [a number from 0 to 1, a number from 0 to 1]",
     "clip.crop_area=[0.5, 2]": "value 2 of clip.crop_area: 2 given",
     "clip.crop_area=[0.5, 0.2]": "clip.crop_area: the first value must not exceed the second (0.5 > 0.2)",
+    "train.trackers=tensorboard": "train.trackers: tensorboard given; allowed: a list of any of tensorboard, mlflow,",
+    "train.trackers=[tensorbord]": "train.trackers: tensorbord given; allowed: a list of any of tensorboard, mlflow, "
+    "wandb; did you mean tensorboard?",
+    "train.trackers=[wandb, wandb]": "train.trackers: wandb given 2 times; give it once",
     "clip.frames": "--set clip.frames: give it as section.name=value",
     "=3": "--set =3: give it as section.name=value",
     "clip.size=[3": "--set clip.size=[3, line 1: ",

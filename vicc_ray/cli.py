@@ -182,7 +182,7 @@ def _add_import_weights(verbs: Any) -> None:
         "import-weights",
         _import_weights,
         "published checkpoint (.pth.tar) -> safetensors",
-        "Reads tensors and plain values only; nothing in the file is executed.",
+        "For the released S3D and R(2+1)D. Reads tensors and plain values only; nothing in the file is executed.",
         "vicc-ray import-weights rgb-flow-s3d.pth.tar --out weights",
     )
     verb.add_argument("file", type=Path, metavar="FILE.pth.tar", help="published checkpoint")

@@ -6,18 +6,22 @@ Reading recipes and overrides is in :mod:`vicc_ray.recipe`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+from vicc_ray.models.catalogue import BACKBONES
 
 Stream = Literal["rgb", "flow"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
-
-SMALLEST_CLIP = {"s3d": (5, 17), "tiny": (2, 16)}
-"""Backbone -> fewest frames, fewest pixels of height and width that leave something to average."""
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
+if TYPE_CHECKING:
+    BackboneName = str
+else:  # as if every name stood here; a type checker wants them written out
+    BackboneName = Literal[tuple(BACKBONES)]
 
 
 class Section(BaseModel):
@@ -117,8 +121,8 @@ class ClipConfig(Section):
 class ModelConfig(Section):
     """The two networks: backbone, spatio-temporal mean, projection head, unit norm."""
 
-    backbone: Literal["s3d", "tiny"] = "s3d"
-    """Video backbone of both streams."""
+    backbone: BackboneName = "s3d"
+    """Video backbone of both streams; s3d and r2plus1d-small are those of the released models, tiny is the demo's."""
     embedding: Annotated[int, Field(ge=2)] = 128
     """Dimension D of the embedding."""
 
@@ -188,13 +192,52 @@ class OptimiserConfig(Section):
     """Trust coefficient of lars."""
 
 
+WORKERS_IN_WORDS = "a whole number of at least 1, or {min: 1, max: 8} with two of them"
+
+
+class Workers(Section):
+    """How many workers train; a number is as good as equal bounds."""
+
+    min: Count
+    """With fewer the run waits."""
+    max: Count
+    """More are not started."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: object) -> object:
+        return {"min": value, "max": value} if type(value) is int else value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Workers:
+        if self.min > self.max:
+            raise ValueError(f"min: {self.min} given, which is above max ({self.max})")
+        return self
+
+    @model_serializer
+    def _as_given(self) -> int | dict[str, int]:
+        return self.min if not self.elastic else {"min": self.min, "max": self.max}
+
+    @property
+    def elastic(self) -> bool:
+        """Whether their number may change while the run goes on."""
+        return self.min != self.max
+
+    def __str__(self) -> str:
+        return f"{self.min} to {self.max}" if self.elastic else str(self.min)
+
+
 class TrainConfig(Section):
     """The run: batch, workers, checkpoints, held-out checks."""
 
     batch: Annotated[int, Field(ge=2)] = 48
     """Videos of one global step, shared by all workers."""
-    workers: Count = 1
-    """Training workers; each takes one GPU if use_gpu, else one process on the CPU."""
+    workers: Annotated[Workers, Field(json_schema_extra={"words": WORKERS_IN_WORDS})] = Workers(min=1, max=1)
+    """Training workers, each with a GPU if use_gpu, else a process on CPUs; {min: 1, max: 8}: as many as fit now."""
+    worker_cpus: Annotated[float, Field(ge=0.0)] = 0.0
+    """Logical CPUs of a worker; 0: one beside a GPU, else half of the machine's; decoding has the rest."""
+    resize_s: Positive = 60.0
+    """Seconds between looks whether there is room for more workers, where their number may change."""
     use_gpu: Literal["auto", "yes", "no"] = "auto"
     """auto: GPUs if the cluster has any."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -212,15 +255,19 @@ class TrainConfig(Section):
     deterministic: bool = False
     """Whether a repeated run is equal to the bit, where torch can; on CPUs it is in any case."""
     checkpoint_steps: Count = 500
-    """Steps between checkpoints; the end of every turn makes one too."""
+    """Steps between checkpoints; the end of every turn makes one too, and so does the warning that a machine goes."""
     keep_checkpoints: Count = 2
-    """Newest checkpoints kept beside those of the ends of turns."""
+    """Newest checkpoints kept beside those of the ends of turns and the best of each stream by held-out R@1."""
     evaluate_epochs: CountOrZero = 20
-    """Epochs between retrieval checks on held-out videos; 0 turns them off."""
+    """Epochs between retrieval checks of a checkpoint on held-out videos, beside the training; 0 turns them off."""
     evaluate_videos: Count = 1000
     """Most train and most held-out videos that such a check embeds."""
     max_failures: CountOrZero = 3
-    """Worker failures after which the run gives up; each restarts from the newest checkpoint."""
+    """Failures without a new checkpoint in between after which the run gives up; one that advances goes on for ever."""
+    record_samples: bool = False
+    """Whether samples.jsonl tells the videos of every step: the proof that each comes once an epoch."""
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    """Where figures are drawn beside the JSON lines, which are always written; mlflow and wandb are extras."""
 
     @model_validator(mode="after")
     def _one_way_of_recomputing(self) -> TrainConfig:
@@ -229,6 +276,13 @@ class TrainConfig(Section):
                 "activation_checkpointing: true given with train.compile true, which chooses by itself what is "
                 "computed again; set one of them to false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _each_tracker_once(self) -> TrainConfig:
+        for name in self.trackers:
+            if self.trackers.count(name) > 1:
+                raise ValueError(f"trackers: {name} given {self.trackers.count(name)} times; give it once")
         return self
 
 
@@ -275,11 +329,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _clip_fits_backbone(self) -> Config:
-        frames, size = SMALLEST_CLIP[self.model.backbone]
-        if self.clip.frames < frames or self.clip.size < size:
+        smallest = BACKBONES[self.model.backbone]
+        if self.clip.frames < smallest.frames or self.clip.size < smallest.pixels:
             raise ValueError(
-                f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; "
-                f"model.backbone {self.model.backbone} needs at least {frames} frames of {size} pixels"
+                f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; model.backbone "
+                f"{self.model.backbone} needs at least {smallest.frames} frames of {smallest.pixels} pixels"
             )
         return self
 

@@ -12,6 +12,7 @@ from vicc_ray.config import Config
 from vicc_ray.strict_yaml import format_value
 
 Schema = dict[str, Any]
+LIST_OF = "a list of any of "
 NOUNS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
 
 
@@ -79,7 +80,7 @@ def _wrong(problem: Any) -> str:
 
 
 def _choices(key: str) -> list[str]:
-    return allowed(key).split(", ")
+    return allowed(key).removeprefix(LIST_OF).split(", ")
 
 
 def _top_level() -> list[str]:
@@ -87,8 +88,12 @@ def _top_level() -> list[str]:
 
 
 def _in_words(schema: Schema) -> str:
+    if "words" in schema:
+        return str(schema["words"])
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
+    if schema.get("type") == "array" and "items" in schema:
+        return LIST_OF + _in_words(schema["items"])
     if "prefixItems" in schema:
         return f"[{', '.join(map(_in_words, schema['prefixItems']))}]"
     words = NOUNS.get(schema.get("type", ""), "a section of settings")

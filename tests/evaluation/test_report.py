@@ -147,7 +147,45 @@ def test_a_turn_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore)
 def test_collapsed_assignments_are_warned_of(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, entropy=0.3)
     _, _, figures = build(run_dir, store)
-    assert [w["kind"] for w in figures["warnings"]] == ["collapsed"] * 4
+    assert [w["kind"] for w in figures["warnings"]] == ["crowded"] * 4
+
+
+def test_embeddings_that_collapsed_are_warned_of_with_the_settings_of_the_run(run_dir: Path, store: ClipStore) -> None:
+    write_metrics(run_dir, rank=1.3)
+    page, _, figures = build(run_dir, store)
+    assert [w["kind"] for w in figures["warnings"]] == ["flat"] * 4
+    assert "effective rank is 1.3 of 128" in page.text and "optimiser.learning_rate (now 0.6)" in page.text
+
+
+def test_epochs_are_curves_with_a_summary(run_dir: Path, store: ClipStore) -> None:
+    page, _, figures = build(run_dir, store)
+    curves = figures["turns"][1]["epochs"]["curves"]
+    assert curves["step"] == [70, 80, 90, 100, 110, 120] and curves["effective_rank"] == [12.0] * 6
+    summaries = [text for text in page.attributes("aria-label") if "by epoch" in text]
+    assert [text.split(" by epoch")[0] for text in summaries] == [
+        "Effective rank of the embeddings",
+        "Share of prototypes in use",
+        "Mean norm of the gradient",
+        "Share of the time spent waiting for data",
+    ]
+    assert "RGB stage 1 ends at 90%" in summaries[1]
+    assert "At its peak a worker held 1.1 GiB" in page.text
+
+
+def test_a_run_without_epochs_has_the_rest(run_dir: Path, store: ClipStore) -> None:
+    (run_dir / "epochs.jsonl").unlink()
+    page, _, figures = build(run_dir, store)
+    assert set(figures["missing"]) == {"epochs"} and figures["warnings"] == []
+    assert "Loss by step" in " ".join(page.attributes("aria-label")) and "No figures by epoch" in page.text
+    assert not [text for text in page.attributes("aria-label") if "by epoch" in text]
+
+
+def test_epochs_repeated_after_a_resume_count_once(run_dir: Path, store: ClipStore) -> None:
+    path = run_dir / "epochs.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:9], '{"step": 100, "tu', "\n", *lines[7:]]))
+    _, _, figures = build(run_dir, store)
+    assert [len(turn["epochs"]["curves"]["step"]) for turn in figures["turns"]] == [6, 6, 6, 6]
 
 
 def test_steps_repeated_after_a_resume_count_once(run_dir: Path, store: ClipStore) -> None:
@@ -165,8 +203,9 @@ def test_a_running_turn_is_reported(run_dir: Path, store: ClipStore) -> None:
     for path in (run_dir / "evaluation").iterdir():
         path.unlink()
     (run_dir / "evaluations.jsonl").unlink()
+    (run_dir / "epochs.jsonl").unlink()
     page, _, figures = build(run_dir, store)
-    assert set(figures["missing"]) == {"checks", "table", "gallery"}
+    assert set(figures["missing"]) == {"checks", "table", "gallery", "epochs"}
     assert [a["id"] for tag, a in page.tags if tag == "section"] == SECTIONS
     assert "not evaluated yet" in figures["headline"]["title"]
 

@@ -1,43 +1,12 @@
-"""Backbones and encoder: shapes, unit norm, batch-norm settings, what the pooled features are."""
+"""The encoder: unit norm, what the pooled features are, what its head does."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from vicc_ray.config import ModelConfig
-from vicc_ray.errors import UserError
-from vicc_ray.models.backbones import BACKBONES, build_backbone
 from vicc_ray.models.encoder import Encoder, build_encoder
-
-
-@pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_backbone_has_the_channels_it_says(name: str) -> None:
-    backbone = build_backbone(name).eval()
-    assert backbone(torch.zeros(1, 3, 8, 32, 32)).shape[:2] == (1, backbone.features)
-
-
-@pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_backbone_takes_other_channel_counts(name: str) -> None:
-    backbone = build_backbone(name, in_channels=2).eval()
-    assert backbone(torch.zeros(1, 2, 8, 32, 32)).shape[1] == backbone.features
-
-
-def test_s3d_has_the_batch_norm_of_the_method_throughout() -> None:
-    norms = [m for m in build_backbone("s3d").modules() if isinstance(m, nn.BatchNorm3d)]
-    assert len(norms) == 77
-    assert {(m.eps, m.momentum) for m in norms} == {(1e-5, 0.1)}
-
-
-def test_s3d_works_at_the_smallest_size_it_states() -> None:
-    backbone = build_backbone("s3d").eval()
-    assert backbone(torch.zeros(1, 3, 5, 17, 17)).shape == (1, 1024, 1, 1, 1)
-
-
-def test_unknown_backbone_names_the_allowed_ones() -> None:
-    with pytest.raises(UserError, match="'s4d' given; allowed: s3d, tiny"):
-        build_backbone("s4d")
 
 
 @pytest.fixture

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.pipelines.prepared import RAY
+from tests.pipelines.runs import settings
 from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.prepare import prepare
 from vicc_ray.video.mirror import CACHE_VARIABLE
+from vicc_ray.video.synthetic import Scene, make_videos
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,3 +21,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))  # Ray's workers inherit it
         with ray_session(RAY):
             yield
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen videos to train with and four to test with."""
+    folder = tmp_path_factory.mktemp("data")
+    make_videos(folder / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
+    prepare(folder / "videos", folder / "store", settings(), progress=False)
+    return folder / "store"

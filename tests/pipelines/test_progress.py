@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from vicc_ray.files import atomic_write
-from vicc_ray.pipelines.progress import _Tail
+from vicc_ray.pipelines.progress import _Follower, _Tail
+from vicc_ray.training.run_folder import RunFolder
 
 
 def line(step: int) -> str:
@@ -39,3 +42,22 @@ def test_what_was_there_is_left_out_and_a_replaced_file_is_followed(tmp_path: Pa
     with file.open("a") as out:
         out.write(line(3))
     assert steps(tail) == [3]
+
+
+def test_warnings_of_one_step_come_each(tmp_path: Path) -> None:
+    file = tmp_path / "warnings.jsonl"
+    tail = _Tail(file, ("step", "turn", "kind"))
+    for kind in ("uniform", "flat"):
+        with file.open("a") as out:
+            out.write(json.dumps({"step": 9, "turn": "rgb-stage1", "kind": kind}) + "\n")
+        assert [found["kind"] for found in tail.read()] == [kind]
+
+
+def test_a_warning_is_shown_as_it_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RunFolder(tmp_path)
+    follower = _Follower(folder, total=10)
+    warning = {"step": 9, "epoch": 3, "turn": "rgb-stage1", "kind": "tracker-wandb", "text": "no [key]"}
+    folder.warnings_file.write_text(json.dumps(warning) + "\n")
+    follower._update(ending=True)
+    follower._update(ending=True)
+    assert capsys.readouterr().err.count("warning: rgb-stage1, epoch 3: no [key]") == 1

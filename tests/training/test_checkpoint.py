@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from vicc_ray.training.checkpoint import (
     load_progress,
     model_tensors,
     read_state,
-    save,
+    take_snapshot,
 )
+from vicc_ray.training.checkpoint_folder import CheckpointFolder
+from vicc_ray.training.checkpoint_writer import CheckpointWriter
 
 
 @pytest.mark.parametrize("optimiser", ["lars", "adamw"])
@@ -26,7 +29,7 @@ def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, turn: str, optimiser:
     config = small_config(optimiser={"name": optimiser})
     undisturbed = started(config, turn)
     steps(undisturbed, 3)
-    save(tmp_path, undisturbed, 3, 0.75, config.model_dump(mode="json"))
+    take_snapshot(undisturbed, 3, 0.75, config.model_dump(mode="json")).write(tmp_path)
     expected = steps(undisturbed, 3, first_seed=3)
 
     restored = started(config, turn)
@@ -39,7 +42,7 @@ def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, turn: str, optimiser:
 
 def test_position_and_settings_come_back(tmp_path: Path) -> None:
     config = small_config()
-    save(tmp_path, started(config, "rgb-stage1"), 7, 2.25, config.model_dump(mode="json"))
+    take_snapshot(started(config, "rgb-stage1"), 7, 2.25, config.model_dump(mode="json")).write(tmp_path)
     state = read_state(tmp_path)
     assert (state["step"], state["epoch"]) == (7, 2.25)
     assert state["settings"]["method"]["prototypes"] == 6
@@ -48,15 +51,50 @@ def test_position_and_settings_come_back(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
-    save(tmp_path, started(small_config(), "rgb-stage1"), 0, 0.0, {})
+    take_snapshot(started(small_config(), "rgb-stage1"), 0, 0.0, {}).write(tmp_path)
     with pytest.raises(UserError, match="does not fit the configured model"):
         load_model(tmp_path, started(small_config(model={"embedding": 8}), "rgb-stage1"))
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    save(tmp_path, started(small_config(), "rgb-stage1"), 0, 0.0, {})
+    take_snapshot(started(small_config(), "rgb-stage1"), 0, 0.0, {}).write(tmp_path)
     (tmp_path / MODEL).write_bytes(b"\x80\x04not weights")
     with pytest.raises(UserError, match=r"model\.safetensors: cannot be read"):
         load_model(tmp_path, started(small_config(), "rgb-stage1"))
     with pytest.raises(UserError, match="not a checkpoint"):
         read_state(tmp_path / "nowhere")
+
+
+def test_a_snapshot_does_not_change_while_training_goes_on() -> None:
+    config = small_config()
+    pretrainer = started(config, "rgb-stage1")
+    steps(pretrainer, 1)
+    snapshot = take_snapshot(pretrainer, 1, 0.25, {})
+    before = {name: value.clone() for name, value in (snapshot.model | snapshot.progress).items()}
+    steps(pretrainer, 2, first_seed=1)
+    assert all(torch.equal(value, before[name]) for name, value in (snapshot.model | snapshot.progress).items())
+    assert snapshot.size == sum(value.numel() * value.element_size() for value in before.values())
+
+
+def test_the_writer_tells_size_and_times_and_keeps_the_newest(tmp_path: Path) -> None:
+    told: list[dict[str, object]] = []
+    folder = CheckpointFolder(tmp_path)
+    writer = CheckpointWriter(folder, 2, told.append)
+    pretrainer = started(small_config(), "rgb-stage1")
+    for step in range(4):
+        writer.save(partial(take_snapshot, pretrainer, step, 0.0, {}), folder.step(step), "a test")
+    writer.wait()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.step(2), folder.step(3)]
+    assert [(line["step"], line["why"]) for line in told] == [(step, "a test") for step in range(4)]
+    on_disk = sum(file.stat().st_size for file in (tmp_path / folder.step(3)).glob("*.safetensors")) / 1e6
+    assert on_disk == pytest.approx(float(str(told[-1]["mb"])), rel=0.1)
+    assert all(float(str(line[key])) >= 0 for line in told for key in ("copy_ms", "write_ms"))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_one(tmp_path: Path) -> None:
+    writer = CheckpointWriter(CheckpointFolder(tmp_path / "file"), 2, lambda _: None)
+    (tmp_path / "file").write_text("")
+    take = partial(take_snapshot, started(small_config(), "rgb-stage1"), 1, 0.0, {})
+    writer.save(take, "step-00000001", "a test")
+    with pytest.raises(OSError, match="file"):
+        writer.save(take, "step-00000002", "a test")

@@ -9,7 +9,8 @@ import pytest
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.training import run_folder
-from vicc_ray.training.run_folder import RunFolder, read_lines
+from vicc_ray.training.json_lines import append_line, read_lines
+from vicc_ray.training.run_folder import RunFolder
 
 
 def test_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,19 +22,30 @@ def test_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (tmp_path / ".lock").exists()
 
 
-def test_an_interrupted_checkpoint_is_absent(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    with pytest.raises(FileNotFoundError), folder.publish("step-00000001") as aside:
-        (aside / "no folder" / "state.json").write_text("")
-    assert folder.newest() is None
-    assert not (tmp_path / "checkpoints" / "step-00000001").exists()
-
-
 def test_rewinding_drops_later_lines_and_a_half_written_one(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.metrics_file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    files = (folder.metrics_file, folder.epochs_file, folder.warnings_file, folder.checkpoints_file)
+    for file in files:
+        file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    folder.evaluations_file.write_text('{"step": 3}\n')
     folder.rewind(2)
-    assert read_lines(folder.metrics_file) == [{"step": 1}, {"step": 2}]
+    for file in files:
+        assert read_lines(file) == [{"step": 1}, {"step": 2}]
+    assert read_lines(folder.evaluations_file) == [{"step": 3}]  # of a checkpoint, which is there
+
+
+def test_a_line_after_a_half_written_one_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_text('{"a": 1}\n{"a": 2, "b')
+    append_line(file, {"a": 1 / 3})
+    assert read_lines(file) == [{"a": 1}, {"a": 0.333333333}]
+
+
+def test_a_checkpoint_is_asked_for_once(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert not folder.take_request()
+    folder.request_file.touch()
+    assert [folder.take_request(), folder.take_request()] == [True, False]
 
 
 def test_settings_that_change_no_result_may_change(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import pytest
 
 from vicc_ray.config import ClipConfig
-from vicc_ray.video.augment import Crop, centre_crop, crop_flow, crop_rgb, draw_appearance, draw_crop
+from vicc_ray.video.augment import Crop, FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop
 from vicc_ray.video.sampling import sample_generator, two_clips, windows
 
 
@@ -78,15 +76,20 @@ def grey(picture: np.ndarray) -> np.ndarray:
     return np.vstack([picture, np.full((picture.shape[0] // 2, picture.shape[1]), 128, np.uint8)])
 
 
-def cut_rgb(planes: list[np.ndarray], crop: Crop, size: int = 16) -> np.ndarray:
-    out = np.empty((len(planes), size, size, 3), np.uint8)
-    crop_rgb(planes, crop, out)
+def cut_rgb(frames: list[np.ndarray], crop: Crop, size: int = 16) -> np.ndarray:
+    """Frames as I420, planes below each other."""
+    out, cutter = np.empty((len(frames), size, size, 3), np.uint8), RgbCutter(crop, size)
+    for frame, into in zip(frames, out, strict=True):
+        height, width = frame.shape[0] * 2 // 3, frame.shape[1]
+        halves = frame[height:].reshape(2, height // 2, width // 2)
+        cutter.cut((frame[:height], *halves), into)
     return out
 
 
-def cut_flow(fields: list[np.ndarray], crop: Crop, size: int = 16, **settings: Any) -> np.ndarray:
-    out = np.empty((len(fields), size, size, 2), np.uint8)
-    crop_flow(fields, crop, out, **settings)
+def cut_flow(fields: list[np.ndarray], crop: Crop, size: int = 16, scale: int = 1, rescale: bool = False) -> np.ndarray:
+    out, cutter = np.empty((len(fields), size, size, 2), np.uint8), FlowCutter(crop, size, scale, rescale)
+    for field, into in zip(fields, out, strict=True):
+        cutter.cut(field, into)
     return out
 
 
@@ -116,8 +119,8 @@ def test_smaller_flow_is_cut_at_the_same_place() -> None:
     field = np.full((32, 48), 128, np.uint8)
     field[8:16, 20:32] = 200
     small = [np.hstack([field[::4, ::4]] * 2)]
-    assert (cut_flow(small, Crop(8, 20, 8, 12, False), flow_scale=4) == 200).all()
-    assert (cut_flow(small, Crop(16, 20, 8, 12, False), flow_scale=4) == 128).all()
+    assert (cut_flow(small, Crop(8, 20, 8, 12, False), scale=4) == 200).all()
+    assert (cut_flow(small, Crop(16, 20, 8, 12, False), scale=4) == 128).all()
 
 
 def test_rescaled_displacements_are_those_of_the_resized_crop() -> None:

@@ -14,8 +14,9 @@ from torch import Tensor
 from vicc_ray.config import ClipConfig, EvaluateConfig, Stream
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.training.appearance import to_flow_input, to_rgb_input
-from vicc_ray.video.augment import centre_crop, crop_flow, crop_rgb
+from vicc_ray.video.augment import centre_crop
 from vicc_ray.video.entries import Entry
+from vicc_ray.video.sample import cut_flow, cut_rgb
 from vicc_ray.video.sampling import windows
 from vicc_ray.video.store import ClipStore
 
@@ -27,17 +28,17 @@ def load_windows(
     spans = windows(entry.frames, clip.frames, clip.step, evaluate.overlap, evaluate.max_windows)
     crop = centre_crop(entry.height, entry.width, store.settings.grid)
     video = store.read(entry, streams)
-    used, places = np.unique(spans, return_inverse=True)
+    used, places = np.unique(spans, return_inverse=True)  # windows overlap: each frame is cut once
     places = places.reshape(spans.shape)
     found: dict[Stream, np.ndarray] = {}
     if "rgb" in streams:
-        cut = np.empty((len(used), clip.size, clip.size, 3), np.uint8)
-        crop_rgb(list(video.i420(used)), crop, cut)
-        found["rgb"] = cut[places]
+        cut = np.empty((1, len(used), clip.size, clip.size, 3), np.uint8)
+        cut_rgb(video, used[None], [crop], cut)
+        found["rgb"] = cut[0, places]
     if "flow" in streams:
-        cut = np.empty((len(used), clip.size, clip.size, 2), np.uint8)
-        crop_flow(video.uv(used), crop, cut, store.settings.flow_scale, clip.rescale_flow)
-        found["flow"] = cut[places]
+        cut = np.empty((1, len(used), clip.size, clip.size, 2), np.uint8)
+        cut_flow(video, used[None], [crop], cut, clip.rescale_flow)
+        found["flow"] = cut[0, places]
     return found
 
 

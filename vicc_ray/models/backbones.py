@@ -1,22 +1,36 @@
-"""Video backbones by name: [B, C, T, H, W] -> [B, features, t, h, w]."""
+"""Video backbones: what one is, and making one by its name. B batch, C channels, T frames, H, W."""
 
 from __future__ import annotations
 
-from vicc_ray.errors import UserError
-from vicc_ray.models.s3d import S3DBackbone
-from vicc_ray.models.tiny import TinyBackbone
+from importlib import import_module
 
-Backbone = S3DBackbone | TinyBackbone
-BACKBONES: dict[str, type[Backbone]] = {"s3d": S3DBackbone, "tiny": TinyBackbone}
-"""A backbone is a module of the number of input channels with an attribute ``features``, its output channels."""
+from torch import Tensor, nn
+
+from vicc_ray.errors import UserError
+from vicc_ray.models.catalogue import BACKBONES
+
+
+class Backbone(nn.Module):
+    """A video network without its classifier, [B, C, T, H, W] -> [B, features, t, h, w]; made from the number C."""
+
+    features: int
+    """Channels of the output."""
+    layers: nn.Sequential
+    """The network's stages, first to last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T, H, W] -> [B, features, t, h, w]."""
+        return self.layers(x)
 
 
 def build_backbone(name: str, in_channels: int = 3) -> Backbone:
-    """A backbone with fresh weights.
+    """A backbone with fresh weights, drawn from torch's global generator.
 
     Raises:
         UserError: there is no backbone of that name.
     """
     if name not in BACKBONES:
-        raise UserError(f"model.backbone: {name!r} given; allowed: {', '.join(sorted(BACKBONES))}")
-    return BACKBONES[name](in_channels)
+        raise UserError(f"model.backbone: {name!r} given; allowed: {', '.join(BACKBONES)}")
+    listed = BACKBONES[name]
+    backbone: Backbone = getattr(import_module(f"vicc_ray.models.{listed.module}"), listed.kind)(in_channels)
+    return backbone

@@ -1,9 +1,9 @@
 """Import of the method's published checkpoints. F backbone features, D embedding, K prototypes.
 
 A published ``.pth.tar`` is a torch file ``{"state_dict": ..., "epoch": ..., "optimizer": ...}``. Its state dict names
-the optimised stream ``encoder_q.``, the other one ``second.`` (each: ``0.`` S3D, ``2.`` and ``4.`` a head of 1x1x1
-convolutions) and ``prototypes.weight``. The S3D registers every layer twice, by its own name and in a block
-(``Conv_1a`` is ``block1.0``): one tensor, two names, the twins.
+the optimised stream ``encoder_q.``, the other one ``second.`` (each: ``0.`` a backbone, ``2.`` and ``4.`` a head of
+1x1x1 convolutions) and ``prototypes.weight``. The names inside a backbone are in a file for each, ``published_*.py``;
+where two of them are one layer, they are twins and must hold the same tensor.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import hashlib
 import json
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import save
@@ -23,32 +24,33 @@ from torch import Tensor
 from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.models import published_r2plus1d, published_s3d
 from vicc_ray.models.encoder import Encoder, build_encoder
 
 State = dict[str, Tensor]
 STREAMS = {"encoder": "encoder_q.", "second": "second."}
 """Our name of a stream -> its prefix in the file: encoder was optimised last, second was frozen meanwhile."""
 PROTOTYPES = "prototypes.weight"
-S3D_LAYERS = (
-    ("Conv_1a", "block1.0", 0),
-    ("Conv_2b", "block2.1", 2),
-    ("Conv_2c", "block2.2", 3),
-    ("Mixed_3b", "block3.1", 5),
-    ("Mixed_3c", "block3.2", 6),
-    ("Mixed_4b", "block4.1", 8),
-    ("Mixed_4c", "block4.2", 9),
-    ("Mixed_4d", "block4.3", 10),
-    ("Mixed_4e", "block4.4", 11),
-    ("Mixed_4f", "block4.5", 12),
-    ("Mixed_5b", "block5.1", 14),
-    ("Mixed_5c", "block5.2", 15),
-)
-"""Published name of a layer, its twin in a block, its place in torchvision's ``features``."""
-PLACES = {name: place for layer, twin, place in S3D_LAYERS for name in (layer, twin)}
 HEAD = {"2": "head.0", "4": "head.2"}
 UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 """What reading a file of arbitrary bytes as a torch file can raise."""
-S3D_NAME = re.compile(r"0\.(\w+_\d\w|block\d\.\d)\.(?:(branch\d)\.(\d)\.)?(conv|bn)([12]?)\.(\w+)")
+
+
+class Network(NamedTuple):
+    """A published backbone that can be read."""
+
+    backbone: str
+    """Our name of it, as in ``model.backbone``."""
+    title: str
+    """What messages call it."""
+    our_name: Callable[[str], str]
+    """Published name of a tensor, without stream and number -> its name in our backbone, "" if there is none."""
+
+
+NETWORKS = (
+    Network("s3d", "S3D", published_s3d.our_name),
+    Network("r2plus1d-small", "the small R(2+1)D", published_r2plus1d.our_name),
+)
 
 
 @dataclass
@@ -95,21 +97,19 @@ def map_published(state: State, path: str) -> PublishedWeights:
     Raises:
         UserError: as :func:`read_published`, except for what concerns the file itself.
     """
-    if any(".spatial_conv." in name for name in state):
-        raise UserError(
-            f"{path}: an R(2+1)D checkpoint; that backbone is not available yet, S3D checkpoints can be read"
-        )
     own = {stream: _without_prefix(state, prefix) for stream, prefix in STREAMS.items()}
     if not own["encoder"]:
         raise UserError(
             f"{path}: no names that start with 'encoder_q.' in its state_dict, so it is not a published pretraining "
             f"checkpoint; its first names are {', '.join(list(state)[:3]) or 'none'}"
         )
+    network = _network(own["encoder"], path)
     head = own["encoder"].get("4.weight")
-    config = ModelConfig(backbone="s3d", embedding=len(head) if head is not None and head.dim() else 128)
-    weights = PublishedWeights(config, _renamed(own["encoder"], config, f"{path}: encoder_q."))
+    embedding = len(head) if head is not None and head.dim() else 128
+    config = ModelConfig(backbone=network.backbone, embedding=embedding)
+    weights = PublishedWeights(config, _renamed(own["encoder"], network, config, f"{path}: encoder_q."))
     if own["second"]:
-        weights.second = _renamed(own["second"], config, f"{path}: second.")
+        weights.second = _renamed(own["second"], network, config, f"{path}: second.")
     weights.prototypes = _prototypes(state, config, path)
     weights.twins = sum(len(part) for part in own.values()) - len(weights.encoder) - len(weights.second or {})
     known = (*STREAMS.values(), PROTOTYPES)
@@ -179,15 +179,27 @@ def _without_prefix(state: State, prefix: str) -> State:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-def _renamed(published: State, config: ModelConfig, where: str) -> State:
+def _network(published: State, path: str) -> Network:
+    """The network that knows most of the backbone's names; the others are told of one by one, where it is chosen."""
+    names = [name.removeprefix("0.") for name in published if name.startswith("0.")]
+    for network in NETWORKS:
+        if 2 * sum(network.our_name(name) != "" for name in names) > len(names):
+            return network
+    raise UserError(
+        f"{path}: the backbone in encoder_q.0 is none of those that can be read "
+        f"({', '.join(network.title for network in NETWORKS)}); its first names are {', '.join(names[:3]) or 'none'}"
+    )
+
+
+def _renamed(published: State, network: Network, config: ModelConfig, where: str) -> State:
     """One stream's tensors under the names of our Encoder, complete, of the right shapes, each once."""
     with torch.device("meta"):
         wanted = build_encoder(config).state_dict()
     renamed: State = {}
     for name, tensor in published.items():
-        ours = _our_name(name)
+        ours = _our_name(name, network)
         if ours not in wanted:
-            raise UserError(f"{where}{name}: no such layer in S3D with its projection head")
+            raise UserError(f"{where}{name}: no such layer in {network.title} with its projection head")
         value = tensor.flatten(1) if ours.startswith("head.") and tensor.dim() == 5 else tensor
         if value.shape != wanted[ours].shape:
             raise UserError(f"{where}{name}: shape {list(tensor.shape)} given, {list(wanted[ours].shape)} expected")
@@ -200,21 +212,13 @@ def _renamed(published: State, config: ModelConfig, where: str) -> State:
     return {name: renamed[name] for name in wanted}
 
 
-def _our_name(name: str) -> str:
+def _our_name(name: str, network: Network) -> str:
     """Name of a published tensor in our Encoder, "" if there is none."""
-    number, _, leaf = name.partition(".")
+    number, _, rest = name.partition(".")
     if number in HEAD:
-        return f"{HEAD[number]}.{leaf}"
-    match = S3D_NAME.fullmatch(name)
-    if match is None or match[1] not in PLACES or (match[2] == "branch0" and match[3] != "0"):
-        return ""
-    layer, branch, place, kind, half, leaf = match.groups()
-    path = ["backbone.layers", str(PLACES[layer])]
-    if branch:
-        path += [branch] if branch == "branch0" else [branch, place]
-    if half:
-        path.append(str(int(half) - 1))
-    return ".".join([*path, "0" if kind == "conv" else "1", leaf])
+        return f"{HEAD[number]}.{rest}"
+    ours = network.our_name(rest) if number == "0" else ""
+    return f"backbone.{ours}" if ours else ""
 
 
 def _prototypes(state: State, config: ModelConfig, path: str) -> Tensor | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
+
+from vicc_ray.models.backbones import Backbone
 
 NORM = partial(nn.BatchNorm3d, eps=1e-5, momentum=0.1)
 """The method's batch norm; torchvision's own S3D has eps 1e-3 and momentum 1e-3."""
 
 
-class S3DBackbone(nn.Module):
+class S3DBackbone(Backbone):
     """Separable Inception network (Xie et al., arXiv 1712.04851) without its classifier; 7.9 M parameters.
 
     [B, C, T, H, W] -> [B, 1024, T/8, H/32, W/32]; T of at least 5, H and W of at least 17.
@@ -23,11 +25,7 @@ class S3DBackbone(nn.Module):
         from torchvision.models.video import S3D
 
         super().__init__()
-        self.layers: nn.Sequential = S3D(num_classes=1, norm_layer=NORM).features
+        layers = S3D(num_classes=1, norm_layer=NORM).features
         if in_channels != 3:
-            stem = self.layers[0][0]
-            stem[0] = nn.Conv3d(in_channels, 64, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        return self.layers(x)
+            layers[0][0][0] = nn.Conv3d(in_channels, 64, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False)
+        self.layers = layers

@@ -6,13 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from vicc_ray.models.backbones import Backbone
+
 Size = tuple[int, int, int]
 
 STILL = 0.01
 """Deviation of a clip's values, or of their change, that counts as little; inputs are in about -2 to 2."""
 
 
-class TinyBackbone(nn.Module):
+class TinyBackbone(Backbone):
     """Clip and its change between frames -> space-time stem -> spatial and temporal convolutions; 0.27 M parameters.
 
     [B, C, T, H, W] -> [B, 128, T/4, H/8, W/8]. The change between neighbouring frames is given as further channels:

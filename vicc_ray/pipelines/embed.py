@@ -87,14 +87,23 @@ class EmbedActor(EmbedTask):
 
 
 def embed(
-    networks: Mapping[str, Network], store: ClipStore, entries: Sequence[Entry], config: Config, progress: bool = True
+    networks: Mapping[str, Network],
+    store: ClipStore,
+    entries: Sequence[Entry],
+    config: Config,
+    progress: bool = True,
+    only_free: bool = False,
 ) -> dict[str, np.ndarray]:
     """Features float32 [N, F] of every network, in the order of ``entries``.
+
+    Args:
+        only_free: use CPUs where no GPU is free, instead of waiting for one: a training run may hold them all.
 
     Raises:
         UserError: the store is damaged.
     """
-    gpus = int(ray.cluster_resources().get("GPU", 0)) if config.train.use_gpu != "no" else 0
+    there = ray.available_resources() if only_free else ray.cluster_resources()
+    gpus = int(there.get("GPU", 0)) if config.train.use_gpu != "no" else 0
     held = ray.put(Work(dict(networks), store, entries, config, bool(gpus)))
     blocks = -(-len(entries) // VIDEOS_A_TASK)
     items = ray.data.from_items([{"item": k} for k in range(len(entries))], override_num_blocks=blocks)

@@ -8,6 +8,7 @@ T frames, S clip side.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -41,8 +42,8 @@ def batches(maker: BatchMaker, start: int, stop: int, cpus: float, memory: int) 
         cpus: logical CPUs that this worker's decoding may use at once.
         memory: bytes of the object store that it may fill; two batches are taken whatever is given.
     """
-    held, running = ray.put(maker), max(1, int(cpus))
-    task = decode.options(num_cpus=min(1.0, cpus), max_retries=RETRIES)
+    held, running = ray.put(maker), max(1, round(cpus))
+    task = decode.options(num_cpus=min(1.0, math.floor(1000 * cpus / running) / 1000), max_retries=RETRIES)
     rows = [{"step": step, "part": part} for step in range(start, stop) for part in range(maker.parts)]
     ahead = min(memory * maker.parts // maker.batch_bytes, PARTS_A_CPU * running)
     window = _Window((partial(task.remote, [held], row) for row in rows), running, ahead, maker.parts)

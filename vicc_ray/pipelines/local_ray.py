@@ -32,7 +32,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     Raises:
         UserError: Ray cannot be started or joined.
     """
-    _quiet()
+    quiet()
     if ray.is_initialized():
         yield
         return
@@ -95,8 +95,8 @@ def _advice() -> str:
     )
 
 
-def _quiet() -> None:
-    """One progress display is enough: the pipelines bring their own."""
+def quiet() -> None:
+    """One progress display is enough: the pipelines bring their own. For this process; tasks call it themselves."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray.train
 import ray.train.torch
 import torch
 from ray.exceptions import RayTaskError
+from torch import Tensor
 
 from vicc_ray.config import Config, Stream
+from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.pipelines import validation
 from vicc_ray.pipelines.ingest import batches
+from vicc_ray.pipelines.preemption import Lookout
 from vicc_ray.pipelines.ray_errors import user_error_in
+from vicc_ray.pipelines.resources import decoding_share
 from vicc_ray.training import checkpoint
 from vicc_ray.training.batch_maker import BatchMaker
-from vicc_ray.training.group import average_, rank, world_size
+from vicc_ray.training.checkpoint_writer import CheckpointWriter
+from vicc_ray.training.group import gather, rank, sum_, world_size
+from vicc_ray.training.health import CHOICES, EpochHealth
 from vicc_ray.training.held_out import HeldOut
+from vicc_ray.training.journal import Journal
+from vicc_ray.training.json_lines import append_line
+from vicc_ray.training.objective import Metrics
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.run_folder import RunFolder
@@ -37,31 +47,64 @@ class Job:
     store: str
     run: str
     start_from: str | None
-    decode_cpus: float
-    decode_memory: int
+    worker_cpus: float
     threads: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step whose figures may still be on their way from the device."""
+
+    number: int
+    turn: Turn
+    metrics: Metrics
+    embeddings: Tensor
+    """[B, D], see :class:`Pretrainer`."""
+    waited: float
+    """Seconds that this worker waited for the batch."""
+    notes: Tensor
+    """[3], added up over the workers: seconds that they waited for data; above 0: it is time to ask whether a machine
+    goes; above 0: a checkpoint is requested."""
+    seconds: float = 0.0
+    """From the end of the step before to the end of this one, as this worker's host sees it."""
 
 
 def train_worker(job: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker; ``job`` holds the fields of :class:`Job`."""
     given = Job(**job)
     torch.set_num_threads(given.threads)
+    folder = RunFolder(given.run)
+    if folder.failure_file.exists():  # another worker has said why it is of no use to go on
+        return
+    with folder.writing() if rank() == 0 else nullcontext():
+        _train(given, folder)
+
+
+def _train(given: Job, folder: RunFolder) -> None:
     try:
-        with RunFolder(given.run).writing() if rank() == 0 else nullcontext():
-            Worker(given).run()
+        Worker(given).run()
     except FloatingPointError as error:  # on all workers at once
-        _end_for_good(given, error)
-    except RayTaskError as error:
-        reason = user_error_in(error)
-        if reason is None or world_size() > 1:  # the other workers wait for this one until Ray ends them all
+        _end_for_good(folder, error)
+    except (UserError, RayTaskError) as error:
+        reason = error if isinstance(error, UserError) else user_error_in(error)
+        folder.attempts.note_error(_last_line(reason or error))
+        if reason is None:
             raise
-        _end_for_good(given, reason)
+        _end_for_good(folder, reason)
+        if world_size() > 1:  # the other workers wait for this one, until Ray ends them and begins anew
+            raise
+    except Exception as error:
+        folder.attempts.note_error(f"{type(error).__name__}: {_last_line(error)}")
+        raise
 
 
-def _end_for_good(job: Job, reason: Exception) -> None:
+def _last_line(error: BaseException) -> str:
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
+
+
+def _end_for_good(folder: RunFolder, reason: Exception) -> None:
     """Leave the reason to the driver: it would come again at the same step, so Ray is not to try again."""
-    if rank() == 0:
-        atomic_write(RunFolder(job.run).failure_file, str(reason))
+    atomic_write(folder.failure_file, str(reason))
 
 
 class Worker:
@@ -74,22 +117,46 @@ class Worker:
         self.store = ClipStore(job.store)
         self.videos = self.store.entries.for_training
         self.plan = Plan(len(self.videos), self.config.train.batch, self.config.seed)
-        self.held_out = HeldOut.choose(self.store, self.config)
+        self.scored = HeldOut.choose(self.store.entries, self.config) is not None
         self.device = ray.train.torch.get_device()
-        self.pretrainer = Pretrainer(self.config, self.device)
         self.turns = turns(self.config.schedule)
-        self.steps = 0
-        self.restored_turn = -1
+        self.steps, self.restored_turn = 0, -1
+        self.unsettled: Step | None = None
+        self.lookout = Lookout()
+        self.writer = CheckpointWriter(
+            self.folder.checkpoints,
+            self.config.train.keep_checkpoints,
+            partial(append_line, self.folder.checkpoints_file),
+        )
 
     def run(self) -> None:
         """Train what is left; nothing if the run has ended."""
-        self._restore()
+        own = self.folder.checkpoints.newest()
+        self._count_attempt(self.folder.step)
+        self.pretrainer = Pretrainer(self.config, self.device)
+        self._restore(own)
+        start_from = Path(self.job.start_from) if self.job.start_from else None
+        self.journal = Journal(self.folder, self.config, self.steps, start_from) if rank() == 0 else None
         for turn in self.turns:
             if self.steps < self.plan.first_step(turn.last_epoch):
                 self._run_turn(turn)
+        self.writer.wait()
+        if self.journal:
+            self.journal.close(self.turns[-1], self.steps)
 
-    def _restore(self) -> None:
-        own = self.folder.newest()
+    def _count_attempt(self, step: int) -> None:
+        """End a run that fails again and again where it began; on all workers, who hear it from the first."""
+        attempts = self.folder.attempts
+        earlier = torch.tensor([attempts.begin(step, world_size()) if rank() == 0 else 0], device=self.device)
+        sum_([earlier])
+        if earlier > self.config.train.max_failures:
+            raise FloatingPointError(
+                f"training failed {int(earlier)} times in a row after step {step} without getting to the next "
+                f"checkpoint; the last error: {attempts.error or 'a process ended without one (out of memory?)'}. "
+                "The run is kept: the same command goes on with it (train.max_failures: how often it tries)"
+            )
+
+    def _restore(self, own: Path | None) -> None:
         newest = own or (Path(self.job.start_from) if self.job.start_from else None)
         if newest is None:
             return
@@ -99,83 +166,118 @@ class Worker:
         self.restored_turn = state["turn"]
         checkpoint.load_model(newest, self.pretrainer)
         self._restored_from = newest
-        if rank() == 0:
-            self.folder.rewind(self.steps)
 
     def _run_turn(self, turn: Turn) -> None:
         self.pretrainer.start_turn(turn)
         if self.restored_turn == turn.index:
             checkpoint.load_progress(self._restored_from, self.pretrainer)
+        settings = self.config
+        self.health = EpochHealth(
+            settings.method.prototypes, settings.model.embedding, settings.train.batch, self.device
+        )
+        if self.journal:
+            self.journal.begin_turn(turn, self.steps)
         streams: tuple[Stream, ...] = ("rgb", "flow") if turn.cross else (turn.stream,)
         maker = BatchMaker(self.store, self.videos, self.plan, self.config.clip, streams, rank(), world_size())
-        stop, given = self.plan.first_step(turn.last_epoch), self.job
-        waited = time.perf_counter()
-        for batch in batches(maker, self.steps, stop, given.decode_cpus, given.decode_memory):
-            self._step(turn, batch, waited, last=self.steps + 1 == stop)
-            waited = time.perf_counter()
-        self._save(self.folder.turn_checkpoint(turn.index, turn.name).name, prune=False)
-
-    def _step(self, turn: Turn, batch: dict[str, torch.Tensor], waited: float, last: bool) -> None:
-        """One step, its record, and whatever is due after it; ``last``: of its turn."""
+        stop = self.plan.first_step(turn.last_epoch)
+        share = decoding_share(self.job.worker_cpus, world_size())
         begun = time.perf_counter()
+        for batch in batches(maker, self.steps, stop, share.cpus, share.memory):
+            step = self._begin_step(turn, batch, time.perf_counter() - begun)
+            asked_for = self._settle()  # the step before: its figures are there, and this one keeps the device busy
+            self.unsettled = replace(step, seconds=time.perf_counter() - begun)
+            if self.steps < stop:
+                self._keep_if_due(turn, asked_for)
+            begun = time.perf_counter()
+        self._settle()
+        self._keep(self.folder.checkpoints.turn(turn.index, turn.name), "end of turn", scored=True)
+
+    def _begin_step(self, turn: Turn, batch: dict[str, Tensor], waited: float) -> Step:
+        torch.manual_seed(_mix(self.config.seed, self.steps, rank()))  # for layers that draw: no state to keep
+        requested = float(rank() == 0 and self.folder.take_request())
+        notes = torch.tensor([waited, self.lookout.due(), requested], device=self.device)
+        sum_([notes])
+        if self.config.train.record_samples:
+            self._record_samples(batch["videos"])
         metrics = self.pretrainer.step(batch, self.plan.epoch_at(self.steps))
-        values = {name: float(value) for name, value in metrics.items()}
         self.steps += 1
-        self._record(turn, values, data_s=begun - waited, step_s=time.perf_counter() - begun)
-        if not torch.isfinite(torch.tensor(values["loss"])):
+        return Step(self.steps, turn, metrics, self.pretrainer.last_embeddings, waited, notes)
+
+    def _settle(self) -> str:
+        """Record the last step that was not, once the device is done with it; stop at figures that are no numbers.
+
+        Returns:
+            why a checkpoint is wanted at once, "" if it is not; the same on all workers.
+        """
+        if self.unsettled is None:
+            return ""
+        step, self.unsettled = self.unsettled, None
+        waited, ask, requested = step.notes.tolist()
+        values = {name: float(value) for name, value in step.metrics.items() if name != CHOICES}
+        self._record(step, values, waited / world_size())
+        if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
             raise FloatingPointError(
-                f"the loss is {values['loss']} at step {self.steps} (turn {turn.name}): training has diverged. "
-                "Lower optimiser.learning_rate or raise optimiser.warmup_epochs, and start in another output folder"
+                f"the loss is {values['loss']:g} and the norm of its gradients {values['gradient_norm']:g} at step "
+                f"{step.number} (turn {step.turn.name}): training has diverged. Lower optimiser.learning_rate or raise "
+                "optimiser.warmup_epochs, and start in another output folder"
             )
+        if ask and self.lookout.node_goes():
+            return "a machine is taken away"
+        return "requested" if requested else ""
+
+    def _keep_if_due(self, turn: Turn, asked_for: str) -> None:
+        """Checkpoints between two steps: those to be scored, those by the settings, and those that are asked for."""
         every = self.config.train.evaluate_epochs
-        epochs = self.plan.epochs_before(self.steps)
-        if self.plan.ends_epoch(self.steps) and every and (last or (epochs - turn.first_epoch) % every == 0):
-            self._evaluate(turn)
-        if self.steps % self.config.train.checkpoint_steps == 0 and not last:
-            self._save(f"step-{self.steps:08d}", prune=True)
+        epochs = self.plan.epochs_before(self.steps) - turn.first_epoch
+        scored = bool(every) and self.plan.ends_epoch(self.steps) and epochs % every == 0
+        why = "to be scored" if scored else asked_for
+        if self.steps % self.config.train.checkpoint_steps == 0:
+            why = why or "every so many steps"
+        if why:
+            self._settle()
+            self._keep(self.folder.checkpoints.step(self.steps), why, scored)
+            if why == asked_for:
+                self.writer.wait()
 
-    def _record(self, turn: Turn, values: dict[str, float], data_s: float, step_s: float) -> None:
-        waits = torch.tensor([data_s, step_s], device=self.device)
-        average_([waits])
+    def _keep(self, name: str, why: str, scored: bool) -> None:
+        self._save(name, why)
+        if scored and self.scored and self.config.train.evaluate_epochs:
+            self.writer.wait()
+            validation.ask(self.folder, name, self.steps)
+
+    def _save(self, name: str, why: str) -> None:
         if rank() == 0:
-            data_ms, step_ms = (1000 * float(v) for v in waits)
-            line = {
-                **{"step": self.steps, "epoch": self.plan.epochs_before(self.steps - 1), "turn": turn.name},
-                **{"stage": turn.stage, "stream": turn.stream},
-                **values,
-                "ln_k": float(torch.tensor(float(self.config.method.prototypes)).log()),
-                **{"data_ms": data_ms, "step_ms": step_ms},
-                "samples_per_s": 1000 * self.config.train.batch / (data_ms + step_ms),
-                "workers": world_size(),
-            }
-            _append(self.folder.metrics_file, line)
+            epoch = self.plan.epoch_at(self.steps)
+            take = partial(checkpoint.take_snapshot, self.pretrainer, self.steps, epoch, self.job.config)
+            self.writer.save(take, name, why)
 
-    def _evaluate(self, turn: Turn) -> None:
-        if self.held_out is None:
-            return
-        found = self.held_out.score(self.pretrainer.encoders[turn.stream], turn.stream, self.config, self.device)
-        low, high = found.interval
-        line = {
-            **{
-                "step": self.steps,
-                "epoch": self.plan.epochs_before(self.steps),
-                "turn": turn.name,
-                "stream": turn.stream,
-            },
-            **{"recall_at_1": found.recall[1], "low": low, "high": high, "videos": found.queries},
-        }
+    def _record(self, step: Step, values: dict[str, float], waited_s: float) -> None:
+        self.health.add(step.metrics, step.embeddings, step.waited, step.seconds - step.waited)
+        if self.journal:
+            place = {"step": step.number, "epoch": self.plan.epochs_before(step.number - 1), "turn": step.turn.name}
+            self.journal.step(
+                {
+                    **place,
+                    **{"stage": step.turn.stage, "stream": step.turn.stream},
+                    **values,
+                    "ln_k": math.log(self.config.method.prototypes),
+                    **{"data_ms": 1000 * waited_s, "step_ms": 1000 * (step.seconds - step.waited)},
+                    "samples_per_s": self.config.train.batch / step.seconds,
+                    "workers": world_size(),
+                }
+            )
+        if self.plan.ends_epoch(step.number):
+            figures = self.health.summary()
+            if self.journal:
+                self.journal.end_epoch(step.turn, step.number, self.plan.epochs_before(step.number), figures)
+
+    def _record_samples(self, videos: Tensor) -> None:
+        everyones = gather(videos.to(self.device), sizes=self.pretrainer.sizes)
         if rank() == 0:
-            _append(self.folder.evaluations_file, line)
-        ray.train.report({"step": self.steps, "turn": turn.name, "recall_at_1": found.recall[1]})
-
-    def _save(self, name: str, prune: bool) -> None:
-        if rank() == 0:
-            with self.folder.publish(name) as aside:
-                checkpoint.save(aside, self.pretrainer, self.steps, self.plan.epoch_at(self.steps), self.job.config)
-            if prune:
-                self.folder.prune(self.config.train.keep_checkpoints)
+            line = {"step": self.steps + 1, "workers": world_size(), "videos": everyones.tolist()}
+            append_line(self.folder.samples_file, line)
 
 
-def _append(file: Path, line: dict[str, Any]) -> None:
-    with file.open("a") as out:
-        out.write(json.dumps({k: round(v, 7) if isinstance(v, float) else v for k, v in line.items()}) + "\n")
+def _mix(seed: int, step: int, worker: int) -> int:
+    """A seed of torch for one step of one worker."""
+    return hash((seed, step, worker)) & (2**63 - 1)

@@ -1,13 +1,14 @@
 """Everything a run needs to go on, as a folder of plain files: safetensors and JSON, nothing pickled.
 
 model.safetensors      both encoders, both prototype sets
-optimiser.safetensors  queue and optimiser of the current turn (absent at the end of a run's last turn)
+optimiser.safetensors  optimiser and queue of the current turn
 state.json             place in the schedule and in the data, settings, format
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,54 @@ from torch import Tensor
 from vicc_ray.errors import UserError
 from vicc_ray.training.pretrainer import STREAMS, Pretrainer
 
-FORMAT = 2
+FORMAT = 3
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+PROGRESS = "progress."
+"""Prefix in optimiser.safetensors of what the objective keeps: the queue, the keys' network."""
 
 
-def save(folder: Path, pretrainer: Pretrainer, step: int, epoch: float, settings: dict[str, Any]) -> None:
-    """Write a checkpoint into an existing empty folder (the caller publishes the folder once it is whole).
+@dataclass(frozen=True)
+class Snapshot:
+    """A run's state at one moment, copied to the host: training may go on while it is written."""
+
+    model: dict[str, Tensor]
+    progress: dict[str, Tensor]
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Global steps made so far."""
+        return int(self.state["step"])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors."""
+        return sum(value.numel() * value.element_size() for value in (*self.model.values(), *self.progress.values()))
+
+    def write(self, folder: Path) -> None:
+        """Write into an existing empty folder (the caller publishes the folder once it is whole)."""
+        save_file(self.model, folder / MODEL)
+        save_file(self.progress, folder / OPTIMISER)
+        (folder / STATE).write_text(json.dumps(self.state, indent=1))
+
+
+def take_snapshot(pretrainer: Pretrainer, step: int, epoch: float, settings: dict[str, Any]) -> Snapshot:
+    """The state of a pretrainer between two steps.
+
+    There is no random state in it: what is drawn in a step depends on (seed, step) and (seed, epoch, id) alone.
 
     Args:
         step: global steps made so far, ``epoch``: the epochs of samples that they took.
+        settings: of the run, for the record.
     """
-    save_file(model_tensors(pretrainer), folder / MODEL)
     tensors, groups = _flatten(pretrainer.optimiser.state_dict())
-    tensors |= {f"queue.{name}": value.contiguous() for name, value in pretrainer.queue.state_dict().items()}
-    save_file(tensors, folder / OPTIMISER)
+    tensors |= {PROGRESS + name: value for name, value in pretrainer.progress_tensors().items()}
     state = {"format": FORMAT, "step": step, "epoch": epoch, "turn": pretrainer.turn.index, "groups": groups}
-    (folder / STATE).write_text(json.dumps({**state, "settings": settings}, indent=1))
+    return Snapshot(_copied(model_tensors(pretrainer)), _copied(tensors), {**state, "settings": settings})
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -70,16 +103,16 @@ def load_model(folder: Path, pretrainer: Pretrainer) -> None:
 def load_progress(folder: Path, pretrainer: Pretrainer) -> None:
     """Load queue and optimiser; the turn they were saved in must have been started."""
     tensors = _read(folder / OPTIMISER)
-    queue = {k.removeprefix("queue."): v for k, v in tensors.items() if k.startswith("queue.")}
-    pretrainer.queue.load_state_dict(queue)
-    optimiser = {k: v for k, v in tensors.items() if not k.startswith("queue.")}
+    progress = {k.removeprefix(PROGRESS): v for k, v in tensors.items() if k.startswith(PROGRESS)}
+    pretrainer.load_progress_tensors(progress)
+    optimiser = {k: v for k, v in tensors.items() if not k.startswith(PROGRESS)}
     pretrainer.optimiser.load_state_dict(_unflatten(optimiser, read_state(folder)["groups"]))
 
 
 def model_tensors(pretrainer: Pretrainer) -> dict[str, Tensor]:
     """The tensors of model.safetensors by name: ``rgb.encoder.…``, ``rgb.prototypes.…``, ``flow.…``."""
     return {
-        prefix + name: value.detach().contiguous()
+        prefix + name: value.detach()
         for prefix, module in _modules(pretrainer)
         for name, value in module.state_dict().items()
     }
@@ -111,7 +144,7 @@ def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, A
     tensors = {}
     for index, values in state["state"].items():
         for key, value in values.items():
-            tensors[f"{index}.{key}"] = torch.as_tensor(value).contiguous()
+            tensors[f"{index}.{key}"] = torch.as_tensor(value)
     return tensors, state["param_groups"]
 
 

@@ -11,7 +11,7 @@ from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.models.encoder import Encoder
 
 Metrics = dict[str, Tensor | float]
-"""By name; tensors of one value stay on the device."""
+"""By name; tensors stay on the device. Of one value, but ``first_choices`` [K]: samples that prefer each prototype."""
 
 
 class Objective(Protocol):

@@ -72,9 +72,12 @@ def assignment_metrics(q: Tensor) -> Metrics:
     """Health of the assignments [V, B, K] of the first view: near ln K in the mean, well below it for each sample."""
     own = q[0]
     mean = own.mean(dim=0)
+    choices = own.argmax(dim=1)
+    first_choices = torch.zeros_like(mean).scatter_add_(0, choices, torch.ones_like(choices, dtype=mean.dtype))
     return {
         "chance_loss": math.log(q.shape[2]),
         "entropy": torch.special.entr(mean).sum(),
         "assignment_entropy": torch.special.entr(own).sum(dim=1).mean(),
-        "prototypes_used": torch.zeros_like(mean).scatter_(0, own.argmax(dim=1), 1.0).sum(),
+        "prototypes_used": (first_choices > 0).sum(),
+        "first_choices": first_choices,
     }

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, folder_lock
 from vicc_ray.recipe import dump_config, load_config
-from vicc_ray.training.checkpoint import STATE, read_state
+from vicc_ray.training.attempts import Attempts
+from vicc_ray.training.checkpoint import read_state
+from vicc_ray.training.checkpoint_folder import CheckpointFolder
+from vicc_ray.training.json_lines import read_lines
 
 FREE_TO_CHANGE = {
     "name": "all",
@@ -23,12 +24,17 @@ FREE_TO_CHANGE = {
     "evaluate": "all",
     "train": {
         "workers",
+        "worker_cpus",
+        "resize_s",
         "use_gpu",
         "checkpoint_steps",
         "keep_checkpoints",
         "evaluate_epochs",
         "evaluate_videos",
         "max_failures",
+        "record_samples",
+        "trackers",
+        "activation_checkpointing",
     },
 }
 """Settings that do not change what is computed: a run may go on with other values of them."""
@@ -44,9 +50,15 @@ class RunFolder:
         self.path = Path(path)
         self.config_file = self.path / "config.yaml"
         self.metrics_file = self.path / "metrics.jsonl"
+        self.epochs_file = self.path / "epochs.jsonl"
+        self.warnings_file = self.path / "warnings.jsonl"
         self.evaluations_file = self.path / "evaluations.jsonl"
+        self.samples_file = self.path / "samples.jsonl"
+        self.checkpoints_file = self.path / "checkpoints.jsonl"
         self.failure_file = self.path / "failure.txt"
-        self.checkpoints_dir = self.path / "checkpoints"
+        self.attempts = Attempts(self.path / "attempts.jsonl")
+        self.request_file = self.path / "checkpoint.request"
+        self.checkpoints = CheckpointFolder(self.path / "checkpoints")
 
     def open(self, config: Config) -> None:
         """Create the folder for ``config``, or check that it was made with the same settings.
@@ -59,8 +71,10 @@ class RunFolder:
         try:
             atomic_write(self.config_file, dump_config(config))
             atomic_write(self.path / "versions.json", json.dumps(versions(), indent=1))
-            self.checkpoints_dir.mkdir(exist_ok=True)
-            self.failure_file.unlink(missing_ok=True)
+            self.checkpoints.path.mkdir(exist_ok=True)
+            for old in (self.failure_file, self.request_file):
+                old.unlink(missing_ok=True)
+            self.attempts.break_off()
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another output folder"
@@ -92,48 +106,39 @@ class RunFolder:
             raise UserError(f"{self.path}: no run here (no config.yaml); give the folder that `vicc-ray pretrain` made")
         return load_config(str(self.config_file), [])
 
-    @contextmanager
-    def publish(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder that becomes ``checkpoints/name`` when the block ends well: whole or absent."""
-        aside = self.checkpoints_dir / f".{name}.part"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        yield aside
-        final = self.checkpoints_dir / name
-        shutil.rmtree(final, ignore_errors=True)
-        aside.rename(final)
-
-    def newest(self) -> Path | None:
-        """The checkpoint with the most steps, or None."""
-        found = [path for path in self.checkpoints_dir.glob("[!.]*") if (path / STATE).exists()]
-        return max(found, key=lambda path: (read_state(path)["step"], path.name), default=None)
-
     def turn_checkpoint(self, turn_index: int, turn_name: str) -> Path:
         """Where the checkpoint of the end of a turn lies."""
-        return self.checkpoints_dir / f"turn-{turn_index}-{turn_name}"
+        return self.checkpoints.path / self.checkpoints.turn(turn_index, turn_name)
 
-    def prune(self, keep: int) -> None:
-        """Remove all but the newest ``keep`` step checkpoints; those of the ends of turns stay."""
-        for old in sorted(self.checkpoints_dir.glob("step-*"))[:-keep]:
-            shutil.rmtree(old)
+    @property
+    def step(self) -> int:
+        """Steps that the newest checkpoint has made; 0 without one."""
+        newest = self.checkpoints.newest()
+        return int(read_state(newest)["step"]) if newest else 0
+
+    def take_request(self) -> bool:
+        """Whether a checkpoint was asked for (by the file ``checkpoint.request``); asking is over with it."""
+        try:
+            self.request_file.unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def rewind(self, step: int) -> None:
-        """Drop the lines of steps after ``step``: a resumed run makes them again."""
-        for file in (self.metrics_file, self.evaluations_file):
+        """Drop the lines of steps after ``step``: a resumed run makes them again.
+
+        Evaluations stay: they are of checkpoints, which the run does not go back behind.
+        """
+        for file in (
+            self.metrics_file,
+            self.epochs_file,
+            self.warnings_file,
+            self.samples_file,
+            self.checkpoints_file,
+        ):
             if file.exists():
                 kept = [line for line in read_lines(file) if line["step"] <= step]
                 atomic_write(file, "".join(json.dumps(line) + "\n" for line in kept))
-
-
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Lines of a JSON-lines file; a half-written last line (the writer was killed) is left out."""
-    lines: list[dict[str, Any]] = []
-    for text in file.read_text().splitlines() if file.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
 
 
 def versions() -> dict[str, str]:

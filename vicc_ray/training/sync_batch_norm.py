@@ -49,7 +49,8 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Each worker sends its own mean, squared deviations about it, and count: one message, and nothing cancels as it would
     in a difference of sums of squares (Chan, Golub and LeVeque, 1979).
     """
-    own_var, own_mean = torch.var_mean(x.float(), OVER, correction=0)
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    own_var, own_mean = torch.var_mean(x, OVER, correction=0)
     own_count = own_mean.new_full((1,), x.numel() // x.shape[1])
     message = torch.cat([own_mean, own_var * own_count, own_count])
     found = [torch.empty_like(message) for _ in range(world_size())]

@@ -28,6 +28,11 @@ class Crop:
     width: int
     flip: bool
 
+    def window(self, scale: int) -> tuple[slice, slice]:
+        """Rows and columns in an image that is stored ``scale`` times smaller."""
+        top, left = self.top // scale, self.left // scale
+        return slice(top, top + self.height // scale), slice(left, left + self.width // scale)
+
 
 def draw_crop(rng: np.random.Generator, height: int, width: int, clip: ClipConfig, grid: int) -> Crop:
     """A random resized crop within ``clip.crop_area`` and ``clip.crop_aspect``; falls back to the largest that fits.
@@ -52,46 +57,53 @@ def centre_crop(height: int, width: int, grid: int, flip: bool = False) -> Crop:
     return Crop(top, left, side, side, flip)
 
 
-def crop_rgb(planes: Sequence[np.ndarray], crop: Crop, out: np.ndarray) -> None:
-    """T frames as I420 planes, uint8 [3 H / 2, W] each -> RGB in ``out``, uint8 [T, S, S, 3].
+class RgbCutter:
+    """Cuts frames by one crop to S x S; what it works in is allocated once for all of them.
 
-    The planes are resized before they are made into colours: half the bytes, and colours of S x S pixels only.
+    Planes are resized before they are made into colours: half the bytes, and colours of S x S pixels only.
     """
-    size = out.shape[1]
-    resized = np.empty((size * 3 // 2, size), np.uint8)
-    chroma = resized[size:].reshape(2, size // 2, size // 2)
-    for n, frame in enumerate(planes):
-        height, width = frame.shape[0] * 2 // 3, frame.shape[1]
-        halves = frame[height:].reshape(2, height // 2, width // 2)
-        _resize(frame[:height], crop, 1, resized[:size])
-        for k in range(2):
-            _resize(halves[k], crop, 2, chroma[k])
-        cv2.cvtColor(resized, cv2.COLOR_YUV2RGB_I420, dst=out[n])
+
+    def __init__(self, crop: Crop, size: int) -> None:
+        self._resized = np.empty((size * 3 // 2, size), np.uint8)
+        chroma = self._resized[size:].reshape(2, size // 2, size // 2)
+        self._into = (self._resized[:size], *chroma)
+        self._windows = (crop.window(1), crop.window(2), crop.window(2))
+        self._flip = crop.flip
+
+    def cut(self, planes: Sequence[np.ndarray], out: np.ndarray) -> None:
+        """Y [H, W], U and V [H / 2, W / 2] -> RGB in ``out``, uint8 [S, S, 3]."""
+        for plane, window, into in zip(planes, self._windows, self._into, strict=True):
+            _resize(plane[window], into)
+        cv2.cvtColor(self._resized, cv2.COLOR_YUV2RGB_I420, dst=out)
+        if self._flip:
+            cv2.flip(out, 1, dst=out)
 
 
-def crop_flow(
-    fields: Sequence[np.ndarray], crop: Crop, out: np.ndarray, flow_scale: int = 1, rescale: bool = False
-) -> None:
-    """T fields of quantised flow, u beside v, uint8 [H / s, 2 W / s] each, s = ``flow_scale`` -> ``out``.
+class FlowCutter:
+    """Cuts quantised flow, stored ``scale`` times smaller than the frames, by one crop to S x S.
 
     A mirrored clip moves the other way: its horizontal component is negated (128 stays 128). With ``rescale``
     displacements are in pixels of the resized crop; without, they stay in pixels of the stored frame.
-
-    Args:
-        out: uint8 [T, S, S, 2].
     """
-    gains = [-1.0 if crop.flip else 1.0, 1.0]
-    if rescale:
-        gains = [gains[0] * out.shape[2] / crop.width, gains[1] * out.shape[1] / crop.height]
-    tables = [_scaled(gain) if gain != 1.0 else None for gain in gains]
-    resized = np.empty((2, *out.shape[1:3]), np.uint8)
-    for n, field in enumerate(fields):
-        width = field.shape[1] // 2
-        for k, table in enumerate(tables):
-            _resize(field[:, k * width : (k + 1) * width], crop, flow_scale, resized[k])
+
+    def __init__(self, crop: Crop, size: int, scale: int = 1, rescale: bool = False) -> None:
+        gains = [-1.0 if crop.flip else 1.0, 1.0]
+        if rescale:
+            gains = [gains[0] * size / crop.width, gains[1] * size / crop.height]
+        self._tables = [_scaled(gain) if gain != 1.0 else None for gain in gains]
+        self._into = [np.empty((size, size), np.uint8) for _ in range(2)]
+        self._window, self._flip = crop.window(scale), crop.flip
+
+    def cut(self, field: np.ndarray, out: np.ndarray) -> None:
+        """u, and v to its right, [H / s, 2 W / s] -> ``out``, uint8 [S, S, 2]."""
+        half = field.shape[1] // 2
+        for component, table, into in zip((field[:, :half], field[:, half:]), self._tables, self._into, strict=True):
+            _resize(component[self._window], into)
             if table is not None:
-                cv2.LUT(resized[k], table, dst=resized[k])
-        cv2.merge(list(resized), dst=out[n])
+                cv2.LUT(into, table, dst=into)
+        cv2.merge(self._into, dst=out)
+        if self._flip:
+            cv2.flip(out, 1, dst=out)
 
 
 def _scaled(gain: float) -> np.ndarray:
@@ -100,13 +112,8 @@ def _scaled(gain: float) -> np.ndarray:
     return (np.clip(np.round(levels * gain), -127, 127) + 128).astype(np.uint8)
 
 
-def _resize(image: np.ndarray, crop: Crop, scale: int, out: np.ndarray) -> None:
-    """The crop of an image that is stored ``scale`` times smaller, resized and mirrored into ``out``."""
-    top, left, height, width = (side // scale for side in (crop.top, crop.left, crop.height, crop.width))
-    part = image[top : top + height, left : left + width]
-    cv2.resize(part, out.shape[1::-1], dst=out, interpolation=cv2.INTER_LINEAR)
-    if crop.flip:
-        cv2.flip(out, 1, dst=out)
+def _resize(part: np.ndarray, out: np.ndarray) -> None:
+    cv2.resize(part, out.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
 
 
 def draw_appearance(rng: np.random.Generator, clip: ClipConfig) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import groupby
 from typing import Literal
 
 import av
@@ -18,6 +19,8 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+Planes = tuple[Pixels, Pixels, Pixels]
+"""A frame as H.264 has it: Y [H, W], U and V [H / 2, W / 2]."""
 
 
 class DamagedFrameError(Exception):
@@ -72,25 +75,39 @@ def encode_rgb(frames: Pixels, group: int, crf: int) -> list[bytes]:
     return encoder.packets()
 
 
-def decode_i420(packets: Sequence[bytes], group: int, indices: NDArray[np.int64], height: int, width: int) -> Pixels:
-    """The frames ``indices`` (int [n], in any order, repeated or not) as planes Y, U, V: uint8 [n, 3 H / 2, W].
+def decode_planes(
+    packets: Sequence[bytes], group: int, wanted: Sequence[int], height: int, width: int
+) -> Iterator[tuple[int, Planes]]:
+    """The frames ``wanted`` (ascending, each once) as they are decoded, with their indices.
 
-    Of each group, the frames up to the last one wanted are decoded.
+    Of each group, the frames up to the last one wanted are decoded. The planes are the decoder's own memory, not a
+    copy: what is done with a frame at once finds it in the processor's cache.
 
     Raises:
         DamagedFrameError: a packet is damaged.
     """
-    out = np.empty((len(indices), height * 3 // 2, width), np.uint8)
-    places: dict[int, list[int]] = {}
-    for place, index in enumerate(indices.tolist()):
-        places.setdefault(index, []).append(place)
-    for index, frame in _decoded(packets, _needed(sorted(places), group)):
-        found = places.get(index, ())
-        if found and (frame.height, frame.width) != (height, width):
+    left = set(wanted)
+    for index, frame in _decoded(packets, _needed(wanted, group)):
+        if index not in left:
+            continue
+        if (frame.height, frame.width) != (height, width):
             raise DamagedFrameError(f"frame {index} is {frame.height} x {frame.width}")
-        for place in found:
-            _copy_planes(frame, out[place])
-    return out
+        yield index, _planes(frame)
+
+
+def decode_i420(packets: Sequence[bytes], group: int, indices: NDArray[np.int64], height: int, width: int) -> Pixels:
+    """The frames ``indices`` (int [n], in any order, repeated or not) as planes Y, U, V: uint8 [n, 3 H / 2, W].
+
+    Raises:
+        DamagedFrameError: a packet is damaged.
+    """
+    wanted, places = np.unique(indices, return_inverse=True)
+    out = np.empty((len(wanted), height * 3 // 2, width), np.uint8)
+    for (_, planes), picture in zip(decode_planes(packets, group, wanted.tolist(), height, width), out, strict=True):
+        chroma = picture[height:].reshape(2, height // 2, width // 2)
+        for plane, into in zip(planes, (picture[:height], *chroma), strict=True):
+            into[:] = plane
+    return out[places]
 
 
 def _needed(wanted: Sequence[int], group: int) -> list[int]:
@@ -123,13 +140,15 @@ def _context(codec: str, mode: Literal["r", "w"]) -> VideoCodecContext:
     return context
 
 
-def _copy_planes(frame: VideoFrame, out: Pixels) -> None:
-    """Y [H, W], U and V [H / 2, W / 2] of a frame into I420 [3 H / 2, W]."""
+def _planes(frame: VideoFrame) -> Planes:
     height, width = frame.height, frame.width
-    chroma = out[height:].reshape(2, height // 2, width // 2)
-    for plane, into in zip(frame.planes, (out[:height], chroma[0], chroma[1]), strict=True):
-        padded = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        into[:] = padded[: into.shape[0], : into.shape[1]]
+    y, u, v = (
+        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:rows, :columns]
+        for plane, rows, columns in zip(
+            frame.planes, (height, height // 2, height // 2), (width, width // 2, width // 2), strict=True
+        )
+    )
+    return y, u, v
 
 
 class FlowEncoder:
@@ -170,20 +189,32 @@ def encode_flow(flow_q: Pixels, group: int, quality: int) -> list[bytes]:
     return encoder.tiles()
 
 
-def decode_flow(
-    tiles: Sequence[bytes], group: int, indices: NDArray[np.int64], height: int, width: int
-) -> list[Pixels]:
-    """The quantised flow of the frames ``indices`` (int [n], any order), n views uint8 [h, 2 w]: u, and v beside it.
+def decode_fields(
+    tiles: Sequence[bytes], group: int, wanted: Sequence[int], height: int, width: int
+) -> Iterator[tuple[int, Pixels]]:
+    """The quantised flow of the frames ``wanted`` (ascending) with their indices: uint8 [h, 2 w], u, and v beside it.
 
     Raises:
         DamagedFrameError: a tile is damaged.
     """
-    numbers, rows = np.divmod(indices, group)
-    decoded = {number: _tile(tiles, number, 2 * width) for number in set(numbers.tolist())}
-    found = [decoded[n][row * height : (row + 1) * height] for n, row in zip(numbers.tolist(), rows, strict=True)]
-    if any(len(field) != height for field in found):
-        raise DamagedFrameError("a group of the flow is short")
-    return found
+    for number, indices in groupby(wanted, key=lambda index: index // group):
+        tile = _tile(tiles, number, 2 * width)
+        for index in indices:
+            row = index % group
+            field = tile[row * height : (row + 1) * height]
+            if len(field) != height:
+                raise DamagedFrameError("a group of the flow is short")
+            yield index, field
+
+
+def decode_flow(tiles: Sequence[bytes], group: int, indices: NDArray[np.int64], height: int, width: int) -> Pixels:
+    """The quantised flow of the frames ``indices`` (int [n], in any order, repeated or not): uint8 [n, h, 2 w].
+
+    Raises:
+        DamagedFrameError: a tile is damaged.
+    """
+    wanted, places = np.unique(indices, return_inverse=True)
+    return np.stack([field for _, field in decode_fields(tiles, group, wanted.tolist(), height, width)])[places]
 
 
 def _tile(tiles: Sequence[bytes], number: int, width: int) -> Pixels:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from vicc_ray.config import ClipConfig, Stream
-from vicc_ray.video.augment import APPEARANCE, crop_flow, crop_rgb, draw_appearance, draw_crop
+from vicc_ray.video.augment import APPEARANCE, Crop, FlowCutter, RgbCutter, draw_appearance, draw_crop
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.sampling import sample_generator, two_clips
-from vicc_ray.video.store import ClipStore
+from vicc_ray.video.store import ClipStore, StoredVideo
 
 CHANNELS: dict[Stream, int] = {"rgb": 3, "flow": 2}
 Batch = dict[str, np.ndarray]
@@ -52,14 +52,39 @@ def _fill(sample: Batch, store: ClipStore, entry: Entry, clip: ClipConfig, seed:
     for k in range(2):
         sample["appearance"][k] = draw_appearance(rng, clip)
     video = store.read(entry, [stream for stream in CHANNELS if stream in sample])
-    used, places = np.unique(frames, return_inverse=True)  # what both clips show is decoded once
-    places = places.reshape(frames.shape)
     if "rgb" in sample:
-        planes = video.i420(used)
-        for k in range(2):
-            crop_rgb([planes[i] for i in places[k]], crops[k], sample["rgb"][k])
+        cut_rgb(video, frames, crops, sample["rgb"])
     if "flow" in sample:
-        fields = video.uv(used)
-        for k in range(2):
-            wanted = [fields[i] for i in places[k]]
-            crop_flow(wanted, crops[k], sample["flow"][k], settings.flow_scale, clip.rescale_flow)
+        cut_flow(video, frames, crops, sample["flow"], clip.rescale_flow)
+
+
+def cut_rgb(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray) -> None:
+    """Clips of a video's RGB; a frame is decoded once, and cut for all its places while it is in the cache.
+
+    Args:
+        frames: int [V, T], the frames of each of V clips.
+        crops: V of them.
+        out: uint8 [V, T, S, S, 3].
+    """
+    places, cutters = _places(frames), [RgbCutter(crop, out.shape[2]) for crop in crops]
+    for index, planes in video.planes(sorted(places)):
+        for clip, t in places[index]:
+            cutters[clip].cut(planes, out[clip, t])
+
+
+def cut_flow(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray, rescale: bool) -> None:
+    """Clips of a video's flow, ``out`` uint8 [V, T, S, S, 2]; see :func:`cut_rgb` and :class:`FlowCutter`."""
+    scale = video.settings.flow_scale
+    places, cutters = _places(frames), [FlowCutter(crop, out.shape[2], scale, rescale) for crop in crops]
+    for index, field in video.fields(sorted(places)):
+        for clip, t in places[index]:
+            cutters[clip].cut(field, out[clip, t])
+
+
+def _places(frames: np.ndarray) -> dict[int, list[tuple[int, int]]]:
+    """Frame -> where it is wanted: (clip, place in the clip)."""
+    places: dict[int, list[tuple[int, int]]] = {}
+    for clip, indices in enumerate(frames.tolist()):
+        for t, index in enumerate(indices):
+            places.setdefault(index, []).append((clip, t))
+    return places

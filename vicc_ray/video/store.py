@@ -26,7 +26,16 @@ from pydantic import ValidationError
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
-from vicc_ray.video.codec import DamagedFrameError, FlowEncoder, RgbEncoder, decode_flow, decode_i420
+from vicc_ray.video.codec import (
+    DamagedFrameError,
+    FlowEncoder,
+    Planes,
+    RgbEncoder,
+    decode_fields,
+    decode_flow,
+    decode_i420,
+    decode_planes,
+)
 from vicc_ray.video.entries import Entries, Entry
 from vicc_ray.video.mirror import Mirror
 
@@ -157,29 +166,35 @@ class StoredVideo:
 
     def rgb(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Frames uint8 [n, H, W, 3]."""
-        planes = self.i420(indices)
-        out = np.empty((len(planes), self.entry.height, self.entry.width, 3), np.uint8)
-        for n, frame in enumerate(planes):
+        with self._naming_damage():
+            wanted = np.asarray(indices, np.int64)
+            frames = decode_i420(self._rgb, self.settings.group, wanted, self.entry.height, self.entry.width)
+        out = np.empty((len(frames), self.entry.height, self.entry.width, 3), np.uint8)
+        for n, frame in enumerate(frames):
             cv2.cvtColor(frame, cv2.COLOR_YUV2RGB_I420, dst=out[n])
         return out
 
-    def i420(self, indices: ArrayLike) -> NDArray[np.uint8]:
-        """Frames as they are stored, planes Y, U and V below each other: uint8 [n, 3 H / 2, W]."""
+    def planes(self, wanted: Sequence[int]) -> Iterator[tuple[int, Planes]]:
+        """Frames, ascending and each once, as they are stored: each with its index, to be used before the next."""
         with self._naming_damage():
-            wanted = np.asarray(indices, np.int64)
-            return decode_i420(self._rgb, self.settings.group, wanted, self.entry.height, self.entry.width)
+            yield from decode_planes(self._rgb, self.settings.group, wanted, self.entry.height, self.entry.width)
 
     def flow(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Quantised flow uint8 [n, H / s, W / s, 2] in pixels of [H, W] (:func:`vicc_ray.video.flow.dequantise`)."""
-        width = self.entry.width // self.settings.flow_scale
-        fields = self.uv(indices)
-        return np.stack([np.dstack([field[:, :width], field[:, width:]]) for field in fields])
-
-    def uv(self, indices: ArrayLike) -> list[NDArray[np.uint8]]:
-        """Quantised flow as it is stored, v to the right of u: n views uint8 [H / s, 2 W / s]."""
-        height, width = (side // self.settings.flow_scale for side in (self.entry.height, self.entry.width))
+        height, width = self._flow_size
         with self._naming_damage():
-            return decode_flow(self._flow, self.settings.group, np.asarray(indices, np.int64), height, width)
+            fields = decode_flow(self._flow, self.settings.group, np.asarray(indices, np.int64), height, width)
+        return np.stack([fields[..., :width], fields[..., width:]], axis=-1)
+
+    def fields(self, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Quantised flow, ascending and each once, as it is stored: [H / s, 2 W / s], v to the right of u."""
+        with self._naming_damage():
+            yield from decode_fields(self._flow, self.settings.group, wanted, *self._flow_size)
+
+    @property
+    def _flow_size(self) -> tuple[int, int]:
+        scale = self.settings.flow_scale
+        return self.entry.height // scale, self.entry.width // scale
 
     @contextmanager
     def _naming_damage(self) -> Iterator[None]:

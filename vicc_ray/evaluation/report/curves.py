@@ -1,4 +1,4 @@
-"""metrics.jsonl and evaluations.jsonl as curves by turn, short enough to draw however long the run was."""
+"""metrics.jsonl, epochs.jsonl and evaluations.jsonl as curves, short enough to draw however long the run was."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ POINTS = 240  # drawn points of a turn
 SMOOTHED = 0.04  # width of the running mean, as a share of the turn
 END = 0.1  # the part of a turn that counts as its end
 SERIES = ("loss", "entropy", "assignment_entropy", "prototypes_used")
+EPOCH_SERIES = ("effective_rank", "prototypes_in_use", "gradient_norm", "data_wait_share")
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -53,6 +54,17 @@ def read_checks(path: Path) -> list[dict[str, Any]]:
     return [checks[key] for key in sorted(checks)]
 
 
+def read_epochs(path: Path) -> dict[str, dict[str, Any]]:
+    """The epochs of ``epochs.jsonl`` by turn: ``curves`` over the ``step`` at each epoch's end, the ``last`` record,
+    and the largest ``memory_peak_mib`` (None where it is not told).
+    """
+    known = {(r["turn"], r["step"]): r for r in read_lines(path) if "step" in r and "turn" in r}
+    turns: dict[str, list[dict[str, Any]]] = {}
+    for turn, step in sorted(known, key=lambda key: key[1]):
+        turns.setdefault(turn, []).append(known[turn, step])
+    return {name: _epochs(records) for name, records in turns.items()}
+
+
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """Centred mean over ``width`` values, over fewer at the ends; values that are not numbers are left out."""
     known = np.isfinite(values)
@@ -67,11 +79,25 @@ def numbers(values: NDArray[np.float64]) -> list[float | None]:
     return [round(float(v), 5) if math.isfinite(v) else None for v in values]
 
 
+def _epochs(records: list[dict[str, Any]]) -> dict[str, Any]:
+    drawn = _drawn(len(records))
+    curves: dict[str, list[Any]] = {"step": [records[i]["step"] for i in drawn]}
+    curves |= {key: numbers(_column(records, key)[drawn]) for key in EPOCH_SERIES}
+    memory = _column(records, "memory_peak_mib")
+    known = memory[np.isfinite(memory)]
+    return {"curves": curves, "last": records[-1], "memory_peak_mib": float(known.max()) if len(known) else None}
+
+
+def _drawn(count: int) -> NDArray[np.int_]:
+    """Which of so many records are drawn: all of a few, evenly many of a lot, the first and the last always."""
+    return np.unique(np.rint(np.linspace(0, count - 1, min(POINTS, count))).astype(int))
+
+
 def _turn(name: str, records: list[dict[str, Any]], batch: int) -> dict[str, Any]:
     first, last = records[0], records[-1]
     columns = {key: _column(records, key) for key in SERIES}
     width = round(SMOOTHED * len(records))
-    drawn = np.unique(np.rint(np.linspace(0, len(records) - 1, min(POINTS, len(records)))).astype(int))
+    drawn = _drawn(len(records))
     ending = slice(-max(1, round(END * len(records))), None)
     curves = {"step": [records[i]["step"] for i in drawn]}
     for key, values in columns.items():

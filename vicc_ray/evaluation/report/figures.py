@@ -13,10 +13,10 @@ import yaml
 from vicc_ray.config import Config, Section
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import feature_names
-from vicc_ray.evaluation.report.curves import read_checks, read_lines, read_turns
-from vicc_ray.evaluation.report.diagnosis import warnings
+from vicc_ray.evaluation.report.curves import read_checks, read_epochs, read_lines, read_turns
 from vicc_ray.evaluation.report.gallery import find_neighbours
 from vicc_ray.evaluation.report.headline import headline
+from vicc_ray.evaluation.report.warnings import warnings
 from vicc_ray.evaluation.table import NAME, RESULT_FILE, STREAMS
 from vicc_ray.video.store import ClipStore
 
@@ -36,10 +36,14 @@ def read_figures(run_dir: Path, store: ClipStore | None) -> dict[str, Any]:
     missing: dict[str, str] = {}
     turns = read_turns(run_dir / "metrics.jsonl", batch)
     cycles = sum(turn["turn"].startswith("rgb-stage2") for turn in turns)
+    epochs = read_epochs(run_dir / "epochs.jsonl")
     for turn in turns:
         turn["name"] = turn_label(turn["turn"], cross, cycles)
+        turn["epochs"] = epochs.get(turn["turn"])
     if not turns:
         missing["training"] = "No steps are recorded yet (metrics.jsonl): run `vicc-ray pretrain`."
+    if not epochs:
+        missing["epochs"] = "No figures by epoch are recorded (epochs.jsonl): no epoch is over yet, or the run is old."
     checks = read_checks(run_dir / "evaluations.jsonl")
     if not checks:
         missing["checks"] = "No held-out checks are recorded (train.evaluate_epochs sets how often they are made)."
@@ -49,7 +53,7 @@ def read_figures(run_dir: Path, store: ClipStore | None) -> dict[str, Any]:
     gallery = _gallery(run_dir, table["settings"] if table else _asked(config), cross, missing)
     if store is None:
         missing["store"] = "The clip store is not at hand, so there are no videos to show and none to count."
-    found = warnings(turns, batch)
+    found = warnings(turns, as_config(config))
     return {
         "name": config.get("name", run_dir.name),
         "headline": headline(table, turns, found, cross),
@@ -64,6 +68,16 @@ def read_figures(run_dir: Path, store: ClipStore | None) -> dict[str, Any]:
         "versions": _json(run_dir / "versions.json") or {},
         "missing": missing,
     }
+
+
+def as_config(config: dict[str, Any]) -> Config:
+    """The settings of ``config.yaml`` as they are, unchecked: the run of another version can be told of too."""
+    fields = {name: field.default for name, field in Config.model_fields.items()}
+    sections = {name: default for name, default in fields.items() if isinstance(default, Section)}
+    given: dict[str, Any] = {}
+    for name, default in sections.items():
+        given[name] = type(default).model_construct(**config.get(name, {}))
+    return Config.model_construct(**given)
 
 
 def turn_label(name: str, cross_stream: bool = True, cycles: int = 1) -> str:
@@ -83,12 +97,14 @@ def total_timing(turns: list[dict[str, Any]]) -> dict[str, Any] | None:
     seconds = sum(turn["timing"]["seconds"] for turn in timed)
     wait = sum(turn["timing"]["data_wait_seconds"] for turn in timed)
     samples = sum(turn["timing"]["samples_per_s"] * turn["timing"]["seconds"] for turn in timed)
+    peaks = [turn["epochs"]["memory_peak_mib"] for turn in turns if turn["epochs"]]
     return {
         "steps": sum(turn["steps"] for turn in turns),
         "seconds": seconds,
         "data_wait_share": wait / seconds,
         "samples_per_s": samples / seconds,
         "workers": sorted({w for turn in turns for w in turn["timing"]["workers"]}),
+        "memory_peak_mib": max((peak for peak in peaks if peak is not None), default=None),
     }
 
 

@@ -13,7 +13,15 @@ from vicc_ray.evaluation.report.charts import draw
 from vicc_ray.evaluation.report.figures import read_figures
 from vicc_ray.evaluation.report.films import FRAMES, FRAMES_PER_S, Films, legend_uri
 from vicc_ray.evaluation.report.headline import percent, points
-from vicc_ray.evaluation.report.training_charts import checks_chart, entropy_chart, loss_chart
+from vicc_ray.evaluation.report.training_charts import (
+    checks_chart,
+    data_wait_chart,
+    entropy_chart,
+    gradient_chart,
+    loss_chart,
+    prototypes_chart,
+    rank_chart,
+)
 from vicc_ray.files import atomic_write
 from vicc_ray.video.store import ClipStore
 
@@ -48,7 +56,7 @@ def render(figures: dict[str, Any], store: ClipStore | None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, points=points, duration=duration, value=value)
+    environment.filters.update(percent=percent, points=points, duration=duration, value=value, gib=gib)
     films = None if store is None else Films(store)
     shown = None if films is None or store is None else _flow_videos(figures, store)
     body = environment.get_template("body.html.j2").render(
@@ -77,6 +85,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
+def gib(mib: float) -> str:
+    """ "1.3 GiB"."""
+    return f"{mib / 1024:.1f} GiB"
+
+
 def value(setting: Any) -> str:
     """A setting as it is written in YAML."""
     return "–" if setting is None else setting if isinstance(setting, str) else json.dumps(setting)
@@ -87,6 +100,9 @@ def _charts(figures: dict[str, Any]) -> dict[str, Markup]:
     drawn = {}
     if turns:
         drawn = {"loss": draw(loss_chart(turns)), "entropy": draw(entropy_chart(turns))}
+    if any(turn["epochs"] for turn in turns):
+        drawn |= {"rank": draw(rank_chart(turns)), "prototypes": draw(prototypes_chart(turns))}
+        drawn |= {"gradient": draw(gradient_chart(turns)), "data_wait": draw(data_wait_chart(turns))}
     if checks:
         drawn["checks"] = draw(checks_chart(checks, turns, table["dataset"]["chance"] if table else None))
     return drawn

@@ -1,4 +1,4 @@
-"""The three charts of training: loss, assignments' entropy, R@1 of held-out videos; all over the steps of the run."""
+"""The charts of training, all over the steps of the run: by step, by epoch, and R@1 of held-out videos."""
 
 from __future__ import annotations
 
@@ -61,6 +61,47 @@ def checks_chart(checks: list[dict[str, Any]], turns: list[dict[str, Any]], chan
         legend=[*_stream_legend(turns), ("band", "95 % interval")],
         floor=0.0,
         as_percent=True,
+    )
+
+
+def rank_chart(turns: list[dict[str, Any]]) -> Chart:
+    """Effective rank of each epoch's embeddings; 1 is what a collapsed network has."""
+    return _epoch_chart(turns, "effective_rank", "Effective rank of the embeddings", "{:.1f}", floor=1.0)
+
+
+def prototypes_chart(turns: list[dict[str, Any]]) -> Chart:
+    """Share of prototypes that were any sample's first choice in an epoch."""
+    return _epoch_chart(turns, "prototypes_in_use", "Share of prototypes in use", "{:.0%}", as_percent=True)
+
+
+def gradient_chart(turns: list[dict[str, Any]]) -> Chart:
+    """Mean norm of each epoch's gradients."""
+    return _epoch_chart(turns, "gradient_norm", "Mean norm of the gradient", "{:.3g}")
+
+
+def data_wait_chart(turns: list[dict[str, Any]]) -> Chart:
+    """Share of each epoch's time in which training waited for data."""
+    return _epoch_chart(turns, "data_wait_share", "Share of the time spent waiting for data", "{:.0%}", as_percent=True)
+
+
+def _epoch_chart(
+    turns: list[dict[str, Any]], key: str, title: str, form: str, floor: float = 0.0, as_percent: bool = False
+) -> Chart:
+    lines, told = [], []
+    for turn in turns:
+        curves = turn["epochs"]["curves"] if turn["epochs"] else {"step": [], key: []}
+        known = [value for value in curves[key] if value is not None]
+        if known:
+            style = turn["stream"] if len(known) > 1 else f"{turn['stream']} dots"
+            lines.append(Line(curves["step"], curves[key], style))
+            told.append(f"{turn['name']} ends at {form.format(known[-1])}")
+    return Chart(
+        summary=f"{title} by epoch: {'; '.join(told) or 'unknown'}.",
+        lines=lines,
+        spans=_spans(turns),
+        legend=_stream_legend(turns),
+        floor=floor,
+        as_percent=as_percent,
     )
 
 

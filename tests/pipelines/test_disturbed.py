@@ -1,0 +1,120 @@
+"""Runs whose processes and machines come and go: they end as if nothing had happened."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray  # puts its own psutil where Python looks
+
+# isort: split
+import psutil
+
+from tests.fake_cluster import fake_cluster
+from tests.pipelines.runs import computed_here, losses, settings
+from vicc_ray.config import Config
+from vicc_ray.pipelines.pretrain import pretrain
+from vicc_ray.recipe import dump_config
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
+
+DEADLINE_S = 300
+"""For one thing to happen; a start of Ray Train takes half a minute on a busy machine."""
+assert ray
+
+
+def rgb_alone(epochs: int, **train: Any) -> Config:
+    """A run of RGB stage 1; little is learnt in a step: rounding that differs with workers stays small."""
+    return settings(
+        schedule={"rgb_epochs": epochs, "stage1_cosine_epochs": epochs, "flow_epochs": 0, "cycles": 0},
+        optimiser={"name": "lars", "learning_rate": 0.005, "final_learning_rate": 0.001},
+        train={"batch": 4, "evaluate_epochs": 0, **train},
+    )
+
+
+@contextmanager
+def begun(config: Config, store: Path, run: Path, environment: dict[str, str] | None = None) -> Iterator[psutil.Popen]:
+    """``vicc-ray pretrain`` in a process of its own; killed at the end of the block if it has not ended."""
+    recipe = run.parent / "recipe.yaml"
+    recipe.write_text(dump_config(config))
+    command = [sys.executable, "-m", "vicc_ray", "pretrain", str(recipe), "--store", str(store), "--run", str(run)]
+    with psutil.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def wait_until(true: Callable[[], Any], process: psutil.Popen) -> None:
+    """Until something holds that the process brings about; fails when that ends or takes too long."""
+    end = time.monotonic() + DEADLINE_S
+    while not true():
+        with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
+            process.wait(timeout=0.05)
+            raise AssertionError(f"the run has ended: {process.stderr.read()[-2000:]}")
+        assert time.monotonic() < end
+
+
+def kill_below(process: psutil.Popen, name: str) -> None:
+    """Kill -9 the processes of Ray that a driver has begun under a name."""
+    found = [child for child in process.children(recursive=True) if child.name().startswith(name[:15])]
+    assert found, f"no {name} among {[child.name() for child in process.children(recursive=True)]}"
+    for child in found:
+        child.kill()
+
+
+def test_a_run_whose_worker_controller_and_driver_are_killed_is_undisturbed(store: Path, tmp_path: Path) -> None:
+    config, folder = rgb_alone(40, checkpoint_steps=4), RunFolder(tmp_path / "run")
+    with begun(config, store, folder.path) as process:
+        for victim in ("ray::RayTrainWorker", "ray::TrainController"):
+            step = folder.step
+            wait_until(lambda at=step: folder.step > at, process)  # type: ignore[misc]
+            kill_below(process, victim)
+        step = folder.step
+        wait_until(lambda: folder.step > step, process)
+        process.kill()
+    assert 0 < folder.step < 160
+    pretrain(config, store, folder.path, progress=False)
+    assert losses(folder.path) == [float(f"{loss:.9g}") for loss in islice(computed_here(config, store), 160)]
+    assert not list(folder.checkpoints.path.glob(".*"))
+    assert len(list(folder.checkpoints.path.glob("step-*"))) == config.train.keep_checkpoints
+
+
+def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(store: Path, tmp_path: Path) -> None:
+    workers = {"min": 1, "max": 2}
+    config = rgb_alone(5000, workers=workers, resize_s=2.0, checkpoint_steps=10, record_samples=True)
+    folder = RunFolder(tmp_path / "run")
+
+    def trains_with(count: int) -> bool:
+        lines = read_lines(folder.metrics_file)
+        return bool(lines) and lines[-1]["workers"] == count
+
+    def warned() -> bool:
+        return any(line["why"] == "a machine is taken away" for line in read_lines(folder.checkpoints_file))
+
+    with fake_cluster() as cluster:
+        cluster.add("stays", 2)
+        with begun(config, store, folder.path, cluster.environment) as process:
+            wait_until(lambda: folder.step > 0, process)  # growing begins anew from the newest checkpoint
+            cluster.add("comes and goes", 2)
+            wait_until(lambda: trains_with(2), process)
+            cluster.drain("comes and goes", 20)
+            wait_until(warned, process)
+            cluster.kill("comes and goes")
+            wait_until(lambda: trains_with(1), process)
+    lines = read_lines(folder.metrics_file)
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    assert [count for count, _ in groupby(line["workers"] for line in lines)] == [1, 2, 1]
+    reference = list(islice(computed_here(config, store), len(lines)))
+    np.testing.assert_allclose([line["loss"] for line in lines], reference, rtol=1e-4)
+    taken = [video for line in read_lines(folder.samples_file) for video in line["videos"]]
+    for epoch in range(len(taken) // 16):
+        assert sorted(taken[16 * epoch : 16 * (epoch + 1)]) == list(range(16))

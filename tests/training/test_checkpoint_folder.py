@@ -1,0 +1,112 @@
+"""Checkpoints on the disk: whole or absent whatever ends the process, and those kept that should be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from vicc_ray.training.checkpoint import FORMAT, STATE
+from vicc_ray.training.checkpoint_folder import MOST_MARKED, SCORE, CheckpointFolder
+
+
+def made(folder: CheckpointFolder, step: int, name: str = "") -> str:
+    name = name or folder.step(step)
+    with folder.publish(name) as aside:
+        (aside / STATE).write_text(json.dumps({"format": FORMAT, "step": step}))
+        (aside / "model.safetensors").write_bytes(b"weights")
+    return name
+
+
+def names(folder: CheckpointFolder) -> list[str]:
+    return sorted(path.name for path in folder.path.iterdir())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> CheckpointFolder:
+    return CheckpointFolder(tmp_path / "checkpoints")
+
+
+def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder: CheckpointFolder) -> None:
+    with pytest.raises(FileNotFoundError), folder.publish("step-00000001") as aside:
+        (aside / "no folder" / STATE).write_text("")
+    assert folder.newest() is None
+    assert names(folder) == [".step-00000001.part"]
+    folder.clear_rests()
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("call", range(1, 16))
+def test_killed_at_any_moment_there_is_a_whole_checkpoint(folder: CheckpointFolder, call: int) -> None:
+    """A child replaces and removes checkpoints; it is killed at its n-th change of the disk."""
+    made(folder, 1)
+    child = os.fork()
+    if child == 0:
+        _kill_at(call)
+        made(folder, 1)
+        made(folder, 2)
+        folder.prune(1)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert folder.newest() is not None
+    for path in folder.path.glob("[!.]*"):
+        assert {file.name for file in path.iterdir()} == {STATE, "model.safetensors"}
+
+
+def _kill_at(call: int) -> None:
+    """Kill this process before the n-th of its calls that change a name or flush a file."""
+    left = [call]
+
+    def counted(original):  # type: ignore[no-untyped-def]
+        def run(*args, **kwargs):  # type: ignore[no-untyped-def]
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*args, **kwargs)
+
+        return run
+
+    for name in ("rename", "fsync", "unlink", "rmdir"):
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def test_the_newest_has_the_most_steps_whatever_it_is_called(folder: CheckpointFolder) -> None:
+    made(folder, 20, "turn-0-rgb-stage1")
+    made(folder, 9)
+    assert folder.newest() == folder.path / "turn-0-rgb-stage1"
+
+
+def test_pruning_keeps_the_last_steps_the_turns_the_best_and_what_is_to_be_scored(folder: CheckpointFolder) -> None:
+    made(folder, 1, "turn-0-rgb-stage1")
+    for step in range(2, 7):
+        made(folder, step)
+    folder.mark(folder.step(3))
+    assert folder.keep_best(folder.step(2), "rgb", 0.5)
+    folder.prune(2)
+    steps = [folder.step(step) for step in (3, 5, 6)]
+    assert names(folder) == ["best-rgb-00000002", *steps, "turn-0-rgb-stage1"]
+    folder.unmark(folder.step(3))
+    folder.prune(2)
+    assert folder.step(3) not in names(folder)
+
+
+def test_checkpoints_that_nobody_scores_do_not_pile_up(folder: CheckpointFolder) -> None:
+    for step in range(10):
+        folder.mark(made(folder, step))
+        folder.prune(1)
+    assert len(names(folder)) == MOST_MARKED
+
+
+def test_the_best_of_each_stream_is_kept(folder: CheckpointFolder) -> None:
+    scores = {1: ("rgb", 0.3), 2: ("flow", 0.6), 3: ("rgb", 0.5), 4: ("rgb", 0.4)}
+    kept = [folder.keep_best(made(folder, step), stream, score) for step, (stream, score) in scores.items()]
+    assert kept == [True, True, True, False]
+    best = [name for name in names(folder) if name.startswith("best-")]
+    assert best == ["best-flow-00000002", "best-rgb-00000003"]
+    found = json.loads((folder.path / "best-rgb-00000003" / SCORE).read_text())
+    assert found == {"stream": "rgb", "score": 0.5, "from": folder.step(3)}
+    folder.remove(folder.step(3))
+    assert (folder.path / "best-rgb-00000003" / "model.safetensors").read_bytes() == b"weights"

@@ -1,0 +1,34 @@
+"""Names of the published small R(2+1)D in ours.
+
+The published stem is ``conv1``, ``bn1``; the stages are ``conv2`` to ``conv5`` with a single ``block1`` each. Every
+convolution is a pair, ``spatial_conv`` and ``temporal_conv``, with ``bn`` between.
+"""
+
+from __future__ import annotations
+
+import re
+
+STEM = {"conv1": "0", "bn1": "1"}
+BLOCK = {
+    "conv1": "main.0",
+    "bn1": "main.1",
+    "conv2": "main.3",
+    "bn2": "main.4",
+    "downsampleconv": "shortcut.0",
+    "downsamplebn": "shortcut.1",
+}
+PAIR = {"spatial_conv": "spatial", "bn": "norm", "temporal_conv": "temporal"}
+NAME = re.compile(r"(?:conv([2-5])\.block1\.)?(\w+?)(?:\.(spatial_conv|bn|temporal_conv))?\.(\w+)")
+
+
+def our_name(name: str) -> str:
+    """``conv3.block1.conv1.bn.bias`` -> ``layers.2.main.0.norm.bias``; "" for what this R(2+1)D does not have."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        return ""
+    stage, layer, part, leaf = match.groups()
+    place = (BLOCK if stage else STEM).get(layer)
+    if place is None:
+        return ""
+    path = ["layers", str(int(stage) - 1) if stage else "0", place]
+    return ".".join([*path, *([PAIR[part]] if part else []), leaf])

@@ -1,0 +1,41 @@
+"""Names of the published S3D in ours.
+
+The published network registers every layer twice, by its own name and in a block (``Conv_1a`` is ``block1.0``): one
+tensor, two names, the twins.
+"""
+
+from __future__ import annotations
+
+import re
+
+LAYERS = (
+    ("Conv_1a", "block1.0", 0),
+    ("Conv_2b", "block2.1", 2),
+    ("Conv_2c", "block2.2", 3),
+    ("Mixed_3b", "block3.1", 5),
+    ("Mixed_3c", "block3.2", 6),
+    ("Mixed_4b", "block4.1", 8),
+    ("Mixed_4c", "block4.2", 9),
+    ("Mixed_4d", "block4.3", 10),
+    ("Mixed_4e", "block4.4", 11),
+    ("Mixed_4f", "block4.5", 12),
+    ("Mixed_5b", "block5.1", 14),
+    ("Mixed_5c", "block5.2", 15),
+)
+"""Published name of a layer, its twin in a block, its place in torchvision's ``features``."""
+PLACES = {name: place for layer, twin, place in LAYERS for name in (layer, twin)}
+NAME = re.compile(r"(\w+_\d\w|block\d\.\d)\.(?:(branch\d)\.(\d)\.)?(conv|bn)([12]?)\.(\w+)")
+
+
+def our_name(name: str) -> str:
+    """``Mixed_3b.branch1.0.conv.weight`` -> ``layers.5.branch1.0.0.weight``; "" for what S3D does not have."""
+    match = NAME.fullmatch(name)
+    if match is None or match[1] not in PLACES or (match[2] == "branch0" and match[3] != "0"):
+        return ""
+    layer, branch, place, kind, half, leaf = match.groups()
+    path = ["layers", str(PLACES[layer])]
+    if branch:
+        path += [branch] if branch == "branch0" else [branch, place]
+    if half:
+        path.append(str(int(half) - 1))
+    return ".".join([*path, "0" if kind == "conv" else "1", leaf])

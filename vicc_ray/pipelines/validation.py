@@ -1,0 +1,85 @@
+"""Held-out retrieval of checkpoints as Ray Train validation: beside the training, on whatever CPUs or GPUs are free."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
+
+from vicc_ray.pipelines.embed import Embedder, Network, Work, embed
+from vicc_ray.pipelines.local_ray import quiet
+from vicc_ray.training.checkpoint import load_encoder_tensors, read_state
+from vicc_ray.training.group import rank
+from vicc_ray.training.held_out import HeldOut
+from vicc_ray.training.json_lines import append_line
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import turns
+from vicc_ray.video.store import ClipStore
+
+POINTER = "checkpoint.json"
+"""What Ray Train keeps of a checkpoint: the name of ours, in the run's folder."""
+MOST_HERE = 512
+"""Videos that one process embeds by itself: to start more takes as long as to embed some hundred small ones."""
+RETRIES = 3
+"""How often a validation whose machine goes away is begun again."""
+
+
+def validation(run: Path, store: str) -> ValidationConfig:
+    """How Ray Train is to validate the checkpoints that :func:`ask` names."""
+    return ValidationConfig(
+        fn=score,
+        task_config=ValidationTaskConfig(fn_kwargs={"run": str(run), "store": store}),
+        ray_remote_kwargs={"num_cpus": 0, "max_retries": RETRIES},  # the work is done by the tasks that it starts
+    )
+
+
+def ask(folder: RunFolder, name: str, step: int) -> None:
+    """Have the published checkpoint ``name`` scored; all workers call this at the same step, and none waits for it."""
+    if rank() > 0:
+        ray.train.report({"step": step})
+        return
+    folder.checkpoints.mark(name)
+    with tempfile.TemporaryDirectory() as pointer:
+        (Path(pointer) / POINTER).write_text(json.dumps({"checkpoint": name}))
+        ray.train.report({"step": step}, checkpoint=Checkpoint.from_directory(pointer), validation=True)
+
+
+def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
+    """R@1 of the network that was being trained when the checkpoint was made; ``where``: the run and the store.
+
+    It becomes a line of ``evaluations.jsonl``, and the checkpoint is kept for good if it is the best of its stream.
+    """
+    quiet()
+    begun = time.perf_counter()
+    with checkpoint.as_directory() as pointer:
+        name = json.loads((Path(pointer) / POINTER).read_text())["checkpoint"]
+    folder, opened = RunFolder(where["run"]), ClipStore(where["store"])
+    kept, config = folder.checkpoints.path / name, folder.config()
+    held_out = HeldOut.choose(opened.entries, config)
+    if held_out is None or not kept.exists():
+        return {}
+    state = read_state(kept)
+    turn = turns(config.schedule)[state["turn"]]
+    networks = {"it": Network(turn.stream, load_encoder_tensors(kept, turn.stream))}
+    if len(held_out.entries) <= MOST_HERE:
+        embedder = Embedder(Work(networks, opened, held_out.entries, config, use_gpu=False))
+        features = embedder({"item": np.arange(len(held_out.entries))})
+    else:
+        features = embed(networks, opened, held_out.entries, config, progress=False, only_free=True)
+    found = held_out.score(features["it"], config)
+    low, high = found.interval
+    line = {
+        **{"step": state["step"], "epoch": round(state["epoch"]), "turn": turn.name, "stream": turn.stream},
+        **{"recall_at_1": found.recall[1], "low": low, "high": high, "videos": found.queries, "checkpoint": name},
+        "seconds": time.perf_counter() - begun,
+    }
+    append_line(folder.evaluations_file, line)
+    folder.checkpoints.keep_best(name, turn.stream, found.recall[1])
+    folder.checkpoints.unmark(name)
+    return {"recall_at_1": found.recall[1]}

@@ -1,0 +1,39 @@
+"""Every beginning of a run and what ended it; a run may be disturbed for ever, but not stand still."""
+
+from __future__ import annotations
+
+import time
+from itertools import takewhile
+from pathlib import Path
+
+from vicc_ray.training.json_lines import append_line, read_lines
+
+
+class Attempts:
+    """``attempts.jsonl`` of a run: a line for each beginning of its workers, one for each error that could be told."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def begin(self, step: int, workers: int) -> int:
+        """Note a beginning at ``step`` and return how many in a row before it began with the same step and workers.
+
+        Another number of workers counts as something new: machines come and go while a run advances.
+        """
+        before = [(line["step"], line["workers"]) for line in read_lines(self.file) if "step" in line]
+        append_line(self.file, {"time_ms": int(1000 * time.time()), "step": step, "workers": workers})
+        return len(list(takewhile(lambda begun: begun == (step, workers), reversed(before))))
+
+    def note_error(self, error: str) -> None:
+        """Keep what ended this attempt, as far as it could be told."""
+        append_line(self.file, {"time_ms": int(1000 * time.time()), "error": error})
+
+    def break_off(self) -> None:
+        """The run was ended and is begun again by its user: what is counted starts anew."""
+        if self.file.exists():
+            append_line(self.file, {"time_ms": int(1000 * time.time()), "step": -1, "workers": 0})
+
+    @property
+    def error(self) -> str:
+        """The last one noted, "" if there is none."""
+        return next((str(line["error"]) for line in reversed(read_lines(self.file)) if "error" in line), "")

@@ -1,0 +1,131 @@
+"""The checkpoints of a run on its disk: each whole or absent, the newest found again, the old ones removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vicc_ray.files import atomic_write
+from vicc_ray.training.checkpoint import STATE, read_state
+
+SCORE = "score.json"
+"""In a checkpoint that is kept as the best: what it was scored."""
+MARK = ".to-be-scored"
+"""In a checkpoint that is not to be removed before it has been scored."""
+MOST_MARKED = 3
+"""Marked checkpoints that are spared: where scoring is slower than training, or fails, the disk must not fill up."""
+
+
+class CheckpointFolder:
+    """``step-00000500``, ``turn-0-rgb-stage1`` and ``best-rgb-00000400``; names with a dot first are on their way.
+
+    One process writes and removes steps and turns; what is the best may be decided in another one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def step(self, step: int) -> str:
+        """Name of a checkpoint between two steps of a turn."""
+        return f"step-{step:08d}"
+
+    def turn(self, index: int, name: str) -> str:
+        """Name of the checkpoint of the end of a turn."""
+        return f"turn-{index}-{name}"
+
+    def clear_rests(self) -> None:
+        """Remove what processes that were killed have left half-written or half-removed, once none writes here."""
+        for rest in self.path.glob(".*"):
+            shutil.rmtree(rest, ignore_errors=True)
+
+    @contextmanager
+    def publish(self, name: str) -> Iterator[Path]:
+        """Yield an empty folder that becomes the checkpoint ``name`` when the block ends well.
+
+        The files are on the disk, not only on their way to it, before the name appears. One that is there stays: it
+        is of the same steps of the same run, and could not be replaced without a moment in which there is none.
+        """
+        aside = self.path / f".{name}.part"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        yield aside
+        for file in aside.iterdir():
+            _flush(file)
+        if (self.path / name).exists():
+            shutil.rmtree(aside)
+            return
+        aside.rename(self.path / name)
+        _flush(self.path)
+
+    def remove(self, name: str) -> None:
+        """Take a checkpoint away, if it is there; at no time is there a part of it under its name."""
+        gone = self.path / f".{name}.gone"
+        shutil.rmtree(gone, ignore_errors=True)
+        try:
+            (self.path / name).rename(gone)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def newest(self) -> Path | None:
+        """The checkpoint with the most steps, or None."""
+        found = [path for path in self.path.glob("[!.]*") if (path / STATE).exists()]
+        return max(found, key=lambda path: (read_state(path)["step"], path.name), default=None)
+
+    def mark(self, name: str) -> None:
+        """Spare a checkpoint until it is unmarked."""
+        (self.path / name / MARK).touch()
+
+    def unmark(self, name: str) -> None:
+        """It has been scored."""
+        (self.path / name / MARK).unlink(missing_ok=True)
+
+    def prune(self, keep: int) -> None:
+        """Remove all step checkpoints but the newest ``keep`` and those that are marked; turns and the best stay."""
+        steps = sorted(self.path.glob("step-*"))
+        marked = [path for path in steps if (path / MARK).exists()][-MOST_MARKED:]
+        for old in steps[:-keep]:
+            if old not in marked:
+                self.remove(old.name)
+
+    def keep_best(self, name: str, stream: str, score: float) -> bool:
+        """Keep the checkpoint ``name`` for good if none of its stream was scored higher; the one before goes.
+
+        Returns:
+            whether it is the best now.
+        """
+        before = {path.name: json.loads((path / SCORE).read_text())["score"] for path in self._best(stream)}
+        if before and max(before.values()) >= score:
+            return False
+        source = self.path / name
+        best = f"best-{stream}-{read_state(source)['step']:08d}"
+        with self.publish(best) as aside:
+            for file in source.glob("[!.]*"):
+                _link_or_copy(file, aside / file.name)
+            atomic_write(aside / SCORE, json.dumps({"stream": stream, "score": score, "from": name}))
+        for old in before:
+            if old != best:
+                self.remove(old)
+        return True
+
+    def _best(self, stream: str) -> list[Path]:
+        return [path for path in self.path.glob(f"best-{stream}-*") if (path / SCORE).exists()]
+
+
+def _link_or_copy(file: Path, to: Path) -> None:
+    try:
+        os.link(file, to)  # no second copy on the disk
+    except OSError:  # a file system without links
+        shutil.copyfile(file, to)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,59 @@
+"""Checkpoints in the background: a step waits for the copy of the state, not for the disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from vicc_ray.training.checkpoint import Snapshot
+from vicc_ray.training.checkpoint_folder import CheckpointFolder
+
+Written = dict[str, float | int | str]
+
+
+class CheckpointWriter:
+    """Writes one checkpoint at a time, in a thread; the next one waits for the one before.
+
+    Args:
+        written: is told of each, in that thread: step, name, why, mb, copy_ms (what training waited for), write_ms.
+    """
+
+    def __init__(self, folder: CheckpointFolder, keep: int, written: Callable[[Written], None]) -> None:
+        self._folder, self._keep, self._written = folder, keep, written
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+
+    def save(self, take: Callable[[], Snapshot], name: str, why: str) -> None:
+        """Copy the state and write it as the checkpoint ``name``; returns before it is on the disk.
+
+        Raises:
+            OSError: the one before could not be written.
+        """
+        begun = time.perf_counter()
+        self.wait()
+        snapshot = take()
+        copied_ms = 1000 * (time.perf_counter() - begun)
+        self._writing = self._thread.submit(self._write, snapshot, name, why, copied_ms)
+
+    def wait(self) -> None:
+        """Until what was saved is on the disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write(self, snapshot: Snapshot, name: str, why: str, copied_ms: float) -> None:
+        begun = time.perf_counter()
+        with self._folder.publish(name) as aside:
+            snapshot.write(aside)
+        self._folder.prune(self._keep)
+        self._written(
+            {
+                **{"step": snapshot.step, "name": name, "why": why, "mb": round(snapshot.size / 1e6, 3)},
+                **{"copy_ms": round(copied_ms, 2), "write_ms": round(1000 * (time.perf_counter() - begun), 2)},
+            }
+        )

@@ -1,0 +1,137 @@
+"""What a run writes down of itself: its steps, the figures and problems of its epochs; the first worker keeps it.
+
+JSON lines in the run's folder, always, and the trackers that ``train.trackers`` names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vicc_ray.config import Config
+from vicc_ray.files import atomic_write
+from vicc_ray.training.checkpoint import read_state
+from vicc_ray.training.collapse import Problem, problems_inherited, problems_now
+from vicc_ray.training.json_lines import append_line, read_lines
+from vicc_ray.training.pretrainer import STREAMS
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import Turn
+from vicc_ray.training.trackers import Trackers
+
+EVERY = 10
+"""Steps between two points of a step's figures in the trackers; metrics.jsonl has every step."""
+PLACE = ("step", "epoch", "turn", "stage", "stream", "workers")
+"""What says where a line belongs; the rest are figures."""
+
+
+class Journal:
+    """Opens a run's files for writing on; lines of steps after ``resumed_at`` are dropped, since they are made again.
+
+    Args:
+        resumed_at: step of the checkpoint that the run goes on from; 0 at its start.
+        start_from: the checkpoint of another run that this one took its weights from, if it did.
+    """
+
+    def __init__(self, folder: RunFolder, config: Config, resumed_at: int, start_from: Path | None = None) -> None:
+        self._folder, self._config, self._start_from = folder, config, start_from
+        files = {"step": folder.metrics_file, "epoch": folder.epochs_file}
+        known = {series: max([line["step"] for line in read_lines(file)], default=0) for series, file in files.items()}
+        folder.rewind(resumed_at)
+        self._trackers = Trackers(folder.path, config, resumed_at, known)
+
+    def step(self, line: Mapping[str, Any]) -> None:
+        """Write down a step: its place (``step``, ``epoch``, ``turn``, ``stage``, ``stream``) and its figures."""
+        self._write(self._folder.metrics_file, line)
+        if line["step"] % EVERY == 0:
+            self._trackers.log("step", line["step"], _figures(line))
+
+    def begin_turn(self, turn: Turn, step: int) -> list[Problem]:
+        """Warn of a stage-2 turn whose networks did not learn in the turns before; once, however often it is resumed.
+
+        Args:
+            step: steps made so far.
+        """
+        if turn.stage == 1:
+            return []
+        earlier = [*_epochs_behind(self._start_from), *read_lines(self._folder.epochs_file)]
+        earlier = [line for line in earlier if line["turn"] != turn.name]
+        streams = STREAMS if turn.cross else (turn.stream,)
+        found = problems_inherited(earlier, streams, self._config)
+        told = {warning["kind"] for warning in self._of_turn(self._folder.warnings_file, turn)}
+        self._warn([problem for problem in found if problem.kind not in told], turn, step, turn.first_epoch)
+        return found
+
+    def end_epoch(self, turn: Turn, step: int, epoch: int, figures: Mapping[str, float]) -> list[Problem]:
+        """Write down an epoch; what is newly wrong goes to ``warnings.jsonl`` too.
+
+        Args:
+            step: steps made so far, ``epoch``: epochs made so far, this one included.
+            figures: see :meth:`vicc_ray.training.health.EpochHealth.summary`.
+
+        Returns:
+            all that is wrong now.
+        """
+        history = self._of_turn(self._folder.epochs_file, turn)
+        line = {
+            **{"step": step, "epoch": epoch, "turn": turn.name, "stage": turn.stage, "stream": turn.stream},
+            **figures,
+            **({"ln_k": math.log(self._config.method.prototypes)} if "assignment_entropy" in figures else {}),
+        }
+        found = problems_now([*history, line], self._config)
+        before = history[-1]["problems"] if history else []
+        self._warn([problem for problem in found if problem.kind not in before], turn, step, epoch)
+        self._write(self._folder.epochs_file, {**line, "problems": [problem.kind for problem in found]})
+        self._trackers.log("epoch", step, _figures(line))
+        self._pass_on_evaluations()
+        self._warn(self._tracker_problems(), turn, step, epoch)
+        return found
+
+    def close(self, turn: Turn, step: int) -> None:
+        """Write down what is left at the end of the run, or before it is begun again."""
+        self._pass_on_evaluations()
+        self._trackers.close()
+        self._warn(self._tracker_problems(), turn, step, turn.last_epoch)
+
+    def _of_turn(self, file: Path, turn: Turn) -> list[dict[str, Any]]:
+        return [line for line in read_lines(file) if line["turn"] == turn.name]
+
+    def _warn(self, problems: Iterable[Problem], turn: Turn, step: int, epoch: int) -> None:
+        for problem in problems:
+            place = {"step": step, "epoch": epoch, "turn": turn.name}
+            self._write(self._folder.warnings_file, {**place, "kind": problem.kind, "text": problem.text})
+
+    def _tracker_problems(self) -> list[Problem]:
+        return [Problem(f"tracker-{name}", text) for name, text in self._trackers.failures().items()]
+
+    def _pass_on_evaluations(self) -> None:
+        """Held-out checks are made beside the training, by another process: what is new of them goes to the trackers.
+
+        How many were passed on is kept in the folder, so that none comes twice.
+        """
+        lines, counter = read_lines(self._folder.evaluations_file), self._folder.path / "trackers" / "evaluations"
+        done = int(counter.read_text()) if counter.exists() else 0
+        for line in lines[done:]:
+            self._trackers.log(f"held_out/{line['stream']}", line["step"], _figures(line))
+        atomic_write(counter, str(len(lines)))
+
+    def _write(self, file: Path, line: Mapping[str, Any]) -> None:
+        append_line(file, {name: _for_json(value) for name, value in line.items()})
+
+
+def _epochs_behind(checkpoint: Path | None) -> list[dict[str, Any]]:
+    """The epochs of the run that made a checkpoint, up to it; none where that run's folder does not tell."""
+    if checkpoint is None:
+        return []
+    step = read_state(checkpoint)["step"]
+    return [line for line in read_lines(RunFolder(checkpoint.parent.parent).epochs_file) if line["step"] <= step]
+
+
+def _figures(line: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(v) for name, v in line.items() if name not in PLACE and isinstance(v, (int, float))}
+
+
+def _for_json(value: Any) -> Any:
+    """The value, or None for a float that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
