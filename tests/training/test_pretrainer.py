@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from tests.gloo import run_workers
 from tests.training.fixtures import BATCH, make_batch, small_config, started, steps
@@ -70,23 +72,14 @@ def test_embeddings_of_the_step_are_kept_for_a_look_at_their_health() -> None:
     assert not pretrainer.last_embeddings.requires_grad
 
 
-@pytest.mark.parametrize("where", ["weights", "gradient"])
-def test_a_step_that_is_not_finite_is_known_from_then_on(where: str) -> None:
+def test_a_gradient_that_is_not_finite_shows_in_its_norm_while_the_loss_is_still_fine() -> None:
     pretrainer = started(small_config(), "rgb-stage1")
-    steps(pretrainer, 1)
-    assert bool(pretrainer.sound)
-    weight = pretrainer.encoders["rgb"].head[0].weight
-    if where == "weights":
-        weight.data[0, 0] = float("nan")
-    else:
-        hook = weight.register_hook(lambda grad: grad * float("inf"))
-    steps(pretrainer, 1)
-    if where == "gradient":
-        hook.remove()
-    assert not bool(pretrainer.sound)
-    weight.data.fill_(0.1)
-    steps(pretrainer, 1)
-    assert not bool(pretrainer.sound)
+    hook = pretrainer.encoders["rgb"].head[0].weight.register_hook(lambda gradient: gradient * float("inf"))
+    metrics = [pretrainer.step(make_batch(0), 0)]
+    hook.remove()
+    metrics.append(pretrainer.step(make_batch(1), 0))
+    assert [math.isfinite(m["loss"]) for m in metrics] == [True, False]
+    assert [math.isfinite(m["gradient_norm"]) for m in metrics] == [False, False]
 
 
 def own_share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -107,10 +100,24 @@ def train_three_steps() -> dict[str, torch.Tensor]:
     return found
 
 
+def train_in_groups(folder: str) -> dict[str, dict[str, torch.Tensor]]:
+    """The same as two, three and four of four processes, since importing torch anew takes longer than the steps."""
+    number, found = rank(), {}
+    for workers in (2, 3, 4):
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        if number < workers:
+            meet = f"file://{folder}/meet-{workers}"
+            dist.init_process_group("gloo", init_method=meet, rank=number, world_size=workers)
+            found[f"{workers} workers"] = train_three_steps()
+    return found
+
+
 def test_any_number_of_workers_computes_the_same(tmp_path: Path) -> None:
+    """Three take 3, 3 and 2 of the samples."""
     alone = train_three_steps()
-    for workers in (2, 3, 4):  # three take 3, 3 and 2 samples
-        results = run_workers(train_three_steps, workers, tmp_path / str(workers))
-        for found in results:
-            for name, value in alone.items():
-                torch.testing.assert_close(found[name], value, atol=5e-5, rtol=1e-5, msg=f"{workers} workers: {name}")
+    results = run_workers(train_in_groups, 4, tmp_path / "gloo", str(tmp_path))
+    assert [len(found) for found in results] == [3, 3, 2, 1]
+    for workers, found in ((workers, found) for result in results for workers, found in result.items()):
+        for name, value in alone.items():
+            torch.testing.assert_close(found[name], value, atol=5e-5, rtol=1e-5, msg=f"{workers}: {name}")

@@ -39,9 +39,6 @@ class Pretrainer:
 
     Attributes:
         last_embeddings: [B, D], the first view of the last step's samples of all workers.
-        sound: a truth value on the device: whether loss and gradients of all steps so far were finite. Where it does
-            not hold, weights or the running statistics of batch norm may no longer be numbers: look at it before a
-            checkpoint is made, and make none.
 
     Raises:
         UserError: the queue is not a multiple of the global batch, or there are more workers than samples in it.
@@ -63,7 +60,6 @@ class Pretrainer:
         self.prototypes: dict[Stream, Prototypes] = {
             s: Prototypes(config.method.prototypes, config.model.embedding).to(device) for s in STREAMS
         }
-        self.sound = torch.ones((), dtype=torch.bool, device=device)
 
     def start_turn(self, turn: Turn) -> None:
         """Make ``turn`` the current one: a fresh optimiser and an empty queue for its stream, the other frozen."""
@@ -113,19 +109,20 @@ class Pretrainer:
             epoch: fractional position, counted from the start of the run.
 
         Returns:
-            metrics, equal on all workers; tensors stay on the device, so that nothing waits for it here.
+            metrics, equal on all workers; tensors stay on the device, so that nothing waits for it here. Where ``loss``
+            or ``gradient_norm`` is not finite, weights and the statistics of batch norm may not be numbers any more, so
+            both are to be looked at, of all steps, before a checkpoint is made.
         """
         rate = learning_rate(self.config.optimiser, self.turn, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        z = self._embed_views(batch)
-        gathered = gather(z, dim=1, sizes=self.sizes)
-        loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
-        loss, norm = self._backward(loss)
+        z = self._embed_views(batch)  # [V, b, D]
+        gathered = gather(z, dim=1, sizes=self.sizes)  # [V, B, D]
+        own_loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
+        loss, norm = self._backward(own_loss)
         self.optimiser.step()
         self.objective.after_step()
         self.last_embeddings = gathered[0]
-        self.sound &= torch.isfinite(loss) & torch.isfinite(norm)
         return {"loss": loss, "learning_rate": rate, "gradient_norm": norm, **metrics}
 
     def _embed_views(self, batch: Batch) -> Tensor:

@@ -1,6 +1,13 @@
 """The method's objective: every view predicts the prototypes that the other views are assigned to.
 
-V views (2 in stage 1, 4 in stage 2), b samples of this worker, B of all, Q queued, D embedding, K prototypes.
+    z_s = f(x_s) / |f(x_s)|                  embeddings of the views s                          models/encoder.py
+    q_s = sinkhorn(z_s c / epsilon)          assignments of the global batch, with the queue    method/sinkhorn.py
+    p_t = softmax(z_t c / temperature)       predictions                                        method/loss.py
+    L   = - mean over s and t != s of sum_k q_s,k log p_t,k                                     method/loss.py
+
+c are the prototypes of the turn's stream, of unit norm. In stage 1 the views are two clips of that stream, in stage 2
+also those of the other stream, whose network f is frozen. Only z_t of the turn's stream and c have a gradient.
+V views, b samples of this worker, B of all, Q queued, D embedding, K prototypes.
 Source: Toering et al., ViCC, 2021 (arXiv 2106.10137), section 3.
 """
 
@@ -23,9 +30,7 @@ from vicc_ray.training.schedule import Turn
 
 
 class PrototypicalContrast:
-    """An :class:`~vicc_ray.training.objective.Objective`: prototypes of the turn's stream, in stage 2 also for the
-    views of the other stream, whose network stays as it is.
-    """
+    """The :class:`~vicc_ray.training.objective.Objective` of one turn; equations above."""
 
     def __init__(
         self, config: Config, turn: Turn, encoders: Mapping[Stream, Encoder], prototypes: Mapping[Stream, Prototypes]
@@ -44,7 +49,7 @@ class PrototypicalContrast:
         self._coming: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
-        """L = mean over views s and t != s of -sum_k q_s,k log p_t,k, with p_t = softmax(z_t c / temperature)."""
+        """L over this worker's samples; arguments as of the protocol."""
         c = self.prototypes
         c.renormalise()
         c.requires_grad_(epoch >= self.thaw_epoch)
@@ -54,7 +59,7 @@ class PrototypicalContrast:
 
     @torch.no_grad()
     def _assignments(self, gathered: Tensor, epoch: float) -> Tensor:
-        """q [V, B, K] of all workers' samples: Sinkhorn-Knopp over them and, when it is full, the queue."""
+        """q [V, B, K] of all workers' samples, balanced over them and, when it is full, the queue."""
         self._coming = gathered if self.method.queue and epoch >= self.queue_epoch else None
         with_queue = self._coming is not None and self.queue.ready
         rows = torch.cat([self.queue.rows, gathered], dim=1) if with_queue else gathered
