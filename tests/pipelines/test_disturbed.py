@@ -63,6 +63,11 @@ def wait_until(true: Callable[[], Any], process: psutil.Popen) -> None:
         assert time.monotonic() < end
 
 
+def past(folder: RunFolder, step: int) -> Callable[[], bool]:
+    """Whether there is a checkpoint of more steps."""
+    return lambda: folder.step > step
+
+
 def kill_below(process: psutil.Popen, name: str) -> None:
     """Kill -9 the processes of Ray that a driver has begun under a name."""
     found = [child for child in process.children(recursive=True) if child.name().startswith(name[:15])]
@@ -75,11 +80,9 @@ def test_a_run_whose_worker_controller_and_driver_are_killed_is_undisturbed(stor
     config, folder = rgb_alone(40, checkpoint_steps=4), RunFolder(tmp_path / "run")
     with begun(config, store, folder.path) as process:
         for victim in ("ray::RayTrainWorker", "ray::TrainController"):
-            step = folder.step
-            wait_until(lambda at=step: folder.step > at, process)  # type: ignore[misc]
+            wait_until(past(folder, folder.step), process)
             kill_below(process, victim)
-        step = folder.step
-        wait_until(lambda: folder.step > step, process)
+        wait_until(past(folder, folder.step), process)
         process.kill()
     assert 0 < folder.step < 160
     pretrain(config, store, folder.path, progress=False)

@@ -14,6 +14,7 @@ from ray.data import DataContext
 
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
+from vicc_ray.pipelines.ray_errors import first_line
 
 REACHABLE_S = 10.0
 """Seconds in which the head of a cluster must take a connection."""
@@ -44,7 +45,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
             _start(config)
     except Exception as error:  # Ray raises a bare one where its processes take too long to start
         ray.shutdown()
-        raise UserError(f"Ray did not start: {_first_line(error)}. {_advice()}") from error
+        raise UserError(f"Ray did not start: {first_line(error)}. {_advice()}") from error
     try:
         yield
     finally:
@@ -79,10 +80,6 @@ def _check_reachable(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), REACHABLE_S).close()
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _advice() -> str:

@@ -18,7 +18,7 @@ from vicc_ray.pipelines.leftovers import release_places
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.pretrain_worker import Job, train_worker
 from vicc_ray.pipelines.progress import follow_run
-from vicc_ray.pipelines.ray_errors import user_error_in
+from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
 from vicc_ray.pipelines.resources import WorkerResources, worker_resources
 from vicc_ray.pipelines.validation import validation
 from vicc_ray.training.checkpoint import read_state
@@ -113,7 +113,7 @@ def _fit(config: Config, store: ClipStore, folder: RunFolder, start_from: Path |
             lost = lost + 1 if folder.step == step else 0
             if lost > config.train.max_failures:
                 raise UserError(
-                    f"training failed: Ray Train's controller ended {lost} times in a row ({_first_line(error)}). "
+                    f"training failed: Ray Train's controller ended {lost} times in a row ({first_line(error)}). "
                     f"The run is kept in {folder.path}: the same command goes on with it"
                 ) from error
 
@@ -140,13 +140,7 @@ def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFo
     )
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _reason(error: BaseException) -> str:
-    """The last line of the innermost cause: what went wrong in the worker."""
+def _reason(error: TrainingFailedError) -> str:
+    """What went wrong in the first worker that failed, or in what Ray Train says of itself."""
     failures = getattr(error, "worker_failures", {})
-    first = next(iter(failures.values()), error)
-    lines = [line for line in str(first).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(first).__name__
+    return last_line(next(iter(failures.values()), error))

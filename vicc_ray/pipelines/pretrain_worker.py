@@ -21,7 +21,7 @@ from vicc_ray.files import atomic_write
 from vicc_ray.pipelines import validation
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.preemption import Lookout
-from vicc_ray.pipelines.ray_errors import user_error_in
+from vicc_ray.pipelines.ray_errors import last_line, user_error_in
 from vicc_ray.pipelines.resources import decoding_share
 from vicc_ray.training import checkpoint
 from vicc_ray.training.batch_maker import BatchMaker
@@ -69,6 +69,10 @@ class Step:
     """From the end of the step before to the end of this one, as this worker's host sees it."""
 
 
+class Hopeless(Exception):
+    """It is of no use to begin again; raised by all workers at the same step."""
+
+
 def train_worker(job: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker; ``job`` holds the fields of :class:`Job`."""
     given = Job(**job)
@@ -83,24 +87,20 @@ def train_worker(job: dict[str, Any]) -> None:
 def _train(given: Job, folder: RunFolder) -> None:
     try:
         Worker(given).run()
-    except FloatingPointError as error:  # on all workers at once
+    except Hopeless as error:
         _end_for_good(folder, error)
     except (UserError, RayTaskError) as error:
         # Ray's error of a task is a UserError too where the task's was, with the whole traceback as its text.
         reason = user_error_in(error) or (error if isinstance(error, UserError) else None)
-        folder.attempts.note_error(_last_line(reason or error))
+        folder.attempts.note_error(last_line(reason or error))
         if reason is None:
             raise
         _end_for_good(folder, reason)
         if world_size() > 1:  # the other workers wait for this one, until Ray ends them and begins anew
             raise
     except Exception as error:
-        folder.attempts.note_error(f"{type(error).__name__}: {_last_line(error)}")
+        folder.attempts.note_error(f"{type(error).__name__}: {last_line(error)}")
         raise
-
-
-def _last_line(error: BaseException) -> str:
-    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
 
 
 def _end_for_good(folder: RunFolder, reason: Exception) -> None:
@@ -151,7 +151,7 @@ class Worker:
         earlier = torch.tensor([attempts.begin(step, world_size()) if rank() == 0 else 0], device=self.device)
         sum_([earlier])
         if earlier > self.config.train.max_failures:
-            raise FloatingPointError(
+            raise Hopeless(
                 f"training failed {int(earlier)} times in a row after step {step} without getting to the next "
                 f"checkpoint; the last error: {attempts.error or 'a process ended without one (out of memory?)'}. "
                 "The run is kept: the same command goes on with it (train.max_failures: how often it tries)"
@@ -217,7 +217,7 @@ class Worker:
         values = {name: float(value) for name, value in step.metrics.items() if name != CHOICES}
         self._record(step, values, waited / world_size())
         if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
-            raise FloatingPointError(
+            raise Hopeless(
                 f"the loss is {values['loss']:g} and the norm of its gradients {values['gradient_norm']:g} at step "
                 f"{step.number} (turn {step.turn.name}): training has diverged. Lower optimiser.learning_rate or raise "
                 "optimiser.warmup_epochs, and start in another output folder"

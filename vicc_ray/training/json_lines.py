@@ -20,11 +20,16 @@ def append_line(file: Path, line: dict[str, Any]) -> None:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """All lines; a half-written one (its writer was killed) is left out."""
-    lines: list[dict[str, Any]] = []
-    for text in file.read_text().splitlines() if file.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            continue
-    return lines
+    """All records, none where the file is missing; a half-written line (its writer was killed) is left out."""
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        records = [_record(line) for line in lines]
+    return [record for record in records if isinstance(record, dict)]
+
+
+def _record(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

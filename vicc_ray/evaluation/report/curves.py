@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vicc_ray.training.json_lines import read_lines
+
 POINTS = 240  # drawn points of a turn
 SMOOTHED = 0.04  # width of the running mean, as a share of the turn
 END = 0.1  # the part of a turn that counts as its end
 SERIES = ("loss", "entropy", "assignment_entropy", "prototypes_used")
 EPOCH_SERIES = ("effective_rank", "prototypes_in_use", "gradient_norm", "data_wait_share")
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a JSON-lines file, none where it is missing; a line cut off by a killed run is passed over."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(record, dict):
-                yield record
 
 
 def read_turns(path: Path, batch: int) -> list[dict[str, Any]]:

@@ -13,11 +13,12 @@ import yaml
 from vicc_ray.config import Config, Section
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import feature_names
-from vicc_ray.evaluation.report.curves import read_checks, read_epochs, read_lines, read_turns
+from vicc_ray.evaluation.report.curves import read_checks, read_epochs, read_turns
 from vicc_ray.evaluation.report.gallery import find_neighbours
 from vicc_ray.evaluation.report.headline import headline
 from vicc_ray.evaluation.report.warnings import warnings
 from vicc_ray.evaluation.table import NAME, RESULT_FILE, STREAMS
+from vicc_ray.training.json_lines import read_lines
 from vicc_ray.video.store import ClipStore
 
 REASONS = 12  # failures listed on the page; the rest are counted
@@ -112,7 +113,7 @@ def account(store: ClipStore) -> dict[str, Any]:
     """Where every input of ``prepare`` went: rows by split, and failures by reason."""
     entries = store.entries
     counts = Counter(entry.split for entry in entries)
-    failures = list(read_lines(store.failures_file))
+    failures = read_lines(store.failures_file)
     return {
         "inputs": len(entries) + len(failures),
         "videos": len(entries),
