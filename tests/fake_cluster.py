@@ -25,6 +25,7 @@ class FakeCluster:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self.pid = process.pid
         self.address = str(self._answer())
 
     @property

@@ -182,11 +182,19 @@ def _add_import_weights(verbs: Any) -> None:
         "import-weights",
         _import_weights,
         "published checkpoint (.pth.tar) -> safetensors",
-        "For the released S3D and R(2+1)D. Reads tensors and plain values only; nothing in the file is executed.",
+        "For the released S3D and R(2+1)D. Reads tensors and plain values only; nothing in the file is executed.\n"
+        "OUT/encoder.safetensors is the network that was optimised last; OUT/import.json says where every tensor went.",
         "vicc-ray import-weights rgb-flow-s3d.pth.tar --out weights",
+        "vicc-ray import-weights flow-s3d.pth.tar --stream flow --out weights",
     )
     verb.add_argument("file", type=Path, metavar="FILE.pth.tar", help="published checkpoint")
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    verb.add_argument(
+        "--stream",
+        choices=("rgb", "flow"),
+        default="rgb",
+        help="what the network takes that was optimised last (default rgb)",
+    )
 
 
 def _add(verbs: Any, name: str, run: Verb, summary: str, detail: str, *examples: str) -> argparse.ArgumentParser:
@@ -323,8 +331,9 @@ def _report(options: argparse.Namespace) -> None:
 def _import_weights(options: argparse.Namespace) -> None:
     from vicc_ray.models.published import import_weights
 
-    record = import_weights(options.file, options.out)
-    print(json.dumps(record, indent=2))
+    record = import_weights(options.file, options.out, options.stream)
+    print(json.dumps({name: value for name, value in record.items() if name != "tensors"}, indent=2))
+    print(f"where each of its tensors went: {options.out / 'import.json'}")
 
 
 def _load(options: argparse.Namespace) -> Config:

@@ -64,6 +64,12 @@ def test_every_name_of_the_file_is_accounted_for(checkpoint: tuple[Path, Path]) 
     assert used + weights.twins + len(weights.left_over) == len(spec["keys"])
     assert weights.twins == sum(re.search(r"\.block\d\.\d\.", name) is not None for name, _ in spec["keys"])
     assert weights.left_over == []
+    assert set(weights.places) == {name for name, _ in spec["keys"]}
+    ours = {"encoder": weights.encoder, "second": weights.second, "prototypes": {"weight": weights.prototypes}}
+    state = torch.load(path, weights_only=True)["state_dict"]
+    for name, place in weights.places.items():
+        part, _, rest = place.partition(".")
+        assert torch.equal(state[name].flatten(), ours[part][rest].flatten()), name
 
 
 def test_import_writes_safetensors_and_a_record(checkpoint: tuple[Path, Path], tmp_path: Path) -> None:

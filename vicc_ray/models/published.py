@@ -21,11 +21,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vicc_ray.config import ModelConfig
+from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
 from vicc_ray.models import published_r2plus1d, published_s3d
 from vicc_ray.models.encoder import Encoder, build_encoder
+from vicc_ray.models.weights_file import EncoderWeights, write_weights
 
 State = dict[str, Tensor]
 STREAMS = {"encoder": "encoder_q.", "second": "second."}
@@ -66,6 +67,9 @@ class PublishedWeights:
     """Names that repeated another name's tensor."""
     left_over: list[str] = field(default_factory=list)
     """Names in the file that belong to neither stream nor the prototypes."""
+    places: dict[str, str] = field(default_factory=dict)
+    """Every other name in the file -> where its tensor went, as "encoder.backbone...", "second...." or
+    "prototypes.weight"."""
 
     def build(self, stream: str = "encoder") -> Encoder:
         """The network of a stream, ``encoder`` or ``second``, with its weights.
@@ -110,6 +114,9 @@ def map_published(state: State, path: str) -> PublishedWeights:
     weights = PublishedWeights(config, _renamed(own["encoder"], network, config, f"{path}: encoder_q."))
     if own["second"]:
         weights.second = _renamed(own["second"], network, config, f"{path}: second.")
+    for part, prefix in STREAMS.items():
+        weights.places |= {prefix + name: f"{part}.{_our_name(name, network)}" for name in own[part]}
+    weights.places |= {PROTOTYPES: PROTOTYPES} if PROTOTYPES in state else {}
     weights.prototypes = _prototypes(state, config, path)
     weights.twins = sum(len(part) for part in own.values()) - len(weights.encoder) - len(weights.second or {})
     known = (*STREAMS.values(), PROTOTYPES)
@@ -117,30 +124,42 @@ def map_published(state: State, path: str) -> PublishedWeights:
     return weights
 
 
-def import_weights(path: Path, out: Path) -> dict[str, object]:
+def import_weights(path: Path, out: Path, stream: Stream = "rgb") -> dict[str, object]:
     """Write a published checkpoint as safetensors into the folder ``out`` and return what went where.
 
-    ``encoder.safetensors`` and ``second.safetensors`` are states of our ``Encoder``; ``prototypes.safetensors`` holds
-    ``weight`` [K, D]; ``import.json`` is the returned record.
+    ``encoder.safetensors`` (the network that was optimised last) and ``second.safetensors`` are files of
+    :mod:`vicc_ray.models.weights_file`; ``prototypes.safetensors`` holds ``weight`` [K, D]; ``import.json`` is the
+    returned record.
+
+    Args:
+        stream: of the network that was optimised last: the file does not tell.
 
     Raises:
         UserError: see :func:`read_published`, or ``out`` cannot be written.
     """
     weights = read_published(path)
     parts = {"encoder": weights.encoder, "second": weights.second}
-    parts["prototypes"] = None if weights.prototypes is None else {"weight": weights.prototypes}
-    written = {f"{name}.safetensors": part for name, part in parts.items() if part is not None}
+    streams: dict[str, Stream] = {"encoder": stream, "second": "flow" if stream == "rgb" else "rgb"}
+    source = {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    found = {name: part for name, part in parts.items() if part is not None}
     record: dict[str, object] = {
-        "source": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        **source,
         "model": weights.config.model_dump(),
-        "files": {name: {"tensors": len(part), "values": _size(part)} for name, part in written.items()},
+        "files": {
+            f"{name}.safetensors": {"stream": streams[name], "tensors": len(part), "values": _size(part)}
+            for name, part in found.items()
+        },
+        "prototypes": None if weights.prototypes is None else list(weights.prototypes.shape),
         "twins": weights.twins,
         "left_over": weights.left_over,
+        "tensors": weights.places,
     }
     try:
-        for name, part in written.items():
-            atomic_write(out / name, save(part))
+        for name, part in found.items():
+            described = EncoderWeights(streams[name], weights.config, ClipConfig(), part, source)
+            write_weights(out / f"{name}.safetensors", described)
+        if weights.prototypes is not None:
+            atomic_write(out / "prototypes.safetensors", save({"weight": weights.prototypes}))
         atomic_write(out / "import.json", json.dumps(record, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror}); choose another folder with --out") from error

@@ -1,0 +1,268 @@
+"""Kill -9 of workers, controllers, drivers and machines, 30 times over one pretraining, at seeded moments.
+
+    python benchmarks/chaos.py OUT      # writes benchmarks/chaos.json
+
+A cluster of fake machines on this one: two of them, each with a training worker. A run goes through all kinds of turns
+(both streams alone, then in turns) undisturbed, and then another, of the same settings, while it is disturbed:
+
+  worker      one of the two training processes ends
+  controller  Ray Train's own process, which watches the workers, ends
+  driver      the command itself ends; the same command is given again at once
+  machine     a machine ends with all that runs on it; a new one joins
+
+Moments are drawn evenly over the steps of the run, so that some come while it still begins anew after the one before.
+In the end the figures of every step must be equal bit for bit, and nothing may be left behind: processes, placement
+groups, temporary files, checkpoints beyond those that are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray  # noqa: F401 - puts its own psutil where Python looks
+from measured import machine, vicc_ray
+
+# isort: split
+import psutil
+
+sys.path.append(str(Path(__file__).parents[1]))  # the fake machines are those of the tests
+
+from tests.fake_cluster import FakeCluster, fake_cluster
+from vicc_ray.config import Config
+from vicc_ray.recipe import dump_config
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.video.synthetic import Scene, make_videos
+
+RESULT = Path(__file__).with_suffix(".json")
+KINDS = {"worker": 9, "controller": 7, "driver": 7, "machine": 7}
+NAMES = {"worker": "ray::RayTrainWorker", "controller": "ray::TrainController"}
+CPUS = 2
+UNDER_WAY_S = 180
+"""Within which a run must get on after it was disturbed."""
+MEASURED = ("data_ms", "step_ms", "samples_per_s")
+"""Figures of a step that tell of the machine and not of what was computed."""
+CONFIG = Config.model_validate(
+    {
+        "prepare": {"short_side": 32, "videos_per_shard": 4},
+        "clip": {"frames": 8, "size": 32},
+        "model": {"backbone": "tiny", "embedding": 16},
+        "method": {"prototypes": 4, "queue": 8, "queue_start": 2, "freeze_prototypes": 1},
+        "schedule": {
+            **{"rgb_epochs": 40, "flow_epochs": 40, "stage1_cosine_epochs": 40, "cycles": 2},
+            **{"alternation_period": 20, "stage2_cosine_epochs": 20, "last_flow_turn": True},
+        },
+        "optimiser": {"name": "lars", "learning_rate": 0.05, "final_learning_rate": 0.01},
+        "train": {
+            **{"batch": 4, "workers": 2, "worker_cpus": 1, "checkpoint_steps": 5, "evaluate_epochs": 10},
+            **{"deterministic": True, "record_samples": True, "trackers": []},
+        },
+        "evaluate": {"max_windows": 2},
+        "ray": {"object_store_mb": 120},
+    }
+)
+
+
+def main() -> None:
+    """Train twice, compare, write what happened."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    calm, disturbed = (RunFolder(options.out / name) for name in ("undisturbed", "disturbed"))
+    if calm.path.exists() or disturbed.path.exists():
+        sys.exit(f"{options.out}: there are runs of a benchmark before in it; give an empty folder")
+    prepare(options.out)
+    with fake_cluster() as cluster:
+        machines = Machines(cluster)
+        calm_s = timed(lambda: Run(options.out, calm, cluster).end())
+        chaos = Chaos(Run(options.out, disturbed, cluster), machines, np.random.default_rng(options.seed))
+        disturbed_s = timed(chaos.play)
+        left = left_behind(disturbed, machines)
+    result = {
+        **{"machine": machine(), "seed": options.seed, "steps": len(read_lines(calm.metrics_file))},
+        **{"seconds_undisturbed": calm_s, "seconds_disturbed": disturbed_s, "kills": len(chaos.kills)},
+        **{"of_each_kind": Counter(kill["kind"] for kill in chaos.kills), "steps_made_again": chaos.again},
+        **{"differing_steps": differing(calm, disturbed), "evaluations": evaluations(calm, disturbed)},
+        **{"left_behind": left, "moments": chaos.kills},
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(RESULT.read_text())
+    if result["differing_steps"] or any(left.values()):
+        sys.exit("the runs differ, or something was left behind")
+
+
+def timed(do: Any) -> float:
+    """Seconds that it takes."""
+    begun = time.monotonic()
+    do()
+    return round(time.monotonic() - begun, 1)
+
+
+def prepare(out: Path) -> None:
+    """Sixteen videos to train with, four to test with, and the settings."""
+    make_videos(out / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
+    (out / "recipe.yaml").write_text(dump_config(CONFIG))
+    vicc_ray("prepare", out / "recipe.yaml", "--videos", out / "videos", "--store", out / "store", "--quiet")
+
+
+class Machines:
+    """Two at any time."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster, self.count = cluster, 0
+        self.names: list[str] = []
+        for _ in range(2):
+            self.join()
+
+    def join(self) -> None:
+        """One more."""
+        self.names.append(f"machine {self.count}")
+        self.count += 1
+        self.cluster.add(self.names[-1], CPUS)
+
+    def lose(self, which: int) -> None:
+        """One is gone at once; another takes its place."""
+        self.cluster.kill(self.names.pop(which))
+        self.join()
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """All of the cluster that bear a name; Linux keeps fifteen characters of it."""
+        found = []
+        for process in psutil.Process(self.cluster.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if process.name().startswith(name[:15]) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return sorted(found, key=lambda process: process.pid)
+
+
+class Run:
+    """The command of a user, given again where it was killed."""
+
+    def __init__(self, out: Path, folder: RunFolder, cluster: FakeCluster) -> None:
+        self.folder, self.environment = folder, cluster.environment
+        self.command = [sys.executable, "-m", "vicc_ray", "pretrain", str(out / "recipe.yaml"), "--quiet"]
+        self.command += ["--store", str(out / "store"), "--run", str(folder.path)]
+        self.give()
+
+    def give(self) -> None:
+        """Start it."""
+        self.process = subprocess.Popen(self.command, env=self.environment)
+
+    def end(self) -> None:
+        """Wait for it; it must have gone well."""
+        if self.process.wait():
+            raise RuntimeError(f"the run ended with {self.process.returncode}")
+
+    @property
+    def step(self) -> int:
+        """Steps recorded by now."""
+        lines = read_lines(self.folder.metrics_file)
+        return int(lines[-1]["step"]) if lines else 0
+
+
+class Chaos:
+    """The run, the machines, and what becomes of them."""
+
+    def __init__(self, run: Run, machines: Machines, rng: np.random.Generator) -> None:
+        self.run, self.machines, self.rng = run, machines, rng
+        self.kills: list[dict[str, Any]] = []
+        self.again = 0
+
+    def play(self) -> None:
+        """Kill while it runs, then let it end."""
+        steps = 4 * (CONFIG.schedule.rgb_epochs + CONFIG.schedule.flow_epochs + 4 * CONFIG.schedule.alternation_period)
+        kinds = self.rng.permutation([kind for kind, count in KINDS.items() for _ in range(count)])
+        moments = np.sort(self.rng.integers(0, int(0.95 * steps), len(kinds)))
+        for kind, moment in zip(kinds, moments, strict=True):
+            self._wait_for(int(moment))
+            at = self.run.step
+            self._kill(str(kind))
+            self.again += max(0, at - self.run.folder.step)
+            self.kills.append({"kind": str(kind), "drawn": int(moment), "step": at})
+            print(self.kills[-1], flush=True)
+        self.run.end()
+
+    def _wait_for(self, moment: int) -> None:
+        """Until the step is made."""
+        end, step = time.monotonic() + UNDER_WAY_S, self.run.step
+        while step < moment:
+            if self.run.process.poll() is not None:  # not by our hand
+                raise RuntimeError(f"the run ended by itself with {self.run.process.returncode}")
+            if self.run.step != step:
+                step, end = self.run.step, time.monotonic() + UNDER_WAY_S
+            if time.monotonic() > end:
+                raise RuntimeError(f"the run stands still after {self.kills[-1:]}")
+            time.sleep(0.02)
+
+    def _kill(self, kind: str) -> None:
+        if kind == "driver":
+            self.run.process.kill()
+            self.run.process.wait()
+            self.run.give()
+        elif kind == "machine":
+            self.machines.lose(int(self.rng.integers(len(self.machines.names))))
+        else:
+            while not self._killed(NAMES[kind]):  # it may just be starting, after the one before
+                time.sleep(0.02)
+
+    def _killed(self, name: str) -> bool:
+        found = self.machines.processes(name)
+        with suppress(psutil.NoSuchProcess):
+            if found:
+                found[self.rng.integers(len(found))].kill()
+                return True
+        return False
+
+
+def left_behind(folder: RunFolder, machines: Machines) -> dict[str, list[str]]:
+    """What a run must not leave in the cluster (which is given a minute) and on the disk."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and (busy := machines.processes("ray::RayTrain") + machines.processes("ray::TrainCo")):
+        time.sleep(0.5)
+    kept = sorted(path.name for path in folder.checkpoints.path.glob("step-*"))
+    return {
+        "processes": [process.name() for process in busy],
+        "placement_groups": [state for state in machines.cluster.placement_groups() if state != "REMOVED"],
+        "temporary_files": sorted(path.name for path in folder.path.rglob("*.part")),
+        "checkpoints": kept[: -CONFIG.train.keep_checkpoints],
+    }
+
+
+def differing(calm: RunFolder, disturbed: RunFolder) -> list[int]:
+    """Steps whose figures or videos are not the same, bit for bit."""
+    different = set()
+    for name in ("metrics_file", "samples_file"):
+        one, other = (
+            {line["step"]: _computed(line) for line in read_lines(getattr(run, name))} for run in (calm, disturbed)
+        )
+        different |= {step for step in {*one, *other} if one.get(step) != other.get(step)}
+        different |= {0} if len(one) != len(read_lines(getattr(disturbed, name))) else set()
+    return sorted(different)
+
+
+def evaluations(calm: RunFolder, disturbed: RunFolder) -> dict[str, int]:
+    """How many checkpoints were scored in each run, and how many of them otherwise in the one than in the other."""
+    one, other = (
+        {line["checkpoint"]: line["recall_at_1"] for line in read_lines(run.evaluations_file)}
+        for run in (calm, disturbed)
+    )
+    differing = sum(one[name] != other[name] for name in {*one} & {*other})
+    return {"undisturbed": len(one), "disturbed": len(other), "differing": differing}
+
+
+def _computed(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if name not in MEASURED}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""A network in a file of its own: what is written is read again, and what is no such file is declined."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vicc_ray.config import ClipConfig, ModelConfig
+from vicc_ray.errors import UserError
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
+
+
+@pytest.fixture(scope="module")
+def weights() -> EncoderWeights:
+    model = ModelConfig(backbone="tiny", embedding=8)
+    torch.manual_seed(0)
+    clip = ClipConfig(frames=8, size=32, step=2)
+    return EncoderWeights("flow", model, clip, build_encoder(model).state_dict(), {"recipe": {"name": "mine"}})
+
+
+def test_what_is_written_is_read_again(weights: EncoderWeights, tmp_path: Path) -> None:
+    write_weights(tmp_path / "it.safetensors", weights)
+    read = read_weights(tmp_path / "it.safetensors")
+    assert (read.stream, read.model, read.clip, read.card) == (
+        weights.stream,
+        weights.model,
+        weights.clip,
+        weights.card,
+    )
+    assert all(torch.equal(read.tensors[name], tensor) for name, tensor in weights.tensors.items())
+    assert read.fingerprint == weights.fingerprint
+    read.build()
+
+
+def test_the_fingerprint_tells_networks_apart_and_not_their_cards(weights: EncoderWeights) -> None:
+    name = "head.0.bias"
+    tensors = {**weights.tensors, name: weights.tensors[name] + 1e-6}
+    others = [
+        replace(weights, tensors=tensors),
+        replace(weights, stream="rgb"),
+        replace(weights, clip=ClipConfig(frames=9, size=32, step=2)),
+    ]
+    assert len({weights.fingerprint, *(other.fingerprint for other in others)}) == 4
+    assert replace(weights, card={}).fingerprint == weights.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (None, "its header does not say what it is"),
+        ({"format": "other"}, "its header says 'other'"),
+        ({"format": "vicc_ray encoder 1"}, "does not describe a network ('model')"),
+        (
+            {"format": "vicc_ray encoder 1", "model": "{}", "clip": "{}", "stream": "sound"},
+            "stream: 'sound' given; allowed: rgb, flow",
+        ),
+        ({"format": "vicc_ray encoder 1", "model": '{"backbone": "vgg"}', "clip": "{}", "stream": "rgb"}, "backbone"),
+    ],
+)
+def test_other_safetensors_are_declined(header: dict[str, str] | None, message: str, tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", metadata=header)
+    with pytest.raises(UserError, match=re.escape(message)):
+        read_weights(tmp_path / "x.safetensors")
+
+
+def test_what_is_no_safetensors_file_is_declined(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"no such thing")
+    with pytest.raises(UserError, match="not a safetensors file"):
+        read_weights(tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match="no such file"):
+        read_weights(tmp_path / "y.safetensors")
+
+
+def test_weights_of_another_network_are_declined(weights: EncoderWeights) -> None:
+    with pytest.raises(UserError, match="do not fit a s3d"):
+        replace(weights, model=ModelConfig(backbone="s3d")).build()

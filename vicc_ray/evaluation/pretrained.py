@@ -1,0 +1,144 @@
+"""Trained networks for use: from a run, a checkpoint, an exported file or a published one. B clips, F features.
+
+encoder = vicc_ray.load_encoder("run-or-file")
+features = encoder(clips)                       # uint8 [B, T, H, W, 3] -> float32 [B, F]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vicc_ray.config import ClipConfig, Config, Stream
+from vicc_ray.errors import UserError
+from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.published import read_published
+from vicc_ray.models.weights_file import EncoderWeights, read_weights
+from vicc_ray.training.appearance import to_flow_input, to_rgb_input
+from vicc_ray.training.checkpoint import STATE, load_encoder_tensors, read_state
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import turns
+
+CHANNELS = {"rgb": 3, "flow": 2}
+PUBLISHED = (".pth.tar", ".pth", ".pt", ".tar")
+
+
+class PretrainedEncoder(nn.Module):
+    """A network that takes clips as they are decoded.
+
+    Attributes:
+        stream: "rgb" or "flow".
+        clip: the clips that it was trained with: ``clip.frames`` of ``clip.size`` x ``clip.size`` pixels, every
+            ``clip.step``-th frame of the video. Others are taken too; features are best for these.
+        features: F, how many features a clip has.
+        fingerprint: 16 hexadecimal digits, equal for equal networks.
+    """
+
+    def __init__(self, weights: EncoderWeights) -> None:
+        super().__init__()
+        self.stream, self.clip, self.model = weights.stream, weights.clip, weights.model
+        self.fingerprint = weights.fingerprint
+        self.network = weights.build()
+        self.features = self.network.backbone.features
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Features of clips, on the device of the network.
+
+        Args:
+            clips: uint8 [B, T, H, W, 3] RGB, 0 to 255; for a flow network [B, T, H, W, 2] with u and v in pixels,
+                quantised as the clip store does it (128 is no motion).
+
+        Returns:
+            float32 [B, F]: the backbone's spatio-temporal mean. Not of unit norm; compare by cosine.
+
+        Raises:
+            ValueError: the clips are not uint8, or of another shape, or too small for the network.
+        """
+        self._check(clips)
+        clips = clips.to(next(self.parameters()).device)
+        x = to_rgb_input(clips) if self.stream == "rgb" else to_flow_input(clips)
+        return self.network.features(x).float()
+
+    def _check(self, clips: Tensor) -> None:
+        channels, smallest = CHANNELS[self.stream], BACKBONES[self.model.backbone]
+        if clips.dtype != torch.uint8 or clips.dim() != 5 or clips.shape[-1] != channels:
+            raise ValueError(
+                f"clips: {clips.dtype} {list(clips.shape)} given; uint8 [B, T, H, W, {channels}] expected "
+                f"({'RGB, 0 to 255' if channels == 3 else 'quantised u and v'}), "
+                f"best [B, {self.clip.frames}, {self.clip.size}, {self.clip.size}, {channels}]"
+            )
+        _, frames, height, width, _ = clips.shape
+        if frames < smallest.frames or min(height, width) < smallest.pixels:
+            raise ValueError(
+                f"clips: {frames} frames of {height} x {width} pixels given; {self.model.backbone} takes at least "
+                f"{smallest.frames} frames of {smallest.pixels} x {smallest.pixels}"
+            )
+
+
+def load_encoder(path: Path | str, stream: Stream = "rgb", device: torch.device | str = "cpu") -> PretrainedEncoder:
+    """The trained network of a run or file, in eval mode and without gradients; see :func:`find_weights`.
+
+    Raises:
+        UserError: there is no such network.
+    """
+    return PretrainedEncoder(find_weights(path, stream)).requires_grad_(False).eval().to(device)
+
+
+def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
+    """The weights in ``path``, which is
+
+    - a run's folder: the network of ``stream`` after its last finished turn,
+    - a checkpoint's folder (``RUN/checkpoints/...``): the network of ``stream`` as it was then,
+    - a ``.safetensors`` file of ``vicc-ray export`` or ``import-weights``, which knows its stream,
+    - a published ``.pth.tar``: the network that was optimised last, which is taken to be that of ``stream``.
+
+    Raises:
+        UserError: there is nothing of these, or not of this stream.
+    """
+    path = Path(path)
+    if (path / STATE).is_file():
+        return _of_checkpoint(path, stream)
+    if path.is_dir():
+        return _of_checkpoint(_last_turn(path, stream), stream)
+    if path.suffix == ".safetensors":
+        return _of_stream(read_weights(path), stream, path)
+    if not path.name.endswith(PUBLISHED):
+        there = "it is neither" if path.exists() else "there is nothing here; it must be"
+        raise UserError(
+            f"{path}: no trained network: {there} a run's folder, a checkpoint's, a .safetensors of `vicc-ray export` "
+            "or a published .pth.tar"
+        )
+    published = read_published(path)
+    return EncoderWeights(stream, published.config, ClipConfig(), published.encoder, {"published": path.name})
+
+
+def _last_turn(run: Path, stream: Stream) -> Path:
+    folder = RunFolder(run)
+    planned = [turn for turn in turns(folder.config().schedule) if turn.stream == stream]
+    finished = [path for turn in planned if (path := folder.turn_checkpoint(turn.index, turn.name)).exists()]
+    if not finished:
+        raise UserError(
+            f"{run}: no turn of the {stream} network has finished yet; go on with `vicc-ray pretrain`, or give one of "
+            f"the folders in {folder.checkpoints.path}"
+        )
+    return finished[-1]
+
+
+def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:
+    state = read_state(folder)
+    config = Config.model_validate(state["settings"])
+    card = {
+        "recipe": config.model_dump(mode="json"),
+        "checkpoint": folder.name,
+        "step": state["step"],
+        "epoch": state["epoch"],
+    }
+    return EncoderWeights(stream, config.model, config.clip, load_encoder_tensors(folder, stream), card)
+
+
+def _of_stream(weights: EncoderWeights, stream: Stream, path: Path) -> EncoderWeights:
+    if weights.stream != stream:
+        raise UserError(f"{path}: this is a network of {weights.stream}, and one of {stream} was asked for")
+    return weights

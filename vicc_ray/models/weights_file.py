@@ -1,0 +1,121 @@
+"""One network as one file that explains itself: safetensors whose header tells what the network is and what it takes.
+
+The header's strings: ``format``, ``stream``, ``model`` and ``clip`` (JSON, as in a recipe), ``card`` (JSON, for
+people).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vicc_ray.config import ClipConfig, ModelConfig, Stream
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_write
+from vicc_ray.models.encoder import Encoder, build_encoder
+
+FORMAT = "vicc_ray encoder 1"
+WRITE_AGAIN = "write it anew with `vicc-ray export` or `vicc-ray import-weights`"
+
+
+@dataclass(frozen=True)
+class EncoderWeights:
+    """A trained network at rest; its parts travel between processes.
+
+    Attributes:
+        stream: what it takes, "rgb" or "flow".
+        model: which network it is.
+        clip: what clips it was trained with: ``frames``, ``step``, ``size`` and ``rescale_flow`` count.
+        tensors: a state of :class:`Encoder`.
+        card: where it comes from, for people.
+    """
+
+    stream: Stream
+    model: ModelConfig
+    clip: ClipConfig
+    tensors: dict[str, Tensor]
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that differ where features would: of the tensors, the network and its clips."""
+        digest = hashlib.blake2b(digest_size=8)
+        clip = self.clip.model_dump(include={"frames", "step", "size", "rescale_flow"})
+        digest.update(json.dumps([self.stream, self.model.backbone, clip]).encode())
+        for name in sorted(self.tensors):
+            digest.update(name.encode())
+            digest.update(self.tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def build(self) -> Encoder:
+        """The network, in eval mode.
+
+        Raises:
+            UserError: the tensors do not fit the network.
+        """
+        encoder = build_encoder(self.model)
+        try:
+            encoder.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            raise UserError(f"the weights do not fit a {self.model.backbone}: {error}") from error
+        return encoder.eval()
+
+
+def write_weights(path: Path, weights: EncoderWeights) -> None:
+    """Write ``weights`` as one file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    header = {
+        "format": FORMAT,
+        "stream": weights.stream,
+        "model": weights.model.model_dump_json(),
+        "clip": weights.clip.model_dump_json(),
+        "card": json.dumps(weights.card),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.tensors.items()}
+    atomic_write(path, save(tensors, metadata=header))
+
+
+def read_weights(path: Path) -> EncoderWeights:
+    """Read what :func:`write_weights` wrote; nothing in the file is executed.
+
+    Raises:
+        UserError: it is missing, damaged, or no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+    if header.get("format") != FORMAT:
+        known = f"its header says {header['format']!r}" if "format" in header else "its header does not say what it is"
+        raise UserError(f"{path}: not an encoder that this version reads ({known}, {FORMAT!r} is read); {WRITE_AGAIN}")
+    return _described(path, header, tensors)
+
+
+def _described(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]) -> EncoderWeights:
+    try:
+        model = ModelConfig.model_validate_json(header["model"])
+        clip = ClipConfig.model_validate_json(header["clip"])
+        card = json.loads(header.get("card", "{}"))
+        if header["stream"] not in ("rgb", "flow"):
+            raise ValueError(f"stream: {header['stream']!r} given; allowed: rgb, flow")
+    except (KeyError, ValueError, ValidationError) as error:
+        raise UserError(f"{path}: its header does not describe a network ({error}); {WRITE_AGAIN}") from error
+    return EncoderWeights(cast(Stream, header["stream"]), model, clip, tensors, card)
