@@ -293,6 +293,9 @@ class EvaluateConfig(Section):
     """Overlap of neighbouring test windows."""
     max_windows: Count = 10
     """Most windows of one video, evenly spread over it."""
+    crops: Literal["centre", "ten"] = "centre"
+    """Squares of each window: the centre, or that and the corners at 7/8 of the short side, and their mirror images;
+    features are averaged over them."""
     batch: Count = 16
     """Windows embedded at once."""
     ignore_same_source: bool = False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from vicc_ray.config import ClipConfig
-from vicc_ray.video.augment import Crop, FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop
+from vicc_ray.video.augment import Crop, FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop, ten_crops
 from vicc_ray.video.sampling import sample_generator, two_clips, windows
 
 
@@ -132,6 +134,21 @@ def test_rescaled_displacements_are_those_of_the_resized_crop() -> None:
 def test_no_motion_stays_no_motion_when_flipped() -> None:
     still = [np.full((8, 16), 128, np.uint8)] * 2
     assert (cut_flow(still, Crop(0, 0, 8, 8, True), 8) == 128).all()
+
+
+@pytest.mark.parametrize(("height", "width", "grid"), [(128, 170, 2), (240, 320, 4), (40, 40, 2), (16, 92, 4)])
+def test_ten_crops_are_the_centre_and_the_corners_and_their_mirror_images(height: int, width: int, grid: int) -> None:
+    crops = ten_crops(height, width, grid)
+    assert len(crops) == 10
+    assert [replace(crop, flip=True) for crop in crops[:5]] == crops[5:]
+    side = crops[0].height
+    assert 0.75 * min(height, width) <= side <= 7 / 8 * min(height, width)
+    assert all((crop.height, crop.width) == (side, side) for crop in crops)
+    assert all(value % grid == 0 for crop in crops for value in (crop.top, crop.left, crop.height))
+    bottom, right = height - side, width - side
+    assert [(crop.top, crop.left) for crop in crops[1:5]] == [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+    assert abs(crops[0].top - bottom / 2) <= grid
+    assert abs(crops[0].left - right / 2) <= grid
 
 
 def test_the_centre_crop_is_the_largest_square() -> None:

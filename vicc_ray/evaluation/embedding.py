@@ -1,4 +1,4 @@
-"""Features of whole stored videos: windows at a fixed overlap, centre crop, averaged over the windows.
+"""Features of whole stored videos: windows at a fixed overlap, centre or ten crops, averaged over all of them.
 
 N videos, n windows, F features, T frames, S clip side.
 """
@@ -14,9 +14,9 @@ from torch import Tensor
 from vicc_ray.config import ClipConfig, EvaluateConfig, Stream
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.training.appearance import to_flow_input, to_rgb_input
-from vicc_ray.video.augment import centre_crop
+from vicc_ray.video.augment import centre_crop, ten_crops
 from vicc_ray.video.entries import Entry
-from vicc_ray.video.sample import cut_flow, cut_rgb
+from vicc_ray.video.sample import CHANNELS, cut_flow, cut_rgb
 from vicc_ray.video.sampling import windows
 from vicc_ray.video.store import ClipStore
 
@@ -24,21 +24,24 @@ from vicc_ray.video.store import ClipStore
 def load_windows(
     store: ClipStore, entry: Entry, streams: Sequence[Stream], clip: ClipConfig, evaluate: EvaluateConfig
 ) -> dict[Stream, np.ndarray]:
-    """Test windows of a video, uint8 [n, T, S, S, 3] RGB and [n, T, S, S, 2] flow, of the streams asked for."""
+    """Test clips of a video, uint8 [n, T, S, S, 3] RGB and [n, T, S, S, 2] flow, of the streams asked for.
+
+    They are the windows cut by one crop after another: n is windows x crops (1, or 10 with ``evaluate.crops`` ten).
+    """
     spans = windows(entry.frames, clip.frames, clip.step, evaluate.overlap, evaluate.max_windows)
-    crop = centre_crop(entry.height, entry.width, store.settings.grid)
+    place = (entry.height, entry.width, store.settings.grid)
+    crops = ten_crops(*place) if evaluate.crops == "ten" else [centre_crop(*place)]
     video = store.read(entry, streams)
     used, places = np.unique(spans, return_inverse=True)  # windows overlap: each frame is cut once
-    places = places.reshape(spans.shape)
+    frames, places = np.tile(used, (len(crops), 1)), places.reshape(spans.shape)
     found: dict[Stream, np.ndarray] = {}
-    if "rgb" in streams:
-        cut = np.empty((1, len(used), clip.size, clip.size, 3), np.uint8)
-        cut_rgb(video, used[None], [crop], cut)
-        found["rgb"] = cut[0, places]
-    if "flow" in streams:
-        cut = np.empty((1, len(used), clip.size, clip.size, 2), np.uint8)
-        cut_flow(video, used[None], [crop], cut, clip.rescale_flow)
-        found["flow"] = cut[0, places]
+    for stream in streams:
+        cut = np.empty((*frames.shape, clip.size, clip.size, CHANNELS[stream]), np.uint8)
+        if stream == "rgb":
+            cut_rgb(video, frames, crops, cut)
+        else:
+            cut_flow(video, frames, crops, cut, clip.rescale_flow)
+        found[stream] = cut[:, places].reshape(-1, *spans.shape[1:], *cut.shape[2:])
     return found
 
 

@@ -16,6 +16,8 @@ from vicc_ray.config import ClipConfig
 
 APPEARANCE = ("jitter", "brightness", "contrast", "saturation", "hue", "grey", "channel", "sigma")
 """Columns of the drawn appearance parameters: jitter and grey are 0 or 1, sigma is 0 where there is no blur."""
+TEN_CROP_SIDE = 7 / 8
+"""Of the short side: 224 of 256, as the field takes ten crops."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ def centre_crop(height: int, width: int, grid: int, flip: bool = False) -> Crop:
     side = min(height, width)
     top, left = (grid * ((free - side) // 2 // grid) for free in (height, width))
     return Crop(top, left, side, side, flip)
+
+
+def ten_crops(height: int, width: int, grid: int) -> list[Crop]:
+    """Centre and corners, squares of ``TEN_CROP_SIDE`` of the short side, then their mirror images; on the grid."""
+    side = max(grid, grid * int(TEN_CROP_SIDE * min(height, width) / grid))
+    down, right = height - side, width - side
+    centre = tuple(grid * (free // 2 // grid) for free in (down, right))
+    corners = [centre, (0, 0), (0, right), (down, 0), (down, right)]
+    return [Crop(top, left, side, side, flip) for flip in (False, True) for top, left in corners]
 
 
 class RgbCutter:

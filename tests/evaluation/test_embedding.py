@@ -1,0 +1,44 @@
+"""Test clips of whole videos, and features averaged over them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vicc_ray.config import ClipConfig, EvaluateConfig, ModelConfig
+from vicc_ray.evaluation.embedding import embed_videos, embed_windows, load_windows
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.video.store import ClipStore
+
+CLIP = ClipConfig(frames=8, size=16)
+CENTRE, TEN = EvaluateConfig(), EvaluateConfig(crops="ten")
+WINDOWS = 5
+"""Of 8 frames in 24, by 4."""
+
+
+@pytest.mark.parametrize(("evaluate", "clips"), [(CENTRE, WINDOWS), (TEN, 10 * WINDOWS)])
+def test_a_video_is_cut_into_windows_and_crops(store: ClipStore, evaluate: EvaluateConfig, clips: int) -> None:
+    found = load_windows(store, store.entries[0], ("rgb", "flow"), CLIP, evaluate)
+    assert found["rgb"].shape == (clips, 8, 16, 16, 3)
+    assert found["flow"].shape == (clips, 8, 16, 16, 2)
+    np.testing.assert_array_equal(found["rgb"][0][4:], found["rgb"][1][:4])  # neighbours share half of their frames
+
+
+def test_the_last_five_of_ten_crops_are_the_first_seen_in_a_mirror(store: ClipStore) -> None:
+    found = load_windows(store, store.entries[0], ("rgb", "flow"), CLIP, TEN)
+    half = 5 * WINDOWS
+    np.testing.assert_array_equal(found["rgb"][half:], found["rgb"][:half, :, :, ::-1])
+    straight, mirrored = (found["flow"][part].astype(int) - 128 for part in (slice(0, half), slice(half, None)))
+    np.testing.assert_array_equal(mirrored[..., 1], straight[:, :, :, ::-1, 1])
+    np.testing.assert_array_equal(mirrored[..., 0], -np.maximum(straight[:, :, :, ::-1, 0], -127))
+
+
+def test_features_are_the_mean_over_all_clips_whatever_the_batch(store: ClipStore) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(ModelConfig(backbone="tiny", embedding=8)).eval()
+    clips = load_windows(store, store.entries[1], ("rgb",), CLIP, TEN)["rgb"]
+    device = torch.device("cpu")
+    single = np.mean([embed_windows(encoder, "rgb", clip[None], 1, device) for clip in clips], axis=0)
+    found = embed_videos({"it": ("rgb", encoder)}, store, [store.entries[1]], CLIP, TEN, device)["it"]
+    np.testing.assert_allclose(found, single[None], rtol=1e-4, atol=1e-6)
