@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from vicc_ray.evaluation.interval import hit_interval
+from vicc_ray.evaluation.nearest import CentredUnit, Exclusion, codes, nearest
 
 KS = (1, 5, 10, 20, 50)
 NEIGHBOURS = 5
-BLOCK_VALUES = 2**24  # similarities held at once (64 MiB): memory does not grow with Nq x Ng
 
 
 @dataclass(frozen=True)
@@ -134,23 +133,16 @@ def _retrieve(
     train, test = streams[0]
     if not len(train) or not len(test):
         raise ValueError(f"retrieval needs train and test videos, given {len(train)} and {len(test)}")
-    unit = [(_centred_unit(gallery.features), _centred_unit(queries.features)) for gallery, queries in streams]
-    train_labels, test_labels = _codes(train.labels, test.labels)
-    train_sources, test_sources = _codes(train.sources, test.sources)
-    found = min(max(*ks, NEIGHBOURS), len(train))
-    match = np.zeros((len(test), found), dtype=bool)
+    gallery, queries = (CentredUnit(*(sets[part].features for sets in streams)) for part in (0, 1))
+    train_labels, test_labels = codes((train.labels, test.labels), (-1, -2))
+    exclusion = None
+    if ignore_same_source:
+        train_sources, test_sources = codes((train.sources, test.sources), (-1, -2))
+        exclusion = Exclusion(test_sources, train_sources)
+    _, rows = nearest(queries.rows(0, len(test)), gallery, max(*ks, NEIGHBOURS), exclusion)
+    match = ((train_labels[rows] == test_labels[:, None]) & (rows >= 0)).numpy()
     neighbours = np.full((len(test), NEIGHBOURS), -1, dtype=np.int64)
-    rows = max(1, BLOCK_VALUES // len(train))
-    for start in range(0, len(test), rows):
-        block = slice(start, start + rows)
-        similarity = torch.stack([queries[block] @ gallery.T for gallery, queries in unit]).sum(0)
-        if ignore_same_source:
-            similarity.masked_fill_(test_sources[block, None] == train_sources[None], -torch.inf)
-        nearest = similarity.topk(found)
-        permitted = nearest.values > -torch.inf
-        match[block] = ((train_labels[nearest.indices] == test_labels[block, None]) & permitted).numpy()
-        kept = torch.where(permitted, nearest.indices, -1)[:, :NEIGHBOURS]
-        neighbours[block, : kept.shape[1]] = kept.numpy()
+    neighbours[:, : rows.shape[1]] = rows[:, :NEIGHBOURS].numpy()
     scored = match[test.labels != ""]
     recall = {k: float(scored[:, :k].any(1).mean()) if len(scored) else float("nan") for k in ks}
     return Retrieval(
@@ -161,17 +153,3 @@ def _retrieve(
         queries=len(scored),
         chance=chance_level(train, test, ignore_same_source),
     )
-
-
-def _centred_unit(features: np.ndarray) -> torch.Tensor:
-    values = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
-    return torch.nn.functional.normalize(values - values.mean(0, keepdim=True), dim=1)
-
-
-def _codes(train: np.ndarray, test: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Equal names as equal integers; the empty name equals none (-1 in train, -2 in test)."""
-    names, codes = np.unique(np.concatenate([train, test]), return_inverse=True)
-    codes = codes.reshape(-1)
-    unknown = np.concatenate([np.full(len(train), -1), np.full(len(test), -2)])
-    known = torch.from_numpy(np.where(names[codes] == "", unknown, codes))
-    return known[: len(train)], known[len(train) :]
