@@ -10,7 +10,15 @@ import pytest
 
 from vicc_ray.config import Config, EvaluateConfig, ScheduleConfig
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, load_features, save_features
+from vicc_ray.evaluation import feature_file
+from vicc_ray.evaluation.feature_file import (
+    FeatureTable,
+    feature_names,
+    feature_path,
+    load_features,
+    missing_parts,
+    save_features,
+)
 from vicc_ray.evaluation.retrieval import retrieve, retrieve_two
 from vicc_ray.evaluation.table import evaluate_features, row_label, row_order
 
@@ -43,37 +51,42 @@ def test_a_feature_file_gives_back_what_was_saved(tmp_path: Path) -> None:
     for name in ("ids", "labels", "sources", "splits", "features"):
         assert np.array_equal(getattr(loaded, name), getattr(table, name))
     assert feature_names(tmp_path) == ["rgb-stage1"]
-    assert [p.name for p in tmp_path.iterdir()] == ["features-rgb-stage1.npz"]
+    assert [p.name for p in tmp_path.iterdir()] == ["features-rgb-stage1"]
 
 
-def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "features-rgb-stage1.npz"
-    np.savez(
-        path,
-        ids=np.array([{"a": 1}], dtype=object),
-        labels=["a"],
-        sources=[""],
-        splits=["test"],
-        features=np.zeros((1, 2)),
-    )
-    with pytest.raises(UserError, match="not a readable feature file"):
+def test_features_of_many_videos_lie_in_parts_and_are_whole_or_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_file, "PART_VIDEOS", 7)
+    table, path = make_table(1, 0, videos=40), feature_path(tmp_path, "rgb-stage1")
+    save_features(path, table)
+    assert np.array_equal(load_features(path).features, table.features)
+    parts = sorted(path.iterdir())
+    assert len(parts) == 6
+    parts[4].unlink()
+    assert missing_parts(path, 40) == missing_parts(path) == [4]
+    assert feature_names(tmp_path) == []
+    with pytest.raises(UserError, match="1 of 6 parts are missing"):
         load_features(path)
+    parts[5].unlink()
+    assert missing_parts(path, 40) == [4, 5]
 
 
-@pytest.mark.parametrize("content", [b"", b"text, not arrays", b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize("content", [b"", b"text, not arrays", b"PAR1 cut off"])
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "features-rgb-stage1.npz"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="features-rgb-stage1.npz"):
+    path = feature_path(tmp_path, "rgb-stage1")
+    save_features(path, make_table(1, 0))
+    (path / "part-00000.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"features-rgb-stage1/part-00000\.parquet is not a readable part"):
         load_features(path)
 
 
 def test_features_of_a_diverged_network_are_refused(tmp_path: Path) -> None:
     table = make_table(1, 0)
     table.features[3, 2] = np.nan
-    save_features(tmp_path / "features-rgb-stage1.npz", table)
+    save_features(tmp_path / "features-rgb-stage1", table)
     with pytest.raises(UserError, match="v003.*diverged"):
-        load_features(tmp_path / "features-rgb-stage1.npz")
+        load_features(tmp_path / "features-rgb-stage1")
 
 
 def test_rows_come_in_order_and_hold_what_retrieval_finds(tmp_path: Path) -> None:

@@ -1,19 +1,31 @@
-"""Features of whole videos in a file: ``evaluation/features-<name>.npz``, written whole or not at all."""
+"""Features of whole videos on the disk: ``evaluation/features-<name>/part-00000.parquet`` and on, by id.
+
+A part holds ``PART_VIDEOS`` videos and is whole or absent; each knows how many parts there are, so that features of
+which some are missing are not taken for all.
+"""
 
 from __future__ import annotations
 
-import zipfile
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.retrieval import FeatureSet
 from vicc_ray.files import atomic_path
 
-PREFIX, SUFFIX = "features-", ".npz"
-TEXTS = ("ids", "labels", "sources", "splits")
+PREFIX, PART, SUFFIX = "features-", "part-", ".parquet"
+PART_VIDEOS = 1024
+TEXTS = ("id", "label", "source", "split")
+COLUMNS = ("ids", "labels", "sources", "splits")
+"""The same, as :class:`FeatureTable` calls them."""
+PARTS_KEY, NETWORK_KEY = b"vicc_ray parts", b"vicc_ray network"
+AGAIN = "delete it and run `vicc-ray evaluate` again"
 
 
 @dataclass(frozen=True)
@@ -35,17 +47,17 @@ class FeatureTable:
     features: np.ndarray
 
     def __post_init__(self) -> None:
-        for name in TEXTS:
+        for name in COLUMNS:
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=str))
         object.__setattr__(self, "features", np.asarray(self.features, dtype=np.float32))
-        lengths = {name: len(getattr(self, name)) for name in (*TEXTS, "features")}
+        lengths = {name: len(getattr(self, name)) for name in (*COLUMNS, "features")}
         if len(set(lengths.values())) > 1 or self.features.ndim != 2:
             raise ValueError(f"columns of one length and features [N, F] are needed, given {lengths}")
 
     def sorted(self) -> FeatureTable:
         """The same videos in the order of their ids, so that tables of one store line up row by row."""
         order = np.argsort(self.ids, kind="stable")
-        return FeatureTable(*(getattr(self, name)[order] for name in (*TEXTS, "features")))
+        return FeatureTable(*(getattr(self, name)[order] for name in (*COLUMNS, "features")))
 
     def split(self, name: str) -> FeatureSet:
         """The videos of the split ``name``, as retrieval takes them."""
@@ -54,36 +66,71 @@ class FeatureTable:
 
 
 def feature_path(folder: Path, name: str) -> Path:
-    """Path of the features of the network ``name`` ("rgb-random", "flow-stage1", "rgb-stage2-1", ...)."""
-    return folder / f"{PREFIX}{name}{SUFFIX}"
+    """Folder of the features of the network ``name`` ("rgb-random", "flow-stage1", "rgb-stage2-1", ...)."""
+    return folder / f"{PREFIX}{name}"
 
 
 def feature_names(folder: Path) -> list[str]:
-    """Names of the networks that have a feature file in ``folder``, sorted."""
-    return sorted(path.name[len(PREFIX) : -len(SUFFIX)] for path in folder.glob(f"{PREFIX}*{SUFFIX}"))
+    """Names of the networks whose features in ``folder`` are whole, sorted."""
+    return sorted(path.name[len(PREFIX) :] for path in folder.glob(f"{PREFIX}*") if not missing_parts(path))
+
+
+def part_count(videos: int) -> int:
+    """How many parts the features of so many videos have."""
+    return -(-videos // PART_VIDEOS)
+
+
+def missing_parts(path: Path, videos: int | None = None) -> list[int]:
+    """Parts that are not there yet, of the features of so many videos; without, of as many as the first part tells."""
+    there = {_number(part) for part in _parts(path)}
+    if videos is not None:
+        return [part for part in range(part_count(videos)) if part not in there]
+    told = _told(path).get(PARTS_KEY, b"")
+    return [part for part in range(int(told) if told.isdigit() else 1) if part not in there]
+
+
+def network_of(path: Path) -> str:
+    """Fingerprint of the network that made the features, "" where there are none or nothing is known of it."""
+    return _told(path).get(NETWORK_KEY, b"").decode()
+
+
+def write_part(path: Path, part: int, table: FeatureTable, parts: int, network: str = "") -> None:
+    """Write one part of ``parts``, whole or not at all; ``network``: fingerprint of what made it."""
+    width = table.features.shape[1]
+    features = pa.FixedSizeListArray.from_arrays(pa.array(table.features.reshape(-1)), width)
+    texts = [pa.array(getattr(table, name)) for name in COLUMNS]
+    content = pa.table([*texts, features], names=[*TEXTS, "features"])
+    content = content.replace_schema_metadata({PARTS_KEY: str(parts).encode(), NETWORK_KEY: network.encode()})
+    with atomic_path(path / f"{PART}{part:05d}{SUFFIX}") as aside:
+        pq.write_table(content, aside, compression="zstd", use_dictionary=False, column_encoding=_encoding())
 
 
 def save_features(path: Path, table: FeatureTable) -> None:
-    """Write ``table`` as uncompressed arrays; an older file is replaced in one move."""
-    with atomic_path(path) as aside, aside.open("wb") as file:
-        np.savez(file, **{name: getattr(table, name) for name in (*TEXTS, "features")})
+    """Write all of ``table``; what was there is removed first."""
+    remove_features(path)
+    parts = part_count(len(table.ids))
+    for part in range(parts):
+        rows = slice(part * PART_VIDEOS, (part + 1) * PART_VIDEOS)
+        write_part(path, part, FeatureTable(*(getattr(table, name)[rows] for name in (*COLUMNS, "features"))), parts)
+
+
+def remove_features(path: Path) -> None:
+    """Remove a network's features, if there are any."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def load_features(path: Path) -> FeatureTable:
-    """Read a feature file; nothing in it is unpickled.
+    """Read a network's features.
 
     Raises:
-        UserError: the file is missing, damaged, no feature file, or holds features that are not finite.
+        UserError: they are missing, damaged, not whole, or not finite.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            table = FeatureTable(*(arrays[name] for name in (*TEXTS, "features")))
-    except FileNotFoundError:
-        raise UserError(f"no feature file {path}: run `vicc-ray evaluate` on the run first") from None
-    except (OSError, KeyError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} is not a readable feature file ({error}): delete it and run `vicc-ray evaluate` again"
-        ) from error
+    parts = _parts(path)
+    if not parts:
+        raise UserError(f"no features in {path}: run `vicc-ray evaluate` on the run first")
+    table = _joined([_read(part) for part in parts])
+    if missing := missing_parts(path):
+        raise UserError(f"{path}: {len(missing)} of {len(parts) + len(missing)} parts are missing; {AGAIN}")
     broken = ~np.isfinite(table.features).all(axis=1)
     if broken.any():
         raise UserError(
@@ -91,3 +138,42 @@ def load_features(path: Path) -> FeatureTable:
             f"(first: {table.ids[broken][0]}): the network has diverged; train with a lower learning rate"
         )
     return table
+
+
+def _read(part: Path) -> FeatureTable:
+    try:
+        content = pq.read_table(part)
+        features = content.column("features").combine_chunks()
+        values = features.flatten().to_numpy(zero_copy_only=False).reshape(len(features), -1)
+        ids, labels, sources, splits = (np.array(content.column(name).to_pylist(), dtype=str) for name in TEXTS)
+        return FeatureTable(ids, labels, sources, splits, values)
+    except (OSError, pa.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{part} is not a readable part of features ({error}): {AGAIN}") from error
+
+
+def _joined(tables: Sequence[FeatureTable]) -> FeatureTable:
+    return FeatureTable(*(np.concatenate([getattr(t, name) for t in tables]) for name in (*COLUMNS, "features")))
+
+
+def _parts(path: Path) -> list[Path]:
+    return sorted(path.glob(f"{PART}*{SUFFIX}"))
+
+
+def _number(part: Path) -> int:
+    digits = part.name[len(PART) : -len(SUFFIX)]
+    return int(digits) if digits.isdigit() else -1
+
+
+def _told(path: Path) -> dict[bytes, bytes]:
+    """What the first part that is there says of all; {} where none can be read."""
+    for part in _parts(path)[:1]:
+        try:
+            return dict(pq.read_schema(part).metadata or {})
+        except (OSError, pa.ArrowException):
+            return {}
+    return {}
+
+
+def _encoding() -> dict[str, str]:
+    """Bytes of one place beside each other: features compress to less so, and dictionaries are of no use."""
+    return {"features.list.element": "BYTE_STREAM_SPLIT"}

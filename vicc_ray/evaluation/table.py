@@ -11,6 +11,7 @@ import numpy as np
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
+from vicc_ray.evaluation.by_class import by_class
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, load_features
 from vicc_ray.evaluation.interval import DRAWS, bootstrap_interval
 from vicc_ray.evaluation.retrieval import Retrieval, retrieve, retrieve_two
@@ -22,14 +23,14 @@ NAME = re.compile(r"(?P<stream>rgb|flow)-(?:(?P<random>random)|stage(?P<stage>[1
 
 
 def evaluate_features(folder: Path, config: Config) -> dict[str, Any]:
-    """Score every ``features-<name>.npz`` of ``folder`` and write ``folder/evaluation.json``.
+    """Score every ``features-<name>`` of ``folder`` and write ``folder/evaluation.json``.
 
     Rows: random networks, stage 1, stage 2 by cycle (RGB before flow each time), then the two newest together (R+F).
     Videos without a label or a split are left out of the score and counted.
 
     Returns:
-        What was written: ``dataset``, ``rows``, ``gain`` (RGB after its last turn minus RGB after stage 1, None where
-        one is missing; shares, not per cent) and ``settings``.
+        What was written: ``dataset``, ``rows`` (with what :func:`by_class` tells), ``gain`` (RGB after its last turn
+        minus RGB after stage 1, None where one is missing; shares, not per cent) and ``settings``.
 
     Raises:
         UserError: no feature files, files of different videos, no labels, or no train or test videos.
@@ -39,16 +40,13 @@ def evaluate_features(folder: Path, config: Config) -> dict[str, Any]:
     first = next(iter(tables.values()))
     _check_scorable(first)
     ignore, seed = config.evaluate.ignore_same_source, config.seed
-    found = {
-        name: retrieve(
-            table.split("train").labelled(), table.split("test").labelled(), ignore_same_source=ignore, seed=seed
-        )
-        for name, table in tables.items()
-    }
-    rows = [
-        _row(name, row_label(name, list(tables), config.schedule.cross_stream), result)
-        for name, result in found.items()
-    ]
+    found: dict[str, Retrieval] = {}
+    rows = []
+    for name, table in tables.items():
+        train, test = (table.split(split).labelled() for split in ("train", "test"))
+        found[name] = retrieve(train, test, ignore_same_source=ignore, seed=seed)
+        label = row_label(name, list(tables), config.schedule.cross_stream)
+        rows.append({**_row(name, label, found[name]), **by_class(train, test, found[name], seed)})
     rows += _both_row(tables, ignore, seed)
     result = {
         "dataset": {**_dataset(first), "chance": next(iter(found.values())).chance},
@@ -99,7 +97,7 @@ def _load(folder: Path) -> dict[str, FeatureTable]:
     names = row_order(feature_names(folder))
     if not names:
         raise UserError(
-            f"no features in {folder}: expected files like features-rgb-stage1.npz, as `vicc-ray evaluate` writes them"
+            f"no features in {folder}: expected folders like features-rgb-stage1, as `vicc-ray evaluate` writes them"
         )
     tables = {name: load_features(feature_path(folder, name)).sorted() for name in names}
     ids = tables[names[0]].ids
@@ -150,7 +148,8 @@ def _both_row(tables: dict[str, FeatureTable], ignore_same_source: bool, seed: i
         tables[name].split(split).labelled() for name in (rgb, flow) for split in ("train", "test")
     )
     result = retrieve_two(train_rgb, test_rgb, train_flow, test_flow, ignore_same_source=ignore_same_source, seed=seed)
-    return [{**_row("rgb+flow", "R+F: both similarities summed", result), "of": [rgb, flow]}]
+    row = {**_row("rgb+flow", "R+F: both similarities summed", result), "of": [rgb, flow]}
+    return [{**row, **by_class(train_rgb, test_rgb, result, seed)}]
 
 
 def _gain(found: dict[str, Retrieval], seed: int) -> dict[str, Any] | None:

@@ -50,13 +50,8 @@ class EncoderWeights:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that differ where features would: of the tensors, the network and its clips."""
-        digest = hashlib.blake2b(digest_size=8)
         clip = self.clip.model_dump(include={"frames", "step", "size", "rescale_flow"})
-        digest.update(json.dumps([self.stream, self.model.backbone, clip]).encode())
-        for name in sorted(self.tensors):
-            digest.update(name.encode())
-            digest.update(self.tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return tensors_digest(self.tensors, json.dumps([self.stream, self.model.backbone, clip]))
 
     def build(self) -> Encoder:
         """The network, in eval mode.
@@ -70,6 +65,15 @@ class EncoderWeights:
         except RuntimeError as error:
             raise UserError(f"the weights do not fit a {self.model.backbone}: {error}") from error
         return encoder.eval()
+
+
+def tensors_digest(tensors: Mapping[str, Tensor], also: str = "") -> str:
+    """BLAKE2b of names and contents, and of ``also``, as 16 hexadecimal digits."""
+    digest = hashlib.blake2b(also.encode(), digest_size=8)
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def write_weights(path: Path, weights: EncoderWeights) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
+from vicc_ray.evaluation.feature_file import PREFIX, TEXTS, remove_features
 from vicc_ray.evaluation.table import RESULT_FILE, evaluate_features
 from vicc_ray.files import atomic_write
-from vicc_ray.pipelines.embed import Network, embed
-from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.embed import Network
+from vicc_ray.pipelines.features import make_features
 from vicc_ray.training.checkpoint import load_encoder_tensors
 from vicc_ray.training.pretrainer import STREAMS, Pretrainer
 from vicc_ray.training.run_folder import RunFolder
@@ -26,7 +26,11 @@ SETTINGS_FILE = "settings.json"
 
 
 def evaluate(
-    run_dir: Path, store_path: Path | str, config: Config | None = None, progress: bool = True
+    run_dir: Path,
+    store_path: Path | str,
+    config: Config | None = None,
+    progress: bool = True,
+    out: Path | None = None,
 ) -> dict[str, Any]:
     """Embed all videos with every network of the run and score retrieval.
 
@@ -34,23 +38,20 @@ def evaluate(
 
     Args:
         config: settings to evaluate with; the run's own by default.
+        out: folder of features and results; ``run_dir/evaluation`` by default. With another store than the run's own it
+            keeps the results of both.
 
     Returns:
-        the content of ``evaluation/evaluation.json``.
+        the content of ``out/evaluation.json``.
 
     Raises:
         UserError: no run, no finished turn, or nothing to score.
     """
     folder, store = RunFolder(run_dir), ClipStore(store_path)
     config = config or folder.config()
-    out = run_dir / "evaluation"
+    out = out or run_dir / "evaluation"
     _forget_other_settings(out, config, store)
-    networks = {name: n for name, n in run_networks(folder, config).items() if not feature_path(out, name).exists()}
-    if networks:
-        with ray_session(config.ray):
-            found = embed(networks, store, store.entries, config, progress)
-        for name, features in found.items():
-            save_features(feature_path(out, name), _table(store, features))
+    make_features(run_networks(folder, config), store, config, out, progress)
     return evaluate_features(out, config)
 
 
@@ -71,21 +72,26 @@ def run_networks(folder: RunFolder, config: Config) -> dict[str, Network]:
     return networks
 
 
-def _table(store: ClipStore, features: np.ndarray) -> FeatureTable:
-    ids, labels, sources, splits = (np.array(store.entries.column(name)) for name in ("id", "label", "source", "split"))
-    return FeatureTable(ids, labels, sources, splits, features)
-
-
 def _forget_other_settings(out: Path, config: Config, store: ClipStore) -> None:
-    """Remove features, and their table, that were made with other settings or from another store."""
+    """Remove features, and their table, that were made with other settings, from another store or of other videos."""
     settings = {
         "store": str(store),
+        "videos": _digest(store),
         "clip": config.clip.model_dump(mode="json"),
         "evaluate": config.evaluate.model_dump(mode="json", exclude={"ignore_same_source", "batch"}),
     }
     file = out / SETTINGS_FILE
     if file.exists() and json.loads(file.read_text()) == settings:
         return
-    for old in (*out.glob("features-*.npz"), out / RESULT_FILE):
-        old.unlink(missing_ok=True)
+    for old in out.glob(f"{PREFIX}*"):
+        remove_features(old)
+    (out / RESULT_FILE).unlink(missing_ok=True)
     atomic_write(file, json.dumps(settings, indent=1))
+
+
+def _digest(store: ClipStore) -> str:
+    """Tells whether a store still holds the same videos with the same labels: it may have been prepared on."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in (*TEXTS, "content"):
+        digest.update("\0".join(store.entries.column(name)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

@@ -1,0 +1,40 @@
+"""Retrieval class by class: R@1 of each, and whose videos are taken for whose. C classes, n queries of a class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vicc_ray.evaluation.interval import hit_interval
+from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval
+
+NONE = ""
+"""What the nearest neighbour is called where there is none."""
+
+
+def by_class(train: FeatureSet, test: FeatureSet, found: Retrieval, seed: int = 0) -> dict[str, Any]:
+    """What retrieval found, by the label of the query.
+
+    Returns:
+        ``classes``: one of each label in ``test``, sorted: ``label``, ``queries`` n, ``recall_at_1`` with its 95 %
+        interval ``low`` and ``high``. ``confusion``: pairs of a query's label and its nearest neighbour's, equal labels
+        included, with how often they came, most frequent first within a class.
+    """
+    nearest = _labels_of_nearest(train, found)
+    classes, confusion = [], []
+    for label in sorted(set(test.labels.tolist()) - {""}):
+        own = test.labels == label
+        low, high = hit_interval(found.hits[own], seed)
+        recall = float(found.hits[own].mean())
+        classes.append({"label": label, "queries": int(own.sum()), "recall_at_1": recall, "low": low, "high": high})
+        names, counts = np.unique(nearest[own], return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        confusion += [{"query": label, "nearest": str(names[k]), "count": int(counts[k])} for k in order]
+    return {"classes": classes, "confusion": confusion}
+
+
+def _labels_of_nearest(train: FeatureSet, found: Retrieval) -> np.ndarray:
+    """The label of each query's nearest neighbour, str [Nq]."""
+    first = found.neighbours[:, 0]
+    return np.where(first >= 0, train.labels[np.maximum(first, 0)], NONE)
