@@ -22,6 +22,7 @@ from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
 from vicc_ray.pipelines.resources import WorkerResources, worker_resources
 from vicc_ray.pipelines.validation import validation
 from vicc_ray.training.checkpoint import read_state
+from vicc_ray.training.device import KEPT_MEMORY
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
@@ -135,6 +136,7 @@ def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFo
             storage_path=str(folder.path.resolve() / "ray"),
             # Without limit: the workers themselves give up where a run gets nowhere (train.max_failures).
             failure_config=FailureConfig(max_failures=-1),
+            worker_runtime_env={} if resources.use_gpu else {"env_vars": KEPT_MEMORY},
         ),
         validation_config=validation(folder.path.resolve(), job.store),
     )

@@ -25,6 +25,7 @@ from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.method.sinkhorn import sinkhorn
 from vicc_ray.models.encoder import Encoder
+from vicc_ray.models.folded import folded
 from vicc_ray.training.objective import Metrics
 from vicc_ray.training.schedule import Turn
 
@@ -36,7 +37,7 @@ class PrototypicalContrast:
         self, config: Config, turn: Turn, encoders: Mapping[Stream, Encoder], prototypes: Mapping[Stream, Prototypes]
     ) -> None:
         other: Stream = "flow" if turn.stream == "rgb" else "rgb"
-        self.still = (other, encoders[other]) if turn.cross else None
+        self.still = (other, folded(encoders[other])) if turn.cross else None
         self.prototypes = prototypes[turn.stream]
         self.trained: list[nn.Module] = [self.prototypes]
         self.method = config.method

@@ -1,0 +1,48 @@
+"""Convolutions over space alone, computed as two-dimensional ones. B batch, C channels, T frames, H, W.
+
+On CPUs, oneDNN's 3-D kernels take up to twice the time of its 2-D ones for the same arithmetic, above all backward
+(``benchmarks/step.json``); with channels innermost, frames are a batch of pictures without moving anything in memory.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+
+class PlanarConv3d(nn.Conv3d):
+    """A Conv3d with one frame in its kernel, of stride 1 over time; the same weights, the same output."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, T, H, W] -> [B, C_out, T, H_out, W_out]."""
+        if input.device.type != "cpu" or not input.is_contiguous(memory_format=torch.channels_last_3d):
+            return super().forward(input)
+        b, _, t, _, _ = input.shape
+        frames = input.transpose(1, 2).flatten(0, 1)  # a view: [B T, C, H, W], channels last
+        strides, padding = (self.stride[1], self.stride[2]), (int(self.padding[1]), int(self.padding[2]))
+        y = conv2d(frames, self.weight[:, :, 0], self.bias, strides, padding, self.dilation[1:], self.groups)
+        return y.unflatten(0, (b, t)).transpose(1, 2)
+
+
+def make_planar(module: nn.Module) -> nn.Module:
+    """Replace every Conv3d inside ``module`` that can be by a :class:`PlanarConv3d` that shares its parameters."""
+    for name, child in module.named_children():
+        if type(child) is nn.Conv3d and _is_planar(child):
+            planar = PlanarConv3d(
+                *(child.in_channels, child.out_channels, child.kernel_size, child.stride, child.padding),  # type: ignore[arg-type]
+                dilation=child.dilation,  # type: ignore[arg-type]
+                groups=child.groups,
+                bias=child.bias is not None,
+                device="meta",
+            )
+            planar.weight, planar.bias = child.weight, child.bias
+            setattr(module, name, planar)
+        else:
+            make_planar(child)
+    return module
+
+
+def _is_planar(conv: nn.Conv3d) -> bool:
+    over_time = (conv.kernel_size[0], conv.stride[0], conv.padding[0])
+    return over_time == (1, 1, 0) and conv.padding_mode == "zeros"
