@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vicc_ray.config import ClipConfig, Config, Stream
 from vicc_ray.errors import UserError
+from vicc_ray.evaluation.card import measured
 from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.models.published import read_published
 from vicc_ray.models.weights_file import EncoderWeights, read_weights
@@ -129,11 +130,11 @@ def _last_turn(run: Path, stream: Stream) -> Path:
 def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:
     state = read_state(folder)
     config = Config.model_validate(state["settings"])
+    turn = turns(config.schedule)[state["turn"]].name
     card = {
         "recipe": config.model_dump(mode="json"),
-        "checkpoint": folder.name,
-        "step": state["step"],
-        "epoch": state["epoch"],
+        **{"checkpoint": folder.name, "step": state["step"], "epoch": state["epoch"]},
+        **(measured(folder.parent.parent, turn) if folder.name.endswith(turn) else {}),
     }
     return EncoderWeights(stream, config.model, config.clip, load_encoder_tensors(folder, stream), card)
 

@@ -1,0 +1,139 @@
+"""A trained network as files for other programs: safetensors with a card, ONNX, torch.export; each checked.
+
+All take uint8 clips as :class:`vicc_ray.evaluation.pretrained.PretrainedEncoder` does, any number at once, of the
+frames and the size that the network was trained with, and give float32 features. None needs Ray; ONNX and torch.export
+do not need this package either.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor
+
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.card import card_text
+from vicc_ray.evaluation.pretrained import CHANNELS, PretrainedEncoder
+from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
+
+Format = Literal["safetensors", "onnx", "torch"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+FILES: dict[Format, str] = {"safetensors": "encoder.safetensors", "onnx": "encoder.onnx", "torch": "encoder.pt2"}
+CARD = "README.md"
+TOLERANCE = 1e-4
+"""Largest difference to the eager features, relative to the largest of them."""
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def export(weights: EncoderWeights, out: Path, formats: Sequence[Format] = FORMATS) -> dict[str, float]:
+    """Write a network into the folder ``out`` in each format, with a card (README.md) for people.
+
+    Returns:
+        file name -> largest difference of its features to the eager ones, relative to the largest of them.
+
+    Raises:
+        UserError: a package for a format is missing, ``out`` cannot be written, or a file computes something else.
+    """
+    if "onnx" in formats and (missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]):
+        raise UserError(
+            f"--format onnx: {', '.join(missing)} not installed: pip install 'vicc-ray[export]', or choose among "
+            f"{', '.join(name for name in FORMATS if name != 'onnx')}"
+        )
+    encoder = PretrainedEncoder(weights).requires_grad_(False).eval()
+    found: dict[str, float] = {}
+    try:
+        for name in formats:
+            found[FILES[name]] = _write(name, out / FILES[name], weights, encoder)
+        atomic_write(out / CARD, card_text(weights, sorted(found)))
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror}); choose another folder with --out") from error
+    return found
+
+
+def _write(name: Format, path: Path, weights: EncoderWeights, encoder: PretrainedEncoder) -> float:
+    """Write one file aside, compute with it, and publish it if it computes the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write = {"safetensors": _write_safetensors, "onnx": _write_onnx, "torch": _write_torch}[name]
+    clips = example_clips(encoder, 3)
+    with torch.inference_mode():
+        expected = encoder(clips)
+        with atomic_path(path) as aside:
+            write(aside, weights, encoder)
+            difference = _difference(_run(name, aside, clips), expected)
+            if not difference <= TOLERANCE:
+                raise UserError(
+                    f"{path}: the exported network differs from the original by {difference:.2g} of its largest "
+                    f"feature ({TOLERANCE:g} is allowed); it was not written. Try another version of torch"
+                )
+    return difference
+
+
+def example_clips(encoder: PretrainedEncoder, count: int) -> Tensor:
+    """Random clips of the right shape, the same each time."""
+    clip = encoder.clip
+    shape = (count, clip.frames, clip.size, clip.size, CHANNELS[encoder.stream])
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def _write_safetensors(path: Path, weights: EncoderWeights, encoder: PretrainedEncoder) -> None:
+    write_weights(path, weights)
+
+
+def _write_torch(path: Path, weights: EncoderWeights, encoder: PretrainedEncoder) -> None:
+    with path.open("wb") as file:
+        torch.export.save(_program(encoder), file)
+
+
+def _write_onnx(path: Path, weights: EncoderWeights, encoder: PretrainedEncoder) -> None:
+    with _quiet():
+        made = torch.onnx.export(
+            _program(encoder), dynamo=True, verbose=False, input_names=["clips"], output_names=["features"]
+        )
+    cast(Any, made).save(str(path), external_data=False)
+
+
+def _program(encoder: PretrainedEncoder) -> torch.export.ExportedProgram:
+    """The network as a graph, for any number of clips."""
+    shapes = {"clips": {0: torch.export.Dim("clips", min=1, max=4096)}}
+    with torch.no_grad(), _quiet():
+        return torch.export.export(encoder, (example_clips(encoder, 2),), dynamic_shapes=shapes)
+
+
+def _run(name: Format, path: Path, clips: Tensor) -> Tensor:
+    """Features by what was written, as a user of the file gets them."""
+    if name == "safetensors":
+        return cast(Tensor, PretrainedEncoder(read_weights(path)).eval()(clips))
+    if name == "torch":
+        with path.open("rb") as file:
+            return cast(Tensor, torch.export.load(file).module()(clips))
+    session = import_module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"clips": clips.numpy()})[0])
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+
+
+class _quiet(warnings.catch_warnings):
+    """The exporters tell of every step that they take."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        warnings.simplefilter("ignore")
+        self._levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "torch.export")}
+        for name in self._levels:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        return entered
+
+    def __exit__(self, *error: Any) -> None:
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
+        super().__exit__(*error)
