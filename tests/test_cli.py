@@ -19,9 +19,12 @@ import yaml
 
 from vicc_ray import __version__
 from vicc_ray.cli import build_parser, main
+from vicc_ray.config import ClipConfig, ModelConfig
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.weights_file import EncoderWeights, write_weights
 from vicc_ray.recipe import load_config
 
-VERBS = ("run", "make-videos", "config", "prepare", "pretrain", "evaluate", "report", "import-weights")
+VERBS = ("run", "make-videos", "config", "prepare", "pretrain", "evaluate", "report", "export", "import-weights")
 
 
 def vicc_ray(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -168,6 +171,21 @@ def test_import_weights_writes_and_tells_what_went_where(
     printed, last = told.rsplit("where each", 1)
     assert json.loads(printed) == {name: value for name, value in record.items() if name != "tensors"}
     assert str(tmp_path / "out" / "import.json") in last
+
+
+def test_export_tells_its_files_and_refuses_what_is_no_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ModelConfig(backbone="tiny", embedding=8)
+    weights = EncoderWeights("flow", model, ClipConfig(frames=8, size=32), build_encoder(model).state_dict())
+    write_weights(tmp_path / "it.safetensors", weights)
+    given = ["export", str(tmp_path / "it.safetensors"), "--out", str(tmp_path / "out"), "--format", "safetensors"]
+    assert main([*given, "--stream", "flow"]) == 0
+    told = capsys.readouterr().out
+    assert f"{tmp_path / 'out' / 'encoder.safetensors'}: features within" in told
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"encoder.safetensors", "README.md"}
+    assert "one of rgb was asked for" in error_of(capsys, *given)
+    assert "there is nothing here" in error_of(capsys, "export", tmp_path / "nothing", "--out", tmp_path / "out")
 
 
 def test_an_interruption_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for add in (_add_run, _add_make_videos, _add_config, _add_steps, _add_import_weights):
+    for add in (_add_run, _add_make_videos, _add_config, _add_steps, _add_export, _add_import_weights):
         add(verbs)
     return parser
 
@@ -158,10 +158,14 @@ def _add_steps(verbs: Any) -> None:
         "nearest-neighbour retrieval with every network of a run",
         "Prints recall at 1, 5, 10, 20 and 50; RUN/evaluation holds the numbers and the features.",
         "vicc-ray evaluate --run demo/run --store demo/store",
+        "vicc-ray evaluate --run ucf101/run --store hmdb51/store --out ucf101/run/evaluation-hmdb51",
         "vicc-ray evaluate --run demo/run --store demo/store --set evaluate.ignore_same_source=true",
     )
     _add_run_folder(verb)
     _add_store(verb)
+    verb.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for features and numbers (default RUN/evaluation)"
+    )
     _add_set(verb)
     _add_quiet(verb)
     verb = _add(
@@ -171,9 +175,36 @@ def _add_steps(verbs: Any) -> None:
         "a run -> one HTML page, and the same figures as JSON",
         "Writes RUN/report/report.html and report.json; the store gives the gallery its pictures.",
         "vicc-ray report --run demo/run --store demo/store",
+        "vicc-ray report --run demo/run --store demo/store --with control",
     )
     _add_run_folder(verb)
     _add_store(verb, required=False)
+    verb.add_argument("--with", dest="other", type=Path, metavar="RUN", help="another evaluated run to compare with")
+
+
+def _add_export(verbs: Any) -> None:
+    verb = _add(
+        verbs,
+        "export",
+        _export,
+        "a trained network -> safetensors, ONNX and torch.export, each checked, with a card",
+        "NETWORK is a run (after its last turn), one of its checkpoints, or a file of import-weights. What is written\n"
+        "needs no Ray to be used; ONNX and torch.export need no vicc-ray either.",
+        "vicc-ray export demo/run --out encoder",
+        "vicc-ray export demo/run --stream flow --format onnx --out flow-encoder",
+    )
+    verb.add_argument("network", type=Path, metavar="NETWORK", help="run, checkpoint or file")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    verb.add_argument(
+        "--stream", choices=("rgb", "flow"), default="rgb", help="which of a run's networks (default rgb)"
+    )
+    verb.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        choices=("safetensors", "onnx", "torch"),
+        help="one of the formats, as often as needed (default: all)",
+    )
 
 
 def _add_import_weights(verbs: Any) -> None:
@@ -318,14 +349,25 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     RunFolder(options.run).config()
     config = load_config(str(options.run / "config.yaml"), options.overrides)
-    _print_table(evaluate(options.run, options.store, config, progress=not options.quiet))
+    _print_table(evaluate(options.run, options.store, config, progress=not options.quiet, out=options.out))
 
 
 def _report(options: argparse.Namespace) -> None:
     from vicc_ray.evaluation.report import build_report
     from vicc_ray.video.store import ClipStore
 
-    print(f"report: {build_report(options.run, ClipStore(options.store) if options.store else None)}")
+    store = ClipStore(options.store) if options.store else None
+    print(f"report: {build_report(options.run, store, options.other)}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from vicc_ray.evaluation.export import FORMATS, export
+    from vicc_ray.evaluation.pretrained import find_weights
+
+    weights = find_weights(options.network, options.stream)
+    for name, difference in export(weights, options.out, options.formats or FORMATS).items():
+        print(f"{options.out / name}: features within {difference:.1g} of the original's (relative)")
+    print(f"how to use them: {options.out / 'README.md'}")
 
 
 def _import_weights(options: argparse.Namespace) -> None:
@@ -350,6 +392,10 @@ def _print_table(evaluation: dict[str, Any]) -> None:
         first = f"{100 * row['recall'][ks[0]]:.1f} ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
         rest = "".join(f"{100 * row['recall'][k]:8.1f}" for k in ks[1:])
         print(f"{row['name']:{width}}  {first:>20}{rest}")
+    data = evaluation["dataset"]
+    for key, what in (("unlabelled", "have no label"), ("without_split", "are in neither split")):
+        if data[key]:
+            print(f"{data[key]} of {data['videos']} videos {what}: left out")
 
 
 def _fail(message: str) -> int:

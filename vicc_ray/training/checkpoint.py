@@ -93,9 +93,8 @@ def load_model(folder: Path, pretrainer: Pretrainer) -> None:
     """
     tensors = _read(folder / MODEL)
     for prefix, module in _modules(pretrainer):
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         try:
-            module.load_state_dict(own)
+            module.load_state_dict(_below(tensors, prefix))
         except RuntimeError as error:
             raise UserError(f"{folder / MODEL} does not fit the configured model: {error}") from error
 
@@ -120,8 +119,16 @@ def model_tensors(pretrainer: Pretrainer) -> dict[str, Tensor]:
 
 def load_encoder_tensors(folder: Path, stream: str) -> dict[str, Tensor]:
     """State dict of one stream's encoder out of a checkpoint."""
-    prefix = f"{stream}.encoder."
-    return {k.removeprefix(prefix): v for k, v in _read(folder / MODEL).items() if k.startswith(prefix)}
+    return _below(_read(folder / MODEL), f"{stream}.encoder.")
+
+
+def load_prototypes(folder: Path, stream: str) -> Tensor:
+    """One stream's prototypes [K, D] out of a checkpoint."""
+    return _below(_read(folder / MODEL), f"{stream}.prototypes.")["weight"]
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _modules(pretrainer: Pretrainer) -> list[tuple[str, torch.nn.Module]]:

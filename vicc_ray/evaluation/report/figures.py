@@ -8,14 +8,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from vicc_ray.config import Config, Section
+from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import feature_names
+from vicc_ray.evaluation.report.classes import read_classes
+from vicc_ray.evaluation.report.classification import read_classification
+from vicc_ray.evaluation.report.comparison import compare
 from vicc_ray.evaluation.report.curves import read_checks, read_epochs, read_turns
+from vicc_ray.evaluation.report.embedding_map import read_map
 from vicc_ray.evaluation.report.gallery import find_neighbours
 from vicc_ray.evaluation.report.headline import headline
+from vicc_ray.evaluation.report.prototypes import read_prototypes
+from vicc_ray.evaluation.report.published import published
+from vicc_ray.evaluation.report.settings import as_config, read_yaml, settings
 from vicc_ray.evaluation.report.warnings import warnings
 from vicc_ray.evaluation.table import NAME, RESULT_FILE, STREAMS
 from vicc_ray.training.json_lines import read_lines
@@ -24,14 +29,17 @@ from vicc_ray.video.store import ClipStore
 REASONS = 12  # failures listed on the page; the rest are counted
 
 
-def read_figures(run_dir: Path, store: ClipStore | None) -> dict[str, Any]:
+def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = None) -> dict[str, Any]:
     """Read a run folder; what is not there (yet) is None, and ``missing`` says why, by section.
 
+    Args:
+        other: a run to compare with.
+
     Raises:
-        UserError: ``run_dir`` is no run folder.
+        UserError: ``run_dir`` is no run folder, or ``other`` has not been evaluated.
     """
     _check_run(run_dir)
-    config = _yaml(run_dir / "config.yaml")
+    config = read_yaml(run_dir / "config.yaml")
     batch = config.get("train", {}).get("batch", Config().train.batch)
     cross = config.get("schedule", {}).get("cross_stream", True)
     missing: dict[str, str] = {}
@@ -51,16 +59,25 @@ def read_figures(run_dir: Path, store: ClipStore | None) -> dict[str, Any]:
     table = _json(run_dir / "evaluation" / RESULT_FILE)
     if table is None:
         missing["table"] = _why_no_table(run_dir)
-    gallery = _gallery(run_dir, table["settings"] if table else _asked(config), cross, missing)
+    asked = {**(table["settings"] if table else _asked(config)), "cross_stream": cross}
+    gallery = _gallery(run_dir, asked, missing)
     if store is None:
         missing["store"] = "The clip store is not at hand, so there are no videos to show and none to count."
-    found = warnings(turns, as_config(config))
+    resolved = as_config(config)
+    found = warnings(turns, resolved)
     return {
         "name": config.get("name", run_dir.name),
+        "backbone": resolved.model.backbone,
         "headline": headline(table, turns, found, cross),
         "warnings": found,
         "table": table,
+        "published": published(resolved, table["dataset"] if table else None),
+        "classes": read_classes(table),
+        "comparison": compare(run_dir, other) if other else None,
         "gallery": gallery,
+        "map": read_map(run_dir / "evaluation", asked),
+        "prototypes": read_prototypes(run_dir, resolved),
+        "classification": read_classification(run_dir),
         "turns": turns,
         "checks": checks,
         "timing": total_timing(turns),
@@ -69,16 +86,6 @@ def read_figures(run_dir: Path, store: ClipStore | None) -> dict[str, Any]:
         "versions": _json(run_dir / "versions.json") or {},
         "missing": missing,
     }
-
-
-def as_config(config: dict[str, Any]) -> Config:
-    """The settings of ``config.yaml`` as they are, unchecked: the run of another version can be told of too."""
-    fields = {name: field.default for name, field in Config.model_fields.items()}
-    sections = {name: default for name, default in fields.items() if isinstance(default, Section)}
-    given: dict[str, Any] = {}
-    for name, default in sections.items():
-        given[name] = type(default).model_construct(**config.get(name, {}))
-    return Config.model_construct(**given)
 
 
 def turn_label(name: str, cross_stream: bool = True, cycles: int = 1) -> str:
@@ -127,34 +134,10 @@ def account(store: ClipStore) -> dict[str, Any]:
     }
 
 
-def settings(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The settings by section, each with its documentation and whether it is other than the default."""
-    rest = {key: value for key, value in config.items() if not isinstance(value, dict)}
-    sections = (
-        [{"name": "run", "rows": [_setting(Config(), key, value) for key, value in rest.items()]}] if rest else []
-    )
-    for name, field in Config.model_fields.items():
-        value = config.get(name)
-        if isinstance(value, dict) and isinstance(field.default, Section):
-            sections.append({"name": name, "rows": [_setting(field.default, key, v) for key, v in value.items()]})
-    return sections
-
-
-def _setting(section: Section, key: str, value: Any) -> dict[str, Any]:
-    field = type(section).model_fields.get(key)
-    default = section.model_dump(mode="json").get(key)
-    return {
-        "key": key,
-        "value": value,
-        "help": (field.description or "") if field else "",
-        "changed": value != (list(default) if isinstance(default, tuple) else default),
-    }
-
-
-def _gallery(run_dir: Path, asked: dict[str, Any], cross: bool, missing: dict[str, str]) -> dict[str, Any] | None:
+def _gallery(run_dir: Path, asked: dict[str, Any], missing: dict[str, str]) -> dict[str, Any] | None:
     """``asked``: what the table was made with, so that both look among the same neighbours."""
     try:
-        return find_neighbours(run_dir / "evaluation", {**asked, "cross_stream": cross})
+        return find_neighbours(run_dir / "evaluation", asked)
     except UserError as error:
         missing["gallery"] = f"Nothing to show yet: {error}."
         return None
@@ -199,13 +182,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML ({error})") from error
-    return content if isinstance(content, dict) else {}

@@ -13,6 +13,7 @@ from vicc_ray.evaluation.report.charts import draw
 from vicc_ray.evaluation.report.figures import read_figures
 from vicc_ray.evaluation.report.films import FRAMES, FRAMES_PER_S, Films, legend_uri
 from vicc_ray.evaluation.report.headline import percent, points
+from vicc_ray.evaluation.report.posters import Posters
 from vicc_ray.evaluation.report.training_charts import (
     checks_chart,
     data_wait_chart,
@@ -28,18 +29,21 @@ from vicc_ray.video.store import ClipStore
 FLOW_VIDEOS = 4
 
 
-def build_report(run_dir: Path, store: ClipStore | None) -> Path:
+def build_report(run_dir: Path, store: ClipStore | None, other: Path | None = None) -> Path:
     """Write ``run_dir/report/report.html`` and ``report.json`` from what the run folder holds.
 
     Parts that are not there yet are told in a line. Without ``store`` the page has no moving thumbnails.
+
+    Args:
+        other: folder of a run to compare with.
 
     Returns:
         the path of the page.
 
     Raises:
-        UserError: ``run_dir`` is no run folder, or a file in it is damaged.
+        UserError: ``run_dir`` is no run folder, a file in it is damaged, or ``other`` has not been evaluated.
     """
-    figures = read_figures(run_dir, store)
+    figures = read_figures(run_dir, store, other)
     page = render(figures, store)
     folder = run_dir / "report"
     atomic_write(folder / "report.json", json.dumps(figures, indent=1, allow_nan=False) + "\n")
@@ -59,12 +63,17 @@ def render(figures: dict[str, Any], store: ClipStore | None) -> str:
     environment.filters.update(percent=percent, points=points, duration=duration, value=value, gib=gib)
     films = None if store is None else Films(store)
     shown = None if films is None or store is None else _flow_videos(figures, store)
+    posters = None
+    if store is not None and figures["map"]:
+        posters = Posters(store, [point["id"] for point in figures["map"]["points"]])
     body = environment.get_template("body.html.j2").render(
         figures=figures, films=films, charts=_charts(figures), bars=bar_scale(figures["table"]), flow_videos=shown,
-        wheel=legend_uri(),
+        wheel=legend_uri(), posters=posters,
     )  # fmt: skip
     style = environment.get_template("page.css.j2").render(frames=FRAMES, seconds=FRAMES / FRAMES_PER_S)
     strips = "" if films is None else films.css()
+    if posters is not None:
+        strips += f"\n.pt b{{background-image:url({posters.uri});background-size:{100 * posters.columns}% auto}}"
     # Styles are ours alone (numbers and base64), so they go in as they are.
     return environment.get_template("page.html.j2").render(
         title=figures["name"], style=Markup(style), strips=Markup(strips), body=Markup(body)

@@ -1,0 +1,220 @@
+"""What a run is judged by: classes, the map, prototypes, another run, the published figures, accuracy."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch.nn.functional import normalize
+
+from tests.evaluation.run_folder import features_of
+from tests.evaluation.test_report import build
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, load_features, save_features
+from vicc_ray.evaluation.report import build_report
+from vicc_ray.evaluation.report.classes import read_classes
+from vicc_ray.evaluation.report.embedding_map import flat, read_map
+from vicc_ray.evaluation.report.prototypes import CLOSEST, read_prototypes
+from vicc_ray.evaluation.report.published import known_data_set, published
+from vicc_ray.evaluation.retrieval import retrieve
+from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.recipe import load_config
+from vicc_ray.training.checkpoint import take_snapshot
+from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import turns
+from vicc_ray.video.store import ClipStore
+
+UCF101 = {"classes": 101, "train": 9537, "test": 3783}
+FIRST = {"seed": 0, "cross_stream": True}
+
+
+def clusters(count: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features [count x each, 16] in well separated clusters, and their numbers."""
+    rng = np.random.default_rng(seed)
+    numbers = np.arange(count * each) % count
+    return (8 * np.eye(count, 16)[numbers] + rng.normal(size=(count * each, 16))).astype(np.float32), numbers
+
+
+def test_what_lies_together_in_the_features_lies_together_on_the_map() -> None:
+    features, numbers = clusters(5, 20)
+    places = flat(features, seed=0)
+    assert places.min() == 0 and places.max() == 1
+    distances = np.linalg.norm(places[:, None] - places[None], axis=2) + 9 * np.eye(len(places))
+    assert (numbers[distances.argmin(1)] == numbers).mean() > 0.98
+    assert np.array_equal(flat(features, seed=0), places)
+
+
+def test_the_map_shows_test_videos_first(tmp_path: Path) -> None:
+    features, numbers = clusters(4, 200)
+    splits = np.where(np.arange(800) < 700, "train", "test")
+    ids = np.array([f"v{i:03d}" for i in range(800)])
+    save_features(feature_path(tmp_path, "rgb-stage1"), FeatureTable(ids, numbers.astype(str), ids, splits, features))
+    found = read_map(tmp_path, FIRST)
+    assert found is not None
+    shown = {point["id"] for point in found["points"]}
+    assert set(ids[700:]) < shown and len(shown) == 480 and found["videos"] == 800
+    assert found["labels"] == ["0", "1", "2", "3"]
+    assert all(found["labels"][point["label"]] == str(int(point["id"][1:]) % 4) for point in found["points"])
+
+
+@pytest.fixture
+def trained(tmp_path: Path, store: ClipStore) -> tuple[Path, Config]:
+    """A run with one finished turn, its checkpoint and its features."""
+    sections = {
+        "model": {"backbone": "tiny", "embedding": 8},
+        "method": {"prototypes": 6, "queue": 0},
+        "schedule": {"rgb_epochs": 1, "flow_epochs": 0, "stage1_cosine_epochs": 1, "cycles": 0},
+    }
+    config = Config.model_validate(sections)
+    folder = RunFolder(tmp_path / "trained")
+    folder.open(config)
+    pretrainer = Pretrainer(config, torch.device("cpu"))
+    turn = turns(config.schedule)[0]
+    pretrainer.start_turn(turn)
+    path = folder.turn_checkpoint(turn.index, turn.name)
+    path.mkdir()
+    take_snapshot(pretrainer, 1, 1.0, config.model_dump(mode="json")).write(path)
+    table = features_of(store, 0)
+    width = pretrainer.encoders["rgb"].backbone.features
+    features = np.random.default_rng(0).normal(size=(len(table.ids), width))
+    save_features(
+        feature_path(folder.path / "evaluation", turn.name),
+        FeatureTable(table.ids, table.labels, table.sources, table.splits, features),
+    )
+    return folder.path, config
+
+
+def test_prototypes_show_the_videos_that_are_closest_to_them(trained: tuple[Path, Config]) -> None:
+    run, config = trained
+    found = read_prototypes(run, config)
+    assert found is not None
+    fresh = Pretrainer(config, torch.device("cpu"))
+    table = load_features(feature_path(run / "evaluation", "rgb-stage1")).sorted()
+    with torch.inference_mode():
+        embedded = normalize(fresh.encoders["rgb"].head(torch.from_numpy(table.features)), dim=1)
+        scores = (embedded @ fresh.prototypes["rgb"].weight.T).numpy()
+    counts = Counter(scores.argmax(1).tolist())
+    assert found["all"] == 6 and found["used"] == len(counts)
+    assert sum(one["videos"] for one in found["prototypes"]) == len(table.ids)
+    for one in found["prototypes"]:
+        assert one["videos"] == counts[one["index"]]
+        order = np.argsort(-scores[:, one["index"]])[:CLOSEST]
+        assert [video["id"] for video in one["closest"]] == table.ids[order].tolist()
+        own = table.labels[scores.argmax(1) == one["index"]].tolist()
+        assert one["share"] == pytest.approx(own.count(one["label"]) / len(own))
+
+
+def test_prototypes_are_on_the_page(trained: tuple[Path, Config], store: ClipStore) -> None:
+    page, _, figures = build(trained[0], store)
+    assert "What the prototypes stand for" in page.text
+    assert page.attributes("class").count("card prototype") == len(figures["prototypes"]["prototypes"])
+
+
+def test_another_run_is_compared_query_by_query(run_dir: Path, store: ClipStore, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run_dir, other)
+    save_features(feature_path(other / "evaluation", "rgb-stage1"), features_of(store, 77))
+    evaluate_features(other / "evaluation", Config())
+    config = yaml.safe_load((other / "config.yaml").read_text())
+    config["method"]["epsilon"], config["name"] = 0.025, "the <other>"
+    (other / "config.yaml").write_text(yaml.safe_dump(config))
+    html = build_report(run_dir, store, other).read_text()
+    figures = json.loads((run_dir / "report" / "report.json").read_text())["comparison"]
+    rows = {row["key"]: row for row in figures["rows"]}
+    assert rows["rgb-stage2-1"]["difference"] == rows["rgb-stage2-1"]["low"] == 0
+    hits = []
+    for folder in (run_dir, other):
+        table = load_features(feature_path(folder / "evaluation", "rgb-stage1")).sorted()
+        hits.append(retrieve(table.split("train"), table.split("test")).hits.mean())
+    assert rows["rgb-stage1"]["difference"] == pytest.approx(hits[0] - hits[1])
+    assert figures["settings"] == [{"key": "method.epsilon", "one": 0.05, "other": 0.025}]
+    assert "Beside the run the &lt;other&gt;" in html
+
+
+def test_other_test_videos_give_no_difference(run_dir: Path, store: ClipStore, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run_dir, other)
+    table = features_of(store, 1)
+    renamed = FeatureTable(np.char.add("x", table.ids), table.labels, table.sources, table.splits, table.features)
+    save_features(feature_path(other / "evaluation", "rgb-stage1"), renamed)
+    build_report(run_dir, store, other)
+    figures = json.loads((run_dir / "report" / "report.json").read_text())["comparison"]
+    rows = {row["key"]: row["difference"] for row in figures["rows"]}
+    assert rows["rgb-stage1"] is None and rows["flow-stage1"] == 0
+
+
+def test_a_run_to_compare_with_must_be_evaluated(run_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no evaluation.json to compare with; run `vicc-ray evaluate`"):
+        build_report(run_dir, None, tmp_path / "nothing")
+
+
+def test_the_published_run_differs_in_nothing() -> None:
+    for recipe in ("ucf101-s3d", "ucf101-r2plus1d"):
+        found = published(load_config(recipe, []), UCF101)
+        assert found is not None and found["differences"] == []
+        assert found["data"] == "UCF101, split 1"
+
+
+def test_what_is_other_than_published_is_said() -> None:
+    changed = load_config("ucf101-s3d", ["schedule.rgb_epochs=40", "prepare.flow=dis"])
+    found = published(changed, {"classes": 8, "train": 800, "test": 240})
+    assert found is not None
+    assert found["recall"] == {"rgb": 62.1, "flow": 59.7, "rgb+flow": 65.1}
+    assert found["differences"] == [
+        "other videos: 800 to train with and 240 to test with, of 8 classes, instead of 9,537 and 3,783 of 101",
+        "prepare.flow is dis instead of tvl1",
+        "schedule.rgb_epochs is 40 instead of 300",
+    ]
+    assert published(load_config("demo", []), UCF101) is None
+
+
+def test_data_sets_are_known_by_their_numbers() -> None:
+    hmdb51 = {"classes": 51, "train": 3570, "test": 1529}
+    assert [getattr(known_data_set(d), "title", None) for d in (UCF101, hmdb51)] == [
+        "UCF101, split 1",
+        "HMDB51, split 1",
+    ]
+    assert known_data_set({**UCF101, "test": 3000}) is None and known_data_set(None) is None
+    found = published(load_config("ucf101-s3d", []), hmdb51)
+    assert found is not None and found["recall"] == {"rgb": 25.5} and found["differences"] == []
+
+
+def test_classes_are_shown_with_what_they_were_before(run_dir: Path, store: ClipStore) -> None:
+    page, _, figures = build(run_dir, store)
+    table = json.loads((run_dir / "evaluation" / "evaluation.json").read_text())
+    rows = {row["key"]: row for row in table["rows"]}
+    found = figures["classes"]
+    assert [one["label"] for one in found["classes"]] == [one["label"] for one in rows["rgb-stage2-1"]["classes"]]
+    for one, before in zip(found["classes"], rows["rgb-stage1"]["classes"], strict=True):
+        assert one["before"] == before["recall_at_1"]
+    assert [sum(row) for row in found["matrix"]] == [one["queries"] for one in found["classes"]]
+    assert "Class by class" in page.text
+
+
+def test_of_many_classes_the_confused_pairs_are_shown() -> None:
+    classes = [{"label": f"c{n}", "queries": 10, "recall_at_1": 0.5, "low": 0.2, "high": 0.8} for n in range(40)]
+    confusion = [{"query": f"c{n}", "nearest": f"c{(n + 1) % 40}", "count": n % 9} for n in range(40)]
+    row = {"key": "rgb-stage1", "name": "RGB", "classes": classes, "confusion": confusion}
+    found = read_classes({"rows": [row]})
+    assert found is not None
+    assert found["matrix"] is None and len(found["pairs"]) == 20
+    assert found["pairs"][0]["share"] == 0.8
+
+
+def test_accuracy_stands_beside_what_was_published(run_dir: Path, store: ClipStore) -> None:
+    (run_dir / "classify").mkdir()
+    row = {"stream": "rgb+flow", "mode": "finetune", "top1": 0.875, "top5": 0.99, "low": 0.86, "high": 0.89}
+    (run_dir / "classify" / "classification.json").write_text(json.dumps({"rows": [row]}))
+    page, html, _ = build(run_dir, store)
+    section = html[html.index('id="classification"') : html.index('id="training"')]
+    assert re.search(r"87\.5.%</strong>", section) and "86.0 to 89.0" in section and "90.5 %" in section
+    assert "Not to be compared as they are" in page.text

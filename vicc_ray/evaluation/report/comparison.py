@@ -1,0 +1,102 @@
+"""Two runs side by side: what each network of one finds against that of the other, and which settings differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vicc_ray.config import Section
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.feature_file import feature_names, feature_path, load_features
+from vicc_ray.evaluation.interval import bootstrap_interval
+from vicc_ray.evaluation.report.curves import read_turns
+from vicc_ray.evaluation.report.settings import as_config, read_yaml
+from vicc_ray.evaluation.retrieval import retrieve
+from vicc_ray.evaluation.table import RESULT_FILE
+
+NOT_COMPARED = {"name", "ray"}
+
+
+def compare(run: Path, other: Path) -> dict[str, Any]:
+    """The runs of two folders; "one" is the run of the report, "other" the one it is compared with.
+
+    Returns:
+        ``name`` of the other run, ``rows``: networks that both have: ``key``, ``name``, ``one`` and ``other`` (R@1,
+        shares), ``difference`` with its 95 % interval ``low`` and ``high`` (paired by query; None where the test videos
+        are not the same); ``only``: networks that one of them lacks; ``settings`` that differ: ``key``, ``one``,
+        ``other``; ``seconds`` of training of both.
+
+    Raises:
+        UserError: one of them has not been evaluated.
+    """
+    one, two = (_evaluation(folder) for folder in (run, other))
+    mine, theirs = ({row["key"]: row for row in table["rows"]} for table in (one, two))
+    configs = [read_yaml(folder / "config.yaml") for folder in (run, other)]
+    return {
+        "name": configs[1].get("name", other.name),
+        "folder": other.name,
+        "rows": [
+            {
+                **{"key": key, "name": row["name"], "one": row["recall"]["1"], "other": theirs[key]["recall"]["1"]},
+                **_difference(run, other, key, one["settings"]),
+            }
+            for key, row in mine.items()
+            if key in theirs
+        ],
+        "only": sorted({*mine} ^ {*theirs}),
+        "settings": _settings(*configs),
+        "seconds": [_seconds(folder) for folder in (run, other)],
+    }
+
+
+def _evaluation(folder: Path) -> dict[str, Any]:
+    file = folder / "evaluation" / RESULT_FILE
+    if not file.exists():
+        raise UserError(f"{folder}: no {RESULT_FILE} to compare with; run `vicc-ray evaluate` on this run first")
+    return dict(json.loads(file.read_text()))
+
+
+def _difference(run: Path, other: Path, key: str, settings: dict[str, Any]) -> dict[str, float | None]:
+    """Of R@1 of one network, query by query."""
+    unknown: dict[str, float | None] = {"difference": None, "low": None, "high": None}
+    if not all(key in feature_names(folder / "evaluation") for folder in (run, other)):
+        return unknown
+    hits, asked = [], []
+    for folder in (run, other):
+        table = load_features(feature_path(folder / "evaluation", key)).sorted()
+        train, test = (table.split(split).labelled() for split in ("train", "test"))
+        hits.append(retrieve(train, test, ignore_same_source=settings["ignore_same_source"]).hits)
+        asked.append((test.ids.tolist(), test.labels.tolist()))
+    if asked[0] != asked[1]:
+        return unknown
+    difference = hits[0].astype(int) - hits[1].astype(int)
+    low, high = bootstrap_interval(difference, settings["seed"])
+    return {"difference": float(np.mean(difference)), "low": low, "high": high}
+
+
+def _settings(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]:
+    first, second = (as_config(given) for given in (one, other))
+    found = []
+    for name in (name for name in type(first).model_fields if name not in NOT_COMPARED):
+        values = getattr(first, name), getattr(second, name)
+        if not isinstance(values[0], Section):
+            pairs = [(name, *values)]
+        else:
+            pairs = [
+                (f"{name}.{key}", *(_plain(getattr(v, key)) for v in values)) for key in type(values[0]).model_fields
+            ]
+        found += [{"key": key, "one": a, "other": b} for key, a, b in pairs if a != b]
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.model_dump(mode="json")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _seconds(folder: Path) -> float:
+    return float(sum(turn["timing"]["seconds"] for turn in read_turns(folder / "metrics.jsonl", 1)))

@@ -1,0 +1,72 @@
+"""A map of the videos: features in two dimensions, so that videos that the network finds alike lie together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, load_features
+from vicc_ray.evaluation.nearest import CentredUnit
+from vicc_ray.evaluation.table import newest, row_label
+
+MOST = 480
+"""Videos shown: each has a picture in the page."""
+PERPLEXITY = 30.0
+"""About how many videos a video's neighbourhood on the map has."""
+FEWEST = 8
+
+
+def read_map(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """Places of the test videos (and, where they are few, train videos) by the RGB network that was trained last.
+
+    Args:
+        folder: ``evaluation`` of a run. ``settings``: ``seed``, ``cross_stream``.
+
+    Returns:
+        ``network``, ``videos`` (of how many these are drawn), ``labels`` (sorted) and ``points`` [{"id", "label" (its
+        place in labels, -1 for none), "x", "y": 0 to 1}]; None without features or with fewer than ``FEWEST`` videos.
+    """
+    names = feature_names(folder)
+    name = newest(names, "rgb")
+    if name is None:
+        return None
+    table = load_features(feature_path(folder, name)).sorted()
+    chosen = _choose(table, settings["seed"])
+    if len(chosen) < FEWEST:
+        return None
+    places = flat(table.features[chosen], settings["seed"])
+    labels = sorted(set(table.labels[chosen].tolist()) - {""})
+    return {
+        "network": row_label(name, names, settings["cross_stream"]),
+        "videos": len(table.ids),
+        "labels": labels,
+        "points": [
+            {
+                "id": str(table.ids[row]),
+                "label": labels.index(str(table.labels[row])) if table.labels[row] else -1,
+                **{"x": round(float(x), 4), "y": round(float(y), 4)},
+            }
+            for row, (x, y) in zip(chosen, places, strict=True)
+        ],
+    }
+
+
+def flat(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
+    """Places [N, 2], 0 to 1, of features [N, F] by t-SNE on the cosine; the same each time."""
+    from sklearn.manifold import TSNE  # takes a second to import, and only a report needs it
+
+    unit = CentredUnit(features).rows(0, len(features)).numpy()
+    perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
+    placed = TSNE(2, perplexity=perplexity, init="pca", random_state=seed % 2**32).fit_transform(unit)
+    low, high = placed.min(0), placed.max(0)
+    return np.asarray((placed - low) / np.maximum(high - low, 1e-9), np.float64)
+
+
+def _choose(table: FeatureTable, seed: int) -> NDArray[np.int64]:
+    """Rows shown: test videos before others, drawn at random within each."""
+    order = np.random.default_rng(seed).permutation(len(table.ids))
+    order = order[np.argsort(table.splits[order] != "test", kind="stable")]
+    return np.sort(order[:MOST])

@@ -1,0 +1,72 @@
+"""What the prototypes stand for: the videos closest to each of the most used ones. K prototypes, D embedding."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vicc_ray.config import Config
+from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, load_features
+from vicc_ray.evaluation.table import newest
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.training.checkpoint import load_encoder_tensors, load_prototypes
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import turns
+
+SHOWN, CLOSEST = 8, 5
+
+
+def read_prototypes(run: Path, config: Config) -> dict[str, Any] | None:
+    """The most used prototypes of the RGB network that was trained last.
+
+    A video belongs to the prototype that its embedding (the head's output for the mean of its features) scores highest.
+
+    Returns:
+        ``all`` (K), ``used`` (of at least one video) and ``prototypes``, most used first: ``index``, ``videos`` (that
+        belong to it), ``label`` and ``share`` of the most frequent label among them ("" and None without labels),
+        ``closest`` [{"id", "label"}]; None where features or checkpoint are not there, or instances were contrasted.
+    """
+    name = newest(feature_names(run / "evaluation"), "rgb")
+    if name is None or config.method.contrast != "prototypes":
+        return None
+    turn = next((turn for turn in turns(config.schedule) if turn.name == name), None)
+    checkpoint = RunFolder(run).turn_checkpoint(turn.index, name) if turn else run
+    if turn is None or not checkpoint.exists():
+        return None
+    table = load_features(feature_path(run / "evaluation", name)).sorted()
+    scores = _scores(table, checkpoint, config)
+    chosen = scores.argmax(1)
+    used = Counter(chosen.tolist())
+    return {
+        "all": scores.shape[1],
+        "used": len(used),
+        "prototypes": [_one(table, scores, chosen == index, index) for index, _ in used.most_common(SHOWN)],
+    }
+
+
+def _scores(table: FeatureTable, checkpoint: Path, config: Config) -> Tensor:
+    """Cosine of every video's embedding with every prototype, [N, K]."""
+    encoder = build_encoder(config.model).eval()
+    encoder.load_state_dict(load_encoder_tensors(checkpoint, "rgb"))
+    with torch.inference_mode():
+        embedded = normalize(encoder.head(torch.from_numpy(table.features)), dim=1)
+        return embedded @ normalize(load_prototypes(checkpoint, "rgb"), dim=1).T
+
+
+def _one(table: FeatureTable, scores: Tensor, own: Tensor, index: int) -> dict[str, Any]:
+    labels = Counter(label for label in table.labels[own.numpy()].tolist() if label)
+    label, count = labels.most_common(1)[0] if labels else ("", 0)
+    closest = np.argsort(-scores[:, index].numpy(), kind="stable")[:CLOSEST]
+    return {
+        "index": index,
+        "videos": int(own.sum()),
+        "label": label,
+        "share": count / int(own.sum()) if labels else None,
+        "closest": [{"id": str(table.ids[row]), "label": str(table.labels[row])} for row in closest],
+    }
