@@ -23,21 +23,21 @@ def choose(folder: Path, count: int) -> list[Path]:
     return [Path(str(items[i].place)) for i in np.linspace(0, len(items) - 1, count).astype(int)]
 
 
-def long_film(path: Path, side: int, frames: int) -> np.ndarray:
+def long_film(path: Path, side: int, frames: int, grid: int = 2) -> np.ndarray:
     """A video as uint8 [T, H, W, 3] with T = ``frames``: forwards and backwards as often as needed."""
-    video = decode_video(path, short_side=side, max_frames=frames, time_limit_s=120, grid=2)
+    video = decode_video(path, short_side=side, max_frames=frames, time_limit_s=120, grid=grid)
     there_and_back = np.concatenate([video.frames, video.frames[-2:0:-1]])
     return there_and_back[np.arange(frames) % len(there_and_back)]
 
 
-def make_store(path: Path, videos: list[Path], side: int, frames: int) -> ClipStore:
-    """A clip store of long films with the default settings; one that is there is used again."""
-    settings = PrepareConfig(short_side=side)
+def make_store(path: Path, videos: list[Path], side: int, frames: int, flow_scale: int = 2) -> ClipStore:
+    """A clip store of long films, by default with the default settings; one that is there is used again."""
+    settings = PrepareConfig.model_validate({"short_side": side, "flow_scale": flow_scale})
     if not (path / STORE_FILE).exists():
         path.mkdir(parents=True, exist_ok=True)
         with shard_writer(shard_path(path, 0)) as writer:
             for n, file in enumerate(videos):
-                pairs = _pairs(long_film(file, side, frames), settings)
+                pairs = _pairs(long_film(file, side, frames, settings.grid), settings)
                 writer.write(encode_video(About(f"{n:04d}", source=f"{n:04d}", split="train"), 25.0, pairs, settings))
         write_store_file(path, settings, 1)
     return ClipStore(path)

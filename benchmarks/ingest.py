@@ -6,15 +6,17 @@
 A sample is two clips of 32 frames at 128 x 128, RGB and flow. Videos shorter than ``--frames`` run forwards and
 backwards until they have as many (186: the mean of UCF101), and are kept with a short side of 150 and 240 pixels by the
 plain loader (JPEG frames in LMDB, PIL, jitter and blur on every frame, PyTorch's DataLoader), and by the store with
-these and with 128, its default. Measured, in the shape of Ray's own ingest test, with all cores of the machine for
-loading:
+these and with 128, its default; with 240 also with prepare.flow_scale 4. Measured, in the shape of Ray's own ingest
+test, with all cores of the machine for loading:
 
   bare          samples/s of one process that makes batches in a loop, without Ray
   transport     samples/s of the pipeline where the batch is there already: what Ray Data can carry at most
   free          samples/s of the pipeline with a consumer that does nothing; seconds to the first batch; bytes in the
                 object store at the most, bytes spilled
   steady        milliseconds that a consumer waits which takes 1.5 times as long for a step as loading does
-  rounds        samples/s of the plain loader and of the pipeline (as in free), in turn; the ratios are medians of these
+  rounds        the plain loader and the pipeline (as in free), in turn: samples/s by the clock, and samples for each
+                second of processor time of all processes but the consumer's own, which is what a core does and what
+                other work on the machine disturbs least; the ratios are medians of these
 
 The store's samples are uint8; jitter, grey and blur are done on the training device. So that the comparison is whole,
 ``appearance`` is what they cost on one core of this CPU where there is no such device.
@@ -57,6 +59,8 @@ STREAMS = ("rgb", "flow")
 BATCH = 16
 CPUS = os.cpu_count() or 1
 OBJECT_STORE_MB = 1024
+STORES = {"128": (128, 2), "150": (150, 2), "240": (240, 2), "240, flow 1/4": (240, 4)}
+"""Short side and prepare.flow_scale."""
 
 
 def main() -> None:
@@ -76,43 +80,65 @@ def main() -> None:
     result["appearance_ms_a_sample"] = appearance_ms()
     result["plain"] = {str(side): plain(options, paths, side) for side in (150, 240)}
     with ray_session(RayConfig(cpus=CPUS, object_store_mb=OBJECT_STORE_MB)):
-        result["store"] = {str(side): ours(options, paths, side) for side in (128, 150, 240)}
+        result["store"] = {name: ours(options, paths, name) for name in STORES}
         rounds = [one_round(options, paths) for _ in range(options.rounds)]
     result["rounds"] = rounds
     result["ratio_a_core"] = {
-        f"store at {side}, plain at {other}": round(
-            statistics.median(r[f"store {side}"] / r[f"plain {other}"] for r in rounds), 2
-        )
-        for side, other in ((128, 150), (128, 240), (150, 150), (240, 240))
+        f"store at {side}, plain at {other}": {
+            by: round(statistics.median(r[f"store {side}"][by] / r[f"plain {other}"][by] for r in rounds), 2)
+            for by in ("samples_a_s", "samples_a_core_s")
+        }
+        for side, other in (("128", 150), ("128", 240), ("150", 150), ("240", 240), ("240, flow 1/4", 240))
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
 
-def one_round(options: argparse.Namespace, paths: list[Path]) -> dict[str, float]:
-    """Samples a second of both loaders at each size, one after the other: a machine that is busy slows down both."""
+def one_round(options: argparse.Namespace, paths: list[Path]) -> dict[str, dict[str, float]]:
+    """Both loaders at each size, one after the other: a machine that is busy slows down both."""
     found = {}
     for side in (150, 240):
-        found[f"plain {side}"] = plain(options, paths, side)["samples_a_s"]
-        for ours_at in (side, 128)[: 2 if side == 150 else 1]:
-            found[f"store {ours_at}"] = round(_free(_maker(options, paths, ours_at), options.seconds)["rate"], 2)
+        found[f"plain {side}"] = _work(_plain(options, paths, side), options.seconds)
+        for ours_at in {150: ("150", "128"), 240: ("240", "240, flow 1/4")}[side]:
+            with closing(_batches(_maker(options, paths, ours_at))) as loader:
+                found[f"store {ours_at}"] = _work(loader, options.seconds)
     print(json.dumps(found), flush=True)
     return found
 
 
+def _work(loader: Iterator[Any], seconds: float) -> dict[str, float]:
+    """Samples a second of the clock and a second of the other processes' processor time, once the loader is warm."""
+    for _ in range(5):
+        next(loader)
+    with watched() as seen:
+        begun = time.time()
+        rate = _rate(loader, seconds)
+        ended = time.time()
+    work = seen.cpu_between(begun, ended)
+    return {"samples_a_s": round(rate, 2), "samples_a_core_s": round(rate * (ended - begun) / work, 2)}
+
+
 def plain(options: argparse.Namespace, paths: list[Path], side: int) -> dict[str, float]:
     """Samples a second of the plain loader with a process a core."""
-    path = options.out / f"plain-{side}-{options.frames}"
+    loader = _plain(options, paths, side)
+    for _ in range(CPUS * 2):  # what was made while nobody waited
+        next(loader)
+    rate = _rate(loader, options.seconds)
+    stored = sum(file.stat().st_size for file in _lmdb(options, side).glob("data.mdb"))
+    return {**_rates(rate), "bytes_a_frame": round(stored / len(paths) / options.frames)}
+
+
+def _plain(options: argparse.Namespace, paths: list[Path], side: int) -> Iterator[Any]:
+    path = _lmdb(options, side)
     if not path.exists():
         path.mkdir(parents=True)
         films = (long_film(p, side, options.frames) for p in paths)
         write_lmdb(path, ((film, quantise(compute_flow(film, "dis"), BOUND)) for film in films))
-    loader = iter(plain_loader(PlainClips(path, len(paths), CLIP.frames, CLIP.size), BATCH, CPUS))
-    for _ in range(CPUS * 2):  # what was made while nobody waited
-        next(loader)
-    rate = _rate(loader, options.seconds)
-    stored = sum(file.stat().st_size for file in path.glob("data.mdb"))
-    return {**_rates(rate), "bytes_a_frame": round(stored / len(paths) / options.frames)}
+    return iter(plain_loader(PlainClips(path, len(paths), CLIP.frames, CLIP.size), BATCH, CPUS))
+
+
+def _lmdb(options: argparse.Namespace, side: int) -> Path:
+    return Path(options.out) / f"plain-{side}-{options.frames}"
 
 
 class ReadyMaker(BatchMaker):
@@ -124,9 +150,9 @@ class ReadyMaker(BatchMaker):
         return dict(self._ready)  # type: ignore[attr-defined]
 
 
-def ours(options: argparse.Namespace, paths: list[Path], side: int) -> dict[str, Any]:
-    """All measurements of the store at one short side."""
-    maker = _maker(options, paths, side)
+def ours(options: argparse.Namespace, paths: list[Path], name: str) -> dict[str, Any]:
+    """All measurements of one store."""
+    maker = _maker(options, paths, name)
     stored = shard_path(Path(maker.store.location), 0).stat().st_size
     found = {
         "bytes_a_frame": round(stored / len(paths) / options.frames),
@@ -138,12 +164,13 @@ def ours(options: argparse.Namespace, paths: list[Path], side: int) -> dict[str,
         free = _free(maker, options.seconds)
     found["free"] = {**_rates(free["rate"]), "first_batch_s": round(free["first"], 2), **memory}
     found["steady"] = _steady(maker, 1.5 * BATCH / free["rate"], options.seconds)
-    print(side, json.dumps(found), flush=True)
+    print(name, json.dumps(found), flush=True)
     return found
 
 
-def _maker(options: argparse.Namespace, paths: list[Path], side: int) -> BatchMaker:
-    store = make_store(options.out / f"store-{side}-{options.frames}", paths, side, options.frames)
+def _maker(options: argparse.Namespace, paths: list[Path], name: str) -> BatchMaker:
+    side, scale = STORES[name]
+    store = make_store(options.out / f"store-{side}-{scale}-{options.frames}", paths, side, options.frames, scale)
     return BatchMaker(store, store.entries, Plan(len(paths), BATCH, 0), CLIP, STREAMS, 0, 1)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import torch
+from measured import yield_as_ray_does
 from PIL import Image, ImageEnhance, ImageFilter
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -111,4 +112,6 @@ def _turn_hue(picture: Image.Image, turn: int) -> Image.Image:
 
 def plain_loader(clips: PlainClips, batch: int, processes: int) -> DataLoader[tuple[Tensor, Tensor]]:
     """The loader as it is usually set up."""
-    return DataLoader(clips, batch_size=batch, num_workers=processes, prefetch_factor=2)
+    return DataLoader(
+        clips, batch_size=batch, num_workers=processes, prefetch_factor=2, worker_init_fn=yield_as_ray_does
+    )

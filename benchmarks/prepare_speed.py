@@ -29,7 +29,7 @@ from statistics import median
 from typing import Any
 
 import cv2
-from measured import machine
+from measured import machine, yield_as_ray_does
 from processes import watched
 
 from vicc_ray.config import Config, PrepareConfig, RayConfig
@@ -108,6 +108,7 @@ def bare(paths: list[Path], cores: int) -> dict[str, float]:
 
 def _loop(paths: list[Path], ready: Any, following: Any, results: Any) -> None:
     cv2.setNumThreads(1)
+    yield_as_ray_does()
     _bare_row(paths[0])  # codecs and lookup tables are loaded
     ready.wait()
     begun, cpu, frames = time.monotonic(), time.process_time(), 0
