@@ -47,7 +47,7 @@ RESULT = Path(__file__).with_suffix(".json")
 KINDS = {"worker": 9, "controller": 7, "driver": 7, "machine": 7}
 NAMES = {"worker": "ray::RayTrainWorker", "controller": "ray::TrainController"}
 CPUS = 2
-UNDER_WAY_S = 180
+UNDER_WAY_S = 300
 """Within which a run must get on after it was disturbed."""
 MEASURED = ("data_ms", "step_ms", "samples_per_s")
 """Figures of a step that tell of the machine and not of what was computed."""
