@@ -21,7 +21,19 @@ from vicc_ray import __version__
 from vicc_ray.cli import build_parser, main
 from vicc_ray.recipe import load_config
 
-VERBS = ("run", "make-videos", "config", "prepare", "pretrain", "evaluate", "report", "import-weights")
+VERBS = (
+    "run",
+    "make-videos",
+    "config",
+    "prepare",
+    "pretrain",
+    "evaluate",
+    "report",
+    "import-weights",
+    "index",
+    "search",
+    "serve",
+)
 
 
 def vicc_ray(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -110,6 +122,9 @@ def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         ["evaluate", "--run", none, "--store", tmp_path],
         ["report", "--run", none],
         ["import-weights", none, "--out", tmp_path / "out"],
+        ["index", none, "--model", none, "--index", tmp_path / "out"],
+        ["search", none, "query.mp4"],
+        ["serve", none],
     ]
     for arguments in cases:
         assert str(none) in error_of(capsys, *arguments)
