@@ -155,14 +155,14 @@ def _search(options: argparse.Namespace) -> None:
 
 
 def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
-    from vicc_ray.search.clock import clock
+    from vicc_ray.search.clock import span
 
     found = [index.video(hit.row) for hit in hits]
-    spans = [f"{clock(hit.start)}-{clock(hit.end)}" for hit in hits]
-    wide = max([len(span) for span in spans], default=0)
+    spans = [span(hit.start, hit.end) for hit in hits]
+    wide = max(map(len, spans), default=0)
     label_wide = max([len(video.label) for video in found], default=0)
-    for rank, (hit, video, span) in enumerate(zip(hits, found, spans, strict=True), 1):
-        print(f"{rank:3}  {hit.score:6.3f}  {span:>{wide}}  {video.label:{label_wide}}  {video.id}")
+    for rank, (hit, video, place) in enumerate(zip(hits, found, spans, strict=True), 1):
+        print(f"{rank:3}  {hit.score:6.3f}  {place:>{wide}}  {video.label:{label_wide}}  {video.id}")
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -67,7 +67,7 @@ def test_a_video_that_is_dropped_in_is_searched_for(tab: Tab, server: Served, vi
     expect(tab.page.locator("#query-name")).to_have_text("<b>mine</b>.mp4")
     assert tab.texts(".hit .id")[0] == "a/right.mp4"
     assert tab.texts(".hit b")[0] == "1.000"
-    assert tab.texts(".hit .line span")[0] == "0:00 – 0:00"
+    assert tab.texts(".hit .line span")[0] == "0:00 – 0:01"
     expect_all(tab, paused=False)
     assert all(address.startswith((server.address, "data:")) for address in tab.requests)
 

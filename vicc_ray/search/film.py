@@ -20,7 +20,7 @@ SIDE = 112
 RATE = 12
 """Frames a second."""
 FRAMES = 24
-CRF = 30
+CRF = 24
 """Rate factor of x264."""
 MEDIA_TYPE = "video/mp4"
 

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import Floats
@@ -130,7 +129,7 @@ class SearchIndex:
         Returns:
             float32 [q, N].
         """
-        return np.concatenate([queries @ block.astype(np.float32).T for block in self._units], axis=1)
+        return np.concatenate([queries @ block.T for block in self._units], axis=1)
 
     def windows(self, rows: Sequence[int]) -> list[Windows]:
         """The windows of some videos.
@@ -166,6 +165,6 @@ class SearchIndex:
         return self._open[part]
 
 
-def _matrix(column: pa.FixedSizeListArray) -> NDArray[np.float16]:
-    """float16 [rows, F], in the memory of the file."""
+def _matrix(column: pa.FixedSizeListArray) -> Floats:
+    """float32 [rows, F], in the memory of the file."""
     return np.asarray(column.flatten().to_numpy(zero_copy_only=True)).reshape(len(column), -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -57,8 +58,10 @@ class Service:
             IndexError: there is no such row.
             UserError: the index is damaged.
         """
-        shown = self._video(row)
-        return self._answer(shown, search(self.index, query_of_row(self.index, row), self.k))
+        shown, clock = self._video(row), Stopwatch()
+        hits = search(self.index, query_of_row(self.index, row), self.k)
+        clock.lap("search")
+        return self._answer(shown, hits, clock)
 
     def ask(self, path: Path, name: str) -> Answer:
         """The neighbours of a video file.
@@ -67,20 +70,40 @@ class Service:
             VideoError: it is no video, or takes too long.
             UserError: the index is damaged.
         """
+        clock = Stopwatch()
         pieces = self._decoding.read(path)
+        clock.lap("decode")
         with self._embedding:  # torch uses all cores for one
             found = embed_pieces(self._encoder, pieces, BATCH)
+        clock.lap("embed")
+        hits = search(self.index, Query(found.windows), self.k)
+        clock.lap("search")
         film = f"data:{MEDIA_TYPE};base64,{base64.b64encode(found.film).decode()}"
         shown = {"row": None, "id": name, "label": "", "seconds": found.seconds, "film": film, "play": False}
-        return self._answer(shown, search(self.index, Query(found.windows), self.k))
+        return self._answer(shown, hits, clock)
 
-    def _answer(self, query: Answer, hits: Sequence[Hit]) -> Answer:
+    def _answer(self, query: Answer, hits: Sequence[Hit], clock: Stopwatch) -> Answer:
         results = [{**self._video(hit.row), "score": hit.score, "start": hit.start, "end": hit.end} for hit in hits]
-        return {"query": query, "results": results, "note": missing_files(self.index, [hit.row for hit in hits])}
+        note = missing_files(self.index, [hit.row for hit in hits])
+        return {"query": query, "results": results, "note": note, "took_ms": clock.laps}
 
     def _video(self, row: int) -> Answer:
         video = self.index.video(row)
         return {**asdict(video), "film": f"film/{row}", "play": self.index.file(row) is not None}
+
+
+class Stopwatch:
+    """Milliseconds of the steps of an answer, by name."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._begun = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """A step has ended."""
+        now = time.perf_counter()
+        self.laps[name] = round(1000 * (now - self._begun), 1)
+        self._begun = now
 
 
 def _evenly(count: int, most: int) -> list[int]:

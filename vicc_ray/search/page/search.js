@@ -86,7 +86,7 @@
     if (video.score !== undefined) {
       const line = element("span", "line");
       line.append(element("b", "", video.score.toFixed(3)));
-      line.append(element("span", "", `${clock(video.start)} – ${clock(video.end)}`));
+      line.append(element("span", "", `${clock(video.start)} – ${clock(Math.ceil(video.end))}`));
       const track = element("span", "track");
       const part = element("i");
       part.style.left = `${(100 * video.start) / video.seconds}%`;
