@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from tests.search.made import VIEW
 from tests.search.serving import LARGEST, Served, served
 from tests.videos import moving, write_video
+from vicc_ray.errors import UserError
 from vicc_ray.search.decoding_process import DecodingProcesses
 from vicc_ray.search.guard import COOKIE, is_loopback
+from vicc_ray.search.server import listen
 from vicc_ray.video.decode import TookTooLong, VideoError
 
 
@@ -138,6 +144,27 @@ def test_with_a_token_nothing_is_answered_without_it(index_folder: Path) -> None
 def test_which_addresses_are_of_this_machine_alone() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1", "127.1.2.3")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "127.0.0.1.example.org", "")))
+
+
+def test_the_command_says_where_it_is_and_ends_when_told(index_folder: Path) -> None:
+    command = [sys.executable, "-m", "vicc_ray", "serve", str(index_folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        told = re.fullmatch(r"5 videos; open (http://127.0.0.1:\d+/) \(Ctrl-C ends\)\n", process.stdout.readline())
+        try:
+            assert told
+            with urlopen(told[1]) as answer:
+                assert b"vicc-ray search" in answer.read()
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_port_that_is_taken_is_told(server: Served) -> None:
+    with pytest.raises(UserError, match=rf"--port {server.port}: Address already in use; choose another port"):
+        listen("127.0.0.1", server.port)
+    with pytest.raises(UserError, match=r"--host 198.51.100.1 .*an address of this machine"):
+        listen("198.51.100.1", 0)
 
 
 def test_a_video_over_the_time_limit_is_told(index_folder: Path, videos: Path) -> None:

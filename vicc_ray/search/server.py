@@ -103,8 +103,9 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = str(error.strerror or error).partition(" (while")[0]
         raise UserError(
-            f"--host {host} --port {port}: {error.strerror or error}; choose another port (0 takes any that is free), "
+            f"--host {host} --port {port}: {reason}; choose another port (0 takes any that is free), "
             "or an address of this machine"
         ) from None
 

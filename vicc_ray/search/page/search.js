@@ -125,7 +125,10 @@
     const facts = [query.label, clock(query.seconds), query.row === null ? "not one of the index" : ""];
     at("query-facts").replaceChildren(...facts.filter(Boolean).map((fact) => element("span", "", fact)));
     if (query.play) at("query-facts").append(player(query));
-    heading(results.length ? "Most like it" : "No neighbours here", results.length ? "Score, and the span that is most like the query. Choose a video to search with it." : "");
+    const took = Object.values(answer.took_ms || {}).reduce((sum, step) => sum + step, 0);
+    const found = took ? ` Found in ${(took / 1000).toFixed(2)} s.` : "";
+    const about = `Score, and the span that is most like the query. Choose a video to search with it.${found}`;
+    heading(results.length ? "Most like it" : "No neighbours here", results.length ? about : "");
     at("hits").replaceChildren(...results.map(card));
     at("note").hidden = !answer.note && !answer.command;
     at("note").textContent = answer.note || "";
