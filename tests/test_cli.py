@@ -24,7 +24,20 @@ from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
 from vicc_ray.recipe import load_config
 
-VERBS = ("run", "make-videos", "config", "prepare", "pretrain", "evaluate", "report", "export", "import-weights")
+VERBS = (
+    "run",
+    "make-videos",
+    "config",
+    "prepare",
+    "pretrain",
+    "evaluate",
+    "report",
+    "export",
+    "import-weights",
+    "index",
+    "search",
+    "serve",
+)
 
 
 def vicc_ray(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -113,6 +126,9 @@ def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         ["evaluate", "--run", none, "--store", tmp_path],
         ["report", "--run", none],
         ["import-weights", none, "--out", tmp_path / "out"],
+        ["index", none, "--model", none, "--index", tmp_path / "out"],
+        ["search", none, "query.mp4"],
+        ["serve", none],
     ]
     for arguments in cases:
         assert str(none) in error_of(capsys, *arguments)

@@ -66,7 +66,7 @@ def test_every_input_is_a_row_or_a_failure_with_its_reason(tmp_path: Path) -> No
     assert reasons == {
         "a/empty.mp4": "empty file",
         "b/sound.mp4": "no video stream (audio only)",
-        "b/still.mp4": "one frame only; flow needs two",
+        "b/still.mp4": "one frame only; motion needs two",
         "b/strip.mp4": "frames of 640 x 32 are longer than 16:1",
     }
 

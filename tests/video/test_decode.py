@@ -139,7 +139,7 @@ def test_failures_say_why(tmp_path: Path) -> None:
     assert "not a video" in reason(np.random.default_rng(0).bytes(20000))
     assert "damaged from the start" in reason(data[: len(data) // 2])
     assert reason(write_audio(tmp_path / "audio.mp4")) == "no video stream (audio only)"
-    assert reason(write_video(tmp_path / "one.mp4", FRAMES[:1])) == "one frame only; flow needs two"
+    assert reason(write_video(tmp_path / "one.mp4", FRAMES[:1])) == "one frame only; motion needs two"
     assert "limit of 1e-09 s" in reason(data, limit=1e-9)
 
 

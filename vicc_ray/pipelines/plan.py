@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,12 +89,24 @@ def make_plan(store: Path, items: Sequence[VideoItem], settings: PrepareConfig, 
         items = assign_splits(known, held_out, SPLIT_SEED)
     wanted = {item.id: PlannedVideo(item.id, item.label, item.source, item.split) for item in items}
     _check_unchanged(store, old, wanted)
-    failures, places = read_failures(store, before), {item.id: item.place for item in items}
-    again = {id for id, failure in failures.items() if failure.stamp != stamp(places[id], settings)}
+    return extended(store, before, wanted, {item.id: item.place for item in items}, settings, held_out)
+
+
+def extended(
+    folder: Path,
+    before: Plan,
+    wanted: Mapping[str, PlannedVideo],
+    places: Mapping[str, Place],
+    settings: PrepareConfig,
+    test_share: float | None = None,
+) -> Plan:
+    """The plan so far, with new shards for what of ``wanted`` is not in it, and for failures whose file has changed."""
+    old, failures = before.latest(), read_failures(folder, before)
+    again = {id for id, was in failures.items() if id in wanted and was.stamp != stamp(places[id], settings)}
     new = [video for id, video in sorted(wanted.items()) if id not in old or id in again]
     size = max(1, min(settings.videos_per_shard, -(-len(new) // SHARDS_AT_LEAST)))
     shards = tuple(tuple(new[start : start + size]) for start in range(0, len(new), size))
-    return Plan(before.shards + shards, held_out)
+    return Plan(before.shards + shards, test_share)
 
 
 def _split_words(test_share: float | None) -> str:

@@ -38,6 +38,10 @@ class VideoError(Exception):
     """A file gives no clip; the message is one line of plain words."""
 
 
+class TookTooLong(VideoError):
+    """The time limit is over."""
+
+
 @dataclass(frozen=True)
 class Video:
     """Decoded frames, uint8 [T, H, W, 3] RGB with T >= 2, and their rate in frames a second."""
@@ -104,7 +108,7 @@ class _Deadline:
 
     def check(self) -> None:
         if time.monotonic() > self.end:
-            raise VideoError(too_long(self.limit_s))
+            raise TookTooLong(too_long(self.limit_s))
 
 
 def _scaled(
@@ -183,7 +187,7 @@ def _too_few(frames: int, max_frames: int, problem: str) -> str:
         return f"damaged or cut off: {frames} of the at least 2 frames needed could be decoded ({problem})"
     if frames == 0:
         return "no frames in the video stream"
-    return "one frame only; flow needs two" + (" (prepare.max_frames is 1)" if max_frames == 1 else "")
+    return "one frame only; motion needs two" + (" (prepare.max_frames is 1)" if max_frames == 1 else "")
 
 
 class _Scaler:

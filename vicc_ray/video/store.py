@@ -124,24 +124,24 @@ def _check_sizes(frame: NDArray[np.uint8], flow: NDArray[np.uint8], settings: Pr
 class ShardWriter:
     """Writes the rows of one shard as they come; nothing but the current row is held."""
 
-    def __init__(self, writer: pq.ParquetWriter) -> None:
-        self._writer = writer
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
+        self._writer, self._schema = writer, schema
         self.rows = 0
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append a row of :func:`encode_video`."""
-        self._writer.write_table(pa.Table.from_pylist([row], schema=SCHEMA))
+        """Append a row: that of :func:`encode_video` in a clip store."""
+        self._writer.write_table(pa.Table.from_pylist([row], schema=self._schema))
         self.rows += 1
 
 
 @contextmanager
-def shard_writer(path: Path) -> Iterator[ShardWriter]:
+def shard_writer(path: Path, schema: pa.Schema = SCHEMA) -> Iterator[ShardWriter]:
     """A :class:`ShardWriter` whose file appears at ``path``, whole, when the block ends without an error."""
     with (
         atomic_path(path) as aside,
-        pq.ParquetWriter(aside, SCHEMA, compression="none", use_dictionary=False, write_page_checksum=True) as writer,
+        pq.ParquetWriter(aside, schema, compression="none", use_dictionary=False, write_page_checksum=True) as writer,
     ):
-        yield ShardWriter(writer)
+        yield ShardWriter(writer, schema)
 
 
 @dataclass(frozen=True)

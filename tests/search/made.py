@@ -1,0 +1,73 @@
+"""Small indexes, made without Ray, and features that nobody computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vicc_ray.config import ClipConfig, Config, ModelConfig
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.pipelines.index import Indexer, Work
+from vicc_ray.pipelines.plan import PlannedVideo
+from vicc_ray.search.features import VideoFeatures
+from vicc_ray.search.index_folder import (
+    ENCODER_FILE,
+    FORMAT,
+    PART_SCHEMA,
+    Description,
+    part_row,
+    write_videos,
+)
+from vicc_ray.search.view import View
+from vicc_ray.video.sources import list_videos
+from vicc_ray.video.store import shard_path, shard_writer
+
+CLIP = ClipConfig(frames=4, step=1, size=32)
+CONFIG = Config.model_validate({"evaluate": {"max_windows": 4, "batch": 4}})
+VIEW = View.of(CLIP, CONFIG)
+
+
+def untrained(seed: int = 0) -> EncoderWeights:
+    """A tiny network with random weights."""
+    torch.manual_seed(seed)
+    model = ModelConfig(backbone="tiny", embedding=8)
+    return EncoderWeights("rgb", model, CLIP, dict(build_encoder(model).state_dict()))
+
+
+def describe(folder: Path, weights: EncoderWeights, videos: Path, features: int | None = None) -> None:
+    """Write index.json and the network."""
+    folder.mkdir(parents=True, exist_ok=True)
+    width = features or weights.build().backbone.features
+    write_weights(folder / ENCODER_FILE, weights)
+    about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "tiny", "videos": str(videos)}
+    Description(**about, features=width, view=VIEW).write(folder)
+
+
+def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
+    """An index of a folder of videos, ``a_part`` of them in a part, as the tasks of the pipeline make it."""
+    weights = untrained()
+    describe(folder, weights, videos)
+    items = [(item.place, PlannedVideo(item.id, item.label, item.source, "")) for item in list_videos(videos).items]
+    indexer = Indexer(Work(folder, videos, weights, VIEW, CONFIG, use_gpu=False))
+    starts = range(0, len(items), a_part)
+    for part, start in enumerate(starts):
+        indexer.make(part, items[start : start + a_part])
+    write_videos(folder, len(starts), weights.build().backbone.features)
+    return folder
+
+
+def made_up(folder: Path, windows: list[np.ndarray], a_part: int = 7) -> Path:
+    """An index of videos with these features of their windows, float32 [n, F] each; a window lasts a second."""
+    describe(folder, untrained(), folder / "videos", windows[0].shape[1])
+    starts = range(0, len(windows), a_part)
+    for part, start in enumerate(starts):
+        with shard_writer(shard_path(folder, part), PART_SCHEMA) as writer:
+            for number, features in enumerate(windows[start : start + a_part], start):
+                spans = np.arange(len(features), dtype=np.float32)[:, None] + np.float32([0, 1])
+                found = VideoFeatures(np.float32(features), spans, float(len(features)), b"film %d" % number)
+                writer.write(part_row(f"{number}.mp4", f"label {number % 3}", "", b"%d.mp4" % number, found))
+    write_videos(folder, len(starts), windows[0].shape[1])
+    return folder

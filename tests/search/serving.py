@@ -1,0 +1,73 @@
+"""The real server on 127.0.0.1, in a thread, and requests as they go over the wire."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.server import Access, create_app, listen
+from vicc_ray.search.service import Service
+
+LARGEST = 300_000
+"""Bytes of a video that the server takes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server."""
+
+    port: int
+    service: Service
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> Answer:
+        """One request; underscores in the names of headers stand for hyphens."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named, encode_chunked=not isinstance(body, bytes | None))
+            answer = connection.getresponse()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+
+@contextmanager
+def served(folder: Path, token: str | None = None, loopback: bool = True, time_limit_s: float = 30) -> Iterator[Served]:
+    """A server of an index for as long as the block lasts."""
+    service = Service(SearchIndex(folder), 4, time_limit_s)
+    with listen("127.0.0.1", 0) as listening:
+        app = create_app(service, Access(token, loopback, LARGEST))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield Served(listening.getsockname()[1], service)
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -1,0 +1,159 @@
+"""Both pages in a real browser, used as people use them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.search.browser import Tab, browser
+from tests.search.conftest import NAMES
+from tests.search.serving import LARGEST, Served, served
+from vicc_ray.cli import main
+from vicc_ray.search.film import SIDE
+
+DROP = """
+async ([content, name]) => {
+  const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], name, { type: "video/mp4" }));
+  for (const kind of ["dragover", "drop"])
+    document.getElementById("drop").dispatchEvent(
+      new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def server(index_folder: Path) -> Iterator[Served]:
+    with served(index_folder) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _without_problems(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nothing may be written to the console as an error, and no dialog opened: the names of videos are markup."""
+    tab: Tab = request.getfixturevalue("tab")
+    tab.problems.clear()
+    tab.requests.clear()
+    yield
+    assert tab.problems == []
+
+
+def expect_all(tab: Tab, paused: bool) -> None:
+    """All thumbnails that are shown can be decoded, and move or stand still."""
+    films = tab.page.locator("video").all()
+    assert films
+    for film in films:
+        expect(film).to_have_js_property("videoWidth", SIDE)
+        expect(film).to_have_js_property("paused", paused)
+
+
+def test_a_video_that_is_dropped_in_is_searched_for(tab: Tab, server: Served, videos: Path) -> None:
+    tab.page.goto(server.address)
+    expect(tab.page.locator(".hit")).to_have_count(5)
+    expect_all(tab, paused=False)
+    content = base64.b64encode((videos / "a/right.mp4").read_bytes()).decode()
+    tab.page.evaluate(DROP, [content, "<b>mine</b>.mp4"])
+    expect(tab.page.locator("#query-name")).to_have_text("<b>mine</b>.mp4")
+    assert tab.texts(".hit .id")[0] == "a/right.mp4"
+    assert tab.texts(".hit b")[0] == "1.000"
+    assert tab.texts(".hit .line span")[0] == "0:00 – 0:01"
+    expect_all(tab, paused=False)
+    assert all(address.startswith((server.address, "data:")) for address in tab.requests)
+
+
+def test_a_result_that_is_clicked_is_the_query_and_back_goes_back(tab: Tab, server: Served, videos: Path) -> None:
+    tab.page.goto(server.address)
+    tab.page.set_input_files("#file", videos / "b/up.mp4")
+    expect(tab.page.locator("#query-name")).to_have_text("up.mp4")
+    first = tab.texts(".hit .id")
+    assert first[0] == "b/up.mp4"
+    tab.page.locator(".hit button").nth(1).click()
+    expect(tab.page.locator("#query-name")).to_have_text(first[1])
+    assert first[1] not in tab.texts(".hit .id")
+    assert len(tab.texts(".hit .id")) == 4
+    tab.page.go_back()
+    expect(tab.page.locator("#query-name")).to_have_text("up.mp4")
+    assert tab.texts(".hit .id") == first
+
+
+def test_names_are_text_and_find_their_video(tab: Tab, server: Served) -> None:
+    tab.page.goto(server.address)
+    tab.page.fill("#name", "onerror")
+    tab.page.press("#name", "Enter")
+    expect(tab.page.locator(".hit")).to_have_count(1)
+    assert tab.texts(".hit .id") == [NAMES[1]]
+    tab.page.locator(".hit button").click()
+    expect(tab.page.locator("#query-name")).to_have_text(NAMES[1])
+    assert tab.page.locator("img").count() == 0
+
+
+def test_what_cannot_be_searched_with_is_said(tab: Tab, server: Served, tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "large.mp4").write_bytes(b"x" * (LARGEST + 1))
+    tab.page.goto(server.address)
+    tab.page.set_input_files("#file", tmp_path / "large.mp4")
+    expect(tab.page.locator("#problem")).to_contain_text("large.mp4 is larger than")
+    tab.page.set_input_files("#file", tmp_path / "text.mp4")
+    expect(tab.page.locator("#problem")).to_contain_text("text.mp4: cannot be searched with: not a video")
+    assert [line for line in tab.problems if "422" not in line] == []
+    tab.problems.clear()  # the browser notes the status 422 by itself
+
+
+def test_a_video_is_played_at_the_place_that_was_found(tab: Tab, server: Served) -> None:
+    tab.page.goto(server.address + "#0")
+    link = tab.page.locator(".hit .play").first
+    with tab.page.expect_popup() as opened:
+        link.click()
+    expect(opened.value.locator("video")).to_have_js_property("videoWidth", 64)
+    opened.value.close()
+
+
+def test_films_stand_still_for_those_who_ask(tab: Tab, server: Served) -> None:
+    tab.page.goto(server.address)
+    expect(tab.page.locator(".hit")).to_have_count(5)
+    expect_all(tab, paused=False)
+    tab.page.check("#pause")
+    expect_all(tab, paused=True)
+    tab.page.emulate_media(reduced_motion="reduce")
+    tab.page.goto(server.address + "?again")
+    expect(tab.page.locator(".hit")).to_have_count(5)
+    expect_all(tab, paused=True)
+    tab.page.emulate_media(reduced_motion="no-preference")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone(tab: Tab, server: Served, scheme: str) -> None:
+    tab.page.set_viewport_size({"width": 390, "height": 800})
+    tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    tab.page.goto(server.address + "#1")
+    expect(tab.page.locator(".hit")).to_have_count(4)
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.page.set_viewport_size({"width": 1100, "height": 900})
+
+
+def test_the_page_in_a_file_needs_no_network(tab: Tab, index_folder: Path, videos: Path, tmp_path: Path) -> None:
+    page = tmp_path / "found.html"
+    assert main(["search", str(index_folder), str(videos / "b/up.mp4"), "--k", "3", "--page", str(page)]) == 0
+    tab.page.goto(page.as_uri())
+    expect(tab.page.locator("#query-name")).to_have_text("up.mp4")
+    first = tab.texts(".hit .id")
+    assert first[0] == "b/up.mp4"
+    expect_all(tab, paused=False)
+    for _ in range(4):
+        name = tab.texts(".hit .id")[-1]
+        tab.page.locator(".hit button").last.click()
+        expect(tab.page.locator("#query-name")).to_have_text(name)
+        assert len(tab.texts(".hit")) == 3
+    expect_all(tab, paused=False)
+    assert [address for address in tab.requests if not address.startswith("data:")] == [page.as_uri()]

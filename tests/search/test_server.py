@@ -1,0 +1,195 @@
+"""The server as whoever reaches it: it finds what is like a video that is sent, and declines what it must."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from tests.search.made import VIEW
+from tests.search.serving import LARGEST, Served, served
+from tests.videos import moving, write_video
+from vicc_ray.errors import UserError
+from vicc_ray.search.decoding_process import DecodingProcesses
+from vicc_ray.search.guard import COOKIE, is_loopback
+from vicc_ray.search.server import listen
+from vicc_ray.video.decode import TookTooLong, VideoError
+
+
+@pytest.fixture(scope="module")
+def server(index_folder: Path) -> Iterator[Served]:
+    """For this machine alone, without a token."""
+    with served(index_folder) as running:
+        yield running
+
+
+def test_a_video_that_is_sent_finds_its_like_and_is_not_kept(
+    server: Served, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes(), X_File_Name="mine%20%26.mp4")
+    assert answer.status == 200
+    assert answer.json["query"]["id"] == "mine &.mp4"
+    assert answer.json["query"]["film"].startswith("data:video/mp4;base64,")
+    first = answer.json["results"][0]
+    assert (first["id"], first["score"]) == ("b/up.mp4", pytest.approx(1, abs=1e-3))
+    assert len(answer.json["results"]) == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_videos_of_the_index_are_found_shown_and_played_by_their_row(server: Served, videos: Path) -> None:
+    shown = server.ask("/api/videos").json["videos"]
+    assert [video["row"] for video in shown] == list(range(5))
+    (found,) = server.ask("/api/videos?named=UP.M").json["videos"]
+    assert found["id"] == "b/up.mp4"
+    like = server.ask(f"/api/like/{found['row']}").json
+    assert like["query"] == found
+    assert found["row"] not in [video["row"] for video in like["results"]]
+    film = server.ask("/" + found["film"])
+    assert (film.status, film.headers["content-type"], film.body[4:8]) == (200, "video/mp4", b"ftyp")
+    part = server.ask(f"/video/{found['row']}", Range="bytes=10-19")
+    assert (part.status, part.body) == (206, (videos / "b/up.mp4").read_bytes()[10:20])
+
+
+@pytest.mark.parametrize("path", ["/api/like/5", "/api/like/99999999999999999999", "/film/5", "/video/5"])
+def test_rows_that_are_not_there(server: Served, path: str) -> None:
+    answer = server.ask(path)
+    assert (answer.status, answer.json) == (404, {"error": "no video of this number in the index"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/video/-1", "/video/..%2f..%2fetc%2fpasswd", "/film/../index.json", "/../../etc/passwd", "/index.json",
+     "/encoder.safetensors", "/search.js/../index.json", "//etc/passwd", "/api/like/1%00", "/video/a%2fleft.mp4"],
+)  # fmt: skip
+def test_nothing_is_reached_by_a_path(server: Served, path: str) -> None:
+    assert server.ask(path).status == 404
+
+
+def test_what_is_too_large_is_declined_announced_or_not(server: Served) -> None:
+    answer = server.ask("/api/ask", "POST", Content_Length=str(LARGEST + 1))
+    assert answer.status == 413
+    assert "larger than the 0.286" in answer.json["error"]
+    chunks = iter([b"x" * (LARGEST // 2), b"x" * (LARGEST // 2), b"x"])
+    assert server.ask("/api/ask", "POST", chunks, Transfer_Encoding="chunked").status == 413
+    assert server.ask("/api/ask", "POST", b"x" * LARGEST).status == 422
+
+
+def test_what_is_no_video_is_told(server: Served) -> None:
+    answer = server.ask("/api/ask", "POST", b"no video")
+    assert (answer.status, answer.json["error"][:37]) == (422, "cannot be searched with: not a video,")
+    assert server.ask("/api/ask", "POST", b"").json == {"error": "an empty file"}
+    playlist = b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+    assert server.ask("/api/ask", "POST", playlist).status == 422
+    assert server.ask("/api/ask").status == 405
+
+
+def test_another_name_for_this_machine_is_declined(server: Served) -> None:
+    for host in ("127.0.0.1", f"localhost:{server.port}", f"127.0.0.1:{server.port}", f"[::1]:{server.port}"):
+        assert server.ask("/api/videos", Host=host).status == 200
+    for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example", "localhost.evil.example", ""):
+        assert server.ask("/api/videos", Host=host).status == 400
+
+
+def test_what_another_site_sends_is_declined(server: Served, videos: Path) -> None:
+    body = (videos / "b/up.mp4").read_bytes()
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": f"http://127.0.0.1:{server.port + 1}"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+    ):
+        assert server.ask("/api/ask", "POST", body, **headers).status == 403
+    own = {"Origin": f"http://127.0.0.1:{server.port}", "Sec_Fetch_Site": "same-origin"}
+    assert server.ask("/api/ask", "POST", body, **own).status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/search.js", "/api/videos", "/nothing", "/film/0", "/video/0"])
+def test_every_answer_has_the_headers_that_keep_a_browser_in_bounds(server: Served, path: str) -> None:
+    headers = server.ask(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_with_a_token_nothing_is_answered_without_it(index_folder: Path) -> None:
+    token = "t" * 43
+    with served(index_folder, token, loopback=False) as server:
+        for path in ("/", "/search.js", "/api/videos", "/film/0", "/?token=wrong", "/?token=", "/nothing"):
+            assert server.ask(path).status == 401
+        assert server.ask("/api/ask", "POST", b"x").status == 401
+        assert server.ask("/", Cookie=f"{COOKIE}=wrong").status == 401
+        assert server.ask("/", Authorization="Bearer wrong").status == 401
+        let_in = server.ask(f"//evil.example/?token={token}&x=1")
+        assert (let_in.status, let_in.headers["location"]) == (303, "/")
+        cookie = let_in.headers["set-cookie"]
+        assert "HttpOnly" in cookie and "SameSite=strict" in cookie
+        assert server.ask("/", Cookie=cookie.partition(";")[0], Host="some.name").status == 200
+        assert server.ask("/api/videos", Authorization=f"Bearer {token}").status == 200
+
+
+def test_which_addresses_are_of_this_machine_alone() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1", "127.1.2.3")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "127.0.0.1.example.org", "")))
+
+
+def test_the_command_says_where_it_is_and_ends_when_told(index_folder: Path) -> None:
+    command = [sys.executable, "-m", "vicc_ray", "serve", str(index_folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        told = re.fullmatch(r"5 videos; open (http://127.0.0.1:\d+/) \(Ctrl-C ends\)\n", process.stdout.readline())
+        try:
+            assert told
+            with urlopen(told[1]) as answer:
+                assert b"vicc-ray search" in answer.read()
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_port_that_is_taken_is_told(server: Served) -> None:
+    with pytest.raises(UserError, match=rf"--port {server.port}: Address already in use; choose another port"):
+        listen("127.0.0.1", server.port)
+    with pytest.raises(UserError, match=r"--host 198.51.100.1 .*an address of this machine"):
+        listen("198.51.100.1", 0)
+
+
+def test_a_video_over_the_time_limit_is_told(index_folder: Path, videos: Path) -> None:
+    with served(index_folder, time_limit_s=1e-6) as server:
+        answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes())
+    assert (answer.status, answer.json) == (422, {"error": "cannot be searched with: took longer than 1e-06 s"})
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "limit_s"), [(signal.SIGSTOP, TookTooLong, 0.3), (signal.SIGKILL, VideoError, 60)]
+)
+def test_a_decoder_that_hangs_or_crashes_is_replaced(
+    tmp_path: Path, what: signal.Signals, error: type[VideoError], limit_s: float
+) -> None:
+    film = write_video(tmp_path / "film.mp4", moving(10, 32, 32))
+    before = set(multiprocessing.active_children())
+    processes = DecodingProcesses(1, VIEW, 60)
+    assert len(processes.read(film)) == 1
+    (process,) = set(multiprocessing.active_children()) - before
+    assert process.pid
+    os.kill(process.pid, what)
+    processes._limit_s = limit_s
+    with pytest.raises(error):
+        processes.read(film)
+    processes._limit_s = 60
+    assert len(processes.read(film)) == 1
+    processes.close()
+    assert set(multiprocessing.active_children()) == before

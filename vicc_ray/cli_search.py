@@ -1,0 +1,213 @@
+"""The verbs of searching: ``index``, ``search``, ``serve``."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vicc_ray.cli_arguments import add_labels, add_quiet, add_verb
+from vicc_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from vicc_ray.config import Config
+    from vicc_ray.search.opened import SearchIndex
+    from vicc_ray.search.ranking import Hit
+
+INDEX_DEFAULTS = {"prepare": {"max_frames": 100_000, "time_limit_s": 600.0}}
+"""Other than those of a clip store: an hour of video, since searching in it is what an index is for."""
+INDEX_SETTINGS = (
+    "prepare.max_frames",
+    "prepare.time_limit_s",
+    "prepare.max_failures",
+    "prepare.videos_per_shard",
+    "prepare.fold",
+    "evaluate.overlap",
+    "evaluate.max_windows",
+    "evaluate.batch",
+    "train.use_gpu",
+    "ray.cpus",
+    "ray.object_store_mb",
+)
+MOST = 100
+"""Results that can be asked for."""
+
+
+def add_search(verbs: Any) -> None:
+    """Declare the three verbs."""
+    _add_index(verbs)
+    verb = add_verb(
+        verbs,
+        "search",
+        _search,
+        "the videos of an index that are most like a video",
+        "Prints the cosine score, the span that is most like the query, the label and the id of each. The page is one\n"
+        "file with moving thumbnails, in which a click on a result makes it the query.",
+        "vicc-ray search my-index query.mp4",
+        "vicc-ray search my-index walk/17.mp4 --k 20 --page found.html",
+    )
+    _add_opened(verb)
+    verb.add_argument("query", metavar="QUERY", help="a video file, or the id of a video of the index")
+    verb.add_argument("--page", type=Path, metavar="FILE", help="write what is found as one HTML file")
+    verb = add_verb(
+        verbs,
+        "serve",
+        _serve,
+        "a page where one drops a video, or clicks a result, to search",
+        "Listens on this machine alone unless --host says otherwise; the link that is then printed has a token,\n"
+        "without which nothing is answered. Videos that are sent are removed once they have been looked at.",
+        "vicc-ray serve my-index",
+        "vicc-ray serve my-index --host 0.0.0.0 --port 8080 --videos /mnt/videos",
+    )
+    _add_opened(verb)
+    verb.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1)")
+    verb.add_argument("--port", type=_port, default=8000, help="port to listen at (default 8000; 0: any that is free)")
+    verb.add_argument(
+        "--max-upload", type=_positive, default=200, metavar="MB", help="largest video that may be sent (default 200)"
+    )
+    verb.add_argument(
+        "--time-limit", type=_positive, default=30, metavar="S", help="seconds for decoding one (default 30)"
+    )
+
+
+def _add_index(verbs: Any) -> None:
+    verb = add_verb(
+        verbs,
+        "index",
+        _index,
+        "videos -> index to search, by RGB alone",
+        "Every video ends as a row of the index or as a line, with the reason, in INDEX/failures.jsonl. Given\n"
+        "again, it goes on where it was, and adds what is new. The index has its own copy of the network.",
+        "vicc-ray index my-videos --model my-run/run --index my-index",
+        "vicc-ray index s3://bucket/videos --model encoder.safetensors --index my-index --set evaluate.max_windows=40",
+    )
+    verb.add_argument(
+        "videos",
+        metavar="VIDEOS",
+        help="folder of videos: here, or an address such as s3://bucket/prefix or gs://bucket/prefix",
+    )
+    verb.add_argument("--index", type=Path, required=True, metavar="INDEX", help="folder of the index")
+    verb.add_argument(
+        "--model",
+        type=Path,
+        metavar="RUN|CHECKPOINT|FILE",
+        help="network of RGB: a run's folder, a checkpoint's, or a file; without: that of the index, if it is there",
+    )
+    add_labels(verb)
+    verb.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="A.B=VALUE",
+        help=f"change a setting, as often as needed: {', '.join(INDEX_SETTINGS)} (see `vicc-ray config demo`)",
+    )
+    add_quiet(verb)
+
+
+def _add_opened(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("index", type=Path, metavar="INDEX", help="folder of `vicc-ray index`")
+    verb.add_argument("--k", type=_count, default=12, metavar="N", help="how many to find (default 12)")
+    verb.add_argument(
+        "--videos", type=Path, metavar="DIR", help="where the videos are now, if not where they were indexed"
+    )
+
+
+def _index(options: argparse.Namespace) -> None:
+    config = _index_config(options.overrides)
+    from vicc_ray.pipelines.index import index_videos
+
+    progress = not options.quiet
+    print(index_videos(options.videos, options.index, options.model, config, options.labels, progress))
+
+
+def _index_config(overrides: list[str]) -> Config:
+    from vicc_ray.config_help import suggest
+    from vicc_ray.recipe import config_of
+
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key not in INDEX_SETTINGS:
+            hint = suggest(key, INDEX_SETTINGS)
+            raise UserError(f"--set {override}: no setting of an index{hint}; allowed are {', '.join(INDEX_SETTINGS)}")
+    return config_of({name: dict(section) for name, section in INDEX_DEFAULTS.items()}, "index", overrides)
+
+
+def _search(options: argparse.Namespace) -> None:
+    from vicc_ray.search.missing import missing_files
+    from vicc_ray.search.query import ask
+    from vicc_ray.search.ranking import search
+
+    index = _open(options)
+    asked = ask(index, options.query)
+    hits = search(index, asked.query, options.k)
+    _print_hits(index, hits)
+    note = missing_files(index, [hit.row for hit in hits])
+    if note:
+        print(note)
+    if options.page:
+        from vicc_ray.search.page import write_page
+
+        write_page(index, asked, hits, options.k, options.page)
+        print(f"page: {options.page}")
+
+
+def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
+    from vicc_ray.search.clock import span
+
+    found = [index.video(hit.row) for hit in hits]
+    spans = [span(hit.start, hit.end) for hit in hits]
+    wide = max(map(len, spans), default=0)
+    label_wide = max([len(video.label) for video in found], default=0)
+    for rank, (hit, video, place) in enumerate(zip(hits, found, spans, strict=True), 1):
+        print(f"{rank:3}  {hit.score:6.3f}  {place:>{wide}}  {video.label:{label_wide}}  {video.id}")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    index = _open(options)
+    from vicc_ray.search.guard import is_loopback
+    from vicc_ray.search.server import Access, create_app, listen, serve
+    from vicc_ray.search.service import Service
+
+    with listen(options.host, options.port) as listening:
+        service = Service(index, options.k, options.time_limit)
+        loopback = is_loopback(options.host)
+        token = None if loopback else secrets.token_urlsafe(32)
+        app = create_app(service, Access(token, loopback, options.max_upload * 2**20))
+        link = f"http://{_shown_host(options.host)}:{listening.getsockname()[1]}/"
+        print(f"{len(index):,} videos; open {link}{f'?token={token}' if token else ''} (Ctrl-C ends)", flush=True)
+        serve(app, listening)
+
+
+def _shown_host(host: str) -> str:
+    """What to type into a browser."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    return f"[{name}]" if ":" in name else name
+
+
+def _open(options: argparse.Namespace) -> SearchIndex:
+    from vicc_ray.search.opened import SearchIndex
+
+    if options.videos and not options.videos.is_dir():
+        raise UserError(f"--videos {options.videos}: no such folder")
+    return SearchIndex(options.index, options.videos)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"{text} given; a whole number from 1 to {MOST} is allowed")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} given; a whole number from 0 to 65535 is allowed")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} given; a whole number from 1 on is allowed")
+    return int(text)

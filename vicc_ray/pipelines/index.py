@@ -1,0 +1,245 @@
+"""Videos to search index with Ray Data: RGB is decoded and embedded in one go, part by part; no flow is computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import ray
+import torch
+from ray.data import ActorPoolStrategy
+
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
+from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.pipelines.held import unpacked
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.part import write_part
+from vicc_ray.pipelines.parts_folder import PartsFolder, Videos
+from vicc_ray.pipelines.plan import Plan, PlannedVideo, extended
+from vicc_ray.search.features import embed_pieces
+from vicc_ray.search.index_folder import (
+    ENCODER_FILE,
+    FORMAT,
+    INDEX_FILE,
+    PART_SCHEMA,
+    Description,
+    part_row,
+    write_videos,
+)
+from vicc_ray.search.pieces import read_pieces
+from vicc_ray.search.view import View
+from vicc_ray.video.sources import Inputs, list_videos
+from vicc_ray.video.sources.places import Place, place_of
+from vicc_ray.video.store import FAILURES_FILE, shard_path, shard_writer
+
+PROCESSES_A_GPU = 4
+"""Processes that decode for one GPU, and embed on it: a single one would let it wait for the decoder."""
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """What became of the inputs: ``rows + failures == inputs``."""
+
+    rows: int
+    failures: int
+    inputs: int
+    processed: int = 0
+    """Inputs that this call decoded; the others were done before."""
+    gone: int = 0
+    """Videos of the index that the folder does not have any more; they stay."""
+
+    def __str__(self) -> str:
+        text = f"{self.inputs} videos: {self.rows} in the index, {self.failures} failed"
+        text += f" (see {FAILURES_FILE})" if self.failures else ""
+        text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
+        return text + (f"; {self.gone} are not in the folder any more and stay in the index" if self.gone else "")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every process needs."""
+
+    folder: Path
+    videos: Place
+    weights: EncoderWeights
+    view: View
+    config: Config
+    use_gpu: bool
+
+
+class Indexer:
+    """The network of a :class:`Work`, ready in its process."""
+
+    def __init__(self, work: Work) -> None:
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+        self._work = work
+        encoder = PretrainedEncoder(work.weights).requires_grad_(False).eval()
+        self._encoder = encoder.to("cuda" if work.use_gpu else "cpu").to(memory_format=torch.channels_last_3d)
+
+    def make(self, part: int, videos: Videos) -> int:
+        """Write one part of the index; see :func:`write_part`."""
+        work = self._work
+        files = {video.id: _name_below(work.videos, place) for place, video in videos}
+
+        def row(path: Path, video: PlannedVideo) -> dict[str, Any]:
+            pieces = read_pieces(path, work.view, work.config.prepare.time_limit_s)
+            found = embed_pieces(self._encoder, pieces, work.config.evaluate.batch)
+            return part_row(video.id, video.label, video.source, files[video.id], found)
+
+        writing = shard_writer(shard_path(work.folder, part), PART_SCHEMA)
+        return write_part(work.folder, part, videos, work.config.prepare, writing, row)
+
+
+def _name_below(folder: Place, place: Place) -> bytes:
+    """Where a video lies in its folder."""
+    if isinstance(folder, Path) and isinstance(place, Path):
+        return os.fsencode(os.path.relpath(place, folder))
+    return str(getattr(place, "name", place)).encode()
+
+
+def index_videos(
+    videos: Path | str,
+    folder: Path,
+    model: Path | None,
+    config: Config,
+    labels: Path | str | None = None,
+    progress: bool = True,
+) -> IndexSummary:
+    """Fill the index in ``folder`` with the videos of a folder or address (see :func:`list_videos` for what counts).
+
+    A call that was stopped is continued by the same call: finished parts stay as they are. New videos, and failed ones
+    whose file has changed since, make new parts. The folder of the index must be visible to all machines of a cluster.
+
+    Args:
+        model: what :func:`find_weights` takes; None: the network that the index has.
+        config: ``prepare.max_frames``, ``time_limit_s``, ``max_failures`` and ``videos_per_shard``,
+            ``evaluate.overlap``, ``max_windows`` and ``batch``, ``train.use_gpu`` and ``ray`` count.
+
+    Raises:
+        UserError: no such videos, no network in ``model``, an index of another network or of other settings, one that
+            cannot be written or is being written, more failures than ``prepare.max_failures``, or not a single video
+            that could be used.
+    """
+    parts = PartsFolder(folder.absolute(), "index", "index", "indexing videos")
+    weights = find_weights(_model_of(parts.path, model))
+    inputs = list_videos(videos, labels, config.prepare.fold)
+    description = _describe(weights, place_of(videos), config)
+    with parts.locked():
+        _check_same(parts.path, description)
+        before = Plan.read(parts.path)
+        plan = _plan(parts.path, before, inputs, config)
+        with parts.write_errors():
+            if not all((parts.path / name).exists() for name in (INDEX_FILE, ENCODER_FILE)):
+                write_weights(parts.path / ENCODER_FILE, weights)
+            description.write(parts.path)
+            plan.write(parts.path)
+        todo = parts.missing(plan)
+        if todo:
+            with ray_session(config.ray):
+                _fill(parts, plan, inputs, place_of(videos), weights, description.view, config, progress)
+        processed = sum(len(plan.shards[part]) for part in todo)
+        with parts.write_errors():
+            return _summarise(parts, plan, config, description.features, processed, inputs)
+
+
+def _model_of(folder: Path, model: Path | None) -> Path:
+    own = folder / ENCODER_FILE
+    if model is None and not own.exists():
+        raise UserError(f"--model: say which network makes the features; {folder} is no index yet, which would have it")
+    return model or own
+
+
+def _describe(weights: EncoderWeights, videos: Place, config: Config) -> Description:
+    return Description(
+        format=FORMAT,
+        fingerprint=weights.fingerprint,
+        backbone=weights.model.backbone,
+        features=weights.build().backbone.features,
+        view=View.of(weights.clip, config),
+        videos=str(videos),
+    )
+
+
+def _check_same(folder: Path, now: Description) -> None:
+    """The features of one index must be comparable."""
+    if not (folder / INDEX_FILE).exists():
+        return
+    before = Description.read(folder)
+    if before.fingerprint != now.fingerprint:
+        raise UserError(
+            f"the index {folder} was made with the network {before.fingerprint} ({before.backbone}), and --model is "
+            f"{now.fingerprint} ({now.backbone}): their features cannot be compared; leave --model out to go on with "
+            "the network of the index, or index into another folder"
+        )
+    keys = {"overlap": "evaluate.overlap", "max_windows": "evaluate.max_windows", "max_frames": "prepare.max_frames"}
+    was, is_now = before.view.model_dump(), now.view.model_dump()
+    changed = [
+        f"{key} was {was[name]} and is {is_now[name]} now" for name, key in keys.items() if was[name] != is_now[name]
+    ]
+    if changed:
+        raise UserError(
+            f"the index {folder} was begun with other settings: {', '.join(changed)}; use the settings of before, or "
+            "index into another folder"
+        )
+
+
+def _plan(folder: Path, before: Plan, inputs: Inputs, config: Config) -> Plan:
+    wanted = {item.id: PlannedVideo(item.id, item.label, item.source, item.split) for item in inputs.items}
+    places = {item.id: item.place for item in inputs.items}
+    done = {part for part in range(len(before.shards)) if shard_path(folder, part).exists()}
+    # A part that was begun and whose videos have gone since would fail as a whole: what is left of it is made.
+    shards = tuple(
+        shard if part in done else tuple(wanted[video.id] for video in shard if video.id in wanted)
+        for part, shard in enumerate(before.shards)
+    )
+    return extended(folder, replace(before, shards=shards), wanted, places, config.prepare)
+
+
+def _fill(
+    parts: PartsFolder,
+    plan: Plan,
+    inputs: Inputs,
+    videos: Place,
+    weights: EncoderWeights,
+    view: View,
+    config: Config,
+    progress: bool,
+) -> None:
+    gpus = int(ray.cluster_resources().get("GPU", 0)) if config.train.use_gpu != "no" else 0
+    held = ray.put(Work(parts.path, videos, weights, view, config, bool(gpus)))
+    places = {item.id: item.place for item in inputs.items}
+    parts.fill(plan, places, partial(_make_part, held), config.prepare, progress, _actors(gpus, len(plan.shards)))
+
+
+def _actors(gpus: int, parts: int) -> Mapping[str, Any] | None:
+    """A process keeps the GPU that it was given first, so it is an actor."""
+    if not gpus:
+        return None
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    processes = max(1, min(parts, cpus, PROCESSES_A_GPU * gpus))
+    share = 1 / -(-processes // gpus)
+    return {"compute": ActorPoolStrategy(size=processes), "num_gpus": share, "num_cpus": 1}
+
+
+def _make_part(held: ray.ObjectRef, part: int, videos: Videos) -> int:
+    indexer: Indexer = unpacked(held, Indexer)
+    return indexer.make(part, videos)
+
+
+def _summarise(
+    parts: PartsFolder, plan: Plan, config: Config, features: int, processed: int, inputs: Inputs
+) -> IndexSummary:
+    """Merge what the parts tell, and check that every input is accounted for."""
+    failures, latest = parts.merge_failures(plan), plan.latest()
+    rows = write_videos(parts.path, len(plan.shards), features)
+    parts.check_sum(len(latest), rows, failures, config.prepare)
+    gone = len(set(latest) - {item.id for item in inputs.items})
+    return IndexSummary(rows, len(failures), len(latest), processed, gone)

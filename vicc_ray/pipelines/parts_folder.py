@@ -1,0 +1,164 @@
+"""A folder that Ray Data tasks fill part by part: a clip store, a search index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.data
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vicc_ray.config import PrepareConfig
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_write, folder_lock
+from vicc_ray.pipelines.mostly_failing import fails_too_much, mostly_failing
+from vicc_ray.pipelines.plan import Failure, Plan, PlannedVideo, read_failures
+from vicc_ray.video.sources.places import Place, as_json, from_json
+from vicc_ray.video.store import FAILURES_FILE, shard_path
+
+Videos = list[tuple[Place, PlannedVideo]]
+MakePart = Callable[[int, Videos], int]
+"""Of the number of a part and its videos to the number of failures; it travels to the workers."""
+
+
+@dataclass(frozen=True)
+class PartsFolder:
+    """The folder, and what to call it.
+
+    Attributes:
+        words: "clip store"
+        verb: of the command line: "prepare"
+        doing: of the progress display: "preparing videos"
+    """
+
+    path: Path
+    words: str
+    verb: str
+    doing: str
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, see that it can be written, and keep other calls out of it."""
+        with ExitStack() as held:
+            try:
+                with self.write_errors():
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(folder_lock(self.path))
+            except BlockingIOError:
+                raise UserError(
+                    f"{self.path} is being written by another `vicc-ray {self.verb}`; wait for it or end it"
+                ) from None
+            self._clear()
+            yield
+            self._clear()
+
+    def _clear(self) -> None:
+        """Remove what processes that died left behind."""
+        for left_behind in self.path.glob(".part-*"):
+            left_behind.unlink(missing_ok=True)
+
+    @contextmanager
+    def write_errors(self) -> Iterator[None]:
+        """Errors of the file system are the user's to mend."""
+        try:
+            yield
+        except BlockingIOError:  # a lock, not a fault of the file system
+            raise
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: object) -> UserError:
+        return UserError(f"the {self.words} {self.path} cannot be written: {error}")
+
+    def missing(self, plan: Plan) -> list[int]:
+        """The parts that are not there yet."""
+        return [part for part in range(len(plan.shards)) if not shard_path(self.path, part).exists()]
+
+    def fill(
+        self,
+        plan: Plan,
+        places: Mapping[str, Place],
+        make: MakePart,
+        settings: PrepareConfig,
+        progress: bool,
+        actors: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the missing parts, with the cores of the cluster, or with ``actors`` (arguments of Ray Data's map).
+
+        Raises:
+            UserError: the folder cannot be written, or more failures than ``prepare.max_failures``.
+        """
+        tasks = [_task(part, plan.shards[part], places) for part in self.missing(plan)]
+        # One block a task and one core a task: the cores of the cluster bound what runs at once.
+        rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
+        maker: Any = PartMaker if actors else PartMaker(make)
+        done = rows.map(maker, **({"fn_constructor_args": (make,), **actors} if actors else {"num_cpus": 1}))
+        columns = (
+            TextColumn(self.doing),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[failures]} failed, time left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
+            videos = failures = 0
+            line = bar.add_task("", total=sum(len(json.loads(task["videos"])) for task in tasks), failures=failures)
+            for row in done.iter_rows():
+                if row["error"]:
+                    raise self._unwritable(row["error"])
+                videos, failures = videos + row["videos"], failures + row["failures"]
+                bar.update(line, advance=row["videos"], failures=failures)
+                if fails_too_much(videos, failures, settings):
+                    raise mostly_failing(videos, failures, settings, self.merge_failures(plan))
+
+    def merge_failures(self, plan: Plan) -> dict[str, Failure]:
+        """Write the failures of the finished parts to one file."""
+        failures = read_failures(self.path, plan)
+        lines = [json.dumps({"path": path, "reason": failures[path].reason}) for path in sorted(failures)]
+        atomic_write(self.path / FAILURES_FILE, "".join(line + "\n" for line in lines))
+        return failures
+
+    def check_sum(self, inputs: int, rows: int, failures: Mapping[str, Failure], settings: PrepareConfig) -> None:
+        """See that every input is accounted for.
+
+        Raises:
+            UserError: no part has a row, or too many inputs failed.
+            RuntimeError: the sum does not hold (damaged parts).
+        """
+        if rows == 0:
+            first = "; ".join(f"{path}: {failures[path].reason}" for path in sorted(failures)[:3])
+            where = self.path / FAILURES_FILE
+            raise UserError(f"none of the {len(failures)} videos could be used (all in {where}): {first}")
+        if rows + len(failures) != inputs:
+            raise RuntimeError(
+                f"{inputs} inputs are not {rows} rows and {len(failures)} failures: something else has changed "
+                f"the files of {self.path}; {self.verb} it anew"
+            )
+        if fails_too_much(inputs, len(failures), settings):
+            raise mostly_failing(inputs, len(failures), settings, failures)
+
+
+class PartMaker:
+    """A :data:`MakePart` as Ray Data calls it."""
+
+    def __init__(self, make: MakePart) -> None:
+        self._make = make
+
+    def __call__(self, task: dict[str, Any]) -> dict[str, Any]:
+        """``part`` and ``videos`` of :func:`_task` -> counts of ``videos`` and ``failures``, and an ``error`` or ""."""
+        videos = [(from_json(place), PlannedVideo(**video)) for place, video in json.loads(task["videos"])]
+        try:
+            failures = self._make(int(task["part"]), videos)
+        except OSError as error:  # returned, not raised: one line for the user, not the traces of Ray Data
+            return {"videos": 0, "failures": 0, "error": str(error)}
+        return {"videos": len(videos), "failures": failures, "error": ""}
+
+
+def _task(part: int, videos: Sequence[PlannedVideo], places: Mapping[str, Place]) -> dict[str, Any]:
+    """One row for Ray Data; the videos as text, since Arrow refuses file names that are not UTF-8."""
+    return {"part": part, "videos": json.dumps([[as_json(places[video.id]), asdict(video)] for video in videos])}

@@ -1,0 +1,45 @@
+"""The HTML of both pages; what they show is put in by their script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from vicc_ray.search.opened import SearchIndex
+
+SCRIPT = files(__package__).joinpath("search.js").read_text("utf-8")
+STYLE = files(__package__).joinpath("search.css").read_text("utf-8")
+
+
+def served_page(index: SearchIndex, largest: int) -> str:
+    """The page that a server delivers; ``largest``: bytes of a video that it takes."""
+    return _render(index, {"served": True, "largest": largest}, policy="", style="", script="")
+
+
+def carried_page(index: SearchIndex, data: dict[str, Any]) -> str:
+    """The page with all that it shows; it asks for nothing over a network, and its policy does not let it."""
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; media-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return _render(index, {"served": False, **data}, policy, Markup(STYLE), Markup(SCRIPT))
+
+
+def _render(index: SearchIndex, data: dict[str, Any], policy: str, style: str, script: str) -> str:
+    environment = Environment(
+        loader=PackageLoader("vicc_ray.search", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    about = {"backbone": index.description.backbone, "fingerprint": index.description.fingerprint}
+    return environment.get_template("page.html.j2").render(
+        data=data, count=len(index), policy=policy, style=style, script=script, **about
+    )

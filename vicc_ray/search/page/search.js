@@ -1,0 +1,242 @@
+"use strict";
+// One script for both pages. The page in a file carries its answers; the served one asks for them. Names of videos are
+// put in as text, never as markup.
+(() => {
+  const given = JSON.parse(document.getElementById("data").textContent);
+  const at = (id) => document.getElementById(id);
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  let uploaded = null; // the answer to the video that was sent last
+  let turn = 0; // an answer that comes when something else has been asked since is not shown
+
+  const carried = {
+    first: () => show(answerOf(given.query), given.query),
+    async like(key) {
+      if (!given.videos[key]) throw new Error("this page does not have that video");
+      return answerOf(key);
+    },
+  };
+  const served = {
+    async first() {
+      list(await fetched("api/videos"), "Some of the videos", "Choose one to see which are like it, or search with a video of your own.");
+    },
+    like: (row) => fetched(`api/like/${encodeURIComponent(row)}`),
+  };
+  const source = given.served ? served : carried;
+
+  function answerOf(key) {
+    const near = given.near[key];
+    const command = near ? "" : given.command.replace("QUERY", () => quoted(given.videos[key].id));
+    const results = (near || []).map(([other, score, start, end]) => ({ ...given.videos[other], score, start, end }));
+    return { query: given.videos[key], results, note: key === given.query ? given.note : "", command };
+  }
+
+  // As a shell takes a name.
+  function quoted(text) {
+    return /^[\w./-]+$/.test(text) && !text.startsWith("-") ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  }
+
+  async function fetched(address, options) {
+    let answer;
+    try {
+      answer = await fetch(address, options);
+    } catch {
+      throw new Error("the server does not answer; is `vicc-ray serve` still running?");
+    }
+    const content = await answer.json().catch(() => ({ error: `the server answers with status ${answer.status}` }));
+    if (!answer.ok) throw new Error(content.error);
+    return content;
+  }
+
+  function element(name, kind, text) {
+    const made = document.createElement(name);
+    if (kind) made.className = kind;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  function clock(seconds) {
+    const whole = Math.floor(seconds);
+    const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+    const tail = String(whole % 60).padStart(2, "0");
+    return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
+  }
+
+  function film(video) {
+    const frame = element("span", "film");
+    const moving = element("video");
+    Object.assign(moving, { muted: true, loop: true, playsInline: true, disablePictureInPicture: true });
+    moving.src = video.film;
+    moving.setAttribute("aria-hidden", "true");
+    moving.tabIndex = -1;
+    frame.append(moving);
+    play(moving);
+    return frame;
+  }
+
+  function play(moving) {
+    if (at("pause").checked || still.matches) moving.pause();
+    else moving.play().catch(() => {}); // it is taken away before it has begun
+  }
+
+  function card(video) {
+    const item = element("li", "card hit");
+    const button = element("button");
+    button.type = "button";
+    button.append(film(video));
+    if (video.score !== undefined) {
+      const line = element("span", "line");
+      line.append(element("b", "", video.score.toFixed(3)));
+      line.append(element("span", "", `${clock(video.start)} – ${clock(Math.ceil(video.end))}`));
+      const track = element("span", "track");
+      const part = element("i");
+      part.style.left = `${(100 * video.start) / video.seconds}%`;
+      part.style.width = `${(100 * (video.end - video.start)) / video.seconds}%`;
+      track.append(part);
+      button.append(line, track);
+    } else {
+      const line = element("span", "line");
+      line.append(element("span", "", clock(video.seconds)));
+      button.append(line);
+    }
+    if (video.label) button.append(element("span", "label", video.label));
+    button.append(element("span", "id", video.id));
+    button.addEventListener("click", () => go(video.row));
+    button.addEventListener("pointerenter", () => still.matches && button.querySelector("video").play());
+    button.addEventListener("pointerleave", () => still.matches && button.querySelector("video").pause());
+    item.append(button);
+    if (video.play) item.append(player(video));
+    return item;
+  }
+
+  function player(video) {
+    const link = element("a", "play", `Play${video.start === undefined ? "" : ` at ${clock(video.start)}`}`);
+    link.href = `video/${video.row}${video.start ? `#t=${video.start.toFixed(2)}` : ""}`;
+    link.target = "_blank";
+    link.rel = "noopener";
+    return link;
+  }
+
+  function show(answer, key) {
+    tell("");
+    const { query, results } = answer;
+    at("query").hidden = false;
+    at("query-film").replaceChildren(film(query));
+    at("query-name").textContent = query.id;
+    const facts = [query.label, clock(query.seconds), query.row === null ? "not one of the index" : ""];
+    at("query-facts").replaceChildren(...facts.filter(Boolean).map((fact) => element("span", "", fact)));
+    if (query.play) at("query-facts").append(player(query));
+    const took = Object.values(answer.took_ms || {}).reduce((sum, step) => sum + step, 0);
+    const found = took ? ` Found in ${(took / 1000).toFixed(2)} s.` : "";
+    const about = `Score, and the span that is most like the query. Choose a video to search with it.${found}`;
+    heading(results.length ? "Most like it" : "No neighbours here", results.length ? about : "");
+    at("hits").replaceChildren(...results.map(card));
+    at("note").hidden = !answer.note && !answer.command;
+    at("note").textContent = answer.note || "";
+    if (answer.command) at("note").append("This page ends here. To go on: ", element("code", "", answer.command));
+    document.title = `${query.id} · vicc-ray search`;
+    document.body.dataset.shown = key;
+  }
+
+  function list(answer, title, about) {
+    tell("");
+    at("query").hidden = at("note").hidden = true;
+    heading(title, about);
+    at("hits").replaceChildren(...answer.videos.map(card));
+    document.title = "vicc-ray search";
+    document.body.dataset.shown = "list";
+  }
+
+  function heading(title, about) {
+    at("title").textContent = title;
+    at("about").textContent = about;
+  }
+
+  function tell(problem) {
+    at("problem").textContent = problem;
+    at("problem").hidden = !problem;
+  }
+
+  function go(key) {
+    if (location.hash === `#${key}`) shown();
+    else location.hash = key;
+    scrollTo({ top: 0, behavior: still.matches ? "auto" : "smooth" });
+  }
+
+  // What the address says: nothing, a video of the index, the video that was sent, or a part of a name.
+  async function shown() {
+    await waitFor(async () => {
+      const key = decodeURIComponent(location.hash.slice(1));
+      if (!key) return source.first;
+      if (key === "sent" && uploaded) return () => show(uploaded, "sent");
+      if (key === "sent") return source.first;
+      if (given.served && key.startsWith("named=")) {
+        const found = await fetched(`api/videos?named=${encodeURIComponent(key.slice(6))}`);
+        const about = found.videos.length ? "Choose one to see which are like it." : "No video has this in its name.";
+        return () => list(found, `Videos with “${key.slice(6)}” in their name`, about);
+      }
+      const answer = await source.like(key);
+      return () => show(answer, key);
+    });
+  }
+
+  async function waitFor(work) {
+    const mine = ++turn;
+    document.querySelector("main").classList.add("busy");
+    try {
+      const finish = await work();
+      if (mine === turn) await finish();
+    } catch (error) {
+      if (mine === turn) tell(error.message);
+    } finally {
+      if (mine === turn) document.querySelector("main").classList.remove("busy");
+    }
+  }
+
+  function send(file) {
+    if (!file) return;
+    if (file.size > given.largest) {
+      tell(`${file.name} is larger than the ${given.largest / 2 ** 20} MB that this server takes`);
+      return;
+    }
+    tell("");
+    waitFor(async () => {
+      at("sending").textContent = `Looking at ${file.name} …`;
+      try {
+        const headers = { "X-File-Name": encodeURIComponent(file.name), "Content-Type": "application/octet-stream" };
+        uploaded = await fetched("api/ask", { method: "POST", body: file, headers });
+      } catch (error) {
+        throw new Error(`${file.name}: ${error.message}`);
+      } finally {
+        at("sending").textContent = at("sending").dataset.idle;
+      }
+      return () => go("sent");
+    });
+  }
+
+  if (given.served) {
+    const drop = at("drop");
+    at("sending").dataset.idle = at("sending").textContent;
+    at("file").addEventListener("change", (event) => {
+      send(event.target.files[0]);
+      event.target.value = "";
+    });
+    addEventListener("dragover", (event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+    addEventListener("dragleave", (event) => event.relatedTarget || drop.classList.remove("over"));
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      drop.classList.remove("over");
+      send(event.dataTransfer.files[0]);
+    });
+    at("find").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const text = at("name").value.trim();
+      go(text ? `named=${encodeURIComponent(text)}` : "");
+    });
+  }
+  at("pause").addEventListener("change", () => document.querySelectorAll("video").forEach(play));
+  addEventListener("hashchange", shown);
+  shown();
+})();

@@ -1,0 +1,94 @@
+"""From what the user searches with, a file or an id, to a query; the network of the index makes the features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.pretrained import PretrainedEncoder, load_encoder
+from vicc_ray.search.features import embed_pieces
+from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.pieces import STRETCH, read_pieces
+from vicc_ray.search.ranking import Query, query_of_row
+from vicc_ray.search.view import View
+from vicc_ray.video.decode import TookTooLong, VideoError
+
+MOST_WINDOWS = 5
+"""Of a query: an S3D takes half a second for each on two cores."""
+BATCH = MOST_WINDOWS
+"""Windows that are embedded at once."""
+TIME_LIMIT_S = 60.0
+"""For decoding and embedding a query."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query, and what to show of it: a name, its length in seconds, its moving thumbnail."""
+
+    query: Query
+    name: str
+    label: str
+    seconds: float
+    film: bytes
+
+
+def query_view(view: View) -> View:
+    """What is looked at of a query: a few windows of its first stretch, since somebody waits."""
+    few = {"max_frames": min(view.max_frames, STRETCH), "max_windows": min(view.max_windows, MOST_WINDOWS)}
+    return view.model_copy(update=few)
+
+
+def index_encoder(index: SearchIndex) -> PretrainedEncoder:
+    """The network of an index.
+
+    Raises:
+        UserError: it is missing or damaged, or another network than that of the features.
+    """
+    encoder = load_encoder(index.encoder_file).to(memory_format=torch.channels_last_3d)
+    if encoder.fingerprint != index.description.fingerprint:
+        raise UserError(
+            f"{index.encoder_file} is the network {encoder.fingerprint}, and the features of this index were made by "
+            f"{index.description.fingerprint}; put that file back, or index the videos anew into another folder"
+        )
+    return encoder
+
+
+def ask(index: SearchIndex, given: str) -> Asked:
+    """The query that a user means: a video file, or else the id of a video of the index.
+
+    Raises:
+        UserError: it is neither, or the file is no video.
+    """
+    if Path(given).exists():
+        return ask_file(index, Path(given))
+    row = index.row_of(given)
+    if row is None:
+        ids = ", ".join(index.similar_ids(given))
+        raise UserError(f"{given}: no such file, and no video of {index.folder} has this id; ids look like {ids}")
+    return ask_row(index, row)
+
+
+def ask_row(index: SearchIndex, row: int) -> Asked:
+    """A video of the index as the query."""
+    video = index.video(row)
+    return Asked(query_of_row(index, row), video.id, video.label, video.seconds, index.film(row))
+
+
+def ask_file(index: SearchIndex, path: Path) -> Asked:
+    """A video file as the query."""
+    encoder = index_encoder(index)
+    cv2.setNumThreads(1)
+    try:
+        found = embed_pieces(encoder, read_pieces(path, query_view(index.description.view), TIME_LIMIT_S), BATCH)
+    except VideoError as error:
+        raise UserError(f"{path} cannot be searched with: {in_words(error, TIME_LIMIT_S)}") from None
+    return Asked(Query(found.windows), path.name, "", found.seconds, found.film)
+
+
+def in_words(error: VideoError, time_limit_s: float) -> str:
+    """What went wrong with a query; of its time limit, not the setting that videos of an index have."""
+    return f"took longer than {time_limit_s:g} s" if isinstance(error, TookTooLong) else str(error)

@@ -1,0 +1,110 @@
+"""What the server answers with: the neighbours of a video of the index or of one that was sent, as JSON has it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from vicc_ray.search.decoding_process import DecodingProcesses
+from vicc_ray.search.features import embed_pieces
+from vicc_ray.search.film import MEDIA_TYPE
+from vicc_ray.search.missing import missing_files
+from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.query import BATCH, index_encoder, query_view
+from vicc_ray.search.ranking import Hit, Query, query_of_row, search
+
+Answer = dict[str, Any]
+SHOWN = 24
+"""Videos to begin with."""
+
+
+class Service:
+    """An index with its network and its decoding processes; may be used from several threads.
+
+    Args:
+        k: how many neighbours an answer has.
+        time_limit_s: for decoding a video that was sent.
+
+    Raises:
+        UserError: the network of the index is missing, damaged or another one.
+    """
+
+    def __init__(self, index: SearchIndex, k: int, time_limit_s: float) -> None:
+        self.index, self.k, self.time_limit_s = index, k, time_limit_s
+        self.cores = os.cpu_count() or 1
+        self._encoder = index_encoder(index)
+        self._decoding = DecodingProcesses(self.cores, query_view(index.description.view), time_limit_s)
+        self._embedding = Lock()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._decoding.close()
+
+    def some(self, named: str = "") -> Answer:
+        """A few videos: evenly chosen ones, or those whose id contains ``named``."""
+        rows = self.index.rows_named(named, SHOWN) if named else _evenly(len(self.index), SHOWN)
+        return {"videos": [self._video(row) for row in rows]}
+
+    def like(self, row: int) -> Answer:
+        """The neighbours of a video of the index.
+
+        Raises:
+            IndexError: there is no such row.
+            UserError: the index is damaged.
+        """
+        shown, clock = self._video(row), Stopwatch()
+        hits = search(self.index, query_of_row(self.index, row), self.k)
+        clock.lap("search")
+        return self._answer(shown, hits, clock)
+
+    def ask(self, path: Path, name: str) -> Answer:
+        """The neighbours of a video file.
+
+        Raises:
+            VideoError: it is no video, or takes too long.
+            UserError: the index is damaged.
+        """
+        clock = Stopwatch()
+        pieces = self._decoding.read(path)
+        clock.lap("decode")
+        with self._embedding:  # torch uses all cores for one
+            found = embed_pieces(self._encoder, pieces, BATCH)
+        clock.lap("embed")
+        hits = search(self.index, Query(found.windows), self.k)
+        clock.lap("search")
+        film = f"data:{MEDIA_TYPE};base64,{base64.b64encode(found.film).decode()}"
+        shown = {"row": None, "id": name, "label": "", "seconds": found.seconds, "film": film, "play": False}
+        return self._answer(shown, hits, clock)
+
+    def _answer(self, query: Answer, hits: Sequence[Hit], clock: Stopwatch) -> Answer:
+        results = [{**self._video(hit.row), "score": hit.score, "start": hit.start, "end": hit.end} for hit in hits]
+        note = missing_files(self.index, [hit.row for hit in hits])
+        return {"query": query, "results": results, "note": note, "took_ms": clock.laps}
+
+    def _video(self, row: int) -> Answer:
+        video = self.index.video(row)
+        return {**asdict(video), "film": f"film/{row}", "play": self.index.file(row) is not None}
+
+
+class Stopwatch:
+    """Milliseconds of the steps of an answer, by name."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._begun = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """A step has ended."""
+        now = time.perf_counter()
+        self.laps[name] = round(1000 * (now - self._begun), 1)
+        self._begun = now
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    return [n * count // min(count, most) for n in range(min(count, most))]
