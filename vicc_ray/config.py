@@ -322,7 +322,7 @@ class ClassifyConfig(Section):
     """Learning rate of a probe's linear layer at the start of the cosine."""
     finetune_learning_rate: Positive = 1e-3
     """The same of fine-tuning."""
-    final_share: Share = 0.01
+    final_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
     """Share of the learning rate that is left at the end of the cosine."""
     warmup_epochs: CountOrZero = 0
     """Epochs of linear warm-up from 0."""
@@ -332,6 +332,19 @@ class ClassifyConfig(Section):
     """Probability that fine-tuning leaves out a feature before the linear layer."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-3
     """Weight decay of weights; biases and norms have none."""
+
+    @property
+    def epochs(self) -> int:
+        """Those of the mode."""
+        return self.finetune_epochs if self.mode == "finetune" else self.probe_epochs
+
+    @property
+    def rates(self) -> OptimiserConfig:
+        """Warm-up and cosine of the mode's learning rate."""
+        rate = self.finetune_learning_rate if self.mode == "finetune" else self.probe_learning_rate
+        return OptimiserConfig(
+            learning_rate=rate, final_learning_rate=rate * self.final_share, warmup_epochs=self.warmup_epochs
+        )
 
 
 class RayConfig(Section):

@@ -26,6 +26,7 @@ from vicc_ray.pipelines.ray_errors import last_line, user_error_in
 from vicc_ray.pipelines.resources import decoding_share
 from vicc_ray.training import checkpoint
 from vicc_ray.training.checkpoint_writer import CheckpointWriter
+from vicc_ray.training.classification import Classification
 from vicc_ray.training.group import gather, rank, sum_, world_size
 from vicc_ray.training.health import CHOICES
 from vicc_ray.training.journal import Journal
@@ -54,6 +55,7 @@ class Job:
 
 TASKS: dict[str, Callable[[Config, ClipStore, RunFolder], Task]] = {
     Pretraining.kind: lambda config, store, folder: Pretraining(config, store),
+    Classification.kind: Classification,
 }
 
 

@@ -1,6 +1,7 @@
 """Everything a run needs to go on, as a folder of plain files: safetensors and JSON, nothing pickled.
 
-model.safetensors      the networks; of pretraining: both encoders, both prototype sets
+model.safetensors      the networks; of pretraining: both encoders, both prototype sets; of classification: the encoder,
+                       under the same name, and the layers on it
 optimiser.safetensors  optimiser and, of pretraining, queue of the current turn
 state.json             place in the schedule and in the data, settings, format
 """
@@ -91,7 +92,7 @@ def load_model(folder: Path, trainer: Trainer) -> None:
     Raises:
         UserError: the weights do not fit the configured networks.
     """
-    tensors = _read(folder / MODEL)
+    tensors = read_model(folder)
     for prefix, module in trainer.modules().items():
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         try:
@@ -118,10 +119,19 @@ def model_tensors(trainer: Trainer) -> dict[str, Tensor]:
     }
 
 
+def read_model(folder: Path) -> dict[str, Tensor]:
+    """The tensors of model.safetensors, read from a checkpoint.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    return _read(folder / MODEL)
+
+
 def load_encoder_tensors(folder: Path, stream: str) -> dict[str, Tensor]:
     """State dict of one stream's encoder out of a checkpoint."""
     prefix = f"{stream}.encoder."
-    return {k.removeprefix(prefix): v for k, v in _read(folder / MODEL).items() if k.startswith(prefix)}
+    return {k.removeprefix(prefix): v for k, v in read_model(folder).items() if k.startswith(prefix)}
 
 
 def _read(path: Path) -> dict[str, Tensor]:
