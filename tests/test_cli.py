@@ -21,7 +21,7 @@ from vicc_ray import __version__
 from vicc_ray.cli import build_parser, main
 from vicc_ray.recipe import load_config
 
-VERBS = ("run", "make-videos", "config", "prepare", "pretrain", "evaluate", "report", "import-weights")
+VERBS = ("run", "make-videos", "config", "prepare", "pretrain", "evaluate", "classify", "report", "import-weights")
 
 
 def vicc_ray(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

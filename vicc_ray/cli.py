@@ -7,18 +7,28 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vicc_ray import __version__
+from vicc_ray.cli_arguments import (
+    Verb,
+    add_quiet,
+    add_recipe,
+    add_run_folder,
+    add_set,
+    add_store,
+    add_verb,
+    add_videos,
+)
+from vicc_ray.cli_classify import add_classify
 from vicc_ray.errors import UserError
-from vicc_ray.recipe import dump_config, load_config, recipe_names
+from vicc_ray.recipe import dump_config, load_config
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
 
-Verb = Callable[[argparse.Namespace], None]
 MACHINE_PROBLEMS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
 OVERVIEW = """\
 Learn a motion-aware RGB video encoder from a folder of videos, without labels.
@@ -66,13 +76,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for add in (_add_run, _add_make_videos, _add_config, _add_steps, _add_import_weights):
+    for add in (_add_run, _add_make_videos, _add_config, _add_steps, add_classify, _add_import_weights):
         add(verbs)
     return parser
 
 
 def _add_run(verbs: Any) -> None:
-    verb = _add(
+    verb = add_verb(
         verbs,
         "run",
         _run,
@@ -81,14 +91,14 @@ def _add_run(verbs: Any) -> None:
         "vicc-ray run demo --videos videos --out demo",
         "vicc-ray run ucf101-s3d --videos UCF-101 --labels ucfTrainTestlist --out ucf101",
     )
-    _add_recipe(verb)
-    _add_videos(verb)
+    add_recipe(verb)
+    add_videos(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything that is made")
-    _add_quiet(verb)
+    add_quiet(verb)
 
 
 def _add_make_videos(verbs: Any) -> None:
-    verb = _add(
+    verb = add_verb(
         verbs,
         "make-videos",
         _make_videos,
@@ -102,11 +112,11 @@ def _add_make_videos(verbs: Any) -> None:
     verb.add_argument("--train", type=int, default=100, metavar="N", help="training videos of each class (default 100)")
     verb.add_argument("--test", type=int, default=30, metavar="N", help="test videos of each class (default 30)")
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all videos (default 0)")
-    _add_quiet(verb)
+    add_quiet(verb)
 
 
 def _add_config(verbs: Any) -> None:
-    verb = _add(
+    verb = add_verb(
         verbs,
         "config",
         _config,
@@ -115,13 +125,13 @@ def _add_config(verbs: Any) -> None:
         "vicc-ray config demo",
         "vicc-ray config ucf101-s3d --set train.batch=64 --plain > mine.yaml",
     )
-    _add_recipe(verb)
+    add_recipe(verb)
     verb.add_argument("--plain", action="store_true", help="settings only, without their documentation")
 
 
 def _add_steps(verbs: Any) -> None:
     """The four steps of ``run``, each by itself."""
-    verb = _add(
+    verb = add_verb(
         verbs,
         "prepare",
         _prepare,
@@ -130,11 +140,11 @@ def _add_steps(verbs: Any) -> None:
         "vicc-ray prepare demo --videos videos --store demo/store",
         "vicc-ray prepare demo --videos s3://bucket/hmdb51 --labels testTrainMulti_7030_splits --store hmdb51",
     )
-    _add_recipe(verb)
-    _add_videos(verb)
-    _add_store(verb)
-    _add_quiet(verb)
-    verb = _add(
+    add_recipe(verb)
+    add_videos(verb)
+    add_store(verb)
+    add_quiet(verb)
+    verb = add_verb(
         verbs,
         "pretrain",
         _pretrain,
@@ -144,14 +154,14 @@ def _add_steps(verbs: Any) -> None:
         "vicc-ray pretrain demo --store demo/store --run control --from demo/run/checkpoints/turn-1-flow-stage1 \\\n"
         "      --set schedule.cross_stream=false",
     )
-    _add_recipe(verb)
-    _add_store(verb)
-    _add_run_folder(verb)
+    add_recipe(verb)
+    add_store(verb)
+    add_run_folder(verb)
     verb.add_argument(
         "--from", dest="start_from", type=Path, metavar="CHECKPOINT", help="checkpoint of another run to start from"
     )
-    _add_quiet(verb)
-    verb = _add(
+    add_quiet(verb)
+    verb = add_verb(
         verbs,
         "evaluate",
         _evaluate,
@@ -160,11 +170,11 @@ def _add_steps(verbs: Any) -> None:
         "vicc-ray evaluate --run demo/run --store demo/store",
         "vicc-ray evaluate --run demo/run --store demo/store --set evaluate.ignore_same_source=true",
     )
-    _add_run_folder(verb)
-    _add_store(verb)
-    _add_set(verb)
-    _add_quiet(verb)
-    verb = _add(
+    add_run_folder(verb)
+    add_store(verb)
+    add_set(verb)
+    add_quiet(verb)
+    verb = add_verb(
         verbs,
         "report",
         _report,
@@ -172,12 +182,12 @@ def _add_steps(verbs: Any) -> None:
         "Writes RUN/report/report.html and report.json; the store gives the gallery its pictures.",
         "vicc-ray report --run demo/run --store demo/store",
     )
-    _add_run_folder(verb)
-    _add_store(verb, required=False)
+    add_run_folder(verb)
+    add_store(verb, required=False)
 
 
 def _add_import_weights(verbs: Any) -> None:
-    verb = _add(
+    verb = add_verb(
         verbs,
         "import-weights",
         _import_weights,
@@ -195,67 +205,6 @@ def _add_import_weights(verbs: Any) -> None:
         default="rgb",
         help="what the network takes that was optimised last (default rgb)",
     )
-
-
-def _add(verbs: Any, name: str, run: Verb, summary: str, detail: str, *examples: str) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.\n\n{detail}",
-        epilog="\n".join([f"example{'s' if len(examples) > 1 else ''}:", *(f"  {line}" for line in examples)]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb.set_defaults(verb=run)
-    return verb
-
-
-def _add_recipe(verb: argparse.ArgumentParser) -> None:
-    names = ", ".join(recipe_names())
-    verb.add_argument("recipe", metavar="RECIPE", help=f"{names}, or the path of a YAML file")
-    _add_set(verb)
-
-
-def _add_set(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="A.B=VALUE",
-        help="change a setting, as often as needed; see `vicc-ray config RECIPE` for all of them",
-    )
-
-
-def _add_videos(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--videos",
-        required=True,
-        metavar="DIR",
-        help="folder of videos: here, or an address such as s3://bucket/prefix or gs://bucket/prefix",
-    )
-    verb.add_argument(
-        "--labels",
-        metavar="FILE|DIR",
-        help="a manifest (.csv, .jsonl or .parquet: path, and any of label, source, split), or the lists of UCF101, "
-        "HMDB51 or Kinetics as published; without: labels.csv, .jsonl or .parquet in DIR, or one folder a class",
-    )
-
-
-def _add_store(verb: argparse.ArgumentParser, required: bool = True) -> None:
-    verb.add_argument(
-        "--store",
-        required=required,
-        metavar="STORE",
-        help="clip store of `vicc-ray prepare`: its folder or, to read it, its address in a bucket",
-    )
-
-
-def _add_run_folder(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
-
-
-def _add_quiet(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("-q", "--quiet", action="store_true", help="no progress display")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -37,7 +37,11 @@ def load_config(recipe_or_path: str, overrides: Sequence[str] = ()) -> Config:
     """
     text, source = _read(recipe_or_path)
     content = parse_yaml(text, source)
-    settings: dict[str, Any] = {} if content is None else _mapping(content, source)
+    return config_of({} if content is None else _mapping(content, source), source, overrides)
+
+
+def config_of(settings: dict[str, Any], source: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of ``settings`` by section and name, which ``source`` names in messages; see load_config."""
     for override in overrides:
         source = f"{source} with --set" if "--set" not in source else source
         _override(settings, override)

@@ -33,7 +33,7 @@ class Labelling:
     unknown: list[str]
 
     @classmethod
-    def of(cls, labels: Sequence[str], splits: Sequence[str]) -> Labelling:
+    def of(cls, labels: Sequence[str] | np.ndarray, splits: Sequence[str] | np.ndarray) -> Labelling:
         """Of all videos' labels ("" where unknown) and splits.
 
         Raises:
@@ -59,10 +59,10 @@ class Labelling:
         unknown = sorted(set(label[of_test & labelled & ~known].tolist()))
         return cls(classes, of_train & labelled, test, left_out, unknown)
 
-    def numbers(self, labels: Sequence[str]) -> np.ndarray:
+    def numbers(self, labels: Sequence[str] | np.ndarray) -> np.ndarray:
         """The places of labels among the classes, int64; all must be known."""
         place = {name: n for n, name in enumerate(self.classes)}
-        return np.array([place[label] for label in labels], np.int64)
+        return np.array([place[label] for label in np.asarray(labels, dtype=str).tolist()], np.int64)
 
     def notes(self) -> list[str]:
         """What was left out, a line each."""
