@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby, islice
 from pathlib import Path
@@ -40,11 +40,16 @@ def rgb_alone(epochs: int, **train: Any) -> Config:
 
 
 @contextmanager
-def begun(config: Config, store: Path, run: Path, environment: dict[str, str] | None = None) -> Iterator[psutil.Popen]:
-    """``vicc-ray pretrain`` in a process of its own; killed at the end of the block if it has not ended."""
-    recipe = run.parent / "recipe.yaml"
+def begun(
+    config: Config, store: Path, folder: Path, environment: dict[str, str] | None = None, verb: Sequence[str] = ()
+) -> Iterator[psutil.Popen]:
+    """``vicc-ray pretrain`` into ``folder``, or another verb, in a process of its own; killed at the end of the block
+    if it has not ended.
+    """
+    recipe = folder.parent / "recipe.yaml"
     recipe.write_text(dump_config(config))
-    command = [sys.executable, "-m", "vicc_ray", "pretrain", str(recipe), "--store", str(store), "--run", str(run)]
+    name, *arguments = verb or ("pretrain", "--run", str(folder))
+    command = [sys.executable, "-m", "vicc_ray", name, str(recipe), "--store", str(store), *arguments]
     with psutil.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
