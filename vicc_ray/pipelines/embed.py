@@ -16,7 +16,7 @@ from torch import Tensor
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.embedding import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
-from vicc_ray.pipelines.over_videos import over_videos, usable_gpus
+from vicc_ray.pipelines.over_videos import in_order, over_videos, usable_gpus
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.store import ClipStore
 
@@ -81,4 +81,5 @@ def embed(
     """
     gpus = usable_gpus(config.train.use_gpu, only_free)
     work = Work(dict(networks), store, entries, config, bool(gpus))
-    return over_videos(Embedder, work, len(entries), gpus, f"embedding with {len(networks)} networks", progress)
+    title = f"embedding with {len(networks)} networks"
+    return in_order(over_videos(Embedder, work, range(len(entries)), gpus, title, progress))

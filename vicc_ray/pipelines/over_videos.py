@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,34 +43,46 @@ def usable_gpus(use_gpu: str, only_free: bool = False) -> int:
 
 
 def over_videos(
-    build: Callable[[Any], Worker], work: Any, videos: int, gpus: int, title: str, progress: bool = True
-) -> Columns:
-    """What a worker makes of the videos 0 to N - 1, rows in their order.
+    build: Callable[[Any], Worker],
+    work: Any,
+    items: Sequence[int],
+    gpus: int,
+    title: str,
+    progress: bool = True,
+    done: int = 0,
+) -> Iterator[Columns]:
+    """What a worker makes of some videos at a time, in any order.
 
     Args:
         build: makes the worker of a process of ``work``.
-        videos: N.
+        items: places of the videos.
         gpus: one for each process; 0: on CPUs.
-        title: of the progress display.
+        title: of the progress display; ``done``: videos that were there before.
 
     Raises:
         UserError: from a worker.
     """
-    held, blocks = ray.put(work), -(-videos // VIDEOS_A_TASK)
-    items = ray.data.from_items([{"item": k} for k in range(videos)], override_num_blocks=blocks)
+    if not len(items):
+        return
+    held, blocks = ray.put(work), -(-len(items) // VIDEOS_A_TASK)
+    rows = ray.data.from_items([{"item": int(k)} for k in items], override_num_blocks=blocks)
     if gpus:
         pool = ray.data.ActorPoolStrategy(size=min(gpus, blocks))
-        made = items.map_batches(VideoActor, fn_constructor_args=(held, build), compute=pool, num_gpus=1)
+        made = rows.map_batches(VideoActor, fn_constructor_args=(held, build), compute=pool, num_gpus=1)
     else:
-        made = items.map_batches(VideoTask(held, build), num_cpus=1)
-    parts: list[Columns] = []
+        made = rows.map_batches(VideoTask(held, build), num_cpus=1)
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task(title, total=videos)
+        task = bar.add_task(title, total=done + len(items), completed=done)
         try:
             for batch in made.iter_batches(batch_size=None, batch_format="numpy"):
-                parts.append(batch)
+                yield batch
                 bar.advance(task, len(batch["item"]))
         except RayTaskError as error:
             raise user_error_in(error) or error from None
-    order = np.argsort(np.concatenate([part["item"] for part in parts]))
-    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0] if name != "item"}
+
+
+def in_order(parts: Iterable[Columns]) -> Columns:
+    """All parts as one, without ``item``, rows in the order of it."""
+    listed = list(parts)
+    order = np.argsort(np.concatenate([part["item"] for part in listed]))
+    return {name: np.concatenate([part[name] for part in listed])[order] for name in listed[0] if name != "item"}

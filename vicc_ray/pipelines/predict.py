@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vicc_ray.config import Config
 from vicc_ray.evaluation.prediction import build_classifier, predict_videos
-from vicc_ray.pipelines.over_videos import Columns, over_videos, usable_gpus
+from vicc_ray.pipelines.over_videos import Columns, in_order, over_videos, usable_gpus
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.store import ClipStore
 
@@ -56,4 +56,5 @@ def predict(
     """
     gpus = usable_gpus(config.train.use_gpu)
     work = PredictWork(tensors, store, entries, config, bool(gpus))
-    return over_videos(Predictor, work, len(entries), gpus, "test videos", progress)["probabilities"]
+    parts = over_videos(Predictor, work, range(len(entries)), gpus, "recognising test videos", progress)
+    return in_order(parts)["probabilities"]
