@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.pipelines.processes import begun, past, wait_until
 from tests.pipelines.runs import losses, settings
-from tests.pipelines.test_disturbed import begun, past, wait_until
 from vicc_ray.config import Config, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
