@@ -31,6 +31,7 @@ VERBS = (
     "prepare",
     "pretrain",
     "evaluate",
+    "classify",
     "report",
     "export",
     "import-weights",

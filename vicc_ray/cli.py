@@ -22,6 +22,7 @@ from vicc_ray.cli_arguments import (
     add_verb,
     add_videos,
 )
+from vicc_ray.cli_classify import add_classify
 from vicc_ray.cli_search import add_search
 from vicc_ray.errors import UserError
 from vicc_ray.recipe import dump_config, load_config
@@ -76,7 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for add in (_add_run, _add_make_videos, _add_config, _add_steps, _add_export, _add_import_weights, add_search):
+    steps = (_add_run, _add_make_videos, _add_config, _add_steps, add_classify, _add_export, _add_import_weights)
+    for add in (*steps, add_search):
         add(verbs)
     return parser
 

@@ -304,6 +304,49 @@ class EvaluateConfig(Section):
     """Share of sources held out for testing where the videos come without a split."""
 
 
+class ClassifyConfig(Section):
+    """Action recognition: a linear layer on a network, trained with labels by AdamW; see also train, clip, evaluate."""
+
+    mode: Literal["probe", "finetune", "quick"] = "finetune"
+    """probe: a linear layer over the frozen network; finetune: the network too; quick: the layer alone, in seconds, on
+    the features that `vicc-ray evaluate` has made."""
+    stream: Stream = "rgb"
+    """The network that classifies; once both have, their mean probabilities are scored too."""
+    batch: Annotated[int, Field(ge=2)] = 48
+    """Videos of one global step, shared by all workers."""
+    probe_epochs: Count = 100
+    """Epochs of a probe."""
+    finetune_epochs: Count = 500
+    """Epochs of fine-tuning."""
+    probe_learning_rate: Positive = 1e-3
+    """Learning rate of a probe's linear layer at the start of the cosine."""
+    finetune_learning_rate: Positive = 1e-3
+    """The same of fine-tuning."""
+    final_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
+    """Share of the learning rate that is left at the end of the cosine."""
+    warmup_epochs: CountOrZero = 0
+    """Epochs of linear warm-up from 0."""
+    backbone_rate: Share = 0.1
+    """Learning rate of the network in fine-tuning, as a share of the linear layer's."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Probability that fine-tuning leaves out a feature before the linear layer."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-3
+    """Weight decay of weights; biases and norms have none."""
+
+    @property
+    def epochs(self) -> int:
+        """Those of the mode."""
+        return self.finetune_epochs if self.mode == "finetune" else self.probe_epochs
+
+    @property
+    def rates(self) -> OptimiserConfig:
+        """Warm-up and cosine of the mode's learning rate."""
+        rate = self.finetune_learning_rate if self.mode == "finetune" else self.probe_learning_rate
+        return OptimiserConfig(
+            learning_rate=rate, final_learning_rate=rate * self.final_share, warmup_epochs=self.warmup_epochs
+        )
+
+
 class RayConfig(Section):
     """What Ray may use when it is started on this machine (a running cluster has its own limits)."""
 
@@ -328,6 +371,7 @@ class Config(Section):
     optimiser: OptimiserConfig = OptimiserConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    classify: ClassifyConfig = ClassifyConfig()
     ray: RayConfig = RayConfig()
 
     @model_validator(mode="after")

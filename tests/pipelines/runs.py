@@ -36,7 +36,7 @@ def settings(**changes: dict[str, Any]) -> Config:
         "ray": RAY.model_dump(),
     }
     for name, change in changes.items():
-        sections[name] = {**sections[name], **change}
+        sections[name] = {**sections.get(name, {}), **change}
     return Config.model_validate(sections)
 
 

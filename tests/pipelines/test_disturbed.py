@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray  # puts its own psutil where Python looks
-
-# isort: split
-import psutil
 
 from tests.fake_cluster import fake_cluster
+from tests.pipelines.processes import begun, kill_below, past, wait_until
 from tests.pipelines.runs import computed_here, losses, settings
 from vicc_ray.config import Config
 from vicc_ray.pipelines.pretrain import pretrain
-from vicc_ray.recipe import dump_config
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
-
-DEADLINE_S = 300
-"""For one thing to happen; a start of Ray Train takes half a minute on a busy machine."""
-assert ray
 
 
 def rgb_alone(epochs: int, **train: Any) -> Config:
@@ -37,43 +24,6 @@ def rgb_alone(epochs: int, **train: Any) -> Config:
         optimiser={"name": "lars", "learning_rate": 0.005, "final_learning_rate": 0.001},
         train={"batch": 4, "evaluate_epochs": 0, **train},
     )
-
-
-@contextmanager
-def begun(config: Config, store: Path, run: Path, environment: dict[str, str] | None = None) -> Iterator[psutil.Popen]:
-    """``vicc-ray pretrain`` in a process of its own; killed at the end of the block if it has not ended."""
-    recipe = run.parent / "recipe.yaml"
-    recipe.write_text(dump_config(config))
-    command = [sys.executable, "-m", "vicc_ray", "pretrain", str(recipe), "--store", str(store), "--run", str(run)]
-    with psutil.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-def wait_until(true: Callable[[], Any], process: psutil.Popen) -> None:
-    """Until something holds that the process brings about; fails when that ends or takes too long."""
-    end = time.monotonic() + DEADLINE_S
-    while not true():
-        with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
-            process.wait(timeout=0.05)
-            raise AssertionError(f"the run has ended: {process.stderr.read()[-2000:]}")
-        assert time.monotonic() < end
-
-
-def past(folder: RunFolder, step: int) -> Callable[[], bool]:
-    """Whether there is a checkpoint of more steps."""
-    return lambda: folder.step > step
-
-
-def kill_below(process: psutil.Popen, name: str) -> None:
-    """Kill -9 the processes of Ray that a driver has begun under a name."""
-    found = [child for child in process.children(recursive=True) if child.name().startswith(name[:15])]
-    assert found, f"no {name} among {[child.name() for child in process.children(recursive=True)]}"
-    for child in found:
-        child.kill()
 
 
 def test_a_run_whose_worker_controller_and_driver_are_killed_is_undisturbed(store: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Clip store -> features of whole videos by several networks, on Ray Data; each network is loaded once a process.
+"""Clip store -> features of whole videos by several networks; each network is loaded once a process.
 
 N videos, F features.
 """
@@ -10,24 +10,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import ray
-import ray.data
 import torch
-from ray.exceptions import RayTaskError
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.embedding import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.weights_file import tensors_digest
-from vicc_ray.pipelines.held import unpacked
-from vicc_ray.pipelines.ray_errors import user_error_in
+from vicc_ray.pipelines.over_videos import in_order, over_videos, usable_gpus
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.store import ClipStore
-
-VIDEOS_A_TASK = 8
 
 
 @dataclass(frozen=True)
@@ -77,21 +69,6 @@ class Embedder:
         return {"item": batch["item"], **found}
 
 
-class EmbedTask:
-    """The :class:`Embedder` of its process: for CPUs, where a task that is lost is simply given to another process."""
-
-    def __init__(self, held: ray.ObjectRef) -> None:
-        self._held = held
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        found: dict[str, np.ndarray] = unpacked(self._held, Embedder)(batch)
-        return found
-
-
-class EmbedActor(EmbedTask):
-    """The same as a Ray Data actor: a process keeps the GPU that it was given first."""
-
-
 def embedded(
     networks: Mapping[str, Network],
     store: ClipStore,
@@ -111,27 +88,10 @@ def embedded(
         UserError: the store is damaged.
     """
     items = range(len(entries)) if items is None else items
-    if not len(items):
-        return
-    there = ray.available_resources() if only_free else ray.cluster_resources()
-    gpus = int(there.get("GPU", 0)) if config.train.use_gpu != "no" else 0
-    held = ray.put(Work(dict(networks), store, entries, config, bool(gpus)))
-    blocks = -(-len(items) // VIDEOS_A_TASK)
-    rows = ray.data.from_items([{"item": int(k)} for k in items], override_num_blocks=blocks)
-    if gpus:
-        pool = ray.data.ActorPoolStrategy(size=min(gpus, blocks))
-        made = rows.map_batches(EmbedActor, fn_constructor_args=(held,), compute=pool, num_gpus=1)
-    else:
-        made = rows.map_batches(EmbedTask(held), num_cpus=1)
-    with Progress(console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task(f"embedding with {len(networks)} networks", total=len(entries))
-        bar.advance(task, len(entries) - len(items))
-        try:
-            for batch in made.iter_batches(batch_size=None, batch_format="numpy"):
-                yield batch
-                bar.advance(task, len(batch["item"]))
-        except RayTaskError as error:
-            raise user_error_in(error) or error from None
+    gpus = usable_gpus(config.train.use_gpu, only_free)
+    work = Work(dict(networks), store, entries, config, bool(gpus))
+    title = f"embedding with {len(networks)} networks"
+    return over_videos(Embedder, work, items, gpus, title, progress, done=len(entries) - len(items))
 
 
 def embed(
@@ -143,6 +103,4 @@ def embed(
     only_free: bool = False,
 ) -> dict[str, np.ndarray]:
     """Features float32 [N, F] of every network, in the order of ``entries``; see :func:`embedded`."""
-    parts = list(embedded(networks, store, entries, config, progress=progress, only_free=only_free))
-    order = np.argsort(np.concatenate([part["item"] for part in parts]))
-    return {name: np.concatenate([part[name] for part in parts])[order] for name in networks}
+    return in_order(embedded(networks, store, entries, config, progress=progress, only_free=only_free))

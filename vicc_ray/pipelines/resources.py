@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import ray
 
-from vicc_ray.config import Config, Stream
+from vicc_ray.config import TrainConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.ingest import BATCHES_AHEAD
-from vicc_ray.training.batch_maker import sample_bytes
 
 STORE_SHARE = 0.6
 """Share of the object store for batches that are decoded ahead; the rest is Ray's own and what is being made."""
@@ -42,22 +41,25 @@ class DecodingShare:
     memory: int
 
 
-def worker_resources(config: Config) -> WorkerResources:
+def worker_resources(train: TrainConfig, batch_bytes: int) -> WorkerResources:
     """What each worker takes, so that decoding always gets some: workers that hold all would wait for data for ever.
+
+    Args:
+        batch_bytes: of the clips of a global batch.
 
     Raises:
         UserError: GPUs are asked for and there are too few, or the object store does not hold two global batches.
     """
     total = ray.cluster_resources()
-    gpus, workers = float(total.get("GPU", 0)), config.train.workers
-    use_gpu = config.train.use_gpu == "yes" or (config.train.use_gpu == "auto" and gpus >= workers.min)
+    gpus, workers = float(total.get("GPU", 0)), train.workers
+    use_gpu = train.use_gpu == "yes" or (train.use_gpu == "auto" and gpus >= workers.min)
     if use_gpu and gpus < workers.min:
         raise UserError(
             f"train.use_gpu: yes given for {workers} workers, but Ray sees {gpus:g} GPUs; "
             "lower train.workers or set train.use_gpu=no"
         )
-    _check_memory(config, int(total.get("object_store_memory", 0)))
-    cpus = config.train.worker_cpus or _worker_cpus(config, float(total.get("CPU", 1)), use_gpu)
+    _check_memory(batch_bytes, int(total.get("object_store_memory", 0)))
+    cpus = train.worker_cpus or _worker_cpus(train, float(total.get("CPU", 1)), use_gpu)
     return WorkerResources(use_gpu, cpus)
 
 
@@ -69,14 +71,14 @@ def decoding_share(worker_cpus: float, workers: int) -> DecodingShare:
     return DecodingShare(max(cpus, 0.1), int(memory))
 
 
-def _worker_cpus(config: Config, cpus: float, use_gpu: bool) -> float:
+def _worker_cpus(train: TrainConfig, cpus: float, use_gpu: bool) -> float:
     """Half of the CPUs train where there is no GPU.
 
     More threads than that compete with decoding: a step of the demo took 0.50 s on two cores with two threads against
     0.33 s with one. Where the number of workers may change it is a little over half of the smallest machine, whatever
     machines come: Ray Train fills a machine with workers, and with two of them there would be nothing left to decode.
     """
-    workers = config.train.workers
+    workers = train.workers
     half = _smallest_machine() / 2 + OVER_HALF if workers.elastic else cpus / (2 * workers.max)
     return min(1.0, half) if use_gpu else half
 
@@ -86,17 +88,14 @@ def _smallest_machine() -> float:
     return min((cpus for cpus in machines if cpus), default=1.0)
 
 
-def _check_memory(config: Config, there: int) -> None:
+def _check_memory(batch_bytes: int, there: int) -> None:
     """Two global batches must fit into the workers' part of the object store, or every one would go over the disk."""
-    streams: tuple[Stream, ...] = (
-        ("rgb", "flow") if config.schedule.cycles and config.schedule.cross_stream else ("rgb",)
-    )
-    memory, batch = int(STORE_SHARE * there), config.train.batch
-    needed = BATCHES_AHEAD * batch * sample_bytes(config.clip, streams)
+    memory, needed = int(STORE_SHARE * there), BATCHES_AHEAD * batch_bytes
     if needed > memory:
         enough = -(-int(needed / STORE_SHARE) // 2**20)
         raise UserError(
-            f"ray.object_store_mb: too small for two batches ({BATCHES_AHEAD} x {batch} samples, "
-            f"{needed / 2**20:.0f} MiB, and {memory / 2**20:.0f} MiB are there for it); set it to {enough} or more "
-            "(a running cluster: its --object-store-memory), or lower train.batch, clip.frames or clip.size"
+            f"ray.object_store_mb: too small for two batches ({needed / 2**20:.0f} MiB, and "
+            f"{memory / 2**20:.0f} MiB are there for it); set it to {enough} or more "
+            "(a running cluster: its --object-store-memory), or lower train.batch (of classification classify.batch), "
+            "clip.frames or clip.size"
         )

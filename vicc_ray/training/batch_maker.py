@@ -35,15 +35,20 @@ class BatchMaker:
     rank: int
     workers: int
     part_bytes: int = PART_BYTES
+    views: int = 2
+    """Clips of each video."""
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Row with ``step`` and ``part`` -> clips and parameters of these samples, see :func:`make_samples`."""
+        """Row with ``step`` and ``part`` -> clips and parameters of these samples, see :func:`make_samples`.
+
+        With them come ``videos`` and ``epochs``, int64 [b]: which entry each is a sample of, and in which epoch.
+        """
         cv2.setNumThreads(1)
         shares = self.plan.share(int(row["step"]), self.rank, self.workers)
         videos, epochs = (np.array_split(share, self.parts)[int(row["part"])] for share in shares)
         entries = [self.entries[i] for i in videos]
-        made = make_samples(self.store, entries, self.clip, self.streams, self.plan.seed, epochs.tolist())
-        return {**made, "videos": videos}
+        made = make_samples(self.store, entries, self.clip, self.streams, self.plan.seed, epochs.tolist(), self.views)
+        return {**made, "videos": videos, "epochs": epochs}
 
     @property
     def samples(self) -> int:
@@ -53,15 +58,15 @@ class BatchMaker:
     @property
     def parts(self) -> int:
         """Parts that a batch is made in: the fewest that fit; their sizes differ by one sample at most."""
-        in_a_part = max(1, self.part_bytes // sample_bytes(self.clip, self.streams))
+        in_a_part = max(1, self.part_bytes // sample_bytes(self.clip, self.streams, self.views))
         return -(-self.samples // in_a_part)
 
     @property
     def batch_bytes(self) -> int:
         """Bytes of one batch of this worker."""
-        return self.samples * sample_bytes(self.clip, self.streams)
+        return self.samples * sample_bytes(self.clip, self.streams, self.views)
 
 
-def sample_bytes(clip: ClipConfig, streams: tuple[Stream, ...]) -> int:
+def sample_bytes(clip: ClipConfig, streams: tuple[Stream, ...], views: int = 2) -> int:
     """Bytes of the clips of one sample."""
-    return 2 * clip.frames * clip.size**2 * sum(CHANNELS[stream] for stream in streams)
+    return views * clip.frames * clip.size**2 * sum(CHANNELS[stream] for stream in streams)

@@ -1,7 +1,8 @@
 """Everything a run needs to go on, as a folder of plain files: safetensors and JSON, nothing pickled.
 
-model.safetensors      both encoders, both prototype sets
-optimiser.safetensors  optimiser and queue of the current turn
+model.safetensors      the networks; of pretraining: both encoders, both prototype sets; of classification: the encoder,
+                       under the same name, and the layers on it
+optimiser.safetensors  optimiser and, of pretraining, queue of the current turn
 state.json             place in the schedule and in the data, settings, format
 """
 
@@ -18,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vicc_ray.errors import UserError
-from vicc_ray.training.pretrainer import STREAMS, Pretrainer
+from vicc_ray.training.trainer import Trainer
 
 FORMAT = 3
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 PROGRESS = "progress."
-"""Prefix in optimiser.safetensors of what the objective keeps: the queue, the keys' network."""
+"""Prefix in optimiser.safetensors of what the trainer keeps beside: the queue, the keys' network."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Snapshot:
         (folder / STATE).write_text(json.dumps(self.state, indent=1))
 
 
-def take_snapshot(pretrainer: Pretrainer, step: int, epoch: float, settings: dict[str, Any]) -> Snapshot:
-    """The state of a pretrainer between two steps.
+def take_snapshot(trainer: Trainer, step: int, epoch: float, settings: dict[str, Any]) -> Snapshot:
+    """The state of a run between two steps.
 
     There is no random state in it: what is drawn in a step depends on (seed, step) and (seed, epoch, id) alone.
 
@@ -60,10 +61,10 @@ def take_snapshot(pretrainer: Pretrainer, step: int, epoch: float, settings: dic
         step: global steps made so far, ``epoch``: the epochs of samples that they took.
         settings: of the run, for the record.
     """
-    tensors, groups = _flatten(pretrainer.optimiser.state_dict())
-    tensors |= {PROGRESS + name: value for name, value in pretrainer.progress_tensors().items()}
-    state = {"format": FORMAT, "step": step, "epoch": epoch, "turn": pretrainer.turn.index, "groups": groups}
-    return Snapshot(_copied(model_tensors(pretrainer)), _copied(tensors), {**state, "settings": settings})
+    tensors, groups = _flatten(trainer.optimiser.state_dict())
+    tensors |= {PROGRESS + name: value for name, value in trainer.progress_tensors().items()}
+    state = {"format": FORMAT, "step": step, "epoch": epoch, "turn": trainer.turn.index, "groups": groups}
+    return Snapshot(_copied(model_tensors(trainer)), _copied(tensors), {**state, "settings": settings})
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -85,58 +86,59 @@ def read_state(folder: Path) -> dict[str, Any]:
     return state
 
 
-def load_model(folder: Path, pretrainer: Pretrainer) -> None:
-    """Load both encoders and both prototype sets.
+def load_model(folder: Path, trainer: Trainer) -> None:
+    """Load the networks.
 
     Raises:
         UserError: the weights do not fit the configured networks.
     """
-    tensors = _read(folder / MODEL)
-    for prefix, module in _modules(pretrainer):
+    tensors = read_model(folder)
+    for prefix, module in trainer.modules().items():
         try:
             module.load_state_dict(_below(tensors, prefix))
         except RuntimeError as error:
             raise UserError(f"{folder / MODEL} does not fit the configured model: {error}") from error
 
 
-def load_progress(folder: Path, pretrainer: Pretrainer) -> None:
-    """Load queue and optimiser; the turn they were saved in must have been started."""
+def load_progress(folder: Path, trainer: Trainer) -> None:
+    """Load the optimiser and what is kept beside it; the turn they were saved in must have been started."""
     tensors = _read(folder / OPTIMISER)
     progress = {k.removeprefix(PROGRESS): v for k, v in tensors.items() if k.startswith(PROGRESS)}
-    pretrainer.load_progress_tensors(progress)
+    trainer.load_progress_tensors(progress)
     optimiser = {k: v for k, v in tensors.items() if not k.startswith(PROGRESS)}
-    pretrainer.optimiser.load_state_dict(_unflatten(optimiser, read_state(folder)["groups"]))
+    trainer.optimiser.load_state_dict(_unflatten(optimiser, read_state(folder)["groups"]))
 
 
-def model_tensors(pretrainer: Pretrainer) -> dict[str, Tensor]:
-    """The tensors of model.safetensors by name: ``rgb.encoder.…``, ``rgb.prototypes.…``, ``flow.…``."""
+def model_tensors(trainer: Trainer) -> dict[str, Tensor]:
+    """The tensors of model.safetensors by name: ``rgb.encoder.…`` and so on."""
     return {
         prefix + name: value.detach()
-        for prefix, module in _modules(pretrainer)
+        for prefix, module in trainer.modules().items()
         for name, value in module.state_dict().items()
     }
 
 
+def read_model(folder: Path) -> dict[str, Tensor]:
+    """The tensors of model.safetensors, read from a checkpoint.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    return _read(folder / MODEL)
+
+
 def load_encoder_tensors(folder: Path, stream: str) -> dict[str, Tensor]:
     """State dict of one stream's encoder out of a checkpoint."""
-    return _below(_read(folder / MODEL), f"{stream}.encoder.")
+    return _below(read_model(folder), f"{stream}.encoder.")
 
 
 def load_prototypes(folder: Path, stream: str) -> Tensor:
     """One stream's prototypes [K, D] out of a checkpoint."""
-    return _below(_read(folder / MODEL), f"{stream}.prototypes.")["weight"]
+    return _below(read_model(folder), f"{stream}.prototypes.")["weight"]
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _modules(pretrainer: Pretrainer) -> list[tuple[str, torch.nn.Module]]:
-    pairs: list[tuple[str, torch.nn.Module]] = []
-    for stream in STREAMS:
-        pairs.append((f"{stream}.encoder.", pretrainer.encoders[stream]))
-        pairs.append((f"{stream}.prototypes.", pretrainer.prototypes[stream]))
-    return pairs
 
 
 def _read(path: Path) -> dict[str, Tensor]:

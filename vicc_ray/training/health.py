@@ -37,7 +37,7 @@ class EpochHealth:
     """Gathers the figures of an epoch on the device; nothing waits for it before :meth:`summary`.
 
     Args:
-        prototypes: K; ``embedding``: D; ``batch``: B.
+        prototypes: K; ``embedding``: D; ``batch``: B. K or D is 0 where steps tell of no prototypes or embeddings.
         device: where metrics and embeddings lie.
     """
 
@@ -59,13 +59,15 @@ class EpochHealth:
         return torch.zeros(shape, dtype=torch.float64, device=self.device)
 
     @torch.no_grad()
-    def add(self, metrics: Mapping[str, Tensor | float], embeddings: Tensor, data_s: float, step_s: float) -> None:
+    def add(
+        self, metrics: Mapping[str, Tensor | float], embeddings: Tensor | None, data_s: float, step_s: float
+    ) -> None:
         """Count one step.
 
         Args:
             metrics: of the step, equal on all workers; scalars (the same names each step) and, if there is one,
                 ``first_choices`` [K].
-            embeddings: [B, D], unit norm, of one view that the optimised network embedded.
+            embeddings: [B, D], unit norm, of one view that the optimised network embedded; None where D is 0.
             data_s: seconds for which this worker waited for the batch, ``step_s``: which the rest of the step took.
         """
         scalars = {name: v for name, v in metrics.items() if isinstance(v, Tensor) and name != CHOICES}
@@ -80,8 +82,9 @@ class EpochHealth:
             self._largest_gradient = torch.maximum(self._largest_gradient, scalars[GRADIENT].detach().double())
         if isinstance(choices := metrics.get(CHOICES), Tensor):
             self._choices += choices
-        values = embeddings.detach().double()
-        self._gram.addmm_(values.T, values)
+        if embeddings is not None:
+            values = embeddings.detach().double()
+            self._gram.addmm_(values.T, values)
 
     def summary(self) -> dict[str, float]:
         """The figures of the steps since the last call, and a fresh start; to be called by all workers alike.
@@ -89,7 +92,7 @@ class EpochHealth:
         Returns:
             mean of every scalar metric under its own name; ``steps``; where the steps told them, ``gradient_norm_max``,
             ``prototypes_in_use`` (share of K that any sample of the epoch preferred) and ``prototypes_effective``
-            (share of K, the exponential of the entropy of the first choices); ``effective_rank`` (1 to D) of all
+            (share of K, the exponential of the entropy of the first choices), ``effective_rank`` (1 to D) of all
             embeddings of the epoch; ``data_wait_share`` (0 to 1) and ``samples_per_s``, means over the workers;
             ``memory_peak_mib``, the largest of the workers: since the last call on a GPU, since the start of the
             process on a CPU. Nothing at all where there was no step.
@@ -104,7 +107,7 @@ class EpochHealth:
             **dict(zip(self._names, means.tolist(), strict=True)),
             **({"gradient_norm_max": float(largest)} if GRADIENT in self._names else {}),
             **(_prototype_use(choices) if choices.any() else {}),
-            "effective_rank": _rank_of_gram(gram),
+            **({"effective_rank": _rank_of_gram(gram)} if self.embedding else {}),
             "data_wait_share": data_s / seconds if seconds else 0.0,
             "samples_per_s": self.batch * self._steps / seconds if seconds else math.nan,
             "memory_peak_mib": memory,

@@ -6,7 +6,8 @@ JSON lines in the run's folder, always, and the trackers that ``train.trackers``
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,19 @@ class Journal:
     Args:
         resumed_at: step of the checkpoint that the run goes on from; 0 at its start.
         start_from: the checkpoint of another run that this one took its weights from, if it did.
+        problems: what is wrong with a turn, given the figures of its epochs so far; by default what pretraining judges.
     """
 
-    def __init__(self, folder: RunFolder, config: Config, resumed_at: int, start_from: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: Config,
+        resumed_at: int,
+        start_from: Path | None = None,
+        problems: Callable[[Sequence[Mapping[str, Any]]], list[Problem]] | None = None,
+    ) -> None:
         self._folder, self._config, self._start_from = folder, config, start_from
+        self._problems = problems or partial(problems_now, config=config)
         files = {"step": folder.metrics_file, "epoch": folder.epochs_file}
         known = {series: max([line["step"] for line in read_lines(file)], default=0) for series, file in files.items()}
         folder.rewind(resumed_at)
@@ -53,7 +63,7 @@ class Journal:
         Args:
             step: steps made so far.
         """
-        if turn.stage == 1:
+        if turn.stage != 2:
             return []
         earlier = [*_epochs_behind(self._start_from), *read_lines(self._folder.epochs_file)]
         earlier = [line for line in earlier if line["turn"] != turn.name]
@@ -79,7 +89,7 @@ class Journal:
             **figures,
             **({"ln_k": math.log(self._config.method.prototypes)} if "assignment_entropy" in figures else {}),
         }
-        found = problems_now([*history, line], self._config)
+        found = self._problems([*history, line])
         before = history[-1]["problems"] if history else []
         self._warn([problem for problem in found if problem.kind not in before], turn, step, epoch)
         self._write(self._folder.epochs_file, {**line, "problems": [problem.kind for problem in found]})

@@ -17,12 +17,7 @@ def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserConfig) -> 
 
     Both kinds move all parameters together, in as many kernels as one parameter alone would need.
     """
-    parameters = [p for module in modules for p in module.parameters()]
-    weights: dict[str, Any] = {
-        "params": [p for p in parameters if p.ndim > 1],
-        "weight_decay": settings.weight_decay,
-    }
-    rest: dict[str, Any] = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
+    weights, rest = _groups(modules, settings.weight_decay)
     optimiser: torch.optim.Optimizer
     if settings.name == "adamw":
         optimiser = torch.optim.AdamW([weights, rest], lr=settings.learning_rate, foreach=True)
@@ -31,6 +26,25 @@ def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserConfig) -> 
         optimiser = Lars(groups, settings.learning_rate, settings.momentum, settings.trust)
     optimiser.register_load_state_dict_post_hook(_lay_out_as_parameters)
     return optimiser
+
+
+def adamw(parts: Iterable[tuple[nn.Module, float]], weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW over modules that learn at different rates: the ``share`` of its groups is what the rate is multiplied by.
+
+    Args:
+        parts: modules with their shares.
+    """
+    groups = [{**group, "share": share} for module, share in parts for group in _groups([module], weight_decay)]
+    optimiser = torch.optim.AdamW([group for group in groups if group["params"]], foreach=True)
+    optimiser.register_load_state_dict_post_hook(_lay_out_as_parameters)
+    return optimiser
+
+
+def _groups(modules: Iterable[nn.Module], weight_decay: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Weights, and biases and norms, which get no decay."""
+    parameters = [p for module in modules for p in module.parameters()]
+    weights = {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
+    return weights, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
 
 
 @torch.no_grad()

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 
 import torch
-from torch import Tensor
-from torch.nn.utils import get_total_norm
+from torch import Tensor, nn
 
 from vicc_ray.config import Config, Stream
 from vicc_ray.errors import UserError
@@ -20,22 +19,24 @@ from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.training.appearance import to_flow_input, to_rgb_input
 from vicc_ray.training.device import mixed_precision, send, set_up
-from vicc_ray.training.group import gather, rank, sum_, world_size
+from vicc_ray.training.group import gather, rank, world_size
 from vicc_ray.training.instances import InstanceContrast
 from vicc_ray.training.network import build_network
 from vicc_ray.training.objective import Metrics, Objective
 from vicc_ray.training.optimiser import build_optimiser
 from vicc_ray.training.prototypical import PrototypicalContrast
 from vicc_ray.training.schedule import Turn, learning_rate
+from vicc_ray.training.shared_gradient import backward
 from vicc_ray.training.shares import share_of, share_sizes
+from vicc_ray.training.trainer import Batch
 
 STREAMS: tuple[Stream, Stream] = ("rgb", "flow")
-Batch = Mapping[str, Tensor]
-"""rgb uint8 [b, 2, T, S, S, 3], flow uint8 [b, 2, T, S, S, 2] (only the streams of the turn), appearance [b, 2, P]."""
 
 
 class Pretrainer:
-    """Weights start from ``config.seed`` alone, so all workers begin alike.
+    """The :class:`~vicc_ray.training.trainer.Trainer` of the method.
+
+    Weights start from ``config.seed`` alone, so all workers begin alike.
 
     Attributes:
         last_embeddings: [B, D], the first view of the last step's samples of all workers.
@@ -84,6 +85,14 @@ class Pretrainer:
         """The queue of the current turn."""
         return self.objective.queue
 
+    def modules(self) -> dict[str, nn.Module]:
+        """Both encoders and both prototype sets: ``rgb.encoder.``, ``rgb.prototypes.``, ``flow.…``."""
+        named: dict[str, nn.Module] = {}
+        for stream in STREAMS:
+            named[f"{stream}.encoder."] = self.encoders[stream]
+            named[f"{stream}.prototypes."] = self.prototypes[stream]
+        return named
+
     def progress_tensors(self) -> dict[str, Tensor]:
         """What a checkpoint needs of the current turn beside networks, prototypes and optimiser: the queue, and the
         keys' network where instances are contrasted. Not copies.
@@ -105,7 +114,8 @@ class Pretrainer:
         """One optimisation step on this worker's share of a global batch.
 
         Args:
-            batch: see :data:`Batch`.
+            batch: rgb uint8 [b, 2, T, S, S, 3], flow uint8 [b, 2, T, S, S, 2] (only the streams of the turn) and
+                appearance [b, 2, P].
             epoch: fractional position, counted from the start of the run.
 
         Returns:
@@ -119,7 +129,7 @@ class Pretrainer:
         z = self._embed_views(batch)  # [V, b, D]
         gathered = gather(z, dim=1, sizes=self.sizes)  # [V, B, D]
         own_loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
-        loss, norm = self._backward(own_loss)
+        loss, norm = backward(own_loss, self.sizes, self.optimiser, self.parameters)
         self.optimiser.step()
         self.objective.after_step()
         self.last_embeddings = gathered[0]
@@ -150,15 +160,3 @@ class Pretrainer:
         with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
             z = network(x.contiguous(memory_format=layout))
         return z.float().unflatten(0, (2, -1))
-
-    def _backward(self, loss: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of the loss of the global batch on every worker; that loss, and the gradients' global L2 norm."""
-        # The loss is a mean over this worker's samples. It is weighted before the backward pass and not after it, since
-        # synchronised batch norm carries gradients from one worker's loss to another's samples.
-        loss = loss * (self.sizes[rank()] / sum(self.sizes))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        total = loss.detach().clone()
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        sum_([total, *gradients])
-        return total, get_total_norm(gradients)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -18,10 +18,13 @@ from vicc_ray.training.checkpoint import read_state
 from vicc_ray.training.checkpoint_folder import CheckpointFolder
 from vicc_ray.training.json_lines import read_lines
 
-FREE_TO_CHANGE = {
+FreeSettings = Mapping[str, str | Collection[str]]
+"""By section the names of settings, or "all"."""
+FREE_TO_CHANGE: FreeSettings = {
     "name": "all",
     "ray": "all",
     "evaluate": "all",
+    "classify": "all",
     "train": {
         "workers",
         "worker_cpus",
@@ -37,7 +40,7 @@ FREE_TO_CHANGE = {
         "activation_checkpointing",
     },
 }
-"""Settings that do not change what is computed: a run may go on with other values of them."""
+"""Settings that do not change what pretraining computes: a run may go on with other values of them."""
 LOCK_WAIT_S = 20.0
 """Workers whose driver is killed end within seconds."""
 PACKAGES = ("vicc-ray", "torch", "torchvision", "ray", "av", "numpy", "opencv-contrib-python-headless")
@@ -60,14 +63,17 @@ class RunFolder:
         self.request_file = self.path / "checkpoint.request"
         self.checkpoints = CheckpointFolder(self.path / "checkpoints")
 
-    def open(self, config: Config) -> None:
+    def open(self, config: Config, free: FreeSettings = FREE_TO_CHANGE) -> None:
         """Create the folder for ``config``, or check that it was made with the same settings.
+
+        Args:
+            free: settings that may differ.
 
         Raises:
             UserError: it cannot be written, or settings differ that change what is computed.
         """
         if self.config_file.exists():
-            _check_same(self.config(), config, self.path)
+            _check_same(self.config(), config, self.path, free)
         try:
             atomic_write(self.config_file, dump_config(config))
             atomic_write(self.path / "versions.json", json.dumps(versions(), indent=1))
@@ -152,10 +158,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _check_same(old: Config, new: Config, path: Path) -> None:
+def _check_same(old: Config, new: Config, path: Path, free_settings: FreeSettings) -> None:
     changed = []
     for section, values in new.model_dump().items():
-        free = FREE_TO_CHANGE.get(section, set())
+        free = free_settings.get(section, set())
         before = old.model_dump()[section]
         if free == "all" or before == values:
             continue

@@ -29,7 +29,9 @@ class SyncBatchNorm3d(nn.BatchNorm3d):
             return super().forward(x)
         mean, var, count = moments(x)
         self._track(mean, var, count)
-        y: Tensor = _Normalise.apply(x, self.weight, self.bias, mean, var, count, self.eps)
+        weight = torch.ones_like(mean) if self.weight is None else self.weight
+        bias = torch.zeros_like(mean) if self.bias is None else self.bias
+        y: Tensor = _Normalise.apply(x, weight, bias, mean, var, count, self.eps)
         return y
 
     @torch.no_grad()

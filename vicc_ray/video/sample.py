@@ -1,6 +1,6 @@
-"""Training samples: two clips of a stored video each, RGB and flow cut from the same frames and the same crop.
+"""Training samples: one or two clips of a stored video each, RGB and flow cut from the same frames and the same crop.
 
-b samples, T frames, S clip side, P appearance parameters.
+b samples, V clips a sample, T frames, S clip side, P appearance parameters.
 """
 
 from __future__ import annotations
@@ -26,19 +26,23 @@ def make_samples(
     streams: Sequence[Stream],
     seed: int,
     epochs: Sequence[int],
+    views: int = 2,
 ) -> Batch:
     """Decode and cut the samples of some videos, each in its epoch.
 
     The draws of a sample depend on (seed, epoch, id) alone: a clip is the same whatever else is in the batch, and
     whether or not the other stream is wanted.
 
+    Args:
+        views: V, 1 or 2 clips of a video; one is cut from the frames of the first of two.
+
     Returns:
-        rgb uint8 [b, 2, T, S, S, 3] and flow uint8 [b, 2, T, S, S, 2] (those asked for), appearance float32 [b, 2, P].
+        rgb uint8 [b, V, T, S, S, 3] and flow uint8 [b, V, T, S, S, 2] (those asked for), appearance float32 [b, V, P].
     """
     # Each clip is cut straight into its place: stacking arrays of this size took a sixth of the time.
-    shape = (len(entries), 2, clip.frames, clip.size, clip.size)
+    shape = (len(entries), views, clip.frames, clip.size, clip.size)
     batch: Batch = {stream: np.empty((*shape, CHANNELS[stream]), np.uint8) for stream in streams}
-    batch["appearance"] = np.empty((len(entries), 2, len(APPEARANCE)), np.float32)
+    batch["appearance"] = np.empty((len(entries), views, len(APPEARANCE)), np.float32)
     for n, (entry, epoch) in enumerate(zip(entries, epochs, strict=True)):
         _fill({name: array[n] for name, array in batch.items()}, store, entry, clip, seed, epoch)
     return batch
@@ -46,10 +50,10 @@ def make_samples(
 
 def _fill(sample: Batch, store: ClipStore, entry: Entry, clip: ClipConfig, seed: int, epoch: int) -> None:
     rng = sample_generator(seed, epoch, entry.id)
-    settings = store.settings
-    frames = two_clips(rng, entry.frames, clip.frames, clip.step, clip.same_clip_share)
-    crops = [draw_crop(rng, entry.height, entry.width, clip, settings.grid) for _ in range(2)]
-    for k in range(2):
+    settings, views = store.settings, len(sample["appearance"])
+    frames = two_clips(rng, entry.frames, clip.frames, clip.step, clip.same_clip_share)[:views]
+    crops = [draw_crop(rng, entry.height, entry.width, clip, settings.grid) for _ in range(views)]
+    for k in range(views):
         sample["appearance"][k] = draw_appearance(rng, clip)
     video = store.read(entry, [stream for stream in CHANNELS if stream in sample])
     if "rgb" in sample:

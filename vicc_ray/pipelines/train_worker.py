@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,7 @@ import torch
 from ray.exceptions import RayTaskError
 from torch import Tensor
 
-from vicc_ray.config import Config, Stream
+from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
 from vicc_ray.pipelines import validation
@@ -24,18 +25,17 @@ from vicc_ray.pipelines.preemption import Lookout
 from vicc_ray.pipelines.ray_errors import last_line, user_error_in
 from vicc_ray.pipelines.resources import decoding_share
 from vicc_ray.training import checkpoint
-from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.checkpoint_writer import CheckpointWriter
+from vicc_ray.training.classification import Classification
 from vicc_ray.training.group import gather, rank, sum_, world_size
-from vicc_ray.training.health import CHOICES, EpochHealth
-from vicc_ray.training.held_out import HeldOut
+from vicc_ray.training.health import CHOICES
 from vicc_ray.training.journal import Journal
 from vicc_ray.training.json_lines import append_line
 from vicc_ray.training.objective import Metrics
-from vicc_ray.training.plan import Plan
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import Turn, turns
+from vicc_ray.training.schedule import Turn
+from vicc_ray.training.task import Task
 from vicc_ray.video.store import ClipStore
 
 
@@ -43,12 +43,20 @@ from vicc_ray.video.store import ClipStore
 class Job:
     """What the driver hands to every worker."""
 
+    task: str
+    """Its kind, a key of :data:`TASKS`."""
     config: dict[str, Any]
     store: str
     run: str
     start_from: str | None
     worker_cpus: float
     threads: int
+
+
+TASKS: dict[str, Callable[[Config, ClipStore, RunFolder], Task]] = {
+    Pretraining.kind: lambda config, store, folder: Pretraining(config, store),
+    Classification.kind: Classification,
+}
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,8 @@ class Step:
     number: int
     turn: Turn
     metrics: Metrics
-    embeddings: Tensor
-    """[B, D], see :class:`Pretrainer`."""
+    embeddings: Tensor | None
+    """[B, D], see :class:`~vicc_ray.training.trainer.Trainer`."""
     waited: float
     """Seconds that this worker waited for the batch."""
     notes: Tensor
@@ -115,12 +123,9 @@ class Worker:
         self.job = job
         self.config = Config.model_validate(job.config)
         self.folder = RunFolder(job.run)
-        self.store = ClipStore(job.store)
-        self.videos = self.store.entries.for_training
-        self.plan = Plan(len(self.videos), self.config.train.batch, self.config.seed)
-        self.scored = HeldOut.choose(self.store.entries, self.config) is not None
+        self.task = TASKS[job.task](self.config, ClipStore(job.store), self.folder)
+        self.plan = self.task.plan
         self.device = ray.train.torch.get_device()
-        self.turns = turns(self.config.schedule)
         self.steps, self.restored_turn = 0, -1
         self.unsettled: Step | None = None
         self.lookout = Lookout()
@@ -134,16 +139,18 @@ class Worker:
         """Train what is left; nothing if the run has ended."""
         own = self.folder.checkpoints.newest()
         self._count_attempt(self.folder.step)
-        self.pretrainer = Pretrainer(self.config, self.device)
+        self.trainer = self.task.trainer(self.device)
         self._restore(own)
         start_from = Path(self.job.start_from) if self.job.start_from else None
-        self.journal = Journal(self.folder, self.config, self.steps, start_from) if rank() == 0 else None
-        for turn in self.turns:
+        self.journal = None
+        if rank() == 0:
+            self.journal = Journal(self.folder, self.config, self.steps, start_from, self.task.problems)
+        for turn in self.task.turns:
             if self.steps < self.plan.first_step(turn.last_epoch):
                 self._run_turn(turn)
         self.writer.wait()
         if self.journal:
-            self.journal.close(self.turns[-1], self.steps)
+            self.journal.close(self.task.turns[-1], self.steps)
 
     def _count_attempt(self, step: int) -> None:
         """End a run that fails again and again where it began; on all workers, who hear it from the first."""
@@ -165,21 +172,17 @@ class Worker:
         # Another run may have had other videos or another batch: what counts is how many epochs it made.
         self.steps = state["step"] if own else self.plan.first_step(state["epoch"])
         self.restored_turn = state["turn"]
-        checkpoint.load_model(newest, self.pretrainer)
+        checkpoint.load_model(newest, self.trainer)
         self._restored_from = newest
 
     def _run_turn(self, turn: Turn) -> None:
-        self.pretrainer.start_turn(turn)
+        self.trainer.start_turn(turn)
         if self.restored_turn == turn.index:
-            checkpoint.load_progress(self._restored_from, self.pretrainer)
-        settings = self.config
-        self.health = EpochHealth(
-            settings.method.prototypes, settings.model.embedding, settings.train.batch, self.device
-        )
+            checkpoint.load_progress(self._restored_from, self.trainer)
+        self.health = self.task.health(self.device)
         if self.journal:
             self.journal.begin_turn(turn, self.steps)
-        streams: tuple[Stream, ...] = ("rgb", "flow") if turn.cross else (turn.stream,)
-        maker = BatchMaker(self.store, self.videos, self.plan, self.config.clip, streams, rank(), world_size())
+        maker = self.task.maker(turn, rank(), world_size())
         stop = self.plan.first_step(turn.last_epoch)
         share = decoding_share(self.job.worker_cpus, world_size())
         begun = time.perf_counter()
@@ -200,9 +203,9 @@ class Worker:
         sum_([notes])
         if self.config.train.record_samples:
             self._record_samples(batch["videos"])
-        metrics = self.pretrainer.step(batch, self.plan.epoch_at(self.steps))
+        metrics = self.trainer.step(batch, self.plan.epoch_at(self.steps))
         self.steps += 1
-        return Step(self.steps, turn, metrics, self.pretrainer.last_embeddings, waited, notes)
+        return Step(self.steps, turn, metrics, self.trainer.last_embeddings, waited, notes)
 
     def _settle(self) -> str:
         """Record the last step that was not, once the device is done with it; stop at figures that are no numbers.
@@ -219,8 +222,8 @@ class Worker:
         if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
             raise Hopeless(
                 f"the loss is {values['loss']:g} and the norm of its gradients {values['gradient_norm']:g} at step "
-                f"{step.number} (turn {step.turn.name}): training has diverged. Lower optimiser.learning_rate or raise "
-                "optimiser.warmup_epochs, and start in another output folder"
+                f"{step.number} (turn {step.turn.name}): training has diverged. {self.task.calmer}, "
+                "and start in another output folder"
             )
         if ask and self.lookout.node_goes():
             return "a machine is taken away"
@@ -230,7 +233,7 @@ class Worker:
         """Checkpoints between two steps: those to be scored, those by the settings, and those that are asked for."""
         every = self.config.train.evaluate_epochs
         epochs = self.plan.epochs_before(self.steps) - turn.first_epoch
-        scored = bool(every) and self.plan.ends_epoch(self.steps) and epochs % every == 0
+        scored = self.task.scored and self.plan.ends_epoch(self.steps) and epochs % every == 0
         why = "to be scored" if scored else asked_for
         if self.steps % self.config.train.checkpoint_steps == 0:
             why = why or "every so many steps"
@@ -242,14 +245,14 @@ class Worker:
 
     def _keep(self, name: str, why: str, scored: bool) -> None:
         self._save(name, why)
-        if scored and self.scored and self.config.train.evaluate_epochs:
+        if scored and self.task.scored:
             self.writer.wait()
             validation.ask(self.folder, name, self.steps)
 
     def _save(self, name: str, why: str) -> None:
         if rank() == 0:
             epoch = self.plan.epoch_at(self.steps)
-            take = partial(checkpoint.take_snapshot, self.pretrainer, self.steps, epoch, self.job.config)
+            take = partial(checkpoint.take_snapshot, self.trainer, self.steps, epoch, self.job.config)
             self.writer.save(take, name, why)
 
     def _record(self, step: Step, values: dict[str, float], waited_s: float) -> None:
@@ -261,9 +264,9 @@ class Worker:
                     **place,
                     **{"stage": step.turn.stage, "stream": step.turn.stream},
                     **values,
-                    "ln_k": math.log(self.config.method.prototypes),
+                    **self.task.figures(step.turn),
                     **{"data_ms": 1000 * waited_s, "step_ms": 1000 * (step.seconds - step.waited)},
-                    "samples_per_s": self.config.train.batch / step.seconds,
+                    "samples_per_s": self.plan.batch / step.seconds,
                     "workers": world_size(),
                 }
             )
@@ -273,7 +276,7 @@ class Worker:
                 self.journal.end_epoch(step.turn, step.number, self.plan.epochs_before(step.number), figures)
 
     def _record_samples(self, videos: Tensor) -> None:
-        everyones = gather(videos.to(self.device), sizes=self.pretrainer.sizes)
+        everyones = gather(videos.to(self.device), sizes=self.trainer.sizes)
         if rank() == 0:
             line = {"step": self.steps + 1, "workers": world_size(), "videos": everyones.tolist()}
             append_line(self.folder.samples_file, line)

@@ -1,0 +1,52 @@
+"""Probabilities of whole videos: the mean of the softmax over windows and crops of a stored classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vicc_ray.config import Config
+from vicc_ray.evaluation.embedding import load_windows
+from vicc_ray.evaluation.prediction import build_classifier, predict_videos
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.training.appearance import to_flow_input, to_rgb_input
+from vicc_ray.training.checkpoint import read_model, take_snapshot
+from vicc_ray.training.classifier_trainer import ClassifierTrainer
+from vicc_ray.training.schedule import Turn
+from vicc_ray.video.store import ClipStore
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("mode", "stream"), [("probe", "rgb"), ("finetune", "flow")])
+def test_a_checkpoints_classifier_gives_the_mean_of_its_softmax(
+    store: ClipStore, tmp_path: Path, mode: str, stream: str
+) -> None:
+    config = Config.model_validate(
+        {
+            "clip": {"frames": 8, "size": 32},
+            "model": {"backbone": "tiny", "embedding": 8},
+            "evaluate": {"crops": "ten", "max_windows": 3, "batch": 7},
+            "classify": {"mode": mode, "stream": stream, "batch": 2},
+        }
+    )
+    trainer = ClassifierTrainer(config, CPU, build_encoder(config.model), torch.arange(4), 4)
+    trainer.start_turn(Turn(0, mode, 0, config.classify.stream, False, 0, 1, 1))
+    torch.nn.init.normal_(trainer.network.layers["linear"].weight)
+    take_snapshot(trainer, 0, 0.0, {}).write(tmp_path)
+    network = build_classifier(read_model(tmp_path), config)
+    found = predict_videos(network, store, store.entries[:3], config, CPU)
+    assert (found.shape, found.dtype) == ((3, 4), np.float32)
+    trainer.network.eval()
+    for entry, row in zip(store.entries[:3], found, strict=True):
+        clips = torch.from_numpy(
+            load_windows(store, entry, [config.classify.stream], config.clip, config.evaluate)[stream]
+        )
+        assert len(clips) == 30
+        x = to_rgb_input(clips) if stream == "rgb" else to_flow_input(clips)
+        with torch.no_grad():
+            expected = trainer.network(x).softmax(dim=1).mean(dim=0)
+        torch.testing.assert_close(torch.from_numpy(row), expected, atol=1e-5, rtol=1e-4)

@@ -1,0 +1,77 @@
+"""The quick linear classifier: finds what is linear, chooses its penalty honestly, and always alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vicc_ray.evaluation.quick_probe import PENALTIES, fit_quick_probe
+
+CLASSES, WIDTH = 4, 16
+NONE = np.full(1000, "")
+
+
+def blobs(videos: int, seed: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Features around one direction a class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(videos) % CLASSES
+    return np.eye(CLASSES, WIDTH)[labels] + spread * rng.normal(size=(videos, WIDTH)), labels
+
+
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def test_separable_features_are_told_apart_without_error() -> None:
+    (train, labels), (test, truth) = blobs(80, 0, 0.1), blobs(40, 1, 0.1)
+    found = fit_quick_probe(train, labels, NONE[:80], CLASSES).probabilities(test)
+    assert accuracy(found, truth) == 1.0
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_length_and_shift_of_features_do_not_matter() -> None:
+    train, labels = blobs(80, 0, 0.5)
+    test, _ = blobs(40, 1, 0.5)
+    expected = fit_quick_probe(train, labels, NONE[:80], CLASSES).probabilities(test)
+    longer = fit_quick_probe(5 * train, labels, NONE[:80], CLASSES).probabilities(100 * test)
+    np.testing.assert_allclose(longer, expected, atol=1e-4)
+
+
+def test_it_is_the_same_every_time_and_leaves_torchs_generator_alone() -> None:
+    train, labels = blobs(80, 0, 1.0)
+    torch.manual_seed(0)
+    first = fit_quick_probe(train, labels, NONE[:80], CLASSES)
+    after = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(3), after)
+    second = fit_quick_probe(train, labels, NONE[:80], CLASSES)
+    assert torch.equal(first.weight, second.weight)
+    assert (first.penalty, first.tried) == (second.penalty, second.tried)
+
+
+def test_noise_is_penalised_most_and_all_penalties_are_tried() -> None:
+    rng = np.random.default_rng(0)
+    signal, labels = blobs(400, 0, 3.0)
+    noise = rng.normal(size=(400, 200))
+    probe = fit_quick_probe(np.concatenate([signal, noise], axis=1), labels, NONE[:400], CLASSES)
+    assert set(probe.tried) == set(PENALTIES)
+    assert probe.tried[probe.penalty] == max(probe.tried.values())
+    assert probe.penalty >= 0.1
+
+
+def test_a_source_is_held_out_as_a_whole() -> None:
+    """Every source has a direction of its own that tells its class: by it, one of its videos tells the others'."""
+    rng = np.random.default_rng(0)
+    sources, labels = np.repeat(np.arange(40), 5), np.repeat(rng.integers(CLASSES, size=40), 5)
+    features = np.eye(40)[sources] + 0.01 * rng.normal(size=(200, 40))
+    leaking = fit_quick_probe(features, labels, NONE[:200], CLASSES)
+    honest = fit_quick_probe(features, labels, sources.astype(str), CLASSES)
+    assert max(leaking.tried.values()) == 1.0
+    assert max(honest.tried.values()) < 0.6
+
+
+def test_one_source_leaves_no_choice() -> None:
+    train, labels = blobs(20, 0, 0.1)
+    probe = fit_quick_probe(train, labels, np.full(20, "one film"), CLASSES)
+    assert (probe.tried, probe.penalty) == ({}, PENALTIES[2])

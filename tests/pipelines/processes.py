@@ -1,0 +1,66 @@
+"""The command in a process of its own, to be killed in the middle."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import ray  # puts its own psutil where Python looks
+
+# isort: split
+import psutil
+
+from vicc_ray.config import Config
+from vicc_ray.recipe import dump_config
+from vicc_ray.training.run_folder import RunFolder
+
+DEADLINE_S = 300
+"""For one thing to happen; a start of Ray Train takes half a minute on a busy machine."""
+assert ray
+
+
+@contextmanager
+def begun(
+    config: Config, store: Path, folder: Path, environment: dict[str, str] | None = None, verb: Sequence[str] = ()
+) -> Iterator[psutil.Popen]:
+    """``vicc-ray pretrain`` into ``folder``, or another verb, in a process of its own; killed at the end of the block
+    if it has not ended.
+    """
+    recipe = folder.parent / "recipe.yaml"
+    recipe.write_text(dump_config(config))
+    name, *arguments = verb or ("pretrain", "--run", str(folder))
+    command = [sys.executable, "-m", "vicc_ray", name, str(recipe), "--store", str(store), *arguments]
+    with psutil.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def wait_until(true: Callable[[], Any], process: psutil.Popen) -> None:
+    """Until something holds that the process brings about; fails when that ends or takes too long."""
+    end = time.monotonic() + DEADLINE_S
+    while not true():
+        with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
+            process.wait(timeout=0.05)
+            raise AssertionError(f"the run has ended: {process.stderr.read()[-2000:]}")
+        assert time.monotonic() < end
+
+
+def past(folder: RunFolder, step: int) -> Callable[[], bool]:
+    """Whether there is a checkpoint of more steps."""
+    return lambda: folder.step > step
+
+
+def kill_below(process: psutil.Popen, name: str) -> None:
+    """Kill -9 the processes of Ray that a driver has begun under a name."""
+    found = [child for child in process.children(recursive=True) if child.name().startswith(name[:15])]
+    assert found, f"no {name} among {[child.name() for child in process.children(recursive=True)]}"
+    for child in found:
+        child.kill()

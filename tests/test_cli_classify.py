@@ -1,0 +1,49 @@
+"""The verb ``classify`` as a user meets it, as far as nothing is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vicc_ray.cli import main
+from vicc_ray.config import ClipConfig, ModelConfig
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.weights_file import EncoderWeights, write_weights
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """A file of a small RGB network."""
+    torch.manual_seed(0)
+    model = ModelConfig(backbone="tiny", embedding=8)
+    weights = EncoderWeights("rgb", model, ClipConfig(frames=8, size=32), build_encoder(model).state_dict())
+    write_weights(tmp_path / "network.safetensors", weights)
+    return tmp_path / "network.safetensors"
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    assert main(["classify", *map(str, arguments)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.out == ""
+    return captured.err
+
+
+def test_what_is_missing_is_named(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    none, out = tmp_path / "none", ("--out", tmp_path / "out")
+    assert "--out DIR is missing" in error_of(capsys, "--model", network, "--store", none)
+    assert "--store STORE is missing" in error_of(capsys, "--model", network, *out)
+    assert "--mode quick: needs --run" in error_of(capsys, "--model", network, *out, "--mode", "quick")
+    assert str(none) in error_of(capsys, "--model", network, *out, "--store", none)
+    assert str(none) in error_of(capsys, "--run", none, "--store", none)
+    assert "a run has its own recipe" in error_of(capsys, "demo", "--run", none, "--store", none)
+
+
+def test_what_does_not_fit_is_named(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--model", network, "--out", tmp_path / "out", "--store", tmp_path)
+    assert "the network is trained; only settings of classify" in error_of(capsys, *given, "--set", "model.embedding=4")
+    assert "this is a network of rgb, and one of flow was asked for" in error_of(capsys, *given, "--stream", "flow")
+    assert "classify.dropout: 1 given; allowed: " in error_of(capsys, *given, "--set", "classify.dropout=1")
+    assert not (tmp_path / "out").exists()

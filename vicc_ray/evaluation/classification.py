@@ -1,0 +1,135 @@
+"""Accuracy of classifiers from their predictions: ``classification.json``, a row for each, and for both streams.
+
+What the file holds:
+
+    rows      a list; of each classifier, then, where both streams have one of the same mode, of their mean (R+F):
+        key         "rgb-probe", "flow-finetune", "rgb+flow-quick", ...
+        name        the same in words
+        stream      "rgb", "flow" or "rgb+flow"
+        mode        "probe", "finetune", "quick"
+        top1        share of test videos whose most probable class is theirs (0 to 1)
+        low, high   its 95 % interval by bootstrap over the videos
+        top5, top5_low, top5_high   the same of the five most probable classes; None with five classes or fewer
+        videos      test videos
+        classes     K
+        chance      expected top1 of a guess at random: 1 / K
+        per_class   a list by class: class, videos, top1 (None without a test video), confused_with (the class that is
+                    most often said instead, None if there is none)
+        about       what the predictions were made from; of R+F, ``of``: the keys of both
+    notes     a list of lines: what was left out, what could not be fused
+
+``<stream>-<mode>/result.json`` holds the row of one classifier and ``confusion``: int [K, K], rows are the true
+classes, columns the most probable ones, both in the order of ``per_class``. N videos, K classes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.interval import hit_interval
+from vicc_ray.evaluation.predictions_file import Predictions, read_predictions
+from vicc_ray.files import atomic_write
+
+TABLE_FILE, RESULT_FILE, PREDICTIONS_FILE = "classification.json", "result.json", "predictions.parquet"
+STREAMS = {"rgb": "RGB", "flow": "Flow", "rgb+flow": "R+F: mean probability"}
+MODES = {"finetune": "fine-tuned", "probe": "linear probe", "quick": "quick probe"}
+BEST = 5
+
+
+def tabulate(out: Path, seed: int = 0) -> dict[str, Any]:
+    """Score every ``<stream>-<mode>/predictions.parquet`` in ``out`` and write the files that the module describes.
+
+    Args:
+        seed: of the bootstrap.
+
+    Returns:
+        the content of ``out/classification.json``.
+
+    Raises:
+        UserError: there are no predictions, or damaged ones.
+    """
+    rows, notes = [], []
+    for mode in MODES:
+        found = {s: out / f"{s}-{mode}" for s in ("rgb", "flow") if (out / f"{s}-{mode}" / PREDICTIONS_FILE).exists()}
+        of_mode = {stream: read_predictions(folder / PREDICTIONS_FILE) for stream, folder in found.items()}
+        for stream, predictions in of_mode.items():
+            row = score(predictions, stream, mode, seed)
+            result = {**row, "confusion": confusion(predictions).tolist()}
+            atomic_write(found[stream] / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+            rows.append(row)
+            notes += [f"{row['key']}: {note}" for note in predictions.about.get("notes", [])]
+        if len(of_mode) > 1:
+            both = fuse(of_mode["rgb"], of_mode["flow"], [f"rgb-{mode}", f"flow-{mode}"])
+            if both is None:
+                notes.append(f"rgb-{mode} and flow-{mode} are of other test videos or classes: not fused")
+            else:
+                rows.append(score(both, "rgb+flow", mode, seed))
+    if not rows:
+        raise UserError(f"no predictions in {out}: run `vicc-ray classify` first")
+    table = {"rows": rows, "notes": notes}
+    atomic_write(out / TABLE_FILE, json.dumps(table, indent=1) + "\n")
+    return table
+
+
+def fuse(rgb: Predictions, flow: Predictions, of: list[str]) -> Predictions | None:
+    """The mean of both streams' probabilities; None where they are not of the same videos, labels and classes."""
+    same = rgb.classes == flow.classes and np.array_equal(rgb.ids, flow.ids) and np.array_equal(rgb.labels, flow.labels)
+    if not same:
+        return None
+    return replace(rgb, probabilities=(rgb.probabilities + flow.probabilities) / 2, about={"of": of})
+
+
+def score(predictions: Predictions, stream: str, mode: str, seed: int = 0) -> dict[str, Any]:
+    """The row of one classifier, see the module."""
+    first, some = hits(predictions, 1), hits(predictions, BEST)
+    classes = len(predictions.classes)
+    (low, high), (low5, high5) = hit_interval(first, seed), hit_interval(some, seed)
+    told = classes > BEST
+    return {
+        "key": f"{stream}-{mode}",
+        "name": f"{STREAMS[stream]}, {MODES[mode]}",
+        **{"stream": stream, "mode": mode},
+        **{"top1": float(first.mean()), "low": low, "high": high},
+        "top5": float(some.mean()) if told else None,
+        **{"top5_low": low5 if told else None, "top5_high": high5 if told else None},
+        **{"videos": len(first), "classes": classes, "chance": 1 / classes},
+        "per_class": _per_class(predictions),
+        "about": predictions.about,
+    }
+
+
+def hits(predictions: Predictions, k: int) -> np.ndarray:
+    """Whether the label is among the ``k`` most probable classes, bool [N]; of equals the first named counts more."""
+    best = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :k]
+    return (best == _truth(predictions)[:, None]).any(axis=1)
+
+
+def confusion(predictions: Predictions) -> np.ndarray:
+    """Videos of each class (rows) by the class that is most probable (columns), int64 [K, K]."""
+    classes = len(predictions.classes)
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (_truth(predictions), predictions.probabilities.argmax(axis=1)), 1)
+    return counts
+
+
+def _per_class(predictions: Predictions) -> list[dict[str, Any]]:
+    counts = confusion(predictions)
+    found = []
+    for n, name in enumerate(predictions.classes):
+        videos, wrong = int(counts[n].sum()), np.where(np.arange(len(counts)) == n, 0, counts[n])
+        other = predictions.classes[int(wrong.argmax())] if wrong.any() else None
+        top1 = float(counts[n, n] / videos) if videos else None
+        found.append({"class": name, "videos": videos, "top1": top1, "confused_with": other})
+    return found
+
+
+def _truth(predictions: Predictions) -> np.ndarray:
+    """The place of each label among the classes, int64 [N]."""
+    place = {name: n for n, name in enumerate(predictions.classes)}
+    return np.array([place[label] for label in predictions.labels.tolist()], np.int64)

@@ -1,0 +1,51 @@
+"""Probabilities of classes for whole stored videos: windows at a fixed overlap, the mean of their softmax.
+
+N videos, n windows (times crops), F features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vicc_ray.config import Config, Stream
+from vicc_ray.evaluation.embedding import load_windows
+from vicc_ray.models.classifier import Classifier
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.training.appearance import to_flow_input, to_rgb_input
+from vicc_ray.video.entries import Entry
+from vicc_ray.video.store import ClipStore
+
+
+def build_classifier(tensors: Mapping[str, Tensor], config: Config) -> Classifier:
+    """The classifier of a checkpoint's ``model.safetensors``, in eval mode; its settings in ``config``."""
+    encoder = f"{config.classify.stream}.encoder."
+    classes = len(tensors["classifier.linear.bias"])
+    network = Classifier(build_encoder(config.model), classes, frozen=config.classify.mode == "probe")
+    for prefix, module in ((encoder, network.encoder), ("classifier.", network.layers)):
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    return network.eval()
+
+
+@torch.inference_mode()
+def predict_windows(network: Classifier, stream: Stream, clips: np.ndarray, batch: int, device: torch.device) -> Tensor:
+    """Mean of the softmax over one video's clips uint8 [n, T, S, S, C], float32 [K]; ``network`` in eval mode."""
+    parts = []
+    for chunk in torch.from_numpy(clips).split(batch):
+        x = to_rgb_input(chunk.to(device)) if stream == "rgb" else to_flow_input(chunk.to(device))
+        parts.append(network(x).softmax(dim=1))
+    return torch.cat(parts).mean(dim=0)
+
+
+def predict_videos(
+    network: Classifier, store: ClipStore, entries: Sequence[Entry], config: Config, device: torch.device
+) -> np.ndarray:
+    """Probabilities float32 [N, K], rows in the order of ``entries``."""
+    stream, found = config.classify.stream, []
+    for entry in entries:
+        clips = load_windows(store, entry, [stream], config.clip, config.evaluate)[stream]
+        found.append(predict_windows(network, stream, clips, config.evaluate.batch, device).cpu().numpy())
+    return np.stack(found)

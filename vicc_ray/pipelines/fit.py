@@ -1,0 +1,124 @@
+"""A :class:`~vicc_ray.training.task.Task` on Ray Train: starts the workers and starts them again until it ends."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from ray.exceptions import RayActorError
+from ray.train.torch import TorchConfig
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2.torch.torch_trainer import TorchTrainer
+
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.leftovers import release_places
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.progress import follow_run
+from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
+from vicc_ray.pipelines.resources import WorkerResources, worker_resources
+from vicc_ray.pipelines.train_worker import Job, train_worker
+from vicc_ray.pipelines.validation import validation
+from vicc_ray.training.device import KEPT_MEMORY
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.task import Task
+
+HEALTH_CHECK_S = "0.5"
+"""How often Ray Train's controller looks at its workers; a report waits for such a look (2 s by default)."""
+START_TIMEOUT_S = "30"
+"""How long a start waits for its workers' places: after a machine was lost, Ray may count it for a while."""
+
+
+def fit(task: Task, folder: RunFolder, start_from: Path | None = None, progress: bool = True) -> Path:
+    """Train in an opened folder until the last turn ends, from the newest checkpoint there if there is one.
+
+    Args:
+        start_from: checkpoint folder of another run from which a new run takes weights and place.
+
+    Returns:
+        the checkpoint of the last turn.
+
+    Raises:
+        UserError: another process trains here, or training failed.
+    """
+    with folder.writing():  # refused here at once rather than in the workers, which hold this lock while they train
+        folder.checkpoints.clear_rests()
+    turn = task.turns[-1]
+    last, steps = folder.turn_checkpoint(turn.index, turn.name), task.plan.first_step(turn.last_epoch)
+    if folder.step >= steps:
+        return last
+    with (
+        ray_session(task.config.ray),
+        follow_run(folder, steps, progress),
+    ):
+        _fit(task, folder, start_from)
+    folder.checkpoints.clear_rests()
+    if folder.failure_file.exists():
+        raise UserError(folder.failure_file.read_text())
+    return last
+
+
+def _fit(task: Task, folder: RunFolder, start_from: Path | None) -> None:
+    """Train until it ends. Ray Train begins its workers anew as often as needed; its controller is begun anew here."""
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
+    config = task.config
+    resources = worker_resources(config.train, task.batch_bytes)
+    job = Job(
+        task=task.kind,
+        config=config.model_dump(mode="json"),
+        store=task.store.location,
+        run=str(folder.path.resolve()),
+        start_from=str(start_from.resolve()) if start_from else None,
+        worker_cpus=resources.cpus,
+        threads=resources.threads,
+    )
+    lost = 0
+    while True:
+        step = folder.step
+        try:
+            _trainer(config, job, resources, folder).fit()
+            return
+        except TrainingFailedError as error:
+            raise user_error_in(error) or UserError(
+                f"training failed: {_reason(error)}. The run is kept in {folder.path}"
+            ) from error
+        except RayActorError as error:
+            release_places()
+            lost = lost + 1 if folder.step == step else 0
+            if lost > config.train.max_failures:
+                raise UserError(
+                    f"training failed: Ray Train's controller ended {lost} times in a row ({first_line(error)}). "
+                    f"The run is kept in {folder.path}: the same command goes on with it"
+                ) from error
+
+
+def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFolder) -> TorchTrainer:
+    workers = config.train.workers
+    return TorchTrainer(
+        train_worker,
+        train_loop_config=asdict(job),
+        scaling_config=ScalingConfig(
+            num_workers=(workers.min, workers.max) if workers.elastic else workers.max,
+            use_gpu=resources.use_gpu,
+            resources_per_worker=resources.as_dict(),
+            elastic_resize_monitor_interval_s=config.train.resize_s,
+        ),
+        torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
+        run_config=RunConfig(
+            name="train",
+            storage_path=str(folder.path.resolve() / "ray"),
+            # Without limit: the workers themselves give up where a run gets nowhere (train.max_failures).
+            failure_config=FailureConfig(max_failures=-1),
+            worker_runtime_env={} if resources.use_gpu else {"env_vars": KEPT_MEMORY},
+        ),
+        validation_config=validation(folder.path.resolve(), job.store),
+    )
+
+
+def _reason(error: TrainingFailedError) -> str:
+    """What went wrong in the first worker that failed, or in what Ray Train says of itself."""
+    failures = getattr(error, "worker_failures", {})
+    return last_line(next(iter(failures.values()), error))

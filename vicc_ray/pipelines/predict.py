@@ -1,0 +1,60 @@
+"""Clip store -> probabilities of classes of whole videos; the classifier is loaded once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vicc_ray.config import Config
+from vicc_ray.evaluation.prediction import build_classifier, predict_videos
+from vicc_ray.pipelines.over_videos import Columns, in_order, over_videos, usable_gpus
+from vicc_ray.video.entries import Entry
+from vicc_ray.video.store import ClipStore
+
+
+@dataclass(frozen=True)
+class PredictWork:
+    """What every process needs; ``tensors``: the model of a checkpoint."""
+
+    tensors: dict[str, Tensor]
+    store: ClipStore
+    entries: Sequence[Entry]
+    config: Config
+    use_gpu: bool
+
+
+class Predictor:
+    """Holds the classifier of a :class:`PredictWork`, ready on its device."""
+
+    def __init__(self, work: PredictWork) -> None:
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+        self.work = work
+        self.device = torch.device("cuda" if work.use_gpu else "cpu")
+        network = build_classifier(work.tensors, work.config).to(self.device)
+        self.network = network.to(memory_format=torch.channels_last_3d)
+
+    def __call__(self, batch: Columns) -> Columns:
+        """``item`` int [n] -> the same and probabilities float32 [n, K]."""
+        entries = [self.work.entries[i] for i in batch["item"]]
+        found = predict_videos(self.network, self.work.store, entries, self.work.config, self.device)
+        return {"item": batch["item"], "probabilities": found}
+
+
+def predict(
+    tensors: dict[str, Tensor], store: ClipStore, entries: Sequence[Entry], config: Config, progress: bool = True
+) -> np.ndarray:
+    """Probabilities float32 [N, K], in the order of ``entries``.
+
+    Raises:
+        UserError: the store is damaged.
+    """
+    gpus = usable_gpus(config.train.use_gpu)
+    work = PredictWork(tensors, store, entries, config, bool(gpus))
+    parts = over_videos(Predictor, work, range(len(entries)), gpus, "recognising test videos", progress)
+    return in_order(parts)["probabilities"]

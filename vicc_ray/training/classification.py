@@ -1,0 +1,144 @@
+"""Linear probe and fine-tuning as a :class:`~vicc_ray.training.task.Task`; K classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_write
+from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
+from vicc_ray.training.batch_maker import BatchMaker, sample_bytes
+from vicc_ray.training.classifier_trainer import ClassifierTrainer
+from vicc_ray.training.collapse import PATIENCE, STUCK, Problem
+from vicc_ray.training.health import EpochHealth
+from vicc_ray.training.labelling import Labelling
+from vicc_ray.training.plan import Plan
+from vicc_ray.training.run_folder import FREE_TO_CHANGE, FreeSettings, RunFolder
+from vicc_ray.training.schedule import Turn
+from vicc_ray.video.store import ClipStore
+
+NO_STAGE = 0
+"""The method's stages are 1 and 2."""
+
+
+class Classification:
+    """The classes are those of the split train; see :class:`Labelling` for what is left out.
+
+    Raises:
+        UserError: labels or settings do not allow it.
+    """
+
+    kind = "classification"
+    scored = False
+
+    def __init__(self, config: Config, store: ClipStore, folder: RunFolder) -> None:
+        settings = config.classify
+        self.config, self.store, self.folder = config, store, folder
+        self.labelling = Labelling.of(store.entries.column("label"), store.entries.column("split"))
+        self.videos = store.entries.where(self.labelling.train)
+        self.labels = torch.from_numpy(self.labelling.numbers(self.videos.column("label")))
+        self._check_batch()
+        self.plan = Plan(len(self.videos), settings.batch, config.seed)
+        name, epochs = f"{settings.stream}-{settings.mode}", settings.epochs
+        self.turns = [Turn(0, name, NO_STAGE, settings.stream, False, 0, epochs, epochs)]
+        self.batch_bytes = settings.batch * sample_bytes(config.clip, (settings.stream,), views=1)
+        self.rate = f"classify.{settings.mode}_learning_rate"
+        self.calmer = f"Lower {self.rate} or raise classify.warmup_epochs"
+
+    def _check_batch(self) -> None:
+        batch, workers = self.config.classify.batch, self.config.train.workers.max
+        if batch > len(self.videos):
+            raise UserError(
+                f"classify.batch: {batch} given, but there are {len(self.videos)} training videos with a label; "
+                f"set classify.batch to {len(self.videos)} or less"
+            )
+        if batch < workers:
+            raise UserError(
+                f"train.workers: {workers} workers given for a global batch of {batch}; every worker takes at least "
+                f"one video of each step, so set train.workers to {batch} or less, or raise classify.batch"
+            )
+
+    def begin(self, weights: EncoderWeights) -> None:
+        """Keep in the opened folder what training starts from, or check that it is the same as before.
+
+        Raises:
+            UserError: the folder was begun with another network, or with other videos or labels.
+        """
+        start, facts = self.folder.path / "start.safetensors", self.folder.path / "classes.json"
+        ids, labels = self.videos.column("id"), self.videos.column("label")
+        digest = hashlib.blake2b(json.dumps([ids, labels]).encode(), digest_size=8).hexdigest()
+        known: dict[str, Any] = {"classes": self.labelling.classes, "videos": len(ids), "digest": digest}
+        if not facts.exists():
+            write_weights(start, weights)
+            atomic_write(facts, json.dumps({**known, "network": weights.fingerprint, "from": _origin(weights)}))
+            return
+        before = json.loads(facts.read_text())
+        anew = f"remove {self.folder.path} to start anew, or choose another folder"
+        if before["network"] != weights.fingerprint:
+            raise UserError(
+                f"{self.folder.path} was started from another network ({before['from']}, now {_origin(weights)}): "
+                f"give that one to go on with it; {anew}"
+            )
+        if any(before[name] != known[name] for name in known):
+            raise UserError(
+                f"{self.folder.path} was started with other training videos or labels ({before['videos']} videos of "
+                f"{len(before['classes'])} classes, now {len(ids)} of {len(known['classes'])}): give that store to go "
+                f"on with it; {anew}"
+            )
+
+    def trainer(self, device: torch.device) -> ClassifierTrainer:
+        """The network that :meth:`begin` kept, with a new layer."""
+        encoder = read_weights(self.folder.path / "start.safetensors").build()
+        return ClassifierTrainer(self.config, device, encoder, self.labels, len(self.labelling.classes))
+
+    def maker(self, turn: Turn, rank: int, workers: int) -> BatchMaker:
+        """One clip a video."""
+        return BatchMaker(self.store, self.videos, self.plan, self.config.clip, (turn.stream,), rank, workers, views=1)
+
+    def health(self, device: torch.device) -> EpochHealth:
+        """Of neither prototypes nor embeddings."""
+        return EpochHealth(0, 0, self.plan.batch, device)
+
+    def figures(self, turn: Turn) -> Mapping[str, float]:
+        """None more."""
+        return {}
+
+    def problems(self, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        """Guesses that stay no better than chance."""
+        recent = epochs[self.config.classify.warmup_epochs :][-PATIENCE:]
+        if len(recent) < PATIENCE or not all(_at_chance(epoch) for epoch in recent):
+            return []
+        rate = self.config.classify.rates.learning_rate
+        text = (
+            f"the loss has stayed for {PATIENCE} epochs where guesses are no better than chance "
+            f"({recent[-1]['loss']:.3f}; ln K, every class the same share, is {recent[-1]['chance_loss']:.3f}). Raise "
+            f"{self.rate} (now {rate:g}) or lower classify.dropout (now {self.config.classify.dropout:g}), and look "
+            "whether the labels are of these videos."
+        )
+        return [Problem("stuck", text)]
+
+
+def free_settings(mode: str) -> FreeSettings:
+    """Settings that may change while a classification goes on."""
+    other = {"probe_epochs", "probe_learning_rate"} if mode == "finetune" else {"finetune_epochs"}
+    if mode == "probe":
+        other |= {"finetune_learning_rate", "backbone_rate", "dropout"}
+    unused = {"prepare", "method", "schedule", "optimiser"}
+    train = {*FREE_TO_CHANGE["train"], "batch"}
+    return {**FREE_TO_CHANGE, **dict.fromkeys(unused, "all"), "train": train, "classify": other}
+
+
+def _origin(weights: EncoderWeights) -> str:
+    card = weights.card
+    named = str(card.get("checkpoint") or card.get("published") or "a file")
+    return f"{named} {weights.fingerprint}"
+
+
+def _at_chance(epoch: Mapping[str, Any]) -> bool:
+    return epoch["loss"] is not None and epoch["loss"] >= STUCK * epoch["chance_loss"]

@@ -1,0 +1,77 @@
+"""The method as a :class:`~vicc_ray.training.task.Task`: both streams take turns, no label is looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from vicc_ray.config import Config, Stream
+from vicc_ray.errors import UserError
+from vicc_ray.training.batch_maker import BatchMaker, sample_bytes
+from vicc_ray.training.collapse import Problem, problems_now
+from vicc_ray.training.health import EpochHealth
+from vicc_ray.training.held_out import HeldOut
+from vicc_ray.training.plan import Plan
+from vicc_ray.training.pretrainer import STREAMS, Pretrainer
+from vicc_ray.training.schedule import Turn, turns
+from vicc_ray.training.shares import share_sizes
+from vicc_ray.video.store import ClipStore
+
+
+class Pretraining:
+    """See the module.
+
+    Raises:
+        UserError: the global batch fits neither the queue, nor the workers, nor the number of videos.
+    """
+
+    kind = "pretraining"
+    calmer = "Lower optimiser.learning_rate or raise optimiser.warmup_epochs"
+
+    def __init__(self, config: Config, store: ClipStore) -> None:
+        batch = config.train.batch
+        share_sizes(batch, config.train.workers.max)
+        if config.method.queue % batch:
+            raise UserError(
+                f"method.queue: {config.method.queue} given; it must be 0 or a multiple of train.batch ({batch})"
+            )
+        self.config, self.store = config, store
+        self.turns = turns(config.schedule)
+        self.videos = store.entries.for_training
+        self.plan = Plan(len(self.videos), batch, config.seed)
+        self.batch_bytes = batch * max(sample_bytes(config.clip, _streams(turn)) for turn in self.turns)
+
+    @cached_property
+    def scored(self) -> bool:
+        """Where there are labelled videos of both splits."""
+        checked = bool(self.config.train.evaluate_epochs)
+        return checked and HeldOut.choose(self.store.entries, self.config) is not None
+
+    def trainer(self, device: torch.device) -> Pretrainer:
+        """Fresh weights of both networks."""
+        return Pretrainer(self.config, device)
+
+    def maker(self, turn: Turn, rank: int, workers: int) -> BatchMaker:
+        """Clips of both streams in a cross-stream turn."""
+        return BatchMaker(self.store, self.videos, self.plan, self.config.clip, _streams(turn), rank, workers)
+
+    def health(self, device: torch.device) -> EpochHealth:
+        """Embeddings and prototypes too."""
+        config = self.config
+        return EpochHealth(config.method.prototypes, config.model.embedding, config.train.batch, device)
+
+    def figures(self, turn: Turn) -> Mapping[str, float]:
+        """``ln_k``, which loss and entropies are to be compared with."""
+        return {"ln_k": math.log(self.config.method.prototypes)}
+
+    def problems(self, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        """Collapse in all its forms."""
+        return problems_now(epochs, self.config)
+
+
+def _streams(turn: Turn) -> tuple[Stream, ...]:
+    return STREAMS if turn.cross else (turn.stream,)

@@ -1,0 +1,63 @@
+"""What a run trains, as the workers' loop sees it: pretraining and classification are two of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from vicc_ray.config import Config
+from vicc_ray.training.batch_maker import BatchMaker
+from vicc_ray.training.collapse import Problem
+from vicc_ray.training.health import EpochHealth
+from vicc_ray.training.plan import Plan
+from vicc_ray.training.schedule import Turn
+from vicc_ray.training.trainer import Trainer
+from vicc_ray.video.store import ClipStore
+
+
+class Task(Protocol):
+    """Made from settings, clip store and run folder by the driver and by every worker; making it trains nothing.
+
+    Raises (when it is made):
+        UserError: settings and store do not fit.
+    """
+
+    kind: str
+    """By which the workers make the same one."""
+    config: Config
+    store: ClipStore
+    turns: list[Turn]
+    """What is trained one after the other; at least one."""
+    plan: Plan
+    """Which videos form a step; its batch is the global batch."""
+    batch_bytes: int
+    """Of the clips of the largest global batch."""
+    calmer: str
+    """What to change where a run diverges, as the end of an error message."""
+
+    @property
+    def scored(self) -> bool:
+        """Whether checkpoints are scored on held-out videos while the run goes on."""
+        ...
+
+    def trainer(self, device: torch.device) -> Trainer:
+        """The networks as they are at the very start."""
+        ...
+
+    def maker(self, turn: Turn, rank: int, workers: int) -> BatchMaker:
+        """The batches of one worker in a turn."""
+        ...
+
+    def health(self, device: torch.device) -> EpochHealth:
+        """What gathers the figures of an epoch."""
+        ...
+
+    def figures(self, turn: Turn) -> Mapping[str, float]:
+        """What stands in every step's line beside what the step gave."""
+        ...
+
+    def problems(self, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        """What is wrong with a running turn, given the figures of its epochs so far."""
+        ...
