@@ -212,9 +212,12 @@ def test_of_many_classes_the_confused_pairs_are_shown() -> None:
 
 def test_accuracy_stands_beside_what_was_published(run_dir: Path, store: ClipStore) -> None:
     (run_dir / "classify").mkdir()
-    row = {"stream": "rgb+flow", "mode": "finetune", "top1": 0.875, "top5": 0.99, "low": 0.86, "high": 0.89}
-    (run_dir / "classify" / "classification.json").write_text(json.dumps({"rows": [row]}))
+    row = {"name": "R+F, <fine-tuned>", "stream": "rgb+flow", "mode": "finetune", "chance": 0.125}
+    row |= {"top1": 0.875, "top5": None, "low": 0.86, "high": 0.89}
+    told = {"rows": [row], "notes": ["3 videos have no label"]}
+    (run_dir / "classify" / "classification.json").write_text(json.dumps(told))
     page, html, _ = build(run_dir, store)
     section = html[html.index('id="classification"') : html.index('id="training"')]
     assert re.search(r"87\.5.%</strong>", section) and "86.0 to 89.0" in section and "90.5 %" in section
+    assert "R+F, <fine-tuned>" in page.text and "3 videos have no label." in page.text
     assert "Not to be compared as they are" in page.text
