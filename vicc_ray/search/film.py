@@ -1,6 +1,6 @@
 """Moving thumbnails: two seconds of a video in a small H.264 MP4 that every browser plays, without sound.
 
-``benchmarks/search.json`` has the sizes of other formats at the same quality. t frames, D side of a frame.
+``benchmarks/search.py`` compares it with other formats. t frames, D side of a frame.
 """
 
 from __future__ import annotations
