@@ -54,7 +54,8 @@ def main() -> None:
     install = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--python", sys.executable]
     environment = uv_environment()
     for arguments in (
-        ["--require-hashes", "-r", str(HERE / "dev.txt")],
+        # Compiled once here: Ray starts many processes, and where Python may not keep its cache each compiles anew.
+        ["--compile-bytecode", "--require-hashes", "-r", str(HERE / "dev.txt")],
         ["--no-deps", "--no-build-isolation", "--editable", str(HERE.parent)],
     ):
         subprocess.run([*install, *arguments], check=True, env=environment)
