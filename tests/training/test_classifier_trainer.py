@@ -145,4 +145,6 @@ def test_three_workers_with_uneven_shares_compute_what_one_does(tmp_path: Path) 
     results = run_workers(train, 3, tmp_path / "gloo")
     for found in results:
         for name, value in alone.items():
-            torch.testing.assert_close(found[name], value, atol=2e-3 if "weight" in name else 5e-5, rtol=1e-4, msg=name)
+            # AdamW divides by gradients near zero: rounding that differs with the workers grows from step to step.
+            wide = "weight" in name or "gradient_norm" in name
+            torch.testing.assert_close(found[name], value, atol=2e-3 if wide else 5e-5, rtol=1e-4, msg=name)
