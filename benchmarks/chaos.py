@@ -58,8 +58,8 @@ CONFIG = Config.model_validate(
         "model": {"backbone": "tiny", "embedding": 16},
         "method": {"prototypes": 4, "queue": 8, "queue_start": 2, "freeze_prototypes": 1},
         "schedule": {
-            **{"rgb_epochs": 40, "flow_epochs": 40, "stage1_cosine_epochs": 40, "cycles": 2},
-            **{"alternation_period": 20, "stage2_cosine_epochs": 20, "last_flow_turn": True},
+            **{"rgb_epochs": 20, "flow_epochs": 20, "stage1_cosine_epochs": 20, "cycles": 2},
+            **{"alternation_period": 10, "stage2_cosine_epochs": 10, "last_flow_turn": True},
         },
         "optimiser": {"name": "lars", "learning_rate": 0.05, "final_learning_rate": 0.01},
         "train": {
