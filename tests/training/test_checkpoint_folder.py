@@ -102,6 +102,14 @@ def test_checkpoints_that_nobody_scores_do_not_pile_up(folder: CheckpointFolder)
     assert len(names(folder)) == MOST_MARKED
 
 
+def test_at_the_end_of_a_run_nothing_waits_for_a_score_any_more(folder: CheckpointFolder) -> None:
+    for step in range(4):
+        folder.mark(made(folder, step))
+    folder.finish(2)
+    assert names(folder) == [folder.step(2), folder.step(3)]
+    assert not list(folder.path.glob("*/.*"))
+
+
 def test_the_best_of_each_stream_is_kept(folder: CheckpointFolder) -> None:
     scores = {1: ("rgb", 0.3), 2: ("flow", 0.6), 3: ("rgb", 0.5), 4: ("rgb", 0.4)}
     kept = [folder.keep_best(made(folder, step), stream, score) for step, (stream, score) in scores.items()]

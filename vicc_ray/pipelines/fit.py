@@ -57,6 +57,7 @@ def fit(task: Task, folder: RunFolder, start_from: Path | None = None, progress:
     folder.checkpoints.clear_rests()
     if folder.failure_file.exists():
         raise UserError(folder.failure_file.read_text())
+    folder.checkpoints.finish(task.config.train.keep_checkpoints)
     return last
 
 

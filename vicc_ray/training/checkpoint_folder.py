@@ -92,6 +92,12 @@ class CheckpointFolder:
             if old not in marked:
                 self.remove(old.name)
 
+    def finish(self, keep: int) -> None:
+        """The run has ended: what is still marked lost its scoring with a process that was killed."""
+        for path in self.path.glob("step-*"):
+            self.unmark(path.name)
+        self.prune(keep)
+
     def keep_best(self, name: str, stream: str, score: float) -> bool:
         """Keep the checkpoint ``name`` for good if none of its stream was scored higher; the one before goes.
 
