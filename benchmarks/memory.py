@@ -33,7 +33,7 @@ from vicc_ray.config import ClipConfig, Config, PrepareConfig, RayConfig
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.prepare import prepare
-from vicc_ray.pipelines.pretrain import STORE_SHARE
+from vicc_ray.pipelines.resources import STORE_SHARE
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
 from vicc_ray.video.store import STORE_FILE, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file

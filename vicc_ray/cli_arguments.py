@@ -32,15 +32,15 @@ def add_recipe(verb: argparse.ArgumentParser) -> None:
     add_set(verb)
 
 
-def add_set(verb: argparse.ArgumentParser) -> None:
-    """Settings to change."""
+def add_set(verb: argparse.ArgumentParser, which: str = "; see `vicc-ray config RECIPE` for all of them") -> None:
+    """Settings to change; ``which``: how the help goes on."""
     verb.add_argument(
         "--set",
         dest="overrides",
         action="append",
         default=[],
         metavar="A.B=VALUE",
-        help="change a setting, as often as needed; see `vicc-ray config RECIPE` for all of them",
+        help=f"change a setting, as often as needed{which}",
     )
 
 

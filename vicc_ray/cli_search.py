@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli_arguments import add_labels, add_quiet, add_verb
+from vicc_ray.cli_arguments import add_labels, add_quiet, add_set, add_verb
 from vicc_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -96,14 +96,7 @@ def _add_index(verbs: Any) -> None:
         help="network of RGB: a run's folder, a checkpoint's, or a file; without: that of the index, if it is there",
     )
     add_labels(verb)
-    verb.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="A.B=VALUE",
-        help=f"change a setting, as often as needed: {', '.join(INDEX_SETTINGS)} (see `vicc-ray config demo`)",
-    )
+    add_set(verb, f": {', '.join(INDEX_SETTINGS)} (see `vicc-ray config demo`)")
     add_quiet(verb)
 
 

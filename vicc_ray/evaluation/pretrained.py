@@ -21,8 +21,8 @@ from vicc_ray.training.appearance import to_flow_input, to_rgb_input
 from vicc_ray.training.checkpoint import STATE, load_encoder_tensors, read_state
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
+from vicc_ray.video.sample import CHANNELS
 
-CHANNELS = {"rgb": 3, "flow": 2}
 PUBLISHED = (".pth.tar", ".pth", ".pt", ".tar")
 
 

@@ -20,6 +20,7 @@ from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.over_videos import usable_gpus
 from vicc_ray.pipelines.part import write_part
 from vicc_ray.pipelines.parts_folder import PartsFolder, Videos
 from vicc_ray.pipelines.plan import Plan, PlannedVideo, extended
@@ -213,7 +214,7 @@ def _fill(
     config: Config,
     progress: bool,
 ) -> None:
-    gpus = int(ray.cluster_resources().get("GPU", 0)) if config.train.use_gpu != "no" else 0
+    gpus = usable_gpus(config.train.use_gpu)
     held = ray.put(Work(parts.path, videos, weights, view, config, bool(gpus)))
     places = {item.id: item.place for item in inputs.items}
     parts.fill(plan, places, partial(_make_part, held), config.prepare, progress, _actors(gpus, len(plan.shards)))

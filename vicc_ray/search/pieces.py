@@ -56,8 +56,8 @@ def read_pieces(path: Path, view: View, time_limit_s: float) -> Iterator[Piece]:
         VideoError: it gives no two frames, or takes too long (what is done with the pieces in between counts).
     """
     side = max(view.size, SIDE)
-    limits = {"max_frames": view.max_frames, "time_limit_s": time_limit_s}
-    with open_frames(path, short_side=side + side % 2, grid=2, **limits) as stream:  # type: ignore[arg-type]
+    even = side + side % 2
+    with open_frames(path, short_side=even, max_frames=view.max_frames, time_limit_s=time_limit_s, grid=2) as stream:
         film = True
         for first, frames in _stretches((_square(frame) for frame in stream.frames), view.extent):
             yield _piece(first, frames, stream.fps, view, film)

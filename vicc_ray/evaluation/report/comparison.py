@@ -13,7 +13,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import feature_names, feature_path, load_features
 from vicc_ray.evaluation.interval import bootstrap_interval
 from vicc_ray.evaluation.report.curves import read_turns
-from vicc_ray.evaluation.report.settings import as_config, read_yaml
+from vicc_ray.evaluation.report.settings import as_config, plain, read_yaml
 from vicc_ray.evaluation.retrieval import retrieve
 from vicc_ray.evaluation.table import RESULT_FILE
 
@@ -86,16 +86,10 @@ def _settings(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]
             pairs = [(name, *values)]
         else:
             pairs = [
-                (f"{name}.{key}", *(_plain(getattr(v, key)) for v in values)) for key in type(values[0]).model_fields
+                (f"{name}.{key}", *(plain(getattr(v, key)) for v in values)) for key in type(values[0]).model_fields
             ]
         found += [{"key": key, "one": a, "other": b} for key, a, b in pairs if a != b]
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Section):
-        return value.model_dump(mode="json")
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _seconds(folder: Path) -> float:

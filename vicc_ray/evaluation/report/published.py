@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vicc_ray.config import Config
+from vicc_ray.evaluation.report.settings import plain
 from vicc_ray.recipe import load_config
 
 
@@ -92,7 +93,7 @@ def _other_settings(config: Config) -> list[str]:
     for section in COMPARED:
         for key, value in getattr(wanted, section):
             given = getattr(getattr(config, section), key)
-            if _plain(given) != _plain(value):
+            if plain(given) != plain(value):
                 found.append(f"{section}.{key} is {_text(given)} instead of {_text(value)}")
     if config.train.batch != wanted.train.batch:
         found.append(f"train.batch is {config.train.batch} instead of {wanted.train.batch}")
@@ -100,9 +101,5 @@ def _other_settings(config: Config) -> list[str]:
     return found[:SHOWN] + ([f"{rest} more settings"] if rest > 0 else [])
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _text(value: Any) -> str:
-    return str(_plain(value)).lower() if isinstance(value, bool) else str(_plain(value))
+    return str(plain(value)).lower() if isinstance(value, bool) else str(plain(value))

@@ -49,6 +49,13 @@ def settings(config: dict[str, Any]) -> list[dict[str, Any]]:
     return sections
 
 
+def plain(value: Any) -> Any:
+    """A setting as JSON and YAML have it."""
+    if isinstance(value, Section):
+        return value.model_dump(mode="json")
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _setting(section: Section, key: str, value: Any) -> dict[str, Any]:
     field = type(section).model_fields.get(key)
     default = section.model_dump(mode="json").get(key)
