@@ -15,9 +15,9 @@ from vicc_ray.training.checkpoint import FORMAT, STATE
 from vicc_ray.training.checkpoint_folder import MOST_MARKED, SCORE, CheckpointFolder
 
 
-def made(folder: CheckpointFolder, step: int, name: str = "") -> str:
+def made(folder: CheckpointFolder, step: int, name: str = "", to_be_scored: bool = False) -> str:
     name = name or folder.step(step)
-    with folder.publish(name) as aside:
+    with folder.publish(name, to_be_scored) as aside:
         (aside / STATE).write_text(json.dumps({"format": FORMAT, "step": step}))
         (aside / "model.safetensors").write_bytes(b"weights")
     return name
@@ -84,8 +84,7 @@ def test_the_newest_has_the_most_steps_whatever_it_is_called(folder: CheckpointF
 def test_pruning_keeps_the_last_steps_the_turns_the_best_and_what_is_to_be_scored(folder: CheckpointFolder) -> None:
     made(folder, 1, "turn-0-rgb-stage1")
     for step in range(2, 7):
-        made(folder, step)
-    folder.mark(folder.step(3))
+        made(folder, step, to_be_scored=step == 3)
     assert folder.keep_best(folder.step(2), "rgb", 0.5)
     folder.prune(2)
     steps = [folder.step(step) for step in (3, 5, 6)]
@@ -97,16 +96,17 @@ def test_pruning_keeps_the_last_steps_the_turns_the_best_and_what_is_to_be_score
 
 def test_checkpoints_that_nobody_scores_do_not_pile_up(folder: CheckpointFolder) -> None:
     for step in range(10):
-        folder.mark(made(folder, step))
+        made(folder, step, to_be_scored=True)
         folder.prune(1)
     assert len(names(folder)) == MOST_MARKED
 
 
 def test_at_the_end_of_a_run_nothing_waits_for_a_score_any_more(folder: CheckpointFolder) -> None:
     for step in range(4):
-        folder.mark(made(folder, step))
+        made(folder, step, to_be_scored=True)
+    made(folder, 4, "turn-0-rgb-stage1", to_be_scored=True)
     folder.finish(2)
-    assert names(folder) == [folder.step(2), folder.step(3)]
+    assert names(folder) == [folder.step(2), folder.step(3), "turn-0-rgb-stage1"]
     assert not list(folder.path.glob("*/.*"))
 
 

@@ -126,16 +126,22 @@ def test_a_restored_classifier_goes_on_to_the_bit(tmp_path: Path, mode: str) -> 
 
 
 def train() -> dict[str, torch.Tensor]:
-    """What three steps on this worker's shares compute and leave behind."""
+    """What three steps on this worker's shares compute and leave behind.
+
+    Weights hardly move: AdamW divides by the size of gradients, so that rounding alone moves those whose gradient is
+    nothing else by as much as any other.
+    """
     found = {}
     for mode, stream in (("probe", "rgb"), ("finetune", "rgb"), ("finetune", "flow")):
-        trainer = trainer_of(mode, stream=stream)
-        metrics = [trainer.step(own_share(batch_of(k)), k) for k in range(3)]
-        name = f"{mode} {stream}"
-        found |= {
-            f"{name} {key}": torch.tensor([float(m[key]) for m in metrics]) for key in ("loss", "gradient_norm", "top1")
-        }
-        found |= {f"{name} {key}": value.clone() for key, value in model_tensors(trainer).items()}
+        trainer = trainer_of(mode, stream=stream, **{f"{mode}_learning_rate": 1e-6})
+        for k in range(3):
+            metrics = trainer.step(own_share(batch_of(k)), k)
+            name = f"{mode} {stream} {k}"
+            found |= {f"{name} {key}": torch.tensor(float(metrics[key])) for key in ("loss", "gradient_norm", "top1")}
+            gradients = {key: p.grad for key, p in trainer.network.named_parameters() if p.grad is not None}
+            assert len(gradients) == len(trainer.parameters)
+            found |= {f"{name} gradient of {key}": value.clone() for key, value in gradients.items()}
+        found |= {f"{mode} {stream} {key}": value.clone() for key, value in model_tensors(trainer).items()}
     return found
 
 
@@ -144,7 +150,6 @@ def test_three_workers_with_uneven_shares_compute_what_one_does(tmp_path: Path) 
     alone = train()
     results = run_workers(train, 3, tmp_path / "gloo")
     for found in results:
+        assert found.keys() == alone.keys()
         for name, value in alone.items():
-            # AdamW divides by gradients near zero: rounding that differs with the workers grows from step to step.
-            wide = "weight" in name or "gradient_norm" in name
-            torch.testing.assert_close(found[name], value, atol=2e-3 if wide else 5e-5, rtol=1e-4, msg=name)
+            torch.testing.assert_close(found[name], value, atol=5e-5, rtol=1e-3, msg=name)

@@ -47,7 +47,7 @@ def fit(task: Task, folder: RunFolder, start_from: Path | None = None, progress:
         folder.checkpoints.clear_rests()
     turn = task.turns[-1]
     last, steps = folder.turn_checkpoint(turn.index, turn.name), task.plan.first_step(turn.last_epoch)
-    if folder.step >= steps:
+    if folder.step >= steps and not folder.checkpoints.to_be_scored(last.name):
         return last
     with (
         ray_session(task.config.ray),

@@ -141,6 +141,8 @@ class Worker:
         self._count_attempt(self.folder.step)
         self.trainer = self.task.trainer(self.device)
         self._restore(own)
+        if own is not None and self._on_all(self.folder.checkpoints.to_be_scored(own.name)):
+            validation.ask(self.folder, own.name, self.steps)
         start_from = Path(self.job.start_from) if self.job.start_from else None
         self.journal = None
         if rank() == 0:
@@ -155,14 +157,19 @@ class Worker:
     def _count_attempt(self, step: int) -> None:
         """End a run that fails again and again where it began; on all workers, who hear it from the first."""
         attempts = self.folder.attempts
-        earlier = torch.tensor([attempts.begin(step, world_size()) if rank() == 0 else 0], device=self.device)
-        sum_([earlier])
+        earlier = self._on_all(attempts.begin(step, world_size()) if rank() == 0 else 0)
         if earlier > self.config.train.max_failures:
             raise Hopeless(
-                f"training failed {int(earlier)} times in a row after step {step} without getting to the next "
+                f"training failed {earlier} times in a row after step {step} without getting to the next "
                 f"checkpoint; the last error: {attempts.error or 'a process ended without one (out of memory?)'}. "
                 "The run is kept: the same command goes on with it (train.max_failures: how often it tries)"
             )
+
+    def _on_all(self, number: int) -> int:
+        """The first worker's number, on all of them."""
+        found = torch.tensor([int(number) if rank() == 0 else 0], device=self.device)
+        sum_([found])
+        return int(found)
 
     def _restore(self, own: Path | None) -> None:
         newest = own or (Path(self.job.start_from) if self.job.start_from else None)
@@ -244,16 +251,14 @@ class Worker:
                 self.writer.wait()
 
     def _keep(self, name: str, why: str, scored: bool) -> None:
-        self._save(name, why)
-        if scored and self.task.scored:
-            self.writer.wait()
-            validation.ask(self.folder, name, self.steps)
-
-    def _save(self, name: str, why: str) -> None:
+        scored = scored and self.task.scored
         if rank() == 0:
             epoch = self.plan.epoch_at(self.steps)
             take = partial(checkpoint.take_snapshot, self.trainer, self.steps, epoch, self.job.config)
-            self.writer.save(take, name, why)
+            self.writer.save(take, name, why, scored)
+        if scored:
+            self.writer.wait()
+            validation.ask(self.folder, name, self.steps)
 
     def _record(self, step: Step, values: dict[str, float], waited_s: float) -> None:
         self.health.add(step.metrics, step.embeddings, step.waited, step.seconds - step.waited)

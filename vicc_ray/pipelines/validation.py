@@ -40,11 +40,14 @@ def validation(run: Path, store: str) -> ValidationConfig:
 
 
 def ask(folder: RunFolder, name: str, step: int) -> None:
-    """Have the published checkpoint ``name`` scored; all workers call this at the same step, and none waits for it."""
+    """Have the published checkpoint ``name`` scored; all workers call this at the same step, and none waits for it.
+
+    To ask again for one whose wish went with a controller that ended costs nothing where Ray Train still knew of it:
+    one is scored after the other, and one that has its score is left alone.
+    """
     if rank() > 0:
         ray.train.report({"step": step})
         return
-    folder.checkpoints.mark(name)
     with tempfile.TemporaryDirectory() as pointer:
         (Path(pointer) / POINTER).write_text(json.dumps({"checkpoint": name}))
         ray.train.report({"step": step}, checkpoint=Checkpoint.from_directory(pointer), validation=True)
@@ -62,7 +65,7 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
     folder, opened = RunFolder(where["run"]), ClipStore(where["store"])
     kept, config = folder.checkpoints.path / name, folder.config()
     held_out = HeldOut.choose(opened.entries, config)
-    if held_out is None or not kept.exists():
+    if held_out is None or not folder.checkpoints.to_be_scored(name):
         return {}
     state = read_state(kept)
     turn = turns(config.schedule)[state["turn"]]
@@ -79,7 +82,7 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
         **{"recall_at_1": found.recall[1], "low": low, "high": high, "videos": found.queries, "checkpoint": name},
         "seconds": time.perf_counter() - begun,
     }
-    append_line(folder.evaluations_file, line)
     folder.checkpoints.keep_best(name, turn.stream, found.recall[1])
+    append_line(folder.evaluations_file, line)
     folder.checkpoints.unmark(name)
     return {"recall_at_1": found.recall[1]}

@@ -43,8 +43,11 @@ class CheckpointFolder:
             shutil.rmtree(rest, ignore_errors=True)
 
     @contextmanager
-    def publish(self, name: str) -> Iterator[Path]:
+    def publish(self, name: str, to_be_scored: bool = False) -> Iterator[Path]:
         """Yield an empty folder that becomes the checkpoint ``name`` when the block ends well.
+
+        Args:
+            to_be_scored: mark it, so that it is not removed before it has been scored.
 
         The files are on the disk, not only on their way to it, before the name appears. One that is there stays: it
         is of the same steps of the same run, and could not be replaced without a moment in which there is none.
@@ -53,6 +56,8 @@ class CheckpointFolder:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         yield aside
+        if to_be_scored:
+            (aside / MARK).touch()
         for file in aside.iterdir():
             _flush(file)
         if (self.path / name).exists():
@@ -76,9 +81,9 @@ class CheckpointFolder:
         found = [path for path in self.path.glob("[!.]*") if (path / STATE).exists()]
         return max(found, key=lambda path: (read_state(path)["step"], path.name), default=None)
 
-    def mark(self, name: str) -> None:
-        """Spare a checkpoint until it is unmarked."""
-        (self.path / name / MARK).touch()
+    def to_be_scored(self, name: str) -> bool:
+        """Whether the checkpoint is there and waits for its score."""
+        return (self.path / name / MARK).exists()
 
     def unmark(self, name: str) -> None:
         """It has been scored."""
@@ -87,14 +92,14 @@ class CheckpointFolder:
     def prune(self, keep: int) -> None:
         """Remove all step checkpoints but the newest ``keep`` and those that are marked; turns and the best stay."""
         steps = sorted(self.path.glob("step-*"))
-        marked = [path for path in steps if (path / MARK).exists()][-MOST_MARKED:]
+        marked = [path for path in steps if self.to_be_scored(path.name)][-MOST_MARKED:]
         for old in steps[:-keep]:
             if old not in marked:
                 self.remove(old.name)
 
     def finish(self, keep: int) -> None:
-        """The run has ended: what is still marked lost its scoring with a process that was killed."""
-        for path in self.path.glob("step-*"):
+        """The run has ended: what still waits for its score could not be scored."""
+        for path in self.path.glob("[!.]*"):
             self.unmark(path.name)
         self.prune(keep)
 

@@ -24,8 +24,11 @@ class CheckpointWriter:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
-    def save(self, take: Callable[[], Snapshot], name: str, why: str) -> None:
+    def save(self, take: Callable[[], Snapshot], name: str, why: str, to_be_scored: bool = False) -> None:
         """Copy the state and write it as the checkpoint ``name``; returns before it is on the disk.
+
+        Args:
+            to_be_scored: see :meth:`CheckpointFolder.publish`.
 
         Raises:
             OSError: the one before could not be written.
@@ -34,7 +37,7 @@ class CheckpointWriter:
         self.wait()
         snapshot = take()
         copied_ms = 1000 * (time.perf_counter() - begun)
-        self._writing = self._thread.submit(self._write, snapshot, name, why, copied_ms)
+        self._writing = self._thread.submit(self._write, snapshot, name, why, to_be_scored, copied_ms)
 
     def wait(self) -> None:
         """Until what was saved is on the disk.
@@ -46,9 +49,9 @@ class CheckpointWriter:
             writing, self._writing = self._writing, None
             writing.result()
 
-    def _write(self, snapshot: Snapshot, name: str, why: str, copied_ms: float) -> None:
+    def _write(self, snapshot: Snapshot, name: str, why: str, to_be_scored: bool, copied_ms: float) -> None:
         begun = time.perf_counter()
-        with self._folder.publish(name) as aside:
+        with self._folder.publish(name, to_be_scored) as aside:
             snapshot.write(aside)
         self._folder.prune(self._keep)
         self._written(
