@@ -1,0 +1,74 @@
+"""Every setting of a run: declared once, typed, documented where it is declared, validated.
+
+Each class is one section of a recipe; the text under a field is what ``vicc-ray config`` and the error messages show.
+Reading recipes and overrides is in :mod:`vicc_ray.recipe`.
+"""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from vicc_ray.config.data import ClipConfig, PrepareConfig
+from vicc_ray.config.judging import ClassifyConfig, EvaluateConfig
+from vicc_ray.config.method import MethodConfig, ModelConfig, OptimiserConfig, ScheduleConfig
+from vicc_ray.config.running import RayConfig, TrackerName, TrainConfig, Workers
+from vicc_ray.config.section import CountOrZero, Section, Stream
+from vicc_ray.models.catalogue import BACKBONES
+
+__all__ = [
+    "ClassifyConfig",
+    "ClipConfig",
+    "Config",
+    "EvaluateConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "OptimiserConfig",
+    "PrepareConfig",
+    "RayConfig",
+    "ScheduleConfig",
+    "Section",
+    "Stream",
+    "TrackerName",
+    "TrainConfig",
+    "Workers",
+]
+
+
+class Config(Section):
+    """A whole recipe."""
+
+    name: str = "run"
+    """Name of the recipe, shown in reports."""
+    seed: CountOrZero = 0
+    """Seed of weights, of the order of videos and of every random draw of a sample."""
+    prepare: PrepareConfig = PrepareConfig()
+    clip: ClipConfig = ClipConfig()
+    model: ModelConfig = ModelConfig()
+    method: MethodConfig = MethodConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    classify: ClassifyConfig = ClassifyConfig()
+    ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _clip_fits_backbone(self) -> Config:
+        smallest = BACKBONES[self.model.backbone]
+        if self.clip.frames < smallest.frames or self.clip.size < smallest.pixels:
+            raise ValueError(
+                f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; model.backbone "
+                f"{self.model.backbone} needs at least {smallest.frames} frames of {smallest.pixels} pixels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _instances_of_one_stream(self) -> Config:
+        schedule = self.schedule
+        if self.method.contrast == "instances" and schedule.cycles and schedule.cross_stream:
+            raise ValueError(
+                f"method.contrast: instances given with schedule.cycles {schedule.cycles} and schedule.cross_stream "
+                "true; instances are contrasted within a stream, so set schedule.cycles to 0, or "
+                "schedule.cross_stream to false: then stage 2 trains each stream alone for as many steps"
+            )
+        return self

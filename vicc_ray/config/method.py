@@ -1,0 +1,89 @@
+"""What is learnt and how: networks, objective, alternation, optimiser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from vicc_ray.config.section import Count, CountOrZero, Positive, Section, Share
+from vicc_ray.models.catalogue import BACKBONES
+
+if TYPE_CHECKING:
+    BackboneName = str
+else:  # as if every name stood here; a type checker wants them written out
+    BackboneName = Literal[tuple(BACKBONES)]
+
+
+class ModelConfig(Section):
+    """The two networks: backbone, spatio-temporal mean, projection head, unit norm."""
+
+    backbone: BackboneName = "s3d"
+    """Video backbone of both streams; s3d and r2plus1d-small are those of the released models, tiny is the demo's."""
+    embedding: Annotated[int, Field(ge=2)] = 128
+    """Dimension D of the embedding."""
+
+
+class MethodConfig(Section):
+    """What is contrasted; prototypes, assignments, queue and loss."""
+
+    contrast: Literal["prototypes", "instances"] = "prototypes"
+    """prototypes: the method; instances: InfoNCE with a momentum encoder (MoCo) on each stream alone, to compare."""
+    prototypes: Annotated[int, Field(ge=2)] = 300
+    """Number K of prototypes of each stream."""
+    temperature: Positive = 0.1
+    """Softmax temperature of the predictions of prototypes."""
+    epsilon: Positive = 0.05
+    """Entropy regularisation of Sinkhorn-Knopp: smaller gives harder assignments."""
+    sinkhorn_iterations: Count = 3
+    """Row and column normalisations of Sinkhorn-Knopp."""
+    queue: CountOrZero = 1920
+    """Embeddings of earlier steps kept for each view, over all workers; 0 turns the queue off."""
+    queue_start: CountOrZero = 15
+    """Epoch of a turn from which the queue is filled and used."""
+    freeze_prototypes: CountOrZero = 1
+    """Epochs at the start of each turn during which the prototypes do not move."""
+    instance_temperature: Positive = 0.07
+    """Softmax temperature where instances are contrasted."""
+    key_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    """Share that the momentum encoder of the instances' keys keeps of itself at each step."""
+
+
+class ScheduleConfig(Section):
+    """Turns: RGB stage 1, flow stage 1, then cycles of (RGB stage 2, flow stage 2)."""
+
+    rgb_epochs: CountOrZero = 300
+    """Epochs after which RGB stage 1 stops."""
+    flow_epochs: CountOrZero = 300
+    """Epochs after which flow stage 1 stops."""
+    stage1_cosine_epochs: Count = 500
+    """Length in epochs of the cosine of a stage-1 turn; it may be longer than the turn, which then stops early."""
+    cycles: CountOrZero = 2
+    """Cycles of stage 2; one cycle is an RGB turn and a flow turn."""
+    alternation_period: Count = 100
+    """Epochs of each turn of stage 2."""
+    stage2_cosine_epochs: Count = 100
+    """Length in epochs of the cosine of a stage-2 turn."""
+    last_flow_turn: bool = True
+    """Whether the last cycle ends with its flow turn; false saves it where only the RGB network is wanted."""
+    cross_stream: bool = True
+    """Whether stage 2 uses both streams; false trains each alone for the same steps (the control of the method)."""
+
+
+class OptimiserConfig(Section):
+    """Optimiser and learning rate."""
+
+    name: Literal["lars", "adamw"] = "lars"
+    """lars: SGD with momentum and layer-wise adaptive rates (published); adamw: for small networks and short runs."""
+    learning_rate: Positive = 0.6
+    """Learning rate at the start of the cosine, for the whole global batch."""
+    final_learning_rate: Positive = 0.0006
+    """Learning rate at the end of the cosine."""
+    warmup_epochs: CountOrZero = 0
+    """Epochs of linear warm-up from 0 at the start of each turn."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-6
+    """Weight decay of weights; biases and norms have none."""
+    momentum: Share = 0.9
+    """Momentum of lars."""
+    trust: Positive = 0.001
+    """Trust coefficient of lars."""

@@ -1,0 +1,112 @@
+"""How a run goes on its machines: workers, checkpoints, checks, and what Ray may use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_serializer, model_validator
+
+from vicc_ray.config.section import Count, CountOrZero, Positive, Section
+
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
+WORKERS_IN_WORDS = "a whole number of at least 1, or {min: 1, max: 8} with two of them"
+
+
+class Workers(Section):
+    """How many workers train; a number is as good as equal bounds."""
+
+    min: Count
+    """With fewer the run waits."""
+    max: Count
+    """More are not started."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: object) -> object:
+        return {"min": value, "max": value} if type(value) is int else value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Workers:
+        if self.min > self.max:
+            raise ValueError(f"min: {self.min} given, which is above max ({self.max})")
+        return self
+
+    @model_serializer
+    def _as_given(self) -> int | dict[str, int]:
+        return self.min if not self.elastic else {"min": self.min, "max": self.max}
+
+    @property
+    def elastic(self) -> bool:
+        """Whether their number may change while the run goes on."""
+        return self.min != self.max
+
+    def __str__(self) -> str:
+        return f"{self.min} to {self.max}" if self.elastic else str(self.min)
+
+
+class TrainConfig(Section):
+    """The run: batch, workers, checkpoints, held-out checks."""
+
+    batch: Annotated[int, Field(ge=2)] = 48
+    """Videos of one global step, shared by all workers."""
+    workers: Annotated[Workers, Field(json_schema_extra={"words": WORKERS_IN_WORDS})] = Workers(min=1, max=1)
+    """Training workers, each with a GPU if use_gpu, else a process on CPUs; {min: 1, max: 8}: as many as fit now."""
+    worker_cpus: Annotated[float, Field(ge=0.0)] = 0.0
+    """Logical CPUs of a worker; 0: one beside a GPU, else half of the machine's; decoding has the rest."""
+    resize_s: Positive = 60.0
+    """Seconds between looks whether there is room for more workers, where their number may change."""
+    use_gpu: Literal["auto", "yes", "no"] = "auto"
+    """auto: GPUs if the cluster has any."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the networks (loss and Sinkhorn are always fp32); auto: bf16 on GPUs that compute in it, else
+    fp32: on a CPU without instructions for bf16, S3D took over ten times as long in it."""
+    channels_last: bool = True
+    """Whether clips and weights lie in memory with their channels innermost: a step of S3D on an AVX2 CPU took 6.5 s
+    of processor time with it, 10 s without."""
+    compile: bool = False
+    """Whether torch.compile builds kernels for the networks. The first step of a turn then takes minutes, and on an
+    AVX2 CPU S3D trained no faster (1.6 s against 1.5 s for two clips)."""
+    activation_checkpointing: bool = False
+    """Whether the backward pass computes the networks' parts again, instead of their activations being kept: for more
+    videos in a device's memory, at 1.4 times the time (S3D on a CPU)."""
+    deterministic: bool = False
+    """Whether a repeated run is equal to the bit, where torch can; on CPUs it is in any case."""
+    checkpoint_steps: Count = 500
+    """Steps between checkpoints; the end of every turn makes one too, and so does the warning that a machine goes."""
+    keep_checkpoints: Count = 2
+    """Newest checkpoints kept beside those of the ends of turns and the best of each stream by held-out R@1."""
+    evaluate_epochs: CountOrZero = 20
+    """Epochs between retrieval checks of a checkpoint on held-out videos, beside the training; 0 turns them off."""
+    evaluate_videos: Count = 1000
+    """Most train and most held-out videos that such a check embeds."""
+    max_failures: CountOrZero = 3
+    """Failures without a new checkpoint in between after which the run gives up; one that advances goes on for ever."""
+    record_samples: bool = False
+    """Whether samples.jsonl tells the videos of every step: the proof that each comes once an epoch."""
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    """Where figures are drawn beside the JSON lines, which are always written; mlflow and wandb are extras."""
+
+    @model_validator(mode="after")
+    def _one_way_of_recomputing(self) -> TrainConfig:
+        if self.compile and self.activation_checkpointing:
+            raise ValueError(
+                "activation_checkpointing: true given with train.compile true, which chooses by itself what is "
+                "computed again; set one of them to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _each_tracker_once(self) -> TrainConfig:
+        for name in self.trackers:
+            if self.trackers.count(name) > 1:
+                raise ValueError(f"trackers: {name} given {self.trackers.count(name)} times; give it once")
+        return self
+
+
+class RayConfig(Section):
+    """What Ray may use when it is started on this machine (a running cluster has its own limits)."""
+
+    cpus: CountOrZero = 0
+    """Logical CPUs; 0: all of the machine."""
+    object_store_mb: Annotated[int, Field(ge=80)] = 512
+    """Size of the shared object store in MiB."""
