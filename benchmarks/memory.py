@@ -36,6 +36,7 @@ from vicc_ray.pipelines.prepare import prepare
 from vicc_ray.pipelines.resources import STORE_SHARE
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
+from vicc_ray.training.validation_split import training_videos
 from vicc_ray.video.store import STORE_FILE, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -98,7 +99,7 @@ def ingest(out: Path, count: int, steps: int) -> dict[str, Any]:
 
     def take() -> None:
         store = ClipStore(path)
-        videos = store.entries.for_training
+        videos = training_videos(store.entries, 0.0)
         maker = BatchMaker(store, videos, Plan(len(videos), BATCH, 0), CLIP, ("rgb", "flow"), 0, 1)
         taken = sum(1 for _ in batches(maker, 0, steps, CPUS, int(STORE_SHARE * OBJECT_STORE_MB * 2**20)))
         assert taken == steps

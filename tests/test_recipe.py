@@ -91,7 +91,7 @@ def test_yaml_traps_are_closed(tmp_path: Path) -> None:
 WRONG = {
     "train.bacth=3": "train.bacth: no such setting; did you mean train.batch?",
     "trian.batch=3": "trian: no such setting; did you mean train?",
-    "queue=0": "queue: no such setting; did you mean method.queue?",
+    "queue=0": "queue: no such setting; did you mean method.queue or stage2.queue?",
     "batch=3": "did you mean train.batch or evaluate.batch or classify.batch?",
     "xyzzy=3": "xyzzy: no such setting (allowed: prepare, clip,",
     "train.batch=1": "train.batch: 1 given; allowed: a whole number of at least 2",
@@ -116,6 +116,8 @@ WRONG = {
     "train.trackers=[tensorbord]": "train.trackers: tensorbord given; allowed: a list of any of tensorboard, mlflow, "
     "wandb; did you mean tensorboard?",
     "train.trackers=[wandb, wandb]": "train.trackers: wandb given 2 times; give it once",
+    "stage2.queue=-1": "stage2.queue: -1 given; allowed: a whole number of at least 0 or null",
+    "train.validation_share=1": "train.validation_share: 1 given; allowed: a number of at least 0 and below 1",
     "clip.frames": "--set clip.frames: give it as section.name=value",
     "=3": "--set =3: give it as section.name=value",
     "clip.size=[3": "--set clip.size=[3, line 1: ",

@@ -90,6 +90,8 @@ def _top_level() -> list[str]:
 def _in_words(schema: Schema) -> str:
     if "words" in schema:
         return str(schema["words"])
+    if "anyOf" in schema:
+        return " or ".join("null" if part.get("type") == "null" else _in_words(part) for part in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
     if schema.get("type") == "array" and "items" in schema:

@@ -16,6 +16,7 @@ from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.schedule import turns
+from vicc_ray.training.validation_split import training_videos
 from vicc_ray.video.store import ClipStore
 
 
@@ -53,7 +54,7 @@ def computed_here(config: Config, store: Path) -> Iterator[float]:
     """
     torch.set_num_threads(1)
     opened = ClipStore(store)
-    videos = opened.entries.for_training
+    videos = training_videos(opened.entries, config.train.validation_share)
     plan = Plan(len(videos), config.train.batch, config.seed)
     maker = BatchMaker(opened, videos, plan, config.clip, ("rgb",), 0, 1)
     pretrainer = Pretrainer(config, torch.device("cpu"))

@@ -12,9 +12,10 @@ import torch.distributed as dist
 from tests.gloo import run_workers
 from tests.training.fixtures import BATCH, make_batch, small_config, started, steps
 from vicc_ray.errors import UserError
-from vicc_ray.training.checkpoint import model_tensors
+from vicc_ray.training.checkpoint import load_model, load_progress, model_tensors, take_snapshot
 from vicc_ray.training.group import rank, world_size
 from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.schedule import turns
 from vicc_ray.training.shares import share_of
 
 INSTANCES = small_config(method={"contrast": "instances"}, schedule={"cross_stream": False})
@@ -55,6 +56,39 @@ def test_loss_of_a_repeated_batch_falls() -> None:
 def test_a_queue_that_no_step_fits_is_refused() -> None:
     with pytest.raises(UserError, match=r"method\.queue: 12 given"):
         Pretrainer(small_config(method={"queue": 12}), torch.device("cpu"))
+
+
+def test_stage_2_follows_its_own_settings_and_stage_1_does_not() -> None:
+    """As if they had been those of the whole run from the beginning of stage 2 on."""
+    own = {"temperature": 0.3, "epsilon": 0.2, "queue": 0, "freeze_prototypes": 1, "learning_rate": 0.01}
+    rates = {"learning_rate": own["learning_rate"]}
+    method = {name: value for name, value in own.items() if name != "learning_rate"}
+    plain, own_stage2 = small_config(), small_config(stage2=own)
+    assert steps(started(own_stage2, "rgb-stage1"), 3) == steps(started(plain, "rgb-stage1"), 3)
+    as_if = small_config(method=method, optimiser=rates)
+    cross = steps(started(own_stage2, "rgb-stage2-1"), 3)
+    assert cross == steps(started(as_if, "rgb-stage2-1"), 3)
+    assert cross != steps(started(plain, "rgb-stage2-1"), 3)
+
+
+def test_another_number_of_prototypes_in_stage_2_draws_them_anew_and_is_restored(tmp_path: Path) -> None:
+    pretrainer = started(small_config(stage2={"prototypes": 9}), "flow-stage1")
+    steps(pretrainer, 1)
+    stage1 = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
+    planned = turns(pretrainer.config.schedule)
+    pretrainer.start_turn(planned[2])
+    assert changed(stage1, pretrainer) == {"rgb.prototypes", "flow.prototypes"}
+    assert model_tensors(pretrainer)["flow.prototypes.weight"].shape == (9, 16)
+    steps(pretrainer, 1)
+    take_snapshot(pretrainer, 3, 3.0, {}).write(tmp_path)
+    restored = Pretrainer(pretrainer.config, torch.device("cpu"))
+    load_model(tmp_path, restored)
+    restored.start_turn(planned[2])
+    load_progress(tmp_path, restored)
+    assert steps(restored, 2) == steps(pretrainer, 2)
+    before = model_tensors(pretrainer)["flow.prototypes.weight"].clone()
+    pretrainer.start_turn(planned[3])
+    assert torch.equal(model_tensors(pretrainer)["flow.prototypes.weight"], before)
 
 
 def test_the_gradient_norm_is_that_of_all_trained_parameters() -> None:

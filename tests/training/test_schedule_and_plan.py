@@ -45,6 +45,32 @@ def test_schedules_that_cannot_be_are_refused(change: dict[str, int], message: s
         turns(SCHEDULE.model_copy(update=change))
 
 
+@pytest.mark.parametrize(
+    ("period", "epochs", "last_flow_turn", "expected"),
+    [
+        (3, 12, True, {"rgb-stage2-1": 3, "flow-stage2-1": 3, "rgb-stage2-2": 3, "flow-stage2-2": 3}),
+        (5, 12, True, {"rgb-stage2-1": 5, "flow-stage2-1": 5, "rgb-stage2-2": 2}),
+        (12, 12, True, {"rgb-stage2-1": 12}),
+        (20, 12, True, {"rgb-stage2-1": 12}),
+        (6, 12, False, {"rgb-stage2-1": 6}),
+    ],
+)
+def test_stage_2_may_end_after_a_number_of_epochs_however_they_alternate(
+    period: int, epochs: int, last_flow_turn: bool, expected: dict[str, int]
+) -> None:
+    settings = {"cycles": 2, "alternation_period": period, "stage2_epochs": epochs, "stage2_cosine_epochs": 0}
+    schedule = SCHEDULE.model_copy(update={**settings, "last_flow_turn": last_flow_turn})
+    found = [turn for turn in turns(schedule) if turn.stage == 2]
+    assert {turn.name: turn.epochs for turn in found} == expected
+    assert all(turn.cosine_epochs == turn.epochs for turn in found)
+
+
+def test_cycles_that_do_not_fill_stage_2_are_refused() -> None:
+    schedule = SCHEDULE.model_copy(update={"cycles": 2, "alternation_period": 3, "stage2_epochs": 13})
+    with pytest.raises(UserError, match=r"13 given, but 2 cycles .* have 12; raise schedule.cycles to 3"):
+        turns(schedule)
+
+
 def test_rate_follows_a_cosine_that_may_be_stopped_early() -> None:
     optimiser = OptimiserConfig(learning_rate=0.6, final_learning_rate=0.0006)
     first = turns(SCHEDULE)[0]

@@ -39,7 +39,6 @@ def test_entries_are_a_sequence_of_what_they_were_made_of() -> None:
 def test_some_are_chosen_in_their_order() -> None:
     found = entries(10)
     assert [e.frames for e in found.where([n in (2, 7) for n in range(10)])] == [22, 27]
-    assert [e.split for e in found.for_training] == [e.split for e in found if e.split != "test"]
     assert len(found.where([False] * 10)) == 0
 
 

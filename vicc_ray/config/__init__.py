@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from vicc_ray.config.data import ClipConfig, PrepareConfig
 from vicc_ray.config.judging import ClassifyConfig, EvaluateConfig
-from vicc_ray.config.method import MethodConfig, ModelConfig, OptimiserConfig, ScheduleConfig
+from vicc_ray.config.method import MethodConfig, ModelConfig, OptimiserConfig, ScheduleConfig, Stage2Config
 from vicc_ray.config.running import RayConfig, TrackerName, TrainConfig, Workers
 from vicc_ray.config.section import CountOrZero, Section, Stream
 from vicc_ray.models.catalogue import BACKBONES
@@ -27,6 +27,7 @@ __all__ = [
     "RayConfig",
     "ScheduleConfig",
     "Section",
+    "Stage2Config",
     "Stream",
     "TrackerName",
     "TrainConfig",
@@ -45,12 +46,26 @@ class Config(Section):
     clip: ClipConfig = ClipConfig()
     model: ModelConfig = ModelConfig()
     method: MethodConfig = MethodConfig()
+    stage2: Stage2Config = Stage2Config()
     schedule: ScheduleConfig = ScheduleConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     classify: ClassifyConfig = ClassifyConfig()
     ray: RayConfig = RayConfig()
+
+    def of_stage(self, stage: int) -> Config:
+        """The settings as they hold in stage 1 or 2: what ``stage2`` gives stands in ``method`` and ``optimiser``.
+
+        ``stage2`` itself holds what applies, which in stage 1 is nothing.
+        """
+        applying = self.stage2 if stage == 2 else Stage2Config()
+        given = applying.model_dump(exclude_none=True)
+        method, optimiser = (
+            part.model_copy(update={name: value for name, value in given.items() if name in type(part).model_fields})
+            for part in (self.method, self.optimiser)
+        )
+        return self.model_copy(update={"method": method, "optimiser": optimiser, "stage2": applying})
 
     @model_validator(mode="after")
     def _clip_fits_backbone(self) -> Config:

@@ -62,12 +62,36 @@ class ScheduleConfig(Section):
     """Cycles of stage 2; one cycle is an RGB turn and a flow turn."""
     alternation_period: Count = 100
     """Epochs of each turn of stage 2."""
-    stage2_cosine_epochs: Count = 100
-    """Length in epochs of the cosine of a stage-2 turn."""
+    stage2_epochs: CountOrZero = 0
+    """Epochs of all turns of stage 2 together, after which it ends, within a turn if need be: for runs that differ in
+    their alternation alone; 0: as many as the cycles have."""
+    stage2_cosine_epochs: CountOrZero = 100
+    """Length in epochs of the cosine of a stage-2 turn; 0: that of the turn."""
     last_flow_turn: bool = True
     """Whether the last cycle ends with its flow turn; false saves it where only the RGB network is wanted."""
     cross_stream: bool = True
     """Whether stage 2 uses both streams; false trains each alone for the same steps (the control of the method)."""
+
+
+class Stage2Config(Section):
+    """What is otherwise in stage 2 than in stage 1; where it is null, the setting of that name holds for both."""
+
+    prototypes: Annotated[int, Field(ge=2)] | None = None
+    """Number K of prototypes of each stream; where it is another one than before, they are drawn anew."""
+    temperature: Positive | None = None
+    """Softmax temperature of the predictions of prototypes."""
+    epsilon: Positive | None = None
+    """Entropy regularisation of Sinkhorn-Knopp."""
+    queue: CountOrZero | None = None
+    """Embeddings of earlier steps kept for each view; 0 turns the queue off."""
+    queue_start: CountOrZero | None = None
+    """Epoch of a turn from which the queue is filled and used."""
+    freeze_prototypes: CountOrZero | None = None
+    """Epochs at the start of each turn during which the prototypes do not move."""
+    learning_rate: Positive | None = None
+    """Learning rate at the start of the cosine."""
+    warmup_epochs: CountOrZero | None = None
+    """Epochs of linear warm-up from 0 at the start of each turn."""
 
 
 class OptimiserConfig(Section):

@@ -79,6 +79,9 @@ class TrainConfig(Section):
     """Epochs between retrieval checks of a checkpoint on held-out videos, beside the training; 0 turns them off."""
     evaluate_videos: Count = 1000
     """Most train and most held-out videos that such a check embeds."""
+    validation_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of each class's training sources that is not trained on and that the checks score instead of the test
+    videos, so that what is chosen by the checks is not chosen by the test; 0: the checks score the test videos."""
     max_failures: CountOrZero = 3
     """Failures without a new checkpoint in between after which the run gives up; one that advances goes on for ever."""
     record_samples: bool = False
@@ -110,3 +113,5 @@ class RayConfig(Section):
     """Logical CPUs; 0: all of the machine."""
     object_store_mb: Annotated[int, Field(ge=80)] = 512
     """Size of the shared object store in MiB."""
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the cluster's CPUs and object store that one training counts on; a sweep gives each trial its part."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -15,6 +18,18 @@ class Prototypes(nn.Module):
         self.weight = nn.Parameter(torch.empty(count, embedding))
         nn.init.normal_(self.weight)
         self.renormalise()
+
+    @property
+    def count(self) -> int:
+        """K."""
+        return self.weight.shape[0]
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Take as many prototypes as there are: a later stage of a run may have more or fewer than its beginning."""
+        given = state_dict.get(f"{prefix}weight")
+        if given is not None and given.shape[1:] == self.weight.shape[1:]:
+            self.weight = nn.Parameter(torch.empty_like(given, device=self.weight.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
     def renormalise(self) -> None:

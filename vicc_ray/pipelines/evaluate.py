@@ -17,9 +17,9 @@ from vicc_ray.files import atomic_write
 from vicc_ray.pipelines.embed import Network
 from vicc_ray.pipelines.features import make_features
 from vicc_ray.training.checkpoint import load_encoder_tensors
-from vicc_ray.training.pretrainer import STREAMS, Pretrainer
+from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
+from vicc_ray.training.schedule import STREAMS, turns
 from vicc_ray.video.store import ClipStore
 
 SETTINGS_FILE = "settings.json"

@@ -66,7 +66,7 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None) -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
     config = task.config
-    resources = worker_resources(config.train, task.batch_bytes)
+    resources = worker_resources(config.train, config.ray.share, task.batch_bytes)
     job = Job(
         task=task.kind,
         config=config.model_dump(mode="json"),

@@ -41,16 +41,17 @@ class DecodingShare:
     memory: int
 
 
-def worker_resources(train: TrainConfig, batch_bytes: int) -> WorkerResources:
+def worker_resources(train: TrainConfig, share: float, batch_bytes: int) -> WorkerResources:
     """What each worker takes, so that decoding always gets some: workers that hold all would wait for data for ever.
 
     Args:
+        share: of the cluster, that this training counts on (``ray.share``).
         batch_bytes: of the clips of a global batch.
 
     Raises:
         UserError: GPUs are asked for and there are too few, or the object store does not hold two global batches.
     """
-    total = ray.cluster_resources()
+    total = _counted_on(share)
     gpus, workers = float(total.get("GPU", 0)), train.workers
     use_gpu = train.use_gpu == "yes" or (train.use_gpu == "auto" and gpus >= workers.min)
     if use_gpu and gpus < workers.min:
@@ -58,20 +59,26 @@ def worker_resources(train: TrainConfig, batch_bytes: int) -> WorkerResources:
             f"train.use_gpu: yes given for {workers} workers, but Ray sees {gpus:g} GPUs; "
             "lower train.workers or set train.use_gpu=no"
         )
-    _check_memory(batch_bytes, int(total.get("object_store_memory", 0)))
-    cpus = train.worker_cpus or _worker_cpus(train, float(total.get("CPU", 1)), use_gpu)
+    _check_memory(batch_bytes, int(total["object_store_memory"]))
+    cpus = train.worker_cpus or _worker_cpus(train, total["CPU"], share, use_gpu)
     return WorkerResources(use_gpu, cpus)
 
 
-def decoding_share(worker_cpus: float, workers: int) -> DecodingShare:
-    """What is left to the decoding of each of ``workers``, by what the cluster has now."""
-    total = ray.cluster_resources()
-    cpus = float(total.get("CPU", 1)) / workers - worker_cpus
-    memory = STORE_SHARE * float(total.get("object_store_memory", 0)) / workers
+def decoding_share(worker_cpus: float, workers: int, share: float) -> DecodingShare:
+    """What is left to the decoding of each of ``workers``, by what the cluster has now; ``share`` as above."""
+    total = _counted_on(share)
+    cpus = total["CPU"] / workers - worker_cpus
+    memory = STORE_SHARE * total["object_store_memory"] / workers
     return DecodingShare(max(cpus, 0.1), int(memory))
 
 
-def _worker_cpus(train: TrainConfig, cpus: float, use_gpu: bool) -> float:
+def _counted_on(share: float) -> dict[str, float]:
+    """What the cluster has now, and of CPUs and object store the part that this training counts on."""
+    total = {"CPU": 1.0, "object_store_memory": 0.0, **ray.cluster_resources()}
+    return {**total, **{name: share * total[name] for name in ("CPU", "object_store_memory")}}
+
+
+def _worker_cpus(train: TrainConfig, cpus: float, share: float, use_gpu: bool) -> float:
     """Half of the CPUs train where there is no GPU.
 
     More threads than that compete with decoding: a step of the demo took 0.50 s on two cores with two threads against
@@ -79,7 +86,7 @@ def _worker_cpus(train: TrainConfig, cpus: float, use_gpu: bool) -> float:
     machines come: Ray Train fills a machine with workers, and with two of them there would be nothing left to decode.
     """
     workers = train.workers
-    half = _smallest_machine() / 2 + OVER_HALF if workers.elastic else cpus / (2 * workers.max)
+    half = share * _smallest_machine() / 2 + OVER_HALF if workers.elastic else cpus / (2 * workers.max)
     return min(1.0, half) if use_gpu else half
 
 

@@ -186,12 +186,12 @@ class Worker:
         self.trainer.start_turn(turn)
         if self.restored_turn == turn.index:
             checkpoint.load_progress(self._restored_from, self.trainer)
-        self.health = self.task.health(self.device)
+        self.health = self.task.health(turn, self.device)
         if self.journal:
             self.journal.begin_turn(turn, self.steps)
         maker = self.task.maker(turn, rank(), world_size())
         stop = self.plan.first_step(turn.last_epoch)
-        share = decoding_share(self.job.worker_cpus, world_size())
+        share = decoding_share(self.job.worker_cpus, world_size(), self.config.ray.share)
         begun = time.perf_counter()
         for batch in batches(maker, self.steps, stop, share.cpus, share.memory):
             step = self._begin_step(turn, batch, time.perf_counter() - begun)

@@ -101,7 +101,7 @@ class Classification:
         """One clip a video."""
         return BatchMaker(self.store, self.videos, self.plan, self.config.clip, (turn.stream,), rank, workers, views=1)
 
-    def health(self, device: torch.device) -> EpochHealth:
+    def health(self, turn: Turn, device: torch.device) -> EpochHealth:
         """Of neither prototypes nor embeddings."""
         return EpochHealth(0, 0, self.plan.batch, device)
 
@@ -109,7 +109,7 @@ class Classification:
         """None more."""
         return {}
 
-    def problems(self, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    def problems(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
         """Guesses that stay no better than chance."""
         recent = epochs[self.config.classify.warmup_epochs :][-PATIENCE:]
         if len(recent) < PATIENCE or not all(_at_chance(epoch) for epoch in recent):
@@ -129,7 +129,7 @@ def free_settings(mode: str) -> FreeSettings:
     other = {"probe_epochs", "probe_learning_rate"} if mode == "finetune" else {"finetune_epochs"}
     if mode == "probe":
         other |= {"finetune_learning_rate", "backbone_rate", "dropout"}
-    unused = {"prepare", "method", "schedule", "optimiser"}
+    unused = {"prepare", "method", "stage2", "schedule", "optimiser"}
     train = {*FREE_TO_CHANGE["train"], "batch"}
     return {**FREE_TO_CHANGE, **dict.fromkeys(unused, "all"), "train": train, "classify": other}
 

@@ -278,4 +278,6 @@ def _start(config: Config) -> str:
 def _now(config: Config, key: str) -> str:
     """A setting with its value in this run."""
     section, name = key.split(".")
+    if getattr(config.stage2, name, None) is not None:
+        key = f"stage2.{name}"
     return f"{key} (now {getattr(getattr(config, section), name):g})"

@@ -9,25 +9,27 @@ import numpy as np
 
 from vicc_ray.config import Config
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
+from vicc_ray.training.validation_split import training_videos, validation_videos
 from vicc_ray.video.entries import Entries, Entry
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A fixed choice of train and test videos, at most ``train.evaluate_videos`` of each."""
+    """A fixed choice of train and held-out videos, at most ``train.evaluate_videos`` of each.
+
+    Held out are the test videos, or those for validation where ``train.validation_share`` is above 0.
+    """
 
     train: list[Entry]
     test: list[Entry]
 
     @classmethod
     def choose(cls, entries: Entries, config: Config) -> HeldOut | None:
-        """Labelled videos of both splits, evenly drawn; None where there are none to score."""
-        most = config.train.evaluate_videos
-        known = list(zip(entries.column("split"), entries.column("label"), strict=True))
-        parts = [
-            _thin(entries.where([bool(label) and its == split for its, label in known]), most, config.seed)
-            for split in ("train", "test")
-        ]
+        """Labelled videos of both kinds, evenly drawn; None where there are none to score."""
+        share, most = config.train.validation_share, config.train.evaluate_videos
+        train = _labelled(training_videos(entries, share), "train")
+        test = validation_videos(entries, share) if share else _labelled(entries, "test")
+        parts = [_thin(part, most, config.seed) for part in (train, test)]
         return cls(*parts) if all(parts) else None
 
     @property
@@ -44,6 +46,11 @@ class HeldOut:
             ignore_same_source=config.evaluate.ignore_same_source,
             seed=config.seed,
         )
+
+
+def _labelled(entries: Entries, split: str) -> Entries:
+    known = zip(entries.column("split"), entries.column("label"), strict=True)
+    return entries.where([bool(label) and its == split for its, label in known])
 
 
 def _thin(entries: Sequence[Entry], most: int, seed: int) -> list[Entry]:

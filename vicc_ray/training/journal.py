@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,15 @@ from vicc_ray.files import atomic_write
 from vicc_ray.training.checkpoint import read_state
 from vicc_ray.training.collapse import Problem, problems_inherited, problems_now
 from vicc_ray.training.json_lines import append_line, read_lines
-from vicc_ray.training.pretrainer import STREAMS
 from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import Turn
+from vicc_ray.training.schedule import STREAMS, Turn
 from vicc_ray.training.trackers import Trackers
 
 EVERY = 10
 """Steps between two points of a step's figures in the trackers; metrics.jsonl has every step."""
 PLACE = ("step", "epoch", "turn", "stage", "stream", "workers")
 """What says where a line belongs; the rest are figures."""
+Problems = Callable[[Turn, Sequence[Mapping[str, Any]]], list[Problem]]
 
 
 class Journal:
@@ -42,10 +41,10 @@ class Journal:
         config: Config,
         resumed_at: int,
         start_from: Path | None = None,
-        problems: Callable[[Sequence[Mapping[str, Any]]], list[Problem]] | None = None,
+        problems: Problems | None = None,
     ) -> None:
         self._folder, self._config, self._start_from = folder, config, start_from
-        self._problems = problems or partial(problems_now, config=config)
+        self._problems = problems or self._of_pretraining
         files = {"step": folder.metrics_file, "epoch": folder.epochs_file}
         known = {series: max([line["step"] for line in read_lines(file)], default=0) for series, file in files.items()}
         folder.rewind(resumed_at)
@@ -84,12 +83,13 @@ class Journal:
             all that is wrong now.
         """
         history = self._of_turn(self._folder.epochs_file, turn)
+        prototypes = self._config.of_stage(turn.stage).method.prototypes
         line = {
             **{"step": step, "epoch": epoch, "turn": turn.name, "stage": turn.stage, "stream": turn.stream},
             **figures,
-            **({"ln_k": math.log(self._config.method.prototypes)} if "assignment_entropy" in figures else {}),
+            **({"ln_k": math.log(prototypes)} if "assignment_entropy" in figures else {}),
         }
-        found = self._problems([*history, line])
+        found = self._problems(turn, [*history, line])
         before = history[-1]["problems"] if history else []
         self._warn([problem for problem in found if problem.kind not in before], turn, step, epoch)
         self._write(self._folder.epochs_file, {**line, "problems": [problem.kind for problem in found]})
@@ -103,6 +103,9 @@ class Journal:
         self._pass_on_evaluations()
         self._trackers.close()
         self._warn(self._tracker_problems(), turn, step, turn.last_epoch)
+
+    def _of_pretraining(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        return problems_now(epochs, self._config.of_stage(turn.stage))
 
     def _of_turn(self, file: Path, turn: Turn) -> list[dict[str, Any]]:
         return [line for line in read_lines(file) if line["turn"] == turn.name]

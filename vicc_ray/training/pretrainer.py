@@ -25,12 +25,24 @@ from vicc_ray.training.network import build_network
 from vicc_ray.training.objective import Metrics, Objective
 from vicc_ray.training.optimiser import build_optimiser
 from vicc_ray.training.prototypical import PrototypicalContrast
-from vicc_ray.training.schedule import Turn, learning_rate
+from vicc_ray.training.schedule import STREAMS, Turn, learning_rate
 from vicc_ray.training.shared_gradient import backward
 from vicc_ray.training.shares import share_of, share_sizes
 from vicc_ray.training.trainer import Batch
 
-STREAMS: tuple[Stream, Stream] = ("rgb", "flow")
+
+def check_queue(config: Config) -> None:
+    """Whole steps enter and leave the queue.
+
+    Raises:
+        UserError: its length is no multiple of the global batch.
+    """
+    for key, length in (("method.queue", config.method.queue), ("stage2.queue", config.stage2.queue or 0)):
+        if length % config.train.batch:
+            raise UserError(
+                f"{key}: {length} given; it must be 0 or a multiple of train.batch ({config.train.batch}), since "
+                "whole steps enter and leave it"
+            )
 
 
 class Pretrainer:
@@ -46,11 +58,7 @@ class Pretrainer:
     """
 
     def __init__(self, config: Config, device: torch.device) -> None:
-        if config.method.queue % config.train.batch:
-            raise UserError(
-                f"method.queue: {config.method.queue} given; it must be 0 or a multiple of train.batch "
-                f"({config.train.batch}), since whole steps enter and leave it"
-            )
+        check_queue(config)
         self.config, self.device = config, device
         self.sizes = share_sizes(config.train.batch, world_size())
         self.own = share_of(config.train.batch, rank(), world_size())
@@ -58,13 +66,18 @@ class Pretrainer:
         set_up(config.train, device)
         torch.manual_seed(config.seed)
         self.encoders: dict[Stream, Encoder] = {s: build_network(config, device) for s in STREAMS}
-        self.prototypes: dict[Stream, Prototypes] = {
-            s: Prototypes(config.method.prototypes, config.model.embedding).to(device) for s in STREAMS
-        }
+        self.prototypes: dict[Stream, Prototypes] = {s: self._fresh_prototypes(config) for s in STREAMS}
 
     def start_turn(self, turn: Turn) -> None:
-        """Make ``turn`` the current one: a fresh optimiser and an empty queue for its stream, the other frozen."""
+        """Make ``turn`` the current one: a fresh optimiser and an empty queue for its stream, the other frozen.
+
+        Prototypes are taken over from the turn before, unless there are to be more or fewer of them.
+        """
         self.turn = turn
+        self.settings = self.config.of_stage(turn.stage)
+        if self.prototypes["rgb"].count != self.settings.method.prototypes:
+            torch.manual_seed(self.config.seed)
+            self.prototypes = {stream: self._fresh_prototypes(self.settings) for stream in STREAMS}
         for stream in STREAMS:
             active = stream == turn.stream
             for module in (self.encoders[stream], self.prototypes[stream]):
@@ -73,12 +86,15 @@ class Pretrainer:
         self.objective = self._objective(turn)
         trained = [self.encoders[turn.stream], *self.objective.trained]
         self.parameters = [p for module in trained for p in module.parameters()]
-        self.optimiser = build_optimiser(trained, self.config.optimiser)
+        self.optimiser = build_optimiser(trained, self.settings.optimiser)
+
+    def _fresh_prototypes(self, settings: Config) -> Prototypes:
+        return Prototypes(settings.method.prototypes, settings.model.embedding).to(self.device)
 
     def _objective(self, turn: Turn) -> Objective:
-        if self.config.method.contrast == "instances":
-            return InstanceContrast(self.config, turn, self.encoders[turn.stream])
-        return PrototypicalContrast(self.config, turn, self.encoders, self.prototypes)
+        if self.settings.method.contrast == "instances":
+            return InstanceContrast(self.settings, turn, self.encoders[turn.stream])
+        return PrototypicalContrast(self.settings, turn, self.encoders, self.prototypes)
 
     @property
     def queue(self) -> EmbeddingQueue:
@@ -123,7 +139,7 @@ class Pretrainer:
             or ``gradient_norm`` is not finite, weights and the statistics of batch norm may not be numbers any more, so
             both are to be looked at, of all steps, before a checkpoint is made.
         """
-        rate = learning_rate(self.config.optimiser, self.turn, epoch)
+        rate = learning_rate(self.settings.optimiser, self.turn, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         z = self._embed_views(batch)  # [V, b, D]

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from vicc_ray.config import Config, Stream
-from vicc_ray.errors import UserError
 from vicc_ray.training.batch_maker import BatchMaker, sample_bytes
 from vicc_ray.training.collapse import Problem, problems_now
 from vicc_ray.training.health import EpochHealth
 from vicc_ray.training.held_out import HeldOut
 from vicc_ray.training.plan import Plan
-from vicc_ray.training.pretrainer import STREAMS, Pretrainer
-from vicc_ray.training.schedule import Turn, turns
+from vicc_ray.training.pretrainer import Pretrainer, check_queue
+from vicc_ray.training.schedule import STREAMS, Turn, turns
 from vicc_ray.training.shares import share_sizes
+from vicc_ray.training.validation_split import training_videos
 from vicc_ray.video.store import ClipStore
 
 
@@ -35,13 +35,10 @@ class Pretraining:
     def __init__(self, config: Config, store: ClipStore) -> None:
         batch = config.train.batch
         share_sizes(batch, config.train.workers.max)
-        if config.method.queue % batch:
-            raise UserError(
-                f"method.queue: {config.method.queue} given; it must be 0 or a multiple of train.batch ({batch})"
-            )
+        check_queue(config)
         self.config, self.store = config, store
         self.turns = turns(config.schedule)
-        self.videos = store.entries.for_training
+        self.videos = training_videos(store.entries, config.train.validation_share)
         self.plan = Plan(len(self.videos), batch, config.seed)
         self.batch_bytes = batch * max(sample_bytes(config.clip, _streams(turn)) for turn in self.turns)
 
@@ -59,18 +56,18 @@ class Pretraining:
         """Clips of both streams in a cross-stream turn."""
         return BatchMaker(self.store, self.videos, self.plan, self.config.clip, _streams(turn), rank, workers)
 
-    def health(self, device: torch.device) -> EpochHealth:
+    def health(self, turn: Turn, device: torch.device) -> EpochHealth:
         """Embeddings and prototypes too."""
-        config = self.config
+        config = self.config.of_stage(turn.stage)
         return EpochHealth(config.method.prototypes, config.model.embedding, config.train.batch, device)
 
     def figures(self, turn: Turn) -> Mapping[str, float]:
         """``ln_k``, which loss and entropies are to be compared with."""
-        return {"ln_k": math.log(self.config.method.prototypes)}
+        return {"ln_k": math.log(self.config.of_stage(turn.stage).method.prototypes)}
 
-    def problems(self, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    def problems(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
         """Collapse in all its forms."""
-        return problems_now(epochs, self.config)
+        return problems_now(epochs, self.config.of_stage(turn.stage))
 
 
 def _streams(turn: Turn) -> tuple[Stream, ...]:

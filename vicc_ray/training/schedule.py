@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from vicc_ray.config import OptimiserConfig, ScheduleConfig, Stream
 from vicc_ray.errors import UserError
 
+STREAMS: tuple[Stream, Stream] = ("rgb", "flow")
+"""In the order of their turns."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -32,20 +35,34 @@ def turns(schedule: ScheduleConfig) -> list[Turn]:
     """The turns of a run, in order; turns of zero epochs are left out.
 
     Raises:
-        UserError: there is nothing to train, or a cosine is shorter than its turn.
+        UserError: there is nothing to train, a cosine is shorter than its turn, or the cycles are shorter than stage 2.
     """
     planned: list[tuple[str, int, Stream, int, int]] = [
         ("rgb-stage1", 1, "rgb", schedule.rgb_epochs, schedule.stage1_cosine_epochs),
         ("flow-stage1", 1, "flow", schedule.flow_epochs, schedule.stage1_cosine_epochs),
     ]
-    for cycle in range(1, schedule.cycles + 1):
-        streams: list[Stream] = ["rgb", "flow"]
-        if cycle == schedule.cycles and not schedule.last_flow_turn:
-            streams = ["rgb"]
-        planned += [
-            (f"{s}-stage2-{cycle}", 2, s, schedule.alternation_period, schedule.stage2_cosine_epochs) for s in streams
-        ]
-    return _placed(planned, schedule.cross_stream)
+    return _placed(planned + _stage2(schedule), schedule.cross_stream)
+
+
+def _stage2(schedule: ScheduleConfig) -> list[tuple[str, int, Stream, int, int]]:
+    period, left = schedule.alternation_period, schedule.stage2_epochs
+    every = [(cycle, stream) for cycle in range(1, schedule.cycles + 1) for stream in STREAMS]
+    if left > len(every) * period:
+        raise UserError(
+            f"schedule.stage2_epochs: {left} given, but {schedule.cycles} cycles of two turns of {period} epochs have "
+            f"{len(every) * period}; raise schedule.cycles to {-(-left // (2 * period))} or more"
+        )
+    kept = every[: -(-left // period)] if left else every
+    lengths = [period] * len(kept)
+    if left:
+        lengths[-1] = left - period * (len(kept) - 1)
+    if kept and kept[-1][1] == "flow" and not schedule.last_flow_turn:
+        kept = kept[:-1]
+    cosine = schedule.stage2_cosine_epochs
+    return [
+        (f"{stream}-stage2-{cycle}", 2, stream, epochs, cosine or epochs)
+        for (cycle, stream), epochs in zip(kept, lengths, strict=False)
+    ]
 
 
 def _placed(planned: list[tuple[str, int, Stream, int, int]], cross_stream: bool) -> list[Turn]:

@@ -50,14 +50,14 @@ class Task(Protocol):
         """The batches of one worker in a turn."""
         ...
 
-    def health(self, device: torch.device) -> EpochHealth:
-        """What gathers the figures of an epoch."""
+    def health(self, turn: Turn, device: torch.device) -> EpochHealth:
+        """What gathers the figures of an epoch of a turn."""
         ...
 
     def figures(self, turn: Turn) -> Mapping[str, float]:
         """What stands in every step's line beside what the step gave."""
         ...
 
-    def problems(self, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
-        """What is wrong with a running turn, given the figures of its epochs so far."""
+    def problems(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        """What is wrong with a running ``turn``, given the figures of its epochs so far."""
         ...

@@ -12,7 +12,6 @@ from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
 ROWS_AT_ONCE = 1024
@@ -75,8 +74,3 @@ class Entries(Sequence[Entry]):
     def where(self, chosen: ArrayLike) -> Entries:
         """Those for which ``chosen``, a truth value for each, holds."""
         return Entries(self.table.filter(pa.array(np.asarray(chosen, np.bool_))))
-
-    @property
-    def for_training(self) -> Entries:
-        """Those that are not held out."""
-        return Entries(self.table.filter(pc.not_equal(self.table.column("split"), "test")))
