@@ -12,31 +12,38 @@ from vicc_ray.config import Config
 from vicc_ray.strict_yaml import format_value
 
 Schema = dict[str, Any]
+Model = type[BaseModel]
 LIST_OF = "a list of any of "
 NOUNS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
 
 
-def sections() -> dict[str, type[BaseModel]]:
+def sections(root: Model = Config) -> dict[str, Model]:
     """Section name -> its class, in the order of declaration."""
-    fields = {name: field.annotation for name, field in Config.model_fields.items()}
+    fields = {name: field.annotation for name, field in root.model_fields.items()}
     return {name: kind for name, kind in fields.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
 
 
-def setting_names() -> list[str]:
+def setting_names(root: Model = Config) -> list[str]:
     """Every setting as ``section.name``, and those of no section as ``name``."""
-    held = sections()
+    held = sections(root)
     nested = [f"{section}.{name}" for section, kind in held.items() for name in kind.model_fields]
-    return [name for name in Config.model_fields if name not in held] + nested
+    return _top_level(root) + nested
 
 
-def allowed(key: str) -> str:
+def schema_of(key: str, root: Model = Config) -> Schema:
+    """JSON schema of a setting (``train.batch``)."""
+    section, _, name = key.rpartition(".")
+    kind = sections(root)[section] if section else root
+    found: Schema = kind.model_json_schema()["properties"][name]
+    return found
+
+
+def allowed(key: str, root: Model = Config) -> str:
     """What a setting (``train.batch``) or section (``train``) may be, in words."""
-    section, _, name = key.partition(".")
-    kind = sections().get(section)
-    if kind is not None and not name:
+    kind = sections(root).get(key)
+    if kind is not None:
         return f"a section of {', '.join(kind.model_fields)}"
-    schema: Schema = (kind or Config).model_json_schema()["properties"][name or section]
-    return _in_words(schema)
+    return _in_words(schema_of(key, root))
 
 
 def suggest(given: str, names: Iterable[str]) -> str:
@@ -45,46 +52,59 @@ def suggest(given: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def explain(error: ValidationError) -> str:
-    """Every problem on a line of its own: key, given value, what is allowed, nearest right name."""
+def explain(error: ValidationError, root: Model = Config) -> str:
+    """Every problem on a line of its own: key, given value, what is allowed, nearest right name.
+
+    Args:
+        root: what was validated; its sections hold settings, not further sections.
+    """
     lines: list[str] = []
     for problem in error.errors():
-        line = _unknown(problem) if problem["type"] == "extra_forbidden" else _wrong(problem)
+        line = _unknown(problem, root) if problem["type"] == "extra_forbidden" else _wrong(problem, root)
         if line not in lines:
             lines.append(line)
     return "\n  ".join(lines)
 
 
-def _unknown(problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
-    key, leaf = ".".join(path), path[-1]
-    kind = sections().get(path[0]) if len(path) > 1 else None
-    own = [f"{path[0]}.{name}" for name in kind.model_fields] if kind else [*sections(), *_top_level()]
-    elsewhere = [name for name in setting_names() if name.rpartition(".")[2] == leaf]
+def unknown_setting(key: str, root: Model = Config) -> str:
+    """What to say of a setting that does not exist, with the nearest that do."""
+    section, nested, _ = key.partition(".")
+    leaf = key.rpartition(".")[2]
+    kind = sections(root).get(section) if nested else None
+    own = [f"{section}.{name}" for name in kind.model_fields] if kind else [*sections(root), *_top_level(root)]
+    elsewhere = [name for name in setting_names(root) if name.rpartition(".")[2] == leaf]
     nearest = suggest(key, own) or (f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else "")
-    nearest = nearest or suggest(key, setting_names())
+    nearest = nearest or suggest(key, setting_names(root))
     return f"{key}: no such setting{nearest} (allowed: {', '.join(name.rpartition('.')[2] for name in own)})"
 
 
-def _wrong(problem: Any) -> str:
-    key = ".".join([part for part in problem["loc"] if isinstance(part, str)][:2])
+def _unknown(problem: Any, root: Model) -> str:
+    return unknown_setting(".".join(str(part) for part in problem["loc"]), root)
+
+
+def _wrong(problem: Any, root: Model) -> str:
+    path = [part for part in problem["loc"] if isinstance(part, str)]
+    key = ".".join(path[: 2 if path and path[0] in sections(root) else 1])
     if problem["type"] == "value_error":
         message = str(problem["ctx"]["error"])
         return f"{key}.{message}" if key else message
     given = format_value(problem["input"])
     if problem["type"] == "literal_error" and isinstance(problem["input"], str):
-        return f"{key}: {given} given; allowed: {allowed(key)}{suggest(problem['input'], _choices(key))}"
+        return f"{key}: {given} given; allowed: {allowed(key, root)}{suggest(problem['input'], _choices(key, root))}"
     place = [part + 1 for part in problem["loc"] if isinstance(part, int) and problem["type"] != "missing"]
     where = f"value {place[0]} of {key}" if place else key
-    return f"{where}: {given} given; allowed: {allowed(key)}"
+    if problem["type"] == "missing":
+        return f"{where}: not given; allowed: {allowed(key, root)}"
+    return f"{where}: {given} given; allowed: {allowed(key, root)}"
 
 
-def _choices(key: str) -> list[str]:
-    return allowed(key).removeprefix(LIST_OF).split(", ")
+def _choices(key: str, root: Model) -> list[str]:
+    return allowed(key, root).removeprefix(LIST_OF).split(", ")
 
 
-def _top_level() -> list[str]:
-    return [name for name in setting_names() if "." not in name]
+def _top_level(root: Model) -> list[str]:
+    held = sections(root)
+    return [name for name in root.model_fields if name not in held]
 
 
 def _in_words(schema: Schema) -> str:

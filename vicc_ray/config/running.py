@@ -55,6 +55,8 @@ class TrainConfig(Section):
     """Logical CPUs of a worker; 0: one beside a GPU, else half of the machine's; decoding has the rest."""
     resize_s: Positive = 60.0
     """Seconds between looks whether there is room for more workers, where their number may change."""
+    worker_gpus: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """GPU of a worker, where GPUs are used: below 1, several trainings share one."""
     use_gpu: Literal["auto", "yes", "no"] = "auto"
     """auto: GPUs if the cluster has any."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -22,6 +22,7 @@ class WorkerResources:
 
     use_gpu: bool
     cpus: float
+    gpus: float
 
     @property
     def threads(self) -> int:
@@ -30,7 +31,7 @@ class WorkerResources:
 
     def as_dict(self) -> dict[str, float]:
         """As Ray Train takes it."""
-        return {"CPU": self.cpus, **({"GPU": 1.0} if self.use_gpu else {})}
+        return {"CPU": self.cpus, **({"GPU": self.gpus} if self.use_gpu else {})}
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,15 @@ def worker_resources(train: TrainConfig, share: float, batch_bytes: int) -> Work
     """
     total = _counted_on(share)
     gpus, workers = float(total.get("GPU", 0)), train.workers
-    use_gpu = train.use_gpu == "yes" or (train.use_gpu == "auto" and gpus >= workers.min)
-    if use_gpu and gpus < workers.min:
+    use_gpu = train.use_gpu == "yes" or (train.use_gpu == "auto" and gpus >= workers.min * train.worker_gpus)
+    if use_gpu and gpus < workers.min * train.worker_gpus:
         raise UserError(
             f"train.use_gpu: yes given for {workers} workers, but Ray sees {gpus:g} GPUs; "
             "lower train.workers or set train.use_gpu=no"
         )
     _check_memory(batch_bytes, int(total["object_store_memory"]))
     cpus = train.worker_cpus or _worker_cpus(train, total["CPU"], share, use_gpu)
-    return WorkerResources(use_gpu, cpus)
+    return WorkerResources(use_gpu, cpus, train.worker_gpus)
 
 
 def decoding_share(worker_cpus: float, workers: int, share: float) -> DecodingShare:

@@ -28,6 +28,7 @@ FREE_TO_CHANGE: FreeSettings = {
     "train": {
         "workers",
         "worker_cpus",
+        "worker_gpus",
         "resize_s",
         "use_gpu",
         "checkpoint_steps",

@@ -1,0 +1,57 @@
+"""The verb ``sweep``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vicc_ray.cli_arguments import add_quiet, add_store, add_verb
+
+if TYPE_CHECKING:
+    from vicc_ray.sweep.summary import Summary
+
+
+def add_sweep(verbs: Any) -> None:
+    """Declare the verb."""
+    verb = add_verb(
+        verbs,
+        "sweep",
+        _sweep,
+        "search settings by held-out retrieval: many pretrainings that share their stage 1",
+        "SWEEP is a YAML file: what is searched, on which recipe, how long (sweeps/*.yaml show all of it). OUT holds\n"
+        "the study (optuna-dashboard OUT/study.journal), trials.parquet, sweep.html, and best.yaml: a recipe for\n"
+        "`vicc-ray pretrain`. Given again, it goes on where it was.",
+        "vicc-ray sweep sweeps/quick.yaml --store demo/store --out demo/sweep",
+        "RAY_ADDRESS=auto vicc-ray sweep sweeps/prototypes.yaml --store /shared/ucf101 --out /shared/sweep",
+    )
+    verb.add_argument("sweep", type=Path, metavar="SWEEP", help="the sweep's YAML file")
+    add_store(verb)
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything that is made")
+    add_quiet(verb)
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from vicc_ray.sweep.settings import load_sweep
+
+    settings = load_sweep(options.sweep)
+    from vicc_ray.pipelines.sweep import sweep
+
+    _tell(sweep(settings, options.store, options.out, progress=not options.quiet), options.out)
+
+
+def _tell(summary: Summary, out: Path) -> None:
+    from vicc_ray.sweep.leaderboard import setting_in_words
+
+    ended = sum(trial.state != "running" for trial in summary.trials)
+    if summary.best is None:
+        print(f"{ended} of {summary.total} trials have ended, none of them complete; the same command goes on")
+        return
+    best = summary.best
+    print(f"best of {ended} trials: {best.number}, R@1 {100 * (best.recall_at_1 or 0):.1f} %: {setting_in_words(best)}")
+    for run in summary.judged:
+        spread = f" +- {100 * run.deviation:.1f}" if len(run.recall_at_1) > 1 else ""
+        seeds = len(run.recall_at_1)
+        print(f"on the test videos, {run.setting} setting: R@1 {100 * run.mean:.1f}{spread} % (fresh seeds: {seeds})")
+    print(f"recipe: {out / 'best.yaml'}")
+    print(f"all trials: {out / 'trials.parquet'}; optuna-dashboard {out / 'study.journal'}")

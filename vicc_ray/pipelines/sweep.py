@@ -1,0 +1,125 @@
+"""A sweep on Ray Tune: trials side by side, each with a Ray Train run inside; the study decides what is tried."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import ray
+
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.leftovers import release_places
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.sweep_last import LastRuns
+from vicc_ray.pipelines.sweep_search import Search
+from vicc_ray.pipelines.tuned import Candidates, run_candidates
+from vicc_ray.recipe import dump_config
+from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.leaderboard import follow_sweep
+from vicc_ray.sweep.plan import Sweep
+from vicc_ray.sweep.settings import SweepConfig
+from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.sweep.summary import Judged, Summary, best_of, summarise, write_summary
+from vicc_ray.training.pretraining import Pretraining
+from vicc_ray.video.store import ClipStore
+
+LOOK_S = 1.0
+"""Seconds between looks for what stopped trials have left reserved."""
+
+
+def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bool = True) -> Summary:
+    """Search, judge what was found on the test videos, and tell it; the same call goes on with a sweep.
+
+    Args:
+        store_path: a prepared clip store, which all trials share.
+        out: the sweep's folder; on a cluster, where all machines see it.
+
+    Returns:
+        what is in ``out/sweep-summary.json``.
+
+    Raises:
+        UserError: settings, store or folder cannot be used, or every trial failed.
+    """
+    plan, store, folder = Sweep(settings), ClipStore(store_path), SweepFolder(out.resolve())
+    task = Pretraining(plan.trial({}), store)
+    if not task.scored:
+        raise UserError(
+            f"{store.location}: no labelled training videos to score trials on: label them, or raise "
+            f"validation_share ({settings.validation_share:g}) so that each class has a source for it"
+        )
+    folder.open(settings, dump_config(plan.base))
+    with folder.held(), ray_session(plan.base.ray), _places_released():
+        running = _Running(plan, store, folder, task.plan.videos / task.plan.batch)
+        with follow_sweep(running.search.trials, running.search.total, progress):
+            running.find()
+            running.judge()
+        return running.publish()
+
+
+class _Running:
+    """A sweep while it runs."""
+
+    def __init__(self, plan: Sweep, store: ClipStore, folder: SweepFolder, steps_an_epoch: float) -> None:
+        self.plan, self.store, self.folder = plan, store, folder
+        self.study = SweepStudy(folder.study_file, plan)
+        self.search = Search(plan, self.study, folder, steps_an_epoch, told=self.publish)
+        self.judged: list[Judged] = []
+
+    def find(self) -> None:
+        """Make the trials that are left, as far as time allows.
+
+        Raises:
+            UserError: all of them failed.
+        """
+        hours, spent, begun = self.plan.settings.budget.hours, self.folder.seconds_spent(), time.monotonic()
+        left = None if hours is None else max(0.0, 3600 * hours - spent)
+        try:
+            if self.search.remaining and left != 0.0:
+                self._run(self.search, left)
+        finally:
+            self.folder.note_seconds_spent(spent + time.monotonic() - begun)
+        trials = self.search.trials()
+        if self.search.ended and not any(trial.state == "complete" for trial in trials):
+            reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
+            raise UserError(
+                f"no trial of the sweep came to its end (they are in {self.folder.path}): {'; '.join(reasons)}"
+            )
+
+    def judge(self) -> None:
+        """Train with what was found and with the default setting on fresh seeds, once all trials have ended."""
+        if self.search.ended and self.plan.settings.final.seeds:
+            last = LastRuns(self.plan, self.folder, best_of(self.search.trials()))
+            if last.remaining:
+                self._run(last, None)
+            self.judged = last.results()
+
+    def publish(self) -> Summary:
+        """Write down what is known by now."""
+        summary = summarise(self.plan, self.study, self.folder, self.search.trials(), self.search.total, self.judged)
+        write_summary(self.plan, summary, self.folder)
+        return summary
+
+    def _run(self, candidates: Candidates, seconds: float | None) -> None:
+        run_candidates(candidates, self.store.location, self.folder, self.plan.settings.concurrency, seconds)
+
+
+@contextmanager
+def _places_released() -> Iterator[None]:
+    """Give back what training runs had reserved whose trial was stopped: without a dashboard Ray Train does not."""
+    over = threading.Event()
+
+    def release() -> None:
+        while not over.wait(LOOK_S):
+            with suppress(ray.exceptions.RayError):
+                release_places()
+
+    thread = threading.Thread(target=release, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

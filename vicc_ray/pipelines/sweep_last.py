@@ -1,0 +1,80 @@
+"""The runs that judge what a search has found: fresh seeds, all training videos, scored on the test videos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.table import RESULT_FILE, newest
+from vicc_ray.files import atomic_write
+from vicc_ray.recipe import dump_config
+from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.plan import Sweep
+from vicc_ray.sweep.records import SCORED, Trial, TrialFolder
+from vicc_ray.sweep.summary import BEST, DEFAULT, Judged
+
+
+class LastRuns:
+    """The :class:`~vicc_ray.pipelines.tuned.Candidates` of the end: the best setting and the default one."""
+
+    judged = True
+
+    def __init__(self, plan: Sweep, folder: SweepFolder, best: Trial | None) -> None:
+        self.plan, self.folder = plan, folder
+        settings = {} if best is None else {BEST: dict(best.values), DEFAULT: {}}
+        if best is not None and dict(best.values) == plan.default:
+            del settings[BEST]
+        self.settings = settings
+        self.runs = [(name, seed) for seed in range(plan.settings.final.seeds) for name in settings]
+        self.waiting = [run for run in self.runs if self._score(*run) is None]
+        self.failures: list[str] = []
+
+    @property
+    def remaining(self) -> int:
+        """Runs that have no score yet and were not handed out."""
+        return len(self.waiting)
+
+    def next(self) -> tuple[tuple[str, int], Path] | None:
+        """The next run; runs of one seed share a stage 1, so they come after each other."""
+        if not self.waiting:
+            return None
+        name, seed = self.waiting.pop(0)
+        folder = self.folder.last_run(name, seed)
+        config = self.plan.last(self.settings[name], f"{self.plan.settings.name}-{name}-{seed}", seed)
+        atomic_write(folder.config_file, dump_config(config))
+        return (name, seed), folder.path
+
+    def score(self, name: tuple[str, int], epoch: int, recall_at_1: float) -> bool:
+        """None of them ends early."""
+        return False
+
+    def end(self, name: tuple[str, int], failure: str | None) -> None:
+        """Keep why one failed."""
+        if failure:
+            self.failures.append(f"{name[0]}, seed {name[1]}: {failure}")
+
+    def results(self) -> list[Judged]:
+        """Of each setting, the R@1 of the seeds that have one.
+
+        Raises:
+            UserError: runs failed.
+        """
+        if self.failures:
+            raise UserError(f"runs with the found settings failed: {'; '.join(self.failures)}")
+        scores = {name: [self._score(name, seed) for of, seed in self.runs if of == name] for name in self.settings}
+        known = {name: [score for score in found if score is not None] for name, found in scores.items()}
+        return [Judged(name, found) for name, found in known.items() if found]
+
+    def _score(self, name: str, seed: int) -> float | None:
+        return test_score(self.folder.last_run(name, seed))
+
+
+def test_score(folder: TrialFolder) -> float | None:
+    """R@1 on the test videos of the RGB network that was trained last; None before it has been evaluated."""
+    file = folder.run.path / "evaluation" / RESULT_FILE
+    if not file.exists():
+        return None
+    rows = {row["key"]: row for row in json.loads(file.read_text())["rows"]}
+    last = newest(list(rows), SCORED)
+    return None if last is None else float(rows[last]["recall"]["1"])

@@ -1,0 +1,89 @@
+"""One trial of a sweep, in a process that Ray Tune starts: its stage 1 if nobody made it yet, then its stage 2."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.files import file_lock
+from vicc_ray.pipelines.evaluate import evaluate
+from vicc_ray.pipelines.local_ray import quiet
+from vicc_ray.pipelines.pretrain import pretrain
+from vicc_ray.recipe import load_config
+from vicc_ray.sweep.records import TrialFolder, read_curve
+from vicc_ray.sweep.stage1 import stage1_key, stage1_of
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.video.store import ClipStore
+
+LOOK_S = 0.5
+"""Seconds between looks for a new score."""
+
+
+def run_trial(given: dict[str, Any]) -> None:
+    """Train as the folder's config.yaml says and report each score, then that it has ended.
+
+    Args:
+        given: ``folder``, ``store`` and ``stage1`` as text; ``judged``: whether the test videos judge it at the end.
+    """
+    quiet()
+    folder, store = TrialFolder(Path(given["folder"])), given["store"]
+    config = load_config(str(folder.config_file))
+    try:
+        start_from = ensure_stage1(config, store, Path(given["stage1"]))
+        with _reporting(folder.run):
+            pretrain(config, store, folder.run.path, start_from, progress=False)
+        if given["judged"]:
+            evaluate(folder.run.path, store, config, progress=False)
+    except UserError as error:  # it would come again: not for Tune to repeat
+        tune.report({"ended": True, "failure": str(error)})
+        return
+    tune.report({"ended": True, "failure": ""})
+
+
+def ensure_stage1(config: Config, store: str, folder: Path) -> Path | None:
+    """The last checkpoint of the stage 1 that ``config`` begins with, trained if need be by the first who asks.
+
+    Raises:
+        UserError: it cannot be trained.
+    """
+    stage1 = stage1_of(config)
+    if stage1 is None:
+        return None
+    key = stage1_key(stage1, ClipStore(store))
+    with file_lock(folder / f".{key}.lock"):
+        return pretrain(stage1, store, folder / key, progress=False)
+
+
+@contextmanager
+def _reporting(run: RunFolder) -> Iterator[None]:
+    """Report scores as they come; those that are there at the end before the block is left."""
+    over = threading.Event()
+    thread = threading.Thread(target=_report, args=(run, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _report(run: RunFolder, over: threading.Event) -> None:
+    told, looked_at = -1, -1
+    ending = False
+    while not ending:
+        ending = over.wait(LOOK_S)
+        size = run.evaluations_file.stat().st_size if run.evaluations_file.exists() else 0
+        if size == looked_at:
+            continue
+        looked_at = size
+        for score in read_curve(run):
+            if score.epoch > told:
+                told = score.epoch
+                tune.report({"epoch": score.epoch, "recall_at_1": score.recall_at_1})

@@ -1,0 +1,109 @@
+"""The folder of a sweep: its settings, the study, a folder for each trial, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_write, folder_lock
+from vicc_ray.sweep.records import Trial, TrialFolder, training_seconds
+from vicc_ray.sweep.settings import SweepConfig
+from vicc_ray.training.run_folder import RunFolder
+
+FREE_TO_CHANGE = {"budget", "concurrency", "resources", "final"}
+"""Settings that may differ when a sweep goes on: they do not change what a trial computes."""
+LOCK_WAIT_S = 20.0
+
+
+class SweepFolder:
+    """Reads and writes one sweep's files. Making the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings_file = path / "sweep.json"
+        self.study_file = path / "study.journal"
+        self.stage1 = path / "stage1"
+        self.table_file = path / "trials.parquet"
+        self.best_file = path / "best.yaml"
+        self.summary_file = path / "sweep-summary.json"
+        self.page_file = path / "sweep.html"
+        self.spent_file = path / "seconds.json"
+
+    def open(self, settings: SweepConfig, recipe: str) -> None:
+        """Create the folder, or check that it is of the same sweep.
+
+        Args:
+            recipe: the trials' common settings in full, as YAML: a recipe may have changed under the same name.
+
+        Raises:
+            UserError: it cannot be written, or what the trials compute has changed.
+        """
+        epochs = settings.budget.epochs
+        found = {"settings": settings.model_dump(mode="json"), "recipe": recipe, "epochs": epochs}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if self.settings_file.exists():
+                self._check_same(found)
+            atomic_write(self.settings_file, json.dumps(found, indent=1))
+            self.stage1.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the only process that searches here.
+
+        Raises:
+            UserError: another one does.
+        """
+        try:
+            with folder_lock(self.path, LOCK_WAIT_S):
+                yield
+        except BlockingIOError:
+            raise UserError(f"{self.path}: another process runs this sweep; wait for it or end it") from None
+
+    def trial(self, number: int) -> TrialFolder:
+        """The folder of a trial."""
+        return TrialFolder(self.path / "trials" / f"{number:04d}")
+
+    def last_run(self, setting: str, seed: int) -> TrialFolder:
+        """The folder of one of the runs that judge what was found."""
+        return TrialFolder(self.path / "last" / f"{setting}-{seed}")
+
+    def trials(self) -> list[Trial]:
+        """What is known of all trials, in their order."""
+        records = sorted((self.path / "trials").glob("*/trial.json"))
+        return [TrialFolder(record.parent).read() for record in records]
+
+    def seconds_spent(self) -> float:
+        """On the search, in all calls before."""
+        return float(json.loads(self.spent_file.read_text())["search"]) if self.spent_file.exists() else 0.0
+
+    def note_seconds_spent(self, seconds: float) -> None:
+        """For the next call."""
+        atomic_write(self.spent_file, json.dumps({"search": round(seconds, 1)}))
+
+    def stage1_seconds(self) -> float:
+        """Of training, spent on all stages 1 that trials and last runs share."""
+        return sum(training_seconds(RunFolder(path)) for path in self.stage1.iterdir() if path.is_dir())
+
+    def _check_same(self, now: Mapping[str, Any]) -> None:
+        before = json.loads(self.settings_file.read_text())
+        old, new = (
+            {key: value for key, value in found["settings"].items() if key not in FREE_TO_CHANGE}
+            for found in (before, now)
+        )
+        changed = [f"{key}: {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
+        if before["epochs"] != now["epochs"]:
+            changed.append(f"budget.epochs: {before['epochs']} -> {now['epochs']}")
+        if before["recipe"] != now["recipe"] and not changed:
+            changed.append("the settings of its recipe")
+        if changed:
+            raise UserError(
+                f"{self.path} is the folder of a sweep with other settings ({'; '.join(changed)}). Give the old ones "
+                "to go on with it, or another folder to start anew"
+            )

@@ -1,0 +1,129 @@
+"""The terminal while a sweep runs: the best trials, what runs now, time left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from vicc_ray.strict_yaml import format_value
+from vicc_ray.sweep.records import Trial
+
+LOOK_S = 2.0
+SHOWN = 10
+"""Trials in the table: those that run, and the best."""
+Read = Callable[[], list[Trial]]
+
+
+@contextmanager
+def follow_sweep(read: Read, total: int, show: bool = True) -> Iterator[None]:
+    """Show a table while the block runs; where the output is no terminal, a line for each new score and each end.
+
+    Args:
+        read: what is known of the trials now.
+        total: trials of the search.
+    """
+    if not show:
+        yield
+        return
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    follower = _Follower(read, total, console)
+    over = threading.Event()
+    thread = threading.Thread(target=follower.run, args=(over,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def leaderboard(trials: Sequence[Trial], total: int, minutes_left: float | None = None) -> Table:
+    """The best trials, the running ones first."""
+    ended = [trial for trial in trials if trial.state != "running"]
+    left = "" if minutes_left is None else f", about {minutes_left:.0f} min left"
+    table = Table(title=f"{len(ended)} of {total} trials{left}", title_justify="left", show_edge=False)
+    for name in ("trial", "R@1 %", "epochs", "min", "setting", ""):
+        table.add_column(name, justify="right" if name in ("R@1 %", "epochs", "min") else "left")
+    for trial in ranked(trials)[:SHOWN]:
+        table.add_row(
+            str(trial.number),
+            _percent(trial.recall_at_1),
+            f"{trial.cost.epochs:.1f}",
+            f"{trial.cost.seconds / 60:.1f}",
+            setting_in_words(trial),
+            _state(trial),
+        )
+    return table
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Running ones, then complete ones by R@1, then those that ended early, then those that failed."""
+    order = {"running": 0, "complete": 1, "pruned": 2, "failed": 3}
+    return sorted(trials, key=lambda t: (order[t.state], -(t.recall_at_1 or 0.0), t.number))
+
+
+def setting_in_words(trial: Trial) -> str:
+    """``epsilon 0.05  prototypes 12``: the searched settings without their sections."""
+    return "  ".join(f"{key.rpartition('.')[2]} {short(value)}" for key, value in trial.values.items())
+
+
+def short(value: object) -> str:
+    """A value as people read it."""
+    return f"{value:.3g}" if isinstance(value, float) else format_value(value)
+
+
+class _Follower:
+    def __init__(self, read: Read, total: int, console: Console) -> None:
+        self.read, self.total, self.console = read, total, console
+        self.begun, self.ended_before = time.monotonic(), sum(t.state != "running" for t in read())
+        self.told: dict[int, tuple[int, str]] = {t.number: (len(t.curve), t.state) for t in read()}
+
+    def run(self, over: threading.Event) -> None:
+        if self.console.is_terminal:
+            with Live(console=self.console, refresh_per_second=1) as live:
+                while not over.wait(LOOK_S):
+                    trials = self.read()
+                    live.update(leaderboard(trials, self.total, self._minutes_left(trials)))
+                live.update(leaderboard(self.read(), self.total))
+            return
+        while not over.wait(LOOK_S):
+            self._tell()
+        self._tell()
+
+    def _tell(self) -> None:
+        trials = self.read()
+        for trial in trials:
+            now = (len(trial.curve), trial.state)
+            if self.told.get(trial.number) == now:
+                continue
+            self.told[trial.number] = now
+            left = self._minutes_left(trials)
+            eta = "" if left is None else f" (about {left:.0f} min left)"
+            place = f"trial {trial.number} of {self.total}, {_state(trial)}"
+            self.console.print(f"{place}{_score(trial)}  {setting_in_words(trial)}{eta}")
+
+    def _minutes_left(self, trials: Sequence[Trial]) -> float | None:
+        ended = sum(trial.state != "running" for trial in trials)
+        made = ended - self.ended_before
+        if made <= 0:
+            return None
+        return (time.monotonic() - self.begun) / made * (self.total - ended) / 60
+
+
+def _state(trial: Trial) -> str:
+    words = {"running": "running", "complete": "complete", "pruned": "ended early", "failed": f"failed: {trial.reason}"}
+    return words[trial.state] + (f" (warned: {', '.join(trial.warnings)})" if trial.warnings else "")
+
+
+def _score(trial: Trial) -> str:
+    return f": R@1 {_percent(trial.recall_at_1)} % at epoch {trial.curve[-1].epoch}" if trial.curve else ""
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"

@@ -1,0 +1,110 @@
+"""A sweep and its recipe together: which settings each trial, the default and the last runs have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from vicc_ray.config import Config
+from vicc_ray.config_help import setting_names, unknown_setting
+from vicc_ray.errors import UserError
+from vicc_ray.recipe import config_of, load_config
+from vicc_ray.strict_yaml import format_value
+from vicc_ray.sweep.settings import SweepConfig
+from vicc_ray.sweep.space import Space, Values
+from vicc_ray.training.pretrainer import check_queue
+from vicc_ray.training.schedule import turns
+
+LAST_SEEDS_FROM = 1000
+"""Seeds of the last runs are this far from the recipe's, so that none of them is one that trials had."""
+
+
+class Sweep:
+    """What is computed for which values.
+
+    Raises:
+        UserError: recipe, fixed or searched settings cannot be.
+    """
+
+    def __init__(self, settings: SweepConfig) -> None:
+        self.settings = settings
+        for key in settings.fixed:
+            if key not in setting_names():
+                raise UserError(f"fixed.{unknown_setting(key)}")
+        twice = sorted(set(settings.fixed) & set(settings.search))
+        if twice:
+            raise UserError(f"search.{twice[0]}: it is fixed too; give it in one of them")
+        self.base = load_config(settings.recipe, _overrides(settings.fixed))
+        self.space = Space(settings.search, self.trial)
+        self.trial({})
+
+    def trial(self, values: Mapping[str, Any], name: str = "trial") -> Config:
+        """The settings of a trial.
+
+        Raises:
+            UserError: together with the recipe they cannot be.
+        """
+        own = {
+            "name": name,
+            "train.validation_share": self.settings.validation_share,
+            "train.trackers": [],
+            "ray.share": self._share(),
+            **self._workers(),
+        }
+        return self._checked({**own, **values})
+
+    def last(self, values: Mapping[str, Any], name: str, seed: int) -> Config:
+        """The settings of a run on all training videos, that the test videos judge."""
+        seed += LAST_SEEDS_FROM + self.base.seed
+        own = {"name": name, "seed": seed, "train.trackers": [], "ray.share": self._share(), **self._workers()}
+        return self._checked({**own, **values})
+
+    @cached_property
+    def default(self) -> Values | None:
+        """The recipe's own values of what is searched; None if they are not in the space."""
+        in_force = self.base.of_stage(2)
+        values = {}
+        for parameter in self.space.parameters:
+            section, _, name = parameter.key.rpartition(".")
+            value = getattr(getattr(in_force, section) if section else in_force, name)
+            if value is None:  # of stage 2: what holds for both stages
+                other = in_force.method if hasattr(in_force.method, name) else in_force.optimiser
+                value = getattr(other, name)
+            values[parameter.key] = value
+        asked = self.space.as_asked(values)
+        return asked
+
+    def _share(self) -> float:
+        return 1.0 / self.settings.concurrency
+
+    def _workers(self) -> dict[str, Any]:
+        gpus, cpus = self.settings.resources.gpus, self.settings.resources.cpus
+        workers = max(1, int(gpus))
+        found: dict[str, Any] = {}
+        if gpus:
+            found |= {"train.workers": workers, "train.worker_gpus": min(1.0, gpus), "train.use_gpu": "yes"}
+        if cpus:  # half of them decode
+            found["train.worker_cpus"] = cpus / 2 / (workers if gpus else self.base.train.workers.max)
+        return found
+
+    def _checked(self, changed: dict[str, Any]) -> Config:
+        config = self._config(changed)
+        if epochs := self.settings.budget.epochs:
+            period = config.schedule.alternation_period
+            length = {"schedule.stage2_epochs": epochs, "schedule.cycles": -(-epochs // (2 * period))}
+            config = self._config({**changed, **length})
+        if not config.train.evaluate_epochs:
+            raise UserError("train.evaluate_epochs: 0 given; trials are scored by these checks, so set it to 1 or more")
+        turns(config.schedule)
+        check_queue(config)
+        return config
+
+    def _config(self, changed: Mapping[str, Any]) -> Config:
+        settings = json.loads(self.base.model_dump_json())
+        return config_of(settings, self.settings.recipe, _overrides(changed))
+
+
+def _overrides(values: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={format_value(value)}" for key, value in values.items()]

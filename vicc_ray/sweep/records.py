@@ -1,0 +1,126 @@
+"""What is known of each trial, read from its folder: what it tries, and what its run has written so far."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vicc_ray.files import atomic_write
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
+
+State = Literal["running", "complete", "pruned", "failed"]
+SCORED = "rgb"
+"""The stream whose network is scored: the one that is used in the end."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """R@1 of held-out videos at a point of stage 2."""
+
+    epoch: int
+    """Epochs of stage 2 by then, of both networks together."""
+    recall_at_1: float
+    low: float
+    high: float
+    seconds: float
+    """Of training, stage 1 not counted."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took, without the stage 1 that it shares with others and without the start of its processes."""
+
+    epochs: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial, as far as it has come."""
+
+    number: int
+    values: Mapping[str, Any]
+    state: State = "running"
+    reason: str = ""
+    """Why it ended as it did; "" of one that ended well."""
+    recall_at_1: float | None = None
+    """The last one; None if there is none."""
+    cost: Cost = Cost()
+    curve: list[Score] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What the run said was wrong with it, by kind."""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of ``recall_at_1``."""
+        return (self.curve[-1].low, self.curve[-1].high) if self.curve else None
+
+
+class TrialFolder:
+    """``trials/0007``: config.yaml, trial.json, run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.record_file = path / "trial.json"
+        self.run = RunFolder(path / "run")
+
+    def write(self, trial: Trial) -> None:
+        """Keep what is known of it."""
+        atomic_write(self.record_file, json.dumps(asdict(trial), indent=1))
+
+    def read(self) -> Trial:
+        """What was kept."""
+        found = json.loads(self.record_file.read_text())
+        curve = [Score(**score) for score in found["curve"]]
+        return Trial(**{**found, "cost": Cost(**found["cost"]), "curve": curve})
+
+    def seen(self, trial: Trial, steps_an_epoch: float) -> Trial:
+        """``trial`` with what its run has written so far."""
+        curve = read_curve(self.run)
+        return replace(
+            trial,
+            recall_at_1=curve[-1].recall_at_1 if curve else None,
+            cost=cost_of(self.run, steps_an_epoch),
+            curve=curve,
+            warnings=sorted({line["kind"] for line in read_lines(self.run.warnings_file)}),
+        )
+
+
+def read_curve(run: RunFolder) -> list[Score]:
+    """Scores of the RGB network in stage 2, in the order of their epochs."""
+    steps = _stage2_steps(run)
+    if not steps:
+        return []
+    first = steps[0]["epoch"]
+    scores = {}
+    for line in read_lines(run.evaluations_file):
+        if line["stream"] == SCORED and line["step"] >= steps[0]["step"]:
+            spent = sum(_seconds(step) for step in steps if step["step"] <= line["step"])
+            scores[line["epoch"] - first] = Score(
+                line["epoch"] - first, line["recall_at_1"], line["low"], line["high"], round(spent, 2)
+            )
+    return [scores[epoch] for epoch in sorted(scores)]
+
+
+def cost_of(run: RunFolder, steps_an_epoch: float) -> Cost:
+    """What stage 2 has taken so far; what a run that was disturbed had to make again is not counted twice."""
+    steps = _stage2_steps(run)
+    return Cost(round(len(steps) / steps_an_epoch, 3), round(sum(map(_seconds, steps)), 2))
+
+
+def training_seconds(run: RunFolder) -> float:
+    """Of all steps of a run, of either stage."""
+    return sum(_seconds(line) for line in read_lines(run.metrics_file))
+
+
+def _stage2_steps(run: RunFolder) -> list[dict[str, Any]]:
+    return [line for line in read_lines(run.metrics_file) if line["stage"] == 2]
+
+
+def _seconds(step: Mapping[str, Any]) -> float:
+    return float(step["data_ms"] + step["step_ms"]) / 1000

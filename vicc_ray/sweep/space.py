@@ -1,0 +1,201 @@
+"""What is searched: each setting's values and conditions, checked against the recipe's own types and limits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import BaseTrial
+
+from vicc_ray.config_help import schema_of, setting_names, suggest, unknown_setting
+from vicc_ray.errors import UserError
+from vicc_ray.strict_yaml import format_value
+from vicc_ray.sweep.settings import SearchedSetting
+
+Values = dict[str, Any]
+"""Setting -> value, of those searched settings whose conditions hold."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One searched setting."""
+
+    key: str
+    given: SearchedSetting
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers are allowed."""
+        return "integer" in _types(self.key)
+
+    def suggest(self, trial: BaseTrial) -> Any:
+        """Ask Optuna for a value."""
+        low, high, step = self.given.low, self.given.high, self.given.step
+        if self.given.choice is not None:
+            return self._of_choice(trial.suggest_categorical(self.key, [_plain(value) for value in self.given.choice]))
+        assert low is not None and high is not None
+        if self.whole:
+            return trial.suggest_int(self.key, int(low), int(high), step=int(step or 1), log=self.given.log)
+        return trial.suggest_float(self.key, low, high, step=step, log=self.given.log)
+
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether all conditions hold, given the values of the settings before it."""
+        return all(key in values and _holds(wanted, values[key]) for key, wanted in self.given.when.items())
+
+    @property
+    def extremes(self) -> list[Any]:
+        """All choices, or both ends of the range."""
+        return list(self.given.choice) if self.given.choice is not None else [self.given.low, self.given.high]
+
+    @property
+    def grid(self) -> list[Any]:
+        """All values.
+
+        Raises:
+            UserError: it is a range without a step.
+        """
+        if self.given.choice is not None:
+            return list(self.given.choice)
+        low, high, step = self.given.low, self.given.high, self.given.step
+        if step is None:
+            raise UserError(f"search.{self.key}: a range without step given; sampler grid needs a choice or a step")
+        assert low is not None and high is not None
+        return [low + n * step for n in range(int((high - low) / step + 1e-9) + 1)]
+
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` is one that can be asked for."""
+        if self.given.choice is not None:
+            return value in self.given.choice
+        low, high, step = self.given.low, self.given.high, self.given.step
+        if not isinstance(value, int | float) or isinstance(value, bool) or low is None or high is None:
+            return False
+        on_step = step is None or abs((value - low) / step - round((value - low) / step)) < 1e-9
+        return low <= value <= high and on_step
+
+    def as_asked(self, value: Any) -> Any:
+        """A value as Optuna keeps it."""
+        return _plain(value) if self.given.choice is not None else value
+
+    def _of_choice(self, plain: Any) -> Any:
+        assert self.given.choice is not None
+        return next(value for value in self.given.choice if _same(_plain(value), plain))
+
+
+class Space:
+    """All of them, in an order in which conditions look back only.
+
+    Args:
+        searched: by setting.
+        check: raises UserError for values that together make no recipe.
+
+    Raises:
+        UserError: a setting does not exist, a value is not allowed, or a condition names what is not searched.
+    """
+
+    def __init__(self, searched: Mapping[str, SearchedSetting], check: Callable[[Values], object]) -> None:
+        self.parameters = _ordered([_checked(Parameter(key, given)) for key, given in searched.items()])
+        for parameter in self.parameters:
+            for value in parameter.extremes:
+                try:
+                    check({parameter.key: value})
+                except UserError as error:
+                    raise UserError(f"search.{parameter.key}: {format_value(value)} cannot be: {error}") from error
+
+    def sample(self, trial: BaseTrial) -> Values:
+        """Ask for a value of each setting whose conditions hold."""
+        values: Values = {}
+        for parameter in self.parameters:
+            if parameter.applies(values):
+                values[parameter.key] = parameter.suggest(trial)
+        return values
+
+    def grid(self) -> list[Values]:
+        """Every combination, once.
+
+        Raises:
+            UserError: a range has no step.
+        """
+        found: list[Values] = []
+        for combination in itertools.product(*(parameter.grid for parameter in self.parameters)):
+            values: Values = {}
+            for parameter, value in zip(self.parameters, combination, strict=True):
+                if parameter.applies(values):
+                    values[parameter.key] = value
+            if values not in found:
+                found.append(values)
+        return found
+
+    def as_asked(self, values: Mapping[str, Any]) -> Values | None:
+        """Values in the form in which Optuna takes them to be asked next; None if they are not all in the space."""
+        asked: Values = {}
+        for parameter in self.parameters:
+            if parameter.applies(values):
+                if not parameter.holds(values[parameter.key]):
+                    return None
+                asked[parameter.key] = parameter.as_asked(values[parameter.key])
+        return asked
+
+
+def _checked(parameter: Parameter) -> Parameter:
+    key, given = parameter.key, parameter.given
+    if key not in setting_names():
+        raise UserError(f"search.{unknown_setting(key)}")
+    if given.choice is None and not _types(key) & {"integer", "number"}:
+        raise UserError(f"search.{key}: a range given, but it is no number; give {{choice: [...]}}")
+    for other, wanted in given.when.items():
+        if isinstance(wanted, dict) and not (set(wanted) == {"above"} and isinstance(wanted["above"], int | float)):
+            raise UserError(
+                f"search.{key}: when: {other}: {format_value(wanted)} given; give a value, a list of "
+                "values or {above: NUMBER}"
+            )
+    if parameter.whole and given.choice is None:
+        for name in ("low", "high", "step"):
+            value = getattr(given, name)
+            if isinstance(value, float) and value != int(value):
+                raise UserError(f"search.{key}: {name}: {value:g} given; it must be a whole number")
+    return parameter
+
+
+def _ordered(parameters: list[Parameter]) -> list[Parameter]:
+    names = [parameter.key for parameter in parameters]
+    placed: list[Parameter] = []
+    while parameters:
+        ready = [p for p in parameters if set(p.given.when) <= {q.key for q in placed}]
+        if not ready:
+            _refuse(parameters, names)
+        placed += ready
+        parameters = [p for p in parameters if p not in ready]
+    return placed
+
+
+def _refuse(parameters: list[Parameter], names: list[str]) -> None:
+    for parameter in parameters:
+        for key in parameter.given.when:
+            if key not in names:
+                near = suggest(key, names)
+                raise UserError(
+                    f"search.{parameter.key}: when: {key} is not searched{near} (searched: {', '.join(names)})"
+                )
+    raise UserError(f"search: the conditions of {', '.join(p.key for p in parameters)} wait for each other")
+
+
+def _holds(wanted: Any, value: Any) -> bool:
+    if isinstance(wanted, dict):
+        return set(wanted) == {"above"} and value > wanted["above"]
+    return value in wanted if isinstance(wanted, list) else bool(value == wanted)
+
+
+def _types(key: str) -> set[str]:
+    schema = schema_of(key)
+    return {part.get("type", "") for part in schema.get("anyOf", [schema])}
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def _plain(value: Any) -> Any:
+    """Optuna keeps choices that are no lists as they are."""
+    return format_value(value) if isinstance(value, list | tuple | dict) else value

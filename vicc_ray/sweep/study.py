@@ -1,0 +1,159 @@
+"""The Optuna study of a sweep, in one file that optuna-dashboard opens; nothing of the search is kept anywhere else.
+
+Trials are asked for and told one by one, so that a sweep whose driver is killed goes on from the file alone: what was
+told stays told, and what was asked and not told is still running and is begun again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from vicc_ray.sweep.plan import Sweep
+from vicc_ray.sweep.records import State
+from vicc_ray.sweep.space import Values
+
+VALUES = "values"
+"""Attribute of a trial: the settings that it tries, as they stand in a recipe."""
+REASON = "reason"
+STATES: dict[State, TrialState] = {
+    "running": TrialState.RUNNING,
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+STARTUP_SHARE = 0.4
+"""Share of the trials that is drawn at random before TPE has enough to go by; ten at the most."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to make."""
+
+    number: int
+    values: Values
+
+
+class SweepStudy:
+    """The study in ``file``, which is made if it is not there. One process at a time may hold it."""
+
+    def __init__(self, file: Path, sweep: Sweep) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._sweep, self._settings = sweep, sweep.settings
+        _mend(file)
+        several = len(self._settings.objectives) > 1
+        self._study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(file))),
+            study_name=self._settings.name,
+            directions=["maximize", "minimize"] if several else ["maximize"],
+            pruner=self._pruner(),
+            load_if_exists=True,
+        )
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All that were asked for, in their order."""
+        return [trial for trial in self._study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+    def unfinished(self) -> list[Asked]:
+        """What was asked and not told."""
+        running = [trial for trial in self.trials if trial.state == TrialState.RUNNING]
+        return [Asked(trial.number, trial.user_attrs[VALUES]) for trial in running if VALUES in trial.user_attrs]
+
+    def ask(self) -> Asked:
+        """The next trial. What is drawn depends on (seed, number) and on what was told, not on earlier calls."""
+        number = len(self.trials)
+        self._study.sampler = self._sampler(number)
+        given = self._given(number)
+        if given is not None:
+            self._study.enqueue_trial(given, skip_if_exists=True)
+        trial = self._study.ask()
+        values = self._sweep.space.sample(trial)
+        trial.set_user_attr(VALUES, values)
+        return Asked(trial.number, values)
+
+    def report(self, number: int, epoch: int, recall_at_1: float) -> bool:
+        """Note a score during a trial; whether the trial is to end."""
+        if len(self._settings.objectives) > 1:
+            return False
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        if frozen.state != TrialState.RUNNING or epoch in frozen.intermediate_values:
+            return False
+        trial = optuna.trial.Trial(self._study, frozen._trial_id)
+        trial.report(recall_at_1, epoch)
+        return bool(trial.should_prune())
+
+    def tell(self, number: int, state: State, recall_at_1: float | None, minutes: float, reason: str = "") -> None:
+        """What became of a trial; of one that has been told nothing changes."""
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        if frozen.state.is_finished():
+            return
+        trial = optuna.trial.Trial(self._study, frozen._trial_id)
+        trial.set_user_attr(REASON, reason)
+        trial.set_user_attr("minutes", minutes)
+        if state == "failed" or recall_at_1 is None or not math.isfinite(recall_at_1):
+            self._study.tell(number, state=TrialState.FAIL)
+            return
+        found = {"recall_at_1": recall_at_1, "minutes": minutes}
+        values = [found[name] for name in self._settings.objectives]
+        if state == "pruned":
+            self._study.tell(number, state=TrialState.PRUNED)
+        else:
+            self._study.tell(number, values if len(values) > 1 else values[0])
+
+    def ended(self, number: int) -> bool:
+        """Whether the trial has been told."""
+        return self._study.get_trials(deepcopy=False)[number].state.is_finished()
+
+    def importances(self) -> Mapping[str, float]:
+        """Share of each searched setting in how R@1 differs between complete trials; empty where there are too few."""
+        complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        if len(complete) < 4 or len({trial.values[0] for trial in complete}) < 2:
+            return {}
+        found: Mapping[str, float] = optuna.importance.get_param_importances(
+            self._study, target=lambda trial: trial.values[0]
+        )
+        return found
+
+    def _given(self, number: int) -> Values | None:
+        """What the trial has to try: of a grid the next point, else first of all the recipe's own setting."""
+        if self._settings.sampler == "grid":
+            return self._sweep.space.as_asked(self._sweep.space.grid()[number])
+        return self._sweep.default if number == 0 else None
+
+    def _sampler(self, number: int) -> BaseSampler:
+        seed = int(np.random.SeedSequence([self._settings.seed, number]).generate_state(1)[0])
+        if self._settings.sampler == "random":
+            return RandomSampler(seed=seed)
+        startup = min(10, max(2, round(STARTUP_SHARE * self._settings.budget.trials)))
+        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup)
+
+    def _pruner(self) -> BasePruner:
+        prune = self._settings.prune
+        if not self._settings.prunes:
+            return NopPruner()
+        if prune.method == "asha":
+            return SuccessiveHalvingPruner(min_resource=prune.first_epochs, reduction_factor=prune.factor)
+        return HyperbandPruner(min_resource=prune.first_epochs, reduction_factor=prune.factor)
+
+
+def _mend(file: Path) -> None:
+    """Take away what a process that was killed may have left: a line that is not whole, and its lock."""
+    file.with_name(f"{file.name}.lock").unlink(missing_ok=True)
+    if not file.exists():
+        return
+    content = file.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with file.open("r+b") as opened:
+            opened.truncate(whole)
