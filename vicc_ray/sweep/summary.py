@@ -97,7 +97,7 @@ def best_recipe(plan: Sweep, best: Trial) -> str:
     share, score = plan.settings.validation_share, 100 * (best.recall_at_1 or 0.0)
     head = (
         f"# The best of the sweep {plan.settings.name}: trial {best.number}, R@1 {score:.1f} %\n"
-        f"# of the videos that were held out for it. train.validation_share {share:g} leaves those out of training, so\n"
+        f"# of the videos that were held out for it. train.validation_share {share:g} leaves them out of training, so\n"
         "# that the same R@1 comes out again; set it to 0 to train on all training videos.\n"
     )
     return head + dump_config(config)
