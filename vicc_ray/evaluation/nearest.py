@@ -16,8 +16,9 @@ from torch.nn.functional import normalize
 
 TILE = 16384
 """Gallery rows at once: 64 MiB of 1,024 features."""
-BLOCK = 1024
-"""Queries at once; with a tile, 64 MiB of similarities."""
+BLOCK = 2048
+"""Queries at once; with a tile, 128 MiB of similarities, which lie in the same memory throughout: to take new memory for
+each block took a quarter of the time of its product."""
 GROUP = 64
 """Neighbouring gallery rows of which the best stands for all: the k best rows lie in the k best groups, so that only
 these are looked at one by one. To sort all similarities would take as long as to compute them."""
@@ -71,10 +72,12 @@ def nearest(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     k, blocks = min(k, len(gallery)), queries.to(device).split(BLOCK)
     best = [Best.none(len(block), k, device) for block in blocks]
+    room = torch.empty(min(BLOCK, len(queries)) * min(TILE, len(gallery)), device=device)
     for start in range(0, len(gallery), TILE):
         tile = gallery.rows(start, start + TILE, device)
         for n, block in enumerate(blocks):
-            similarity = block @ tile.T
+            similarity = room[: len(block) * len(tile)].view(len(block), len(tile))
+            torch.mm(block, tile.T, out=similarity)
             if exclusion is not None:
                 own = exclusion.queries[n * BLOCK : n * BLOCK + len(block)].to(device)
                 theirs = exclusion.gallery[start : start + len(tile)].to(device)

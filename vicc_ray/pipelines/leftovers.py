@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ray
 from ray._private.state import state
-from ray._raylet import PlacementGroupID
+from ray._raylet import ActorID, PlacementGroupID
 from ray.core.generated import gcs_pb2
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
@@ -25,7 +25,10 @@ def release_places() -> int:
     left = [
         group
         for group in found
-        if group.creator_actor_dead and group.creator_job_id.hex() == own_job and group.state != kind.REMOVED
+        if group.creator_actor_dead
+        and not ActorID(group.creator_actor_id).is_nil()  # it is one of the driver itself
+        and group.creator_job_id.hex() == own_job
+        and group.state != kind.REMOVED
     ]
     for group in left:
         remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))

@@ -7,6 +7,7 @@ told stays told, and what was asked and not told is still running and is begun a
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,9 @@ class SweepStudy:
         if self._settings.sampler == "random":
             return RandomSampler(seed=seed)
         startup = min(10, max(2, round(STARTUP_SHARE * self._settings.budget.trials)))
-        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of group: conditions need it
+            return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup)
 
     def _pruner(self) -> BasePruner:
         prune = self._settings.prune
