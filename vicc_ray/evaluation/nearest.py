@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 TILE = 16384
 """Gallery rows at once: 64 MiB of 1,024 features."""
 BLOCK = 2048
-"""Queries at once; with a tile, 128 MiB of similarities, which lie in the same memory throughout: to take new memory for
+"""Queries at once; with a tile, 128 MiB of similarities. They lie in the same memory throughout: to take new memory for
 each block took a quarter of the time of its product."""
 GROUP = 64
 """Neighbouring gallery rows of which the best stands for all: the k best rows lie in the k best groups, so that only
