@@ -31,6 +31,8 @@ PARTS_A_CPU = 4
 """Parts ahead for each CPU: a few, so that one that takes long does not hold up the others."""
 FETCH_LOOK_S = 1.0
 """Seconds after which the thread that waits for a result looks whether it is still wanted."""
+ANYWHERE = "DEFAULT"
+"""Said aloud, since within a trial of Ray Tune tasks else look for CPUs in what the worker itself holds, for ever."""
 RETRIES = 10
 """How often a task whose process or node died is given to another one."""
 
@@ -43,7 +45,9 @@ def batches(maker: BatchMaker, start: int, stop: int, cpus: float, memory: int) 
         memory: bytes of the object store that it may fill; two batches are taken whatever is given.
     """
     held, running = ray.put(maker), max(1, round(cpus))
-    task = decode.options(num_cpus=min(1.0, math.floor(1000 * cpus / running) / 1000), max_retries=RETRIES)
+    task = decode.options(
+        num_cpus=min(1.0, math.floor(1000 * cpus / running) / 1000), max_retries=RETRIES, scheduling_strategy=ANYWHERE
+    )
     rows = [{"step": step, "part": part} for step in range(start, stop) for part in range(maker.parts)]
     ahead = min(memory * maker.parts // maker.batch_bytes, PARTS_A_CPU * running)
     window = _Window((partial(task.remote, [held], row) for row in rows), running, ahead, maker.parts)

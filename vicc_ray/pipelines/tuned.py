@@ -6,6 +6,7 @@ forgets on a new start what pruners had seen, and hands a search its first point
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -23,7 +24,7 @@ from vicc_ray.sweep.folder import SweepFolder
 
 REPEATS = 8
 """How often a trial is begun again whose process or machine was lost; what it has trained so far is kept."""
-A_LITTLE = 0.01
+A_LITTLE = 0.001
 """Logical CPUs of the process that watches over a trial: what trains and decodes asks for its own."""
 
 
@@ -59,6 +60,7 @@ def run_candidates(
     """Run all of them, ``concurrency`` at a time; after ``seconds`` those that run are left as they are."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)  # no result files: as wished
     own = folder.path / ".tune"
     shutil.rmtree(own, ignore_errors=True)
     given = {"store": store, "stage1": str(folder.stage1), "judged": candidates.judged}

@@ -13,6 +13,7 @@ import ray.train
 from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
 
 from vicc_ray.pipelines.embed import Embedder, Network, Work, embed
+from vicc_ray.pipelines.ingest import ANYWHERE
 from vicc_ray.pipelines.local_ray import quiet
 from vicc_ray.training.checkpoint import load_encoder_tensors, read_state
 from vicc_ray.training.group import rank
@@ -35,7 +36,8 @@ def validation(run: Path, store: str) -> ValidationConfig:
     return ValidationConfig(
         fn=score,
         task_config=ValidationTaskConfig(fn_kwargs={"run": str(run), "store": store}),
-        ray_remote_kwargs={"num_cpus": 0, "max_retries": RETRIES},  # the work is done by the tasks that it starts
+        # The work is done by the tasks that it starts.
+        ray_remote_kwargs={"num_cpus": 0, "max_retries": RETRIES, "scheduling_strategy": ANYWHERE},
     )
 
 

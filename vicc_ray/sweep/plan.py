@@ -19,6 +19,9 @@ from vicc_ray.training.schedule import turns
 
 LAST_SEEDS_FROM = 1000
 """Seeds of the last runs are this far from the recipe's, so that none of them is one that trials had."""
+TRIALS_SHARE = 0.98
+"""Share of the cluster's CPUs for training and decoding; the rest is for the processes that watch over trials. A
+decoding task that asked for a thousandth more than there is would wait for ever."""
 
 
 class Sweep:
@@ -77,7 +80,7 @@ class Sweep:
         return asked
 
     def _share(self) -> float:
-        return 1.0 / self.settings.concurrency
+        return TRIALS_SHARE / self.settings.concurrency
 
     def _workers(self) -> dict[str, Any]:
         gpus, cpus = self.settings.resources.gpus, self.settings.resources.cpus

@@ -121,9 +121,8 @@ class SweepStudy:
         complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
         if len(complete) < 4 or len({trial.values[0] for trial in complete}) < 2:
             return {}
-        found: Mapping[str, float] = optuna.importance.get_param_importances(
-            self._study, target=lambda trial: trial.values[0]
-        )
+        first = (lambda trial: -trial.values[0]) if len(self._settings.objectives) > 1 else None  # lower is better
+        found: Mapping[str, float] = optuna.importance.get_param_importances(self._study, target=first)
         return found
 
     def _given(self, number: int) -> Values | None:

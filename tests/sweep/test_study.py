@@ -1,0 +1,144 @@
+"""The study alone knows the search: what was asked and told outlives every process."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from tests.sweep.made import sweep_of
+from vicc_ray.sweep.study import SweepStudy
+
+
+def opened(folder: Path, **changes: Any) -> SweepStudy:
+    return SweepStudy(folder / "study.journal", sweep_of(**changes))
+
+
+def formula(values: dict[str, Any]) -> float:
+    """R@1 that is best at epsilon 0.2 and twelve prototypes."""
+    return 0.9 - 0.2 * abs(math.log(values["stage2.epsilon"] / 0.2)) / 3 - 0.01 * abs(values["stage2.prototypes"] - 12)
+
+
+def test_what_is_asked_does_not_depend_on_how_often_the_study_is_opened(tmp_path: Path) -> None:
+    def played(folder: Path, reopen: bool) -> list[dict[str, Any]]:
+        folder.mkdir()
+        study, asked = opened(folder), []
+        for _ in range(12):
+            if reopen:
+                study = opened(folder)
+            trial = study.ask()
+            asked.append(trial.values)
+            study.tell(trial.number, "complete", formula(trial.values), 1.0)
+        return asked
+
+    one = played(tmp_path / "one", reopen=False)
+    assert one == played(tmp_path / "other", reopen=True)
+    assert len({str(values) for values in one}) == 12
+    assert all(("stage2.queue_start" in values) == (values["stage2.queue"] > 0) for values in one)
+
+
+def test_the_recipes_own_setting_comes_first_and_once(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    assert study.ask().values == sweep_of().default
+    assert opened(tmp_path).ask().values != sweep_of().default
+
+
+def test_tpe_comes_nearer_to_the_best_than_chance(tmp_path: Path) -> None:
+    best = {}
+    for sampler in ("tpe", "random"):
+        (tmp_path / sampler).mkdir()
+        study = opened(tmp_path / sampler, sampler=sampler, budget={"trials": 40})
+        found = []
+        for _ in range(40):
+            trial = study.ask()
+            found.append(formula(trial.values))
+            study.tell(trial.number, "complete", found[-1], 1.0)
+        best[sampler] = sorted(found)[-10:]
+    assert sum(best["tpe"]) > sum(best["random"])
+
+
+def test_what_was_asked_and_not_told_is_unfinished_after_a_kill(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    first, second = study.ask(), study.ask()
+    study.tell(first.number, "complete", 0.5, 1.0)
+    with (tmp_path / "study.journal").open("a") as torn:
+        torn.write('{"op_code": 4, "worker_')
+    (tmp_path / "study.journal.lock").symlink_to("nobody")
+    again = opened(tmp_path)
+    assert again.unfinished() == [second]
+    again.tell(second.number, "failed", None, 0.0, "diverged")
+    assert not again.unfinished()
+    assert [trial.state for trial in opened(tmp_path).trials] == [TrialState.COMPLETE, TrialState.FAIL]
+
+
+def test_a_trial_is_told_once(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    trial = study.ask()
+    study.tell(trial.number, "complete", 0.5, 1.0)
+    study.tell(trial.number, "complete", 0.7, 1.0)
+    assert study.trials[0].value == 0.5
+
+
+def test_halving_ends_two_of_three_and_remembers_after_a_restart(tmp_path: Path) -> None:
+    settings = {"prune": {"first_epochs": 2, "factor": 3}, "sampler": "random"}
+    ended = []
+    for number in range(9):
+        study = opened(tmp_path, **settings)
+        trial = study.ask()
+        ended.append(study.report(trial.number, 2, 0.9 - 0.1 * number))
+        study.tell(trial.number, "pruned" if ended[-1] else "complete", 0.9 - 0.1 * number, 1.0)
+    assert not ended[0]
+    assert ended[3:] == [True] * 6
+    assert study.trials[-1].state == TrialState.PRUNED
+    assert study.trials[-1].intermediate_values == {2: pytest.approx(0.1)}
+
+
+def test_a_score_that_was_told_before_ends_nothing(tmp_path: Path) -> None:
+    study = opened(tmp_path, prune={"first_epochs": 1, "factor": 2})
+    better, worse = study.ask(), study.ask()
+    study.report(better.number, 1, 0.9)
+    assert study.report(worse.number, 1, 0.1)
+    assert not study.report(worse.number, 1, 0.1)
+
+
+def test_two_objectives_are_kept_and_nothing_ends_early(tmp_path: Path) -> None:
+    study = opened(tmp_path, objectives=["recall_at_1", "minutes"])
+    for minutes in (3.0, 2.0, 1.0):
+        trial = study.ask()
+        assert not study.report(trial.number, 1, 0.0)
+        study.tell(trial.number, "complete", minutes / 10, minutes)
+    assert [trial.values for trial in study.trials] == [[0.3, 3.0], [0.2, 2.0], [0.1, 1.0]]
+
+
+def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
+    search = {"stage2.epsilon": {"choice": [0.05, 0.1]}, "stage2.prototypes": {"low": 8, "high": 16, "step": 4}}
+    study = opened(tmp_path, search=search, sampler="grid")
+    asked = [study.ask().values for _ in range(6)]
+    assert asked == sweep_of(search=search).space.grid()
+    assert len({str(values) for values in asked}) == 6
+
+
+def test_lists_are_kept_as_text_and_given_back_as_lists(tmp_path: Path) -> None:
+    areas = [[0.2, 1.0], [0.5, 1.0]]
+    settings: dict[str, Any] = {"search": {"clip.crop_area": {"choice": areas}}, "sampler": "grid"}
+    study = opened(tmp_path, **settings)
+    assert [list(study.ask().values["clip.crop_area"]) for _ in range(2)] == areas
+    assert [list(trial.values["clip.crop_area"]) for trial in opened(tmp_path, **settings).unfinished()] == areas
+
+
+def test_the_file_is_one_that_optuna_opens_by_itself(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    for _ in range(6):
+        trial = study.ask()
+        study.tell(trial.number, "complete", formula(trial.values), 1.0)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    loaded = optuna.load_study(study_name="made", storage=storage)
+    assert loaded.best_value == max(trial.value for trial in study.trials if trial.value is not None)
+    assert set(study.importances()) <= set(sweep_of().settings.search)
+    assert sum(study.importances().values()) == pytest.approx(1.0)
