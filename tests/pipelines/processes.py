@@ -34,8 +34,15 @@ def begun(
     recipe = folder.parent / "recipe.yaml"
     recipe.write_text(dump_config(config))
     name, *arguments = verb or ("pretrain", "--run", str(folder))
-    command = [sys.executable, "-m", "vicc_ray", name, str(recipe), "--store", str(store), *arguments]
-    with psutil.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with command(name, str(recipe), "--store", str(store), *arguments, environment=environment) as process:
+        yield process
+
+
+@contextmanager
+def command(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[psutil.Popen]:
+    """``vicc-ray`` in a process of its own; killed at the end of the block if it has not ended."""
+    whole = [sys.executable, "-m", "vicc_ray", *arguments]
+    with psutil.Popen(whole, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
