@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -161,4 +161,4 @@ class PartMaker:
 
 def _task(part: int, videos: Sequence[PlannedVideo], places: Mapping[str, Place]) -> dict[str, Any]:
     """One row for Ray Data; the videos as text, since Arrow refuses file names that are not UTF-8."""
-    return {"part": part, "videos": json.dumps([[as_json(places[video.id]), asdict(video)] for video in videos])}
+    return {"part": part, "videos": json.dumps([[as_json(places[video.id]), video.as_json()] for video in videos])}
