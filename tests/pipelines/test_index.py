@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.pipelines.prepared import RAY, contents, failures, films, parts
+from tests.pipelines.prepared import RAY, contents, failures, films, killed_while_writing, parts
 from tests.s3 import s3_server
 from tests.search.made import untrained
 from vicc_ray.cli import main
@@ -218,6 +218,19 @@ def test_a_killed_run_leaves_no_half_parts_and_goes_on(tmp_path: Path, model: Pa
     assert {name: parts(folder)[name] for name in before} == before
     assert contents(folder) == contents(tmp_path / "undisturbed")
     assert not list(folder.glob(".part-*"))
+
+
+def test_what_a_kill_left_aside_is_cleared_and_nothing_else(tmp_path: Path, model: Path) -> None:
+    videos, folder = films(tmp_path / "videos", "1.mp4"), tmp_path / "index"
+    index(videos, folder, model)
+    rests = [killed_while_writing(folder / name) for name in ("videos.arrow", "index.json", "encoder.safetensors")]
+    others = [killed_while_writing(folder / name) for name in ("found.html", "videos.arrow.txt")]
+    with folder_lock(folder), pytest.raises(UserError, match="being written by another"):
+        index(videos, folder, model)
+    assert all(path.exists() for path in rests)
+    index(videos, folder, model)
+    assert not any(path.exists() for path in rests)
+    assert all(path.exists() for path in others)
 
 
 def test_the_commands_from_videos_to_results(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ from vicc_ray.search.index_folder import (
     FORMAT,
     INDEX_FILE,
     PART_SCHEMA,
+    VIDEOS_FILE,
     Description,
     part_row,
     write_videos,
@@ -133,7 +134,8 @@ def index_videos(
             cannot be written or is being written, more failures than ``prepare.max_failures``, or not a single video
             that could be used.
     """
-    parts = PartsFolder(folder.absolute(), "index", "index", "indexing videos")
+    files = (INDEX_FILE, ENCODER_FILE, VIDEOS_FILE)
+    parts = PartsFolder(folder.absolute(), "index", "index", "indexing videos", files)
     weights = find_weights(_model_of(parts.path, model))
     inputs = list_videos(videos, labels, config.prepare.fold)
     description = _describe(weights, place_of(videos), config)
