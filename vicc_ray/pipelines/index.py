@@ -169,7 +169,7 @@ def _describe(weights: EncoderWeights, videos: Place, config: Config) -> Descrip
         format=FORMAT,
         fingerprint=weights.fingerprint,
         backbone=weights.model.backbone,
-        features=weights.build().backbone.features,
+        features=weights.features,
         view=View.of(weights.clip, config),
         videos=str(videos),
     )
