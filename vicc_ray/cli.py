@@ -201,8 +201,9 @@ def _add_export(verbs: Any) -> None:
         "export",
         _export,
         "a trained network -> safetensors, ONNX and torch.export, each checked, with a card",
-        "NETWORK is a run (after its last turn), one of its checkpoints, or a file of import-weights. What is written\n"
-        "needs no Ray to be used; ONNX and torch.export need no vicc-ray either.",
+        "NETWORK is a run (after its last turn), a classification (RUN/classify/rgb-finetune), a checkpoint of one,\n"
+        "or a file of import-weights. What is written needs no Ray to be used; ONNX and torch.export need no vicc-ray\n"
+        "either.",
         "vicc-ray export demo/run --out encoder",
         "vicc-ray export demo/run --stream flow --format onnx --out flow-encoder",
     )

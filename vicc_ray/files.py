@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +32,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def clear_asides(folder: Path, names: Iterable[str]) -> None:
+    """Remove what :func:`atomic_path` left aside of these files in a process that was killed.
+
+    For whoever knows that nobody writes them now, as the holder of the :func:`folder_lock` does.
+    """
+    for name in names:
+        own = re.compile(rf"\.{re.escape(name)}\.[^.]+\.part")  # not of a file whose name goes on
+        for aside in folder.glob(".*.part"):
+            if own.fullmatch(aside.name):
+                aside.unlink(missing_ok=True)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:

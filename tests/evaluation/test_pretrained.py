@@ -12,14 +12,16 @@ import pytest
 import torch
 
 import vicc_ray
-from vicc_ray.config import Config
+from vicc_ray.config import ClassifyConfig, Config, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import find_weights, load_encoder
-from vicc_ray.models.weights_file import write_weights
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.weights_file import EncoderWeights, write_weights
 from vicc_ray.training.checkpoint import take_snapshot
+from vicc_ray.training.classifier_trainer import ClassifierTrainer
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
+from vicc_ray.training.schedule import Turn, turns
 
 CONFIG = Config.model_validate(
     {
@@ -88,6 +90,43 @@ def test_a_published_checkpoint(golden_dir: Path, published_checkpoint: Callable
     encoder = load_encoder(published_checkpoint(golden_dir / "official_r21d_keys.json"))
     video = torch.zeros(1, 8, 32, 32, 3, dtype=torch.uint8)
     assert encoder(video).shape == (1, 512)
+
+
+def classified(folder: Path, stream: Stream, mode: str, finished: bool = True) -> EncoderWeights:
+    """A folder as `vicc-ray classify` makes it; the network that was trained in it."""
+    config = CONFIG.model_copy(update={"classify": ClassifyConfig(stream=stream, mode=mode)})
+    run = RunFolder(folder / f"{stream}-{mode}")
+    run.path.mkdir(parents=True)
+    run.open(config)
+    run.classes_file.write_text("{}")
+    torch.manual_seed(len(mode))
+    encoder = build_encoder(config.model)
+    trainer = ClassifierTrainer(config, torch.device("cpu"), encoder, torch.zeros(2, dtype=torch.int64), 2)
+    trainer.start_turn(Turn(0, f"{stream}-{mode}", 0, stream, False, 0, 1, 1))
+    path = run.checkpoints.path / ("turn-0-" + run.path.name if finished else "step-00000001")
+    path.mkdir()
+    take_snapshot(trainer, 1, 1.0, config.model_dump(mode="json")).write(path)
+    return EncoderWeights(stream, config.model, config.clip, dict(encoder.state_dict()))
+
+
+def test_a_classification_gives_its_network_and_no_other_stream(tmp_path: Path) -> None:
+    tuned, probed = classified(tmp_path, "flow", "finetune"), classified(tmp_path, "rgb", "probe")
+    assert find_weights(tmp_path / "flow-finetune", "flow").fingerprint == tuned.fingerprint
+    assert find_weights(tmp_path / "rgb-probe").fingerprint == probed.fingerprint
+    assert load_encoder(tmp_path / "flow-finetune", "flow")(clips(2)).shape == (2, 128)
+    for there in (tmp_path / "flow-finetune", tmp_path / "flow-finetune/checkpoints/turn-0-flow-finetune"):
+        with pytest.raises(UserError, match="this is a network of flow, and one of rgb was asked for"):
+            find_weights(there)
+    classified(tmp_path, "rgb", "finetune", finished=False)
+    with pytest.raises(UserError, match=r"has not finished yet; go on with `vicc-ray classify`"):
+        find_weights(tmp_path / "rgb-finetune")
+
+
+def test_the_classifications_of_a_run_give_the_fine_tuned_network_of_the_stream(tmp_path: Path) -> None:
+    tuned, _ = classified(tmp_path, "flow", "finetune"), classified(tmp_path, "rgb", "probe")
+    assert find_weights(tmp_path, "flow").fingerprint == tuned.fingerprint
+    with pytest.raises(UserError, match=r"no fine-tuned network of rgb; there are flow-finetune, rgb-probe: give one"):
+        find_weights(tmp_path)
 
 
 @pytest.mark.parametrize(

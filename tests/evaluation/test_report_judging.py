@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -18,7 +19,7 @@ from tests.evaluation.run_folder import features_of
 from tests.evaluation.test_report import build
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, load_features, save_features
+from vicc_ray.evaluation.feature_file import Features, FeatureTable, feature_path, load_features, save_features
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.evaluation.report.classes import read_classes
 from vicc_ray.evaluation.report.embedding_map import flat, read_map
@@ -58,7 +59,7 @@ def test_the_map_shows_test_videos_first(tmp_path: Path) -> None:
     splits = np.where(np.arange(800) < 700, "train", "test")
     ids = np.array([f"v{i:03d}" for i in range(800)])
     save_features(feature_path(tmp_path, "rgb-stage1"), FeatureTable(ids, numbers.astype(str), ids, splits, features))
-    found = read_map(tmp_path, FIRST)
+    found = read_map(Features(tmp_path), FIRST)
     assert found is not None
     shown = {point["id"] for point in found["points"]}
     assert set(ids[700:]) < shown and len(shown) == 480 and found["videos"] == 800
@@ -95,7 +96,7 @@ def trained(tmp_path: Path, store: ClipStore) -> tuple[Path, Config]:
 
 def test_prototypes_show_the_videos_that_are_closest_to_them(trained: tuple[Path, Config]) -> None:
     run, config = trained
-    found = read_prototypes(run, config)
+    found = read_prototypes(run, config, Features(run / "evaluation"))
     assert found is not None
     fresh = Pretrainer(config, torch.device("cpu"))
     table = load_features(feature_path(run / "evaluation", "rgb-stage1")).sorted()
@@ -117,6 +118,21 @@ def test_prototypes_are_on_the_page(trained: tuple[Path, Config], store: ClipSto
     page, _, figures = build(trained[0], store)
     assert "What the prototypes stand for" in page.text
     assert page.attributes("class").count("card prototype") == len(figures["prototypes"]["prototypes"])
+
+
+def test_features_are_read_once_for_gallery_map_and_prototypes(
+    trained: tuple[Path, Config], store: ClipStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, parts = pq.read_table, []
+
+    def noted(source: object, *given: object, **named: object) -> object:
+        parts.append(str(source))
+        return read(source, *given, **named)
+
+    monkeypatch.setattr(pq, "read_table", noted)
+    _, _, figures = build(trained[0], store)
+    assert figures["gallery"] and figures["map"] and figures["prototypes"]
+    assert len([part for part in parts if "features-rgb-stage1" in part]) == 1
 
 
 def test_another_run_is_compared_query_by_query(run_dir: Path, store: ClipStore, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.errors import UserError
+from vicc_ray.models.backbones import build_backbone
+from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
 
@@ -36,6 +38,12 @@ def test_what_is_written_is_read_again(weights: EncoderWeights, tmp_path: Path) 
     assert all(torch.equal(read.tensors[name], tensor) for name, tensor in weights.tensors.items())
     assert read.fingerprint == weights.fingerprint
     read.build()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_how_many_features_there_are_is_known_without_making_the_network(backbone: str) -> None:
+    weights = EncoderWeights("rgb", ModelConfig(backbone=backbone, embedding=8), ClipConfig(), {})
+    assert weights.features == build_backbone(backbone).features
 
 
 def test_the_fingerprint_tells_networks_apart_and_not_their_cards(weights: EncoderWeights) -> None:

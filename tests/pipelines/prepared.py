@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.videos import moving, write_video
@@ -37,3 +40,21 @@ def parts(store: Path) -> dict[str, tuple[int, int]]:
 
 def contents(store: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in store.iterdir() if path.suffix in (".parquet", ".json", ".jsonl")}
+
+
+WRITING = """
+import os, signal, sys
+from pathlib import Path
+from vicc_ray.files import atomic_path
+with atomic_path(Path(sys.argv[1])) as aside:
+    print(aside, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_while_writing(path: Path) -> Path:
+    """What a process leaves beside ``path`` that is killed before it has written it."""
+    done = subprocess.run([sys.executable, "-c", WRITING, str(path)], stdout=subprocess.PIPE, text=True)
+    aside = Path(done.stdout.strip())
+    assert done.returncode == -signal.SIGKILL and aside.exists()
+    return aside

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.pipelines.prepared import RAY, contents, failures, films, parts
+from tests.pipelines.prepared import RAY, contents, failures, films, killed_while_writing, parts
 from tests.s3 import s3_server
 from tests.search.made import untrained
 from vicc_ray.cli import main
@@ -43,6 +43,15 @@ def index(videos: Path | str, folder: Path, model: Path | None, config: Config =
 def ids(folder: Path) -> list[str]:
     opened = SearchIndex(folder)
     return sorted(opened.video(row).id for row in range(len(opened)))
+
+
+def mean_of(folder: Path, id: str) -> np.ndarray:
+    """The mean feature of a video, as its row has it."""
+    opened = SearchIndex(folder)
+    row = opened.row_of(id)
+    assert row is not None
+    (windows,) = opened.windows([row])
+    return np.asarray(windows.features.mean(axis=0))
 
 
 def test_every_input_is_a_row_with_its_features_or_a_failure(tmp_path: Path, model: Path) -> None:
@@ -76,13 +85,52 @@ def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Pat
     films(videos, "0.mp4", "2.mp4", first=2)
     (videos / "3.mp4").unlink()
     summary = index(videos, folder, None)
-    assert summary == IndexSummary(rows=4, failures=0, inputs=4, processed=2, gone=1)
+    assert summary == IndexSummary(rows=4, failures=0, inputs=4, processed=2, replaced=1, gone=1)
     assert "1 are not in the folder any more and stay in the index" in str(summary)
     assert {name: parts(folder)[name] for name in before} == before
     assert ids(folder) == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
     done = contents(folder)
     assert index(videos, folder, model).processed == 0
     assert contents(folder) == done
+
+
+def test_a_replaced_file_is_indexed_anew_and_its_old_row_is_gone(tmp_path: Path, model: Path) -> None:
+    videos, folder = films(tmp_path / "videos", *(f"{n}.mp4" for n in range(4))), tmp_path / "index"
+    index(videos, folder, model)
+    before, mean = parts(folder), mean_of(folder, "2.mp4")
+    films(videos, "2.mp4", first=7)
+    (videos / "3.mp4").write_bytes(b"no film any more")
+    summary = index(videos, folder, None)
+    assert summary == IndexSummary(rows=3, failures=1, inputs=4, processed=2, replaced=2)
+    assert "the file of 2 had been replaced" in str(summary)
+    assert {name: parts(folder)[name] for name in before} == before
+    assert (ids(folder), list(failures(folder))) == (["0.mp4", "1.mp4", "2.mp4"], ["3.mp4"])
+    assert not np.array_equal(mean_of(folder, "2.mp4"), mean)
+    fresh = index(videos, tmp_path / "fresh", model)
+    assert (fresh.rows, fresh.failures) == (3, 1)
+    assert np.array_equal(mean_of(folder, "2.mp4"), mean_of(tmp_path / "fresh", "2.mp4"))
+    assert index(videos, folder, None) == IndexSummary(rows=3, failures=1, inputs=4)
+
+
+def test_a_file_that_is_replaced_before_its_part_is_made_counts_once(tmp_path: Path, model: Path) -> None:
+    videos, folder = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
+    index(videos, folder, model)
+    (folder / "part-00001.parquet").unlink()  # as after a kill
+    films(videos, "2.mp4", first=7)
+    assert index(videos, folder, None) == IndexSummary(rows=2, failures=0, inputs=2, processed=1)
+    assert index(videos, folder, None).processed == 0
+
+
+def test_an_index_that_noted_no_files_takes_those_of_now_for_its_own(tmp_path: Path, model: Path) -> None:
+    videos, folder = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
+    index(videos, folder, model)
+    plan = json.loads((folder / "plan.json").read_text())
+    for video in (video for shard in plan["shards"] for video in shard):
+        del video["file"]
+    (folder / "plan.json").write_text(json.dumps(plan))
+    assert index(videos, folder, None).processed == 0
+    films(videos, "2.mp4", first=7)
+    assert index(videos, folder, None) == IndexSummary(rows=2, failures=0, inputs=2, processed=1, replaced=1)
 
 
 def test_another_network_or_other_settings_are_refused(tmp_path: Path, model: Path) -> None:
@@ -120,6 +168,9 @@ def test_a_bucket_is_indexed_without_its_secrets(tmp_path: Path, model: Path) ->
     with s3_server() as s3:
         s3.put_folder(videos, "films")
         assert index(s3.address("films"), tmp_path / "index", model).rows == 2
+        s3.put("films/a/2.mp4", (videos / "a/1.mp4").read_bytes())
+        again = index(s3.address("films"), tmp_path / "index", model)
+        assert again == IndexSummary(rows=2, failures=0, inputs=2, processed=1, replaced=1)
     text = "".join(path.read_text() for path in (tmp_path / "index").glob("*.json"))
     assert "videos-of-the-test/films" in text
     assert "secret" not in text
@@ -167,6 +218,19 @@ def test_a_killed_run_leaves_no_half_parts_and_goes_on(tmp_path: Path, model: Pa
     assert {name: parts(folder)[name] for name in before} == before
     assert contents(folder) == contents(tmp_path / "undisturbed")
     assert not list(folder.glob(".part-*"))
+
+
+def test_what_a_kill_left_aside_is_cleared_and_nothing_else(tmp_path: Path, model: Path) -> None:
+    videos, folder = films(tmp_path / "videos", "1.mp4"), tmp_path / "index"
+    index(videos, folder, model)
+    rests = [killed_while_writing(folder / name) for name in ("videos.arrow", "index.json", "encoder.safetensors")]
+    others = [killed_while_writing(folder / name) for name in ("found.html", "videos.arrow.txt")]
+    with folder_lock(folder), pytest.raises(UserError, match="being written by another"):
+        index(videos, folder, model)
+    assert all(path.exists() for path in rests)
+    index(videos, folder, model)
+    assert not any(path.exists() for path in rests)
+    assert all(path.exists() for path in others)
 
 
 def test_the_commands_from_videos_to_results(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

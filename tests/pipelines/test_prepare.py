@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import ray
 
-from tests.pipelines.prepared import CONFIG, RAY, contents, failures, films, parts, run
+from tests.pipelines.prepared import CONFIG, RAY, contents, failures, films, killed_while_writing, parts, run
 from tests.videos import moving, write_audio, write_video
 from vicc_ray.config import Config, EvaluateConfig, PrepareConfig
 from vicc_ray.errors import UserError
@@ -200,6 +200,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not finished"):
         ClipStore(store)
     (store / ".part-00000.parquet.left.part").write_bytes(b"of a writer that died")
+    for name in ("index.parquet", "store.json", "duplicates.jsonl", "failures.jsonl", "plan.json"):
+        killed_while_writing(store / name)
     before = parts(store)
     assert 1 <= len(before) < 8
     summary = run(videos, store, SLOW)
@@ -210,7 +212,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert {name: after[name] for name in before} == before
     run(videos, tmp_path / "undisturbed", SLOW)
     assert contents(store) == contents(tmp_path / "undisturbed")
-    assert not list(store.glob(".part-*"))
+    assert [path.name for path in store.glob(".*")] == [".lock"]
 
 
 def test_two_runs_do_not_write_one_store(tmp_path: Path) -> None:

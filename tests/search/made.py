@@ -40,7 +40,7 @@ def untrained(seed: int = 0) -> EncoderWeights:
 def describe(folder: Path, weights: EncoderWeights, videos: Path, features: int | None = None) -> None:
     """Write index.json and the network."""
     folder.mkdir(parents=True, exist_ok=True)
-    width = features or weights.build().backbone.features
+    width = features or weights.features
     write_weights(folder / ENCODER_FILE, weights)
     about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "tiny", "videos": str(videos)}
     Description(**about, features=width, view=VIEW).write(folder)
@@ -55,7 +55,7 @@ def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
     starts = range(0, len(items), a_part)
     for part, start in enumerate(starts):
         indexer.make(part, items[start : start + a_part])
-    write_videos(folder, len(starts), weights.build().backbone.features)
+    write_videos(folder, len(starts), weights.features)
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from playwright.sync_api import expect
 
 from tests.search.browser import Tab, browser
 from tests.search.conftest import NAMES
+from tests.search.made import untrained
 from tests.search.serving import LARGEST, Served, served
 from vicc_ray.cli import main
 from vicc_ray.search.film import SIDE
+from vicc_ray.search.index_folder import write_videos
 
 DROP = """
 async ([content, name]) => {
@@ -157,3 +160,18 @@ def test_the_page_in_a_file_needs_no_network(tab: Tab, index_folder: Path, video
         assert len(tab.texts(".hit")) == 3
     expect_all(tab, paused=False)
     assert [address for address in tab.requests if not address.startswith("data:")] == [page.as_uri()]
+
+
+def test_a_page_that_is_open_goes_on_when_rows_have_moved(tab: Tab, index_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(index_folder, tmp_path / "index"))
+    with served(folder) as server:
+        tab.page.goto(server.address)
+        expect(tab.page.locator(".hit")).to_have_count(5)
+        names = tab.texts(".hit .id")
+        write_videos(folder, 2, untrained().features, {0: {names[0]}})
+        tab.page.locator(".hit button").last.click()
+        expect(tab.page.locator("#query-name")).to_have_text(names[-1])
+        assert sorted(tab.texts(".hit .id")) == sorted(names[1:-1])
+        assert tab.page.evaluate("location.hash") == "#3"
+        tab.page.reload()
+        expect(tab.page.locator("#query-name")).to_have_text(names[-1])

@@ -14,13 +14,16 @@ def test_classes_are_the_sorted_labels_of_the_training_videos() -> None:
     assert labelling.train.tolist() == [True, True, False, False, False]
     assert labelling.test.tolist() == [False, False, True, True, False]
     assert labelling.numbers(["walk", "run"]).tolist() == [1, 0]
-    assert labelling.notes() == []
+    assert labelling.notes() == ["1 of 5 videos are in neither split: left out"]
 
 
 def test_videos_without_a_label_are_left_out_and_counted() -> None:
     labelling = Labelling.of(["a", "", "b", "", "a", "b", ""], ["train"] * 4 + ["test"] * 3)
     assert (labelling.train.sum(), labelling.test.sum()) == (2, 2)
-    assert labelling.left_out == {"train_unlabelled": 2, "test_unlabelled": 1, "test_unknown_class": 0}
+    assert labelling.left_out == {
+        **{"train_unlabelled": 2, "test_unlabelled": 1},
+        **{"test_unknown_class": 0, "without_split": 0},
+    }
     assert labelling.notes() == [
         "2 train videos without a label are left out, 2 are used",
         "1 test videos without a label are left out, 2 are used",

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vicc_ray import __version__
 from vicc_ray.evaluation.table import RESULT_FILE
 from vicc_ray.models.weights_file import EncoderWeights
+from vicc_ray.templates import load_templates
 
 
 def measured(run: Path, turn: str) -> dict[str, Any]:
@@ -33,16 +32,14 @@ def card_text(weights: EncoderWeights, files: Sequence[str]) -> str:
     Args:
         files: names of the files beside it.
     """
-    environment = Environment(
-        loader=PackageLoader("vicc_ray.evaluation", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("card.md.j2").render(
-        weights=weights,
-        card={"recipe": {}, "retrieval": {}, **weights.card},
-        files=files,
-        version=__version__,
-        recipe=json.dumps(weights.card.get("recipe", {}), indent=1),
+    return (
+        load_templates("vicc_ray.evaluation", "templates", html=False)
+        .get_template("card.md.j2")
+        .render(
+            weights=weights,
+            card={"recipe": {}, "retrieval": {}, **weights.card},
+            files=files,
+            version=__version__,
+            recipe=json.dumps(weights.card.get("recipe", {}), indent=1),
+        )
     )

@@ -140,6 +140,24 @@ def load_features(path: Path) -> FeatureTable:
     return table
 
 
+class Features:
+    """The features in a folder, for several that look at the same ones: a network's are read once, and kept.
+
+    Attributes:
+        names: of the networks, see :func:`feature_names`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.names = folder, feature_names(folder)
+        self._tables: dict[str, FeatureTable] = {}
+
+    def of(self, name: str) -> FeatureTable:
+        """Those of one network, in the order of their ids; UserError as of :func:`load_features`."""
+        if name not in self._tables:
+            self._tables[name] = load_features(feature_path(self.folder, name)).sorted()
+        return self._tables[name]
+
+
 def _read(part: Path) -> FeatureTable:
     try:
         content = pq.read_table(part)

@@ -1,4 +1,6 @@
-"""Trained networks for use: from a run, a checkpoint, an exported file or a published one. B clips, F features.
+"""Trained networks for use: of a run, a classification, a checkpoint, an exported file or a published one.
+
+B clips, F features.
 
 encoder = vicc_ray.load_encoder("run-or-file")
 features = encoder(clips)                       # uint8 [B, T, H, W, 3] -> float32 [B, F]
@@ -6,6 +8,7 @@ features = encoder(clips)                       # uint8 [B, T, H, W, 3] -> float
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -91,6 +94,8 @@ def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
     """The weights in ``path``, which is
 
     - a run's folder: the network of ``stream`` after its last finished turn,
+    - the folder of a classification (``RUN/classify/<stream>-<mode>``): its network, which must be of ``stream``,
+    - the folder of all classifications of a run (``RUN/classify``): the fine-tuned network of ``stream``,
     - a checkpoint's folder (``RUN/checkpoints/...``): the network of ``stream`` as it was then,
     - a ``.safetensors`` file of ``vicc-ray export`` or ``import-weights``, which knows its stream,
     - a published ``.pth.tar``: the network that was optimised last, which is taken to be that of ``stream``.
@@ -116,7 +121,12 @@ def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
 
 
 def _last_turn(run: Path, stream: Stream) -> Path:
+    """The checkpoint of it."""
     folder = RunFolder(run)
+    if folder.classes_file.exists():
+        return _classified(folder, stream)
+    if not folder.config_file.exists() and (classified := sorted(run.glob(f"*/{folder.classes_file.name}"))):
+        return _fine_tuned(run, [file.parent.name for file in classified], stream)
     planned = [turn for turn in turns(folder.config().schedule) if turn.stream == stream]
     finished = [path for turn in planned if (path := folder.turn_checkpoint(turn.index, turn.name)).exists()]
     if not finished:
@@ -125,6 +135,27 @@ def _last_turn(run: Path, stream: Stream) -> Path:
             f"the folders in {folder.checkpoints.path}"
         )
     return finished[-1]
+
+
+def _classified(folder: RunFolder, stream: Stream) -> Path:
+    settings = folder.config().classify
+    if settings.stream != stream:
+        raise UserError(f"{folder.path}: {_other_stream(settings.stream, stream)}")
+    checkpoint = folder.turn_checkpoint(0, f"{settings.stream}-{settings.mode}")
+    if not checkpoint.exists():
+        raise UserError(
+            f"{folder.path}: this classification has not finished yet; go on with `vicc-ray classify`, or give one of "
+            f"the folders in {folder.checkpoints.path}"
+        )
+    return checkpoint
+
+
+def _fine_tuned(folder: Path, there: Sequence[str], stream: Stream) -> Path:
+    """A probe leaves the network as it was, so that of a fine-tuning is meant."""
+    name = f"{stream}-finetune"
+    if name not in there:
+        raise UserError(f"{folder}: no fine-tuned network of {stream}; there are {', '.join(there)}: give one of these")
+    return _classified(RunFolder(folder / name), stream)
 
 
 def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:
@@ -136,10 +167,17 @@ def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:
         **{"checkpoint": folder.name, "step": state["step"], "epoch": state["epoch"]},
         **(measured(folder.parent.parent, turn) if folder.name.endswith(turn) else {}),
     }
-    return EncoderWeights(stream, config.model, config.clip, load_encoder_tensors(folder, stream), card)
+    tensors = load_encoder_tensors(folder, stream)
+    if not tensors:  # a classification trains the network of one stream
+        raise UserError(f"{folder}: {_other_stream(config.classify.stream, stream)}")
+    return EncoderWeights(stream, config.model, config.clip, tensors, card)
 
 
 def _of_stream(weights: EncoderWeights, stream: Stream, path: Path) -> EncoderWeights:
     if weights.stream != stream:
-        raise UserError(f"{path}: this is a network of {weights.stream}, and one of {stream} was asked for")
+        raise UserError(f"{path}: {_other_stream(weights.stream, stream)}")
     return weights
+
+
+def _other_stream(given: Stream, wanted: Stream) -> str:
+    return f"this is a network of {given}, and one of {wanted} was asked for"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from vicc_ray.models.catalogue import BACKBONES
 class Backbone(nn.Module):
     """A video network without its classifier, [B, C, T, H, W] -> [B, features, t, h, w]; made from the number C."""
 
-    features: int
+    features: ClassVar[int]
     """Channels of the output."""
     layers: nn.Sequential
     """The network's stages, first to last."""
@@ -23,8 +25,8 @@ class Backbone(nn.Module):
         return self.layers(x)
 
 
-def build_backbone(name: str, in_channels: int = 3) -> Backbone:
-    """A backbone with fresh weights, drawn from torch's global generator.
+def backbone_kind(name: str) -> type[Backbone]:
+    """The class of a backbone, which tells what it is without making one.
 
     Raises:
         UserError: there is no backbone of that name.
@@ -32,5 +34,15 @@ def build_backbone(name: str, in_channels: int = 3) -> Backbone:
     if name not in BACKBONES:
         raise UserError(f"model.backbone: {name!r} given; allowed: {', '.join(BACKBONES)}")
     listed = BACKBONES[name]
-    backbone: Backbone = getattr(import_module(f"vicc_ray.models.{listed.module}"), listed.kind)(in_channels)
-    return backbone
+    kind: type[Backbone] = getattr(import_module(f"vicc_ray.models.{listed.module}"), listed.kind)
+    return kind
+
+
+def build_backbone(name: str, in_channels: int = 3) -> Backbone:
+    """A backbone with fresh weights, drawn from torch's global generator.
+
+    Raises:
+        UserError: there is no backbone of that name.
+    """
+    make: Callable[[int], Backbone] = backbone_kind(name)
+    return make(in_channels)

@@ -23,6 +23,7 @@ from torch import Tensor
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.models.backbones import backbone_kind
 from vicc_ray.models.encoder import Encoder, build_encoder
 
 FORMAT = "vicc_ray encoder 1"
@@ -52,6 +53,11 @@ class EncoderWeights:
         """16 hexadecimal digits that differ where features would: of the tensors, the network and its clips."""
         clip = self.clip.model_dump(include={"frames", "step", "size", "rescale_flow"})
         return tensors_digest(self.tensors, json.dumps([self.stream, self.model.backbone, clip]))
+
+    @property
+    def features(self) -> int:
+        """F, how many features a clip has."""
+        return backbone_kind(self.model.backbone).features
 
     def build(self) -> Encoder:
         """The network, in eval mode.

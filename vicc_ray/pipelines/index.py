@@ -30,6 +30,7 @@ from vicc_ray.search.index_folder import (
     FORMAT,
     INDEX_FILE,
     PART_SCHEMA,
+    VIDEOS_FILE,
     Description,
     part_row,
     write_videos,
@@ -37,7 +38,7 @@ from vicc_ray.search.index_folder import (
 from vicc_ray.search.pieces import read_pieces
 from vicc_ray.search.view import View
 from vicc_ray.video.sources import Inputs, list_videos
-from vicc_ray.video.sources.places import Place, place_of
+from vicc_ray.video.sources.places import Place, place_of, size_and_time
 from vicc_ray.video.store import FAILURES_FILE, shard_path, shard_writer
 
 PROCESSES_A_GPU = 4
@@ -53,6 +54,8 @@ class IndexSummary:
     inputs: int
     processed: int = 0
     """Inputs that this call decoded; the others were done before."""
+    replaced: int = 0
+    """Inputs whose file is another one than when they were looked at before; this call decoded them anew."""
     gone: int = 0
     """Videos of the index that the folder does not have any more; they stay."""
 
@@ -60,6 +63,7 @@ class IndexSummary:
         text = f"{self.inputs} videos: {self.rows} in the index, {self.failures} failed"
         text += f" (see {FAILURES_FILE})" if self.failures else ""
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
+        text += f"; the file of {self.replaced} had been replaced" if self.replaced else ""
         return text + (f"; {self.gone} are not in the folder any more and stay in the index" if self.gone else "")
 
 
@@ -116,8 +120,9 @@ def index_videos(
 ) -> IndexSummary:
     """Fill the index in ``folder`` with the videos of a folder or address (see :func:`list_videos` for what counts).
 
-    A call that was stopped is continued by the same call: finished parts stay as they are. New videos, and failed ones
-    whose file has changed since, make new parts. The folder of the index must be visible to all machines of a cluster.
+    A call that was stopped is continued by the same call: finished parts stay as they are. New videos, and those whose
+    file has another size or time of change than before, make new parts. The folder of the index must be visible to all
+    machines of a cluster.
 
     Args:
         model: what :func:`find_weights` takes; None: the network that the index has.
@@ -129,14 +134,15 @@ def index_videos(
             cannot be written or is being written, more failures than ``prepare.max_failures``, or not a single video
             that could be used.
     """
-    parts = PartsFolder(folder.absolute(), "index", "index", "indexing videos")
+    files = (INDEX_FILE, ENCODER_FILE, VIDEOS_FILE)
+    parts = PartsFolder(folder.absolute(), "index", "index", "indexing videos", files)
     weights = find_weights(_model_of(parts.path, model))
     inputs = list_videos(videos, labels, config.prepare.fold)
     description = _describe(weights, place_of(videos), config)
     with parts.locked():
         _check_same(parts.path, description)
-        before = Plan.read(parts.path)
-        plan = _plan(parts.path, before, inputs, config)
+        before, wanted, places = Plan.read(parts.path), _wanted(inputs), {item.id: item.place for item in inputs.items}
+        plan = _plan(parts.path, before, wanted, places, config)
         with parts.write_errors():
             if not all((parts.path / name).exists() for name in (INDEX_FILE, ENCODER_FILE)):
                 write_weights(parts.path / ENCODER_FILE, weights)
@@ -145,10 +151,10 @@ def index_videos(
         todo = parts.missing(plan)
         if todo:
             with ray_session(config.ray):
-                _fill(parts, plan, inputs, place_of(videos), weights, description.view, config, progress)
-        processed = sum(len(plan.shards[part]) for part in todo)
+                _fill(parts, plan, places, place_of(videos), weights, description.view, config, progress)
         with parts.write_errors():
-            return _summarise(parts, plan, config, description.features, processed, inputs)
+            summary = _summarise(parts, before, plan, wanted, config, description.features)
+        return replace(summary, processed=sum(len(plan.shards[part]) for part in todo))
 
 
 def _model_of(folder: Path, model: Path | None) -> Path:
@@ -163,7 +169,7 @@ def _describe(weights: EncoderWeights, videos: Place, config: Config) -> Descrip
         format=FORMAT,
         fingerprint=weights.fingerprint,
         backbone=weights.model.backbone,
-        features=weights.build().backbone.features,
+        features=weights.features,
         view=View.of(weights.clip, config),
         videos=str(videos),
     )
@@ -192,13 +198,28 @@ def _check_same(folder: Path, now: Description) -> None:
         )
 
 
-def _plan(folder: Path, before: Plan, inputs: Inputs, config: Config) -> Plan:
-    wanted = {item.id: PlannedVideo(item.id, item.label, item.source, item.split) for item in inputs.items}
-    places = {item.id: item.place for item in inputs.items}
+def _wanted(inputs: Inputs) -> dict[str, PlannedVideo]:
+    """The inputs by id, with what tells their files from others."""
+    wanted = {}
+    for item in inputs.items:
+        file = size_and_time(item.place)
+        wanted[item.id] = PlannedVideo(item.id, item.label, item.source, item.split, list(file) if file else None)
+    return wanted
+
+
+def _plan(
+    folder: Path, before: Plan, wanted: Mapping[str, PlannedVideo], places: Mapping[str, Place], config: Config
+) -> Plan:
     done = {part for part in range(len(before.shards)) if shard_path(folder, part).exists()}
+
     # A part that was begun and whose videos have gone since would fail as a whole: what is left of it is made.
+    # An index of before files were noted takes those that are there now for its own.
+    def known(part: int, video: PlannedVideo) -> PlannedVideo:
+        now = wanted.get(video.id, video)
+        return replace(video, file=video.file or now.file) if part in done else now
+
     shards = tuple(
-        shard if part in done else tuple(wanted[video.id] for video in shard if video.id in wanted)
+        tuple(known(part, video) for video in shard if part in done or video.id in wanted)
         for part, shard in enumerate(before.shards)
     )
     return extended(folder, replace(before, shards=shards), wanted, places, config.prepare)
@@ -207,7 +228,7 @@ def _plan(folder: Path, before: Plan, inputs: Inputs, config: Config) -> Plan:
 def _fill(
     parts: PartsFolder,
     plan: Plan,
-    inputs: Inputs,
+    places: Mapping[str, Place],
     videos: Place,
     weights: EncoderWeights,
     view: View,
@@ -216,7 +237,6 @@ def _fill(
 ) -> None:
     gpus = usable_gpus(config.train.use_gpu)
     held = ray.put(Work(parts.path, videos, weights, view, config, bool(gpus)))
-    places = {item.id: item.place for item in inputs.items}
     parts.fill(plan, places, partial(_make_part, held), config.prepare, progress, _actors(gpus, len(plan.shards)))
 
 
@@ -236,11 +256,14 @@ def _make_part(held: ray.ObjectRef, part: int, videos: Videos) -> int:
 
 
 def _summarise(
-    parts: PartsFolder, plan: Plan, config: Config, features: int, processed: int, inputs: Inputs
+    parts: PartsFolder, before: Plan, plan: Plan, wanted: Mapping[str, PlannedVideo], config: Config, features: int
 ) -> IndexSummary:
     """Merge what the parts tell, and check that every input is accounted for."""
-    failures, latest = parts.merge_failures(plan), plan.latest()
-    rows = write_videos(parts.path, len(plan.shards), features)
+    failures, latest, old = parts.merge_failures(plan), plan.latest(), before.latest()
+    rows = write_videos(parts.path, len(plan.shards), features, plan.superseded())
     parts.check_sum(len(latest), rows, failures, config.prepare)
-    gone = len(set(latest) - {item.id for item in inputs.items})
-    return IndexSummary(rows, len(failures), len(latest), processed, gone)
+    again = [(old[id][1], video) for id, (part, video) in latest.items() if id in old and old[id][0] != part]
+    replaced = sum(was.has_another_file(video) for was, video in again)
+    here = {id for id, video in wanted.items() if video.file}
+    gone = len(set(latest) - here - set(failures))
+    return IndexSummary(rows, len(failures), len(latest), replaced=replaced, gone=gone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write, folder_lock
+from vicc_ray.files import atomic_write, clear_asides, folder_lock
 from vicc_ray.pipelines.mostly_failing import fails_too_much, mostly_failing
-from vicc_ray.pipelines.plan import Failure, Plan, PlannedVideo, read_failures
+from vicc_ray.pipelines.plan import PLAN_FILE, Failure, Plan, PlannedVideo, read_failures
 from vicc_ray.video.sources.places import Place, as_json, from_json
 from vicc_ray.video.store import FAILURES_FILE, shard_path
 
@@ -34,12 +34,14 @@ class PartsFolder:
         words: "clip store"
         verb: of the command line: "prepare"
         doing: of the progress display: "preparing videos"
+        files: names of what is written beside the parts, the plan and the failures.
     """
 
     path: Path
     words: str
     verb: str
     doing: str
+    files: tuple[str, ...]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -58,7 +60,8 @@ class PartsFolder:
             self._clear()
 
     def _clear(self) -> None:
-        """Remove what processes that died left behind."""
+        """Remove what processes that died left behind of these files; others in the folder are not this verb's."""
+        clear_asides(self.path, (PLAN_FILE, FAILURES_FILE, *self.files))
         for left_behind in self.path.glob(".part-*"):
             left_behind.unlink(missing_ok=True)
 
@@ -161,4 +164,4 @@ class PartMaker:
 
 def _task(part: int, videos: Sequence[PlannedVideo], places: Mapping[str, Place]) -> dict[str, Any]:
     """One row for Ray Data; the videos as text, since Arrow refuses file names that are not UTF-8."""
-    return {"part": part, "videos": json.dumps([[as_json(places[video.id]), asdict(video)] for video in videos])}
+    return {"part": part, "videos": json.dumps([[as_json(places[video.id]), video.as_json()] for video in videos])}

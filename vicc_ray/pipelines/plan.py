@@ -26,12 +26,25 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class PlannedVideo:
-    """One input, as :class:`VideoItem` without its place: a moved videos folder is still the same input."""
+    """One input, as :class:`VideoItem` without its place: a moved videos folder is still the same input.
+
+    Attributes:
+        file: size and time of change of its file when it was planned, where what is made of it follows the file.
+    """
 
     id: str
     label: str
     source: str
     split: str
+    file: list[int] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``PlannedVideo(**content)`` makes the same of."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def has_another_file(self, now: PlannedVideo) -> bool:
+        """Whether the file has been replaced by another; not where it is unknown, or gone."""
+        return self.file is not None and now.file is not None and self.file != now.file
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Plan:
-    """The videos of every shard. A video that failed may be tried again in a later shard, which then counts."""
+    """The videos of every shard. Of a video that was made anew, in a later shard, that shard counts."""
 
     shards: tuple[tuple[PlannedVideo, ...], ...] = ()
     test_share: float | None = None
@@ -54,9 +67,15 @@ class Plan:
         """Of every id, the last shard that has it, and the video."""
         return {video.id: (shard, video) for shard, videos in enumerate(self.shards) for video in videos}
 
+    def superseded(self) -> dict[int, set[str]]:
+        """Of every shard, the ids that a later one has too."""
+        latest = self.latest()
+        shards = enumerate(self.shards)
+        return {shard: {video.id for video in videos if latest[video.id][0] != shard} for shard, videos in shards}
+
     def write(self, store: Path) -> None:
         """Write ``plan.json``."""
-        shards = [[asdict(video) for video in videos] for videos in self.shards]
+        shards = [[video.as_json() for video in videos] for videos in self.shards]
         atomic_write(store / PLAN_FILE, json.dumps({"test_share": self.test_share, "shards": shards}))
 
     @staticmethod
@@ -100,9 +119,12 @@ def extended(
     settings: PrepareConfig,
     test_share: float | None = None,
 ) -> Plan:
-    """The plan so far, with new shards for what of ``wanted`` is not in it, and for failures whose file has changed."""
+    """The plan so far, with new shards for what of ``wanted`` is not in it or has another file, and for failures whose
+    file has changed.
+    """
     old, failures = before.latest(), read_failures(folder, before)
     again = {id for id, was in failures.items() if id in wanted and was.stamp != stamp(places[id], settings)}
+    again |= {id for id, (_, video) in old.items() if id in wanted and video.has_another_file(wanted[id])}
     new = [video for id, video in sorted(wanted.items()) if id not in old or id in again]
     size = max(1, min(settings.videos_per_shard, -(-len(new) // SHARDS_AT_LEAST)))
     shards = tuple(tuple(new[start : start + size]) for start in range(0, len(new), size))

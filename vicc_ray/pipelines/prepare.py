@@ -89,7 +89,8 @@ def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progr
             "copy it into the bucket when it is finished: it can be read from there"
         )
     store = Path(store_path).absolute()
-    folder = PartsFolder(store, "clip store", "prepare", "preparing videos")
+    files = (STORE_FILE, INDEX_FILE, DUPLICATES_FILE)
+    folder = PartsFolder(store, "clip store", "prepare", "preparing videos", files)
     with folder.locked():
         _check_settings(store, config.prepare)
         plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share)

@@ -12,12 +12,14 @@ N videos, n windows of a video, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -115,11 +117,16 @@ def damaged_part(path: Path, error: object) -> UserError:
     )
 
 
-def write_videos(folder: Path, parts: int, width: int) -> int:
-    """Write ``videos.arrow`` from all parts; a batch is held at a time. Rows keep their numbers when parts are added.
+def write_videos(
+    folder: Path, parts: int, width: int, superseded: Mapping[int, Collection[str]] = MappingProxyType({})
+) -> int:
+    """Write ``videos.arrow`` from all parts; a batch is held at a time.
+
+    Rows keep their numbers when parts are added, unless one of these supersedes a row.
 
     Args:
         width: F.
+        superseded: of a part, the ids of the rows that do not count any more; they stay in the part.
 
     Returns:
         the number of videos.
@@ -127,7 +134,8 @@ def write_videos(folder: Path, parts: int, width: int) -> int:
     Raises:
         UserError: a part is damaged.
     """
-    rows, mean = _mean(folder, parts, width)
+    without = [superseded.get(part, ()) for part in range(parts)]
+    rows, mean = _mean(folder, without, width)
     schema = pa.schema(
         [
             *(PART_SCHEMA.field(name) for name in FACTS),
@@ -138,7 +146,7 @@ def write_videos(folder: Path, parts: int, width: int) -> int:
         metadata={MEAN: mean.tobytes()},
     )
     with atomic_path(folder / VIDEOS_FILE) as aside, pa.ipc.new_file(aside, schema) as writer:
-        for table in _batches(folder, parts):
+        for table in _batches(folder, without):
             units = unit(features_of(table.column("mean"), width) - mean)
             values = pa.FixedSizeListArray.from_arrays(pa.array(units.ravel()), width)
             batch = table.drop_columns("mean").append_column("unit", values).cast(schema)
@@ -157,20 +165,21 @@ def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(features / np.where(norm > 0, norm, 1), np.float32)
 
 
-def _mean(folder: Path, parts: int, width: int) -> tuple[int, NDArray[np.float32]]:
+def _mean(folder: Path, without: Sequence[Collection[str]], width: int) -> tuple[int, NDArray[np.float32]]:
     """Number of rows, and what is subtracted from every feature."""
     rows, total = 0, np.zeros(width)
-    for table in _batches(folder, parts):
+    for table in _batches(folder, without):
         total += features_of(table.column("mean"), width).sum(0, dtype=np.float64)
         rows += len(table)
     return rows, (total / rows if rows >= TELLING else np.zeros(width)).astype(np.float32)
 
 
-def _batches(folder: Path, parts: int) -> Iterator[pa.Table]:
-    """The rows of all parts with their places, :data:`BATCH` at a time."""
+def _batches(folder: Path, without: Sequence[Collection[str]]) -> Iterator[pa.Table]:
+    """The rows of all parts with their places, :data:`BATCH` at a time; of each part, without some ids."""
     held: list[pa.Table] = []
-    for part in range(parts):
-        held.append(_read_part(folder, part))
+    for part, ids in enumerate(without):
+        table = _read_part(folder, part)
+        held.append(table.filter(pc.invert(pc.is_in(table.column("id"), pa.array(ids, pa.string())))) if ids else table)
         while sum(map(len, held)) >= BATCH:
             table = pa.concat_tables(held)
             yield table.slice(0, BATCH)

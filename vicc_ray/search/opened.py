@@ -54,6 +54,7 @@ class SearchIndex:
 
     def __init__(self, folder: Path, videos: Path | None = None) -> None:
         self.folder = folder
+        self._given_videos, self._written = videos, _written(folder)  # before it is read: what comes later is newer
         self.description = Description.read(folder)
         remote = "://" in self.description.videos
         self.videos = videos or (None if remote else Path(self.description.videos))
@@ -84,6 +85,14 @@ class SearchIndex:
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
+    def is_current(self) -> bool:
+        """Whether no other index has been written into the folder since."""
+        return self._written == _written(self.folder)
+
+    def reopened(self) -> SearchIndex:
+        """What is there now; this one can still be used."""
+        return SearchIndex(self.folder, self._given_videos)
+
     @property
     def encoder_file(self) -> Path:
         """The network that made the features."""
@@ -104,6 +113,19 @@ class SearchIndex:
         """The row of the video of that id."""
         row = int(pc.index(self._table.column("id"), id).as_py())
         return None if row < 0 else row
+
+    def row_now(self, row: int, id: str | None = None) -> int:
+        """The row of a video of which a row is known, perhaps of the index before, and the id.
+
+        Raises:
+            IndexError: there is no such video.
+        """
+        if id is None or (row < len(self) and self.video(row).id == id):
+            return self.video(row).row
+        now = self.row_of(id)
+        if now is None:
+            raise IndexError(id)
+        return now
 
     def rows_named(self, text: str, most: int) -> list[int]:
         """The first rows whose id contains ``text``, in whatever case."""
@@ -163,6 +185,15 @@ class SearchIndex:
         if len(self._open) > OPEN_PARTS:
             self._open.popitem(last=False)[1].close()
         return self._open[part]
+
+
+def _written(folder: Path) -> tuple[int, int, int] | None:
+    """What tells the videos file from one that took its place."""
+    try:
+        status = (folder / VIDEOS_FILE).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _matrix(column: pa.FixedSizeListArray) -> Floats:

@@ -116,7 +116,8 @@ class _Handlers:
         self._decoding = CapacityLimiter(service.cores)
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(served_page(self._service.index, self._access.largest))
+        index = await to_thread.run_sync(lambda: self._service.index)
+        return HTMLResponse(served_page(index, self._access.largest))
 
     async def script(self, request: Request) -> Response:
         return Response(SCRIPT, media_type="text/javascript")
@@ -128,7 +129,7 @@ class _Handlers:
         return await _json(self._service.some, request.query_params.get("named", "")[:200])
 
     async def like(self, request: Request) -> Response:
-        return await _json(self._service.like, request.path_params["row"])
+        return await _json(self._service.like, *_video_of(request))
 
     async def ask(self, request: Request) -> Response:
         name = unquote(request.headers.get("x-file-name", ""))[:200] or "your video"
@@ -136,19 +137,21 @@ class _Handlers:
             return JSONResponse(await to_thread.run_sync(self._service.ask, path, name, limiter=self._decoding))
 
     async def film(self, request: Request) -> Response:
-        film = await to_thread.run_sync(self._service.index.film, self._row(request))
+        film = await to_thread.run_sync(self._service.film, *_video_of(request))
         return Response(film, media_type=MEDIA_TYPE, headers=UNCHANGING)
 
     async def video(self, request: Request) -> Response:
-        file = self._service.index.file(self._row(request))
+        file = await to_thread.run_sync(self._service.file, *_video_of(request))
         if file is None:
             raise HTTPException(404, "this video is not where it was when it was indexed")
         kind = mimetypes.guess_type(file.name)[0] or ""
         known = kind if kind.startswith("video/") else "application/octet-stream"
         return FileResponse(file, media_type=known, content_disposition_type="inline", filename=file.name)
 
-    def _row(self, request: Request) -> int:
-        return self._service.index.video(request.path_params["row"]).row
+
+def _video_of(request: Request) -> tuple[int, str | None]:
+    """The row and, where the page says it, the id."""
+    return request.path_params["row"], request.query_params.get("id")
 
 
 async def _json(call: Callable[..., dict[str, Any]], *arguments: Any) -> Response:

@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import urlencode
 
+from vicc_ray.search.current import CurrentIndex
 from vicc_ray.search.decoding_process import DecodingProcesses
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.film import MEDIA_TYPE
@@ -27,7 +29,11 @@ SHOWN = 24
 class Service:
     """An index with its network and its decoding processes; may be used from several threads.
 
+    Videos that are indexed while it runs are seen. A video is asked for by its row, and, since rows may move when that
+    happens, by its id too; methods that take both raise IndexError where there is no such video.
+
     Args:
+        index: as it was opened for the start.
         k: how many neighbours an answer has.
         time_limit_s: for decoding a video that was sent.
 
@@ -36,7 +42,7 @@ class Service:
     """
 
     def __init__(self, index: SearchIndex, k: int, time_limit_s: float) -> None:
-        self.index, self.k, self.time_limit_s = index, k, time_limit_s
+        self._current, self.k, self.time_limit_s = CurrentIndex(index), k, time_limit_s
         self.cores = os.cpu_count() or 1
         self._encoder = index_encoder(index)
         self._decoding = DecodingProcesses(self.cores, query_view(index.description.view), time_limit_s)
@@ -46,22 +52,39 @@ class Service:
         """End the processes."""
         self._decoding.close()
 
+    @property
+    def index(self) -> SearchIndex:
+        """As it is now: to be taken once for a request. UserError where it cannot be used any more."""
+        return self._current.get()
+
     def some(self, named: str = "") -> Answer:
         """A few videos: evenly chosen ones, or those whose id contains ``named``."""
-        rows = self.index.rows_named(named, SHOWN) if named else _evenly(len(self.index), SHOWN)
-        return {"videos": [self._video(row) for row in rows]}
+        index = self.index
+        rows = index.rows_named(named, SHOWN) if named else _evenly(len(index), SHOWN)
+        return {"videos": [_video(index, row) for row in rows]}
 
-    def like(self, row: int) -> Answer:
+    def film(self, row: int, id: str | None = None) -> bytes:
+        """The moving thumbnail of a video."""
+        index = self.index
+        return index.film(index.row_now(row, id))
+
+    def file(self, row: int, id: str | None = None) -> Path | None:
+        """The video itself, where it is on this machine."""
+        index = self.index
+        return index.file(index.row_now(row, id))
+
+    def like(self, row: int, id: str | None = None) -> Answer:
         """The neighbours of a video of the index.
 
         Raises:
-            IndexError: there is no such row.
             UserError: the index is damaged.
         """
-        shown, clock = self._video(row), Stopwatch()
-        hits = search(self.index, query_of_row(self.index, row), self.k)
+        index = self.index
+        row = index.row_now(row, id)
+        shown, clock = _video(index, row), Stopwatch()
+        hits = search(index, query_of_row(index, row), self.k)
         clock.lap("search")
-        return self._answer(shown, hits, clock)
+        return _answer(index, shown, hits, clock)
 
     def ask(self, path: Path, name: str) -> Answer:
         """The neighbours of a video file.
@@ -76,20 +99,12 @@ class Service:
         with self._embedding:  # torch uses all cores for one
             found = embed_pieces(self._encoder, pieces, BATCH)
         clock.lap("embed")
-        hits = search(self.index, Query(found.windows), self.k)
+        index = self.index
+        hits = search(index, Query(found.windows), self.k)
         clock.lap("search")
         film = f"data:{MEDIA_TYPE};base64,{base64.b64encode(found.film).decode()}"
         shown = {"row": None, "id": name, "label": "", "seconds": found.seconds, "film": film, "play": False}
-        return self._answer(shown, hits, clock)
-
-    def _answer(self, query: Answer, hits: Sequence[Hit], clock: Stopwatch) -> Answer:
-        results = [{**self._video(hit.row), "score": hit.score, "start": hit.start, "end": hit.end} for hit in hits]
-        note = missing_files(self.index, [hit.row for hit in hits])
-        return {"query": query, "results": results, "note": note, "took_ms": clock.laps}
-
-    def _video(self, row: int) -> Answer:
-        video = self.index.video(row)
-        return {**asdict(video), "film": f"film/{row}", "play": self.index.file(row) is not None}
+        return _answer(index, shown, hits, clock)
 
 
 class Stopwatch:
@@ -104,6 +119,18 @@ class Stopwatch:
         now = time.perf_counter()
         self.laps[name] = round(1000 * (now - self._begun), 1)
         self._begun = now
+
+
+def _answer(index: SearchIndex, query: Answer, hits: Sequence[Hit], clock: Stopwatch) -> Answer:
+    results = [{**_video(index, hit.row), "score": hit.score, "start": hit.start, "end": hit.end} for hit in hits]
+    note = missing_files(index, [hit.row for hit in hits])
+    return {"query": query, "results": results, "note": note, "took_ms": clock.laps}
+
+
+def _video(index: SearchIndex, row: int) -> Answer:
+    video = index.video(row)
+    film = f"film/{row}?{urlencode({'id': video.id})}"
+    return {**asdict(video), "film": film, "play": index.file(row) is not None}
 
 
 def _evenly(count: int, most: int) -> list[int]:

@@ -70,7 +70,7 @@ class Classification:
         Raises:
             UserError: the folder was begun with another network, or with other videos or labels.
         """
-        start, facts = self.folder.path / "start.safetensors", self.folder.path / "classes.json"
+        start, facts = self.folder.path / "start.safetensors", self.folder.classes_file
         ids, labels = self.videos.column("id"), self.videos.column("label")
         digest = hashlib.blake2b(json.dumps([ids, labels]).encode(), digest_size=8).hexdigest()
         known: dict[str, Any] = {"classes": self.labelling.classes, "videos": len(ids), "digest": digest}

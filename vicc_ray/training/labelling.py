@@ -55,6 +55,7 @@ class Labelling:
             "train_unlabelled": int((of_train & ~labelled).sum()),
             "test_unlabelled": int((of_test & ~labelled).sum()),
             "test_unknown_class": int((of_test & labelled & ~known).sum()),
+            "without_split": int((~of_train & ~of_test).sum()),
         }
         unknown = sorted(set(label[of_test & labelled & ~known].tolist()))
         return cls(classes, of_train & labelled, test, left_out, unknown)
@@ -76,6 +77,8 @@ class Labelling:
                 f"{self.left_out['test_unknown_class']} test videos are left out: no training video has their class "
                 f"({_some(self.unknown)})"
             )
+        if self.left_out["without_split"]:
+            found.append(f"{self.left_out['without_split']} of {len(self.train)} videos are in neither split: left out")
         return found
 
 

@@ -59,6 +59,8 @@ class RunFolder:
         self.evaluations_file = self.path / "evaluations.jsonl"
         self.samples_file = self.path / "samples.jsonl"
         self.checkpoints_file = self.path / "checkpoints.jsonl"
+        self.classes_file = self.path / "classes.json"
+        """Of a classification alone: what it learns."""
         self.failure_file = self.path / "failure.txt"
         self.attempts = Attempts(self.path / "attempts.jsonl")
         self.request_file = self.path / "checkpoint.request"

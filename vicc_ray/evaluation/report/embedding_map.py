@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, load_features
+from vicc_ray.evaluation.feature_file import Features, FeatureTable
 from vicc_ray.evaluation.nearest import CentredUnit
 from vicc_ray.evaluation.table import newest, row_label
 
@@ -19,28 +18,27 @@ PERPLEXITY = 30.0
 FEWEST = 8
 
 
-def read_map(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+def read_map(features: Features, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Places of the test videos (and, where they are few, train videos) by the RGB network that was trained last.
 
     Args:
-        folder: ``evaluation`` of a run. ``settings``: ``seed``, ``cross_stream``.
+        features: of a run's ``evaluation``. ``settings``: ``seed``, ``cross_stream``.
 
     Returns:
         ``network``, ``videos`` (of how many these are drawn), ``labels`` (sorted) and ``points`` [{"id", "label" (its
         place in labels, -1 for none), "x", "y": 0 to 1}]; None without features or with fewer than ``FEWEST`` videos.
     """
-    names = feature_names(folder)
-    name = newest(names, "rgb")
+    name = newest(features.names, "rgb")
     if name is None:
         return None
-    table = load_features(feature_path(folder, name)).sorted()
+    table = features.of(name)
     chosen = _choose(table, settings["seed"])
     if len(chosen) < FEWEST:
         return None
     places = flat(table.features[chosen], settings["seed"])
     labels = sorted(set(table.labels[chosen].tolist()) - {""})
     return {
-        "network": row_label(name, names, settings["cross_stream"]),
+        "network": row_label(name, features.names, settings["cross_stream"]),
         "videos": len(table.ids),
         "labels": labels,
         "points": [

@@ -10,7 +10,7 @@ from typing import Any
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import feature_names
+from vicc_ray.evaluation.feature_file import Features, feature_names
 from vicc_ray.evaluation.report.classes import read_classes
 from vicc_ray.evaluation.report.classification import read_classification
 from vicc_ray.evaluation.report.comparison import compare
@@ -60,7 +60,8 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
     if table is None:
         missing["table"] = _why_no_table(run_dir)
     asked = {**(table["settings"] if table else _asked(config)), "cross_stream": cross}
-    gallery = _gallery(run_dir, asked, missing)
+    features = Features(run_dir / "evaluation")
+    gallery = _gallery(features, asked, missing)
     if store is None:
         missing["store"] = "The clip store is not at hand, so there are no videos to show and none to count."
     resolved = as_config(config)
@@ -75,8 +76,8 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
         "classes": read_classes(table),
         "comparison": compare(run_dir, other) if other else None,
         "gallery": gallery,
-        "map": read_map(run_dir / "evaluation", asked),
-        "prototypes": read_prototypes(run_dir, resolved),
+        "map": read_map(features, asked),
+        "prototypes": read_prototypes(run_dir, resolved, features),
         "classification": read_classification(run_dir),
         "turns": turns,
         "checks": checks,
@@ -134,10 +135,10 @@ def account(store: ClipStore) -> dict[str, Any]:
     }
 
 
-def _gallery(run_dir: Path, asked: dict[str, Any], missing: dict[str, str]) -> dict[str, Any] | None:
+def _gallery(features: Features, asked: dict[str, Any], missing: dict[str, str]) -> dict[str, Any] | None:
     """``asked``: what the table was made with, so that both look among the same neighbours."""
     try:
-        return find_neighbours(run_dir / "evaluation", asked)
+        return find_neighbours(features, asked)
     except UserError as error:
         missing["gallery"] = f"Nothing to show yet: {error}."
         return None

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import feature_names, feature_path, load_features
+from vicc_ray.evaluation.feature_file import Features
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
 from vicc_ray.evaluation.table import newest, row_label
 
 QUERIES = 8
 
 
-def find_neighbours(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def find_neighbours(features: Features, settings: dict[str, Any]) -> dict[str, Any]:
     """Queries and their five nearest by RGB after stage 1 and by RGB after its last turn (whichever there are).
 
     Args:
-        folder: ``evaluation`` of a run, with its feature files.
+        features: of a run's ``evaluation``.
         settings: ``seed``, ``ignore_same_source``, ``cross_stream``.
 
     Returns:
@@ -29,13 +28,13 @@ def find_neighbours(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: there are no RGB features, or no train or test videos among them.
     """
-    names = feature_names(folder)
+    names = features.names
     shown = [name for name in dict.fromkeys(["rgb-stage1", newest(names, "rgb")]) if name in names]
     if not shown:
-        raise UserError(f"no features of a trained RGB network in {folder}")
+        raise UserError(f"no features of a trained RGB network in {features.folder}")
     results: list[tuple[FeatureSet, Retrieval]] = []
     for name in shown:
-        table = load_features(feature_path(folder, name)).sorted()
+        table = features.of(name)
         train, test = table.split("train"), table.split("test")
         if not len(train) or not len(test):
             raise UserError(f"no neighbours to show: {len(train)} train and {len(test)} test videos")

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vicc_ray.evaluation.report.charts import draw
@@ -24,6 +23,7 @@ from vicc_ray.evaluation.report.training_charts import (
     rank_chart,
 )
 from vicc_ray.files import atomic_write
+from vicc_ray.templates import load_templates
 from vicc_ray.video.store import ClipStore
 
 FLOW_VIDEOS = 4
@@ -53,13 +53,7 @@ def build_report(run_dir: Path, store: ClipStore | None, other: Path | None = No
 
 def render(figures: dict[str, Any], store: ClipStore | None) -> str:
     """The page as HTML; every text of the run is escaped."""
-    environment = Environment(
-        loader=PackageLoader("vicc_ray.evaluation.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = load_templates("vicc_ray.evaluation.report", "templates")
     environment.filters.update(percent=percent, points=points, duration=duration, value=value, gib=gib)
     films = None if store is None else Films(store)
     shown = None if films is None or store is None else _flow_videos(figures, store)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vicc_ray.config import Config
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, load_features
+from vicc_ray.evaluation.feature_file import Features, FeatureTable
 from vicc_ray.evaluation.table import newest
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.training.checkpoint import load_encoder_tensors, load_prototypes
@@ -22,24 +22,27 @@ from vicc_ray.training.schedule import turns
 SHOWN, CLOSEST = 8, 5
 
 
-def read_prototypes(run: Path, config: Config) -> dict[str, Any] | None:
+def read_prototypes(run: Path, config: Config, features: Features) -> dict[str, Any] | None:
     """The most used prototypes of the RGB network that was trained last.
 
     A video belongs to the prototype that its embedding (the head's output for the mean of its features) scores highest.
+
+    Args:
+        features: of the run's ``evaluation``.
 
     Returns:
         ``all`` (K), ``used`` (of at least one video) and ``prototypes``, most used first: ``index``, ``videos`` (that
         belong to it), ``label`` and ``share`` of the most frequent label among them ("" and None without labels),
         ``closest`` [{"id", "label"}]; None where features or checkpoint are not there, or instances were contrasted.
     """
-    name = newest(feature_names(run / "evaluation"), "rgb")
+    name = newest(features.names, "rgb")
     if name is None or config.method.contrast != "prototypes":
         return None
     turn = next((turn for turn in turns(config.schedule) if turn.name == name), None)
     checkpoint = RunFolder(run).turn_checkpoint(turn.index, name) if turn else run
     if turn is None or not checkpoint.exists():
         return None
-    table = load_features(feature_path(run / "evaluation", name)).sorted()
+    table = features.of(name)
     scores = _scores(table, checkpoint, config)
     chosen = scores.argmax(1)
     used = Counter(chosen.tolist())

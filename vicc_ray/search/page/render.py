@@ -7,10 +7,10 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vicc_ray.search.opened import SearchIndex
+from vicc_ray.templates import load_templates
 
 SCRIPT = files(__package__).joinpath("search.js").read_text("utf-8")
 STYLE = files(__package__).joinpath("search.css").read_text("utf-8")
@@ -32,14 +32,9 @@ def carried_page(index: SearchIndex, data: dict[str, Any]) -> str:
 
 
 def _render(index: SearchIndex, data: dict[str, Any], policy: str, style: str, script: str) -> str:
-    environment = Environment(
-        loader=PackageLoader("vicc_ray.search", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     about = {"backbone": index.description.backbone, "fingerprint": index.description.fingerprint}
-    return environment.get_template("page.html.j2").render(
-        data=data, count=len(index), policy=policy, style=style, script=script, **about
+    return (
+        load_templates("vicc_ray.search", "page")
+        .get_template("page.html.j2")
+        .render(data=data, count=len(index), policy=policy, style=style, script=script, **about)
     )

@@ -5,6 +5,7 @@
   const given = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const ids = new Map(); // of the videos shown, by row: rows may move when the index is written anew
   let uploaded = null; // the answer to the video that was sent last
   let turn = 0; // an answer that comes when something else has been asked since is not shown
 
@@ -19,9 +20,13 @@
     async first() {
       list(await fetched("api/videos"), "Some of the videos", "Choose one to see which are like it, or search with a video of your own.");
     },
-    like: (row) => fetched(`api/like/${encodeURIComponent(row)}`),
+    like: (row) => fetched(`api/like/${encodeURIComponent(row)}${named(row)}`),
   };
   const source = given.served ? served : carried;
+
+  function named(row) {
+    return ids.has(String(row)) ? `?id=${encodeURIComponent(ids.get(String(row)))}` : "";
+  }
 
   function answerOf(key) {
     const near = given.near[key];
@@ -79,6 +84,7 @@
   }
 
   function card(video) {
+    ids.set(String(video.row), video.id);
     const item = element("li", "card hit");
     const button = element("button");
     button.type = "button";
@@ -110,7 +116,7 @@
 
   function player(video) {
     const link = element("a", "play", `Play${video.start === undefined ? "" : ` at ${clock(video.start)}`}`);
-    link.href = `video/${video.row}${video.start ? `#t=${video.start.toFixed(2)}` : ""}`;
+    link.href = `video/${video.row}?id=${encodeURIComponent(video.id)}${video.start ? `#t=${video.start.toFixed(2)}` : ""}`;
     link.target = "_blank";
     link.rel = "noopener";
     return link;
@@ -119,6 +125,7 @@
   function show(answer, key) {
     tell("");
     const { query, results } = answer;
+    ids.set(String(query.row), query.id);
     at("query").hidden = false;
     at("query-film").replaceChildren(film(query));
     at("query-name").textContent = query.id;
@@ -175,7 +182,10 @@
         return () => list(found, `Videos with “${key.slice(6)}” in their name`, about);
       }
       const answer = await source.like(key);
-      return () => show(answer, key);
+      return () => {
+        if (given.served && String(answer.query.row) !== key) history.replaceState(null, "", `#${answer.query.row}`);
+        show(answer, key);
+      };
     });
   }
 

@@ -1,0 +1,31 @@
+"""What all templates have in common."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from vicc_ray.templates import load_templates
+
+
+def test_html_is_escaped_markdown_is_not_and_nothing_is_undefined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pages_of_a_test/here").mkdir(parents=True)
+    (tmp_path / "pages_of_a_test/__init__.py").touch()
+    (tmp_path / "pages_of_a_test/here/it.j2").write_text(
+        "{% if true %}\n  {% set x = name %}\n<b>{{ x }}</b>\n{% endif %}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        page = load_templates("pages_of_a_test", "here").get_template("it.j2")
+        assert page.render(name="<&>") == "<b>&lt;&amp;&gt;</b>\n"
+        with pytest.raises(UndefinedError):
+            page.render()
+        text = load_templates("pages_of_a_test", "here", html=False).get_template("it.j2")
+        assert text.render(name="<&>") == "<b><&></b>\n"
+    finally:
+        sys.modules.pop("pages_of_a_test", None)
