@@ -25,14 +25,15 @@ RESULT = Path(__file__).with_suffix(".json")
 SEARCH = {
     "stage2.prototypes": {"choice": [6, 12, 24, 48]},
     "stage2.temperature": {"choice": [0.05, 0.1, 0.3]},
-    "stage2.epsilon": {"choice": [0.03, 0.05, 0.1]},
+    "stage2.epsilon": {"choice": [0.03, 0.08]},
 }
-EPOCHS, TRIALS = 9, 16
-SEEDS = (1, 2, 3)
+EPOCHS, TRIALS = 9, 12
+SEEDS = (1, 2)
 COMMON: dict[str, Any] = {
     **{"recipe": "demo", "validation_share": 0.25, "search": SEARCH, "final": {"seeds": 0}},
     "fixed": {
         **{"train.evaluate_epochs": 1, "train.checkpoint_steps": 1000, "train.evaluate_videos": 1000},
+        **{"schedule.rgb_epochs": 4, "schedule.flow_epochs": 16, "schedule.stage1_cosine_epochs": 16},
         **{"schedule.alternation_period": EPOCHS, "schedule.stage2_cosine_epochs": 0},
     },
 }
