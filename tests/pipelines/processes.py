@@ -1,13 +1,15 @@
-"""The command in a process of its own, to be killed in the middle."""
+"""Runs whose processes are killed in the middle: the command in a process of its own, and workers of this one."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import ray  # puts its own psutil where Python looks
@@ -26,15 +28,13 @@ assert ray
 
 @contextmanager
 def begun(
-    config: Config, store: Path, folder: Path, environment: dict[str, str] | None = None, verb: Sequence[str] = ()
+    config: Config, store: Path, folder: Path, environment: dict[str, str] | None = None
 ) -> Iterator[psutil.Popen]:
-    """``vicc-ray pretrain`` into ``folder``, or another verb, in a process of its own; killed at the end of the block
-    if it has not ended.
-    """
+    """``vicc-ray pretrain`` into ``folder`` in a process of its own, which is killed at the end of the block."""
     recipe = folder.parent / "recipe.yaml"
     recipe.write_text(dump_config(config))
-    name, *arguments = verb or ("pretrain", "--run", str(folder))
-    with command(name, str(recipe), "--store", str(store), *arguments, environment=environment) as process:
+    arguments = ("pretrain", str(recipe), "--store", str(store), "--run", str(folder))
+    with command(*arguments, environment=environment) as process:
         yield process
 
 
@@ -48,6 +48,25 @@ def command(*arguments: str, environment: dict[str, str] | None = None) -> Itera
         finally:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+@contextmanager
+def killed_here(name: str, folder: RunFolder) -> Iterator[None]:
+    """Kill what the Ray of this process has begun under a name, once the run has a checkpoint; it must get one."""
+    ended = Event()
+
+    def kill() -> None:
+        while folder.step == 0:
+            assert not ended.wait(0.05), "the run has ended before anything was killed"
+        kill_below(psutil.Process(), name)
+
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill)
+        try:
+            yield
+        finally:
+            ended.set()
+        killed.result()
 
 
 def wait_until(true: Callable[[], Any], process: psutil.Popen) -> None:

@@ -1,4 +1,4 @@
-"""Action recognition on real Ray: a run that is killed ends as if nothing had happened, streams are fused."""
+"""Action recognition on real Ray: a run whose worker is killed ends as if nothing had happened, streams are fused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pipelines.processes import begun, past, wait_until
+from tests.pipelines.processes import killed_here
 from tests.pipelines.runs import losses, settings
+from vicc_ray.cli import main
 from vicc_ray.config import Config, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
@@ -21,6 +22,7 @@ from vicc_ray.evaluation.pretrained import find_weights
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
 from vicc_ray.pipelines.classify import classify, quick_classify
+from vicc_ray.recipe import dump_config
 from vicc_ray.training.checkpoint import read_model
 from vicc_ray.training.classification import Classification
 from vicc_ray.training.json_lines import read_lines
@@ -61,17 +63,15 @@ def computed_here(config: Config, store: Path, folder: RunFolder) -> Iterator[tu
 
 @pytest.fixture(scope="module")
 def out(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fine-tuning of flow whose driver was killed in the middle; the same command went on."""
+    """Fine-tuning of flow, by the command, whose worker was killed in the middle."""
     folder = tmp_path_factory.mktemp("classified")
-    config, out = config_of("flow"), folder / "out"
-    write_weights(folder / "flow.safetensors", fresh("flow"))
+    network, recipe, out = folder / "flow.safetensors", folder / "recipe.yaml", folder / "out"
+    write_weights(network, fresh("flow"))
+    recipe.write_text(dump_config(config_of("flow")))
     run = RunFolder(out / "flow-finetune")
-    command = ("classify", "--model", str(folder / "flow.safetensors"), "--out", str(out))
-    with begun(config, store, out, verb=command) as process:
-        wait_until(past(run, 0), process)
-        process.kill()
-    assert 0 < run.step < STEPS
-    classify(fresh("flow"), config, store, out, progress=False)
+    with killed_here("ray::RayTrainWorker", run):
+        command = ["classify", recipe, "--model", network, "--store", store, "--out", out, "--quiet"]
+        assert main([str(word) for word in command]) == 0
     return out
 
 
@@ -82,7 +82,7 @@ def test_a_killed_run_ends_equal_to_the_bit(out: Path, store: Path) -> None:
     kept = read_model(run.path / "checkpoints" / "turn-0-flow-finetune")
     assert set(kept) == set(reference[-1][1])
     assert all(torch.equal(kept[name], value) for name, value in reference[-1][1].items())
-    assert max(line["step"] for line in read_lines(run.attempts.file) if "step" in line) > 0
+    assert 0 < max(line["step"] for line in read_lines(run.attempts.file) if "step" in line) < STEPS
 
 
 def test_fine_tuning_learns_the_motions(out: Path) -> None:
