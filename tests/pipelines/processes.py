@@ -21,7 +21,7 @@ from vicc_ray.config import Config
 from vicc_ray.recipe import dump_config
 from vicc_ray.training.run_folder import RunFolder
 
-DEADLINE_S = 300
+DEADLINE_S = 600
 """For one thing to happen; a start of Ray Train takes half a minute on a busy machine."""
 assert ray
 

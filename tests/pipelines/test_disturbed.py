@@ -26,17 +26,17 @@ def rgb_alone(epochs: int, **train: Any) -> Config:
     )
 
 
-def test_a_run_whose_worker_controller_and_driver_are_killed_is_undisturbed(store: Path, tmp_path: Path) -> None:
-    config, folder = rgb_alone(40, checkpoint_steps=4), RunFolder(tmp_path / "run")
+def test_a_run_whose_controller_and_driver_are_killed_is_undisturbed(store: Path, tmp_path: Path) -> None:
+    """Classification is tested with a worker that is killed."""
+    config, folder = rgb_alone(24, checkpoint_steps=4), RunFolder(tmp_path / "run")
     with begun(config, store, folder.path) as process:
-        for victim in ("ray::RayTrainWorker", "ray::TrainController"):
-            wait_until(past(folder, folder.step), process)
-            kill_below(process, victim)
+        wait_until(past(folder, 0), process)
+        kill_below(process, "ray::TrainController")
         wait_until(past(folder, folder.step), process)
         process.kill()
-    assert 0 < folder.step < 160
+    assert 0 < folder.step < 96
     pretrain(config, store, folder.path, progress=False)
-    assert losses(folder.path) == [float(f"{loss:.9g}") for loss in islice(computed_here(config, store), 160)]
+    assert losses(folder.path) == [float(f"{loss:.9g}") for loss in islice(computed_here(config, store), 96)]
     assert not list(folder.checkpoints.path.glob(".*"))
     assert len(list(folder.checkpoints.path.glob("step-*"))) == config.train.keep_checkpoints
 
@@ -55,7 +55,9 @@ def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(s
 
     with fake_cluster() as cluster:
         cluster.add("stays", 2)
-        with begun(config, store, folder.path, cluster.environment) as process:
+        # A start that still counts on the machine that is gone ends sooner; one that ends too soon is tried again.
+        environment = {**cluster.environment, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
+        with begun(config, store, folder.path, environment) as process:
             wait_until(lambda: folder.step > 0, process)  # growing begins anew from the newest checkpoint
             cluster.add("comes and goes", 2)
             wait_until(lambda: trains_with(2), process)

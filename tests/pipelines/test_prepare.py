@@ -189,7 +189,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     store = tmp_path / "store"
     killed = subprocess.Popen([sys.executable, "-c", SCRIPT, str(videos), str(store)], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not parts(store) and time.monotonic() < deadline:
             with suppress(subprocess.TimeoutExpired):
                 killed.wait(timeout=0.02)

