@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vicc_ray.cli_arguments import add_quiet, add_store, add_verb
 
 if TYPE_CHECKING:
-    from vicc_ray.sweep.summary import Summary
+    from vicc_ray.sweep.found import Summary
 
 
 def add_sweep(verbs: Any) -> None:

@@ -17,8 +17,8 @@ from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.sweep import sweep
 from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.settings import load_sweep
-from vicc_ray.sweep.summary import Summary
 from vicc_ray.training.json_lines import read_lines
 
 EPOCHS = 4

@@ -18,11 +18,12 @@ from vicc_ray.pipelines.sweep_search import Search
 from vicc_ray.pipelines.tuned import Candidates, run_candidates
 from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.found import Judged, Summary, best_of
 from vicc_ray.sweep.leaderboard import follow_sweep
 from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.settings import SweepConfig
 from vicc_ray.sweep.study import SweepStudy
-from vicc_ray.sweep.summary import Judged, Summary, best_of, summarise, write_summary
+from vicc_ray.sweep.summary import summarise, write_summary
 from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.video.store import ClipStore
 

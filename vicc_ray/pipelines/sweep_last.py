@@ -10,9 +10,9 @@ from vicc_ray.evaluation.table import RESULT_FILE, newest
 from vicc_ray.files import atomic_write
 from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.found import BEST, DEFAULT, Judged
 from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.records import SCORED, Trial, TrialFolder
-from vicc_ray.sweep.summary import BEST, DEFAULT, Judged
 
 
 class LastRuns:

@@ -1,67 +1,18 @@
-"""What a sweep has found: best.yaml, the table of trials, the page, and the figures as JSON."""
+"""Tells what a sweep has found: best.yaml, the table of trials, the page, and the figures as JSON."""
 
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from vicc_ray.files import atomic_write
 from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.found import Judged, Summary, best_of
+from vicc_ray.sweep.page import write_page
 from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.records import Trial
 from vicc_ray.sweep.study import SweepStudy
 from vicc_ray.sweep.table import write_table
-
-BEST, DEFAULT = "best", "default"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """R@1 on the test videos with fresh seeds, of the best setting or of the default one."""
-
-    setting: str
-    recall_at_1: list[float]
-
-    @property
-    def mean(self) -> float:
-        """Over the seeds."""
-        return statistics.mean(self.recall_at_1)
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation over the seeds; 0 of one."""
-        return statistics.stdev(self.recall_at_1) if len(self.recall_at_1) > 1 else 0.0
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A sweep as far as it has come."""
-
-    name: str
-    recipe: str
-    searched: list[str]
-    total: int
-    trials: list[Trial]
-    best: Trial | None
-    importances: Mapping[str, float]
-    judged: list[Judged]
-    stage1_seconds: float
-    """Spent on the stages 1 that trials share."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything, as plain values."""
-        judged = [{**asdict(run), "mean": run.mean, "deviation": run.deviation} for run in self.judged]
-        return {**asdict(self), "judged": judged}
-
-
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The complete trial with the highest R@1, the first of several; None where there is none."""
-    complete = [trial for trial in trials if trial.state == "complete" and trial.recall_at_1 is not None]
-    return max(complete, key=lambda trial: (trial.recall_at_1 or 0.0, -trial.number), default=None)
 
 
 def summarise(
@@ -86,6 +37,7 @@ def write_summary(plan: Sweep, summary: Summary, folder: SweepFolder) -> None:
     """Write all that is told of a sweep into its folder."""
     write_table(summary.trials, summary.searched, folder.table_file)
     atomic_write(folder.summary_file, json.dumps(summary.as_json(), indent=1) + "\n")
+    write_page(summary, folder.page_file)
     if summary.best is not None:
         atomic_write(folder.best_file, best_recipe(plan, summary.best))
 

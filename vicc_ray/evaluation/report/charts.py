@@ -80,8 +80,14 @@ def draw(chart: Chart) -> Markup:
     ]
     texts += [_text("rule-label", "bottom", 1 - y(rule.y) / HEIGHT, rule.label) for rule in chart.rules]
     return Markup('<div class="chart" role="img" aria-label="{}">{}<div class="plot">{}{}</div></div>{}').format(
-        chart.summary, _span_labels(chart.spans, x), svg, Markup("").join(texts), _legend(chart.legend)
+        chart.summary, _span_labels(chart.spans, x), svg, Markup("").join(texts), draw_legend(chart.legend)
     )
+
+
+def draw_legend(keys: Sequence[tuple[str, str]]) -> Markup:
+    """What the marks of a chart stand for, as (CSS classes, text)."""
+    shown = [Markup('<span class="key"><i class="{}"></i>{}</span>').format(style, text) for style, text in keys]
+    return Markup('<div class="legend" aria-hidden="true">{}</div>').format(Markup("").join(shown))
 
 
 def nice_ticks(low: float, high: float, count: int) -> list[float]:
@@ -153,11 +159,6 @@ def _span_labels(spans: Sequence[Span], x: Scale) -> Markup:
         for span in spans
     ]
     return Markup('<div class="turns">{}</div>').format(Markup("").join(labels))
-
-
-def _legend(legend: Sequence[tuple[str, str]]) -> Markup:
-    keys = [Markup('<span class="key"><i class="{}"></i>{}</span>').format(style, text) for style, text in legend]
-    return Markup('<div class="legend" aria-hidden="true">{}</div>').format(Markup("").join(keys))
 
 
 def _number(value: float, as_percent: bool) -> str:

@@ -1,0 +1,57 @@
+"""What a sweep has found by now, as plain data: the trials, the best of them, and how the test videos judge it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vicc_ray.sweep.records import Trial
+
+BEST, DEFAULT = "best", "default"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """R@1 on the test videos with fresh seeds, of the best setting or of the default one."""
+
+    setting: str
+    recall_at_1: list[float]
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return statistics.mean(self.recall_at_1)
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over the seeds; 0 of one."""
+        return statistics.stdev(self.recall_at_1) if len(self.recall_at_1) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A sweep as far as it has come."""
+
+    name: str
+    recipe: str
+    searched: list[str]
+    total: int
+    trials: list[Trial]
+    best: Trial | None
+    importances: Mapping[str, float]
+    judged: list[Judged]
+    stage1_seconds: float
+    """Spent on the stages 1 that trials share."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as plain values."""
+        judged = [{**asdict(run), "mean": run.mean, "deviation": run.deviation} for run in self.judged]
+        return {**asdict(self), "judged": judged}
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The complete trial with the highest R@1, the first of several; None where there is none."""
+    complete = [trial for trial in trials if trial.state == "complete" and trial.recall_at_1 is not None]
+    return max(complete, key=lambda trial: (trial.recall_at_1 or 0.0, -trial.number), default=None)

@@ -1,0 +1,85 @@
+"""How the search went: the best so far over the trials, and how each trial learnt."""
+
+from __future__ import annotations
+
+from vicc_ray.evaluation.report.headline import percent
+from vicc_ray.sweep.found import Summary
+from vicc_ray.sweep.page.axis import Axis, choice_axis, linear_axis, score_axis
+from vicc_ray.sweep.page.plot import Curve, Dot, Plot, Point
+from vicc_ray.sweep.page.seen import best_last, is_best, score, scored, state_legend, style, title
+
+
+def progress_plot(summary: Summary) -> Plot:
+    """R@1 by the number of the trial; the line is the best of the complete ones so far."""
+    x, y = _numbers(summary), score_axis([value for _, value in scored(summary.trials)])
+    line = _best_so_far(summary, x, y)
+    rises = len({height for _, height in line})
+    told = f"it rises {rises - 1} times, to {percent(score(summary.best))}" if summary.best else "none is complete"
+    dots = []
+    for trial in best_last(summary):
+        value = score(trial)
+        if value is not None or trial.state == "failed":
+            dots.append(
+                Dot((x.place(trial.number), y.place(value) if value is not None else 0.0),
+                    style(trial, summary), trial.number, title(trial))
+            )  # fmt: skip
+    return Plot(
+        summary=f"R@1 of {len(dots)} trials in their order, and the best so far: {told}.",
+        x=x,
+        y=y,
+        curves=[Curve(line, "line best step")] if line else [],
+        dots=dots,
+        legend=state_legend(summary) + ([("best", "best so far")] if line else []),
+        x_name="trial",
+    )
+
+
+def learning_plot(summary: Summary) -> Plot:
+    """R@1 by epoch of stage 2; the best with its interval."""
+    scores = [score for trial in summary.trials for score in trial.curve]
+    ends = [end for s in (summary.best.curve if summary.best else []) for end in (s.low, s.high)]
+    last = max((score.epoch for score in scores), default=0)
+    x = linear_axis(0, max(last, 1), whole=True, margin=0.0)
+    y = score_axis([score.recall_at_1 for score in scores] + ends)
+    curves, dots = [], []
+    for trial in best_last(summary):
+        points = [(x.place(s.epoch), y.place(s.recall_at_1)) for s in trial.curve]
+        if not points:
+            continue
+        look = style(trial, summary)
+        if is_best(trial, summary):
+            high = [(x.place(s.epoch), y.place(s.high)) for s in trial.curve]
+            low = [(x.place(s.epoch), y.place(s.low)) for s in reversed(trial.curve)]
+            curves.append(Curve([*high, *low], "area best"))
+        curves.append(Curve(points, f"line curve {look}", trial.number))
+        dots.append(Dot(points[-1], f"{look} small", trial.number, title(trial)))
+    band = [("band best", "its 95 % interval")] if summary.best else []
+    return Plot(
+        summary=f"R@1 of held-out videos by epoch of stage 2, of {len(dots)} trials.",
+        x=x,
+        y=y,
+        curves=curves,
+        dots=dots,
+        legend=[*state_legend(summary, "curve")[:1], *band, *state_legend(summary, "curve")[1:]],
+        x_name="epoch of stage 2",
+    )
+
+
+def _numbers(summary: Summary) -> Axis:
+    last = max([summary.total - 1, *(trial.number for trial in summary.trials)])
+    return linear_axis(0, last, whole=True, margin=0.03) if last else choice_axis([0])
+
+
+def _best_so_far(summary: Summary, x: Axis, y: Axis) -> list[Point]:
+    """A step wherever a complete trial is better than all before, and on to the last trial."""
+    points: list[Point] = []
+    complete = [(trial, value) for trial, value in scored(summary.trials) if trial.state == "complete"]
+    best: float | None = None
+    for trial, value in sorted(complete, key=lambda found: found[0].number):
+        if best is None or value > best:
+            at = x.place(trial.number)
+            points += ([] if best is None else [(at, y.place(best))]) + [(at, y.place(value))]
+            best = value
+    if best is not None:
+        points.append((x.place(max(trial.number for trial in summary.trials)), y.place(best)))
+    return points

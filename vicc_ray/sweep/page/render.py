@@ -1,0 +1,95 @@
+"""Puts the page together: words, charts, style and script into one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from vicc_ray.evaluation.report.headline import percent
+from vicc_ray.files import atomic_write
+from vicc_ray.sweep.found import Summary
+from vicc_ray.sweep.page import told
+from vicc_ray.sweep.page.judged import NAMES, in_words, judged_plot, verdict
+from vicc_ray.sweep.page.parallel import draw_parallel, leaves_out
+from vicc_ray.sweep.page.plot import draw
+from vicc_ray.sweep.page.progress import learning_plot, progress_plot
+from vicc_ray.sweep.page.rows import rows
+from vicc_ray.sweep.page.seen import names, scored, state_legend
+from vicc_ray.sweep.page.slices import cost_plot, slice_plot
+from vicc_ray.templates import load_templates
+
+FOLDER = files("vicc_ray.sweep.page") / "templates"
+REPORT = files("vicc_ray.evaluation.report") / "templates"
+
+
+def write_page(summary: Summary, file: Path) -> None:
+    """Write the page of a sweep, whole or not at all.
+
+    Args:
+        summary: of a sweep that may still run, may have failed, or may have no trial yet.
+        file: HTML, which needs no other file and asks for nothing over a network.
+    """
+    atomic_write(file, render(summary))
+
+
+def render(summary: Summary) -> str:
+    """The page as HTML; every text of the sweep is escaped."""
+    script = (FOLDER / "page.js").read_text("utf-8")
+    style = (REPORT / "base.css").read_text("utf-8") + (FOLDER / "page.css").read_text("utf-8")
+    # Style and script are ours alone, so they go in as they are; no other script may run.
+    return load_templates("vicc_ray.sweep.page", "templates").get_template("page.html.j2").render(
+        summary=summary,
+        policy=_policy(script),
+        style=Markup(style),
+        script=Markup(script),
+        told=told,
+        names=names(summary),
+        verdict=verdict(summary),
+        judged=[(run.setting, NAMES.get(run.setting, run.setting), in_words(run)) for run in summary.judged],
+        scored=bool(scored(summary.trials)),
+        leaves_out=leaves_out(summary),
+        states=state_legend(summary),
+        importances=_importances(summary),
+        rows=rows(summary),
+        charts=_charts(summary),
+    )  # fmt: skip
+
+
+def _charts(summary: Summary) -> dict[str, Any]:
+    """By name; None where there is nothing to draw."""
+    drawn: dict[str, Any] = dict.fromkeys(("judged", "parallel", "progress", "learning", "cost", "slices"))
+    if summary.judged:
+        drawn["judged"] = draw(judged_plot(summary.judged))
+    if summary.trials and summary.searched:
+        drawn["parallel"] = draw_parallel(summary)
+    if scored(summary.trials):
+        drawn["progress"] = draw(progress_plot(summary))
+        drawn["learning"] = draw(learning_plot(summary))
+        drawn["cost"] = draw(cost_plot(summary))
+        drawn["slices"] = [(key, name, draw(slice_plot(summary, key))) for key, name in names(summary).items()]
+    return drawn
+
+
+def _importances(summary: Summary) -> list[dict[str, Any]]:
+    """Greatest first; settings of which nothing is told come last, without a share."""
+    if not summary.importances:
+        return []
+    ordered = sorted(names(summary).items(), key=lambda name: -summary.importances.get(name[0], -1.0))
+    return [
+        {"key": key, "name": name, "share": share, "text": percent(share)}
+        for key, name in ordered
+        for share in [summary.importances.get(key)]
+    ]
+
+
+def _policy(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,65 @@
+"""The table of all trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vicc_ray.evaluation.report.headline import percent
+from vicc_ray.sweep.found import Summary
+from vicc_ray.sweep.leaderboard import ranked, short
+from vicc_ray.sweep.page.axis import is_number
+from vicc_ray.sweep.page.seen import WORDS, interval, names, score, style
+from vicc_ray.sweep.records import Trial
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``order``: what the column is sorted by, a number or a text; ``note``: in small letters behind the text."""
+
+    text: str
+    order: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial."""
+
+    number: int
+    style: str
+    state: str
+    score: Cell
+    epochs: Cell
+    minutes: Cell
+    values: list[Cell]
+    said: list[str]
+    """Why it ended, and of what it warned."""
+
+
+def rows(summary: Summary) -> list[Row]:
+    """Complete trials by R@1, then those that ended early, then those that failed."""
+    return [_row(trial, summary) for trial in ranked(summary.trials)]
+
+
+def _row(trial: Trial, summary: Summary) -> Row:
+    ends, value = interval(trial), score(trial)
+    said = [trial.reason] if trial.reason else []
+    said += [f"warned: {', '.join(trial.warnings)}"] if trial.warnings else []
+    return Row(
+        number=trial.number,
+        style=style(trial, summary),
+        state=WORDS[trial.state],
+        score=Cell(percent(value), "" if value is None else f"{value:.6f}",
+                   f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}" if ends else ""),
+        epochs=Cell(f"{trial.cost.epochs:.1f}".removesuffix(".0"), f"{trial.cost.epochs}"),
+        minutes=Cell(f"{trial.cost.seconds / 60:.1f}", f"{trial.cost.seconds}"),
+        values=[_value(trial.values.get(key)) for key in names(summary)],
+        said=said,
+    )  # fmt: skip
+
+
+def _value(value: Any) -> Cell:
+    if value is None:
+        return Cell("–", "")
+    return Cell(short(value), repr(value) if is_number(value) else short(value))

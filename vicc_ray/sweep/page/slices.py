@@ -1,0 +1,98 @@
+"""R@1 against one setting at a time, and against what a trial cost."""
+
+from __future__ import annotations
+
+from vicc_ray.evaluation.report.headline import percent
+from vicc_ray.sweep.found import Summary
+from vicc_ray.sweep.page.axis import Axis, axis_of, linear_axis, score_axis
+from vicc_ray.sweep.page.plot import Curve, Dot, Plot, Point
+from vicc_ray.sweep.page.seen import (
+    best_last,
+    interval,
+    names,
+    score,
+    scored,
+    scores_and_ends,
+    state_legend,
+    style,
+    title,
+)
+from vicc_ray.sweep.records import Trial
+
+SPREAD = 0.6
+"""Share of a choice's place over which its trials are spread, so that they do not hide each other."""
+
+
+def slice_plot(summary: Summary, key: str) -> Plot:
+    """All trials that have the setting; failed ones without a score lie at the bottom."""
+    trials = [trial for trial in best_last(summary) if trial.values.get(key) is not None]
+    x = axis_of([trial.values[key] for trial in trials])
+    y = score_axis(scores_and_ends(summary.trials))
+    places = _places(trials, key, x)
+    shown = [trial for trial in trials if score(trial) is not None or trial.state == "failed"]
+    curves, dots = _marks(summary, shown, places, y)
+    return Plot(summary=f"R@1 against {names(summary)[key]} in {len(dots)} trials.", x=x, y=y, curves=curves, dots=dots)
+
+
+def cost_plot(summary: Summary) -> Plot:
+    """R@1 against minutes of training; the line joins complete trials that no other beats in both."""
+    x = linear_axis(0.0, max((minutes(trial) for trial in summary.trials), default=1.0) or 1.0, margin=0.04)
+    y = score_axis(scores_and_ends(summary.trials))
+    shown = [trial for trial in best_last(summary) if score(trial) is not None]
+    curves, dots = _marks(summary, shown, {trial.number: x.place(minutes(trial)) for trial in shown}, y)
+    front = pareto_front(summary)
+    steps: list[Point] = []
+    for trial, value in front:
+        at = x.place(minutes(trial))
+        steps += [(at, steps[-1][1])] if steps else []
+        steps.append((at, y.place(value)))
+    told = ", ".join(f"{percent(value)} in {minutes(trial):.1f} min" for trial, value in front) or "none is complete"
+    return Plot(
+        summary=f"R@1 against minutes of training in {len(dots)} trials. Pareto front: {told}.",
+        x=x,
+        y=y,
+        curves=[*curves, *([Curve(steps, "line front")] if len(front) > 1 else [])],
+        dots=dots,
+        legend=state_legend(summary) + ([("front", "Pareto front")] if len(front) > 1 else []),
+        x_name="minutes of stage 2",
+    )
+
+
+def pareto_front(summary: Summary) -> list[tuple[Trial, float]]:
+    """Complete trials, cheapest first, each with its R@1, which is higher than that of all cheaper ones."""
+    front: list[tuple[Trial, float]] = []
+    complete = [found for found in scored(summary.trials) if found[0].state == "complete"]
+    for trial, value in sorted(complete, key=lambda found: (found[0].cost.seconds, -found[1], found[0].number)):
+        if not front or value > front[-1][1]:
+            front.append((trial, value))
+    return front
+
+
+def minutes(trial: Trial) -> float:
+    """Of training, the shared stage 1 not counted."""
+    return trial.cost.seconds / 60
+
+
+def _marks(summary: Summary, trials: list[Trial], places: dict[int, float], y: Axis) -> tuple[list[Curve], list[Dot]]:
+    curves, dots = [], []
+    for trial in trials:
+        at, value, ends = places[trial.number], score(trial), interval(trial)
+        look = style(trial, summary)
+        if ends:
+            curves.append(Curve([(at, y.place(ends[0])), (at, y.place(ends[1]))], f"whisker {look}", trial.number))
+        dots.append(Dot((at, 0.0 if value is None else y.place(value)), look, trial.number, title(trial)))
+    return curves, dots
+
+
+def _places(trials: list[Trial], key: str, x: Axis) -> dict[int, float]:
+    """By trial; those that share a choice lie beside each other in their order."""
+    groups: dict[float, list[int]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        groups.setdefault(x.place(trial.values[key]), []).append(trial.number)
+    if not x.choices:
+        return {number: at for at, numbers in groups.items() for number in numbers}
+    return {
+        number: at + ((index + 0.5) / len(numbers) - 0.5) * SPREAD / x.choices
+        for at, numbers in groups.items()
+        for index, number in enumerate(numbers)
+    }
