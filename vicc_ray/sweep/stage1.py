@@ -6,10 +6,10 @@ import hashlib
 import json
 from typing import Any
 
-from vicc_ray.config import Config, Stage2Config
+from vicc_ray.config import Config, ScheduleConfig, Stage2Config
 from vicc_ray.training.run_folder import FREE_TO_CHANGE
 from vicc_ray.training.schedule import turns
-from vicc_ray.video.store import ClipStore
+from vicc_ray.video.entries import Entries
 
 NOT_YET = {"cycles", "alternation_period", "stage2_epochs", "stage2_cosine_epochs", "last_flow_turn", "cross_stream"}
 """Settings of the schedule that stage 1 does not look at."""
@@ -20,11 +20,12 @@ def stage1_of(config: Config) -> Config | None:
     stages = {turn.stage for turn in turns(config.schedule)}
     if stages != {1, 2}:
         return None
-    schedule = config.schedule.model_copy(update={"cycles": 0, "stage2_epochs": 0})
+    defaults = ScheduleConfig().model_dump(include=NOT_YET)
+    schedule = config.schedule.model_copy(update={**defaults, "cycles": 0})
     return config.model_copy(update={"schedule": schedule, "stage2": Stage2Config(), "name": "stage 1"})
 
 
-def stage1_key(config: Config, store: ClipStore) -> str:
+def stage1_key(config: Config, entries: Entries) -> str:
     """Twelve hexadecimal digits, equal for runs whose stage 1 is the same to the bit."""
     kept: dict[str, Any] = {}
     for section, values in config.model_dump(mode="json").items():
@@ -34,5 +35,5 @@ def stage1_key(config: Config, store: ClipStore) -> str:
         kept[section] = {k: v for k, v in values.items() if k not in free} if isinstance(values, dict) else values
     digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=6)
     for column in ("id", "content", "split", "label", "source"):
-        digest.update("\0".join(store.entries.column(column)).encode("utf-8", "surrogateescape"))
+        digest.update("\0".join(entries.column(column)).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
