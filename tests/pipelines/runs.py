@@ -11,12 +11,8 @@ import torch
 
 from tests.pipelines.prepared import RAY
 from vicc_ray.config import Config
-from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.json_lines import read_lines
-from vicc_ray.training.plan import Plan
-from vicc_ray.training.pretrainer import Pretrainer
-from vicc_ray.training.schedule import turns
-from vicc_ray.training.validation_split import training_videos
+from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.video.store import ClipStore
 
 
@@ -48,20 +44,18 @@ def losses(run: Path) -> list[float]:
 
 
 def computed_here(config: Config, store: Path) -> Iterator[float]:
-    """The losses of a run of RGB stage 1 as one process computes them, without Ray and without an end.
+    """The losses of a run as one process computes them, without Ray.
 
     With one thread, as the workers of these runs: sums of other numbers of parts are rounded otherwise.
     """
     torch.set_num_threads(1)
-    opened = ClipStore(store)
-    videos = training_videos(opened.entries, config.train.validation_share)
-    plan = Plan(len(videos), config.train.batch, config.seed)
-    maker = BatchMaker(opened, videos, plan, config.clip, ("rgb",), 0, 1)
-    pretrainer = Pretrainer(config, torch.device("cpu"))
-    pretrainer.start_turn(turns(config.schedule)[0])
-    step = 0
-    while True:
-        parts = [maker({"step": step, "part": part}) for part in range(maker.parts)]
-        batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-        yield float(pretrainer.step(batch, plan.epoch_at(step))["loss"])
-        step += 1
+    task = Pretraining(config, ClipStore(store))
+    pretrainer, step = task.trainer(torch.device("cpu")), 0
+    for turn in task.turns:
+        pretrainer.start_turn(turn)
+        maker = task.maker(turn, 0, 1)
+        while step < task.plan.first_step(turn.last_epoch):
+            parts = [maker({"step": step, "part": part}) for part in range(maker.parts)]
+            batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+            yield float(pretrainer.step(batch, task.plan.epoch_at(step))["loss"])
+            step += 1

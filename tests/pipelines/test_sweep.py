@@ -11,17 +11,20 @@ import pytest
 import yaml
 
 from tests.pipelines.processes import command, kill_below, wait_until
-from tests.pipelines.runs import losses, settings
+from tests.pipelines.runs import computed_here, losses, settings
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.sweep import sweep
 from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Summary
+from vicc_ray.sweep.plan import Sweep
+from vicc_ray.sweep.records import Trial
 from vicc_ray.sweep.settings import load_sweep
+from vicc_ray.sweep.study import SweepStudy
 from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
 
-EPOCHS = 4
+EPOCHS, SCORED = 24, [8, 16, 24]
 DIVERGES = 1e30
 """A learning rate."""
 
@@ -29,10 +32,10 @@ DIVERGES = 1e30
 def sweep_file(folder: Path, **changes: Any) -> Path:
     """A sweep over learning rates of which one diverges."""
     recipe, file = folder / "recipe.yaml", folder / "sweep.yaml"
-    recipe.write_text(dump_config(settings(train={"checkpoint_steps": 2})))
+    recipe.write_text(dump_config(settings(train={"checkpoint_steps": 2, "evaluate_epochs": 8})))
     content = {
         **{"name": "rates", "recipe": str(recipe), "sampler": "grid", "validation_share": 0.25},
-        **{"search": {"stage2.learning_rate": {"choice": [0.05, DIVERGES, 0.02]}}},
+        **{"search": {"stage2.learning_rate": {"choice": [DIVERGES, 0.05]}}},
         **{"fixed": {"schedule.alternation_period": EPOCHS, "schedule.stage2_cosine_epochs": 0}},
         **{"budget": {"epochs": EPOCHS}, "prune": {"method": "none"}, "final": {"seeds": 1}},
     }
@@ -42,31 +45,28 @@ def sweep_file(folder: Path, **changes: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def disturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFolder, Summary]:
-    """The trial's process is killed within the first trial, the whole command within the last one; then it goes on."""
+    """The first trial fails; of the second its process is killed, then the whole command; then it goes on."""
     folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "out")
-    file = sweep_file(folder.path.parent)
+    file, second = sweep_file(folder.path.parent), folder.trial(1).run
     with command("sweep", str(file), "--store", str(store), "--out", str(folder.path), "--quiet") as process:
-        wait_until(lambda: folder.trial(0).run.step > 0, process)
+        wait_until(lambda: second.step > 0, process)
         kill_below(process, "ray::ImplicitFunc")
-        wait_until(lambda: folder.trial(2).run.step > 0, process)
-    before = len(folder.trials())
-    summary = sweep(load_sweep(file), store, folder.path, progress=False)
-    assert before == len(summary.trials) == 3
-    return folder, summary
+        wait_until(lambda: len(_beginnings(second)) == 2, process)
+    assert [trial.state for trial in folder.trials()] == ["failed", "running"]
+    return folder, sweep(load_sweep(file), store, folder.path, progress=False)
 
 
 def test_no_trial_is_lost_or_made_twice(disturbed: tuple[SweepFolder, Summary]) -> None:
     folder, summary = disturbed
-    assert [trial.state for trial in summary.trials] == ["complete", "failed", "complete"]
-    assert [trial.values["stage2.learning_rate"] for trial in summary.trials] == [0.05, DIVERGES, 0.02]
-    for number in (0, 2):
-        begun = [line["step"] for line in read_lines(folder.trial(number).run.attempts.file) if "step" in line]
-        assert len([step for step in begun if step >= 0]) == 2
-        assert max(begun) > 0, "it began anew"
-        scores = summary.trials[number].curve
-        assert [score.epoch for score in scores] == list(range(1, EPOCHS + 1))
-        assert summary.trials[number].cost.epochs == EPOCHS
-    assert "training has diverged" in summary.trials[1].reason
+    assert [trial.state for trial in summary.trials] == ["failed", "complete"]
+    assert [trial.values["stage2.learning_rate"] for trial in summary.trials] == [DIVERGES, 0.05]
+    assert "training has diverged" in summary.trials[0].reason
+    begun = [_beginnings(folder.trial(number).run) for number in (0, 1)]
+    assert begun[0] == [0]
+    assert begun[1] == sorted(set(begun[1])), "it began anew"
+    assert len(begun[1]) == 3
+    assert [score.epoch for score in summary.trials[1].curve] == SCORED
+    assert summary.trials[1].cost.epochs == EPOCHS
 
 
 def test_trials_share_one_stage_1(disturbed: tuple[SweepFolder, Summary]) -> None:
@@ -79,31 +79,29 @@ def test_trials_share_one_stage_1(disturbed: tuple[SweepFolder, Summary]) -> Non
 
 
 def test_the_best_is_judged_by_the_test_videos_beside_the_default(disturbed: tuple[SweepFolder, Summary]) -> None:
+    """Here they are the same, so there is one run."""
     _, summary = disturbed
-    assert summary.best is not None
-    assert summary.best.recall_at_1 == max(trial.recall_at_1 or 0 for trial in summary.trials)
-    names = ["default"] if summary.best.values["stage2.learning_rate"] == 0.05 else ["best", "default"]
-    assert [run.setting for run in summary.judged] == names
-    assert all(len(run.recall_at_1) == 1 for run in summary.judged)
+    assert summary.best == summary.trials[1]
+    assert [(run.setting, len(run.recall_at_1)) for run in summary.judged] == [("default", 1)]
 
 
 def test_what_is_written_tells_the_same(disturbed: tuple[SweepFolder, Summary]) -> None:
     folder, summary = disturbed
     table = pq.read_table(folder.table_file).to_pylist()
     assert [row["recall_at_1"] for row in table] == [trial.recall_at_1 for trial in summary.trials]
-    assert [row["stage2.learning_rate"] for row in table] == [0.05, DIVERGES, 0.02]
-    assert [len(row["scores"]) for row in table] == [EPOCHS, 0, EPOCHS]
+    assert [row["stage2.learning_rate"] for row in table] == [DIVERGES, 0.05]
+    assert [len(row["scores"]) for row in table] == [0, len(SCORED)]
     assert json.loads(folder.summary_file.read_text())["best"]["number"] == summary.best.number
 
 
-def test_the_best_recipe_makes_the_best_trial_again(
-    disturbed: tuple[SweepFolder, Summary], store: Path, tmp_path: Path
-) -> None:
-    folder, summary = disturbed
-    pretrain(load_config(str(folder.best_file)), store, tmp_path / "run", progress=False)
-    assert losses(tmp_path / "run")[-4:] == _losses(folder.trial(summary.best.number).run.metrics_file)[-4:]
-    last = read_lines(tmp_path / "run" / "evaluations.jsonl")[-1]
-    assert last["recall_at_1"] == summary.best.recall_at_1
+def test_the_best_recipe_makes_the_best_trial_again(disturbed: tuple[SweepFolder, Summary], store: Path) -> None:
+    """From its very beginning, stage 1 included, to the bit: then its network and its R@1 are the same too."""
+    folder, _ = disturbed
+    best = load_config(str(folder.best_file))
+    assert best.train.validation_share == 0.25
+    again = [float(f"{loss:.9g}") for loss in computed_here(best, store)]
+    trained = [line["loss"] for line in read_lines(folder.trial(1).run.metrics_file)]
+    assert again[-len(trained) :] == trained
 
 
 def test_other_settings_in_the_same_folder_are_refused(disturbed: tuple[SweepFolder, Summary], store: Path) -> None:
@@ -114,10 +112,18 @@ def test_other_settings_in_the_same_folder_are_refused(disturbed: tuple[SweepFol
 
 
 def test_a_sweep_in_which_all_fail_says_why(store: Path, tmp_path: Path) -> None:
-    file = sweep_file(tmp_path, search={"stage2.learning_rate": {"choice": [DIVERGES]}})
-    with pytest.raises(UserError, match=r"no trial came to its end .*training has diverged"):
-        sweep(load_sweep(file), store, tmp_path / "out", progress=False)
+    settings, folder = load_sweep(sweep_file(tmp_path)), SweepFolder(tmp_path / "out")
+    folder.path.mkdir()
+    study = SweepStudy(folder.study_file, Sweep(settings))
+    for reason in ("out of memory", "training has diverged"):
+        asked = study.ask()
+        study.tell(asked.number, "failed", None, 0.0, reason)
+        folder.trial(asked.number).write(Trial(asked.number, asked.values, "failed", reason))
+    with pytest.raises(UserError, match=r"no trial .* came to its end .*: out of memory; training has diverged"):
+        sweep(settings, store, folder.path, progress=False)
 
 
-def _losses(file: Path) -> list[float]:
-    return [line["loss"] for line in read_lines(file)]
+def _beginnings(run: RunFolder) -> list[int]:
+    """The steps that its workers began at."""
+    steps = [line["step"] for line in read_lines(run.attempts.file) if "step" in line]
+    return [step for step in steps if step >= 0]
