@@ -26,7 +26,9 @@ def summary_of(trials: list[Trial], **changes: Any) -> Summary:
     return replace(whole, **changes)
 
 
-def trial_of(number: int = 0, state: State = "complete", scores: tuple[float, ...] = (0.3, 0.4), **changes: Any) -> Trial:
+def trial_of(
+    number: int = 0, state: State = "complete", scores: tuple[float, ...] = (0.3, 0.4), **changes: Any
+) -> Trial:
     """One whose R@1 had these scores, an epoch and 30 seconds apart."""
     curve = [Score(epoch, score, *interval(score), 30.0 * epoch) for epoch, score in enumerate(scores, 1)]
     made = Trial(
@@ -70,11 +72,11 @@ def _drawn(number: int, draws: np.random.Generator) -> Trial:
     if number % 11 == 7:
         return trial_of(number, "failed", (), values=values, reason="diverged: the loss is not a number at step 34")
     height = 0.47 - 0.05 * abs(math.log(values["stage2.temperature"] / 0.12)) ** 2
-    height -= 0.02 * abs(math.log(values["stage2.epsilon"] / 0.05)) + 0.01 * (values["schedule.alternation_period"] == 20)
+    height -= 0.02 * abs(math.log(values["stage2.epsilon"] / 0.05)) + 0.01 * (
+        values["schedule.alternation_period"] == 20
+    )
     height += float(draws.normal(0, 0.012))
-    scores = [
-        height - 0.24 * math.exp(-epoch / 3.2) + float(draws.normal(0, 0.008)) for epoch in range(1, 13)
-    ]
+    scores = [height - 0.24 * math.exp(-epoch / 3.2) + float(draws.normal(0, 0.008)) for epoch in range(1, 13)]
     seconds = float(draws.uniform(13, 17) + 4 * (values["stage2.queue"] > 0))
     curve = [Score(epoch, score, *interval(score), seconds * epoch) for epoch, score in enumerate(scores, 1)]
     warned = ["crowded"] if values["stage2.prototypes"] == 32 and number % 5 == 0 else []
