@@ -12,6 +12,8 @@ import pytest
 
 from tests.search.browser import Tab, browser
 from tests.sweep.found import searched, summary_of, trial_of
+from tests.sweep.made import sweep_of
+from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Judged, Summary
 from vicc_ray.sweep.page import write_page
 from vicc_ray.sweep.page.axis import axis_of, score_axis
@@ -20,6 +22,8 @@ from vicc_ray.sweep.page.progress import learning_plot, progress_plot
 from vicc_ray.sweep.page.render import render
 from vicc_ray.sweep.page.slices import cost_plot, pareto_front, slice_plot
 from vicc_ray.sweep.page.told import headline, luck, saved_by_ending
+from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.sweep.summary import summarise, write_summary
 
 HTML = '<img src=x onerror="alert(1)">'
 STATES = {
@@ -179,6 +183,20 @@ def hostile() -> Summary:
         trial_of(1, "failed", (), values={"stage2.epsilon": [HTML]}, reason=HTML),
     ]
     return summary_of(trials, name=HTML, recipe=f"</script>{HTML}")
+
+
+def test_it_is_written_with_all_else_that_is_told(tmp_path: Path) -> None:
+    plan, folder = sweep_of(), SweepFolder(tmp_path)
+    folder.open(plan.settings, "")
+    trials = [trial_of(0, values={"stage2.epsilon": 0.05, "stage2.prototypes": 12, "stage2.queue": 0})]
+    summary = summarise(plan, SweepStudy(folder.study_file, plan), folder, trials, 4, [])
+    write_summary(plan, summary, folder)
+    assert folder.page_file.read_text("utf-8") == render(summary)
+    assert "1 trial of 4" in text_of(render(summary)) and folder.best_file.exists()
+
+
+def test_many_trials_are_drawn_thinner() -> None:
+    assert '<body class="many">' in render(STATES["many"]) and '<body class="">' in render(STATES["whole"])
 
 
 def test_names_are_text() -> None:
