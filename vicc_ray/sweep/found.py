@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -53,5 +54,6 @@ class Summary:
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """The complete trial with the highest R@1, the first of several; None where there is none."""
-    complete = [trial for trial in trials if trial.state == "complete" and trial.recall_at_1 is not None]
-    return max(complete, key=lambda trial: (trial.recall_at_1 or 0.0, -trial.number), default=None)
+    scores = [(trial.recall_at_1, trial) for trial in trials if trial.state == "complete"]
+    known = [(score, trial) for score, trial in scores if score is not None and math.isfinite(score)]
+    return max(known, key=lambda found: (found[0], -found[1].number), default=(0.0, None))[1]

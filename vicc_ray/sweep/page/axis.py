@@ -10,13 +10,16 @@ from typing import Any
 from vicc_ray.evaluation.report.charts import nice_ticks
 from vicc_ray.sweep.leaderboard import short
 
-LOG_FROM = 8.0
-"""Largest over smallest from which an axis is logarithmic: a decade, whose ends draws do not quite reach."""
+LOG_FROM = 5.0
+"""Largest over smallest from which an axis is logarithmic: draws of a decade need not reach its ends."""
 FEW = 6
 """Up to so many values that trials share stand side by side, whatever lies between them."""
 LABELS = 10
 """Choices beyond this have some of their labels left out."""
+TICKS = 6
 MARGIN = 0.05
+ALONE = 0.05
+"""R@1 around the only one that there is."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,13 @@ def log_axis(low: float, high: float) -> Axis:
     span = math.log(high / low)
     start, width = math.log(low) - MARGIN * span, span * (1 + 2 * MARGIN)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    marks: Sequence[int] = (1, 2, 5) if high / low < 300 else (1,)
-    places = {mark * 10.0**power: (math.log(mark * 10.0**power) - start) / width for power in powers for mark in marks}
-    ticks = [(share, f"{tick:g}") for tick, share in places.items() if 0 <= share <= 1]
+    ticks: list[tuple[float, str]] = []
+    for marks in ((1, 2, 5), (1, 3), (1,)):
+        levels = [mark * 10.0**power for power in powers for mark in marks]
+        places = {level: (math.log(level) - start) / width for level in levels}
+        ticks = [(share, f"{level:g}") for level, share in places.items() if 0 <= share <= 1]
+        if len(ticks) <= TICKS:
+            break
     return Axis(lambda value: (math.log(value) - start) / width, ticks, log=True)
 
 
@@ -75,7 +82,8 @@ def choice_axis(values: Sequence[Any]) -> Axis:
 
 def score_axis(scores: Sequence[float]) -> Axis:
     """R@1 in per cent, between round numbers around all ``scores``."""
-    ticks = nice_ticks(min(scores, default=0.0), max(scores, default=1.0), 6)
+    low, high = min(scores, default=0.0), max(scores, default=1.0)
+    ticks = nice_ticks(low, high, 6) if high > low else nice_ticks(low - ALONE, high + ALONE, 3)
     low, span = ticks[0], ticks[-1] - ticks[0]
     return Axis(
         lambda value: (value - low) / span, [((tick - low) / span, f"{100 * tick:.4g}\u00a0%") for tick in ticks]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vicc_ray.evaluation.report.headline import percent, points
+from vicc_ray.evaluation.report.headline import points
 from vicc_ray.sweep.found import BEST, DEFAULT, Judged, Summary
 from vicc_ray.sweep.page.axis import Axis, share_axis
 from vicc_ray.sweep.page.plot import Curve, Dot, Plot
+from vicc_ray.sweep.page.seen import percent
 
 NAMES = {BEST: "best setting", DEFAULT: "recipe's own"}
 
@@ -62,17 +63,17 @@ def judged_plot(judged: list[Judged]) -> Plot:
             curves.append(Curve(corners, f"area {look}"))
         curves.append(Curve([(x.place(run.mean), at - half), (x.place(run.mean), at + half)], f"mean {look}"))
         dots += _seeds(run, x, at, half)
-    told = "; ".join(f"{NAMES.get(run.setting, run.setting)}: {in_words(run)}" for run in judged)
+    told = "; ".join(f"{NAMES.get(run.setting, run.setting)}: {', '.join(in_words(run))}" for run in judged)
     names = [(at, NAMES.get(run.setting, run.setting)) for run, at in zip(judged, rows, strict=True)]
     return Plot(f"R@1 on the test videos: {told}.", x, Axis(lambda row: rows[row], names), curves, dots,
                 style="judged", upright=True)  # fmt: skip
 
 
-def in_words(run: Judged) -> str:
-    """ "43.1 % ± 1.2 over 3 seeds"."""
+def in_words(run: Judged) -> tuple[str, str]:
+    """ "43.1 % ± 1.2" and "3 seeds"."""
     count = len(run.recall_at_1)
     spread = f" ± {100 * run.deviation:.1f}" if count > 1 else ""
-    return f"{percent(run.mean)}{spread} over {count} seed{'s' if count > 1 else ''}"
+    return f"{percent(run.mean)}{spread}", f"{count} seed{'s' if count > 1 else ''}"
 
 
 def _seeds(run: Judged, x: Axis, at: float, half: float) -> list[Dot]:

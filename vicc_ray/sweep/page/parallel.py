@@ -7,11 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vicc_ray.evaluation.report.headline import percent
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.page.axis import Axis, axis_of, score_axis
 from vicc_ray.sweep.page.plot import Curve, Point, draw_curves
-from vicc_ray.sweep.page.seen import best_last, names, score, scored, style
+from vicc_ray.sweep.page.seen import best_last, names, percent, score, scored, style
 from vicc_ray.sweep.records import Trial
 
 FLOOR = 0.13
@@ -27,6 +26,7 @@ class _Column:
     name: str
     section: str
     axis: Axis
+    left_out: bool = False
 
 
 def draw_parallel(summary: Summary) -> Markup:
@@ -61,7 +61,8 @@ def _columns(summary: Summary) -> list[_Column]:
     count, short = len(summary.searched) + 1, names(summary)
     columns = [
         _Column((index + 0.5) / count, short[key], key.rpartition(".")[0],
-                axis_of([trial.values.get(key) for trial in summary.trials]))
+                axis_of([trial.values.get(key) for trial in summary.trials]),
+                any(trial.values.get(key) is None for trial in summary.trials))
         for index, key in enumerate(summary.searched)
     ]  # fmt: skip
     scores = [value for _, value in scored(summary.trials)]
@@ -105,5 +106,7 @@ def _ticks(columns: list[_Column], floor: float) -> Markup:
         for share, text in column.axis.ticks
     ]
     if floor:
-        texts += [form.format(100 * c.at, 100 * LEFT_OUT, room, "left out", "left out") for c in columns[:-1]]
+        texts += [
+            form.format(100 * c.at, 100 * LEFT_OUT, room, "left out", "left out") for c in columns[:-1] if c.left_out
+        ]
     return Markup("").join(texts)

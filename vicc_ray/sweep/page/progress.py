@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from vicc_ray.evaluation.report.headline import percent
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.page.axis import Axis, choice_axis, linear_axis, score_axis
 from vicc_ray.sweep.page.plot import Curve, Dot, Plot, Point
-from vicc_ray.sweep.page.seen import best_last, is_best, score, scored, state_legend, style, title
+from vicc_ray.sweep.page.seen import best_last, curve, is_best, percent, score, scored, state_legend, style, title
 
 
 def progress_plot(summary: Summary) -> Plot:
@@ -29,30 +28,31 @@ def progress_plot(summary: Summary) -> Plot:
         y=y,
         curves=[Curve(line, "line best step")] if line else [],
         dots=dots,
-        legend=state_legend(summary) + ([("best", "best so far")] if line else []),
+        legend=state_legend(summary, summary.trials) + ([("best", "best so far")] if line else []),
         x_name="trial",
     )
 
 
 def learning_plot(summary: Summary) -> Plot:
     """R@1 by epoch of stage 2; the best with its interval."""
-    scores = [score for trial in summary.trials for score in trial.curve]
-    ends = [end for s in (summary.best.curve if summary.best else []) for end in (s.low, s.high)]
+    scores = [score for trial in summary.trials for score in curve(trial)]
+    ends = [end for s in (curve(summary.best) if summary.best else []) for end in (s.low, s.high)]
     last = max((score.epoch for score in scores), default=0)
     x = linear_axis(0, max(last, 1), whole=True, margin=0.0)
     y = score_axis([score.recall_at_1 for score in scores] + ends)
     curves, dots = [], []
     for trial in best_last(summary):
-        points = [(x.place(s.epoch), y.place(s.recall_at_1)) for s in trial.curve]
+        points = [(x.place(s.epoch), y.place(s.recall_at_1)) for s in curve(trial)]
         if not points:
             continue
         look = style(trial, summary)
         if is_best(trial, summary):
-            high = [(x.place(s.epoch), y.place(s.high)) for s in trial.curve]
-            low = [(x.place(s.epoch), y.place(s.low)) for s in reversed(trial.curve)]
+            high = [(x.place(s.epoch), y.place(s.high)) for s in curve(trial)]
+            low = [(x.place(s.epoch), y.place(s.low)) for s in reversed(curve(trial))]
             curves.append(Curve([*high, *low], "area best"))
         curves.append(Curve(points, f"line curve {look}", trial.number))
         dots.append(Dot(points[-1], f"{look} small", trial.number, title(trial)))
+    keys = state_legend(summary, [trial for trial in summary.trials if curve(trial)], "curve")
     band = [("band best", "its 95 % interval")] if summary.best else []
     return Plot(
         summary=f"R@1 of held-out videos by epoch of stage 2, of {len(dots)} trials.",
@@ -60,7 +60,7 @@ def learning_plot(summary: Summary) -> Plot:
         y=y,
         curves=curves,
         dots=dots,
-        legend=[*state_legend(summary, "curve")[:1], *band, *state_legend(summary, "curve")[1:]],
+        legend=[*keys[:1], *band, *keys[1:]],
         x_name="epoch of stage 2",
     )
 

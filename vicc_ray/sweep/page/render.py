@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vicc_ray.evaluation.report.headline import percent
 from vicc_ray.files import atomic_write
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.page import told
@@ -19,7 +18,7 @@ from vicc_ray.sweep.page.parallel import draw_parallel, leaves_out
 from vicc_ray.sweep.page.plot import draw
 from vicc_ray.sweep.page.progress import learning_plot, progress_plot
 from vicc_ray.sweep.page.rows import rows
-from vicc_ray.sweep.page.seen import names, scored, state_legend
+from vicc_ray.sweep.page.seen import names, percent, scored, state_legend
 from vicc_ray.sweep.page.slices import cost_plot, slice_plot
 from vicc_ray.templates import load_templates
 
@@ -50,10 +49,10 @@ def render(summary: Summary) -> str:
         told=told,
         names=names(summary),
         verdict=verdict(summary),
-        judged=[(run.setting, NAMES.get(run.setting, run.setting), in_words(run)) for run in summary.judged],
+        judged=[(run.setting, NAMES.get(run.setting, run.setting), *in_words(run)) for run in summary.judged],
         scored=bool(scored(summary.trials)),
         leaves_out=leaves_out(summary),
-        states=state_legend(summary),
+        states=state_legend(summary, summary.trials),
         importances=_importances(summary),
         rows=rows(summary),
         charts=_charts(summary),

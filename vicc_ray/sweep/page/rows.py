@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vicc_ray.evaluation.report.headline import percent
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.leaderboard import ranked, short
 from vicc_ray.sweep.page.axis import is_number
-from vicc_ray.sweep.page.seen import WORDS, interval, names, score, style
+from vicc_ray.sweep.page.seen import WORDS, interval, names, percent, score, style
 from vicc_ray.sweep.records import Trial
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from vicc_ray.evaluation.report.headline import percent
 from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.records import State, Trial
+from vicc_ray.sweep.records import Score, State, Trial
 
 WORDS: dict[State, str] = {
     "complete": "complete",
@@ -27,6 +26,16 @@ def interval(trial: Trial) -> tuple[float, float] | None:
     """95 % interval of :func:`score`."""
     found = trial.interval
     return found if score(trial) is not None and found and all(map(math.isfinite, found)) else None
+
+
+def percent(share: float | None) -> str:
+    """In per cent, always with one decimal, so that columns are even; a dash for what is unknown."""
+    return "–" if share is None else f"{100 * share:.1f}\u00a0%"
+
+
+def curve(trial: Trial) -> list[Score]:
+    """Its scores by epoch, as far as they are numbers."""
+    return [s for s in trial.curve if all(map(math.isfinite, (s.recall_at_1, s.low, s.high)))]
 
 
 def scored(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
@@ -60,10 +69,10 @@ def best_last(summary: Summary) -> list[Trial]:
     return sorted(summary.trials, key=lambda trial: (is_best(trial, summary), order[trial.state], trial.number))
 
 
-def state_legend(summary: Summary, mark: str = "spot") -> list[tuple[str, str]]:
-    """(CSS classes, text) of the states that trials have."""
-    states = {trial.state for trial in summary.trials}
-    best = [(f"{mark} complete best", "the best")] if summary.best else []
+def state_legend(summary: Summary, trials: Sequence[Trial], mark: str = "spot") -> list[tuple[str, str]]:
+    """(CSS classes, text) of the states that ``trials`` have."""
+    states = {trial.state for trial in trials}
+    best = [(f"{mark} complete best", "the best")] if any(is_best(trial, summary) for trial in trials) else []
     return best + [(f"{mark} {state}", text) for state, text in WORDS.items() if state in states]
 
 

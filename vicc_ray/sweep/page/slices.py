@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vicc_ray.evaluation.report.headline import percent
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.page.axis import Axis, axis_of, linear_axis, score_axis
 from vicc_ray.sweep.page.plot import Curve, Dot, Plot, Point
@@ -10,6 +9,7 @@ from vicc_ray.sweep.page.seen import (
     best_last,
     interval,
     names,
+    percent,
     score,
     scored,
     scores_and_ends,
@@ -53,7 +53,7 @@ def cost_plot(summary: Summary) -> Plot:
         y=y,
         curves=[*curves, *([Curve(steps, "line front")] if len(front) > 1 else [])],
         dots=dots,
-        legend=state_legend(summary) + ([("front", "Pareto front")] if len(front) > 1 else []),
+        legend=state_legend(summary, shown) + ([("front", "Pareto front")] if len(front) > 1 else []),
         x_name="minutes of stage 2",
     )
 

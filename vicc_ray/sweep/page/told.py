@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from vicc_ray.evaluation.report.headline import percent, points
+from vicc_ray.evaluation.report.headline import points
 from vicc_ray.evaluation.report.page import duration
 from vicc_ray.sweep.found import BEST, DEFAULT, Summary
 from vicc_ray.sweep.leaderboard import short
-from vicc_ray.sweep.page.seen import WORDS, interval, is_best, names, score
+from vicc_ray.sweep.page.seen import WORDS, interval, is_best, names, percent, score
 from vicc_ray.sweep.records import Trial
 
 
@@ -37,7 +37,8 @@ def headline(summary: Summary) -> str:
     """The main result."""
     trials = summary.trials
     if summary.best:
-        return f"{percent(score(summary.best))} R@1 at the best of {_count(len(trials), 'setting')}"
+        found = f"{percent(score(summary.best))} R@1"
+        return f"{found} at the best of {len(trials)} settings" if len(trials) > 1 else f"{found} in the only trial"
     if not trials:
         return "No trial has begun yet"
     if all(trial.state == "failed" for trial in trials):
@@ -69,11 +70,12 @@ def luck(summary: Summary) -> str:
         return ""
     others = [t for t in summary.trials if t.state == "complete" and not is_best(t, summary)]
     near = sum((score(trial) or 0.0) >= ends[0] for trial in others)
-    if not near:
-        return "" if not others else "No other complete trial lies within its interval."
+    if not others or not near:
+        return "No other complete trial lies within its interval." if others else ""
+    which = f"All {near}" if near == len(others) > 1 else f"{near} of the {len(others)}"
     return (
-        f"{near} of the {len(others)} other complete trials lie{'s' if near == 1 else ''} within its interval: the "
-        "highest of many scores of the same videos is partly luck, so the test videos judge it below."
+        f"{which} other complete trials lie within its interval: the highest of many scores of the same videos is "
+        "partly luck" + (", so the test videos judge it below." if summary.judged else ".")
     )
 
 
@@ -97,6 +99,8 @@ def tiles(summary: Summary) -> list[Tile]:
     seconds = sum(trial.cost.seconds for trial in summary.trials)
     epochs = sum(trial.cost.epochs for trial in summary.trials)
     shared = f", and {duration(summary.stage1_seconds)} of stage 1, shared" if summary.stage1_seconds else ""
+    if not summary.trials:
+        return found
     found.append(Tile("Cost", duration(seconds), f"{epochs:,.0f} epochs of stage 2{shared}"))
     if saved := saved_by_ending(summary):
         note = f"{saved.epochs:,.0f} epochs, about {duration(saved.seconds)}, against all trials at full length"

@@ -1,0 +1,250 @@
+"""The page of a sweep: what is drawn where, in every state in which a sweep may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from tests.search.browser import Tab, browser
+from tests.sweep.found import searched, summary_of, trial_of
+from tests.sweep.made import sweep_of
+from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.found import Judged, Summary
+from vicc_ray.sweep.page import write_page
+from vicc_ray.sweep.page.axis import axis_of, score_axis
+from vicc_ray.sweep.page.judged import judged_plot, verdict
+from vicc_ray.sweep.page.progress import learning_plot, progress_plot
+from vicc_ray.sweep.page.render import render
+from vicc_ray.sweep.page.slices import cost_plot, pareto_front, slice_plot
+from vicc_ray.sweep.page.told import headline, luck, saved_by_ending
+from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.sweep.summary import summarise, write_summary
+
+HTML = '<img src=x onerror="alert(1)">'
+STATES = {
+    "whole": searched(24),
+    "many": searched(200, seed=1),
+    "one": summary_of([trial_of()]),
+    "none begun": summary_of([], total=20),
+    "all failed": summary_of([trial_of(n, "failed", (), reason=f"out of {HTML}") for n in range(3)]),
+    "none complete": summary_of([trial_of(0, "pruned"), trial_of(1, "running", ()), trial_of(2, "running")], total=9),
+    "not a number": summary_of([trial_of(0, scores=(0.2, float("nan"))), trial_of(1)]),
+    "lists and texts": summary_of(
+        [trial_of(n, values={"stage2.epsilon": value}) for n, value in enumerate([[1, 2], [3], "yes", True, 4, None])]
+    ),
+}
+
+
+def text_of(page: str) -> str:
+    """What is read of it."""
+    body = re.sub(r"<(script|style)>.*?</\1>", "", page.partition("<body")[2], flags=re.DOTALL)
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", body)))
+
+
+def numbers(page: str) -> list[int]:
+    """Trials in the table, in its order."""
+    return [int(number) for number in re.findall(r'<tr class="[^"]*" data-t="(\d+)">', page)]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_trial_is_in_the_table_once(state: str) -> None:
+    assert sorted(numbers(render(STATES[state]))) == [trial.number for trial in STATES[state].trials]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_everything_lies_within_its_picture(state: str) -> None:
+    page = render(STATES[state])
+    assert not re.search(r"\bnan\b", page)
+    for share in re.findall(r'class="(?:pt|tick)[^"]*"[^>]*style="left:([-\d.]+)%;bottom:([-\d.]+)%', page):
+        assert all(0 <= float(part) <= 100 for part in share)
+    for path in re.findall(r' d="(M[^"]*)"', page):
+        places = [float(part) for part in re.findall(r"-?[\d.]+", path)]
+        assert all(-25 <= x <= 1025 for x in places[::2])
+        assert all(0 <= y <= 400 for y in places[1::2])
+
+
+def test_the_best_is_marked_and_told() -> None:
+    whole = STATES["whole"]
+    assert whole.best is not None
+    page = render(whole)
+    marked = re.findall(r'<tr class="complete best" data-t="(\d+)">', page)
+    assert marked == [str(whole.best.number)] and numbers(page)[0] == whole.best.number
+    assert f"{100 * (whole.best.recall_at_1 or 0):.1f}\u00a0%" in headline(whole)
+    for plot in (progress_plot(whole), learning_plot(whole), cost_plot(whole), slice_plot(whole, "stage2.epsilon")):
+        assert plot.dots[-1].trial == whole.best.number and "best" in plot.dots[-1].style
+    assert "best" not in "".join(dot.style for dot in progress_plot(STATES["none complete"]).dots)
+
+
+def test_dots_lie_at_their_scores() -> None:
+    summary = summary_of([trial_of(0, scores=(0.2,)), trial_of(1, scores=(0.3,)), trial_of(2, scores=(0.25,))])
+    plot = progress_plot(summary)
+    heights = {dot.trial: dot.at[1] for dot in plot.dots}
+    assert heights[0] == pytest.approx(0.0) and heights[1] == pytest.approx(1.0) and heights[2] == pytest.approx(0.5)
+    assert [dot.trial for dot in sorted(plot.dots, key=lambda dot: dot.at[0])] == [0, 1, 2]
+    (line,) = plot.curves
+    assert [round(height, 6) for _, height in line.points] == [0, 0, 1, 1]
+
+
+def test_intervals_are_drawn_around_dots() -> None:
+    plot = slice_plot(STATES["whole"], "stage2.temperature")
+    whiskers = {curve.trial: curve.points for curve in plot.curves}
+    for dot in plot.dots:
+        if not dot.style.startswith("failed"):
+            (left, low), (right, high) = whiskers[dot.trial]
+            assert left == right == dot.at[0] and low < dot.at[1] < high
+
+
+def test_a_slice_has_the_trials_that_have_the_setting() -> None:
+    whole = STATES["whole"]
+    having = {trial.number for trial in whole.trials if "stage2.queue_start" in trial.values}
+    plot = slice_plot(whole, "stage2.queue_start")
+    assert {dot.trial for dot in plot.dots} == having and len(having) < len(whole.trials)
+
+
+def test_axes_suit_their_values() -> None:
+    assert axis_of([0.01, 0.03, 0.5]).log and not axis_of([0.4, 0.6, 0.9]).log
+    factors = axis_of([0.01, 0.1, 1.0])
+    assert factors.place(0.1) - factors.place(0.01) == pytest.approx(factors.place(1.0) - factors.place(0.1))
+    assert [text for _, text in axis_of([20, 8, 8, 12]).ticks] == ["8", "12", "20"]
+    lists = axis_of([[64, 128], [32], None, [64, 128]])
+    assert lists.choices == 2 and 0 < lists.place([32]) < lists.place([64, 128]) < 1
+    assert axis_of([3, 3]).place(3) == 0.5
+    assert {text for _, text in score_axis([0.4]).ticks} >= {"40\u00a0%"}
+
+
+def test_the_front_is_of_trials_that_none_beats() -> None:
+    costs = {0: (0.3, 60), 1: (0.2, 90), 2: (0.4, 120), 3: (0.4, 150)}
+    trials = [
+        replace(trial_of(n, scores=(score,)), cost=replace(trial_of().cost, seconds=seconds))
+        for n, (score, seconds) in costs.items()
+    ]
+    early = replace(trial_of(4, "pruned", scores=(0.5,)), cost=replace(trial_of().cost, seconds=1.0))
+    assert [trial.number for trial, _ in pareto_front(summary_of([*trials, early]))] == [0, 2]
+
+
+def test_what_early_ends_saved() -> None:
+    whole = trial_of(0, scores=(0.1,) * 12)
+    saved = saved_by_ending(summary_of([whole, trial_of(1, "pruned", (0.1, 0.1))]))
+    assert saved is not None
+    assert (saved.epochs, saved.seconds) == (10.0, 300.0) and saved.share == pytest.approx(10 / 24)
+    assert saved_by_ending(summary_of([whole])) is None
+
+
+@pytest.mark.parametrize(
+    ("best", "default", "kind"),
+    [
+        ([0.5, 0.52], [0.4, 0.42], "better"),
+        ([0.5, 0.4], [0.42, 0.44], "same"),
+        ([0.3, 0.31], [0.4, 0.42], "worse"),
+        ([0.5], [0.4], "open"),
+    ],
+)
+def test_the_verdict_minds_the_spread(best: list[float], default: list[float], kind: str) -> None:
+    judged = [Judged("best", best), Judged("default", default)]
+    summary = replace(STATES["one"], judged=judged)
+    assert verdict(summary).kind == kind
+    assert verdict(summary).title in text_of(render(summary))
+    assert len(judged_plot(judged).dots) == len(best) + len(default)
+
+
+def test_the_default_alone_is_told_as_what_was_found() -> None:
+    page = text_of(render(replace(STATES["one"], judged=[Judged("default", [0.4, 0.4])])))
+    assert "Nothing better than the recipe's own setting was found" in page
+
+
+def test_luck_is_told_where_others_are_near() -> None:
+    near, far = trial_of(1, scores=(0.39,)), trial_of(1, scores=(0.1,))
+    assert "1 of the 1 other" in luck(summary_of([trial_of(), near]))
+    assert luck(summary_of([trial_of(), far])) == "No other complete trial lies within its interval."
+    assert luck(summary_of([trial_of()])) == ""
+
+
+def test_reasons_are_told_and_counted() -> None:
+    page = text_of(render(STATES["all failed"]))
+    assert "All 3 trials failed" in page and "3 trials (0, 1, 2) failed: out of <img" in page
+
+
+def test_importances_are_bars_or_a_word() -> None:
+    assert "Too few trials" in text_of(render(STATES["one"]))
+    page = render(STATES["whole"])
+    widths = re.findall(r'<i style="width:([\d.]+)%">', page.partition('id="importances"')[2])
+    assert widths == sorted(widths, key=float, reverse=True) and len(widths) == len(STATES["whole"].importances)
+
+
+def hostile() -> Summary:
+    """HTML wherever text comes from outside."""
+    trials = [
+        trial_of(0, values={"stage2.epsilon": HTML}, warnings=[HTML]),
+        trial_of(1, "failed", (), values={"stage2.epsilon": [HTML]}, reason=HTML),
+    ]
+    return summary_of(trials, name=HTML, recipe=f"</script>{HTML}")
+
+
+def test_it_is_written_with_all_else_that_is_told(tmp_path: Path) -> None:
+    plan, folder = sweep_of(), SweepFolder(tmp_path)
+    folder.open(plan.settings, "")
+    trials = [trial_of(0, values={"stage2.epsilon": 0.05, "stage2.prototypes": 12, "stage2.queue": 0})]
+    summary = summarise(plan, SweepStudy(folder.study_file, plan), folder, trials, 4, [])
+    write_summary(plan, summary, folder)
+    assert folder.page_file.read_text("utf-8") == render(summary)
+    assert "1 trial of 4" in text_of(render(summary)) and folder.best_file.exists()
+
+
+def test_many_trials_are_drawn_thinner() -> None:
+    assert '<body class="many">' in render(STATES["many"]) and '<body class="">' in render(STATES["whole"])
+
+
+def test_names_are_text() -> None:
+    page = render(hostile())
+    assert HTML not in page and "<img" not in page and page.count("</script>") == 1
+    assert HTML in text_of(page)
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    with browser() as tab:
+        yield tab
+
+
+@pytest.fixture
+def quiet_tab(tab: Tab) -> Iterator[Tab]:
+    """One that complains of nothing and asks for nothing."""
+    tab.problems.clear()
+    tab.requests.clear()
+    yield tab
+    assert tab.problems == []
+    assert [address for address in tab.requests if not address.startswith(("data:", "file:"))] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("state", [*STATES, "hostile"])
+def test_a_phone_shows_it_without_complaint(quiet_tab: Tab, state: str, scheme: str, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.html"
+    write_page(hostile() if state == "hostile" else STATES[state], file)
+    quiet_tab.page.set_viewport_size({"width": 390, "height": 800})
+    quiet_tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    quiet_tab.page.goto(file.as_uri())
+    assert quiet_tab.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_trial_is_followed_through_charts_and_the_table_is_sorted(quiet_tab: Tab, tmp_path: Path) -> None:
+    file, whole = tmp_path / "sweep.html", STATES["whole"]
+    write_page(whole, file)
+    quiet_tab.page.set_viewport_size({"width": 1100, "height": 900})
+    quiet_tab.page.goto(file.as_uri())
+    assert quiet_tab.page.locator("#tip").is_hidden()
+    quiet_tab.page.locator('#progress .pt[data-t="2"]').hover()
+    assert quiet_tab.texts("#tip b") == ["Trial 2, complete"]
+    assert set(quiet_tab.page.locator(".on").evaluate_all("marks => marks.map(mark => mark.dataset.t)")) == {"2"}
+    quiet_tab.page.locator("#trials thead button", has_text="min").click()
+    costs = [float(text) for text in quiet_tab.texts("#trials tbody td:nth-child(5)")]
+    assert costs == sorted(costs)
+    quiet_tab.page.locator("#trials thead button", has_text="queue_start").click()
+    texts = quiet_tab.texts("#trials tbody tr td:nth-last-child(2)")
+    known = [int(text) for text in texts if text != "–"]
+    assert known == sorted(known) and texts[: len(known)] == [str(value) for value in known]
