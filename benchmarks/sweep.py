@@ -3,7 +3,7 @@
     python benchmarks/sweep.py OUT     # writes benchmarks/sweep.json
 
 The grid is every combination of a few numbers of prototypes, temperatures and epsilons, each trained to its end. The
-sweep searches the same values with TPE and successive halving, and is given half as many trials. Both are `vicc-ray
+sweep searches the same values with TPE and successive halving, and is given fewer trials. Both are `vicc-ray
 sweep`, with the same seed and the same stage 1, so a setting has the same R@1 in both, bit for bit, and what the sweep
 found has a place in the grid's table. The noise is the standard deviation of R@1 on the held-out videos over seeds, of
 the grid's best setting. Told are epochs of stage 2 and minutes of training, without the start of processes.
@@ -27,7 +27,7 @@ SEARCH = {
     "stage2.temperature": {"choice": [0.05, 0.1, 0.3]},
     "stage2.epsilon": {"choice": [0.03, 0.08]},
 }
-EPOCHS, TRIALS = 9, 12
+EPOCHS, TRIALS = 12, 9
 SEEDS = (1, 2)
 COMMON: dict[str, Any] = {
     **{"recipe": "demo", "validation_share": 0.25, "search": SEARCH, "final": {"seeds": 0}},
@@ -43,13 +43,13 @@ def main() -> None:
     """Make the videos, the grid and the sweep, then the best setting with other seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--train", type=int, default=60, help="training videos of each of the eight classes")
+    parser.add_argument("--train", type=int, default=100, help="training videos of each of the eight classes")
     options = parser.parse_args()
     out: Path = options.out
     vicc_ray("make-videos", out / "videos", "--train", options.train, "--test", 2, "--quiet")
     vicc_ray("prepare", "demo", "--videos", out / "videos", "--store", out / "store", "--quiet")
     grid = sweep(out, "grid", sampler="grid", prune={"method": "none"}, budget={"epochs": EPOCHS})
-    prune = {"method": "asha", "first_epochs": 1, "factor": 3}
+    prune = {"method": "asha", "first_epochs": 5, "factor": 3}
     found = sweep(out, "found", prune=prune, budget={"epochs": EPOCHS, "trials": TRIALS})
     result = compare(grid, found, [grid["best"]["recall_at_1"], *seeds(out, grid["best"]["values"])])
     RESULT.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
