@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from vicc_ray.beside import beside
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
 
@@ -32,15 +33,8 @@ def follow_run(folder: RunFolder, total_steps: int, show: bool = True) -> Iterat
     if not show:
         yield
         return
-    follower = _Follower(folder, total_steps)
-    stop = threading.Event()
-    thread = threading.Thread(target=follower.run, args=(stop,), daemon=True)
-    thread.start()
-    try:
+    with beside(_Follower(folder, total_steps).run):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 class _Follower:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import ray
 
+from vicc_ray.beside import beside
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.leftovers import release_places
 from vicc_ray.pipelines.local_ray import ray_session
@@ -52,7 +52,7 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
             f"validation_share ({settings.validation_share:g}) so that each class has a source for it"
         )
     folder.open(settings, dump_config(plan.base))
-    with folder.held(), ray_session(plan.base.ray), _places_released():
+    with folder.held(), ray_session(plan.base.ray), beside(_release_places):
         running = _Running(plan, store, folder, task.plan.videos / task.plan.batch)
         with follow_sweep(running.search.trials, running.search.total, progress):
             running.find()
@@ -107,20 +107,8 @@ class _Running:
         run_candidates(candidates, self.store.location, self.folder, self.plan.settings.concurrency, seconds)
 
 
-@contextmanager
-def _places_released() -> Iterator[None]:
+def _release_places(over: threading.Event) -> None:
     """Give back what training runs had reserved whose trial was stopped: without a dashboard Ray Train does not."""
-    over = threading.Event()
-
-    def release() -> None:
-        while not over.wait(LOOK_S):
-            with suppress(ray.exceptions.RayError):
-                release_places()
-
-    thread = threading.Thread(target=release, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    while not over.wait(LOOK_S):
+        with suppress(ray.exceptions.RayError):
+            release_places()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from vicc_ray.beside import beside
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import file_lock
@@ -37,7 +37,7 @@ def run_trial(given: dict[str, Any]) -> None:
     config = load_config(str(folder.config_file))
     try:
         start_from = ensure_stage1(config, store, Path(given["stage1"]))
-        with _reporting(folder.run):
+        with beside(partial(_report, folder.run)):
             pretrain(config, store, folder.run.path, start_from, progress=False)
         if given["judged"]:
             evaluate(folder.run.path, store, config, progress=False)
@@ -61,20 +61,8 @@ def ensure_stage1(config: Config, store: str, folder: Path) -> Path | None:
         return pretrain(stage1, store, folder / key, progress=False)
 
 
-@contextmanager
-def _reporting(run: RunFolder) -> Iterator[None]:
-    """Report scores as they come; those that are there at the end before the block is left."""
-    over = threading.Event()
-    thread = threading.Thread(target=_report, args=(run, over), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def _report(run: RunFolder, over: threading.Event) -> None:
+    """Report scores as they come, and at the end those that are there."""
     told, looked_at = -1, -1
     ending = False
     while not ending:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from vicc_ray.beside import beside
 from vicc_ray.strict_yaml import format_value
 from vicc_ray.sweep.records import Trial
 
@@ -32,15 +33,8 @@ def follow_sweep(read: Read, total: int, show: bool = True) -> Iterator[None]:
         yield
         return
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    follower = _Follower(read, total, console)
-    over = threading.Event()
-    thread = threading.Thread(target=follower.run, args=(over,), daemon=True)
-    thread.start()
-    try:
+    with beside(_Follower(read, total, console).run):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def leaderboard(trials: Sequence[Trial], total: int, minutes_left: float | None = None) -> Table:
