@@ -41,8 +41,10 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _tell(summary: Summary, out: Path) -> None:
+    from vicc_ray.sweep.folder import SweepFolder
     from vicc_ray.sweep.leaderboard import setting_in_words
 
+    folder = SweepFolder(out)
     ended = sum(trial.state != "running" for trial in summary.trials)
     if summary.best is None:
         print(f"{ended} of {summary.total} trials have ended, none of them complete; the same command goes on")
@@ -53,5 +55,5 @@ def _tell(summary: Summary, out: Path) -> None:
         spread = f" +- {100 * run.deviation:.1f}" if len(run.recall_at_1) > 1 else ""
         seeds = len(run.recall_at_1)
         print(f"on the test videos, {run.setting} setting: R@1 {100 * run.mean:.1f}{spread} % (fresh seeds: {seeds})")
-    print(f"recipe: {out / 'best.yaml'}")
-    print(f"all trials: {out / 'trials.parquet'}; optuna-dashboard {out / 'study.journal'}")
+    print(f"recipe: {folder.best_file}")
+    print(f"all trials: {folder.table_file}; optuna-dashboard {folder.study_file}")

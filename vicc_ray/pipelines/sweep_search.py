@@ -38,13 +38,7 @@ class Search:
         self.told = told
         self.again = study.unfinished()
         self.pruned: set[int] = set()
-
-    @property
-    def total(self) -> int:
-        """Trials of the whole search."""
-        if self.plan.settings.sampler == "grid":
-            return len(self.plan.space.grid())
-        return self.plan.settings.budget.trials
+        self.total = len(plan.space.grid()) if plan.settings.sampler == "grid" else plan.settings.budget.trials
 
     @property
     def remaining(self) -> int:

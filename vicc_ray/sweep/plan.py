@@ -76,8 +76,7 @@ class Sweep:
                 other = in_force.method if hasattr(in_force.method, name) else in_force.optimiser
                 value = getattr(other, name)
             values[parameter.key] = value
-        asked = self.space.as_asked(values)
-        return asked
+        return self.space.as_asked(values)
 
     def _share(self) -> float:
         return TRIALS_SHARE / self.settings.concurrency

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,11 +83,12 @@ class TrialFolder:
 
     def seen(self, trial: Trial, steps_an_epoch: float) -> Trial:
         """``trial`` with what its run has written so far."""
-        curve = read_curve(self.run)
+        steps = _stage2_steps(self.run)
+        curve = _curve(self.run, steps)
         return replace(
             trial,
             recall_at_1=curve[-1].recall_at_1 if curve else None,
-            cost=cost_of(self.run, steps_an_epoch),
+            cost=Cost(round(len(steps) / steps_an_epoch, 3), round(sum(map(_seconds, steps)), 2)),
             curve=curve,
             warnings=sorted({line["kind"] for line in read_lines(self.run.warnings_file)}),
         )
@@ -93,24 +96,25 @@ class TrialFolder:
 
 def read_curve(run: RunFolder) -> list[Score]:
     """Scores of the RGB network in stage 2, in the order of their epochs."""
-    steps = _stage2_steps(run)
+    return _curve(run, _stage2_steps(run))
+
+
+def _curve(run: RunFolder, steps: list[dict[str, Any]]) -> list[Score]:
     if not steps:
         return []
     first = steps[0]["epoch"]
+    numbers, spent = [step["step"] for step in steps], list(accumulate(map(_seconds, steps)))
     scores = {}
     for line in read_lines(run.evaluations_file):
         if line["stream"] == SCORED and line["step"] >= steps[0]["step"]:
-            spent = sum(_seconds(step) for step in steps if step["step"] <= line["step"])
             scores[line["epoch"] - first] = Score(
-                line["epoch"] - first, line["recall_at_1"], line["low"], line["high"], round(spent, 2)
+                line["epoch"] - first,
+                line["recall_at_1"],
+                line["low"],
+                line["high"],
+                round(spent[bisect_right(numbers, line["step"]) - 1], 2),
             )
     return [scores[epoch] for epoch in sorted(scores)]
-
-
-def cost_of(run: RunFolder, steps_an_epoch: float) -> Cost:
-    """What stage 2 has taken so far; what a run that was disturbed had to make again is not counted twice."""
-    steps = _stage2_steps(run)
-    return Cost(round(len(steps) / steps_an_epoch, 3), round(sum(map(_seconds, steps)), 2))
 
 
 def training_seconds(run: RunFolder) -> float:
