@@ -93,8 +93,6 @@ def _wrong(problem: Any, root: Model) -> str:
         return f"{key}: {given} given; allowed: {allowed(key, root)}{suggest(problem['input'], _choices(key, root))}"
     place = [part + 1 for part in problem["loc"] if isinstance(part, int) and problem["type"] != "missing"]
     where = f"value {place[0]} of {key}" if place else key
-    if problem["type"] == "missing":
-        return f"{where}: not given; allowed: {allowed(key, root)}"
     return f"{where}: {given} given; allowed: {allowed(key, root)}"
 
 

@@ -27,7 +27,8 @@ class Prototypes(nn.Module):
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
         """Take as many prototypes as there are: a later stage of a run may have more or fewer than its beginning."""
         given = state_dict.get(f"{prefix}weight")
-        if given is not None and given.shape[1:] == self.weight.shape[1:]:
+        # Where the number is the same the parameter stays what it is: an optimiser may hold it.
+        if given is not None and len(given) != self.count and given.shape[1:] == self.weight.shape[1:]:
             self.weight = nn.Parameter(torch.empty_like(given, device=self.weight.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
