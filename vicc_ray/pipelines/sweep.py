@@ -95,7 +95,7 @@ class _Running:
             last = LastRuns(self.plan, self.folder, best_of(self.search.trials()))
             if last.remaining:
                 self._run(last, None)
-            self.judged = last.results()
+            self.judged = last.results(self.store.location)
 
     def publish(self) -> Summary:
         """Write down what is known by now."""

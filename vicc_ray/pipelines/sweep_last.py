@@ -8,6 +8,7 @@ from pathlib import Path
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.table import RESULT_FILE, newest
 from vicc_ray.files import atomic_write
+from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import BEST, DEFAULT, Judged
@@ -17,8 +18,6 @@ from vicc_ray.sweep.records import SCORED, Trial, TrialFolder
 
 class LastRuns:
     """The :class:`~vicc_ray.pipelines.tuned.Candidates` of the end: the best setting and the default one."""
-
-    judged = True
 
     def __init__(self, plan: Sweep, folder: SweepFolder, best: Trial | None) -> None:
         self.plan, self.folder = plan, folder
@@ -54,23 +53,28 @@ class LastRuns:
         if failure:
             self.failures.append(f"{name[0]}, seed {name[1]}: {failure}")
 
-    def results(self) -> list[Judged]:
-        """Of each setting, the R@1 of the seeds that have one.
+    def results(self, store: str) -> list[Judged]:
+        """Of each setting, the R@1 on the test videos of each seed.
+
+        They are computed here, after the training: all CPUs and GPUs are free for it, and Ray Data within a trial of
+        Tune would be confined to what the trial had reserved.
 
         Raises:
             UserError: runs failed.
         """
         if self.failures:
             raise UserError(f"runs with the found settings failed: {'; '.join(self.failures)}")
+        for run in self.runs:
+            if self._score(*run) is None:
+                evaluate(self.folder.last_run(*run).run.path, store, progress=False)
         scores = {name: [self._score(name, seed) for of, seed in self.runs if of == name] for name in self.settings}
-        known = {name: [score for score in found if score is not None] for name, found in scores.items()}
-        return [Judged(name, found) for name, found in known.items() if found]
+        return [Judged(name, [score for score in found if score is not None]) for name, found in scores.items()]
 
     def _score(self, name: str, seed: int) -> float | None:
-        return test_score(self.folder.last_run(name, seed))
+        return score_on_test_videos(self.folder.last_run(name, seed))
 
 
-def test_score(folder: TrialFolder) -> float | None:
+def score_on_test_videos(folder: TrialFolder) -> float | None:
     """R@1 on the test videos of the RGB network that was trained last; None before it has been evaluated."""
     file = folder.run.path / "evaluation" / RESULT_FILE
     if not file.exists():

@@ -24,8 +24,6 @@ class Search:
         told: is called after each trial that the study was told.
     """
 
-    judged = False
-
     def __init__(
         self,
         plan: Sweep,

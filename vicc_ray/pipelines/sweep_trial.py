@@ -13,7 +13,6 @@ from vicc_ray.beside import beside
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import file_lock
-from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.local_ray import quiet
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.recipe import load_config
@@ -30,7 +29,7 @@ def run_trial(given: dict[str, Any]) -> None:
     """Train as the folder's config.yaml says and report each score, then that it has ended.
 
     Args:
-        given: ``folder``, ``store`` and ``stage1`` as text; ``judged``: whether the test videos judge it at the end.
+        given: ``folder``, ``store`` and ``stage1`` as text.
     """
     quiet()
     folder, store = TrialFolder(Path(given["folder"])), given["store"]
@@ -39,8 +38,6 @@ def run_trial(given: dict[str, Any]) -> None:
         start_from = ensure_stage1(config, store, Path(given["stage1"]))
         with beside(partial(_report, folder.run)):
             pretrain(config, store, folder.run.path, start_from, progress=False)
-        if given["judged"]:
-            evaluate(folder.run.path, store, config, progress=False)
     except UserError as error:  # it would come again: not for Tune to repeat
         tune.report({"ended": True, "failure": str(error)})
         return

@@ -31,9 +31,6 @@ A_LITTLE = 0.001
 class Candidates(Protocol):
     """What is to be run."""
 
-    judged: bool
-    """Whether the test videos judge each at its end."""
-
     @property
     def remaining(self) -> int:
         """How many there are still to come."""
@@ -64,7 +61,7 @@ def run_candidates(
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)  # no result files: as wished
     own = folder.path / ".tune"
     shutil.rmtree(own, ignore_errors=True)
-    given = {"store": store, "stage1": str(folder.stage1), "judged": candidates.judged}
+    given = {"store": store, "stage1": str(folder.stage1)}
     asking = _Asking(candidates, given)
     Tuner(
         tune.with_resources(run_trial, {"CPU": A_LITTLE}),
