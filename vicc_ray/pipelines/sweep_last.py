@@ -25,7 +25,8 @@ class LastRuns:
         if best is not None and dict(best.values) == plan.default:
             del settings[BEST]
         self.settings = settings
-        self.runs = [(name, seed) for seed in range(plan.settings.final.seeds) for name in settings]
+        # Runs of one seed share a stage 1, so those that are made at the same time are of other seeds.
+        self.runs = [(name, seed) for name in settings for seed in range(plan.settings.final.seeds)]
         self.waiting = [run for run in self.runs if self._score(*run) is None]
         self.failures: list[str] = []
 
@@ -35,7 +36,7 @@ class LastRuns:
         return len(self.waiting)
 
     def next(self) -> tuple[tuple[str, int], Path] | None:
-        """The next run; runs of one seed share a stage 1, so they come after each other."""
+        """The next run."""
         if not self.waiting:
             return None
         name, seed = self.waiting.pop(0)
