@@ -1,12 +1,13 @@
 # make demo    set up, make videos and run the whole job on them: the report is demo/run/report/report.html
 # make test    set up and run the tests
 # make lint    style and types
+# make wheel   what the machines of a cluster install, in dist/: see docs/clusters.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint format requirements clean
+.PHONY: help venv demo test lint wheel format requirements clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -31,6 +32,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+wheel: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t wheel -d dist
+	cp requirements/cluster.txt dist/constraints.txt
+	cp requirements/uv.txt cluster/node/install.sh cluster/node/mount.sh dist
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -38,9 +45,13 @@ format: $(STAMP)
 # Renew the pinned versions: for every Python from 3.10 on, with hashes, without the address of any index.
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
+# The machines of a cluster are alike: Linux on x86-64 with Python 3.12 (cluster/*.yaml); versions as in dev.txt.
+CLUSTER := $(BIN)/uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --constraint requirements/dev.txt
 requirements: $(STAMP)
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
 	echo uv | $(COMPILE) - --output-file requirements/uv.txt
+	$(CLUSTER) pyproject.toml --extra cluster --extra aws --extra gcp --extra azure --output-file requirements/cluster.txt
 
 clean:
 	rm -rf $(VENV) demo build dist
