@@ -39,13 +39,20 @@ class S3:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3]:
-    """An empty server for as long as the block lasts."""
+def aws_server() -> Iterator[tuple[str, int]]:
+    """Host and port of a server that behaves like AWS, with nothing in it, for as long as the block lasts."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()  # what is stored outlives a server: away with it
         urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
-        yield S3(host, port)
+        yield host, port
     finally:
         server.stop()
+
+
+@contextmanager
+def s3_server() -> Iterator[S3]:
+    """An empty bucket on such a server."""
+    with aws_server() as address:
+        yield S3(*address)

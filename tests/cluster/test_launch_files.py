@@ -1,0 +1,99 @@
+"""What ``ray up`` would do with the launch files, as far as it can be told without a cloud.
+
+Google's and Azure's kits are not installed for tests, and their bootstrap asks the cloud first of all (for the project,
+for the subscription): of them Ray's own validation is run, and Azure's parameters are compared with Ray's template.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray.autoscaler._private as autoscaler
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tests.cluster.files import CLOUDS, FOLDER, LAUNCHED, entries, load
+
+
+def _starts(config: dict[str, Any]) -> list[str]:
+    commands = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
+    return [command for command in commands if "ray start" in command]
+
+
+def _is_spot(node_config: dict[str, Any]) -> bool:
+    found = dict(entries(node_config))
+    return bool({"spot", "Spot", "SPOT"} & {value for value in found.values() if isinstance(value, str)})
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_ray_takes_the_file(name: str) -> None:
+    validate_config(prepare_config(load(name)))
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_ray_would_see_a_slip_of_the_pen(name: str) -> None:
+    with pytest.raises(Exception, match="idle_timeout_minuts"):
+        validate_config(prepare_config({**load(name), "idle_timeout_minuts": 5}))
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_nothing_is_placed_on_the_head(name: str) -> None:
+    config = load(name)
+    assert "--num-cpus=0" in _starts(config)[0]
+    if name in CLOUDS:
+        assert config["available_node_types"][config["head_node_type"]]["resources"] == {"CPU": 0}
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_every_machine_asks_for_the_token_and_the_dashboard_answers_the_head_alone(name: str) -> None:
+    config = load(name)
+    head, worker = _starts(config)
+    for start in (head, worker):
+        assert re.search(r"\bRAY_AUTH_MODE=token [^;]*ray start", start)
+    assert "--head" in head and "--dashboard-host=127.0.0.1" in head
+    assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert any("chmod 600 ~/.ray/auth_token" in command for command in config["setup_commands"])
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_all_machines_install_the_same(name: str) -> None:
+    config = prepare_config(load(name))
+    assert config["head_setup_commands"] == config["worker_setup_commands"] == config["setup_commands"]
+    assert sum("~/dist/install.sh" in command for command in config["setup_commands"]) == 1
+    assert config["file_mounts"]["~/dist"] == "dist", "what `make wheel` writes"
+    script = (FOLDER / "node" / "install.sh").read_text()
+    assert "vicc_ray-*.whl" in script and '--constraint "$here/constraints.txt"' in script
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_workers_are_spot_machines_in_bounds_and_the_head_is_not(name: str) -> None:
+    config = load(name)
+    types = dict(config["available_node_types"])
+    assert not _is_spot(types.pop(config["head_node_type"])["node_config"])
+    assert {kind: bool(node["resources"].get("GPU")) for kind, node in types.items()} == {"gpu": True, "cpu": False}
+    for node in types.values():
+        assert _is_spot(node["node_config"])
+        assert 1 <= node["min_workers"] < node["max_workers"]
+    assert config["max_workers"] == sum(node["max_workers"] for node in types.values())
+    assert 0 < config["idle_timeout_minutes"] <= 15
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_all_machines_have_one_image_and_that_is_pinned(name: str) -> None:
+    types = load(name)["available_node_types"].values()
+    images = [
+        sorted((path, value) for path, value in entries(node["node_config"]) if "image" in path.lower())
+        for node in types
+    ]
+    assert images[0] and all(image == images[0] for image in images)
+    for _, value in images[0]:
+        assert "latest" not in str(value) and "/family/" not in str(value)
+
+
+def test_azure_knows_every_parameter() -> None:
+    template = json.loads((Path(autoscaler.__file__).parent / "_azure" / "azure-vm-template.json").read_text())
+    for node in load("azure")["available_node_types"].values():
+        assert set(node["node_config"]["azure_arm_parameters"]) <= set(template["parameters"])
