@@ -59,10 +59,11 @@ class Sweep:
         return self._checked({**own, **values})
 
     def last(self, values: Mapping[str, Any], name: str, seed: int) -> Config:
-        """The settings of a run on all training videos, that the test videos judge."""
+        """The settings of a run on all training videos, that the test videos judge; nothing is scored on the way."""
         seed += LAST_SEEDS_FROM + self.base.seed
         own = {"name": name, "seed": seed, "train.trackers": [], "ray.share": self._share(), **self._workers()}
-        return self._checked({**own, **values})
+        config = self._checked({**own, **values})
+        return config.model_copy(update={"train": config.train.model_copy(update={"evaluate_epochs": 0})})
 
     @cached_property
     def default(self) -> Values | None:
