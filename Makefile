@@ -14,7 +14,7 @@ help:
 
 venv: $(STAMP)
 
-$(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt requirements/install.py
+$(STAMP): pyproject.toml requirements/dev.txt requirements/jobs.txt requirements/uv.txt requirements/install.py
 	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 15) or sys.exit("Python 3.10 to 3.14 is needed, this is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python requirements/install.py
@@ -48,10 +48,14 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 # The machines of a cluster are alike: Linux on x86-64 with Python 3.12 (cluster/*.yaml); versions as in dev.txt.
 CLUSTER := $(BIN)/uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --constraint requirements/dev.txt
+# The tests of the job server (ray[default]) run on one Python: its yarl has no wheels for some of the others.
+JOBS := $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --constraint requirements/dev.txt
 requirements: $(STAMP)
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
 	echo uv | $(COMPILE) - --output-file requirements/uv.txt
 	$(CLUSTER) pyproject.toml --extra cluster --extra aws --extra gcp --extra azure --output-file requirements/cluster.txt
+	$(JOBS) pyproject.toml --extra cluster --output-file requirements/jobs.txt
 
 clean:
 	rm -rf $(VENV) demo build dist

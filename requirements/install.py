@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -48,14 +49,19 @@ def uv_environment() -> dict[str, str]:
 
 
 def main() -> None:
-    """Fetch the pinned uv with pip, the rest with uv, then the project itself as an editable install."""
+    """Fetch the pinned uv with pip, the rest with uv, then the project itself as an editable install.
+
+    With what the tests of the job server need, where that is pinned: they are left out elsewhere.
+    """
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--require-hashes", "-r", str(HERE / "uv.txt")], check=True)
     install = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--python", sys.executable]
     environment = uv_environment()
+    jobs = sys.version_info[:2] == (3, 11) and sys.platform == "linux" and platform.machine() == "x86_64"
     for arguments in (
         # Compiled once here: Ray starts many processes, and where Python may not keep its cache each compiles anew.
         ["--compile-bytecode", "--require-hashes", "-r", str(HERE / "dev.txt")],
+        *([["--compile-bytecode", "--require-hashes", "-r", str(HERE / "jobs.txt")]] if jobs else []),
         ["--no-deps", "--no-build-isolation", "--editable", str(HERE.parent)],
     ):
         subprocess.run([*install, *arguments], check=True, env=environment)

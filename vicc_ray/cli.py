@@ -15,6 +15,7 @@ from vicc_ray import __version__
 from vicc_ray.cli_arguments import (
     Verb,
     add_quiet,
+    add_ray,
     add_recipe,
     add_run_folder,
     add_set,
@@ -24,8 +25,10 @@ from vicc_ray.cli_arguments import (
 )
 from vicc_ray.cli_classify import add_classify
 from vicc_ray.cli_search import add_search
+from vicc_ray.cli_submit import add_submit
 from vicc_ray.cli_sweep import add_sweep
 from vicc_ray.errors import UserError
+from vicc_ray.joining import join_cluster
 from vicc_ray.recipe import dump_config, load_config
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     verb: Verb = options.verb
     try:
+        join_cluster(getattr(options, "address", None))
         verb(options)
         sys.stdout.flush()
     except UserError as error:
@@ -79,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     steps = (_add_run, _add_make_videos, _add_config, _add_steps, add_classify, _add_export, _add_import_weights)
-    for add in (*steps, add_sweep, add_search):
+    for add in (*steps, add_sweep, add_search, add_submit):
         add(verbs)
     return parser
 
@@ -97,7 +101,7 @@ def _add_run(verbs: Any) -> None:
     add_recipe(verb)
     add_videos(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything that is made")
-    add_quiet(verb)
+    add_ray(verb)
 
 
 def _add_make_videos(verbs: Any) -> None:
@@ -146,7 +150,7 @@ def _add_steps(verbs: Any) -> None:
     add_recipe(verb)
     add_videos(verb)
     add_store(verb)
-    add_quiet(verb)
+    add_ray(verb)
     verb = add_verb(
         verbs,
         "pretrain",
@@ -163,7 +167,7 @@ def _add_steps(verbs: Any) -> None:
     verb.add_argument(
         "--from", dest="start_from", type=Path, metavar="CHECKPOINT", help="checkpoint of another run to start from"
     )
-    add_quiet(verb)
+    add_ray(verb)
     verb = add_verb(
         verbs,
         "evaluate",
@@ -180,7 +184,7 @@ def _add_steps(verbs: Any) -> None:
         "--out", type=Path, metavar="DIR", help="folder for features and numbers (default RUN/evaluation)"
     )
     add_set(verb)
-    add_quiet(verb)
+    add_ray(verb)
     verb = add_verb(
         verbs,
         "report",

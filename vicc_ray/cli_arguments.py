@@ -81,6 +81,17 @@ def add_run_folder(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
 
 
+def add_ray(verb: argparse.ArgumentParser) -> None:
+    """Where Ray works, and whether progress is shown."""
+    verb.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="work on a running Ray cluster: auto on one of its machines, or the address of its head; without: "
+        "RAY_ADDRESS, or Ray is started here",
+    )
+    add_quiet(verb)
+
+
 def add_quiet(verb: argparse.ArgumentParser) -> None:
     """Whether progress is shown."""
     verb.add_argument("-q", "--quiet", action="store_true", help="no progress display")

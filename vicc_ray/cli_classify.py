@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli_arguments import add_quiet, add_set, add_store, add_verb
+from vicc_ray.cli_arguments import add_ray, add_set, add_store, add_verb
 from vicc_ray.errors import UserError
 from vicc_ray.recipe import config_of, load_config, recipe_names
 
@@ -44,7 +44,7 @@ def add_classify(verbs: Any) -> None:
     verb.add_argument("--mode", choices=("probe", "finetune", "quick"), help="what is trained (classify.mode)")
     verb.add_argument("--stream", choices=("rgb", "flow"), help="which network (classify.stream)")
     add_set(verb)
-    add_quiet(verb)
+    add_ray(verb)
 
 
 def _classify(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli_arguments import add_labels, add_quiet, add_set, add_verb
+from vicc_ray.cli_arguments import add_labels, add_ray, add_set, add_verb
 from vicc_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _add_index(verbs: Any) -> None:
     )
     add_labels(verb)
     add_set(verb, f": {', '.join(INDEX_SETTINGS)} (see `vicc-ray config demo`)")
-    add_quiet(verb)
+    add_ray(verb)
 
 
 def _add_opened(verb: argparse.ArgumentParser) -> None:

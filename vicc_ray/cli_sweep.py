@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli_arguments import add_quiet, add_store, add_verb
+from vicc_ray.cli_arguments import add_ray, add_store, add_verb
 
 if TYPE_CHECKING:
     from vicc_ray.sweep.found import Summary
@@ -23,12 +23,12 @@ def add_sweep(verbs: Any) -> None:
         "the study (optuna-dashboard OUT/study.journal), trials.parquet, sweep.html, and best.yaml: a recipe for\n"
         "`vicc-ray pretrain`. Given again, it goes on where it was.",
         "vicc-ray sweep sweeps/quick.yaml --store demo/store --out demo/sweep",
-        "RAY_ADDRESS=auto vicc-ray sweep sweeps/prototypes.yaml --store /shared/ucf101 --out /shared/sweep",
+        "vicc-ray sweep sweeps/prototypes.yaml --address auto --store /shared/ucf101 --out /shared/sweep",
     )
     verb.add_argument("sweep", type=Path, metavar="SWEEP", help="the sweep's YAML file")
     add_store(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything that is made")
-    add_quiet(verb)
+    add_ray(verb)
 
 
 def _sweep(options: argparse.Namespace) -> None:

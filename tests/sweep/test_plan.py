@@ -39,7 +39,7 @@ def test_last_runs_train_on_all_videos_with_seeds_that_no_trial_had() -> None:
     sweep = sweep_of()
     found = differences(sweep.last({}, "best", 2), sweep.base)
     del found["ray.share"]
-    assert found == {"name": "best", "seed": 1002, "train.trackers": ()}
+    assert found == {"name": "best", "seed": 1002, "train.trackers": (), "train.evaluate_epochs": 0}
 
 
 @pytest.mark.parametrize("period", [1, 3, 4, 7, 12, 50])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from ray.exceptions import RayActorError
@@ -12,10 +13,12 @@ from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
+from vicc_ray.beside import beside
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.leftovers import release_places
 from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.lost_machines import note_lost_machines
 from vicc_ray.pipelines.progress import follow_run
 from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
 from vicc_ray.pipelines.resources import WorkerResources, worker_resources
@@ -51,6 +54,7 @@ def fit(task: Task, folder: RunFolder, start_from: Path | None = None, progress:
         return last
     with (
         ray_session(task.config.ray),
+        beside(partial(note_lost_machines, folder.attempts)),
         follow_run(folder, steps, progress),
     ):
         _fit(task, folder, start_from)

@@ -44,7 +44,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     try:
         if os.environ.get("RAY_ADDRESS"):
             _check_reachable(os.environ["RAY_ADDRESS"])
-            ray.init(logging_level=logging.WARNING)
+            ray.init(logging_level=logging.WARNING, log_to_driver=False)
         else:
             _start(config)
     except Exception as error:  # Ray raises a bare one where its processes take too long to start

@@ -50,6 +50,7 @@ class _Follower:
         more = (TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
         self.bar = Progress(*columns, *more, console=self.console, disable=not self.console.is_terminal)
         self.task = self.bar.add_task("starting Ray", total=total, note="")
+        self.newest: dict[str, Any] | None = None
         self.turn, self.score = "", ""
         self.printed = time.monotonic()
 
@@ -70,8 +71,9 @@ class _Follower:
             where = f"{warning['turn']}, epoch {warning['epoch']}"
             self.console.print(f"[yellow]warning[/yellow]: {where}: {escape(warning['text'])}")
         lines = self.steps.read()
-        if lines:
-            self._show(lines[-1], ending)
+        self.newest = lines[-1] if lines else self.newest
+        if self.newest and (lines or ending):
+            self._show(self.newest, ending)
 
     def _tell(self, attempt: dict[str, Any]) -> None:
         """What disturbed the run, and that it goes on."""

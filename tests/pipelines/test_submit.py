@@ -1,0 +1,135 @@
+"""Jobs on a cluster's real job server, behind its token."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.processes import DEADLINE_S, command, wait_until
+from tests.pipelines.runs import computed_here, losses, settings
+from vicc_ray.config import Config
+from vicc_ray.recipe import dump_config
+from vicc_ray.training.run_folder import RunFolder
+
+pytest.importorskip("aiohttp", reason="the job server (ray[default]) is not pinned for this Python")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def job_server(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A cluster of one machine: the address of its job server, and the environment of those who may use it."""
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**{name: value for name, value in os.environ.items() if not name.startswith("RAY_")}, **secret}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    port = free_port()
+    start = ["--head", "--block", "--num-cpus=2", "--object-store-memory=160000000", "--include-dashboard=true"]
+    ports = [f"--port={free_port()}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
+    ports += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray on this machine has the usual one
+    program = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, *ports, f"--temp-dir={folder}"]
+    with (folder / "log").open("w") as log, subprocess.Popen(program, env=environment, stdout=log, stderr=log) as ray:
+        try:
+            end = time.monotonic() + DEADLINE_S
+            while socket.socket().connect_ex(("127.0.0.1", port)):
+                assert ray.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}", environment
+        finally:
+            ray.terminate()  # its processes go with it: `ray stop` would end those of others
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+    # Ray's sockets have long names, and a socket's path may have 107 bytes.
+    folder = Path(tmp_path_factory.getbasetemp().parent) / f"r{os.getpid()}"
+    folder.mkdir()
+    with job_server(folder) as found:
+        yield found
+
+
+def submit(server: tuple[str, dict[str, str]], *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    address, environment = server
+    whole = [sys.executable, "-m", "vicc_ray", "submit", "--address", address, *arguments]
+    return subprocess.run(whole, env={**environment, **changes}, capture_output=True, text=True, timeout=DEADLINE_S)
+
+
+def recipe(folder: Path, epochs: int = 1) -> tuple[Config, str]:
+    schedule = {"rgb_epochs": epochs, "flow_epochs": 0, "stage1_cosine_epochs": epochs, "cycles": 0}
+    config = settings(schedule=schedule, train={"batch": 4, "evaluate_epochs": 0, "checkpoint_steps": 2})
+    (folder / "recipe.yaml").write_text(dump_config(config))
+    return config, str(folder / "recipe.yaml")
+
+
+def test_a_job_outlives_who_submitted_it_and_is_followed_again(
+    server: tuple[str, dict[str, str]], store: Path, tmp_path: Path
+) -> None:
+    (config, file), run = recipe(tmp_path, epochs=20), RunFolder(tmp_path / "run")
+    address, environment = server
+    arguments = (file, "--store", str(store), "--out", str(run.path))
+    with command("submit", *arguments, "--address", address, environment=environment) as process:
+        wait_until(lambda: run.step > 0, process)
+        process.kill()
+    followed = submit(server, *arguments)  # the same again finds the job that runs
+    assert followed.returncode == 0, followed.stderr
+    assert "rgb-stage1: step 80/80" in followed.stdout
+    assert losses(run.path) == [float(f"{loss:.9g}") for loss in computed_here(config, store)]
+    again = submit(server, *arguments)
+    assert again.returncode == 2
+    assert "wrote there and has ended (SUCCEEDED); give --resume to go on with it" in again.stderr
+    assert submit(server, *arguments, "--resume").returncode == 0
+
+
+def test_a_job_that_fails_says_why_and_where(server: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+    _, file = recipe(tmp_path)
+    failed = submit(server, file, "--store", str(tmp_path / "nothing"), "--out", str(tmp_path / "run"))
+    assert failed.returncode == 2
+    assert f"{tmp_path / 'nothing'} is not a clip store" in failed.stdout
+    assert "failed on the machine " in failed.stderr
+    assert "exit code 2" in failed.stderr
+
+
+def test_who_has_another_token_is_refused(server: tuple[str, dict[str, str]], store: Path, tmp_path: Path) -> None:
+    _, file = recipe(tmp_path)
+    arguments = (file, "--store", str(store), "--out", str(tmp_path / "run"))
+    refused = submit(server, *arguments, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    assert refused.returncode == 2
+    assert "does not take the token of this machine" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--follow", "nobody"), "no job 'nobody' on http://127.0.0.1:"),
+        (("demo",), "give RECIPE or SWEEP and --out"),
+    ],
+)
+def test_what_is_not_there_is_told(
+    server: tuple[str, dict[str, str]], arguments: tuple[str, ...], message: str
+) -> None:
+    told = submit(server, *arguments)
+    assert told.returncode == 2
+    assert message in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_where_nobody_answers_is_told(tmp_path: Path) -> None:
+    _, file = recipe(tmp_path)
+    address = f"http://127.0.0.1:{free_port()}"
+    told = submit((address, dict(os.environ)), file, "--store", "/store", "--out", "/out")
+    assert told.returncode == 2
+    assert f"{address}: no job server answers there" in told.stderr

@@ -1,0 +1,89 @@
+"""The verb ``submit``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
+
+from vicc_ray.cli_arguments import add_labels, add_set, add_verb
+from vicc_ray.errors import UserError
+from vicc_ray.joining import use_token
+from vicc_ray.packaged_job import package
+
+if TYPE_CHECKING:
+    from vicc_ray.pipelines.submit import JobServer
+
+
+def add_submit(verbs: Any) -> None:
+    """Declare the verb."""
+    verb = add_verb(
+        verbs,
+        "submit",
+        _submit,
+        "run a pretraining or a sweep on a cluster, and follow it",
+        "Sends the settings as they are here to the cluster's job server, and shows what the job prints. It goes on\n"
+        "without this machine: give the same again, or --follow, to look at it again. Paths are the cluster's.",
+        "vicc-ray submit ucf101-s3d --address http://127.0.0.1:8265 --store /shared/ucf101 --out /shared/run",
+        "vicc-ray submit demo --address http://127.0.0.1:8265 --videos /shared/videos --out /shared/demo",
+        "vicc-ray submit sweeps/quick.yaml --address http://127.0.0.1:8265 --store /shared/store --out /shared/sweep",
+        "vicc-ray submit --follow vicc-ray-20260101-120000-1a2b --address http://127.0.0.1:8265",
+    )
+    verb.add_argument("what", nargs="?", metavar="RECIPE|SWEEP", help="a recipe, or the YAML file of one or of a sweep")
+    verb.add_argument("--address", dest="server", required=True, metavar="URL", help="the job server: http://HOST:PORT")
+    verb.add_argument("--out", metavar="DIR", help="folder for everything that is made, which all machines see")
+    verb.add_argument("--store", metavar="STORE", help="prepared clips, to train on: pretrain, or sweep")
+    verb.add_argument("--videos", metavar="DIR", help="videos, for the whole job: prepare, pretrain, evaluate, report")
+    add_labels(verb)
+    add_set(verb)
+    verb.add_argument("--resume", action="store_true", help="go on with what a job that has ended left in OUT")
+    verb.add_argument("--detach", action="store_true", help="do not follow it")
+    job = verb.add_mutually_exclusive_group()
+    job.add_argument("--follow", metavar="JOB", help="look at a job that was begun before")
+    job.add_argument("--stop", metavar="JOB", help="end a job; what it has trained is kept")
+
+
+def _submit(options: argparse.Namespace) -> None:
+    missing = [name for name in ("aiohttp", "requests") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"vicc-ray submit needs {', '.join(missing)}: pip install 'vicc-ray[cluster]'")
+    use_token()
+    if options.stop or options.follow:
+        _with_known(options)
+        return
+    if not options.what or not options.out:
+        raise UserError("submit: give RECIPE or SWEEP and --out; or --follow JOB, or --stop JOB")
+    job = package(options.what, options.out, options.store, options.videos, options.labels, options.overrides)
+    from vicc_ray.pipelines.submit import JobServer
+
+    server = JobServer(options.server)
+    id = server.submit(job, options.resume)
+    print(f"job {id} on {server.address}: vicc-ray {' '.join(job.arguments)}", file=sys.stderr)
+    if not options.detach:
+        _follow(server, id)
+
+
+def _with_known(options: argparse.Namespace) -> None:
+    from vicc_ray.pipelines.submit import JobServer
+
+    server = JobServer(options.server)
+    if options.stop:
+        server.stop(options.stop)
+    _follow(server, options.follow or options.stop)
+
+
+def _follow(server: JobServer, id: str) -> None:
+    from vicc_ray.pipelines.submit import succeeded
+
+    try:
+        job = server.follow(id, lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        print(
+            f"\nnot followed any more, the job goes on: vicc-ray submit --address {server.address} --follow {id} "
+            "(or --stop)",
+            file=sys.stderr,
+        )
+        return
+    if not succeeded(job):
+        raise UserError(server.why(job))

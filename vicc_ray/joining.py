@@ -1,0 +1,41 @@
+"""Which cluster the verbs work on, and the token that it asks for; without Ray, which looks at both when imported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vicc_ray.errors import UserError
+
+TOKEN_FILE = Path("~/.ray/auth_token")
+
+
+def join_cluster(address: str | None) -> None:
+    """Have pipelines of this process work on a cluster; None: on the one in ``RAY_ADDRESS``, if that is set.
+
+    Args:
+        address: "auto" on one of its machines, or HOST:PORT of its head (6379, unless it was started with another).
+
+    Raises:
+        UserError: it is the address of something else.
+    """
+    if address and "://" in address:
+        raise UserError(
+            f"--address: {address!r} given; this verb runs here and joins the cluster itself, on one of its machines: "
+            "give auto, or HOST:PORT of its head. From elsewhere use `vicc-ray submit`, which takes http:// addresses"
+        )
+    if address:
+        os.environ["RAY_ADDRESS"] = address
+    if os.environ.get("RAY_ADDRESS"):
+        use_token()
+
+
+def use_token() -> None:
+    """Have Ray send the token that is there.
+
+    Ray looks for it in ``RAY_AUTH_TOKEN``, in the file ``RAY_AUTH_TOKEN_PATH`` and in ``~/.ray/auth_token``, but sends
+    none as long as ``RAY_AUTH_MODE`` is not set.
+    """
+    there = TOKEN_FILE.expanduser().exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    if there:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -1,0 +1,100 @@
+"""A pretraining or a sweep as it is sent to a cluster: a command of ``vicc-ray``, and its settings as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vicc_ray.errors import UserError
+from vicc_ray.recipe import dump_config, load_config, recipe_names
+from vicc_ray.strict_yaml import parse_yaml
+
+RECIPE_FILE, SWEEP_FILE = "recipe.yaml", "sweep.yaml"
+
+
+@dataclass(frozen=True)
+class PackagedJob:
+    """What a cluster is given.
+
+    Attributes:
+        arguments: of ``vicc-ray``, to be called in the folder of the files.
+        files: content by name: settings as resolved here, so that a file that changes later, or is not on the cluster,
+            does not matter.
+        out: the folder that the command writes to.
+    """
+
+    arguments: tuple[str, ...]
+    files: dict[str, str]
+    out: str
+
+
+def package(
+    what: str,
+    out: str,
+    store: str | None = None,
+    videos: str | None = None,
+    labels: str | None = None,
+    overrides: Sequence[str] = (),
+) -> PackagedJob:
+    """The job for a recipe or a sweep.
+
+    Args:
+        what: name of a recipe, or path of a recipe's or a sweep's YAML file.
+        out: absolute path on the cluster: a pretraining's run, the whole job's folder, or the sweep's.
+        store: prepared clips to train on; then the job is ``pretrain`` or ``sweep``.
+        videos: videos to begin with, and their ``labels``; then it is ``run``.
+
+    Raises:
+        UserError: settings cannot be used, or the arguments do not fit together.
+    """
+    _check_place("--out", out, "the cluster's machines")
+    for name, place in (("--store", store), ("--videos", videos)):
+        if place is not None:
+            _check_place(name, place, "the cluster's machines")
+    if (store is None) == (videos is None):
+        given = "both" if store else "neither"
+        raise UserError(
+            f"--store and --videos: {given} given; give --store for prepared clips, or --videos for the whole job"
+        )
+    if (sweep := _sweep(what)) is not None:
+        if store is None or overrides:
+            raise UserError(
+                f"{what} is a sweep: give it --store, and put what --set or --videos would change into its file"
+            )
+        return PackagedJob(("sweep", SWEEP_FILE, "--store", store, "--out", out), _sweep_files(sweep), out)
+    files = {RECIPE_FILE: dump_config(load_config(what, overrides))}
+    if store is not None:
+        return PackagedJob(("pretrain", RECIPE_FILE, "--store", store, "--run", out), files, out)
+    labelled = ("--labels", labels) if labels else ()
+    return PackagedJob(("run", RECIPE_FILE, "--videos", str(videos), *labelled, "--out", out), files, out)
+
+
+def _check_place(name: str, place: str, who: str) -> None:
+    if "://" not in place and not Path(place).is_absolute():
+        raise UserError(
+            f"{name}: {place!r} given, a path relative to this machine's folder; {who} need an absolute path that all "
+            "of them see, such as /shared/ucf101"
+        )
+
+
+def _sweep(what: str) -> dict[str, Any] | None:
+    """The content of a sweep's file; None of anything else."""
+    path = Path(what)
+    if what in recipe_names() or not path.is_file():
+        return None
+    try:
+        content = parse_yaml(path.read_text("utf-8"), what)
+    except UnicodeDecodeError:
+        return None
+    return content if isinstance(content, dict) and "search" in content else None
+
+
+def _sweep_files(content: dict[str, Any]) -> dict[str, str]:
+    """The sweep as given, and its recipe in full."""
+    recipe = dump_config(load_config(str(content.get("recipe", "demo"))))
+    sweep = yaml.safe_dump({**content, "recipe": RECIPE_FILE}, sort_keys=False)
+    return {SWEEP_FILE: sweep, RECIPE_FILE: recipe}
