@@ -33,9 +33,9 @@ class FakeCluster:
         """Of a process that is to run on the cluster."""
         return {**os.environ, **ENVIRONMENT, "RAY_ADDRESS": self.address}
 
-    def add(self, name: str, cpus: float) -> None:
-        """A machine joins."""
-        self._ask("add", name, cpus)
+    def add(self, name: str, cpus: float, home: Path | None = None) -> None:
+        """A machine joins; ``home``: the home folder of its processes, if not this one's."""
+        self._ask("add", name, cpus, _environment(home))
 
     def kill(self, name: str) -> None:
         """A machine is gone at once, with all its processes."""
@@ -65,9 +65,9 @@ class FakeCluster:
 
 
 @contextmanager
-def fake_cluster(head_cpus: float = 0) -> Iterator[FakeCluster]:
-    """A cluster with its head alone; all of it is gone at the end of the block."""
-    command = [sys.executable, "-m", "tests.fake_cluster", str(head_cpus)]
+def fake_cluster(head_cpus: float = 0, home: Path | None = None) -> Iterator[FakeCluster]:
+    """A cluster with its head alone, ``home`` as of :meth:`FakeCluster.add`; it is gone at the end of the block."""
+    command = [sys.executable, "-m", "tests.fake_cluster", str(head_cpus), json.dumps(_environment(home))]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -84,7 +84,11 @@ def fake_cluster(head_cpus: float = 0) -> Iterator[FakeCluster]:
             process.wait(timeout=60)
 
 
-def _serve(head_cpus: float) -> None:
+def _environment(home: Path | None) -> dict[str, str]:
+    return {} if home is None else {"HOME": str(home)}
+
+
+def _serve(head_cpus: float, head_environment: dict[str, str]) -> None:
     from ray._raylet import GcsClient
     from ray.cluster_utils import Cluster
 
@@ -92,7 +96,12 @@ def _serve(head_cpus: float) -> None:
     settings = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": head_cpus, "object_store_memory": OBJECT_STORE, "_system_config": settings},
+        head_node_args={
+            "num_cpus": head_cpus,
+            "object_store_memory": OBJECT_STORE,
+            "_system_config": settings,
+            "env_vars": head_environment,
+        },
     )
     machines = {}
     _say(cluster.address)
@@ -100,7 +109,7 @@ def _serve(head_cpus: float) -> None:
         what, *rest = json.loads(line)
         answer: Any = True
         if what == "add":
-            machines[rest[0]] = cluster.add_node(num_cpus=rest[1], object_store_memory=OBJECT_STORE)
+            machines[rest[0]] = cluster.add_node(num_cpus=rest[1], object_store_memory=OBJECT_STORE, env_vars=rest[2])
             cluster.wait_for_nodes()
         elif what == "kill":
             cluster.remove_node(machines.pop(rest[0]), allow_graceful=False)
@@ -129,4 +138,4 @@ def _say(answer: Any) -> None:
 
 
 if __name__ == "__main__":
-    _serve(float(sys.argv[1]))
+    _serve(float(sys.argv[1]), json.loads(sys.argv[2]))

@@ -38,6 +38,7 @@ VERBS = (
     "index",
     "search",
     "serve",
+    "doctor",
 )
 
 

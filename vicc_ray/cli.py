@@ -24,6 +24,7 @@ from vicc_ray.cli_arguments import (
     add_videos,
 )
 from vicc_ray.cli_classify import add_classify
+from vicc_ray.cli_doctor import add_doctor
 from vicc_ray.cli_search import add_search
 from vicc_ray.cli_submit import add_submit
 from vicc_ray.cli_sweep import add_sweep
@@ -83,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     steps = (_add_run, _add_make_videos, _add_config, _add_steps, add_classify, _add_export, _add_import_weights)
-    for add in (*steps, add_sweep, add_search, add_submit):
+    for add in (*steps, add_sweep, add_search, add_submit, add_doctor):
         add(verbs)
     return parser
 

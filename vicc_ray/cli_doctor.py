@@ -1,0 +1,54 @@
+"""The verb ``doctor``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from vicc_ray.cli_arguments import add_set, add_store, add_verb
+from vicc_ray.recipe import load_config
+
+if TYPE_CHECKING:
+    from vicc_ray.doctor.checks import Check
+
+
+def add_doctor(verbs: Any) -> None:
+    """Declare the verb."""
+    verb = add_verb(
+        verbs,
+        "doctor",
+        _doctor,
+        "whether this machine, or every machine of a cluster, is fit for a run",
+        "Looks at versions, the token, GPUs and drivers, memory, disks, clocks, what RECIPE needs, and whether all\n"
+        "machines see the same folder and store. A line a check: ok, warn or FAIL, and what to do.\n"
+        "For a cluster, run it on the head: ray exec CLUSTER.yaml 'vicc-ray doctor --address auto'.\n"
+        "Ends with exit code 1 if anything is marked FAIL.",
+        "vicc-ray doctor",
+        "vicc-ray doctor ucf101-s3d --store demo/store --out demo",
+        "vicc-ray doctor ucf101-s3d --address auto --out /shared",
+    )
+    verb.add_argument("recipe", nargs="?", default="demo", metavar="RECIPE", help="what is to be run (default demo)")
+    verb.add_argument(
+        "--address", metavar="HOST:PORT|auto", help="cluster of Ray; on its head: auto (default: RAY_ADDRESS, or none)"
+    )
+    add_store(verb, required=False)
+    verb.add_argument("--out", metavar="DIR", help="folder for runs, which all machines must share")
+    add_set(verb)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    config = load_config(options.recipe, options.overrides)
+    from vicc_ray.pipelines.doctor import doctor
+
+    failed = 0
+    for check in doctor(config, options.out, options.store):
+        _tell(check)
+        failed += check.mark == "FAIL"
+    if failed:
+        raise SystemExit(1)
+
+
+def _tell(check: Check) -> None:
+    print(f"{check.mark:5} {check.what:9} {check.found}", flush=True)
+    if check.advice:
+        print(f"{'':15} -> {check.advice}", flush=True)

@@ -1,0 +1,109 @@
+"""What a machine tells of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("ray", "torch", "vicc-ray")
+"""Must be the same on all machines, and Python with them."""
+TOLD_IN_S = 120
+"""Seconds after which a program that is asked is given up."""
+ASK_TORCH = """\
+import json, torch
+try:
+    torch.cuda.init()
+    print(json.dumps([torch.cuda.device_count(), ""]))
+except Exception as error:
+    print(json.dumps([0, str(error).splitlines()[0]]))
+"""
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """Of one machine."""
+
+    names: tuple[str, ...] = ()
+    """As the driver lists them."""
+    driver: str = ""
+    """Its version, "" without one."""
+    usable: int = 0
+    """How many torch can use."""
+    problem: str = ""
+    """Why it cannot use any."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is the same for the time of a run, and what is free at its beginning (bytes)."""
+
+    name: str
+    versions: dict[str, str]
+    """Of Python and :data:`PACKAGES`."""
+    gpus: Gpus
+    free_disk: int
+    """Where Ray puts what its object store cannot hold."""
+    free_memory: int
+    auth: str
+    """RAY_AUTH_MODE of its processes."""
+
+
+def describe(name: str) -> Machine:
+    """This machine, under that name."""
+    return Machine(
+        name=name,
+        versions=_versions(),
+        gpus=_gpus(),
+        free_disk=shutil.disk_usage(tempfile.gettempdir()).free,
+        free_memory=_free_memory(),
+        auth=os.environ.get("RAY_AUTH_MODE", ""),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def _gpus() -> Gpus:
+    listed = _said("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    pairs = [line.rpartition(", ") for line in listed.splitlines() if ", " in line]
+    if not pairs:
+        return Gpus()
+    # In a process of its own: Ray hides GPUs from what has not asked for any.
+    told = _said(sys.executable, "-c", ASK_TORCH)
+    usable, problem = json.loads(told) if told else (0, "torch cannot be imported")
+    return Gpus(tuple(name for name, _, _ in pairs), pairs[0][2], usable, problem)
+
+
+def _said(*command: str) -> str:
+    """What a program prints, "" if it fails or is not there."""
+    seen = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=seen, timeout=TOLD_IN_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _free_memory() -> int:
+    """As Linux counts what could be given to a new process; elsewhere all that the machine has."""
+    file = Path("/proc/meminfo")
+    if file.exists():
+        for line in file.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
