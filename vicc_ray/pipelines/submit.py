@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import requests
 from ray.exceptions import RayError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
@@ -30,7 +31,7 @@ COMES_UP_S = 60.0
 """Seconds in which a cluster gets ready to take jobs."""
 PATIENCE_S = 600.0
 """Seconds for which it is tried: a tunnel that is opened again, a head that is restarted."""
-LOST = (RuntimeError, OSError, requests.RequestException, asyncio.TimeoutError)
+LOST = (RuntimeError, OSError, requests.RequestException, aiohttp.ClientError, asyncio.TimeoutError)
 
 
 class JobServer:
