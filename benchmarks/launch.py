@@ -1,0 +1,317 @@
+"""`ray up` to a finished pretraining on machines with sshd, while their network and power fail; all of it on this one.
+
+    sudo python benchmarks/launch.py OUT     # writes benchmarks/launch.json
+
+Three hosts (``hosts.py``: namespaces with their own address, processes, home and sshd) are a head and two workers.
+``cluster/onprem.yaml`` is filled in with their addresses and nothing else is changed. What runs is what a user runs:
+``ray up``, ``ray dashboard``, ``vicc-ray submit``, ``ray down``. In the middle of the training
+
+  1. the first worker's network cable is pulled,  2. it is put back,
+  3. the second worker's power goes,              4. it comes back.
+
+Asked of it: the run goes on with the machine that is left, takes the other back, and ends; its losses are those of an
+undisturbed run on this machine alone, to 1e-4; the job server answers neither from outside nor without the token; after
+``ray down`` no process of Ray is left on any host. Where namespaces are not allowed it says so and ends with 3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hosts import SHARED, Host, hosts, missing
+from measured import machine
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = Path(__file__).with_suffix(".json")
+NOT_HERE = 3
+JOBS = "http://127.0.0.1:8265"
+PATIENCE_S = 400.0
+SETTINGS = [
+    *("prepare.short_side=32", "prepare.videos_per_shard=4", "clip.frames=8", "clip.step=1", "clip.size=32"),
+    *("model.embedding=16", "method.prototypes=4", "train.batch=8", "train.checkpoint_steps=20"),
+    *("schedule.flow_epochs=0", "schedule.cycles=0", "train.evaluate_epochs=0"),
+    # Not adamw: it divides by gradients near zero, and rounding that differs with the workers grows to per cents.
+    *("optimiser.name=lars", "optimiser.learning_rate=0.002", "optimiser.final_learning_rate=0.0005"),
+]
+
+
+def main() -> int:
+    """Raise the hosts, the cluster and the run; disturb it; look at what is left."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--epochs", type=int, default=1500, help="of two steps each: as many as outlast what happens")
+    options = parser.parse_args()
+    if lacks := missing():
+        print(f"not run: this machine lacks {', '.join(lacks)}", file=sys.stderr)
+        return NOT_HERE
+    out = options.out.resolve()
+    for name in ("shared/run", "head", "one", "two"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    epochs = [f"schedule.rgb_epochs={options.epochs}", f"schedule.stage1_cosine_epochs={options.epochs}"]
+    settings = [*SETTINGS, *epochs]
+    prepare(out, settings)
+    with hosts(out, ["head", "one", "two"]) as machines:
+        result = Launch(out, machines, settings).run()
+    reference = losses(pretrain_here(out, settings))
+    result["largest_difference"] = largest_difference(losses(out / "shared" / "run"), reference)
+    result["steps"] = len(reference)
+    RESULT.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
+    print(RESULT.read_text())
+    return 0 if result["largest_difference"] <= 1e-4 else 1
+
+
+class Launch:
+    """One cluster's life."""
+
+    def __init__(self, out: Path, machines: dict[str, Host], settings: list[str]) -> None:
+        self.out, self.machines, self.settings = out, machines, settings
+        self.file, self.run_folder = out / "onprem.yaml", out / "shared" / "run"
+        self.begun = time.monotonic()
+        self.timeline: list[tuple[float, str]] = []
+        (out / "client" / ".ray").mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(out / "client" / "state", ignore_errors=True)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            **{"HOME": str(out / "client"), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+
+    def run(self) -> dict[str, Any]:
+        """From nothing to nothing left."""
+        token = self.out / "client" / ".ray" / "auth_token"
+        token.unlink(missing_ok=True)
+        self.call("ray", "get-auth-token", "--generate")
+        token.chmod(0o600)
+        self.fill_in()
+        self.call("ray", "up", "-y", "--no-config-cache", self.file)
+        self.note("ray up has returned")
+        try:
+            with self.tunnel():
+                self.check_refused()
+                self.train()
+        finally:
+            self.call("ray", "down", "-y", self.file)
+        self.note("ray down has returned")
+        left = {name: [line for line in host.processes() if is_ray(line)] for name, host in self.machines.items()}
+        left = {name: lines for name, lines in left.items() if lines}
+        if left:
+            raise RuntimeError(f"processes of Ray after ray down: {left}")
+        return {"timeline": [{"s": round(seconds, 1), "what": what} for seconds, what in self.timeline]}
+
+    def fill_in(self) -> None:
+        """The file as its user fills it in: addresses, user, key, and no mount, since the folder is there already."""
+        content = yaml.safe_load((ROOT / "cluster" / "onprem.yaml").read_text())
+        head, *workers = self.machines.values()
+        content["provider"] |= {"head_ip": head.address, "worker_ips": [worker.address for worker in workers]}
+        content["auth"] |= {"ssh_user": "root", "ssh_private_key": str(self.out / "keys" / "client")}
+        mount = content["metadata"]["fill_in"]["mount"]
+        content["setup_commands"] = ["true" if line == mount else line for line in content["setup_commands"]]
+        content["file_mounts"] = {"~/dist": str(self.out / "dist"), "~/.ray/auth_token": "~/.ray/auth_token"}
+        self.file.write_text(yaml.safe_dump(content))
+
+    def train(self) -> None:
+        """Submit, disturb, and see it end."""
+        one, two = self.machines["one"], self.machines["two"]
+        changes = [
+            part
+            for change in (*self.settings, "train.workers={min: 1, max: 2}", "train.resize_s=5")
+            for part in ("--set", change)
+        ]
+        command = [
+            "vicc-ray",
+            "submit",
+            "demo",
+            "--address",
+            JOBS,
+            "--store",
+            f"{SHARED}/store",
+            "--out",
+            f"{SHARED}/run",
+        ]
+        with subprocess.Popen([*command, *changes], env=self.environment) as job, ended(job):
+            self.until("both workers train", lambda: self.workers() == 2, job)
+            one.pull_cable()
+            self.note("cable of the first worker pulled")
+            self.until("trains with one worker", lambda: self.workers() == 1, job)
+            one.put_cable_back()
+            self.note("cable put back")
+            self.until("both workers train", lambda: self.workers() == 2, job)
+            two.power_off()
+            self.note("power of the second worker gone")
+            self.until("trains with one worker", lambda: self.workers() == 1, job)
+            two.start()
+            self.note("power back")
+            self.until("both workers train", lambda: self.workers() == 2, job)
+            if job.wait() != 0:
+                raise RuntimeError(f"vicc-ray submit ended with {job.returncode}")
+        self.note("the run has ended")
+        counts = [count for count, _ in groupby(line["workers"] for line in metrics(self.run_folder))]
+        print(f"workers: {counts}", flush=True)
+
+    def workers(self) -> int:
+        """That made the newest step."""
+        lines = metrics(self.run_folder)
+        return int(lines[-1]["workers"]) if lines else 0
+
+    def until(self, what: str, true: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
+        """Wait for it.
+
+        Raises:
+            RuntimeError: it does not come, or the job ends before.
+        """
+        end = time.monotonic() + PATIENCE_S
+        while not true():
+            if job.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"waiting for: {what}; submit: {job.poll()}, workers: {self.workers()}")
+            time.sleep(0.5)
+        self.note(what)
+
+    def check_refused(self) -> None:
+        """Nobody is let in from outside, nor without the token.
+
+        Raises:
+            RuntimeError: somebody is.
+        """
+        for url, expected in ((JOBS, "HTTPError"), (f"http://{self.machines['head'].address}:8265", "URLError")):
+            try:
+                urllib.request.urlopen(f"{url}/api/jobs/", timeout=5).close()
+                found = "an answer"
+            except urllib.error.URLError as error:  # HTTPError is one too
+                found = type(error).__name__
+            if found != expected:
+                raise RuntimeError(f"{url} without a token: {found}, and not {expected}")
+        self.note("refused without the token, and from outside")
+
+    @contextmanager
+    def tunnel(self) -> Iterator[None]:
+        """``ray dashboard``, until the block ends."""
+        with subprocess.Popen(["ray", "dashboard", str(self.file)], env=self.environment) as process:
+            try:
+                end = time.monotonic() + PATIENCE_S
+                while not answers(JOBS):
+                    if process.poll() is not None or time.monotonic() > end:
+                        raise RuntimeError("ray dashboard: no tunnel")
+                    time.sleep(0.5)
+                yield
+            finally:
+                process.terminate()
+
+    def call(self, *command: Any) -> None:
+        """A command, as the user."""
+        subprocess.run([str(part) for part in command], env=self.environment, check=True)
+
+    def note(self, what: str) -> None:
+        """Into the timeline."""
+        self.timeline.append((time.monotonic() - self.begun, what))
+        print(f"{self.timeline[-1][0]:7.1f} s  {what}", flush=True)
+
+
+@contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """It does not outlive the block."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+
+
+def prepare(out: Path, settings: list[str]) -> None:
+    """Videos, their store, and what the hosts install: the wheel, and a virtual environment over the one of this."""
+    if not (out / "shared" / "store" / "store.json").exists():
+        vicc_ray("make-videos", out / "videos", "--classes", 2, "--train", 8, "--test", 2, "--quiet")
+        sets = [part for change in settings for part in ("--set", change)]
+        vicc_ray("prepare", "demo", "--videos", out / "videos", "--store", out / "shared" / "store", "--quiet", *sets)
+    shutil.rmtree(out / "dist", ignore_errors=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out / "dist")], cwd=ROOT, check=True
+    )
+    site = next(path for path in sys.path if path.endswith("site-packages"))
+    (out / "dist" / "install.sh").write_text(
+        f"""set -euo pipefail
+{sys.executable} -m venv --without-pip --clear ~/vicc-ray
+python=~/vicc-ray/bin/python
+own=$($python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+$python -m zipfile -e ~/dist/vicc_ray-*.whl "$own"
+echo {site} > "$own/installed.pth"
+for tool in ray:ray.scripts.scripts vicc-ray:vicc_ray.cli; do
+  script=~/vicc-ray/bin/${{tool%%:*}}
+  printf '#!%s\\nimport sys\\nfrom %s import main\\nsys.exit(main())\\n' "$python" "${{tool#*:}}" > "$script"
+  chmod +x "$script"
+done
+"""
+    )
+
+
+def pretrain_here(out: Path, settings: list[str]) -> Path:
+    """The same run, undisturbed, with one worker."""
+    run = out / "reference"
+    sets = [part for change in settings for part in ("--set", change)]
+    vicc_ray("pretrain", "demo", "--store", out / "shared" / "store", "--run", run, "--quiet", *sets)
+    return run
+
+
+def vicc_ray(*arguments: Any) -> None:
+    """The command, here."""
+    subprocess.run([sys.executable, "-m", "vicc_ray", *map(str, arguments)], check=True)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """Whole lines of a run's metrics."""
+    file = run / "metrics.jsonl"
+    return (
+        [json.loads(line) for line in file.read_text().splitlines(True) if line.endswith("\n")] if file.exists() else []
+    )
+
+
+def losses(run: Path) -> list[float]:
+    """One a step, in order.
+
+    Raises:
+        RuntimeError: a step is missing, or there twice.
+    """
+    lines = metrics(run)
+    if [line["step"] for line in lines] != list(range(1, len(lines) + 1)):
+        raise RuntimeError(f"{run}: steps are missing or there twice")
+    return [line["loss"] for line in lines]
+
+
+def largest_difference(found: list[float], reference: list[float]) -> float:
+    """Relative; infinite where the lengths differ."""
+    if len(found) != len(reference):
+        return float("inf")
+    return max(abs(a - b) / abs(b) for a, b in zip(found, reference, strict=True))
+
+
+def answers(url: str) -> bool:
+    """Whether a server is there, whatever it says."""
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def is_ray(line: str) -> bool:
+    """Whether a command line is one of Ray's processes."""
+    return any(word in line for word in ("raylet", "gcs_server", "ray::", "ray/dashboard", "ray/_private"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
