@@ -43,14 +43,13 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 # Renew the pinned versions: for every Python from 3.10 on, with hashes, without the address of any index.
-COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate
+PIN := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate
+COMPILE := $(PIN) --upgrade --universal --python-version 3.10
+LINUX := $(PIN) --python-platform x86_64-manylinux_2_28 --constraint requirements/dev.txt
 # The machines of a cluster are alike: Linux on x86-64 with Python 3.12 (cluster/*.yaml); versions as in dev.txt.
-CLUSTER := $(BIN)/uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate --constraint requirements/dev.txt
+CLUSTER := $(LINUX) --python-version 3.12
 # The tests of the job server (ray[default]) run on one Python: its yarl has no wheels for some of the others.
-JOBS := $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate --constraint requirements/dev.txt
+JOBS := $(LINUX) --python-version 3.11
 requirements: $(STAMP)
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
 	echo uv | $(COMPILE) - --output-file requirements/uv.txt

@@ -33,7 +33,10 @@ from typing import Any
 
 import yaml
 from hosts import SHARED, Host, hosts, missing
-from measured import machine
+from measured import machine, vicc_ray
+
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).with_suffix(".json")
@@ -79,11 +82,10 @@ class Launch:
 
     def __init__(self, out: Path, machines: dict[str, Host], settings: list[str]) -> None:
         self.out, self.machines, self.settings = out, machines, settings
-        self.file, self.run_folder = out / "onprem.yaml", out / "shared" / "run"
+        self.file, self.metrics_file = out / "onprem.yaml", RunFolder(out / "shared" / "run").metrics_file
         self.begun = time.monotonic()
         self.timeline: list[tuple[float, str]] = []
         (out / "client" / ".ray").mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(out / "client" / "state", ignore_errors=True)
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             **{"HOME": str(out / "client"), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"},
@@ -126,11 +128,7 @@ class Launch:
     def train(self) -> None:
         """Submit, disturb, and see it end."""
         one, two = self.machines["one"], self.machines["two"]
-        changes = [
-            part
-            for change in (*self.settings, "train.workers={min: 1, max: 2}", "train.resize_s=5")
-            for part in ("--set", change)
-        ]
+        changes = sets([*self.settings, "train.workers={min: 1, max: 2}", "train.resize_s=5"])
         command = [
             "vicc-ray",
             "submit",
@@ -159,12 +157,12 @@ class Launch:
             if job.wait() != 0:
                 raise RuntimeError(f"vicc-ray submit ended with {job.returncode}")
         self.note("the run has ended")
-        counts = [count for count, _ in groupby(line["workers"] for line in metrics(self.run_folder))]
+        counts = [count for count, _ in groupby(line["workers"] for line in read_lines(self.metrics_file))]
         print(f"workers: {counts}", flush=True)
 
     def workers(self) -> int:
         """That made the newest step."""
-        lines = metrics(self.run_folder)
+        lines = read_lines(self.metrics_file)
         return int(lines[-1]["workers"]) if lines else 0
 
     def until(self, what: str, true: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
@@ -230,12 +228,25 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
             process.terminate()
 
 
+def sets(settings: list[str]) -> list[str]:
+    """Settings as arguments."""
+    return [part for change in settings for part in ("--set", change)]
+
+
 def prepare(out: Path, settings: list[str]) -> None:
     """Videos, their store, and what the hosts install: the wheel, and a virtual environment over the one of this."""
     if not (out / "shared" / "store" / "store.json").exists():
         vicc_ray("make-videos", out / "videos", "--classes", 2, "--train", 8, "--test", 2, "--quiet")
-        sets = [part for change in settings for part in ("--set", change)]
-        vicc_ray("prepare", "demo", "--videos", out / "videos", "--store", out / "shared" / "store", "--quiet", *sets)
+        vicc_ray(
+            "prepare",
+            "demo",
+            "--videos",
+            out / "videos",
+            "--store",
+            out / "shared" / "store",
+            "--quiet",
+            *sets(settings),
+        )
     shutil.rmtree(out / "dist", ignore_errors=True)
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out / "dist")], cwd=ROOT, check=True
@@ -260,22 +271,8 @@ done
 def pretrain_here(out: Path, settings: list[str]) -> Path:
     """The same run, undisturbed, with one worker."""
     run = out / "reference"
-    sets = [part for change in settings for part in ("--set", change)]
-    vicc_ray("pretrain", "demo", "--store", out / "shared" / "store", "--run", run, "--quiet", *sets)
+    vicc_ray("pretrain", "demo", "--store", out / "shared" / "store", "--run", run, "--quiet", *sets(settings))
     return run
-
-
-def vicc_ray(*arguments: Any) -> None:
-    """The command, here."""
-    subprocess.run([sys.executable, "-m", "vicc_ray", *map(str, arguments)], check=True)
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    """Whole lines of a run's metrics."""
-    file = run / "metrics.jsonl"
-    return (
-        [json.loads(line) for line in file.read_text().splitlines(True) if line.endswith("\n")] if file.exists() else []
-    )
 
 
 def losses(run: Path) -> list[float]:
@@ -284,7 +281,7 @@ def losses(run: Path) -> list[float]:
     Raises:
         RuntimeError: a step is missing, or there twice.
     """
-    lines = metrics(run)
+    lines = read_lines(RunFolder(run).metrics_file)
     if [line["step"] for line in lines] != list(range(1, len(lines) + 1)):
         raise RuntimeError(f"{run}: steps are missing or there twice")
     return [line["loss"] for line in lines]

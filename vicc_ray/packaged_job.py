@@ -51,10 +51,10 @@ def package(
     Raises:
         UserError: settings cannot be used, or the arguments do not fit together.
     """
-    _check_place("--out", out, "the cluster's machines")
+    _check_place("--out", out)
     for name, place in (("--store", store), ("--videos", videos)):
         if place is not None:
-            _check_place(name, place, "the cluster's machines")
+            _check_place(name, place)
     if (store is None) == (videos is None):
         given = "both" if store else "neither"
         raise UserError(
@@ -73,11 +73,11 @@ def package(
     return PackagedJob(("run", RECIPE_FILE, "--videos", str(videos), *labelled, "--out", out), files, out)
 
 
-def _check_place(name: str, place: str, who: str) -> None:
+def _check_place(name: str, place: str) -> None:
     if "://" not in place and not Path(place).is_absolute():
         raise UserError(
-            f"{name}: {place!r} given, a path relative to this machine's folder; {who} need an absolute path that all "
-            "of them see, such as /shared/ucf101"
+            f"{name}: {place!r} given, a path relative to this machine's folder; the cluster's machines need an "
+            "absolute path that all of them see, such as /shared/ucf101"
         )
 
 
