@@ -40,7 +40,7 @@ def test_what_a_run_would_miss_is_told_beforehand(tmp_path: Path, capsys: pytest
 
 def test_the_address_of_the_job_server_is_refused_with_the_way_that_works(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--address", "http://127.0.0.1:8265"]) == 2
-    assert "--address auto" in capsys.readouterr().err
+    assert "give auto, or HOST:PORT" in capsys.readouterr().err
 
 
 def test_the_machine_with_another_folder_and_the_one_that_cannot_write_are_named(tmp_path: Path) -> None:
