@@ -16,9 +16,10 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from vicc_ray.beside import beside
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.leftovers import release_places
+from vicc_ray.pipelines.leftovers import release_leftovers
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.lost_machines import note_lost_machines
+from vicc_ray.pipelines.machines import wait_for_machines
 from vicc_ray.pipelines.progress import follow_run
 from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
 from vicc_ray.pipelines.resources import WorkerResources, worker_resources
@@ -70,6 +71,8 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None) -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
     config = task.config
+    if os.environ.get("RAY_ADDRESS"):  # to a Ray of this process nothing comes any more
+        wait_for_machines(config.train, config.ray.wait_s, folder.attempts.note_wait)
     resources = worker_resources(config.train, config.ray.share, task.batch_bytes)
     job = Job(
         task=task.kind,
@@ -91,7 +94,7 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None) -> None:
                 f"training failed: {_reason(error)}. The run is kept in {folder.path}"
             ) from error
         except RayActorError as error:
-            release_places()
+            release_leftovers()
             lost = lost + 1 if folder.step == step else 0
             if lost > config.train.max_failures:
                 raise UserError(

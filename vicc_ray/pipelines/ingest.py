@@ -37,17 +37,19 @@ RETRIES = 10
 """How often a task whose process or node died is given to another one."""
 
 
-def batches(maker: BatchMaker, start: int, stop: int, cpus: float, memory: int) -> Iterator[dict[str, Tensor]]:
+def batches(
+    maker: BatchMaker, start: int, stop: int, cpus: float, memory: int, task_cpus: float = 1.0
+) -> Iterator[dict[str, Tensor]]:
     """Batches of the global steps ``start`` to ``stop``, in order; decoding goes on while one is trained on.
 
     Args:
         cpus: logical CPUs that this worker's decoding may use at once.
         memory: bytes of the object store that it may fill; two batches are taken whatever is given.
+        task_cpus: logical CPUs that one task asks for at most.
     """
     held, running = ray.put(maker), max(1, round(cpus))
-    task = decode.options(
-        num_cpus=min(1.0, math.floor(1000 * cpus / running) / 1000), max_retries=RETRIES, scheduling_strategy=ANYWHERE
-    )
+    asked = math.floor(1000 * min(1.0, task_cpus, cpus / running)) / 1000
+    task = decode.options(num_cpus=asked, max_retries=RETRIES, scheduling_strategy=ANYWHERE)
     rows = [{"step": step, "part": part} for step in range(start, stop) for part in range(maker.parts)]
     ahead = min(memory * maker.parts // maker.batch_bytes, PARTS_A_CPU * running)
     window = _Window((partial(task.remote, [held], row) for row in rows), running, ahead, maker.parts)

@@ -79,6 +79,8 @@ class _Follower:
         """What disturbed the run, and that it goes on."""
         if "error" in attempt:
             self.console.print(f"[yellow]interrupted[/yellow]: {escape(attempt['error'])}")
+        elif "waits_for" in attempt:
+            self.console.print(f"waiting for {escape(attempt['waits_for'])}")
         elif attempt["workers"]:
             if self.begun:
                 self.console.print(f"going on from step {attempt['step']} with workers: {attempt['workers']}")

@@ -14,6 +14,8 @@ STORE_SHARE = 0.6
 """Share of the object store for batches that are decoded ahead; the rest is Ray's own and what is being made."""
 OVER_HALF = 0.01
 """Logical CPUs."""
+LEAST = 0.1
+"""Logical CPUs that decoding takes at least; a machine that has less left than that decodes nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,14 @@ class WorkerResources:
 
 @dataclass(frozen=True)
 class DecodingShare:
-    """What one worker's decoding may use: logical CPUs at once, bytes of the object store."""
+    """What one worker's decoding may use."""
 
     cpus: float
+    """Logical CPUs at once."""
     memory: int
+    """Bytes of the object store."""
+    task_cpus: float
+    """Logical CPUs that one task asks for at most."""
 
 
 def worker_resources(train: TrainConfig, share: float, batch_bytes: int) -> WorkerResources:
@@ -65,12 +71,20 @@ def worker_resources(train: TrainConfig, share: float, batch_bytes: int) -> Work
     return WorkerResources(use_gpu, cpus, train.worker_gpus)
 
 
-def decoding_share(worker_cpus: float, workers: int, share: float) -> DecodingShare:
-    """What is left to the decoding of each of ``workers``, by what the cluster has now; ``share`` as above."""
+def decoding_share(worker_cpus: float, workers: int, neighbours: int, share: float) -> DecodingShare:
+    """What is left to the decoding of each of ``workers``, by what the cluster has now; ``share`` as above.
+
+    A task asks for no more than this worker's own machine has left, so that one can begin there whatever becomes of the
+    others: Ray may still count a machine that is gone, and a task that fits nowhere waits for ever.
+
+    Args:
+        neighbours: workers on this machine, this one included.
+    """
     total = _counted_on(share)
     cpus = total["CPU"] / workers - worker_cpus
     memory = STORE_SHARE * total["object_store_memory"] / workers
-    return DecodingShare(max(cpus, 0.1), int(memory))
+    own = share * _this_machine() / neighbours - worker_cpus
+    return DecodingShare(max(cpus, LEAST), int(memory), own if own >= LEAST else 1.0)
 
 
 def _counted_on(share: float) -> dict[str, float]:
@@ -94,6 +108,11 @@ def _worker_cpus(train: TrainConfig, cpus: float, share: float, use_gpu: bool) -
 def _smallest_machine() -> float:
     machines = (float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
     return min((cpus for cpus in machines if cpus), default=1.0)
+
+
+def _this_machine() -> float:
+    own = ray.get_runtime_context().get_node_id()
+    return next(float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["NodeID"] == own)
 
 
 def _check_memory(batch_bytes: int, there: int) -> None:

@@ -144,34 +144,26 @@ class JobServer:
             UserError: there is no such job, or its server has been away for too long.
         """
         self.known(id)
-        told, last_heard = 0, time.monotonic()
+        log, last_heard = _Log(tell), time.monotonic()
         while True:
+            told = log.told
             try:
-                told = asyncio.run(self._tail(id, told, tell))
+                asyncio.run(self._tail(id, log))
                 job = self.client.get_job_info(id)
                 if job.status.is_terminal():
                     return job
                 last_heard = time.monotonic()
-            except _Told as broken:
-                if broken.count > told:
+            except LOST as error:
+                if log.told > told:
                     last_heard = time.monotonic()
-                told = broken.count
                 if time.monotonic() - last_heard > PATIENCE_S:
-                    raise UserError(_unreachable(self.address, broken.cause) + f"; job {id} may go on there") from None
+                    raise UserError(_unreachable(self.address, error) + f"; job {id} may go on there") from error
             time.sleep(RETRY_S)  # between two tries of a server that may be away
 
-    async def _tail(self, id: str, told: int, tell: Callable[[str], object]) -> int:
-        """Characters told in all: the server begins with the first each time."""
-        seen = 0
-        try:
-            async for text in self.client.tail_job_logs(id):
-                seen += len(text)
-                if seen > told:
-                    tell(text[len(text) - (seen - told) :])
-                    told = seen
-        except LOST as error:
-            raise _Told(told, error) from error
-        return told
+    async def _tail(self, id: str, log: _Log) -> None:
+        log.seen = 0  # the server begins with the first character each time
+        async for text in self.client.tail_job_logs(id):
+            log.add(text)
 
     def why(self, job: JobDetails) -> str:
         """Why a job failed, and on which machine; with the machines that the cluster has lost."""
@@ -193,12 +185,19 @@ class JobServer:
         return []
 
 
-class _Told(Exception):
-    """The connection broke after so many characters."""
+class _Log:
+    """What a job has printed, told once however often it is read from its beginning."""
 
-    def __init__(self, count: int, cause: BaseException) -> None:
-        super().__init__(str(cause))
-        self.count, self.cause = count, cause
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self._tell = tell
+        self.seen = self.told = 0
+        """Characters of this reading; of all of them."""
+
+    def add(self, text: str) -> None:
+        self.seen += len(text)
+        if self.seen > self.told:
+            self._tell(text[len(text) - (self.seen - self.told) :])
+            self.told = self.seen
 
 
 def succeeded(job: JobDetails) -> bool:

@@ -191,9 +191,10 @@ class Worker:
             self.journal.begin_turn(turn, self.steps)
         maker = self.task.maker(turn, rank(), world_size())
         stop = self.plan.first_step(turn.last_epoch)
-        share = decoding_share(self.job.worker_cpus, world_size(), self.config.ray.share)
+        neighbours = ray.train.get_context().get_local_world_size()
+        share = decoding_share(self.job.worker_cpus, world_size(), neighbours, self.config.ray.share)
         begun = time.perf_counter()
-        for batch in batches(maker, self.steps, stop, share.cpus, share.memory):
+        for batch in batches(maker, self.steps, stop, share.cpus, share.memory, share.task_cpus):
             step = self._begin_step(turn, batch, time.perf_counter() - begun)
             asked_for = self._settle()  # the step before: its figures are there, and this one keeps the device busy
             self.unsettled = replace(step, seconds=time.perf_counter() - begun)

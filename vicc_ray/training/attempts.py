@@ -10,7 +10,8 @@ from vicc_ray.training.json_lines import append_line, read_lines
 
 
 class Attempts:
-    """``attempts.jsonl`` of a run: a line for each beginning of its workers, one for each error that could be told."""
+    """``attempts.jsonl`` of a run: a line for each beginning of its workers, for each error that could be told, and for
+    what is waited for before a beginning."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -27,6 +28,10 @@ class Attempts:
     def note_error(self, error: str) -> None:
         """Keep what ended this attempt, as far as it could be told."""
         append_line(self.file, {"time_ms": int(1000 * time.time()), "error": error})
+
+    def note_wait(self, what: str) -> None:
+        """The workers cannot begin until this is there."""
+        append_line(self.file, {"time_ms": int(1000 * time.time()), "waits_for": what})
 
     def break_off(self) -> None:
         """The run was ended and is begun again by its user: what is counted starts anew."""
