@@ -1,5 +1,6 @@
 # make demo    set up, make videos and run the whole job on them: the report is demo/run/report/report.html
 # make test    set up and run the tests
+# make proofs  tests that take minutes each: machines that come and go, a sweep that is killed
 # make lint    style and types
 # make wheel   what the machines of a cluster install, in dist/: see docs/clusters.md
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint wheel format requirements clean
+.PHONY: help venv demo test proofs lint wheel format requirements clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -25,7 +26,10 @@ demo: $(STAMP)
 	$(BIN)/vicc-ray run demo --videos demo/videos --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+proofs: $(STAMP)
+	$(BIN)/python -m pytest benchmarks/proofs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -16,7 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+ENVIRONMENT = {
+    **{"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1",  # off in a process that has a Ray of its own, as that of the tests
+}
 OBJECT_STORE = 120 * 2**20
 
 

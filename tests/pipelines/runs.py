@@ -37,6 +37,15 @@ def settings(**changes: dict[str, Any]) -> Config:
     return Config.model_validate(sections)
 
 
+def rgb_alone(epochs: int, **train: Any) -> Config:
+    """A run of RGB stage 1; little is learnt in a step: rounding that differs with workers stays small."""
+    return settings(
+        schedule={"rgb_epochs": epochs, "stage1_cosine_epochs": epochs, "flow_epochs": 0, "cycles": 0},
+        optimiser={"name": "lars", "learning_rate": 0.005, "final_learning_rate": 0.001},
+        train={"batch": 4, "evaluate_epochs": 0, **train},
+    )
+
+
 def losses(run: Path) -> list[float]:
     lines = read_lines(run / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))

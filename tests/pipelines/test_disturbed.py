@@ -1,29 +1,14 @@
-"""Runs whose processes and machines come and go: they end as if nothing had happened."""
+"""A run whose processes end in the middle ends as if nothing had happened. More of it: ``benchmarks/chaos.py``."""
 
 from __future__ import annotations
 
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from tests.fake_cluster import fake_cluster
 from tests.pipelines.processes import begun, kill_below, past, wait_until
-from tests.pipelines.runs import computed_here, losses, settings
-from vicc_ray.config import Config
+from tests.pipelines.runs import computed_here, losses, rgb_alone
 from vicc_ray.pipelines.pretrain import pretrain
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
-
-
-def rgb_alone(epochs: int, **train: Any) -> Config:
-    """A run of RGB stage 1; little is learnt in a step: rounding that differs with workers stays small."""
-    return settings(
-        schedule={"rgb_epochs": epochs, "stage1_cosine_epochs": epochs, "flow_epochs": 0, "cycles": 0},
-        optimiser={"name": "lars", "learning_rate": 0.005, "final_learning_rate": 0.001},
-        train={"batch": 4, "evaluate_epochs": 0, **train},
-    )
 
 
 def test_a_run_whose_controller_and_driver_are_killed_is_undisturbed(store: Path, tmp_path: Path) -> None:
@@ -39,37 +24,3 @@ def test_a_run_whose_controller_and_driver_are_killed_is_undisturbed(store: Path
     assert losses(folder.path) == [float(f"{loss:.9g}") for loss in islice(computed_here(config, store), 96)]
     assert not list(folder.checkpoints.path.glob(".*"))
     assert len(list(folder.checkpoints.path.glob("step-*"))) == config.train.keep_checkpoints
-
-
-def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(store: Path, tmp_path: Path) -> None:
-    workers = {"min": 1, "max": 2}
-    config = rgb_alone(5000, workers=workers, resize_s=2.0, checkpoint_steps=10, record_samples=True)
-    folder = RunFolder(tmp_path / "run")
-
-    def trains_with(count: int) -> bool:
-        lines = read_lines(folder.metrics_file)
-        return bool(lines) and lines[-1]["workers"] == count
-
-    def warned() -> bool:
-        return any(line["why"] == "a machine is taken away" for line in read_lines(folder.checkpoints_file))
-
-    with fake_cluster() as cluster:
-        cluster.add("stays", 2)
-        # A start that still counts on the machine that is gone ends sooner; one that ends too soon is tried again.
-        environment = {**cluster.environment, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
-        with begun(config, store, folder.path, environment) as process:
-            wait_until(lambda: folder.step > 0, process)  # growing begins anew from the newest checkpoint
-            cluster.add("comes and goes", 2)
-            wait_until(lambda: trains_with(2), process)
-            cluster.drain("comes and goes", 20)
-            wait_until(warned, process)
-            cluster.kill("comes and goes")
-            wait_until(lambda: trains_with(1), process)
-    lines = read_lines(folder.metrics_file)
-    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
-    assert [count for count, _ in groupby(line["workers"] for line in lines)] == [1, 2, 1]
-    reference = list(islice(computed_here(config, store), len(lines)))
-    np.testing.assert_allclose([line["loss"] for line in lines], reference, rtol=1e-4)
-    taken = [video for line in read_lines(folder.samples_file) for video in line["videos"]]
-    for epoch in range(len(taken) // 16):
-        assert sorted(taken[16 * epoch : 16 * (epoch + 1)]) == list(range(16))

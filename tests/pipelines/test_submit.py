@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import ray  # puts its own psutil where Python looks
+
+# isort: split
+import psutil
 
 from tests.pipelines.processes import DEADLINE_S, command, wait_until
 from tests.pipelines.runs import computed_here, losses, settings
@@ -21,6 +25,8 @@ from vicc_ray.recipe import dump_config
 from vicc_ray.training.run_folder import RunFolder
 
 pytest.importorskip("aiohttp", reason="the job server (ray[default]) is not pinned for this Python")
+
+assert ray
 
 
 def free_port() -> int:
@@ -40,16 +46,17 @@ def job_server(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     ports = [f"--port={free_port()}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
     ports += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray on this machine has the usual one
     program = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, *ports, f"--temp-dir={folder}"]
-    with (folder / "log").open("w") as log, subprocess.Popen(program, env=environment, stdout=log, stderr=log) as ray:
+    with (folder / "log").open("w") as log, subprocess.Popen(program, env=environment, stdout=log, stderr=log) as head:
         try:
             end = time.monotonic() + DEADLINE_S
             while socket.socket().connect_ex(("127.0.0.1", port)):
-                assert ray.poll() is None, (folder / "log").read_text()
+                assert head.poll() is None, (folder / "log").read_text()
                 assert time.monotonic() < end
                 time.sleep(0.1)
             yield f"http://127.0.0.1:{port}", environment
         finally:
-            ray.terminate()  # its processes go with it: `ray stop` would end those of others
+            for process in [*psutil.Process(head.pid).children(recursive=True), head]:
+                process.kill()  # `ray stop` would end those of others
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from ray.exceptions import RayActorError
 from ray.train.torch import TorchConfig
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.callback import RayTrainCallback
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
@@ -16,7 +19,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from vicc_ray.beside import beside
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.leftovers import release_leftovers
+from vicc_ray.pipelines.leftovers import release_places
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.lost_machines import note_lost_machines
 from vicc_ray.pipelines.machines import wait_for_machines
@@ -94,7 +97,7 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None) -> None:
                 f"training failed: {_reason(error)}. The run is kept in {folder.path}"
             ) from error
         except RayActorError as error:
-            release_leftovers()
+            release_places()
             lost = lost + 1 if folder.step == step else 0
             if lost > config.train.max_failures:
                 raise UserError(
@@ -103,9 +106,27 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None) -> None:
                 ) from error
 
 
+NEEDLESS = (
+    # A process that hands out Ray Datasets; there are none here, clips come from ingest.
+    DatasetsCallback,
+    # A process that watches over what the controller has reserved; release_places() does that. Where there is no
+    # dashboard to ask it would stay, and ask every second, as long as Ray runs: 2 to 3 % of a core for each trial that
+    # a sweep has stopped.
+    PlacementGroupCleanerCallback,
+)
+"""What Ray Train starts beside each group of workers, of no use here; each takes three seconds of a core to import."""
+
+
+class _Trainer(TorchTrainer):
+    """Without the needless."""
+
+    def _create_default_callbacks(self) -> list[RayTrainCallback]:
+        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, NEEDLESS)]
+
+
 def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFolder) -> TorchTrainer:
     workers = config.train.workers
-    return TorchTrainer(
+    return _Trainer(
         train_worker,
         train_loop_config=asdict(job),
         scaling_config=ScalingConfig(

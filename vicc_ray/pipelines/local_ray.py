@@ -20,6 +20,7 @@ WARM_PROCESSES = "64"
 """Processes up to which Ray keeps those that wait for work. By default it ends them after a second as soon as there are
 more processes than CPUs, and each decoding task, check and trial imports torch anew: with this, a training of a few
 seconds took 21 s in all, and 30 s without."""
+PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 REACHABLE_S = 10.0
 """Seconds in which the head of a cluster must take a connection."""
 
@@ -64,6 +65,8 @@ def _start(config: RayConfig) -> None:
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # "token mode is on"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_num_workers_soft_limit", WARM_PROCESSES)
+    # One machine, which nobody announces to be taken away: not a process for each training that asks about it.
+    os.environ.setdefault(PREEMPTION_WATCHER, "0")
     ray.init(
         address="local",
         num_cpus=config.cpus or None,

@@ -11,7 +11,7 @@ import ray
 
 from vicc_ray.beside import beside
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.leftovers import release_leftovers
+from vicc_ray.pipelines.leftovers import release_places
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.sweep_last import LastRuns
 from vicc_ray.pipelines.sweep_search import Search
@@ -111,4 +111,4 @@ def _release_places(over: threading.Event) -> None:
     """Give back what training runs had reserved whose trial was stopped: without a dashboard Ray Train does not."""
     while not over.wait(LOOK_S):
         with suppress(ray.exceptions.RayError):
-            release_leftovers()
+            release_places()

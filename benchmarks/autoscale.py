@@ -1,0 +1,228 @@
+"""A pretraining and a sweep on a cluster that has no machines until they are asked for, by Ray's autoscaler.
+
+    python benchmarks/autoscale.py OUT     # writes benchmarks/autoscale.json
+
+The machines are Ray's fake ones: each a raylet on this machine, begun and ended by the autoscaler of `ray up`.
+The head has no CPUs, and there are none to two workers of two CPUs.
+
+  1. a pretraining of `workers: {min: 1, max: 2}` is begun, waits, gets a machine and trains, gets the other and grows,
+  2. one machine is killed (-9): it shrinks; the autoscaler brings another: it grows, and ends,
+  3. a sweep of two trials gets its machines, and ends,
+  4. all machines are gone.
+
+Asked of it besides: the losses of the pretraining are those of one process alone, to 1e-4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import ray  # puts its own psutil where Python looks
+import yaml
+from measured import machine
+
+# isort: split
+import psutil
+
+sys.path.append(str(Path(__file__).parents[1]))  # runs of seconds are those of the tests
+
+from tests.pipelines.runs import computed_here, losses, rgb_alone, settings
+from tests.pipelines.sweeps import sweep_file
+from vicc_ray.pipelines.prepare import prepare
+from vicc_ray.recipe import dump_config
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.video.synthetic import Scene, make_videos
+
+RESULT = Path(__file__).with_suffix(".json")
+PATIENCE_S = 400.0
+IDLE_MINUTES = 0.25
+NODE = "RAY_CLOUD_INSTANCE_ID"
+"""In the environment of a machine's processes: its name. The head has none."""
+
+
+def main() -> int:
+    """Raise the head, do all four, tell when what happened."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--epochs", type=int, default=2500, help="of four steps each: as many as outlast what happens")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    if not (out / "store" / "store.json").exists():
+        make_videos(out / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
+        prepare(out / "videos", out / "store", settings(), progress=False)
+        ray.shutdown()
+    with head(out) as cluster:
+        result = cluster.run(options.epochs)
+    RESULT.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
+    print(RESULT.read_text())
+    return 0 if result["largest_difference"] <= 1e-4 else 1
+
+
+class Cluster:
+    """A head, and what its autoscaler has begun."""
+
+    def __init__(self, out: Path, process: psutil.Popen, environment: dict[str, str]) -> None:
+        self.out, self.process, self.environment = out, process, environment
+        self.begun = time.monotonic()
+        self.timeline: list[dict[str, Any]] = []
+
+    def run(self, epochs: int) -> dict[str, Any]:
+        """All four."""
+        workers = self.pretrain(epochs)
+        found = losses(self.out / "run")
+        reference = list(computed_here(rgb_alone(epochs), self.out / "store"))
+        pairs = zip(found, reference, strict=True)
+        self.sweep()
+        self.until("no machine is left", lambda: not self.machines())
+        return {
+            **{"workers": workers, "steps": len(found), "timeline": self.timeline},
+            "largest_difference": max(abs(a - b) / abs(b) for a, b in pairs),
+        }
+
+    def pretrain(self, epochs: int) -> list[int]:
+        """The numbers of workers, one after the other."""
+        folder, recipe = RunFolder(self.out / "run"), self.out / "recipe.yaml"
+        recipe.write_text(
+            dump_config(rgb_alone(epochs, workers={"min": 1, "max": 2}, resize_s=2.0, checkpoint_steps=20))
+        )
+
+        def workers() -> int:
+            lines = read_lines(folder.metrics_file)
+            return int(lines[-1]["workers"]) if lines else 0
+
+        with self.command("pretrain", recipe, "--store", self.out / "store", "--run", folder.path) as process:
+            self.until("one worker trains", lambda: workers() == 1, process)
+            self.until("two workers train", lambda: workers() == 2, process)
+            self.machines()[0].kill()
+            self.note("a machine was killed")
+            self.until("one worker trains", lambda: workers() == 1, process)
+            self.until("two workers train", lambda: workers() == 2, process)
+            if process.wait() != 0:
+                raise RuntimeError(f"vicc-ray pretrain ended with {process.returncode}")
+        self.note("the pretraining has ended")
+        return [count for count, _ in groupby(line["workers"] for line in read_lines(folder.metrics_file))]
+
+    def sweep(self) -> None:
+        """Two trials, of which the first fails as it should."""
+        self.until("no machine is left", lambda: not self.machines())
+        file = sweep_file(self.out, final={"seeds": 0})
+        with self.command("sweep", file, "--store", self.out / "store", "--out", self.out / "sweep") as process:
+            self.until("the sweep has a machine", lambda: bool(self.machines()), process)
+            if process.wait() != 0:
+                raise RuntimeError(f"vicc-ray sweep ended with {process.returncode}")
+        self.note("the sweep has ended")
+
+    def machines(self) -> list[psutil.Process]:
+        """The raylets of all machines but the head."""
+        found = []
+        for process in self.process.children(recursive=True):
+            try:
+                if process.name() == "raylet" and process.environ().get(NODE):
+                    found.append(process)
+            except psutil.Error:  # it is just ending
+                continue
+        return found
+
+    def until(self, what: str, true: Callable[[], bool], process: psutil.Popen | None = None) -> None:
+        """Wait for it.
+
+        Raises:
+            RuntimeError: it does not come, or the process ends before.
+        """
+        end = time.monotonic() + PATIENCE_S
+        while not true():
+            if time.monotonic() > end or (process is not None and process.poll() is not None):
+                raise RuntimeError(f"waiting for: {what}; machines: {len(self.machines())}")
+            time.sleep(0.5)
+        self.note(what)
+
+    def note(self, what: str) -> None:
+        """Into the timeline."""
+        entry = {"s": round(time.monotonic() - self.begun, 1), "what": what, "machines": len(self.machines())}
+        self.timeline.append(entry)
+        print(entry, flush=True)
+
+    @contextmanager
+    def command(self, *arguments: object) -> Iterator[psutil.Popen]:
+        """``vicc-ray`` on the cluster; it does not outlive the block."""
+        whole = [sys.executable, "-m", "vicc_ray", *map(str, arguments)]
+        with psutil.Popen(whole, env=self.environment) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+
+@contextmanager
+def head(out: Path) -> Iterator[Cluster]:
+    """A cluster, until the block ends."""
+    address = f"127.0.0.1:{free_port()}"
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    scaling = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_enable_autoscaler_v2": "0"}
+    # A machine that is gone is noticed after a few seconds and not after half a minute.
+    noticing = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"}
+    environment = {**kept, **secret, "RAY_TMPDIR": str(out / "ray")}
+    (out / "ray").mkdir(parents=True, exist_ok=True)
+    file = out / "cluster.yaml"
+    file.write_text(yaml.safe_dump(autoscaling(address)))
+    start = ["--head", "--block", "--num-cpus=0", "--object-store-memory=120000000", f"--port={address.split(':')[1]}"]
+    ports = [f"--dashboard-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
+    program = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, *ports, f"--autoscaling-config={file}"]
+    whole = {**environment, **scaling, **noticing}
+    with (out / "head.log").open("w") as log, psutil.Popen(program, env=whole, stdout=log, stderr=log) as process:
+        try:
+            end = time.monotonic() + PATIENCE_S
+            while socket.socket().connect_ex(("127.0.0.1", int(address.split(":")[1]))):
+                if process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError((out / "head.log").read_text())
+                time.sleep(0.1)
+            yield Cluster(out, process, {**environment, "RAY_ADDRESS": address})
+        finally:
+            for one in [*process.children(recursive=True), process]:
+                one.kill()  # `ray stop` would end the Rays of others
+
+
+def autoscaling(address: str) -> dict[str, Any]:
+    """What `ray up` would have put on the head."""
+    fake = {"use_node_id_as_ip": True, "disable_node_updaters": True, "disable_launch_config_check": True}
+    kinds = {
+        "ray.head.default": {"resources": {}, "node_config": {}, "max_workers": 0},
+        "worker": {
+            **{"resources": {"CPU": 2, "object_store_memory": 120_000_000}, "node_config": {}},
+            **{"min_workers": 0, "max_workers": 2},
+        },
+    }
+    lists = ("head_setup_commands", "worker_setup_commands", "setup_commands", "initialization_commands")
+    lists += ("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude")
+    return {
+        **{"cluster_name": "fake", "max_workers": 2, "idle_timeout_minutes": IDLE_MINUTES, "upscaling_speed": 1.0},
+        **{"provider": {"type": "fake_multinode", "gcs_address": address, **fake}, "auth": {}, "docker": {}},
+        **{"available_node_types": kinds, "head_node_type": "ray.head.default", "file_mounts": {}},
+        **{name: [] for name in (*lists, "rsync_filter")},
+        "file_mounts_sync_continuously": False,
+    }
+
+
+def free_port() -> int:
+    """Of the loopback."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

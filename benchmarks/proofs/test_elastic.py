@@ -1,0 +1,48 @@
+"""A run grows and shrinks with the machines of a cluster."""
+
+from __future__ import annotations
+
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+
+from tests.fake_cluster import fake_cluster
+from tests.pipelines.processes import begun, wait_until
+from tests.pipelines.runs import computed_here, rgb_alone
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
+
+
+def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(store: Path, tmp_path: Path) -> None:
+    workers = {"min": 1, "max": 2}
+    config = rgb_alone(5000, workers=workers, resize_s=2.0, checkpoint_steps=10, record_samples=True)
+    folder = RunFolder(tmp_path / "run")
+
+    def trains_with(count: int) -> bool:
+        lines = read_lines(folder.metrics_file)
+        return bool(lines) and lines[-1]["workers"] == count
+
+    def warned() -> bool:
+        return any(line["why"] == "a machine is taken away" for line in read_lines(folder.checkpoints_file))
+
+    with fake_cluster() as cluster:
+        cluster.add("stays", 2)
+        # A start that still counts on the machine that is gone ends sooner; one that ends too soon is tried again.
+        environment = {**cluster.environment, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
+        with begun(config, store, folder.path, environment) as process:
+            wait_until(lambda: folder.step > 0, process)  # growing begins anew from the newest checkpoint
+            cluster.add("comes and goes", 2)
+            wait_until(lambda: trains_with(2), process)
+            cluster.drain("comes and goes", 20)
+            wait_until(warned, process)
+            cluster.kill("comes and goes")
+            wait_until(lambda: trains_with(1), process)
+    lines = read_lines(folder.metrics_file)
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    assert [count for count, _ in groupby(line["workers"] for line in lines)] == [1, 2, 1]
+    reference = list(islice(computed_here(config, store), len(lines)))
+    np.testing.assert_allclose([line["loss"] for line in lines], reference, rtol=1e-4)
+    taken = [video for line in read_lines(folder.samples_file) for video in line["videos"]]
+    for epoch in range(len(taken) // 16):
+        assert sorted(taken[16 * epoch : 16 * (epoch + 1)]) == list(range(16))

@@ -1,0 +1,67 @@
+"""A sweep whose trial and whose driver are killed: what ran is gone on with, nothing is lost or made twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.processes import command, kill_below, wait_until
+from tests.pipelines.runs import losses
+from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
+from vicc_ray.pipelines.sweep import sweep
+from vicc_ray.recipe import load_config
+from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.found import Summary
+from vicc_ray.sweep.settings import load_sweep
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def disturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFolder, Summary]:
+    """The first trial fails; of the second its process is killed, then the whole command; then it goes on."""
+    folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "out")
+    file, second = sweep_file(folder.path.parent), folder.trial(1).run
+    with command("sweep", str(file), "--store", str(store), "--out", str(folder.path), "--quiet") as process:
+        wait_until(lambda: second.step > 0, process)
+        kill_below(process, "ray::ImplicitFunc")
+        wait_until(lambda: len(_beginnings(second)) == 2, process)
+    assert [trial.state for trial in folder.trials()] == ["failed", "running"]
+    return folder, sweep(load_sweep(file), store, folder.path, progress=False)
+
+
+def test_no_trial_is_lost_or_made_twice(disturbed: tuple[SweepFolder, Summary]) -> None:
+    folder, summary = disturbed
+    assert [trial.state for trial in summary.trials] == ["failed", "complete"]
+    assert [trial.values["stage2.learning_rate"] for trial in summary.trials] == [DIVERGES, 0.05]
+    assert "training has diverged" in summary.trials[0].reason
+    begun = [_beginnings(folder.trial(number).run) for number in (0, 1)]
+    assert begun[0] == [0]
+    assert begun[1] == sorted(begun[1]), "it went back"
+    assert begun[1].count(0) == 1, "it began anew"
+    assert len(begun[1]) == 3
+    assert [score.epoch for score in summary.trials[1].curve] == SCORED
+    assert summary.trials[1].cost.epochs == EPOCHS
+
+
+def test_trials_share_one_stage_1(disturbed: tuple[SweepFolder, Summary]) -> None:
+    """With one for each seed of the last runs, which train on all videos."""
+    folder, _ = disturbed
+    runs = [path for path in folder.stage1.iterdir() if path.is_dir()]
+    seeds = sorted(load_config(str(path / "config.yaml")).seed for path in runs)
+    assert seeds == [0, 1000]
+    assert all(len(losses(path)) > 0 for path in runs)
+
+
+def test_the_best_is_judged_by_the_test_videos_beside_the_default(disturbed: tuple[SweepFolder, Summary]) -> None:
+    """Here they are the same, so there is one run."""
+    _, summary = disturbed
+    assert summary.best == summary.trials[1]
+    assert [(run.setting, len(run.recall_at_1)) for run in summary.judged] == [("default", 1)]
+
+
+def _beginnings(run: RunFolder) -> list[int]:
+    """The steps that its workers began at."""
+    steps = [line["step"] for line in read_lines(run.attempts.file) if "step" in line]
+    return [step for step in steps if step >= 0]

@@ -1,0 +1,139 @@
+"""Four trials of a sweep at a time on four machines: how evenly they get on, and what a lost machine does to them.
+
+    python benchmarks/sharing.py OUT     # writes benchmarks/sharing.json
+
+The machines are fake ones on this one (a raylet each, two CPUs each), so what is measured is how Ray's CPUs are handed
+out and not how fast anything is. All trials train the same but for a learning rate. While all four train, the steps of
+each are counted; then a machine is killed with all that runs on it, and another joins. Asked of it: each of the four
+gets at least half of the steps that the fastest gets, and in the end every trial is complete, none is lost, begun anew
+or there twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from measured import machine, vicc_ray
+
+sys.path.append(str(Path(__file__).parents[1]))  # the fake machines and the settings are those of the tests
+
+from tests.fake_cluster import fake_cluster
+from tests.pipelines.runs import settings
+from vicc_ray.recipe import dump_config
+from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.video.synthetic import Scene, make_videos
+
+RESULT = Path(__file__).with_suffix(".json")
+TRIALS, CPUS = 4, 2
+COUNTED_S, PATIENCE_S = 30.0, 600.0
+LEAST = 0.5
+
+
+def main() -> int:
+    """Sweep, count, kill, look at what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--epochs", type=int, default=500, help="of four steps each: as many as outlast what happens")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    file, folder = prepare(out, options.epochs), SweepFolder(out / "sweep")
+    command = [sys.executable, "-m", "vicc_ray", "sweep", str(file), "--store", str(out / "store"), "--quiet"]
+    with fake_cluster() as cluster:
+        for number in range(TRIALS):
+            cluster.add(f"machine {number}", CPUS)
+        begun = time.monotonic()
+        with subprocess.Popen([*command, "--out", str(folder.path)], env=cluster.environment) as process:
+            try:
+                until(lambda: min(steps(folder)) > 0, process, "all trials train")
+                all_train = time.monotonic() - begun
+                made = count(folder, process)
+                cluster.kill("machine 0")
+                cluster.add("machine 4", CPUS)
+                if process.wait() != 0:
+                    raise RuntimeError(f"the sweep ended with {process.returncode}")
+            finally:
+                process.kill()
+    result = {"machine": machine(), "all_train_s": round(all_train, 1), **told(folder, made)}
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(RESULT.read_text())
+    return 0 if result["slowest_of_fastest"] >= LEAST and result["as_it_should"] else 1
+
+
+def prepare(out: Path, epochs: int) -> Path:
+    """Videos, their store, and the sweep's file."""
+    recipe, file = out / "recipe.yaml", out / "sweep.yaml"
+    make_videos(out / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
+    schedule = {"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 1, "last_flow_turn": False}
+    recipe.write_text(dump_config(settings(schedule=schedule, train={"batch": 4, "checkpoint_steps": 20})))
+    vicc_ray("prepare", recipe, "--videos", out / "videos", "--store", out / "store", "--quiet")
+    content = {
+        **{"name": "sharing", "recipe": str(recipe), "sampler": "grid", "validation_share": 0.25},
+        **{"search": {"stage2.learning_rate": {"choice": [0.01, 0.02, 0.03, 0.04]}}},
+        "fixed": {
+            **{"schedule.alternation_period": epochs, "schedule.stage2_cosine_epochs": 0},
+            **{"train.evaluate_epochs": epochs},
+        },
+        **{"budget": {"epochs": epochs}, "prune": {"method": "none"}, "final": {"seeds": 0}, "concurrency": TRIALS},
+    }
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def steps(folder: SweepFolder) -> list[int]:
+    """Of each trial by now."""
+    return [len(read_lines(folder.trial(number).run.metrics_file)) for number in range(TRIALS)]
+
+
+def count(folder: SweepFolder, process: subprocess.Popen[bytes]) -> list[int]:
+    """Steps that each makes in the same time."""
+    before, end = steps(folder), time.monotonic() + COUNTED_S
+    until(lambda: time.monotonic() > end, process, "time goes by")
+    return [after - first for after, first in zip(steps(folder), before, strict=True)]
+
+
+def until(true: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
+    """Wait for it.
+
+    Raises:
+        RuntimeError: it does not come, or the process ends before.
+    """
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"waiting for: {what}; the sweep: {process.poll()}")
+        time.sleep(0.5)
+
+
+def told(folder: SweepFolder, made: list[int]) -> dict[str, Any]:
+    """Evenness, the share of time that each waited for data, and what became of the trials."""
+    runs = [folder.trial(number).run for number in range(TRIALS)]
+    waits = []
+    for run in runs:
+        lines = read_lines(run.metrics_file)
+        waits.append(sum(line["data_ms"] for line in lines) / sum(line["data_ms"] + line["step_ms"] for line in lines))
+    trials = [folder.trial(number).read() for number in range(TRIALS)]
+    begun = [[line["step"] for line in read_lines(run.attempts.file) if line.get("step", -1) >= 0] for run in runs]
+    numbers = [[line["step"] for line in read_lines(run.metrics_file)] for run in runs]
+    return {
+        **{"steps_in_the_same_time": made, "slowest_of_fastest": round(min(made) / max(made), 3)},
+        **{"data_wait_share": [round(share, 3) for share in waits], "begun_at_steps": begun},
+        **{"states": [trial.state for trial in trials], "in_the_folder": len(list(runs[0].path.parents[1].iterdir()))},
+        "as_it_should": (
+            all(trial.state == "complete" for trial in trials)
+            and all(found.count(0) == 1 for found in begun)
+            and all(found == list(range(1, len(found) + 1)) for found in numbers)
+        ),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

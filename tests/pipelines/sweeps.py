@@ -1,0 +1,29 @@
+"""A sweep small enough for minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.pipelines.runs import settings
+from vicc_ray.recipe import dump_config
+
+EPOCHS, SCORED = 24, [8, 16, 24]
+DIVERGES = 1e30
+"""A learning rate."""
+
+
+def sweep_file(folder: Path, **changes: Any) -> Path:
+    """A sweep over learning rates of which one diverges."""
+    recipe, file = folder / "recipe.yaml", folder / "sweep.yaml"
+    recipe.write_text(dump_config(settings(train={"checkpoint_steps": 2, "evaluate_epochs": 8})))
+    content = {
+        **{"name": "rates", "recipe": str(recipe), "sampler": "grid", "validation_share": 0.25},
+        **{"search": {"stage2.learning_rate": {"choice": [DIVERGES, 0.05]}}},
+        **{"fixed": {"schedule.alternation_period": EPOCHS, "schedule.stage2_cosine_epochs": 0}},
+        **{"budget": {"epochs": EPOCHS}, "prune": {"method": "none"}, "final": {"seeds": 1}},
+    }
+    file.write_text(yaml.safe_dump({**content, **changes}))
+    return file
