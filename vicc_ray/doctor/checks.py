@@ -40,10 +40,15 @@ def check_folder(folder: str, wrote: Mapping[str, str], unseen: Mapping[str, Seq
         unseen: machine -> machines whose files it did not see, of those that wrote.
     """
     cannot = {machine: problem for machine, problem in wrote.items() if problem}
+    blind = {
+        machine: f"does not see what {_names(others)} wrote"
+        for machine, others in unseen.items()
+        if others and machine not in cannot
+    }
     if cannot:
-        told = _told(cannot)
-        return Check("FAIL", "folder", f"{folder} cannot be written by {told}", "mount it there, writable by this user")
-    blind = {machine: f"does not see what {_names(others)} wrote" for machine, others in unseen.items() if others}
+        also = f"; {_told(blind)}" if blind else ""
+        advice = "mount it there, writable by this user: the same shared one on every machine"
+        return Check("FAIL", "folder", f"{folder} cannot be written by {_told(cannot)}{also}", advice)
     if blind:
         advice = "it is another folder there: mount the same shared one (NFS, EFS, Filestore) on every machine"
         return Check("FAIL", "folder", f"{folder}: {_told(blind)}", advice)
