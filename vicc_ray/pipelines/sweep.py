@@ -54,7 +54,7 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
     folder.open(settings, dump_config(plan.base))
     with folder.held(), ray_session(plan.base.ray), beside(_release_places):
         running = _Running(plan, store, folder, task.plan.videos / task.plan.batch)
-        with follow_sweep(running.search.trials, running.search.total, progress):
+        with follow_sweep(running.search.trials, running.search.total, running.doing, progress):
             running.find()
             running.judge()
         return running.publish()
@@ -68,6 +68,16 @@ class _Running:
         self.study = SweepStudy(folder.study_file, plan)
         self.search = Search(plan, self.study, folder, steps_an_epoch, told=self.publish)
         self.judged: list[Judged] = []
+        self.last: LastRuns | None = None
+
+    def doing(self) -> str:
+        """What goes on before the first trial and after the last one, "" in between."""
+        if self.last is not None:
+            return self.last.progress
+        runs = [self.folder.trial(trial.number).run for trial in self.search.trials()]
+        if runs and not any(run.metrics_file.exists() for run in runs):
+            return "the stage 1 that the trials share is trained"
+        return ""
 
     def find(self) -> None:
         """Make the trials that are left, as far as time allows.
@@ -92,10 +102,10 @@ class _Running:
     def judge(self) -> None:
         """Train with what was found and with the default setting on fresh seeds, once all trials have ended."""
         if self.search.ended and self.plan.settings.final.seeds:
-            last = LastRuns(self.plan, self.folder, best_of(self.search.trials()))
-            if last.remaining:
-                self._run(last, None)
-            self.judged = last.results(self.store.location)
+            self.last = LastRuns(self.plan, self.folder, best_of(self.search.trials()))
+            if self.last.remaining:
+                self._run(self.last, None)
+            self.judged = self.last.results(self.store.location)
 
     def publish(self) -> Summary:
         """Write down what is known by now."""

@@ -29,6 +29,15 @@ class LastRuns:
         self.runs = [(name, seed) for name in settings for seed in range(plan.settings.final.seeds)]
         self.waiting = [run for run in self.runs if self._score(*run) is None]
         self.failures: list[str] = []
+        self.trained = len(self.runs) - len(self.waiting)
+
+    @property
+    def progress(self) -> str:
+        """How far they are, in words."""
+        if self.trained < len(self.runs):
+            return f"runs with fresh seeds: {self.trained} of {len(self.runs)} trained"
+        scored = sum(self._score(*run) is not None for run in self.runs)
+        return f"runs with fresh seeds: {scored} of {len(self.runs)} scored on the test videos"
 
     @property
     def remaining(self) -> int:
@@ -51,6 +60,7 @@ class LastRuns:
 
     def end(self, name: tuple[str, int], failure: str | None) -> None:
         """Keep why one failed."""
+        self.trained += 1
         if failure:
             self.failures.append(f"{name[0]}, seed {name[1]}: {failure}")
 

@@ -58,7 +58,9 @@ def run_candidates(
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # the last report has no score
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)  # no result files: as wished
+    # There are no result files, as wished; and a summary is written within Tune's loop, which it finds slow.
+    for name in ("analysis.experiment_analysis", "utils.util", "execution.tune_controller"):
+        logging.getLogger(f"ray.tune.{name}").setLevel(logging.ERROR)
     own = folder.path / ".tune"
     shutil.rmtree(own, ignore_errors=True)
     given = {"store": store, "stage1": str(folder.stage1)}

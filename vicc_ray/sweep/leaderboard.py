@@ -22,26 +22,28 @@ Read = Callable[[], list[Trial]]
 
 
 @contextmanager
-def follow_sweep(read: Read, total: int, show: bool = True) -> Iterator[None]:
+def follow_sweep(read: Read, total: int, doing: Callable[[], str], show: bool = True) -> Iterator[None]:
     """Show a table while the block runs; where the output is no terminal, a line for each new score and each end.
 
     Args:
         read: what is known of the trials now.
         total: trials of the search.
+        doing: what else goes on, in words, "" if nothing does.
     """
     if not show:
         yield
         return
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with beside(_Follower(read, total, console).run):
+    with beside(_Follower(read, total, doing, console).run):
         yield
 
 
-def leaderboard(trials: Sequence[Trial], total: int, minutes_left: float | None = None) -> Table:
-    """The best trials, the running ones first."""
+def leaderboard(trials: Sequence[Trial], total: int, minutes_left: float | None = None, doing: str = "") -> Table:
+    """The best trials, the running ones first; the title tells what goes on beside them."""
     ended = [trial for trial in trials if trial.state != "running"]
     left = "" if minutes_left is None else f", about {minutes_left:.0f} min left"
-    table = Table(title=f"{len(ended)} of {total} trials{left}", title_justify="left", show_edge=False)
+    also = f"; {doing}" if doing else ""
+    table = Table(title=f"{len(ended)} of {total} trials{left}{also}", title_justify="left", show_edge=False)
     for name in ("trial", "R@1 %", "epochs", "min", "setting", ""):
         table.add_column(name, justify="right" if name in ("R@1 %", "epochs", "min") else "left")
     for trial in ranked(trials)[:SHOWN]:
@@ -73,8 +75,9 @@ def short(value: object) -> str:
 
 
 class _Follower:
-    def __init__(self, read: Read, total: int, console: Console) -> None:
-        self.read, self.total, self.console = read, total, console
+    def __init__(self, read: Read, total: int, doing: Callable[[], str], console: Console) -> None:
+        self.read, self.total, self.doing, self.console = read, total, doing, console
+        self.done = ""
         self.begun, self.ended_before = time.monotonic(), sum(t.state != "running" for t in read())
         self.told: dict[int, tuple[int, str]] = {t.number: (len(t.curve), t.state) for t in read()}
 
@@ -83,7 +86,7 @@ class _Follower:
             with Live(console=self.console, refresh_per_second=1) as live:
                 while not over.wait(LOOK_S):
                     trials = self.read()
-                    live.update(leaderboard(trials, self.total, self._minutes_left(trials)))
+                    live.update(leaderboard(trials, self.total, self._minutes_left(trials), self.doing()))
                 live.update(leaderboard(self.read(), self.total))
             return
         while not over.wait(LOOK_S):
@@ -101,11 +104,16 @@ class _Follower:
             eta = "" if left is None else f" (about {left:.0f} min left)"
             place = f"trial {trial.number} of {self.total}, {_state(trial)}"
             self.console.print(f"{place}{_score(trial)}  {setting_in_words(trial)}{eta}")
+        doing = self.doing()
+        if doing != self.done:
+            self.done = doing
+            if doing:
+                self.console.print(doing)
 
     def _minutes_left(self, trials: Sequence[Trial]) -> float | None:
         ended = sum(trial.state != "running" for trial in trials)
         made = ended - self.ended_before
-        if made <= 0:
+        if made <= 0 or ended == self.total:
             return None
         return (time.monotonic() - self.begun) / made * (self.total - ended) / 60
 
