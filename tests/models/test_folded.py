@@ -10,13 +10,13 @@ from vicc_ray.config import ModelConfig
 from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.folded import folded
-from vicc_ray.models.planar import make_planar
+from vicc_ray.models.on_cpu import for_cpu
 
 
 @pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - {"r2plus1d-18"}))
 def test_features_are_the_same_with_fewer_layers(backbone: str) -> None:
     torch.manual_seed(0)
-    network = make_planar(build_encoder(ModelConfig(backbone=backbone, embedding=8)))
+    network = for_cpu(build_encoder(ModelConfig(backbone=backbone, embedding=8)))
     clips = torch.randn(2, 3, 8, 32, 32).contiguous(memory_format=torch.channels_last_3d)
     with torch.no_grad():
         network.train()(clips)  # statistics that are not those of the start

@@ -25,24 +25,7 @@ class PlanarConv3d(nn.Conv3d):
         return y.unflatten(0, (b, t)).transpose(1, 2)
 
 
-def make_planar(module: nn.Module) -> nn.Module:
-    """Replace every Conv3d inside ``module`` that can be by a :class:`PlanarConv3d` that shares its parameters."""
-    for name, child in module.named_children():
-        if type(child) is nn.Conv3d and _is_planar(child):
-            planar = PlanarConv3d(
-                *(child.in_channels, child.out_channels, child.kernel_size, child.stride, child.padding),  # type: ignore[arg-type]
-                dilation=child.dilation,  # type: ignore[arg-type]
-                groups=child.groups,
-                bias=child.bias is not None,
-                device="meta",
-            )
-            planar.weight, planar.bias = child.weight, child.bias
-            setattr(module, name, planar)
-        else:
-            make_planar(child)
-    return module
-
-
-def _is_planar(conv: nn.Conv3d) -> bool:
+def can_be_planar(conv: nn.Conv3d) -> bool:
+    """Whether :class:`PlanarConv3d` computes what this one does."""
     over_time = (conv.kernel_size[0], conv.stride[0], conv.padding[0])
     return over_time == (1, 1, 0) and conv.padding_mode == "zeros"

@@ -7,7 +7,7 @@ from torch import nn
 
 from vicc_ray.config import Config, TrainConfig
 from vicc_ray.models.encoder import Encoder, build_encoder
-from vicc_ray.models.planar import make_planar
+from vicc_ray.models.on_cpu import for_cpu
 from vicc_ray.training.activation_checkpointing import checkpoint_activations
 from vicc_ray.training.sync_batch_norm import synchronise
 
@@ -25,7 +25,7 @@ def prepare_network(network: nn.Module, encoder: Encoder, train: TrainConfig, de
     if train.channels_last:
         network.to(memory_format=torch.channels_last_3d)
     if device.type == "cpu":
-        make_planar(network)
+        for_cpu(network)
     synchronise(network)
     if train.activation_checkpointing:
         checkpoint_activations(encoder.backbone)

@@ -1,0 +1,89 @@
+"""Convolutions over space or time alone in the way that suits CPUs: the same numbers, the same names."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vicc_ray.config import ModelConfig
+from vicc_ray.models import temporal
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.on_cpu import for_cpu
+from vicc_ray.models.planar import PlanarConv3d
+from vicc_ray.models.temporal import TemporalConv3d
+
+CONVS = [
+    nn.Conv3d(4, 6, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False),
+    nn.Conv3d(4, 6, (1, 5, 3), (1, 1, 2), (0, 2, 1), dilation=(1, 1, 2)),
+    nn.Conv3d(4, 8, 1, groups=2),
+    nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0), bias=False),
+    nn.Conv3d(4, 6, (7, 1, 1), (2, 1, 1), (3, 0, 0)),
+    nn.Conv3d(4, 6, (9, 1, 1), (3, 1, 1), (4, 0, 0), bias=False),
+]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 8])
+@pytest.mark.parametrize("conv", CONVS)
+@pytest.mark.parametrize("layout", [torch.channels_last_3d, torch.contiguous_format])
+@pytest.mark.parametrize("pays", [(0, 0), (0, 10**9), (10**9, 0)])
+def test_output_and_gradients_are_those_of_the_3d_convolution(
+    monkeypatch: pytest.MonkeyPatch,
+    conv: nn.Conv3d,
+    layout: torch.memory_format,
+    frames: int,
+    pays: tuple[int, int],
+) -> None:
+    """Whether products of matrices are used forward, backward, or both."""
+    monkeypatch.setattr(temporal, "FORWARD_FROM", pays[0])
+    monkeypatch.setattr(temporal, "BACKWARD_FROM", pays[1])
+    torch.manual_seed(0)
+    conv = conv.to(memory_format=layout)
+    x = torch.randn(2, 4, frames, 12, 10).contiguous(memory_format=layout)
+    found = []
+    for layer in (nn.Sequential(conv), for_cpu(nn.Sequential(conv))):
+        given = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        y = layer(given)
+        conv.zero_grad()
+        (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum().backward()
+        found.append([y, given.grad, conv.weight.grad.clone()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    assert found[1][0].is_contiguous(memory_format=layout)
+
+
+def test_a_layer_whose_input_needs_no_gradient_and_one_that_is_only_looked_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(temporal, "FORWARD_FROM", 0)
+    monkeypatch.setattr(temporal, "BACKWARD_FROM", 0)
+    conv = nn.Conv3d(3, 4, (3, 1, 1), padding=(1, 0, 0))
+    layer = for_cpu(nn.Sequential(conv))
+    x = torch.randn(1, 3, 4, 5, 5).contiguous(memory_format=torch.channels_last_3d)
+    layer(x).sum().backward()
+    assert conv.weight.grad is not None
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), conv(x))
+
+
+def test_what_can_be_is_replaced_and_names_and_weights_stay() -> None:
+    network = build_encoder(ModelConfig(backbone="s3d", embedding=8))
+    before = {name: value.data_ptr() for name, value in network.state_dict().items()}
+    changed = for_cpu(network)
+    assert {name: value.data_ptr() for name, value in changed.state_dict().items()} == before
+    for conv in changed.modules():
+        if isinstance(conv, nn.Conv3d):
+            assert isinstance(conv, PlanarConv3d if conv.kernel_size[0] == 1 else TemporalConv3d)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv3d(4, 6, (3, 1, 1)),
+        nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0), padding_mode="replicate"),
+        nn.Conv3d(4, 6, (3, 1, 1), padding=(2, 0, 0), dilation=(2, 1, 1)),
+        nn.Conv3d(4, 6, 3, padding=1),
+    ],
+)
+def test_what_cannot_be_is_left_alone(conv: nn.Conv3d) -> None:
+    assert type(for_cpu(nn.Sequential(conv))[0]) is nn.Conv3d
