@@ -11,15 +11,17 @@ from vicc_ray.models.temporal import TemporalConv3d, can_be_temporal
 def for_cpu(module: nn.Module) -> nn.Module:
     """Replace every Conv3d inside ``module`` for which there is a faster one, which shares its parameters."""
     for name, child in module.named_children():
-        kind = _faster(child) if type(child) is nn.Conv3d else None
-        if kind is None:
-            for_cpu(child)
-        else:
+        kind = _faster(child) if isinstance(child, nn.Conv3d) else None
+        if isinstance(child, nn.Conv3d) and kind is not None:
             setattr(module, name, _as(kind, child))
+        else:
+            for_cpu(child)
     return module
 
 
 def _faster(conv: nn.Conv3d) -> type[nn.Conv3d] | None:
+    if type(conv) is not nn.Conv3d:  # it is one already
+        return None
     if can_be_planar(conv):
         return PlanarConv3d
     return TemporalConv3d if can_be_temporal(conv) else None
