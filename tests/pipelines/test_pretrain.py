@@ -89,7 +89,7 @@ def test_a_finished_run_is_left_as_it_is(undisturbed: Path, store: Path) -> None
 
 
 def test_two_workers_with_uneven_shares_compute_what_one_does(store: Path, tmp_path: Path) -> None:
-    config = settings(train={"workers": 2, "batch": 5, "record_samples": True})
+    config = settings(train={"workers": 2, "batch": 5, "record_samples": True}, method={"queue": 10})
     pretrain(config, store, tmp_path, progress=False)
     np.testing.assert_allclose(losses(tmp_path), list(computed_here(config, store)), rtol=1e-4)
     assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {2}

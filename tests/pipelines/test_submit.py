@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +104,9 @@ def test_a_killed_job_says_so_and_is_resumed_and_outlives_who_submitted_it(
     following = ("submit", *arguments, "--address", server.address)
     with command(*following, environment=server.environment) as client:
         wait_until(past(run, 0), client)
-        first = _job_in(client.stderr.readline())
+        first = _job_in(client.stderr)
         again = submit(server, *arguments, "--detach")  # the same again finds the job that runs
-        assert _job_in(again.stderr) == first
+        assert _job_in(again.stderr.splitlines()) == first
         (driver,) = server.drivers()
         driver.kill()
         assert client.wait(DEADLINE_S) == 2
@@ -115,7 +115,7 @@ def test_a_killed_job_says_so_and_is_resumed_and_outlives_who_submitted_it(
     assert ended.returncode == 2
     assert "wrote there and has ended (FAILED); give --resume to go on with it" in ended.stderr
     with command(*following, "--resume", environment=server.environment) as client:
-        second = _job_in(client.stderr.readline())
+        second = _job_in(client.stderr)
         wait_until(past(run, run.step), client)
         client.kill()
     followed = submit(server, "--follow", second)
@@ -124,10 +124,9 @@ def test_a_killed_job_says_so_and_is_resumed_and_outlives_who_submitted_it(
     assert losses(run.path) == [float(f"{loss:.9g}") for loss in computed_here(config, store)]
 
 
-def _job_in(line: str) -> str:
+def _job_in(lines: Iterable[str]) -> str:
     """The job's name."""
-    assert line.startswith("job "), line
-    return line.split()[1]
+    return next(line.split()[1] for line in lines if line.startswith("job "))
 
 
 def test_a_job_that_fails_says_why_and_where(server: Server, tmp_path: Path) -> None:

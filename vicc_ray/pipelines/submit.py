@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import secrets
 import shlex
@@ -54,6 +55,7 @@ class JobServer:
         # Ray would prefer these to the address that was given.
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
             os.environ.pop(name, None)
+        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # "Uploading package"
         try:
             self.client = JobSubmissionClient(self.address)
         except (RuntimeError, ConnectionError, RayError) as error:
