@@ -42,7 +42,7 @@ def main() -> int:
     """Sweep, count, kill, look at what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=500, help="of four steps each: as many as outlast what happens")
+    parser.add_argument("--epochs", type=int, default=200, help="of four steps each: as many as outlast what happens")
     options = parser.parse_args()
     out = options.out.resolve()
     file, folder = prepare(out, options.epochs), SweepFolder(out / "sweep")

@@ -58,9 +58,10 @@ def run_candidates(
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # the last report has no score
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    # There are no result files, as wished; and a summary is written within Tune's loop, which it finds slow.
+    # There are no result files, as wished; a summary is written within Tune's loop, which it finds slow; and a
+    # trial whose machine or process was lost is repeated, which its run tells of.
     for name in ("analysis.experiment_analysis", "utils.util", "execution.tune_controller"):
-        logging.getLogger(f"ray.tune.{name}").setLevel(logging.ERROR)
+        logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
     own = folder.path / ".tune"
     shutil.rmtree(own, ignore_errors=True)
     given = {"store": store, "stage1": str(folder.stage1)}
