@@ -56,7 +56,7 @@ def main() -> int:
     """Raise the head, do all four, tell when what happened."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=2500, help="of four steps each: as many as outlast what happens")
+    parser.add_argument("--epochs", type=int, default=800, help="of four steps each: as many as outlast what happens")
     options = parser.parse_args()
     out = options.out.resolve()
     if not (out / "store" / "store.json").exists():
@@ -182,7 +182,7 @@ def head(out: Path) -> Iterator[Cluster]:
     start = ["--head", "--block", "--num-cpus=0", "--object-store-memory=120000000", f"--port={address.split(':')[1]}"]
     ports = [f"--dashboard-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
     program = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, *ports, f"--autoscaling-config={file}"]
-    whole = {**environment, **scaling, **noticing}
+    whole = {**environment, **scaling, **noticing, "PYTHONPATH": str(Path(__file__).parent)}
     with (out / "head.log").open("w") as log, psutil.Popen(program, env=whole, stdout=log, stderr=log) as process:
         try:
             end = time.monotonic() + PATIENCE_S
@@ -210,7 +210,8 @@ def autoscaling(address: str) -> dict[str, Any]:
     lists += ("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude")
     return {
         **{"cluster_name": "fake", "max_workers": 2, "idle_timeout_minutes": IDLE_MINUTES, "upscaling_speed": 1.0},
-        **{"provider": {"type": "fake_multinode", "gcs_address": address, **fake}, "auth": {}, "docker": {}},
+        "provider": {"type": "external", "module": "fake_provider.Provider", "gcs_address": address, **fake},
+        **{"auth": {}, "docker": {}},
         **{"available_node_types": kinds, "head_node_type": "ray.head.default", "file_mounts": {}},
         **{name: [] for name in (*lists, "rsync_filter")},
         "file_mounts_sync_continuously": False,
