@@ -30,7 +30,7 @@ from typing import Any
 
 import ray  # puts its own psutil where Python looks
 import yaml
-from measured import machine
+from measured import free_port, machine, wait_until
 
 # isort: split
 import psutil
@@ -141,11 +141,7 @@ class Cluster:
         Raises:
             RuntimeError: it does not come, or the process ends before.
         """
-        end = time.monotonic() + PATIENCE_S
-        while not true():
-            if time.monotonic() > end or (process is not None and process.poll() is not None):
-                raise RuntimeError(f"waiting for: {what}; machines: {len(self.machines())}")
-            time.sleep(0.5)
+        wait_until(what, true, process, PATIENCE_S)
         self.note(what)
 
     def note(self, what: str) -> None:
@@ -216,13 +212,6 @@ def autoscaling(address: str) -> dict[str, Any]:
         **{name: [] for name in (*lists, "rsync_filter")},
         "file_mounts_sync_continuously": False,
     }
-
-
-def free_port() -> int:
-    """Of the loopback."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 if __name__ == "__main__":

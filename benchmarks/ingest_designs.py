@@ -26,7 +26,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +39,7 @@ import numpy as np
 import ray
 import torch
 from films import choose, make_store
-from measured import machine
+from measured import free_port, machine
 from ray.cluster_utils import Cluster
 
 from vicc_ray.config import Config
@@ -265,13 +264,6 @@ def summary(fast: list[dict[str, Any]], busy: list[dict[str, Any]], alone: list[
         "step_stretch": round(float(stretch), 2),
         "exact": all(found["exact"] for found in (*fast, *busy)),
     }
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from typing import Any
 
 import yaml
 from hosts import SHARED, Host, hosts, missing
-from measured import machine, vicc_ray
+from measured import machine, vicc_ray, wait_until
 
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
@@ -171,11 +171,7 @@ class Launch:
         Raises:
             RuntimeError: it does not come, or the job ends before.
         """
-        end = time.monotonic() + PATIENCE_S
-        while not true():
-            if job.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"waiting for: {what}; submit: {job.poll()}, workers: {self.workers()}")
-            time.sleep(0.5)
+        wait_until(what, true, job, PATIENCE_S)
         self.note(what)
 
     def check_refused(self) -> None:

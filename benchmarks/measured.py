@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def vicc_ray(*arguments: object) -> None:
@@ -36,3 +40,28 @@ def yield_as_ray_does(*_: object) -> None:
 def machine() -> dict[str, object]:
     """What the figures were measured on."""
     return {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
+
+
+def free_port() -> int:
+    """One of the loopback that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def wait_until(what: str, true: Callable[[], bool], process: Any | None, patience_s: float) -> None:
+    """Look twice a second until something holds.
+
+    Args:
+        what: in words, for the error.
+        process: a ``Popen`` that brings it about, if one does.
+
+    Raises:
+        RuntimeError: it does not come, or the process ends before.
+    """
+    end = time.monotonic() + patience_s
+    while not true():
+        ended = None if process is None else process.poll()
+        if ended is not None or time.monotonic() > end:
+            raise RuntimeError(f"waiting for: {what}; the process: {ended}")
+        time.sleep(0.5)

@@ -16,12 +16,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
-from measured import machine, vicc_ray
+from measured import machine, vicc_ray, wait_until
 
 sys.path.append(str(Path(__file__).parents[1]))  # the fake machines and the settings are those of the tests
 
@@ -53,7 +52,7 @@ def main() -> int:
         begun = time.monotonic()
         with subprocess.Popen([*command, "--out", str(folder.path)], env=cluster.environment) as process:
             try:
-                until(lambda: min(steps(folder)) > 0, process, "all trials train")
+                wait_until("all trials train", lambda: min(steps(folder)) > 0, process, PATIENCE_S)
                 all_train = time.monotonic() - begun
                 made = count(folder, process)
                 cluster.kill("machine 0")
@@ -96,21 +95,8 @@ def steps(folder: SweepFolder) -> list[int]:
 def count(folder: SweepFolder, process: subprocess.Popen[bytes]) -> list[int]:
     """Steps that each makes in the same time."""
     before, end = steps(folder), time.monotonic() + COUNTED_S
-    until(lambda: time.monotonic() > end, process, "time goes by")
+    wait_until("time goes by", lambda: time.monotonic() > end, process, PATIENCE_S)
     return [after - first for after, first in zip(steps(folder), before, strict=True)]
-
-
-def until(true: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
-    """Wait for it.
-
-    Raises:
-        RuntimeError: it does not come, or the process ends before.
-    """
-    end = time.monotonic() + PATIENCE_S
-    while not true():
-        if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError(f"waiting for: {what}; the sweep: {process.poll()}")
-        time.sleep(0.5)
 
 
 def told(folder: SweepFolder, made: list[int]) -> dict[str, Any]:

@@ -83,13 +83,18 @@ def add_run_folder(verb: argparse.ArgumentParser) -> None:
 
 def add_ray(verb: argparse.ArgumentParser) -> None:
     """Where Ray works, and whether progress is shown."""
+    add_address(verb)
+    add_quiet(verb)
+
+
+def add_address(verb: argparse.ArgumentParser) -> None:
+    """Where Ray works."""
     verb.add_argument(
         "--address",
         metavar="HOST:PORT",
         help="work on a running Ray cluster: auto on one of its machines, or the address of its head; without: "
         "RAY_ADDRESS, or Ray is started here",
     )
-    add_quiet(verb)
 
 
 def add_quiet(verb: argparse.ArgumentParser) -> None:

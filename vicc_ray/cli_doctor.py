@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli_arguments import add_set, add_store, add_verb
+from vicc_ray.cli_arguments import add_address, add_set, add_store, add_verb
 from vicc_ray.recipe import load_config
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def add_doctor(verbs: Any) -> None:
         "vicc-ray doctor ucf101-s3d --address auto --out /shared",
     )
     verb.add_argument("recipe", nargs="?", default="demo", metavar="RECIPE", help="what is to be run (default demo)")
-    verb.add_argument(
-        "--address", metavar="HOST:PORT|auto", help="cluster of Ray; on its head: auto (default: RAY_ADDRESS, or none)"
-    )
+    add_address(verb)
     add_store(verb, required=False)
     verb.add_argument("--out", metavar="DIR", help="folder for runs, which all machines must share")
     add_set(verb)
