@@ -48,8 +48,9 @@ class CentredUnit:
     def rows(self, start: int, stop: int, device: torch.device | None = None) -> Tensor:
         """Some of the videos, float32 [n, sum of F]."""
         parts = [_tensor(features[start:stop], device) for features in self._streams]
-        means = [mean.to(part.device) for mean, part in zip(self._means, parts, strict=True)]
-        return torch.cat([normalize(part - mean, dim=1) for part, mean in zip(parts, means, strict=True)], dim=1)
+        for part, mean in zip(parts, self._means, strict=True):
+            normalize(part.sub_(mean.to(part.device)), dim=1, out=part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def nearest(
@@ -77,7 +78,7 @@ def nearest(
         tile = gallery.rows(start, start + TILE, device)
         for n, block in enumerate(blocks):
             similarity = room[: len(block) * len(tile)].view(len(block), len(tile))
-            torch.mm(block, tile.T, out=similarity)
+            _products(block, tile, similarity)
             if exclusion is not None:
                 own = exclusion.queries[n * BLOCK : n * BLOCK + len(block)].to(device)
                 theirs = exclusion.gallery[start : start + len(tile)].to(device)
@@ -125,6 +126,18 @@ class Best:
         return values, columns.gather(1, places)
 
 
+def _products(queries: Tensor, gallery: Tensor, out: Tensor) -> None:
+    """Dot products of queries [n, F] with gallery [m, F], into ``out`` [n, m].
+
+    On CPUs by numpy: its OpenBLAS took two thirds of the time of torch's MKL on a processor of AMD
+    (``benchmarks/retrieval.json``).
+    """
+    if out.device.type == "cpu":
+        np.matmul(queries.numpy(), gallery.numpy().T, out=out.numpy())
+    else:
+        torch.mm(queries, gallery.T, out=out)
+
+
 def _mean_of(features: np.ndarray) -> Tensor:
     """Mean [F], float32, added up in float64 a tile at a time."""
     tiles = (_tensor(features[start : start + TILE]) for start in range(0, len(features), TILE))
@@ -135,8 +148,8 @@ def _mean_of(features: np.ndarray) -> Tensor:
 
 
 def _tensor(rows: np.ndarray, device: torch.device | None = None) -> Tensor:
-    # A memory-mapped file is read-only, which torch warns of; float16 is made float32 by numpy on the way.
-    return torch.from_numpy(np.array(rows, dtype=np.float32)).to(device or "cpu")
+    # Copied, as the caller changes it, and as torch warns of a memory-mapped file, which is read-only.
+    return torch.from_numpy(np.array(rows)).to(device or "cpu").float()
 
 
 def codes(names: Sequence[np.ndarray], unknown: Sequence[int]) -> list[Tensor]:
