@@ -6,20 +6,25 @@ memory-mapped file larger than the memory; what is held at once is a tile, a blo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
-TILE = 16384
-"""Gallery rows at once: 64 MiB of 1,024 features."""
-BLOCK = 2048
-"""Queries at once; with a tile, 128 MiB of similarities. They lie in the same memory throughout: to take new memory for
+TILE = 8192
+"""Gallery rows at once: 32 MiB of 1,024 features."""
+BLOCK = 1024
+"""Queries at once at most; with a tile, 32 MiB of similarities. They lie in the same memory throughout: to take new memory for
 each block took a quarter of the time of its product."""
-GROUP = 64
+GROUP = 32
 """Neighbouring gallery rows of which the best stands for all: the k best rows lie in the k best groups, so that only
 these are looked at one by one. To sort all similarities would take as long as to compute them."""
 
@@ -71,20 +76,75 @@ def nearest(
         exclusion leaves no further row.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    k, blocks = min(k, len(gallery)), queries.to(device).split(BLOCK)
+    k, cores = min(k, len(gallery)), torch.get_num_threads() if device.type == "cpu" else 1
+    rounds = max(1, -(-len(queries) // (cores * BLOCK)))  # blocks of one size, as many for each core
+    size = max(1, -(-len(queries) // (cores * rounds)))
+    blocks = queries.to(device).split(size)
     best = [Best.none(len(block), k, device) for block in blocks]
-    room = torch.empty(min(BLOCK, len(queries)) * min(TILE, len(gallery)), device=device)
-    for start in range(0, len(gallery), TILE):
-        tile = gallery.rows(start, start + TILE, device)
-        for n, block in enumerate(blocks):
-            similarity = room[: len(block) * len(tile)].view(len(block), len(tile))
-            _products(block, tile, similarity)
-            if exclusion is not None:
-                own = exclusion.queries[n * BLOCK : n * BLOCK + len(block)].to(device)
-                theirs = exclusion.gallery[start : start + len(tile)].to(device)
-                similarity.masked_fill_(own[:, None] == theirs[None], -torch.inf)
-            best[n].take(similarity, start)
+    comparing = _Comparing(blocks, best, exclusion, _Room(size * TILE, device))
+    with _threads(cores) as each:
+        for start in range(0, len(gallery), TILE):
+            tile = gallery.rows(start, start + TILE, device)
+            list(each(partial(comparing.block, tile, start), range(len(blocks))))
     return torch.cat([b.values for b in best]).cpu(), torch.cat([b.rows for b in best]).cpu()
+
+
+@dataclass(frozen=True)
+class _Comparing:
+    """The queries in blocks, the best of each so far, and what it takes to go on."""
+
+    blocks: Sequence[Tensor]
+    best: Sequence[Best]
+    exclusion: Exclusion | None
+    room: _Room
+
+    def block(self, tile: Tensor, start: int, n: int) -> None:
+        """Compare block ``n`` with the gallery's rows from ``start`` on."""
+        similarity = self.room.products(self.blocks[n], tile)
+        if self.exclusion is not None:
+            first = n * len(self.blocks[0])
+            own = self.exclusion.queries[first : first + len(similarity)].to(tile.device)
+            theirs = self.exclusion.gallery[start : start + len(tile)].to(tile.device)
+            similarity.masked_fill_(own[:, None] == theirs[None], -torch.inf)
+        self.best[n].take(similarity, start)
+
+
+@contextmanager
+def _threads(cores: int) -> Iterator[Callable[..., Iterable[None]]]:
+    """`map`, with a thread for each core, which computes alone.
+
+    All cores for one product after the other took a fifth longer: numpy's threads and torch's wait for each other
+    between the steps, and keep the cores from each other as they do.
+    """
+    if cores == 1:
+        yield map
+        return
+    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+    with threadpool_limits(1, "blas"), pool:
+        try:
+            yield pool.map
+        finally:
+            torch.set_num_threads(cores)  # what a thread sets is also what threads begin with that come later
+
+
+class _Room(threading.local):
+    """Memory for the similarities of a block and a tile, of which every thread has its own."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self._values = torch.empty(size, device=device)
+
+    def products(self, queries: Tensor, gallery: Tensor) -> Tensor:
+        """Dot products of queries [n, F] with gallery [m, F]: [n, m], until the next call of this thread.
+
+        On CPUs by numpy: its OpenBLAS took two thirds of the time of torch's MKL on a processor of AMD.
+        """
+        n, m = len(queries), len(gallery)
+        out = self._values[: n * m].view(n, m)
+        if out.device.type == "cpu":
+            np.matmul(queries.numpy(), gallery.numpy().T, out=out.numpy())
+        else:
+            torch.mm(queries, gallery.T, out=out)
+        return out
 
 
 @dataclass
@@ -104,38 +164,21 @@ class Best:
 
     def take(self, similarity: Tensor, first_row: int) -> None:
         """Merge the similarities [n, m] of gallery rows ``first_row`` and on."""
-        values, columns = self._candidates(similarity)
-        if not values.shape[1]:
-            return
-        rows = torch.where(values > -torch.inf, columns + first_row, -1)
-        self.values, places = torch.cat([self.values, values], 1).topk(self.values.shape[1])
-        self.rows = torch.cat([self.rows, rows], 1).gather(1, places)
+        k, width = self.values.shape[1], similarity.shape[1] - similarity.shape[1] % GROUP
+        grouped = similarity[:, :width].unflatten(1, (-1, GROUP))
+        groups = self._promising(grouped.amax(2))  # [n, g]
+        members = grouped.gather(1, groups[:, :, None].expand(-1, -1, GROUP)).flatten(1)
+        self.values, places = torch.cat([self.values, members, similarity[:, width:]], 1).topk(k)
+        place = places - k  # below 0: one of the best so far; the rest are a group of their own, the last
+        groups = pad(groups, (0, 1), value=width // GROUP)
+        column = groups.gather(1, (place // GROUP).clamp(min=0)) * GROUP + place % GROUP
+        found = torch.where(self.values > -torch.inf, column + first_row, -1)
+        self.rows = torch.where(place < 0, self.rows.gather(1, places.clamp(max=k - 1)), found)
 
-    def _candidates(self, similarity: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and columns that hold all which are better than the worst of the best so far."""
-        n, m = similarity.shape
-        grouped = similarity[:, : m - m % GROUP].unflatten(1, (-1, GROUP))
-        highest = grouped.amax(2)
+    def _promising(self, highest: Tensor) -> Tensor:
+        """Groups [n, g], of which these are the highest values [n, groups], that hold all which are among the best."""
         better = int((highest > self.values[:, -1:]).sum(1).max()) if highest.numel() else 0
-        groups = highest.topk(min(better, self.values.shape[1])).indices  # [n, g]
-        values = grouped.gather(1, groups[:, :, None].expand(-1, -1, GROUP)).flatten(1)
-        columns = (groups[:, :, None] * GROUP + torch.arange(GROUP, device=groups.device)).flatten(1)
-        rest = torch.arange(m - m % GROUP, m, device=groups.device).expand(n, -1)
-        values, columns = torch.cat([values, similarity[:, m - m % GROUP :]], 1), torch.cat([columns, rest], 1)
-        values, places = values.topk(min(self.values.shape[1], values.shape[1]))
-        return values, columns.gather(1, places)
-
-
-def _products(queries: Tensor, gallery: Tensor, out: Tensor) -> None:
-    """Dot products of queries [n, F] with gallery [m, F], into ``out`` [n, m].
-
-    On CPUs by numpy: its OpenBLAS took two thirds of the time of torch's MKL on a processor of AMD
-    (``benchmarks/retrieval.json``).
-    """
-    if out.device.type == "cpu":
-        np.matmul(queries.numpy(), gallery.numpy().T, out=out.numpy())
-    else:
-        torch.mm(queries, gallery.T, out=out)
+        return highest.topk(min(better, self.values.shape[1]), sorted=False).indices
 
 
 def _mean_of(features: np.ndarray) -> Tensor:
