@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import normalize
 
 TILE = 8192
 """Gallery rows at once: 32 MiB of 1,024 features."""
 BLOCK = 1024
-"""Queries at once at most; with a tile, 32 MiB of similarities. They lie in the same memory throughout: to take new memory for
-each block took a quarter of the time of its product."""
+"""Queries at once at most; with a tile, 32 MiB of similarities. They lie in the same memory throughout: to take new
+memory for each block took a quarter of the time of its product."""
 GROUP = 32
-"""Neighbouring gallery rows of which the best stands for all: the k best rows lie in the k best groups, so that only
-these are looked at one by one. To sort all similarities would take as long as to compute them."""
+"""Neighbouring gallery rows of which the best stands for all: where it is not among the k best, none is. To sort all
+similarities would take as long as to compute them."""
 
 
 @dataclass(frozen=True)
@@ -164,21 +164,35 @@ class Best:
 
     def take(self, similarity: Tensor, first_row: int) -> None:
         """Merge the similarities [n, m] of gallery rows ``first_row`` and on."""
-        k, width = self.values.shape[1], similarity.shape[1] - similarity.shape[1] % GROUP
-        grouped = similarity[:, :width].unflatten(1, (-1, GROUP))
-        groups = self._promising(grouped.amax(2))  # [n, g]
-        members = grouped.gather(1, groups[:, :, None].expand(-1, -1, GROUP)).flatten(1)
-        self.values, places = torch.cat([self.values, members, similarity[:, width:]], 1).topk(k)
-        place = places - k  # below 0: one of the best so far; the rest are a group of their own, the last
-        groups = pad(groups, (0, 1), value=width // GROUP)
-        column = groups.gather(1, (place // GROUP).clamp(min=0)) * GROUP + place % GROUP
-        found = torch.where(self.values > -torch.inf, column + first_row, -1)
-        self.rows = torch.where(place < 0, self.rows.gather(1, places.clamp(max=k - 1)), found)
+        width = similarity.shape[1] - similarity.shape[1] % GROUP
+        self._merge(similarity[:, :width].unflatten(1, (-1, GROUP)), first_row)
+        self._merge(similarity[:, width:].unsqueeze(2), first_row + width)
 
-    def _promising(self, highest: Tensor) -> Tensor:
-        """Groups [n, g], of which these are the highest values [n, groups], that hold all which are among the best."""
-        better = int((highest > self.values[:, -1:]).sum(1).max()) if highest.numel() else 0
-        return highest.topk(min(better, self.values.shape[1]), sorted=False).indices
+    def _merge(self, grouped: Tensor, first_row: int) -> None:
+        """Those of [n, groups, size] that are better than the worst of the best so far: few, but at first."""
+        if not grouped.numel():
+            return
+        highest = grouped.amax(2)
+        floor = self._floor(highest)
+        query, group = (highest > floor).nonzero(as_tuple=True)
+        members = grouped[query, group]
+        pair, member = (members > floor[query]).nonzero(as_tuple=True)
+        query, column = query[pair], group[pair] * grouped.shape[2] + member
+        count = torch.bincount(query, minlength=len(grouped))
+        place = torch.arange(len(query), device=query.device) - (count.cumsum(0) - count)[query]
+        values = self.values.new_full((len(grouped), int(count.max())), -torch.inf)
+        rows = torch.full_like(values, -1, dtype=torch.int64)
+        values[query, place], rows[query, place] = members[pair, member], column + first_row
+        self.values, best = torch.cat([self.values, values], 1).topk(self.values.shape[1])
+        self.rows = torch.cat([self.rows, rows], 1).gather(1, best)
+
+    def _floor(self, highest: Tensor) -> Tensor:
+        """What the next ones must exceed, [n, 1]; while there are none yet, k groups have k rows that set it."""
+        worst, k = self.values[:, -1:], self.values.shape[1]
+        if highest.shape[1] >= k and bool((worst == -torch.inf).any()):
+            kth = highest.topk(k).values[:, -1:]
+            return torch.maximum(worst, torch.nextafter(kth, torch.full_like(kth, -torch.inf)))
+        return worst
 
 
 def _mean_of(features: np.ndarray) -> Tensor:
