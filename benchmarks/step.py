@@ -35,7 +35,6 @@ from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
 from vicc_ray.config import Config
-from vicc_ray.training.device import KEPT_MEMORY
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.schedule import turns
 from vicc_ray.video.augment import APPEARANCE
@@ -88,8 +87,6 @@ def in_own_process(name: str, device: str, steps: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "--one", name, "--device", device, "--steps", str(steps)]
     # Threads that wait for each other are not to keep the cores from other processes, nor to count as work.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    if name != "plain" and device == "cpu":
-        environment |= KEPT_MEMORY  # as Ray starts the workers
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

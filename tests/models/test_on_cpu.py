@@ -18,6 +18,7 @@ CONVS = [
     nn.Conv3d(4, 6, (1, 5, 3), (1, 1, 2), (0, 2, 1), dilation=(1, 1, 2)),
     nn.Conv3d(4, 8, 1, groups=2),
     nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0), bias=False),
+    nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0)),
     nn.Conv3d(4, 6, (7, 1, 1), (2, 1, 1), (3, 0, 0)),
     nn.Conv3d(4, 6, (9, 1, 1), (3, 1, 1), (4, 0, 0), bias=False),
 ]
@@ -46,7 +47,7 @@ def test_output_and_gradients_are_those_of_the_3d_convolution(
         y = layer(given)
         conv.zero_grad()
         (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum().backward()
-        found.append([y, given.grad, conv.weight.grad.clone()])
+        found.append([y, given.grad, *(p.grad.clone() for p in conv.parameters())])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     assert found[1][0].is_contiguous(memory_format=layout)

@@ -29,8 +29,8 @@ class TemporalConv3d(nn.Conv3d):
         forward, backward = self._pays(input)
         if not (forward or (backward and torch.is_grad_enabled())):
             return super().forward(input)
-        y: Tensor = _OverTime.apply(input, self.weight, self.stride[0], forward, backward)
-        return y if self.bias is None else y + self.bias.view(1, -1, 1, 1, 1)
+        y: Tensor = _OverTime.apply(input, self.weight, self.bias, self.stride[0], forward, backward)
+        return y
 
     def _pays(self, input: Tensor) -> tuple[bool, bool]:
         """Whether products are possible, and faster forward, and backward."""
@@ -60,33 +60,45 @@ def can_be_temporal(conv: nn.Conv3d) -> bool:
 
 
 class _OverTime(torch.autograd.Function):
-    """y[t] = sum over taps j of W[j] x[s t + j - T_kernel // 2]; frames beyond the ends are zero."""
+    """y[t] = bias + sum over taps j of W[j] x[s t + j - T_kernel // 2]; frames beyond the ends are zero."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, stride: int, by_products: bool, backward_by_products: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int,
+        by_products: bool,
+        backward_by_products: bool,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.by_products = stride, backward_by_products
         if not by_products:
-            return conv3d(x, weight, stride=(stride, 1, 1), padding=(weight.shape[2] // 2, 0, 0))
+            return conv3d(x, weight, bias, stride=(stride, 1, 1), padding=(weight.shape[2] // 2, 0, 0))
         taps = _taps(weight)
         rows = x.permute(0, 2, 3, 4, 1)
         b, t, h, w, _ = rows.shape
-        y = rows.new_zeros(b, -(-t // stride), h, w, weight.shape[0])
+        y = rows.new_empty(b, -(-t // stride), h, w, weight.shape[0])
         for j, seen, made in _pairs(rows, y, len(taps), stride):
-            made.addmm_(seen, taps[j])
+            if j != len(taps) // 2:
+                made.addmm_(seen, taps[j])
+            elif bias is None:
+                torch.mm(seen, taps[j], out=made)
+            else:
+                torch.addmm(bias, seen, taps[j], out=made)
         return y.permute(0, 4, 1, 2, 3)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         """dx: the same products with the transposed taps; dW[j]: what tap j saw, transposed, times what it made."""
         x, weight = ctx.saved_tensors
         dx, dweight = (_backward_by_products if ctx.by_products else _backward)(
             grads[0], x, weight, ctx.stride, ctx.needs_input_grad[0]
         )
-        return dx, dweight, None, None, None
+        dbias = grads[0].sum((0, 2, 3, 4)) if ctx.needs_input_grad[2] else None
+        return dx, dweight, dbias, None, None, None
 
 
 def _backward(dy: Tensor, x: Tensor, weight: Tensor, stride: int, want_dx: bool) -> tuple[Tensor | None, Tensor]:
@@ -102,10 +114,11 @@ def _backward_by_products(
 ) -> tuple[Tensor | None, Tensor]:
     taps, rows = _taps(weight), x.permute(0, 2, 3, 4, 1)
     dy = dy.contiguous(memory_format=torch.channels_last_3d).permute(0, 2, 3, 4, 1)
-    dx = torch.zeros_like(rows) if want_dx else None
+    dx = (torch.empty_like(rows) if stride == 1 else torch.zeros_like(rows)) if want_dx else None
     if dx is not None:
         for j, seen, made in _pairs(dx, dy, len(taps), stride):
-            seen.addmm_(made, taps[j].T)
+            first = stride == 1 and j == len(taps) // 2
+            seen.addmm_(made, taps[j].T, beta=0 if first else 1)
     dtaps = torch.zeros_like(taps)
     for j, seen, made in _pairs(rows, dy, len(taps), stride):
         dtaps[j].addmm_(seen.T, made)
@@ -121,11 +134,12 @@ def _taps(weight: Tensor) -> Tensor:
 def _pairs(x: Tensor, y: Tensor, taps: int, stride: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Each tap with views of what it sees of x [B, T, H, W, C] and adds to in y [B, T_out, H, W, C_out].
 
-    Matrices with a row a pixel: of all frames at once where they follow each other, else of one frame.
+    Matrices with a row a pixel: of all frames at once where they follow each other, else of one frame. The tap in the
+    middle comes first: it adds to every frame of y, and sees every one of x where the stride is 1.
     """
     frames, out = x.shape[1], y.shape[1]
     for seen, made in zip(x, y, strict=True):
-        for j in range(taps):
+        for j in sorted(range(taps), key=lambda tap: tap != taps // 2):
             shift = j - taps // 2
             first = max(0, -(shift // stride)) if shift < 0 else 0
             last = min(out - 1, (frames - 1 - shift) // stride)

@@ -16,6 +16,7 @@ from torch import Tensor
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.embedding import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
+from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_file import tensors_digest
 from vicc_ray.pipelines.over_videos import in_order, over_videos, usable_gpus
 from vicc_ray.video.entries import Entry
@@ -59,7 +60,7 @@ class Embedder:
     def _load(self, network: Network) -> Encoder:
         encoder = build_encoder(self.work.config.model)
         encoder.load_state_dict(network.weights)
-        return encoder.to(self.device).to(memory_format=torch.channels_last_3d).eval()
+        return for_inference(encoder.eval(), self.device)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """``item`` int [n] -> the same and features float32 [n, F] of every network."""

@@ -28,7 +28,6 @@ from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
 from vicc_ray.pipelines.resources import WorkerResources, worker_resources
 from vicc_ray.pipelines.train_worker import Job, train_worker
 from vicc_ray.pipelines.validation import validation
-from vicc_ray.training.device import KEPT_MEMORY
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.task import Task
 
@@ -141,7 +140,6 @@ def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFo
             storage_path=str(folder.path.resolve() / "ray"),
             # Without limit: the workers themselves give up where a run gets nowhere (train.max_failures).
             failure_config=FailureConfig(max_failures=-1),
-            worker_runtime_env={} if resources.use_gpu else {"env_vars": KEPT_MEMORY},
         ),
         validation_config=validation(folder.path.resolve(), job.store),
     )

@@ -17,6 +17,7 @@ from ray.data import ActorPoolStrategy
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
+from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.local_ray import ray_session
@@ -86,8 +87,8 @@ class Indexer:
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
         self._work = work
-        encoder = PretrainedEncoder(work.weights).requires_grad_(False).eval()
-        self._encoder = encoder.to("cuda" if work.use_gpu else "cpu").to(memory_format=torch.channels_last_3d)
+        device = torch.device("cuda" if work.use_gpu else "cpu")
+        self._encoder = for_inference(PretrainedEncoder(work.weights).eval(), device)
 
     def make(self, part: int, videos: Videos) -> int:
         """Write one part of the index; see :func:`write_part`."""

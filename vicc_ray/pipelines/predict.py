@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vicc_ray.config import Config
 from vicc_ray.evaluation.prediction import build_classifier, predict_videos
+from vicc_ray.models.inference import for_inference
 from vicc_ray.pipelines.over_videos import Columns, in_order, over_videos, usable_gpus
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.store import ClipStore
@@ -36,8 +37,7 @@ class Predictor:
         torch.set_num_threads(1)
         self.work = work
         self.device = torch.device("cuda" if work.use_gpu else "cpu")
-        network = build_classifier(work.tensors, work.config).to(self.device)
-        self.network = network.to(memory_format=torch.channels_last_3d)
+        self.network = for_inference(build_classifier(work.tensors, work.config), self.device)
 
     def __call__(self, batch: Columns) -> Columns:
         """``item`` int [n] -> the same and probabilities float32 [n, K]."""

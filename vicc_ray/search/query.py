@@ -10,6 +10,7 @@ import torch
 
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, load_encoder
+from vicc_ray.models.inference import for_inference
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.pieces import STRETCH, read_pieces
@@ -48,13 +49,13 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
     Raises:
         UserError: it is missing or damaged, or another network than that of the features.
     """
-    encoder = load_encoder(index.encoder_file).to(memory_format=torch.channels_last_3d)
+    encoder = load_encoder(index.encoder_file)
     if encoder.fingerprint != index.description.fingerprint:
         raise UserError(
             f"{index.encoder_file} is the network {encoder.fingerprint}, and the features of this index were made by "
             f"{index.description.fingerprint}; put that file back, or index the videos anew into another folder"
         )
-    return encoder
+    return for_inference(encoder, torch.device("cpu"))
 
 
 def ask(index: SearchIndex, given: str) -> Asked:

@@ -8,16 +8,7 @@ import torch
 from torch import Tensor
 
 from vicc_ray.config import TrainConfig
-
-KEPT_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
-"""Environment of a process that trains on a CPU: glibc keeps freed memory for the next tensor instead of giving it back
-to the kernel, which would hand it out again page by page. Half of the time of an element-wise layer was that; a step of
-S3D took 1.3 times as long (``benchmarks/step.json``)."""
+from vicc_ray.freed_memory import keep_freed_memory
 
 
 def set_up(train: TrainConfig, device: torch.device) -> None:
@@ -28,6 +19,8 @@ def set_up(train: TrainConfig, device: torch.device) -> None:
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = train.deterministic
         torch.backends.cudnn.benchmark = not train.deterministic
+    else:
+        keep_freed_memory()
 
 
 def mixed_precision(train: TrainConfig, device: torch.device) -> bool:

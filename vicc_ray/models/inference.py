@@ -1,0 +1,29 @@
+"""Networks that are only looked through, as they are fastest."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from vicc_ray.freed_memory import keep_freed_memory
+from vicc_ray.models.folded import folded
+from vicc_ray.models.on_cpu import for_cpu
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def for_inference(network: M, device: torch.device) -> M:
+    """A copy on ``device`` that computes the same, but for rounding, and needs no gradients.
+
+    Its weights are no longer those of ``network``: batch norms are part of convolutions (:func:`folded`).
+
+    Raises:
+        ValueError: the network is in training mode.
+    """
+    network = folded(network).requires_grad_(False).to(device).to(memory_format=torch.channels_last_3d)
+    if device.type == "cpu":
+        keep_freed_memory()
+        for_cpu(network)
+    return network
