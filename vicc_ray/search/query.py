@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import torch
 
+from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, load_encoder
+from vicc_ray.models.arithmetic import gflop_of_clip
 from vicc_ray.models.inference import for_inference
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.opened import SearchIndex
@@ -18,8 +20,8 @@ from vicc_ray.search.ranking import Query, query_of_row
 from vicc_ray.search.view import View
 from vicc_ray.video.decode import TookTooLong, VideoError
 
-MOST_WINDOWS = 5
-"""Of a query: an S3D takes half a second for each on two cores."""
+MOST_WINDOWS, MOST_GFLOP = 5, 50.0
+"""Of a query, since somebody waits: two windows of an S3D take 0.6 s on two cores (``benchmarks/search.json``)."""
 BATCH = MOST_WINDOWS
 """Windows that are embedded at once."""
 TIME_LIMIT_S = 60.0
@@ -37,9 +39,10 @@ class Asked:
     film: bytes
 
 
-def query_view(view: View) -> View:
-    """What is looked at of a query: a few windows of its first stretch, since somebody waits."""
-    few = {"max_frames": min(view.max_frames, STRETCH), "max_windows": min(view.max_windows, MOST_WINDOWS)}
+def query_view(view: View, model: ModelConfig) -> View:
+    """What is looked at of a query: a few windows of its first stretch, fewer of a large network."""
+    paid = max(1, int(MOST_GFLOP / gflop_of_clip(model, view.frames, view.size)))
+    few = {"max_frames": min(view.max_frames, STRETCH), "max_windows": min(view.max_windows, MOST_WINDOWS, paid)}
     return view.model_copy(update=few)
 
 
@@ -84,7 +87,8 @@ def ask_file(index: SearchIndex, path: Path) -> Asked:
     encoder = index_encoder(index)
     cv2.setNumThreads(1)
     try:
-        found = embed_pieces(encoder, read_pieces(path, query_view(index.description.view), TIME_LIMIT_S), BATCH)
+        view = query_view(index.description.view, encoder.model)
+        found = embed_pieces(encoder, read_pieces(path, view, TIME_LIMIT_S), BATCH)
     except VideoError as error:
         raise UserError(f"{path} cannot be searched with: {in_words(error, TIME_LIMIT_S)}") from None
     return Asked(Query(found.windows), path.name, "", found.seconds, found.film)

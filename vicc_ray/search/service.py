@@ -45,7 +45,8 @@ class Service:
         self._current, self.k, self.time_limit_s = CurrentIndex(index), k, time_limit_s
         self.cores = os.cpu_count() or 1
         self._encoder = index_encoder(index)
-        self._decoding = DecodingProcesses(self.cores, query_view(index.description.view), time_limit_s)
+        view = query_view(index.description.view, self._encoder.model)
+        self._decoding = DecodingProcesses(self.cores, view, time_limit_s)
         self._embedding = Lock()
 
     def close(self) -> None:

@@ -1,0 +1,19 @@
+"""What is looked at of a query: as much as somebody waits for."""
+
+from __future__ import annotations
+
+import pytest
+
+from vicc_ray.config import ClipConfig, Config, ModelConfig
+from vicc_ray.search.query import MOST_WINDOWS, query_view
+from vicc_ray.search.view import View
+
+
+@pytest.mark.parametrize(
+    ("backbone", "windows"), [("tiny", MOST_WINDOWS), ("s3d", 2), ("r2plus1d-18", 1)], ids=["tiny", "s3d", "r2plus1d"]
+)
+def test_a_larger_network_looks_at_fewer_windows(backbone: str, windows: int) -> None:
+    view = View.of(ClipConfig(frames=32, size=128), Config())
+    seen = query_view(view, ModelConfig(backbone=backbone))
+    assert seen.max_windows == windows <= view.max_windows
+    assert (seen.frames, seen.size, seen.overlap) == (view.frames, view.size, view.overlap)

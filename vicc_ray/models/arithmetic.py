@@ -1,0 +1,21 @@
+"""How much a network computes."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vicc_ray.config import ModelConfig
+from vicc_ray.models.encoder import build_encoder
+
+
+def gflop_of_clip(model: ModelConfig, frames: int, size: int) -> float:
+    """Billions of multiplications and additions for the features of one clip of ``frames`` of ``size`` x ``size``.
+
+    Nothing is computed for it: the tensors have shapes only.
+    """
+    with torch.device("meta"):
+        encoder, clip = build_encoder(model).eval(), torch.empty(1, 3, frames, size, size)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        encoder.features(clip)
+    return float(counter.get_total_flops()) / 1e9
