@@ -1,6 +1,7 @@
 """How fast a training step is beside a plain one, what each setting does to it, and how much memory both take.
 
-    python benchmarks/step.py                  # writes benchmarks/step.json for the CPU; --device cuda adds the GPU's
+    python benchmarks/step.py                  # writes benchmarks/step.json for S3D on the CPU
+    python benchmarks/step.py --backbone tiny  # adds another network's; --device cuda adds the GPU's
 
 The plain side (plain_step.py) computes in fp32 on contiguous tensors, one view and one parameter at a time. Both sides
 train the same turn (RGB, stage 2: two views with gradient, two of the frozen flow network) with the same networks,
@@ -42,8 +43,11 @@ from vicc_ray.video.augment import APPEARANCE
 RESULT = Path(__file__).with_suffix(".json")
 THREADS = 2
 TURN = "rgb-stage2-1"
-SIZES = {"cpu": (16, 112, 4), "cuda": (32, 128, 24)}
-"""Device -> frames, side and batch."""
+SIZES = {
+    "cpu": {"s3d": (16, 112, 4), "r2plus1d-small": (16, 112, 2), "tiny": (8, 40, 32)},
+    "cuda": {"s3d": (32, 128, 24), "r2plus1d-small": (32, 128, 24), "tiny": (8, 40, 32)},
+}
+"""Device -> backbone -> frames, side and batch; those of ``tiny`` are the demo's."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "usual": {},
     "contiguous": {"channels_last": False},
@@ -62,6 +66,7 @@ def main() -> None:
     """Measure one variant in this process, or all of them in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--backbone", default="s3d", choices=list(SIZES["cpu"]))
     parser.add_argument(
         "--variants", nargs="+", choices=["plain", *VARIANTS], help="these alone; plain is always there"
     )
@@ -70,21 +75,22 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.one, torch.device(options.device), options.steps)))
+        print(json.dumps(measure(options.one, torch.device(options.device), options.backbone, options.steps)))
         return
     chosen = options.variants or [name for name in VARIANTS if name not in LEFT_OUT[options.device]]
     names = ["plain", *(name for name in chosen if name != "plain")]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for _ in range(options.rounds):
         for name in names:
-            found[name].append(in_own_process(name, options.device, options.steps))
+            found[name].append(in_own_process(name, options.device, options.backbone, options.steps))
             print(name, json.dumps(found[name][-1]), flush=True)
-    write(options.device, found)
+    write(options.device, options.backbone, found)
 
 
-def in_own_process(name: str, device: str, steps: int) -> dict[str, Any]:
+def in_own_process(name: str, device: str, backbone: str, steps: int) -> dict[str, Any]:
     """What :func:`measure` finds in a fresh process."""
-    command = [sys.executable, __file__, "--one", name, "--device", device, "--steps", str(steps)]
+    given = ["--device", device, "--backbone", backbone, "--steps", str(steps)]
+    command = [sys.executable, __file__, "--one", name, *given]
     # Threads that wait for each other are not to keep the cores from other processes, nor to count as work.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
@@ -92,8 +98,8 @@ def in_own_process(name: str, device: str, steps: int) -> dict[str, Any]:
     return found
 
 
-def write(device: str, rounds: dict[str, list[dict[str, Any]]]) -> None:
-    """Medians over the rounds, into the part of the file that is this device's."""
+def write(device: str, backbone: str, rounds: dict[str, list[dict[str, Any]]]) -> None:
+    """Medians over the rounds, into the part of the file that is this device's and network's."""
     flops = medians(rounds["plain"])["gflop"]
     table = {}
     for name, found in rounds.items():
@@ -108,9 +114,9 @@ def write(device: str, rounds: dict[str, list[dict[str, Any]]]) -> None:
             "of_matmul": round(flops / (row["step_ms"] / 1000) / row["matmul_gflops"], 3),
         }
         print(f"{name:14}", json.dumps(table[name]))
-    frames, side, batch = SIZES[device]
-    known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    known[device] = {
+    frames, side, batch = SIZES[device][backbone]
+    known: dict[str, dict[str, Any]] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    known.setdefault(device, {})[backbone] = {
         "machine": {**machine(), "torch": torch.__version__, **_processor(device)},
         "step": {"frames": frames, "side": side, "batch": batch, "turn": TURN, "gflop": round(flops, 1)},
         "rounds": len(rounds["plain"]),
@@ -130,11 +136,13 @@ def _processor(device: str) -> dict[str, Any]:
     return {"threads": THREADS, "vectors": torch.backends.cpu.get_cpu_capability()}
 
 
-def measure(name: str, device: torch.device, steps: int) -> dict[str, float]:
+def measure(name: str, device: torch.device, backbone: str, steps: int) -> dict[str, float]:
     """Step and loss in milliseconds, peak memory in MB, and the arithmetic of a step and of the machine."""
     torch.set_num_threads(THREADS if device.type == "cpu" else torch.get_num_threads())
-    batch = make_batch(device)
-    step, loss = _plain(device, batch) if name == "plain" else _ours(name, device, batch)
+    sizes = SIZES[device.type][backbone]
+    settings = config(backbone, sizes, VARIANTS.get(name, {}))
+    batch = make_batch(sizes, device)
+    step, loss = (_plain if name == "plain" else _ours)(settings, device, batch)
     step()
     with FlopCounterMode(display=False) as counter:
         step()
@@ -150,17 +158,16 @@ def measure(name: str, device: torch.device, steps: int) -> dict[str, float]:
     }
 
 
-def _plain(device: torch.device, batch: dict[str, Tensor]) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    plain = PlainStep(config(device, {}), device)
+def _plain(settings: Config, device: torch.device, batch: dict[str, Tensor]) -> tuple[Callable[[], Any], ...]:
+    plain = PlainStep(settings, device)
 
     def loss() -> None:
-        plain.loss(list(leaf(device).unbind())).backward()
+        plain.loss(list(leaf(settings, device).unbind())).backward()
 
     return lambda: plain.step(batch), loss
 
 
-def _ours(name: str, device: torch.device, batch: dict[str, Tensor]) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    settings = config(device, VARIANTS[name])
+def _ours(settings: Config, device: torch.device, batch: dict[str, Tensor]) -> tuple[Callable[[], Any], ...]:
     pretrainer = Pretrainer(settings, device)
     pretrainer.start_turn(next(turn for turn in turns(settings.schedule) if turn.name == TURN))
     epoch = pretrainer.turn.first_epoch + 1
@@ -168,27 +175,28 @@ def _ours(name: str, device: torch.device, batch: dict[str, Tensor]) -> tuple[Ca
     pretrainer.queue.push(normalize(full, dim=2))
 
     def loss() -> None:
-        z = leaf(device)
+        z = leaf(settings, device)
         pretrainer.objective.loss(z, z.detach(), pretrainer.own, epoch)[0].backward()
 
     return lambda: pretrainer.step(batch, epoch), loss
 
 
-def config(device: torch.device, train: dict[str, Any]) -> Config:
-    """The published method at the size of this device, with the queue in use."""
-    frames, side, batch = SIZES[device.type]
+def config(backbone: str, sizes: tuple[int, int, int], train: dict[str, Any]) -> Config:
+    """The published method at this size, with the queue in use."""
+    frames, side, batch = sizes
     return Config.model_validate(
         {
             "clip": {"frames": frames, "size": side},
+            "model": {"backbone": backbone},
             "method": {"queue_start": 0},
             "train": {"batch": batch, **train},
         }
     )
 
 
-def make_batch(device: torch.device) -> dict[str, Tensor]:
+def make_batch(sizes: tuple[int, int, int], device: torch.device) -> dict[str, Tensor]:
     """Clips of noise, with all of the appearance augmentation for half of them, as they come from the data."""
-    frames, side, batch = SIZES[device.type]
+    frames, side, batch = sizes
     draw = torch.Generator().manual_seed(0)
     shape = (batch, 2, frames, side, side)
     appearance = torch.rand(batch, 2, len(APPEARANCE), generator=draw)
@@ -200,9 +208,9 @@ def make_batch(device: torch.device) -> dict[str, Tensor]:
     return {**clips, "appearance": appearance}
 
 
-def leaf(device: torch.device) -> Tensor:
+def leaf(settings: Config, device: torch.device) -> Tensor:
     """Embeddings [4, b, D] of unit norm, as if the networks had made them."""
-    z = torch.randn(4, SIZES[device.type][2], Config().model.embedding, device=device)
+    z = torch.randn(4, settings.train.batch, settings.model.embedding, device=device)
     return normalize(z, dim=2).requires_grad_()
 
 
