@@ -102,13 +102,16 @@ class Cluster:
             lines = read_lines(folder.metrics_file)
             return int(lines[-1]["workers"]) if lines else 0
 
+        def starts() -> list[int]:
+            return [line["workers"] for line in read_lines(folder.attempts.path) if "workers" in line]
+
         with self.command("pretrain", recipe, "--store", self.out / "store", "--run", folder.path) as process:
             self.until("one worker trains", lambda: workers() == 1, process)
             self.until("two workers train", lambda: workers() == 2, process)
             self.machines()[0].kill()
             self.note("a machine was killed")
-            self.until("one worker trains", lambda: workers() == 1, process)
-            self.until("two workers train", lambda: workers() == 2, process)
+            self.until("one worker trains", lambda: starts()[-2:] == [2, 1] and workers() == 1, process)
+            self.until("two workers train", lambda: starts()[-3:] == [2, 1, 2] and workers() == 2, process)
             if process.wait() != 0:
                 raise RuntimeError(f"vicc-ray pretrain ended with {process.returncode}")
         self.note("the pretraining has ended")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ray.autoscaler._private.fake_multi_node.node_provider import FakeMultiNodeProvider
 
-COMES_UP_S = 25.0
+COMES_UP_S = 60.0
 
 
 class Provider(FakeMultiNodeProvider):
