@@ -30,7 +30,7 @@ from typing import Any
 
 import ray  # puts its own psutil where Python looks
 import yaml
-from measured import free_port, machine, wait_until
+from measured import began, free_port, machine, wait_until
 
 # isort: split
 import psutil
@@ -98,20 +98,13 @@ class Cluster:
             dump_config(rgb_alone(epochs, workers={"min": 1, "max": 2}, resize_s=2.0, checkpoint_steps=20))
         )
 
-        def workers() -> int:
-            lines = read_lines(folder.metrics_file)
-            return int(lines[-1]["workers"]) if lines else 0
-
-        def starts() -> list[int]:
-            return [line["workers"] for line in read_lines(folder.attempts.path) if "workers" in line]
-
         with self.command("pretrain", recipe, "--store", self.out / "store", "--run", folder.path) as process:
-            self.until("one worker trains", lambda: workers() == 1, process)
-            self.until("two workers train", lambda: workers() == 2, process)
+            self.until("one worker trains", lambda: began(folder, 1), process)
+            self.until("two workers train", lambda: began(folder, 1, 2), process)
             self.machines()[0].kill()
             self.note("a machine was killed")
-            self.until("one worker trains", lambda: starts()[-2:] == [2, 1] and workers() == 1, process)
-            self.until("two workers train", lambda: starts()[-3:] == [2, 1, 2] and workers() == 2, process)
+            self.until("one worker trains", lambda: began(folder, 2, 1), process)
+            self.until("two workers train", lambda: began(folder, 2, 1, 2), process)
             if process.wait() != 0:
                 raise RuntimeError(f"vicc-ray pretrain ended with {process.returncode}")
         self.note("the pretraining has ended")

@@ -33,7 +33,7 @@ from typing import Any
 
 import yaml
 from hosts import SHARED, Host, hosts, missing
-from measured import machine, vicc_ray, wait_until
+from measured import began, machine, vicc_ray, wait_until
 
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
@@ -82,7 +82,7 @@ class Launch:
 
     def __init__(self, out: Path, machines: dict[str, Host], settings: list[str]) -> None:
         self.out, self.machines, self.settings = out, machines, settings
-        self.file, self.metrics_file = out / "onprem.yaml", RunFolder(out / "shared" / "run").metrics_file
+        self.file, self.run_folder = out / "onprem.yaml", RunFolder(out / "shared" / "run")
         self.begun = time.monotonic()
         self.timeline: list[tuple[float, str]] = []
         (out / "client" / ".ray").mkdir(parents=True, exist_ok=True)
@@ -141,29 +141,24 @@ class Launch:
             f"{SHARED}/run",
         ]
         with subprocess.Popen([*command, *changes], env=self.environment) as job, ended(job):
-            self.until("both workers train", lambda: self.workers() == 2, job)
+            self.until("both workers train", lambda: began(self.run_folder, 2), job)
             one.pull_cable()
             self.note("cable of the first worker pulled")
-            self.until("trains with one worker", lambda: self.workers() == 1, job)
+            self.until("trains with one worker", lambda: began(self.run_folder, 2, 1), job)
             one.put_cable_back()
             self.note("cable put back")
-            self.until("both workers train", lambda: self.workers() == 2, job)
+            self.until("both workers train", lambda: began(self.run_folder, 2, 1, 2), job)
             two.power_off()
             self.note("power of the second worker gone")
-            self.until("trains with one worker", lambda: self.workers() == 1, job)
+            self.until("trains with one worker", lambda: began(self.run_folder, 2, 1), job)
             two.start()
             self.note("power back")
-            self.until("both workers train", lambda: self.workers() == 2, job)
+            self.until("both workers train", lambda: began(self.run_folder, 2, 1, 2), job)
             if job.wait() != 0:
                 raise RuntimeError(f"vicc-ray submit ended with {job.returncode}")
         self.note("the run has ended")
-        counts = [count for count, _ in groupby(line["workers"] for line in read_lines(self.metrics_file))]
+        counts = [count for count, _ in groupby(line["workers"] for line in read_lines(self.run_folder.metrics_file))]
         print(f"workers: {counts}", flush=True)
-
-    def workers(self) -> int:
-        """That made the newest step."""
-        lines = read_lines(self.metrics_file)
-        return int(lines[-1]["workers"]) if lines else 0
 
     def until(self, what: str, true: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
         """Wait for it.

@@ -10,8 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
 
 
 def vicc_ray(*arguments: object) -> None:
@@ -65,3 +69,12 @@ def wait_until(what: str, true: Callable[[], bool], process: Any | None, patienc
         if ended is not None or time.monotonic() > end:
             raise RuntimeError(f"waiting for: {what}; the process: {ended}")
         time.sleep(0.5)
+
+
+def began(folder: RunFolder, *workers: int) -> bool:
+    """Whether a run's newest beginnings, of those alike the first, had these numbers of workers, and the last has made
+    a step."""
+    lines = read_lines(folder.metrics_file)
+    made = lines[-1]["workers"] if lines else 0
+    counts = [count for count, _ in groupby(folder.attempts.workers())]
+    return counts[-len(workers) :] == [*workers] and made == workers[-1]

@@ -16,6 +16,10 @@ class Attempts:
     def __init__(self, file: Path) -> None:
         self.file = file
 
+    def workers(self) -> list[int]:
+        """How many there were at each beginning, one after the other."""
+        return [int(line["workers"]) for line in read_lines(self.file) if line.get("step", -1) >= 0]
+
     def begin(self, step: int, workers: int) -> int:
         """Note a beginning at ``step`` and return how many in a row before it began with the same step and workers.
 
