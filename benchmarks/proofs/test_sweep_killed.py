@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.pipelines.processes import command, kill_below, wait_until
+from tests.pipelines.processes import DEADLINE_S, command, kill_below, wait_until
 from tests.pipelines.runs import losses
 from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
 from vicc_ray.pipelines.sweep import sweep
@@ -20,13 +21,20 @@ from vicc_ray.training.run_folder import RunFolder
 
 @pytest.fixture(scope="module")
 def disturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFolder, Summary]:
-    """The first trial fails; of the second its process is killed, then the whole command; then it goes on."""
+    """The first trial fails; of the second its process is killed, then the whole command; then it is interrupted, as
+    with Ctrl-C; then it goes on."""
     folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "out")
     file, second = sweep_file(folder.path.parent), folder.trial(1).run
-    with command("sweep", str(file), "--store", str(store), "--out", str(folder.path), "--quiet") as process:
+    arguments = ("sweep", str(file), "--store", str(store), "--out", str(folder.path), "--quiet")
+    with command(*arguments) as process:
         wait_until(lambda: second.step > 0, process)
         kill_below(process, "ray::ImplicitFunc")
         wait_until(lambda: len(_beginnings(second)) == 2, process)
+    with command(*arguments) as process:
+        wait_until(lambda: len(_beginnings(second)) == 3, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+        assert "the same command goes on from here" in process.stderr.read()
     assert [trial.state for trial in folder.trials()] == ["failed", "running"]
     return folder, sweep(load_sweep(file), store, folder.path, progress=False)
 
@@ -40,7 +48,7 @@ def test_no_trial_is_lost_or_made_twice(disturbed: tuple[SweepFolder, Summary]) 
     assert begun[0] == [0]
     assert begun[1] == sorted(begun[1]), "it went back"
     assert begun[1].count(0) == 1, "it began anew"
-    assert len(begun[1]) == 3
+    assert len(begun[1]) == 4
     assert [score.epoch for score in summary.trials[1].curve] == SCORED
     assert summary.trials[1].cost.epochs == EPOCHS
 

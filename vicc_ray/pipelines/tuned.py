@@ -58,6 +58,7 @@ def run_candidates(
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # the last report has no score
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Tune would end as if all had been tried
     # There are no result files, as wished; a summary is written within Tune's loop, which it finds slow; and a
     # trial whose machine or process was lost is repeated, which its run tells of.
     for name in ("analysis.experiment_analysis", "utils.util", "execution.tune_controller"):
