@@ -178,13 +178,15 @@ class Best:
         members = grouped[query, group]
         pair, member = (members > floor[query]).nonzero(as_tuple=True)
         query, column = query[pair], group[pair] * grouped.shape[2] + member
-        count = torch.bincount(query, minlength=len(grouped))
-        place = torch.arange(len(query), device=query.device) - (count.cumsum(0) - count)[query]
-        values = self.values.new_full((len(grouped), int(count.max())), -torch.inf)
+        changed, turn, count = query.unique_consecutive(return_inverse=True, return_counts=True)
+        if not len(changed):
+            return
+        place = torch.arange(len(query), device=query.device) - (count.cumsum(0) - count)[turn]
+        values = self.values.new_full((len(changed), int(count.max())), -torch.inf)
         rows = torch.full_like(values, -1, dtype=torch.int64)
-        values[query, place], rows[query, place] = members[pair, member], column + first_row
-        self.values, best = torch.cat([self.values, values], 1).topk(self.values.shape[1])
-        self.rows = torch.cat([self.rows, rows], 1).gather(1, best)
+        values[turn, place], rows[turn, place] = members[pair, member], column + first_row
+        self.values[changed], best = torch.cat([self.values[changed], values], 1).topk(self.values.shape[1])
+        self.rows[changed] = torch.cat([self.rows[changed], rows], 1).gather(1, best)
 
     def _floor(self, highest: Tensor) -> Tensor:
         """What the next ones must exceed, [n, 1]; while there are none yet, k groups have k rows that set it."""
