@@ -26,10 +26,10 @@ demo: $(STAMP)
 	$(BIN)/vicc-ray run demo --videos demo/videos --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile  # more would wait for each other
 
 proofs: $(STAMP)
-	$(BIN)/python -m pytest benchmarks/proofs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest benchmarks/proofs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

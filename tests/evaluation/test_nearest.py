@@ -31,6 +31,22 @@ def test_equals_sorting_them_all(monkeypatch: pytest.MonkeyPatch, tile: int, blo
     assert torch.equal(rows, expected.indices)
 
 
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_any_number_of_cores_finds_the_same_and_is_left_as_it_was(cores: int) -> None:
+    rng = np.random.default_rng(0)
+    gallery, queries = (CentredUnit(rng.normal(size=(count, 6)).astype(np.float32)) for count in (333, 29))
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores)
+    try:
+        values, rows = nearest(queries.rows(0, 29), gallery, 5)
+        assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    expected = by_hand(queries, gallery).topk(5)
+    torch.testing.assert_close(values, expected.values)
+    assert torch.equal(rows, expected.indices)
+
+
 def test_rows_in_an_order_that_gets_better_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every tile beats all that came before it: nothing may be left out by what was the best so far."""
     monkeypatch.setattr(module, "TILE", 16)
