@@ -1,6 +1,7 @@
 # make demo    set up, make videos and run the whole job on them: the report is demo/run/report/report.html
 # make test    set up and run the tests
 # make proofs  tests that take minutes each: machines that come and go, a sweep that is killed
+# make launch  `ray up` on hosts made of namespaces, which fail and come back; for root, where sshd, ip and rsync are
 # make lint    style and types
 # make wheel   what the machines of a cluster install, in dist/: see docs/clusters.md
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test proofs lint wheel format requirements clean
+.PHONY: help venv demo test proofs launch lint wheel format requirements clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -30,6 +31,9 @@ test: $(STAMP)
 
 proofs: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest benchmarks/proofs
+
+launch: $(STAMP)
+	$(BIN)/python benchmarks/launch.py launch || [ $$? = 3 ]  # 3: this machine cannot, and it has said what is missing
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
