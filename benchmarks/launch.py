@@ -243,6 +243,9 @@ def prepare(out: Path, settings: list[str]) -> None:
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out / "dist")], cwd=ROOT, check=True
     )
     site = next(path for path in sys.path if path.endswith("site-packages"))
+    _, found_by_shells = (
+        (ROOT / "cluster" / "node" / "install.sh").read_text().split("\nline=")
+    )  # so `ray down` finds ray
     (out / "dist" / "install.sh").write_text(
         f"""set -euo pipefail
 {sys.executable} -m venv --without-pip --clear ~/vicc-ray
@@ -255,7 +258,8 @@ for tool in ray:ray.scripts.scripts vicc-ray:vicc_ray.cli; do
   printf '#!%s\\nimport sys\\nfrom %s import main\\nsys.exit(main())\\n' "$python" "${{tool#*:}}" > "$script"
   chmod +x "$script"
 done
-"""
+venv=$HOME/vicc-ray
+line={found_by_shells}"""
     )
 
 
