@@ -243,9 +243,8 @@ def prepare(out: Path, settings: list[str]) -> None:
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out / "dist")], cwd=ROOT, check=True
     )
     site = next(path for path in sys.path if path.endswith("site-packages"))
-    _, found_by_shells = (
-        (ROOT / "cluster" / "node" / "install.sh").read_text().split("\nline=")
-    )  # so `ray down` finds ray
+    # What makes shells find ray is that of the real one: without it `ray down` leaves the head running.
+    _, found_by_shells = (ROOT / "cluster" / "node" / "install.sh").read_text().split("\nline=")
     (out / "dist" / "install.sh").write_text(
         f"""set -euo pipefail
 {sys.executable} -m venv --without-pip --clear ~/vicc-ray
