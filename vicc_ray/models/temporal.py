@@ -75,7 +75,8 @@ class _OverTime(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.by_products = stride, backward_by_products
         if not by_products:
-            return conv3d(x, weight, bias, stride=(stride, 1, 1), padding=(weight.shape[2] // 2, 0, 0))
+            y = conv3d(x, weight, bias, stride=(stride, 1, 1), padding=(weight.shape[2] // 2, 0, 0))
+            return y.contiguous(memory_format=torch.channels_last_3d)  # with one thread it is not always
         taps = _taps(weight)
         rows = x.permute(0, 2, 3, 4, 1)
         b, t, h, w, _ = rows.shape
