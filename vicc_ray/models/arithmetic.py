@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vicc_ray.config import ModelConfig
-from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.encoder import IN_CHANNELS, build_encoder
 
 
 def gflop_of_clip(model: ModelConfig, frames: int, size: int) -> float:
@@ -15,7 +15,7 @@ def gflop_of_clip(model: ModelConfig, frames: int, size: int) -> float:
     Nothing is computed for it: the tensors have shapes only.
     """
     with torch.device("meta"):
-        encoder, clip = build_encoder(model).eval(), torch.empty(1, 3, frames, size, size)
+        encoder, clip = build_encoder(model).eval(), torch.empty(1, IN_CHANNELS, frames, size, size)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         encoder.features(clip)
     return float(counter.get_total_flops()) / 1e9

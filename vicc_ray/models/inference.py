@@ -17,7 +17,8 @@ M = TypeVar("M", bound=nn.Module)
 def for_inference(network: M, device: torch.device) -> M:
     """A copy on ``device`` that computes the same, but for rounding, and needs no gradients.
 
-    Its weights are no longer those of ``network``: batch norms are part of convolutions (:func:`folded`).
+    Its weights are no longer those of ``network``: batch norms are part of convolutions (:func:`folded`). On a CPU this
+    process keeps freed memory from then on (:func:`keep_freed_memory`).
 
     Raises:
         ValueError: the network is in training mode.
