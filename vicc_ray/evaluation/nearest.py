@@ -81,7 +81,7 @@ def nearest(
     size = max(1, -(-len(queries) // (cores * rounds)))
     blocks = queries.to(device).split(size)
     best = [Best.none(len(block), k, device) for block in blocks]
-    comparing = _Comparing(blocks, best, exclusion, _Room(size * TILE, device))
+    comparing = _Comparing(blocks, best, exclusion, _Room(size * min(TILE, len(gallery)), device))
     with _threads(cores) as each:
         for start in range(0, len(gallery), TILE):
             tile = gallery.rows(start, start + TILE, device)
