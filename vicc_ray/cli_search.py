@@ -106,6 +106,13 @@ def _add_opened(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--videos", type=Path, metavar="DIR", help="where the videos are now, if not where they were indexed"
     )
+    verb.add_argument(
+        "--windows",
+        type=_positive,
+        metavar="N",
+        help="how many windows of a query's file to look at, as far as it and the index have them: more find better "
+        "and take longer (default: up to 5, fewer with a large network)",
+    )
 
 
 def _index(options: argparse.Namespace) -> None:
@@ -134,7 +141,7 @@ def _search(options: argparse.Namespace) -> None:
     from vicc_ray.search.ranking import search
 
     index = _open(options)
-    asked = ask(index, options.query)
+    asked = ask(index, options.query, options.windows)
     hits = search(index, asked.query, options.k)
     _print_hits(index, hits)
     note = missing_files(index, [hit.row for hit in hits])
@@ -165,7 +172,7 @@ def _serve(options: argparse.Namespace) -> None:
     from vicc_ray.search.service import Service
 
     with listen(options.host, options.port) as listening:
-        service = Service(index, options.k, options.time_limit)
+        service = Service(index, options.k, options.time_limit, options.windows)
         loopback = is_loopback(options.host)
         token = None if loopback else secrets.token_urlsafe(32)
         app = create_app(service, Access(token, loopback, options.max_upload * 2**20))

@@ -17,3 +17,10 @@ def test_a_larger_network_looks_at_fewer_windows(backbone: str, windows: int) ->
     seen = query_view(view, ModelConfig(backbone=backbone))
     assert seen.max_windows == windows <= view.max_windows
     assert (seen.frames, seen.size, seen.overlap) == (view.frames, view.size, view.overlap)
+
+
+def test_whoever_has_the_time_looks_at_more_but_not_at_more_than_of_a_video_of_the_index() -> None:
+    view = View.of(ClipConfig(frames=32, size=128), Config())
+    large = ModelConfig(backbone="r2plus1d-18")
+    assert query_view(view, large, 7).max_windows == 7 <= view.max_windows
+    assert query_view(view, large, 10_000).max_windows == view.max_windows

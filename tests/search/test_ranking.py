@@ -91,3 +91,13 @@ def test_a_copy_in_another_codec_and_size_finds_the_original(videos: Path, index
         hits = search(index, ask_file(index, copy).query, 3)
         assert hits[0].row == row
         assert hits[0].score > hits[1].score
+
+
+def test_a_file_is_looked_at_in_as_many_windows_as_are_asked_for(videos: Path, index_folder: Path) -> None:
+    index, file = SearchIndex(index_folder), videos / "a/left.mp4"
+    row = index.row_of("a/left.mp4")
+    assert row is not None
+    of_the_index = len(query_of_row(index, row).windows)
+    assert of_the_index > 1
+    assert len(ask_file(index, file, windows=1).query.windows) == 1
+    assert len(ask_file(index, file, windows=99).query.windows) == of_the_index

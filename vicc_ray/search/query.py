@@ -39,10 +39,14 @@ class Asked:
     film: bytes
 
 
-def query_view(view: View, model: ModelConfig) -> View:
-    """What is looked at of a query: a few windows of its first stretch, fewer of a large network."""
+def query_view(view: View, model: ModelConfig, windows: int | None = None) -> View:
+    """What is looked at of a query: ``windows`` of its first stretch, but no more than of a video of the index.
+
+    Without ``windows`` they are few, fewer of a large network.
+    """
     paid = max(1, int(MOST_GFLOP / gflop_of_clip(model, view.frames, view.size)))
-    few = {"max_frames": min(view.max_frames, STRETCH), "max_windows": min(view.max_windows, MOST_WINDOWS, paid)}
+    wanted = min(MOST_WINDOWS, paid) if windows is None else windows
+    few = {"max_frames": min(view.max_frames, STRETCH), "max_windows": min(view.max_windows, wanted)}
     return view.model_copy(update=few)
 
 
@@ -61,14 +65,14 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
     return for_inference(encoder, torch.device("cpu"))
 
 
-def ask(index: SearchIndex, given: str) -> Asked:
-    """The query that a user means: a video file, or else the id of a video of the index.
+def ask(index: SearchIndex, given: str, windows: int | None = None) -> Asked:
+    """The query that a user means: a video file, or else the id of a video of the index; windows: see `query_view`.
 
     Raises:
         UserError: it is neither, or the file is no video.
     """
     if Path(given).exists():
-        return ask_file(index, Path(given))
+        return ask_file(index, Path(given), windows)
     row = index.row_of(given)
     if row is None:
         ids = ", ".join(index.similar_ids(given))
@@ -82,12 +86,12 @@ def ask_row(index: SearchIndex, row: int) -> Asked:
     return Asked(query_of_row(index, row), video.id, video.label, video.seconds, index.film(row))
 
 
-def ask_file(index: SearchIndex, path: Path) -> Asked:
-    """A video file as the query."""
+def ask_file(index: SearchIndex, path: Path, windows: int | None = None) -> Asked:
+    """A video file as the query; windows: see `query_view`."""
     encoder = index_encoder(index)
     cv2.setNumThreads(1)
     try:
-        view = query_view(index.description.view, encoder.model)
+        view = query_view(index.description.view, encoder.model, windows)
         found = embed_pieces(encoder, read_pieces(path, view, TIME_LIMIT_S), BATCH)
     except VideoError as error:
         raise UserError(f"{path} cannot be searched with: {in_words(error, TIME_LIMIT_S)}") from None
