@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -70,11 +70,11 @@ def _panel(panel: Panel) -> str:
     return "".join(parts) + _dots(panel.points, at, right)
 
 
-def _dots(points: Sequence[Point], at: object, right: float) -> str:
+def _dots(points: Sequence[Point], at: Callable[[float, float], tuple[float, float]], right: float) -> str:
     """Dots and their names; a name that would cover another one is moved down."""
     parts, taken = [], []
     for point in sorted(points, key=lambda p: -p.y):
-        x, y = at(point.x, point.y)  # type: ignore[operator]
+        x, y = at(point.x, point.y)
         width = 5.6 * len(point.name)
         left = x + 7 if x + 7 + width < right else x - 7 - width
         row = y + 4

@@ -114,9 +114,8 @@ def test_one_key_opens_all_machines_and_only_its_owner_reads_it() -> None:
 def test_the_role_of_the_head_allows_what_its_autoscaler_does_and_no_more() -> None:
     config, _, _ = _launched(())
     called: set[str] = set()
-    boto3.DEFAULT_SESSION.events.register(  # type: ignore[union-attr]
-        "before-call.ec2", lambda model, **_: called.add(f"ec2:{model.name}")
-    )
+    assert boto3.DEFAULT_SESSION
+    boto3.DEFAULT_SESSION.events.register("before-call.ec2", lambda model, **_: called.add(f"ec2:{model.name}"))
     _forget_clients()  # those of the launcher, made before anybody listened
     provider = AWSNodeProvider(config["provider"], config["cluster_name"])
     node_config = config["available_node_types"]["gpu"]["node_config"]

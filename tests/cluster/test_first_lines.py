@@ -15,7 +15,7 @@ SECRET = re.compile(r"password|secret|credential|api_?key|access_?key|_token$|to
 
 def _first_lines(name: str) -> str:
     text = path_of(name).read_text()
-    return text[: re.search(r"^[^#]", text, re.MULTILINE).start()]  # type: ignore[union-attr]
+    return re.split(r"^(?=[^#])", text, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -30,7 +30,8 @@ def test_the_cost_has_a_date(name: str) -> None:
 def test_the_three_commands_name_the_file(name: str) -> None:
     lines = _first_lines(name)
     here = path_of(name).relative_to(FOLDER.parent).as_posix()
-    up, submit, down = (re.search(rf"^# {step}: +(.*)", lines, re.MULTILINE)[1] for step in ("Up", "Submit", "Down"))  # type: ignore[index]
+    commands = dict(re.findall(r"^# (Up|Submit|Down): +(.*)", lines, re.MULTILINE))
+    up, submit, down = (commands[step] for step in ("Up", "Submit", "Down"))
     assert up.endswith(here) and down.endswith(here)
     assert "vicc-ray submit" in lines and submit
 

@@ -65,8 +65,9 @@ def test_the_first_steps_weigh_alike_and_then_the_momentum_rules() -> None:
     for step in range(8):
         keys.follow(network(float(step)))
         seen.append(float(keys.network[0].weight[0, 0]))
-        assert float(keys.network[1].running_mean[0]) == seen[-1]  # type: ignore[index]
-        assert int(keys.network[1].num_batches_tracked) == step  # type: ignore[arg-type]
+        buffers = dict(keys.network.named_buffers())
+        assert float(buffers["1.running_mean"][0]) == seen[-1]
+        assert int(buffers["1.num_batches_tracked"]) == step
     assert seen[:5] == pytest.approx([0, 0.5, 1, 1.5, 2])  # means of 0, of 0 and 1, ...
     assert seen[5] == pytest.approx(0.8 * seen[4] + 0.2 * 5)
     assert seen[7] == pytest.approx(0.8 * seen[6] + 0.2 * 7)

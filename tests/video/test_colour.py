@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -18,6 +19,7 @@ BT709, UNTAGGED, BT601, BT2020 = 1, 2, 6, 9
 WEIGHTS = {BT709: (0.2126, 0.0722), BT601: (0.299, 0.114), BT2020: (0.2627, 0.0593)}
 LIMITED, FULL = 1, 2
 PQ, HLG = ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67
+Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 COLOURS = np.array(
     [[0, 0, 0], [255, 255, 255], [128, 128, 128], [220, 40, 30], [30, 200, 60], [40, 60, 210], [200, 180, 40]]
 )
@@ -103,11 +105,11 @@ def hlg(light: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(("curve", "transfer"), [(pq, PQ), (hlg, HLG)])
-def test_hdr_colours_up_to_half_of_white_look_as_in_sdr(tmp_path: Path, curve: object, transfer: int) -> None:
+def test_hdr_colours_up_to_half_of_white_look_as_in_sdr(tmp_path: Path, curve: Curve, transfer: int) -> None:
     for colour in COLOURS:
         light = KNEE * (colour / 255) ** GAMMA
         expected = 255 * light ** (1 / GAMMA)
-        signal = curve(np.maximum(np.linalg.inv(BT2020_TO_BT709) @ light, 0))  # type: ignore[operator]
+        signal = curve(np.maximum(np.linalg.inv(BT2020_TO_BT709) @ light, 0))
         back = decoded(
             tmp_path / "a.mkv", signal, BT2020, format="yuv420p10le", transfer=transfer, primaries=ColorPrimaries.BT2020
         )
