@@ -142,3 +142,23 @@ def test_the_file_is_one_that_optuna_opens_by_itself(tmp_path: Path) -> None:
     assert loaded.best_value == max(trial.value for trial in study.trials if trial.value is not None)
     assert set(study.importances()) <= set(sweep_of().settings.search)
     assert sum(study.importances().values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_no_point_is_tried_twice_and_all_are_if_there_are_trials_enough(tmp_path: Path, sampler: str) -> None:
+    search = {
+        "stage2.epsilon": {"low": 0.05, "high": 0.15, "step": 0.05},
+        "stage2.prototypes": {"choice": [8, 16]},
+        "stage2.queue": {"choice": [0, 64]},
+        "stage2.queue_start": {"choice": [1, 2], "when": {"stage2.queue": {"above": 0}}},
+    }
+    changes = {"search": search, "sampler": sampler, "budget": {"trials": 99}}
+    points = sweep_of(**changes).total
+    assert points == 3 * 2 * 3
+    asked = []
+    for _ in range(points):
+        trial = opened(tmp_path, **changes).ask()
+        asked.append({key: round(value, 9) for key, value in trial.values.items()})
+        opened(tmp_path, **changes).tell(trial.number, "complete", formula(trial.values), 1.0)
+    assert all(values not in asked[:place] for place, values in enumerate(asked))
+    assert sweep_of(search=search, budget={"trials": 5}).total == 5

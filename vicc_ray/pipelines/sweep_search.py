@@ -36,7 +36,7 @@ class Search:
         self.told = told
         self.again = study.unfinished()
         self.pruned: set[int] = set()
-        self.total = len(plan.space.grid()) if plan.settings.sampler == "grid" else plan.settings.budget.trials
+        self.total = plan.total
 
     @property
     def remaining(self) -> int:

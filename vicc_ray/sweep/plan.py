@@ -79,6 +79,18 @@ class Sweep:
             values[parameter.key] = value
         return self.space.as_asked(values)
 
+    @cached_property
+    def total(self) -> int:
+        """Trials of the search: all points of a grid; of another search no more than there are points.
+
+        Raises:
+            UserError: a grid of a range without a step.
+        """
+        if self.settings.sampler == "grid":
+            return len(self.space.grid())
+        trials, points = self.settings.budget.trials, self.space.points
+        return trials if points is None else min(trials, len(points))
+
     def _share(self) -> float:
         return TRIALS_SHARE / self.settings.concurrency
 

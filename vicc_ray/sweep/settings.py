@@ -55,7 +55,7 @@ class Budget(Section):
     """When the search ends, and how long a trial may be."""
 
     trials: Count = 20
-    """Trials of the search."""
+    """Trials of the search; where there are fewer combinations, as many as there are."""
     hours: Positive | None = None
     """Hours of the search, all its calls together, after which no trial is begun and running ones are kept for the
     next call; null: no limit."""

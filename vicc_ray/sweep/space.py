@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from optuna.trial import BaseTrial
@@ -126,6 +127,11 @@ class Space:
             if values not in found:
                 found.append(values)
         return found
+
+    @cached_property
+    def points(self) -> list[Values] | None:
+        """Every combination, once; None if there is no end of them."""
+        return self.grid() if all(p.given.choice is not None or p.given.step for p in self.parameters) else None
 
     def as_asked(self, values: Mapping[str, Any]) -> Values | None:
         """Values in the form in which Optuna takes them to be asked next; None if they are not all in the space."""

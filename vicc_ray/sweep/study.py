@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -36,6 +37,9 @@ STATES: dict[State, TrialState] = {
 STARTUP_SHARE = 0.4
 """Share of the trials that is drawn at random before TPE has enough to go by; ten at the most."""
 
+DRAWS = 20
+"""Of values that were tried before, until an untried point is taken as it comes."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -57,6 +61,7 @@ class SweepStudy:
             storage=JournalStorage(JournalFileBackend(str(file))),
             study_name=self._settings.name,
             directions=["maximize", "minimize"] if several else ["maximize"],
+            sampler=RandomSampler(),  # unused: what a trial tries is known before the study makes it
             pruner=self._pruner(),
             load_if_exists=True,
         )
@@ -72,12 +77,13 @@ class SweepStudy:
         return [Asked(trial.number, trial.user_attrs[VALUES]) for trial in running if VALUES in trial.user_attrs]
 
     def ask(self) -> Asked:
-        """The next trial. What is drawn depends on (seed, number) and on what was told, not on earlier calls."""
+        """The next trial, of values that none has tried, as long as there are such (a trial made twice ends the same).
+
+        What is drawn depends on (seed, number) and on what was told, not on earlier calls.
+        """
         number = len(self.trials)
-        self._study.sampler = self._sampler(number)
         given = self._given(number)
-        if given is not None:
-            self._study.enqueue_trial(given, skip_if_exists=True)
+        self._study.enqueue_trial(self._drawn(number) if given is None else given, skip_if_exists=True)
         trial = self._study.ask()
         values = self._sweep.space.sample(trial)
         trial.set_user_attr(VALUES, values)
@@ -131,6 +137,19 @@ class SweepStudy:
             return self._sweep.space.as_asked(self._sweep.space.grid()[number])
         return self._sweep.default if number == 0 else None
 
+    def _drawn(self, number: int) -> Values:
+        """Drawn in a copy of the study, which takes a draw that is thrown away for a trial that runs: TPE shuns it."""
+        tried = {_key(trial.params) for trial in self.trials}
+        copy = optuna.create_study(directions=self._study.directions, sampler=self._sampler(number))
+        copy.add_trials(self.trials)
+        for _ in range(DRAWS):
+            trial = copy.ask()
+            self._sweep.space.sample(trial)
+            if _key(trial.params) not in tried:
+                return trial.params
+        points = map(self._sweep.space.as_asked, self._sweep.space.points or ())
+        return next((point for point in points if point is not None and _key(point) not in tried), trial.params)
+
     def _sampler(self, number: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._settings.seed, number]).generate_state(1)[0])
         if self._settings.sampler == "random":
@@ -147,6 +166,11 @@ class SweepStudy:
         if prune.method == "asha":
             return SuccessiveHalvingPruner(min_resource=prune.first_epochs, reduction_factor=prune.factor)
         return HyperbandPruner(min_resource=prune.first_epochs, reduction_factor=prune.factor)
+
+
+def _key(values: Values) -> frozenset[tuple[str, Any]]:
+    """The same for values that differ by rounding."""
+    return frozenset((key, f"{value:.12g}" if isinstance(value, float) else value) for key, value in values.items())
 
 
 def _mend(file: Path) -> None:
