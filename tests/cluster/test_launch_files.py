@@ -47,6 +47,12 @@ def test_nothing_is_placed_on_the_head(name: str) -> None:
         assert config["available_node_types"][config["head_node_type"]]["resources"] == {"CPU": 0}
 
 
+def test_workers_that_are_no_cloud_s_end_with_their_head() -> None:
+    # `ray down` reaches the head alone, and no cloud ends them: without --block log_monitor.py would stay for ever.
+    _, worker = _starts(load("onprem"))
+    assert re.search(r"setsid ray start --block .*&$", worker)
+
+
 @pytest.mark.parametrize("name", LAUNCHED)
 def test_every_machine_asks_for_the_token_and_the_dashboard_answers_the_head_alone(name: str) -> None:
     config = load(name)
