@@ -37,11 +37,19 @@ START_TIMEOUT_S = "30"
 """How long a start waits for its workers' places: after a machine was lost, Ray may count it for a while."""
 
 
-def fit(task: Task, folder: RunFolder, start_from: Path | None = None, progress: bool = True) -> Path:
+def fit(
+    task: Task,
+    folder: RunFolder,
+    start_from: Path | None = None,
+    progress: bool = True,
+    awaits_scores: bool = False,
+) -> Path:
     """Train in an opened folder until the last turn ends, from the newest checkpoint there if there is one.
 
     Args:
         start_from: checkpoint folder of another run from which a new run takes weights and place.
+        awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
+            (`RunFolder.hold_file`).
 
     Returns:
         the checkpoint of the last turn.
@@ -60,7 +68,7 @@ def fit(task: Task, folder: RunFolder, start_from: Path | None = None, progress:
         beside(partial(note_lost_machines, folder.attempts)),
         follow_run(folder, steps, progress),
     ):
-        _fit(task, folder, start_from)
+        _fit(task, folder, start_from, awaits_scores)
     folder.checkpoints.clear_rests()
     if folder.failure_file.exists():
         raise UserError(folder.failure_file.read_text())
@@ -68,7 +76,7 @@ def fit(task: Task, folder: RunFolder, start_from: Path | None = None, progress:
     return last
 
 
-def _fit(task: Task, folder: RunFolder, start_from: Path | None) -> None:
+def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: bool) -> None:
     """Train until it ends. Ray Train begins its workers anew as often as needed; its controller is begun anew here."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
@@ -84,6 +92,7 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None) -> None:
         start_from=str(start_from.resolve()) if start_from else None,
         worker_cpus=resources.cpus,
         threads=resources.threads,
+        awaits_scores=awaits_scores,
     )
     lost = 0
     while True:

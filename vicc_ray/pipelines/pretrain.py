@@ -14,13 +14,20 @@ from vicc_ray.video.store import ClipStore
 
 
 def pretrain(
-    config: Config, store_path: Path | str, run_dir: Path, start_from: Path | None = None, progress: bool = True
+    config: Config,
+    store_path: Path | str,
+    run_dir: Path,
+    start_from: Path | None = None,
+    progress: bool = True,
+    awaits_scores: bool = False,
 ) -> Path:
     """Train until the schedule ends, from the newest checkpoint in ``run_dir`` if there is one.
 
     Args:
         store_path: a prepared clip store, or its address in a bucket.
         start_from: checkpoint folder of another run from which a new run takes weights and place; settings may differ.
+        awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
+            (`RunFolder.hold_file`).
 
     Returns:
         the checkpoint of the last turn.
@@ -34,4 +41,4 @@ def pretrain(
     if start_from is not None:
         read_state(start_from)
     folder.open(config)
-    return fit(task, folder, start_from, progress)
+    return fit(task, folder, start_from, progress, awaits_scores)

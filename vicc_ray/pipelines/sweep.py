@@ -114,7 +114,7 @@ class _Running:
         return summary
 
     def _run(self, candidates: Candidates, seconds: float | None) -> None:
-        run_candidates(candidates, self.store.location, self.folder, self.plan.settings.concurrency, seconds)
+        run_candidates(candidates, self.store.location, self.folder, self.plan.settings, seconds)
 
 
 def _release_places(over: threading.Event) -> None:

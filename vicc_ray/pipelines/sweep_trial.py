@@ -29,7 +29,8 @@ def run_trial(given: dict[str, Any]) -> None:
     """Train as the folder's config.yaml says and report each score, then that it has ended.
 
     Args:
-        given: ``folder``, ``store`` and ``stage1`` as text.
+        given: ``folder``, ``store`` and ``stage1`` as text; ``prunes``: whether a score may end it, so that it waits
+            for its scores.
     """
     quiet()
     folder, store = TrialFolder(Path(given["folder"])), given["store"]
@@ -37,7 +38,7 @@ def run_trial(given: dict[str, Any]) -> None:
     try:
         start_from = ensure_stage1(config, store, Path(given["stage1"]))
         with beside(partial(_report, folder.run)):
-            pretrain(config, store, folder.run.path, start_from, progress=False)
+            pretrain(config, store, folder.run.path, start_from, progress=False, awaits_scores=given["prunes"])
     except UserError as error:  # it would come again: not for Tune to repeat
         tune.report({"ended": True, "failure": str(error)})
         return
@@ -59,16 +60,22 @@ def ensure_stage1(config: Config, store: str, folder: Path) -> Path | None:
 
 
 def _report(run: RunFolder, over: threading.Event) -> None:
-    """Report scores as they come, and at the end those that are there."""
+    """Report scores as they come, and at the end those that are there; let a run go on that is held for one.
+
+    Tune's report returns once it is decided that the trial goes on, and not at all where it does not: a trial that is
+    ended by a score has made no step after it.
+    """
     told, looked_at = -1, -1
     ending = False
     while not ending:
         ending = over.wait(LOOK_S)
+        scored = run.held and not run.checkpoints.to_be_scored(run.held)
         size = run.evaluations_file.stat().st_size if run.evaluations_file.exists() else 0
-        if size == looked_at:
-            continue
-        looked_at = size
-        for score in read_curve(run):
-            if score.epoch > told:
-                told = score.epoch
-                tune.report({"epoch": score.epoch, "recall_at_1": score.recall_at_1})
+        if size != looked_at:
+            looked_at = size
+            for score in read_curve(run):
+                if score.epoch > told:
+                    told = score.epoch
+                    tune.report({"epoch": score.epoch, "recall_at_1": score.recall_at_1})
+        if scored:
+            run.hold_file.unlink(missing_ok=True)

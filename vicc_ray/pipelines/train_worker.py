@@ -51,6 +51,8 @@ class Job:
     start_from: str | None
     worker_cpus: float
     threads: int
+    awaits_scores: bool
+    """Whether the training is held until somebody has decided by a score (:attr:`RunFolder.hold_file`)."""
 
 
 TASKS: dict[str, Callable[[Config, ClipStore, RunFolder], Task]] = {
@@ -142,7 +144,7 @@ class Worker:
         self.trainer = self.task.trainer(self.device)
         self._restore(own)
         if own is not None and self._on_all(self.folder.checkpoints.to_be_scored(own.name)):
-            validation.ask(self.folder, own.name, self.steps)
+            self._have_scored(own.name)
         start_from = Path(self.job.start_from) if self.job.start_from else None
         self.journal = None
         if rank() == 0:
@@ -259,7 +261,15 @@ class Worker:
             self.writer.save(take, name, why, scored)
         if scored:
             self.writer.wait()
-            validation.ask(self.folder, name, self.steps)
+            self._have_scored(name)
+
+    def _have_scored(self, name: str) -> None:
+        holds = self.job.awaits_scores and rank() == 0
+        if holds:
+            atomic_write(self.folder.hold_file, name)
+        validation.ask(self.folder, name, self.steps)
+        if holds:  # the other workers wait for this one in their next step
+            validation.wait(self.folder)
 
     def _record(self, step: Step, values: dict[str, float], waited_s: float) -> None:
         self.health.add(step.metrics, step.embeddings, step.waited, step.seconds - step.waited)

@@ -21,6 +21,7 @@ from ray.tune.search import Searcher
 
 from vicc_ray.pipelines.sweep_trial import run_trial
 from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.settings import SweepConfig
 
 REPEATS = 8
 """How often a trial is begun again whose process or machine was lost; what it has trained so far is kept."""
@@ -52,9 +53,9 @@ class Candidates(Protocol):
 
 
 def run_candidates(
-    candidates: Candidates, store: str, folder: SweepFolder, concurrency: int, seconds: float | None
+    candidates: Candidates, store: str, folder: SweepFolder, settings: SweepConfig, seconds: float | None
 ) -> None:
-    """Run all of them, ``concurrency`` at a time; after ``seconds`` those that run are left as they are."""
+    """Run all of them, so many at a time; after ``seconds`` those that run are left as they are."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # the last report has no score
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
@@ -65,13 +66,13 @@ def run_candidates(
         logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
     own = folder.path / ".tune"
     shutil.rmtree(own, ignore_errors=True)
-    given = {"store": store, "stage1": str(folder.stage1)}
+    given = {"store": store, "stage1": str(folder.stage1), "prunes": settings.prunes}
     asking = _Asking(candidates, given)
     Tuner(
         tune.with_resources(run_trial, {"CPU": A_LITTLE}),
         tune_config=TuneConfig(
             num_samples=candidates.remaining,
-            max_concurrent_trials=concurrency,
+            max_concurrent_trials=settings.concurrency,
             search_alg=asking,
             scheduler=_Telling(asking),
             time_budget_s=seconds,

@@ -27,6 +27,9 @@ POINTER = "checkpoint.json"
 """What Ray Train keeps of a checkpoint: the name of ours, in the run's folder."""
 MOST_HERE = 512
 """Videos that one process embeds by itself: to start more takes as long as to embed some hundred small ones."""
+HOLD_S = 300.0
+"""Less than what other workers wait for one in a step (NCCL: 600 s)."""
+LOOK_S = 0.2
 RETRIES = 3
 """How often a validation whose machine goes away is begun again."""
 
@@ -53,6 +56,14 @@ def ask(folder: RunFolder, name: str, step: int) -> None:
     with tempfile.TemporaryDirectory() as pointer:
         (Path(pointer) / POINTER).write_text(json.dumps({"checkpoint": name}))
         ray.train.report({"step": step}, checkpoint=Checkpoint.from_directory(pointer), validation=True)
+
+
+def wait(folder: RunFolder) -> None:
+    """Until nobody holds the run any more, but no longer than :data:`HOLD_S`."""
+    end = time.monotonic() + HOLD_S
+    while folder.held and time.monotonic() < end:
+        time.sleep(LOOK_S)
+    folder.hold_file.unlink(missing_ok=True)
 
 
 def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:

@@ -64,6 +64,8 @@ class RunFolder:
         self.failure_file = self.path / "failure.txt"
         self.attempts = Attempts(self.path / "attempts.jsonl")
         self.request_file = self.path / "checkpoint.request"
+        self.hold_file = self.path / "hold"
+        """The name of a checkpoint: the run waits, until whoever decides by its score has taken the file away."""
         self.checkpoints = CheckpointFolder(self.path / "checkpoints")
 
     def open(self, config: Config, free: FreeSettings = FREE_TO_CHANGE) -> None:
@@ -132,6 +134,14 @@ class RunFolder:
         except FileNotFoundError:
             return False
         return True
+
+    @property
+    def held(self) -> str:
+        """The checkpoint on whose score the run waits; "" while it goes on."""
+        try:
+            return self.hold_file.read_text()
+        except FileNotFoundError:
+            return ""
 
     def rewind(self, step: int) -> None:
         """Drop the lines of steps after ``step``: a resumed run makes them again.
