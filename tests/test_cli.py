@@ -206,10 +206,15 @@ def test_export_tells_its_files_and_refuses_what_is_no_network(
     assert "there is nothing here" in error_of(capsys, "export", tmp_path / "nothing", "--out", tmp_path / "out")
 
 
+def take_interrupts() -> None:
+    """In the child: where the tests run in the background, their shell has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interruption_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vicc_ray", "make-videos", str(tmp_path / "out"), "--train", "500"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, preexec_fn=take_interrupts) as process:
         assert process.stderr is not None
         while not any((tmp_path / "out").glob("*/*.mp4")):
             assert process.poll() is None
