@@ -1,0 +1,29 @@
+"""A sweep whose second trial is ended early: it costs what it ran up to the score that ended it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.pipelines.sweeps import SCORED, sweep_file
+from vicc_ray.pipelines.sweep import sweep
+from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.plan import Sweep
+from vicc_ray.sweep.records import Trial
+from vicc_ray.sweep.settings import load_sweep
+from vicc_ray.sweep.study import SweepStudy
+
+
+def test_a_trial_that_a_score_ends_has_made_no_step_after_it(store: Path, tmp_path: Path) -> None:
+    changes = {"search": {"stage2.learning_rate": {"choice": [0.04, 0.05]}}, "final": {"seeds": 0}}
+    prune = {"method": "asha", "first_epochs": SCORED[0], "factor": 2}
+    settings, folder = load_sweep(sweep_file(tmp_path, prune=prune, **changes)), SweepFolder(tmp_path / "out")
+    folder.path.mkdir()
+    study = SweepStudy(folder.study_file, Sweep(settings))
+    unreachable = study.ask()
+    study.report(unreachable.number, SCORED[0], 2.0)
+    study.tell(unreachable.number, "complete", 2.0, 0.0)
+    folder.trial(0).write(Trial(0, unreachable.values, "complete", "", 2.0))
+    trial = sweep(settings, store, folder.path, progress=False).trials[1]
+    assert trial.state == "pruned"
+    assert [score.epoch for score in trial.curve] == SCORED[:1]
+    assert trial.cost.epochs == SCORED[0]
