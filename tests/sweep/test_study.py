@@ -162,3 +162,12 @@ def test_no_point_is_tried_twice_and_all_are_if_there_are_trials_enough(tmp_path
         opened(tmp_path, **changes).tell(trial.number, "complete", formula(trial.values), 1.0)
     assert all(values not in asked[:place] for place, values in enumerate(asked))
     assert sweep_of(search=search, budget={"trials": 5}).total == 5
+
+
+def test_a_space_of_a_million_steps_is_not_listed(tmp_path: Path) -> None:
+    search = {
+        "stage2.epsilon": {"low": 0.05, "high": 0.25, "step": 0.0002},
+        "stage2.prototypes": {"low": 8, "high": 1007, "step": 1},
+    }
+    assert sweep_of(search=search, budget={"trials": 50}).total == 50
+    assert opened(tmp_path, search=search).ask().values.keys() == search.keys()

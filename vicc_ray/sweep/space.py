@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ from vicc_ray.sweep.settings import SearchedSetting
 
 Values = dict[str, Any]
 """Setting -> value, of those searched settings whose conditions hold."""
+MOST_POINTS = 1000
+"""Combinations that are listed at most: of more, a search hardly comes to the end."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,10 @@ class Space:
 
     @cached_property
     def points(self) -> list[Values] | None:
-        """Every combination, once; None if there is no end of them."""
-        return self.grid() if all(p.given.choice is not None or p.given.step for p in self.parameters) else None
+        """Every combination, once; None if there is no end of them, or more than :data:`MOST_POINTS`."""
+        if not all(p.given.choice is not None or p.given.step for p in self.parameters):
+            return None
+        return self.grid() if math.prod(len(p.grid) for p in self.parameters) <= MOST_POINTS else None
 
     def as_asked(self, values: Mapping[str, Any]) -> Values | None:
         """Values in the form in which Optuna takes them to be asked next; None if they are not all in the space."""
