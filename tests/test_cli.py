@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 
+from tests.interrupts import take_interrupts
 from vicc_ray import __version__
 from vicc_ray.cli import build_parser, main
 from vicc_ray.config import ClipConfig, ModelConfig
@@ -204,11 +205,6 @@ def test_export_tells_its_files_and_refuses_what_is_no_network(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"encoder.safetensors", "README.md"}
     assert "one of rgb was asked for" in error_of(capsys, *given)
     assert "there is nothing here" in error_of(capsys, "export", tmp_path / "nothing", "--out", tmp_path / "out")
-
-
-def take_interrupts() -> None:
-    """In the child: where the tests run in the background, their shell has it ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_an_interruption_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import ray  # puts its own psutil where Python looks
 # isort: split
 import psutil
 
+from tests.interrupts import take_interrupts
 from vicc_ray.config import Config
 from vicc_ray.recipe import dump_config
 from vicc_ray.training.run_folder import RunFolder
@@ -43,19 +43,12 @@ def begun(
 def command(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[psutil.Popen]:
     """``vicc-ray`` in a process of its own; killed at the end of the block if it has not ended."""
     whole = [sys.executable, "-m", "vicc_ray", *arguments]
-    with psutil.Popen(
-        whole, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=_take_interrupts
-    ) as process:
+    with psutil.Popen(whole, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts) as process:
         try:
             yield process
         finally:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-
-
-def _take_interrupts() -> None:
-    """In the child: where the tests run in the background, their shell has it ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
