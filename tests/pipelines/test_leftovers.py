@@ -19,6 +19,15 @@ class Controller:
         return os.getpid(), place.id.hex()
 
 
+class StoppedController:
+    """One that reserves anew while it is stopped, since it sees its workers end before its own process does."""
+
+    def ready(self) -> None: ...
+
+    def __ray_shutdown__(self) -> None:  # Ray calls it when the actor counts as dead already
+        placement_group([{"CPU": 0.5}])
+
+
 def test_what_a_killed_controller_had_reserved_is_given_back() -> None:
     """And nothing of one that lives, or of this process."""
     make = ray.remote(num_cpus=0)(Controller)
@@ -34,6 +43,13 @@ def test_what_a_killed_controller_had_reserved_is_given_back() -> None:
     ray.kill(living)
     _until_one_is_released()
     remove_placement_group(own)
+
+
+def test_what_is_reserved_by_one_that_counts_as_dead_is_given_back() -> None:
+    stopped = ray.remote(num_cpus=0)(StoppedController).remote()
+    ray.get(stopped.ready.remote())
+    del stopped
+    _until_one_is_released()
 
 
 def _until_one_is_released() -> None:

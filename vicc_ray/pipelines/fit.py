@@ -19,7 +19,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from vicc_ray.beside import beside
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.leftovers import release_places
+from vicc_ray.pipelines.leftovers import keep_releasing
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.lost_machines import note_lost_machines
 from vicc_ray.pipelines.machines import wait_for_machines
@@ -66,6 +66,7 @@ def fit(
     with (
         ray_session(task.config.ray),
         beside(partial(note_lost_machines, folder.attempts)),
+        beside(keep_releasing),
         follow_run(folder, steps, progress),
     ):
         _fit(task, folder, start_from, awaits_scores)
@@ -105,7 +106,6 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: 
                 f"training failed: {_reason(error)}. The run is kept in {folder.path}"
             ) from error
         except RayActorError as error:
-            release_places()
             lost = lost + 1 if folder.step == step else 0
             if lost > config.train.max_failures:
                 raise UserError(
@@ -117,7 +117,7 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: 
 NEEDLESS = (
     # A process that hands out Ray Datasets; there are none here, clips come from ingest.
     DatasetsCallback,
-    # A process that watches over what the controller has reserved; release_places() does that. Where there is no
+    # A process that watches over what the controller has reserved; keep_releasing() does that. Where there is no
     # dashboard to ask it would stay, and ask every second, as long as Ray runs: 2 to 3 % of a core for each trial that
     # a sweep has stopped.
     PlacementGroupCleanerCallback,

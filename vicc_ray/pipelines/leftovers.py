@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
+from typing import Any
+
 import ray
 from ray._private.state import state
 from ray._raylet import ActorID, PlacementGroupID
 from ray.core.generated import gcs_pb2
 from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+LOOK_S = 1.0
+"""Seconds between looks for what is left reserved."""
+
+
+def keep_releasing(over: threading.Event) -> None:
+    """:func:`release_places` until ``over`` is set, for whoever starts and stops trainings (:func:`beside`)."""
+    ending = False
+    while not ending:
+        ending = over.wait(LOOK_S)
+        with suppress(ray.exceptions.RayError):
+            release_places()
 
 
 def release_places() -> int:
@@ -14,6 +30,9 @@ def release_places() -> int:
 
     Ray gives them back with the end of the job alone; Ray Train's own helper for it asks the dashboard, which a local
     Ray does not have. Whoever waits for the same CPUs would wait for ever.
+
+    An actor that is stopped while it trains sees its workers end before its own process does, and may reserve for new
+    ones at that moment: Ray then believes the creator of these to be alive, so it is looked up.
 
     Returns:
         how many placement groups were removed.
@@ -25,11 +44,15 @@ def release_places() -> int:
     left = [
         group
         for group in found
-        if group.creator_actor_dead
-        and not ActorID(group.creator_actor_id).is_nil()  # it is one of the driver itself
-        and group.creator_job_id.hex() == own_job
-        and group.state != kind.REMOVED
+        if group.creator_job_id.hex() == own_job and group.state != kind.REMOVED and _creator_has_died(group)
     ]
     for group in left:
         remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
     return len(left)
+
+
+def _creator_has_died(group: Any) -> bool:
+    creator = ActorID(group.creator_actor_id)
+    if creator.is_nil():  # it is one of the driver itself
+        return False
+    return group.creator_actor_dead or state.actor_table(creator.hex()).get("State") == "DEAD"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
-
-import ray
 
 from vicc_ray.beside import beside
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.leftovers import release_places
+from vicc_ray.pipelines.leftovers import keep_releasing
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.sweep_last import LastRuns
 from vicc_ray.pipelines.sweep_search import Search
@@ -26,9 +22,6 @@ from vicc_ray.sweep.study import SweepStudy
 from vicc_ray.sweep.summary import summarise, write_summary
 from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.video.store import ClipStore
-
-LOOK_S = 1.0
-"""Seconds between looks for what stopped trials have left reserved."""
 
 
 def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bool = True) -> Summary:
@@ -52,7 +45,7 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
             f"validation_share ({settings.validation_share:g}) so that each class has a source for it"
         )
     folder.open(settings, dump_config(plan.base))
-    with folder.held(), ray_session(plan.base.ray), beside(_release_places):
+    with folder.held(), ray_session(plan.base.ray), beside(keep_releasing):
         running = _Running(plan, store, folder, task.plan.videos / task.plan.batch)
         with follow_sweep(running.search.trials, running.search.total, running.doing, progress):
             running.find()
@@ -115,10 +108,3 @@ class _Running:
 
     def _run(self, candidates: Candidates, seconds: float | None) -> None:
         run_candidates(candidates, self.store.location, self.folder, self.plan.settings, seconds)
-
-
-def _release_places(over: threading.Event) -> None:
-    """Give back what training runs had reserved whose trial was stopped: without a dashboard Ray Train does not."""
-    while not over.wait(LOOK_S):
-        with suppress(ray.exceptions.RayError):
-            release_places()
