@@ -1,6 +1,6 @@
 # make demo    set up, make videos and run the whole job on them: the report is demo/run/report/report.html
 # make test    set up and run the tests
-# make proofs  tests that take minutes each: machines that come and go, a sweep that is killed
+# make proofs  tests that take minutes each: machines that come and go, runs and a sweep that are killed
 # make launch  `ray up` on hosts made of namespaces, which fail and come back; for root, where sshd, ip and rsync are
 # make lint    style and types
 # make wheel   what the machines of a cluster install, in dist/: see docs/clusters.md
@@ -26,8 +26,11 @@ demo: $(STAMP)
 	$(BIN)/vicc-ray make-videos demo/videos
 	$(BIN)/vicc-ray run demo --videos demo/videos --out demo
 
+# More than two processes would wait for each other. Files in their order: those of few tests take the longest here, and
+# one that was begun last would run alone.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile  # more would wait for each other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 proofs: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest benchmarks/proofs

@@ -38,7 +38,7 @@ def weights(backbone: str, stream: Stream = "rgb", frames: int = 8, size: int = 
     return EncoderWeights(stream, model, ClipConfig(frames=frames, size=size), encoder.state_dict(), CARD)
 
 
-@pytest.mark.parametrize(("backbone", "stream"), [("tiny", "flow"), ("s3d", "rgb"), ("r2plus1d-small", "rgb")])
+@pytest.mark.parametrize(("backbone", "stream"), [("tiny", "flow"), ("r2plus1d-small", "rgb")])
 def test_every_format_computes_the_same(backbone: str, stream: Stream, tmp_path: Path) -> None:
     found = export(weights(backbone, stream), tmp_path)
     assert set(found) == set(FILES.values())

@@ -89,7 +89,8 @@ def test_a_finished_run_is_left_as_it_is(undisturbed: Path, store: Path) -> None
 
 
 def test_two_workers_with_uneven_shares_compute_what_one_does(store: Path, tmp_path: Path) -> None:
-    config = settings(train={"workers": 2, "batch": 5, "record_samples": True}, method={"queue": 10})
+    train = {"workers": 2, "batch": 5, "record_samples": True, "evaluate_epochs": 0}
+    config = settings(train=train, method={"queue": 10})
     pretrain(config, store, tmp_path, progress=False)
     np.testing.assert_allclose(losses(tmp_path), list(computed_here(config, store)), rtol=1e-4)
     assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {2}
@@ -112,12 +113,6 @@ def test_a_fork_goes_on_from_another_runs_turn_with_the_store_in_a_bucket(
     assert not any(b"secret" in file.read_bytes() for file in tmp_path.rglob("*.json*"))
     assert [row["key"] for row in table["rows"]][:2] == ["rgb-random", "flow-random"]
     assert "rgb-stage2-1" in {row["key"] for row in table["rows"]}
-
-
-def test_divergence_ends_the_run_with_its_step_and_what_to_do(store: Path, tmp_path: Path) -> None:
-    wild = settings(optimiser={"learning_rate": 1e30, "final_learning_rate": 1e30})
-    with pytest.raises(UserError, match=r"at step \d+ \(turn rgb-stage1\): training has diverged. Lower optimiser"):
-        pretrain(wild, store, tmp_path, progress=False)
 
 
 def test_a_damaged_store_ends_the_run_with_its_name(store: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A run whose controller ends in the middle ends as if nothing had happened.
 
-Worker: ``test_classify``; driver: ``test_submit``; all of them and machines, many times: ``benchmarks/chaos.py``.
+Worker: ``tests/pipelines/test_classify.py``; driver: ``test_job_killed.py``; all of them and machines, many times:
+``benchmarks/chaos.py``.
 """
 
 from __future__ import annotations
