@@ -120,7 +120,7 @@ def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
     search = {"stage2.epsilon": {"choice": [0.05, 0.1]}, "stage2.prototypes": {"low": 8, "high": 16, "step": 4}}
     study = opened(tmp_path, search=search, sampler="grid")
     asked = [study.ask().values for _ in range(6)]
-    assert asked == sweep_of(search=search).space.grid()
+    assert asked == sweep_of(search=search).space.grid
     assert len({str(values) for values in asked}) == 6
 
 

@@ -87,7 +87,7 @@ class Sweep:
             UserError: a grid of a range without a step.
         """
         if self.settings.sampler == "grid":
-            return len(self.space.grid())
+            return len(self.space.grid)
         trials, points = self.settings.budget.trials, self.space.points
         return trials if points is None else min(trials, len(points))
 

@@ -115,6 +115,7 @@ class Space:
                 values[parameter.key] = parameter.suggest(trial)
         return values
 
+    @cached_property
     def grid(self) -> list[Values]:
         """Every combination, once.
 
@@ -136,7 +137,7 @@ class Space:
         """Every combination, once; None if there is no end of them, or more than :data:`MOST_POINTS`."""
         if not all(p.given.choice is not None or p.given.step for p in self.parameters):
             return None
-        return self.grid() if math.prod(len(p.grid) for p in self.parameters) <= MOST_POINTS else None
+        return self.grid if math.prod(len(p.grid) for p in self.parameters) <= MOST_POINTS else None
 
     def as_asked(self, values: Mapping[str, Any]) -> Values | None:
         """Values in the form in which Optuna takes them to be asked next; None if they are not all in the space."""

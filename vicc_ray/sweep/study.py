@@ -134,7 +134,7 @@ class SweepStudy:
     def _given(self, number: int) -> Values | None:
         """What the trial has to try: of a grid the next point, else first of all the recipe's own setting."""
         if self._settings.sampler == "grid":
-            return self._sweep.space.as_asked(self._sweep.space.grid()[number])
+            return self._sweep.space.as_asked(self._sweep.space.grid[number])
         return self._sweep.default if number == 0 else None
 
     def _drawn(self, number: int) -> Values:
