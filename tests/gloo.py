@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-# Workers are forked from a server that has imported what they need: each would take four seconds to do that.
-multiprocessing.get_context("forkserver").set_forkserver_preload(
-    ["torch", "torch.distributed", "vicc_ray.training.classifier_trainer", "vicc_ray.training.pretrainer"]
-)
+from tests.forked import FORKED
 
 
 def run_workers(work: Callable[..., Any], workers: int, folder: Path, *args: Any) -> list[Any]:
@@ -23,7 +19,7 @@ def run_workers(work: Callable[..., Any], workers: int, folder: Path, *args: Any
     ``folder`` holds their meeting point and results, and must be empty.
     """
     folder.mkdir(parents=True)
-    mp.start_processes(_worker, (workers, str(folder), work, args), workers, start_method="forkserver")
+    mp.start_processes(_worker, (workers, str(folder), work, args), workers, start_method=FORKED.get_start_method())
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(workers)]
 
 

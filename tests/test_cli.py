@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from tests.interrupts import take_interrupts
+from tests.interrupts import taking_interrupts
 from vicc_ray import __version__
 from vicc_ray.cli import build_parser, main
 from vicc_ray.config import ClipConfig, ModelConfig
@@ -210,7 +210,7 @@ def test_export_tells_its_files_and_refuses_what_is_no_network(
 def test_an_interruption_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vicc_ray", "make-videos", str(tmp_path / "out"), "--train", "500"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, preexec_fn=take_interrupts) as process:
+    with subprocess.Popen(taking_interrupts(command), stderr=subprocess.PIPE, env=environment) as process:
         assert process.stderr is not None
         while not any((tmp_path / "out").glob("*/*.mp4")):
             assert process.poll() is None

@@ -17,7 +17,7 @@ import ray  # puts its own psutil where Python looks
 # isort: split
 import psutil
 
-from tests.interrupts import take_interrupts
+from tests.interrupts import taking_interrupts
 from vicc_ray.config import Config
 from vicc_ray.recipe import dump_config
 from vicc_ray.training.run_folder import RunFolder
@@ -42,8 +42,8 @@ def begun(
 @contextmanager
 def command(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[psutil.Popen]:
     """``vicc-ray`` in a process of its own; killed at the end of the block if it has not ended."""
-    whole = [sys.executable, "-m", "vicc_ray", *arguments]
-    with psutil.Popen(whole, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts) as process:
+    whole = taking_interrupts([sys.executable, "-m", "vicc_ray", *arguments])
+    with psutil.Popen(whole, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.forked import FORKED
 from vicc_ray.training.checkpoint import FORMAT, STATE
 from vicc_ray.training.checkpoint_folder import MOST_MARKED, SCORE, CheckpointFolder
 
@@ -45,17 +46,21 @@ def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder
 def test_killed_at_any_moment_there_is_a_whole_checkpoint(folder: CheckpointFolder, call: int) -> None:
     """A child replaces and removes checkpoints; it is killed at its n-th change of the disk."""
     made(folder, 1)
-    child = os.fork()
-    if child == 0:
-        _kill_at(call)
-        made(folder, 1)
-        made(folder, 2)
-        folder.prune(1)
-        os._exit(0)
-    os.waitpid(child, 0)
+    child = FORKED.Process(target=_replaced, args=(folder.path, call))
+    child.start()
+    child.join()
+    assert child.exitcode in (0, -signal.SIGKILL)
     assert folder.newest() is not None
     for path in folder.path.glob("[!.]*"):
         assert {file.name for file in path.iterdir()} == {STATE, "model.safetensors"}
+
+
+def _replaced(path: Path, call: int) -> None:
+    folder = CheckpointFolder(path)
+    _kill_at(call)
+    made(folder, 1)
+    made(folder, 2)
+    folder.prune(1)
 
 
 def _kill_at(call: int) -> None:
