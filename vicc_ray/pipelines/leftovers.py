@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import Any
 
 import ray
 from ray._private.state import state
 from ray._raylet import ActorID, PlacementGroupID
 from ray.core.generated import gcs_pb2
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 LOOK_S = 1.0
@@ -26,13 +26,13 @@ def keep_releasing(over: threading.Event) -> None:
 
 
 def release_places() -> int:
-    """Give back the CPUs and GPUs that actors of this job had reserved (as placement groups) and that have died since.
+    """Give back the CPUs and GPUs that controllers of this job had reserved (as placement groups) and that died since.
 
     Ray gives them back with the end of the job alone; Ray Train's own helper for it asks the dashboard, which a local
     Ray does not have. Whoever waits for the same CPUs would wait for ever.
 
-    An actor that is stopped while it trains sees its workers end before its own process does, and may reserve for new
-    ones at that moment: Ray then believes the creator of these to be alive, so it is looked up.
+    A controller that is stopped while it trains sees its workers end before its own process does, and may reserve for
+    new ones at that moment: the placement group then never hears of its creator's death, so the actor is looked up.
 
     Returns:
         how many placement groups were removed.
@@ -44,15 +44,18 @@ def release_places() -> int:
     left = [
         group
         for group in found
-        if group.creator_job_id.hex() == own_job and group.state != kind.REMOVED and _creator_has_died(group)
+        if group.creator_job_id.hex() == own_job
+        and group.state != kind.REMOVED
+        and _is_dead_controller(ActorID(group.creator_actor_id))
     ]
     for group in left:
         remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
     return len(left)
 
 
-def _creator_has_died(group: Any) -> bool:
-    creator = ActorID(group.creator_actor_id)
-    if creator.is_nil():  # it is one of the driver itself
+def _is_dead_controller(actor: ActorID) -> bool:
+    """Of Ray Train: what others have reserved, in a Ray that a user began, may be meant to outlive them."""
+    if actor.is_nil():  # it is the driver itself
         return False
-    return group.creator_actor_dead or state.actor_table(creator.hex()).get("State") == "DEAD"
+    known = state.actor_table(actor.hex())
+    return known.get("ActorClassName") == TrainController.__name__ and known["State"] == "DEAD"
