@@ -259,24 +259,20 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _make_videos(options: argparse.Namespace) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from vicc_ray.progress_bar import ProgressBar
     from vicc_ray.video.synthetic import make_videos
 
-    count = TextColumn("{task.completed} of {task.total} videos")
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=options.quiet) as bar:
-        task = bar.add_task("making videos", total=None)
+    total = options.classes * (options.train + options.test)
+    with ProgressBar("making videos", total, show=not options.quiet) as bar:
         labels = make_videos(
             options.out,
             options.classes,
             options.train,
             options.test,
             options.seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: bar.update(done),
         )
-    print(f"{options.classes * (options.train + options.test)} videos in {options.out}, labels in {labels}")
+    print(f"{total} videos in {options.out}, labels in {labels}")
 
 
 def _config(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from vicc_ray.evaluation.report.colour_wheel import colour_wheel, flow_to_colour, full_speed, legend
+from vicc_ray.evaluation.report.colour_wheel import colour_wheel, fast_speed, flow_to_colour, legend
 
 ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=-1)
@@ -64,8 +64,8 @@ def test_wheel_and_legend() -> None:
     assert picture[32, 60, 0] > 200 > picture[32, 60, 2]
 
 
-def test_full_speed_shows_the_motion_of_a_video() -> None:
+def test_the_fast_speed_is_that_of_what_moves() -> None:
     flow = np.zeros((3, 10, 10, 2))
-    assert full_speed(flow) == 1.0
+    assert fast_speed(flow) == 0.0
     flow[:, :5] = (3, 4)
-    assert full_speed(flow) == pytest.approx(5.0)
+    assert fast_speed(flow) == pytest.approx(5.0)

@@ -12,11 +12,17 @@ import numpy as np
 import pytest
 
 from tests.evaluation.run_folder import features_of, write_metrics
+from tests.search.browser import browser
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, remove_features, save_features
 from vicc_ray.evaluation.report import build_report
+from vicc_ray.evaluation.report.films import Films
+from vicc_ray.evaluation.report.page import _flow_videos
 from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.recipe import dump_config, load_config
+from vicc_ray.training.json_lines import append_line
+from vicc_ray.training.stage_times import FILE
 from vicc_ray.video.store import ClipStore
 
 SECTIONS = ["retrieval", "classes", "gallery", "map", "flow", "training", "timing", "settings"]
@@ -136,6 +142,43 @@ def test_changed_settings_are_marked(run_dir: Path, store: ClipStore) -> None:
     changed = {(s["name"], row["key"]) for s in figures["settings"] for row in s["rows"] if row["changed"]}
     assert changed == {("run", "name"), ("train", "batch"), ("method", "prototypes"), ("method", "queue")}
     assert all(row["help"] for s in figures["settings"] for row in s["rows"])
+
+
+def test_changed_settings_of_a_recipe_are_those_that_are_not_as_in_it(run_dir: Path, store: ClipStore) -> None:
+    config = load_config("demo", ["train.batch=8"])
+    (run_dir / "config.yaml").write_text(dump_config(config))
+    _, _, figures = build(run_dir, store)
+    changed = {(s["name"], row["key"]) for s in figures["settings"] for row in s["rows"] if row["changed"]}
+    assert figures["recipe"] == "demo" and changed == {("train", "batch")}
+
+
+def test_the_total_time_is_that_of_all_parts(run_dir: Path, store: ClipStore) -> None:
+    for stage, seconds in (("preparing", 60.0), ("pretraining", 400.0), ("pretraining", 200.0)):
+        append_line(run_dir / FILE, {"stage": stage, "begun_ms": 0, "seconds": seconds})
+    page, _, figures = build(run_dir, store)
+    assert figures["stages"] == {"preparing": 60.0, "pretraining": 600.0}
+    assert "11 min" in page.text
+
+
+def test_flow_of_videos_that_move_is_shown_first(run_dir: Path, store: ClipStore) -> None:
+    films = Films(store)
+    still = {entry.id for entry in store.entries if films.still(entry.id)}
+    assert not still  # clouds change everywhere
+    calm = [entry.id for entry in store.entries][:9]
+    films.still = lambda video_id: video_id in calm  # type: ignore[method-assign]
+    shown = _flow_videos({"gallery": None}, store, films)
+    assert shown[0]["id"] not in calm
+
+
+def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore) -> None:
+    page = build_report(run_dir, store)
+    with browser() as tab:
+        tab.page.set_viewport_size({"width": 360, "height": 800})
+        tab.page.goto(page.as_uri())
+        header = tab.page.locator(".recall thead th", has_text=re.compile(r"^R@5$"))
+        cells = tab.page.locator(".recall tbody tr td:nth-child(3)")
+        boxes = [header.bounding_box(), *(cell.bounding_box() for cell in cells.all())]
+    assert len(boxes) > 2 and all(box and box["x"] + box["width"] <= 345 for box in boxes)
 
 
 def test_a_turn_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore) -> None:

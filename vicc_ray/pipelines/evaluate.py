@@ -20,6 +20,7 @@ from vicc_ray.training.checkpoint import load_encoder_tensors
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import STREAMS, turns
+from vicc_ray.training.stage_times import stage_timer
 from vicc_ray.video.store import ClipStore
 
 SETTINGS_FILE = "settings.json"
@@ -51,8 +52,9 @@ def evaluate(
     config = config or folder.config()
     out = out or run_dir / "evaluation"
     _forget_other_settings(out, config, store)
-    make_features(run_networks(folder, config), store, config, out, progress)
-    return evaluate_features(out, config)
+    with stage_timer(run_dir, "evaluation"):
+        make_features(run_networks(folder, config), store, config, out, progress)
+        return evaluate_features(out, config)
 
 
 def run_networks(folder: RunFolder, config: Config) -> dict[str, Network]:

@@ -60,14 +60,14 @@ def fit(
     with folder.writing():  # refused here at once rather than in the workers, which hold this lock while they train
         folder.checkpoints.clear_rests()
     turn = task.turns[-1]
-    last, steps = folder.turn_checkpoint(turn.index, turn.name), task.plan.first_step(turn.last_epoch)
-    if folder.step >= steps and not folder.checkpoints.to_be_scored(last.name):
+    last = folder.turn_checkpoint(turn.index, turn.name)
+    if folder.step >= task.plan.first_step(turn.last_epoch) and not folder.checkpoints.to_be_scored(last.name):
         return last
     with (
         ray_session(task.config.ray),
         beside(partial(note_lost_machines, folder.attempts)),
         beside(keep_releasing),
-        follow_run(folder, steps, progress),
+        follow_run(folder, task, progress),
     ):
         _fit(task, folder, start_from, awaits_scores)
     folder.checkpoints.clear_rests()

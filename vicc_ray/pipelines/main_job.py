@@ -11,9 +11,13 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.plan import make_plan
 from vicc_ray.pipelines.prepare import prepare_inputs
 from vicc_ray.pipelines.pretrain import pretrain
-from vicc_ray.video.sources import list_videos
+from vicc_ray.progress_bar import duration
+from vicc_ray.training.stage_times import stage_seconds, stage_timer
+from vicc_ray.training.workload import planned_workload
+from vicc_ray.video.sources import Inputs, list_videos
 from vicc_ray.video.store import ClipStore
 
 
@@ -31,9 +35,12 @@ def main_job(
     console = Console(stderr=True, quiet=not progress)
     store, run = out / "store", out / "run"
     inputs = list_videos(videos, labels, config.prepare.fold)  # what is wrong with them is told before Ray starts
+    check_listed(inputs, store, config)
+    run.mkdir(parents=True, exist_ok=True)
     with ray_session(config.ray):
         console.print("[bold]1/4[/bold] videos -> clip store")
-        console.print(str(prepare_inputs(inputs, store, config, progress)), highlight=False)
+        with stage_timer(run, "preparing"):
+            console.print(str(prepare_inputs(inputs, store, config, progress)), highlight=False)
         console.print("[bold]2/4[/bold] pretraining: the two networks take turns")
         pretrain(config, store, run, progress=progress)
         console.print("[bold]3/4[/bold] features of all videos, retrieval")
@@ -43,4 +50,17 @@ def main_job(
             console.print(f"no retrieval table: {error}", highlight=False)
         console.print("[bold]4/4[/bold] report")
         page = build_report(run, ClipStore(store))
+    times = stage_seconds(run)
+    parts = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in times.items())
+    console.print(f"{duration(sum(times.values()))} in all: {parts}", highlight=False)
     return page
+
+
+def check_listed(inputs: Inputs, store: Path, config: Config) -> None:
+    """See that what is listed is enough to train on, before it is decoded.
+
+    Raises:
+        UserError: see :func:`~vicc_ray.training.workload.planned_workload`.
+    """
+    plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share)
+    planned_workload(config, [(video.split, video.label, video.source) for _, video in plan.latest().values()])

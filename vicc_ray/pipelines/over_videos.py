@@ -9,11 +9,10 @@ import numpy as np
 import ray
 import ray.data
 from ray.exceptions import RayTaskError
-from rich.console import Console
-from rich.progress import Progress
 
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.ray_errors import user_error_in
+from vicc_ray.progress_bar import ProgressBar
 
 VIDEOS_A_TASK = 8
 Columns = dict[str, np.ndarray]
@@ -71,12 +70,11 @@ def over_videos(
         made = rows.map_batches(VideoActor, fn_constructor_args=(held, build), compute=pool, num_gpus=1)
     else:
         made = rows.map_batches(VideoTask(held, build), num_cpus=1)
-    with Progress(console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task(title, total=done + len(items), completed=done)
+    with ProgressBar(title, done + len(items), done, progress) as bar:
         try:
             for batch in made.iter_batches(batch_size=None, batch_format="numpy"):
                 yield batch
-                bar.advance(task, len(batch["item"]))
+                bar.advance(len(batch["item"]))
         except RayTaskError as error:
             raise user_error_in(error) or error from None
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import ray.data
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, clear_asides, folder_lock
 from vicc_ray.pipelines.mostly_failing import fails_too_much, mostly_failing
 from vicc_ray.pipelines.plan import PLAN_FILE, Failure, Plan, PlannedVideo, read_failures
+from vicc_ray.progress_bar import ProgressBar
 from vicc_ray.video.sources.places import Place, as_json, from_json
 from vicc_ray.video.store import FAILURES_FILE, shard_path
 
@@ -101,21 +100,13 @@ class PartsFolder:
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
         maker: Any = PartMaker if actors else PartMaker(make)
         done = rows.map(maker, **({"fn_constructor_args": (make,), **actors} if actors else {"num_cpus": 1}))
-        columns = (
-            TextColumn(self.doing),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[failures]} failed, time left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-            videos = failures = 0
-            line = bar.add_task("", total=sum(len(json.loads(task["videos"])) for task in tasks), failures=failures)
+        videos = failures = 0
+        with ProgressBar(self.doing, sum(len(json.loads(task["videos"])) for task in tasks), show=progress) as bar:
             for row in done.iter_rows():
                 if row["error"]:
                     raise self._unwritable(row["error"])
                 videos, failures = videos + row["videos"], failures + row["failures"]
-                bar.update(line, advance=row["videos"], failures=failures)
+                bar.update(videos, f"{failures} failed" if failures else "")
                 if fails_too_much(videos, failures, settings):
                     raise mostly_failing(videos, failures, settings, self.merge_failures(plan))
 

@@ -9,6 +9,7 @@ from vicc_ray.pipelines.fit import fit
 from vicc_ray.training.checkpoint import read_state
 from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.stage_times import stage_timer
 from vicc_ray.training.trackers import check_trackers
 from vicc_ray.video.store import ClipStore
 
@@ -41,4 +42,5 @@ def pretrain(
     if start_from is not None:
         read_state(start_from)
     folder.open(config)
-    return fit(task, folder, start_from, progress, awaits_scores)
+    with stage_timer(run_dir, "pretraining"):
+        return fit(task, folder, start_from, progress, awaits_scores)

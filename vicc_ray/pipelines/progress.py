@@ -1,113 +1,143 @@
-"""Live progress of a pretraining run: follows the metrics file that the first worker writes."""
+"""Live progress of a training run: follows the files that the first worker writes."""
 
 from __future__ import annotations
 
 import json
 import os
 import threading
-import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from vicc_ray.beside import beside
+from vicc_ray.evaluation.report.curves import end_mean, start_mean
+from vicc_ray.progress_bar import ProgressBar, duration
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.task import Task
+from vicc_ray.training.workload import Workload
 
-PLAIN_INTERVAL_S = 30.0
-"""Seconds between lines where the output is no terminal."""
+FIRST_STEPS = 10
+"""Steps after which the speed of a run is worth telling."""
+RECENT = 100
+"""Steps by whose speed the time left is judged."""
 
 
 @contextmanager
-def follow_run(folder: RunFolder, total_steps: int, show: bool = True) -> Iterator[None]:
-    """Show steps, loss, R@1, time left and what looks wrong while the block runs.
-
-    Args:
-        total_steps: of the whole schedule.
-    """
+def follow_run(folder: RunFolder, task: Task, show: bool = True) -> Iterator[None]:
+    """Show what the schedule comes to, and while the block runs steps, loss, R@1, time left and what looks wrong."""
     if not show:
         yield
         return
-    with beside(_Follower(folder, total_steps).run):
+    with beside(_Follower(folder, Workload(task.plan, task.turns)).run):
         yield
 
 
 class _Follower:
     """Reads what is new in the run's files twice a second and shows it."""
 
-    def __init__(self, folder: RunFolder, total: int) -> None:
-        self.total = total
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(self, folder: RunFolder, workload: Workload) -> None:
+        self.workload, self.begun_at = workload, folder.step
+        self.bar = ProgressBar("starting Ray", workload.steps, self.begun_at)
         self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.evaluations_file)
         self.attempts, self.begun = _Tail(folder.attempts.file, ("time_ms",)), False
         self.warnings = _Tail(folder.warnings_file, ("step", "turn", "kind"))
-        columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        more = (TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-        self.bar = Progress(*columns, *more, console=self.console, disable=not self.console.is_terminal)
-        self.task = self.bar.add_task("starting Ray", total=total, note="")
-        self.newest: dict[str, Any] | None = None
-        self.turn, self.score = "", ""
-        self.printed = time.monotonic()
+        self.turn = ""
+        self.losses: list[float] = []
+        self.last_step = self.begun_at
+        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self.score, self.told_time = "", False
+        for line in self.steps.old:
+            self._add(line)
+        self.steps.old.clear()
 
     def run(self, stop: threading.Event) -> None:
+        self.bar.print(f"{self.workload}" + (f"; {self.begun_at:,} of them are done" if self.begun_at else ""))
         with self.bar:
             while not stop.wait(0.5):
-                self._update(ending=False)
-            self._update(ending=True)
+                self._update()
+            self._update()
+            self._tell_end()
 
-    def _update(self, ending: bool) -> None:
-        for check in self.checks.read():
-            self.score = f"R@1 {check['stream']} {100 * check['recall_at_1']:.1f} %"
-            where = f"{check['turn']}, epoch {check['epoch']}"
-            self.console.print(f"{where}: {self.score} on {check['videos']} held-out videos")
+    def _update(self) -> None:
         for attempt in self.attempts.read():
             self._tell(attempt)
-        for warning in self.warnings.read():
-            where = f"{warning['turn']}, epoch {warning['epoch']}"
-            self.console.print(f"[yellow]warning[/yellow]: {where}: {escape(warning['text'])}")
         lines = self.steps.read()
-        self.newest = lines[-1] if lines else self.newest
-        if self.newest and (lines or ending):
-            self._show(self.newest, ending)
+        for line in lines:
+            if line["turn"] != self.turn:
+                self._tell_end()
+            self._add(line)
+            self.recent.append(line)
+        for check in sorted(self.checks.read(), key=lambda check: int(check["step"])):
+            self._tell_check(check)
+        for warning in self.warnings.read():
+            self.bar.print(f"{warning['turn']}, epoch {warning['epoch']}: {warning['text']}", "warning")
+        if lines:
+            self._show(lines[-1])
+
+    def _add(self, line: dict[str, Any]) -> None:
+        if line["turn"] != self.turn:
+            self.turn, self.losses, self.score = line["turn"], [], ""
+        self.losses.append(float("nan") if line["loss"] is None else line["loss"])
+        self.last_step = line["step"]
+
+    def _tell_end(self) -> None:
+        """The figures of the turn that ended, as the report has them."""
+        end = self.workload.ends.get(self.turn)
+        first, last = start_mean(self.losses), end_mean(self.losses)
+        if self.recent and self.last_step == end and first is not None and last is not None:
+            self.bar.print(f"{self.turn} ended at step {end:,}: loss {first:.2f} -> {last:.2f}")
+
+    def _tell_check(self, check: dict[str, Any]) -> None:
+        score = f"R@1 {check['stream']} {100 * check['recall_at_1']:.1f} %"
+        late = "" if check["turn"] == self.turn else ", scored since"
+        where = f"{check['turn']}, after epoch {check['epoch']} (step {check['step']:,}{late})"
+        self.bar.print(f"held out: {where}: {score} on {check['videos']} videos")
+        if not late:
+            self.score = score
 
     def _tell(self, attempt: dict[str, Any]) -> None:
         """What disturbed the run, and that it goes on."""
         if "error" in attempt:
-            self.console.print(f"[yellow]interrupted[/yellow]: {escape(attempt['error'])}")
+            self.bar.print(attempt["error"], "interrupted")
         elif "waits_for" in attempt:
-            self.console.print(f"waiting for {escape(attempt['waits_for'])}")
+            self.bar.print(f"waiting for {attempt['waits_for']}")
         elif attempt["workers"]:
             if self.begun:
-                self.console.print(f"going on from step {attempt['step']} with workers: {attempt['workers']}")
+                self.bar.print(f"going on from step {attempt['step']} with workers: {attempt['workers']}")
             self.begun = True
 
-    def _show(self, line: dict[str, Any], ending: bool) -> None:
-        self.turn = line["turn"]
-        note = f"loss {line['loss']:.3f}  {line['samples_per_s']:.0f} samples/s  {self.score}"
-        self.bar.update(self.task, completed=line["step"], description=self.turn, note=note)
-        if not self.console.is_terminal and (ending or time.monotonic() - self.printed > PLAIN_INTERVAL_S):
-            self.printed = time.monotonic()
-            seconds = self.bar.tasks[0].time_remaining
-            left = "" if seconds is None else f", {seconds / 60:.1f} min left"
-            self.console.print(f"{self.turn}: step {line['step']}/{self.total}, {note}{left}")
+    def _show(self, line: dict[str, Any]) -> None:
+        step, left = line["step"], self._seconds_left(line["step"])
+        if not self.told_time and left and len(self.recent) >= FIRST_STEPS:
+            self.told_time = True
+            speed = f"by the speed of the first {len(self.recent)} steps"
+            self.bar.print(f"about {duration(left)} of training left, {speed}")
+        loss = end_mean(self.losses)
+        figures = ["" if loss is None else f"loss {loss:.3f}", f"{line['samples_per_s']:.0f} samples/s", self.score]
+        self.bar.update(step, "  ".join(figure for figure in figures if figure), self.turn, left)
+
+    def _seconds_left(self, step: int) -> float | None:
+        """By what the newest steps took; waiting for machines and restarts do not count."""
+        spent = sum(line["data_ms"] + line["step_ms"] for line in self.recent) / 1000
+        cost = sum(self.workload.cost(line["step"] - 1, line["step"]) for line in self.recent)
+        return self.workload.cost(step, self.workload.steps) * spent / cost if cost else None
 
 
 class _Tail:
     """New whole lines of a JSON-lines file that grows, and that a resumed run replaces by a shorter one.
 
-    What was there at the start is left out, and no line comes twice that is the same in ``keys``.
+    What was there at the start is left out (it is in ``old``), and no line comes twice that is the same in ``keys``.
     """
 
     def __init__(self, path: Path, keys: tuple[str, ...] = ("step", "turn")) -> None:
         self._path, self._keys = path, keys
         self._file: TextIO | None = None
         self._rest = ""
-        self._seen = {self._key(line) for line in read_lines(path)}
+        self.old = read_lines(path)
+        self._seen = {self._key(line) for line in self.old}
 
     def read(self) -> list[dict[str, Any]]:
         if self._file is None or self._replaced(self._file):

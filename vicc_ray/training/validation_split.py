@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vicc_ray.video.entries import Entries
+
+Row = tuple[str, str, str]
+"""Split, label and source of a video."""
 
 
 def training_videos(entries: Entries, validation_share: float) -> Entries:
@@ -23,7 +27,7 @@ def validation_videos(entries: Entries, validation_share: float) -> Entries:
     return entries.where(pc.and_(labelled, _held_out(entries, validation_share)))
 
 
-def validation_sources(entries: Entries, share: float) -> set[str]:
+def validation_sources(videos: Iterable[Row], share: float) -> set[str]:
     """Whole sources, so that nothing of what is held out is trained on: ``share`` of those of each class, rounded.
 
     They do not depend on the seed of a run, and hardly on which videos are there: the order of sources is that of their
@@ -32,8 +36,7 @@ def validation_sources(entries: Entries, share: float) -> set[str]:
     if not share:
         return set()
     of_class: dict[str, set[str]] = defaultdict(set)
-    rows = zip(entries.column("split"), entries.column("label"), entries.column("source"), strict=True)
-    for split, label, source in rows:
+    for split, label, source in videos:
         if split == "train" and label:
             of_class[label].add(source)
     chosen: set[str] = set()
@@ -44,7 +47,8 @@ def validation_sources(entries: Entries, share: float) -> set[str]:
 
 def _held_out(entries: Entries, share: float) -> pa.Array:
     """Whether a video is for validation, bool [N]."""
-    sources = pa.array(sorted(validation_sources(entries, share)), pa.string())
+    rows = zip(entries.column("split"), entries.column("label"), entries.column("source"), strict=True)
+    sources = pa.array(sorted(validation_sources(rows, share)), pa.string())
     train = pc.equal(entries.table.column("split"), "train")
     return pc.and_(train, pc.is_in(entries.table.column("source"), value_set=sources))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from vicc_ray.training.json_lines import read_lines
 
 POINTS = 240  # drawn points of a turn
 SMOOTHED = 0.04  # width of the running mean, as a share of the turn
-END = 0.1  # the part of a turn that counts as its end
+START, END = 0.02, 0.1  # the parts of a turn that count as its start and its end
 SERIES = ("loss", "entropy", "assignment_entropy", "prototypes_used")
 EPOCH_SERIES = ("effective_rank", "prototypes_in_use", "gradient_norm", "data_wait_share")
 
@@ -60,6 +61,16 @@ def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+def start_mean(values: Sequence[float] | NDArray[np.float64]) -> float | None:
+    """Mean of the start of a turn's values, without what is no number; None if nothing is left."""
+    return _mean(np.asarray(values[: max(1, int(START * len(values)))], dtype=np.float64))
+
+
+def end_mean(values: Sequence[float] | NDArray[np.float64]) -> float | None:
+    """Mean of the last tenth of a turn's values: the one figure for where it ended, in the terminal and on the page."""
+    return _mean(np.asarray(values[-max(1, round(END * len(values))) :], dtype=np.float64))
+
+
 def numbers(values: NDArray[np.float64]) -> list[float | None]:
     """Values as JSON can hold them: None for what is not a number."""
     return [round(float(v), 5) if math.isfinite(v) else None for v in values]
@@ -84,7 +95,6 @@ def _turn(name: str, records: list[dict[str, Any]], batch: int) -> dict[str, Any
     columns = {key: _column(records, key) for key in SERIES}
     width = round(SMOOTHED * len(records))
     drawn = _drawn(len(records))
-    ending = slice(-max(1, round(END * len(records))), None)
     curves = {"step": [records[i]["step"] for i in drawn]}
     for key, values in columns.items():
         curves[key] = numbers(values[drawn])
@@ -100,8 +110,8 @@ def _turn(name: str, records: list[dict[str, Any]], batch: int) -> dict[str, Any
         "last_epoch": last.get("epoch"),
         "ln_k": first.get("ln_k"),
         "diverged": not math.isfinite(columns["loss"][-1]),
-        "start": {key: _mean(values[: max(1, len(records) // 50)]) for key, values in columns.items()},
-        "end": {key: _mean(values[ending]) for key, values in columns.items()},
+        "start": {key: start_mean(values) for key, values in columns.items()},
+        "end": {key: end_mean(values) for key, values in columns.items()},
         "timing": _timing(records, batch),
         "curves": curves,
     }

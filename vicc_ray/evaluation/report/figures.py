@@ -20,10 +20,11 @@ from vicc_ray.evaluation.report.gallery import find_neighbours
 from vicc_ray.evaluation.report.headline import headline
 from vicc_ray.evaluation.report.prototypes import read_prototypes
 from vicc_ray.evaluation.report.published import published
-from vicc_ray.evaluation.report.settings import as_config, read_yaml, settings
+from vicc_ray.evaluation.report.settings import as_config, read_yaml, recipe_of, settings
 from vicc_ray.evaluation.report.warnings import warnings
 from vicc_ray.evaluation.table import NAME, RESULT_FILE, STREAMS
 from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.stage_times import stage_seconds
 from vicc_ray.video.store import ClipStore
 
 REASONS = 12  # failures listed on the page; the rest are counted
@@ -82,8 +83,10 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
         "turns": turns,
         "checks": checks,
         "timing": total_timing(turns),
+        "stages": stage_seconds(run_dir),
         "data": None if store is None else account(store),
         "settings": settings(config),
+        "recipe": recipe_of(config),
         "versions": _json(run_dir / "versions.json") or {},
         "missing": missing,
     }

@@ -13,13 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vicc_ray.evaluation.report.colour_wheel import flow_to_colour, full_speed, legend
+from vicc_ray.evaluation.report.colour_wheel import fast_speed, flow_to_colour, legend
 from vicc_ray.video.flow import dequantise
 from vicc_ray.video.store import ClipStore, StoredVideo
 
 FRAMES = 16
 FRAMES_PER_S = 10.0
 SIDE = 112  # a multiple of 16, so that no block of the codec reaches into the next frame
+LEAST_FULL = 1.0  # pixels a frame: slower motion than this does not get the full colour, or noise would
+STILL = 0.25  # pixels a frame, below which nothing of the colour is seen
 LARGEST_STRIP = 34_000  # bytes: 100 strips in base64 stay below 5 MB
 QUALITIES = (60, 45, 30, 15)
 
@@ -54,8 +56,15 @@ class Films:
         return self._film("flow", video_id)
 
     def speed(self, video_id: str) -> float:
-        """Speed of the full colour in a flow film, in pixels of the stored frames a frame."""
+        """The speed of a video, in pixels of the stored frames a frame, that 99 in 100 of what its flow film shows
+        stay below.
+        """
+        self.flow(video_id)
         return self._speeds[video_id]
+
+    def still(self, video_id: str) -> bool:
+        """Whether a flow film is white, since hardly anything moves in it."""
+        return self.speed(video_id) < STILL
 
     def css(self) -> str:
         """Style rules of all films that were asked for."""
@@ -72,8 +81,8 @@ class Films:
 
     def _flow_colours(self, video_id: str, video: StoredVideo) -> NDArray[np.uint8]:
         flow = dequantise(video.flow(self._indices(video)), self._store.settings.flow_bound)
-        self._speeds[video_id] = full_speed(flow)
-        return flow_to_colour(flow, self._speeds[video_id])
+        self._speeds[video_id] = fast_speed(flow)
+        return flow_to_colour(flow, max(LEAST_FULL, self._speeds[video_id]))
 
     @staticmethod
     def _indices(video: StoredVideo) -> NDArray[np.int64]:

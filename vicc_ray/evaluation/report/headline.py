@@ -64,7 +64,7 @@ def _gained(before: dict[str, Any], after: dict[str, Any], gain: dict[str, Any],
         return f"{stage} lowers RGB from {a} to {b} R@1", f"That is {difference} points ({span})."
     return (
         f"{stage} makes no clear difference to RGB: {a} before, {b} after",
-        f"The difference of {difference} points has a {span}, which includes none.",
+        f"The difference of {difference} points has a {span}, which includes zero.",
     )
 
 

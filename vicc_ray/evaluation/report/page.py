@@ -23,6 +23,7 @@ from vicc_ray.evaluation.report.training_charts import (
     rank_chart,
 )
 from vicc_ray.files import atomic_write
+from vicc_ray.progress_bar import duration
 from vicc_ray.templates import load_templates
 from vicc_ray.video.store import ClipStore
 
@@ -56,7 +57,7 @@ def render(figures: dict[str, Any], store: ClipStore | None) -> str:
     environment = load_templates("vicc_ray.evaluation.report", "templates")
     environment.filters.update(percent=percent, points=points, duration=duration, value=value, gib=gib)
     films = None if store is None else Films(store)
-    shown = None if films is None or store is None else _flow_videos(figures, store)
+    shown = None if films is None or store is None else _flow_videos(figures, store, films)
     posters = None
     if store is not None and figures["map"]:
         posters = Posters(store, [point["id"] for point in figures["map"]["points"]])
@@ -78,14 +79,6 @@ def bar_scale(table: dict[str, Any] | None) -> float:
     """The R@1 at the right end of the bars: a round share above all intervals."""
     highest = max((row["high"] for row in table["rows"]), default=1.0) if table else 1.0
     return next((limit for limit in (0.1, 0.2, 0.4, 0.6, 0.8) if highest <= limit), 1.0)
-
-
-def duration(seconds: float) -> str:
-    """ "48 s", "12 min", "3 h 20 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def gib(mib: float) -> str:
@@ -111,8 +104,8 @@ def _charts(figures: dict[str, Any]) -> dict[str, Markup]:
     return drawn
 
 
-def _flow_videos(figures: dict[str, Any], store: ClipStore) -> list[dict[str, str]]:
-    """A few videos whose flow is shown: queries of the gallery, of different classes first."""
+def _flow_videos(figures: dict[str, Any], store: ClipStore, films: Films) -> list[dict[str, str]]:
+    """A few videos whose flow is shown: queries of the gallery, those that move and are of different classes first."""
     if figures["gallery"]:
         candidates = [{"id": query["id"], "label": query["label"]} for query in figures["gallery"]["queries"]]
     else:
@@ -120,5 +113,9 @@ def _flow_videos(figures: dict[str, Any], store: ClipStore) -> list[dict[str, st
         candidates = [{"id": entry.id, "label": entry.label} for entry in store.entries[::step]]
     known = {entry.id for entry in store.entries}
     candidates = [video for video in candidates if video["id"] in known]
-    firsts = list({video["label"]: video for video in reversed(candidates)}.values())[::-1]
-    return [*firsts, *(video for video in candidates if video not in firsts)][:FLOW_VIDEOS]
+    candidates.sort(key=lambda video: films.still(video["id"]))
+    firsts: dict[str, dict[str, str]] = {}
+    for video in candidates:
+        firsts.setdefault(video["label"], video)
+    candidates.sort(key=lambda video: (films.still(video["id"]), firsts[video["label"]] is not video))
+    return candidates[:FLOW_VIDEOS]

@@ -33,7 +33,8 @@ def read_prototypes(run: Path, config: Config, features: Features) -> dict[str, 
     Returns:
         ``all`` (K), ``used`` (of at least one video) and ``prototypes``, most used first: ``index``, ``videos`` (that
         belong to it), ``label`` and ``share`` of the most frequent label among them ("" and None without labels),
-        ``closest`` [{"id", "label"}]; None where features or checkpoint are not there, or instances were contrasted.
+        ``closest`` [{"id", "label"}], the nearest of its own videos; None where features or checkpoint are not
+        there, or instances were contrasted.
     """
     name = newest(features.names, "rgb")
     if name is None or config.method.contrast != "prototypes":
@@ -65,7 +66,8 @@ def _scores(table: FeatureTable, checkpoint: Path, config: Config) -> Tensor:
 def _one(table: FeatureTable, scores: Tensor, own: Tensor, index: int) -> dict[str, Any]:
     labels = Counter(label for label in table.labels[own.numpy()].tolist() if label)
     label, count = labels.most_common(1)[0] if labels else ("", 0)
-    closest = np.argsort(-scores[:, index].numpy(), kind="stable")[:CLOSEST]
+    rows = np.flatnonzero(own.numpy())
+    closest = rows[np.argsort(-scores[rows, index].numpy(), kind="stable")][:CLOSEST]
     return {
         "index": index,
         "videos": int(own.sum()),

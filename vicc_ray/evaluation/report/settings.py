@@ -9,6 +9,7 @@ import yaml
 
 from vicc_ray.config import Config, Section
 from vicc_ray.errors import UserError
+from vicc_ray.recipe import load_config, recipe_names
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -36,16 +37,24 @@ def as_config(config: dict[str, Any]) -> Config:
     return Config.model_construct(**given)
 
 
+def recipe_of(config: dict[str, Any]) -> str:
+    """The packaged recipe that a run was made with, by its ``name``; "" where it has a name of its own."""
+    name = str(config.get("name", ""))
+    return name if name in recipe_names() else ""
+
+
 def settings(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The settings by section, each with its documentation and whether it is other than the default."""
+    """The settings by section, each with its documentation and whether it is other than in :func:`recipe_of`, or than
+    the default where the run has no packaged recipe.
+    """
+    recipe = recipe_of(config)
+    base = load_config(recipe) if recipe else Config()
     rest = {key: value for key, value in config.items() if not isinstance(value, dict)}
-    sections = (
-        [{"name": "run", "rows": [_setting(Config(), key, value) for key, value in rest.items()]}] if rest else []
-    )
-    for name, field in Config.model_fields.items():
-        value = config.get(name)
-        if isinstance(value, dict) and isinstance(field.default, Section):
-            sections.append({"name": name, "rows": [_setting(field.default, key, v) for key, v in value.items()]})
+    sections = [{"name": "run", "rows": [_setting(base, key, value) for key, value in rest.items()]}] if rest else []
+    for name in Config.model_fields:
+        value, section = config.get(name), getattr(base, name)
+        if isinstance(value, dict) and isinstance(section, Section):
+            sections.append({"name": name, "rows": [_setting(section, key, v) for key, v in value.items()]})
     return sections
 
 
@@ -58,10 +67,10 @@ def plain(value: Any) -> Any:
 
 def _setting(section: Section, key: str, value: Any) -> dict[str, Any]:
     field = type(section).model_fields.get(key)
-    default = section.model_dump(mode="json").get(key)
+    before = section.model_dump(mode="json").get(key)
     return {
         "key": key,
         "value": value,
         "help": (field.description or "") if field else "",
-        "changed": value != (list(default) if isinstance(default, tuple) else default),
+        "changed": value != before,
     }

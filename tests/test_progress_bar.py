@@ -1,0 +1,60 @@
+"""Progress in a terminal of 80 columns, and without one."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from vicc_ray import progress_bar
+from vicc_ray.progress_bar import ProgressBar
+
+
+def lines(captured: pytest.CaptureFixture[str]) -> list[str]:
+    return captured.readouterr().err.splitlines()
+
+
+def test_a_log_has_the_count_and_no_time_left_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar("embedding", 30) as bar:
+        bar.advance(10)
+        bar.advance(20, "3 failed")
+    (line,) = lines(capsys)
+    assert line.startswith("embedding: 30/30, 3 failed, ") and "left" not in line and ", ," not in line
+
+
+def test_a_log_has_a_line_each_interval(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_bar, "PLAIN_INTERVAL_S", 0.0)
+    with ProgressBar("embedding", 30) as bar:
+        bar.update(10, seconds_left=600.0)
+        bar.update(20)
+    first, second, *rest = lines(capsys)
+    assert "10/30" in first and "10 min left" in first and "20/30" in second and not rest
+
+
+def test_nothing_is_shown_where_it_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar("embedding", 30, show=False) as bar:
+        bar.advance(30)
+        bar.print("a line")
+    assert capsys.readouterr().err == ""
+
+
+def test_eighty_columns_are_enough() -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
+    bar = ProgressBar("flow-stage2-10", 123_456)
+    bar._live.live.console = terminal
+    bar.update(98_765, "loss 2.312  1,412 samples/s  R@1 flow 37.5 %", seconds_left=37_230.0)
+    for renderable in bar._live.get_renderables():
+        terminal.print(renderable)
+    shown = [line for line in terminal.file.getvalue().splitlines() if line.strip()]  # type: ignore[attr-defined]
+    assert len(shown) == 2 and "…" not in "".join(shown)
+    assert "flow-stage2-10" in shown[0] and "98765/123456" in shown[0]
+    assert "elapsed 0:00" in shown[0] and "left 10:20:30" in shown[0]
+    assert "R@1 flow 37.5 %" in shown[1]
+
+
+def test_names_in_brackets_are_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar("a", 1) as bar:
+        bar.print("clip[0].mp4 is gone", "warning")
+        bar.advance(1)
+    assert "warning: clip[0].mp4 is gone" in lines(capsys)

@@ -1,0 +1,142 @@
+"""Progress of long work: a bar with labelled clocks in a terminal, a line from time to time elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from types import TracebackType
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+PLAIN_INTERVAL_S = 30.0
+"""Seconds between lines where the output is no terminal."""
+
+
+class ProgressBar:
+    """Counts from ``done`` to ``total`` on stderr while the block runs.
+
+    In a terminal: ``title  ━━━━  120/400  elapsed 1:20  left 3:10``, and the note in a line below, so that 80 columns
+    are enough. Elsewhere, as in a log: the same as text every :data:`PLAIN_INTERVAL_S` seconds and at the end.
+
+    Args:
+        done: counted already before the block; what is left is judged by the speed of the rest.
+        show: nothing is shown without it.
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0, show: bool = True) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not show)
+        self._live = _Display(self.console, disable=not (show and self.console.is_terminal))
+        self._task = self._live.add_task(title, total=total, completed=done, note="", left=None)
+        self._printed = time.monotonic()
+        self._written = ""
+
+    def __enter__(self) -> ProgressBar:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.console.is_terminal:
+            self._print_plain()
+        self._live.stop()
+
+    @property
+    def done(self) -> int:
+        """What has been counted."""
+        return int(self._state.completed)
+
+    def advance(self, count: int, note: str | None = None) -> None:
+        """Count so many more."""
+        self.update(self.done + count, note)
+
+    def update(
+        self, done: int, note: str | None = None, title: str | None = None, seconds_left: float | None = None
+    ) -> None:
+        """Say how far it is.
+
+        Args:
+            note: what stands beside the count; as before where it is not given.
+            seconds_left: where the caller knows better than the speed of the last half minute.
+        """
+        state = self._state
+        state.fields["left"] = seconds_left
+        note = state.fields["note"] if note is None else note
+        self._live.update(self._task, completed=done, note=note, description=title or state.description)
+        if not self.console.is_terminal and time.monotonic() - self._printed >= PLAIN_INTERVAL_S:
+            self._print_plain()
+
+    def print(self, text: str, mark: str = "") -> None:
+        """A line of its own above the bar; ``mark`` stands before it in yellow."""
+        self.console.print(f"[yellow]{mark}[/yellow]: {escape(text)}" if mark else escape(text))
+
+    @property
+    def _state(self) -> Task:
+        return self._live.tasks[0]
+
+    def _print_plain(self) -> None:
+        """The state as a line, unless it is what the last line said."""
+        self._printed, state = time.monotonic(), self._state
+        said = [f"{state.description}: {self.done}/{int(state.total or 0)}", state.fields["note"]]
+        if ", ".join(said) == self._written:
+            return
+        self._written = ", ".join(said)
+        left = _left(state)
+        said += [f"{duration(state.elapsed or 0.0)} elapsed", "" if left is None else f"about {duration(left)} left"]
+        self.console.print(escape(", ".join(part for part in said if part)))
+
+
+def duration(seconds: float) -> str:
+    """ "48 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def _left(state: Task) -> float | None:
+    """Seconds; None where nothing is known, and where nothing is left."""
+    if state.finished or state.completed >= (state.total or 0):
+        return None
+    given = state.fields["left"]
+    return state.time_remaining if given is None else given
+
+
+class _Display(Progress):
+    """The bar, and the note in a line of its own: together they would not fit into 80 columns."""
+
+    def __init__(self, console: Console, disable: bool) -> None:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            _Clock("elapsed"),
+            _Clock("left"),
+        )
+        super().__init__(*columns, console=console, disable=disable, expand=True)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["note"]:
+                yield Text(f"  {task.fields['note']}", no_wrap=True, overflow="ellipsis")
+
+
+class _Clock(ProgressColumn):
+    """Hours, minutes and seconds under their name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def render(self, task: Task) -> Text:
+        seconds = task.elapsed if self._name == "elapsed" else _left(task)
+        if seconds is None:
+            return Text("" if task.finished else f"{self._name} -:--")
+        minutes, rest = divmod(int(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        clock = f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        return Text(f"{self._name} {clock}")

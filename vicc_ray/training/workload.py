@@ -1,0 +1,64 @@
+"""What a run's schedule comes to, which a list of the videos already tells: before hours of preparing them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from vicc_ray.config import Config
+from vicc_ray.training.plan import Plan
+from vicc_ray.training.pretrainer import check_queue
+from vicc_ray.training.schedule import Turn, turns
+from vicc_ray.training.shares import share_sizes
+from vicc_ray.training.validation_split import Row, validation_sources
+
+CROSS_COST = 4 / 3
+"""What a step of a cross-stream turn computes of one in stage 1: the frozen network's forward pass beside the other's
+forward and backward pass, which are three of these."""
+
+
+class Workload:
+    """Epochs, turns and steps of a run."""
+
+    def __init__(self, plan: Plan, turns: list[Turn]) -> None:
+        self.plan, self.turns = plan, turns
+        self.ends = {turn.name: plan.first_step(turn.last_epoch) for turn in turns}
+        """The last step of each turn."""
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return max(self.ends.values())
+
+    def cost(self, first: int, last: int) -> float:
+        """What the steps after ``first`` up to ``last`` cost, counted in steps of stage 1."""
+        total, begin = 0.0, 0
+        for turn in self.turns:
+            end = self.ends[turn.name]
+            total += max(0, min(last, end) - max(first, begin)) * (CROSS_COST if turn.cross else 1.0)
+            begin = end
+        return total
+
+    def __str__(self) -> str:
+        videos, batch = self.plan.videos, self.plan.batch
+        epochs = sum(turn.epochs for turn in self.turns)
+        return (
+            f"{videos:,} training videos, {videos / batch:.3g} steps an epoch (batch {batch}), {epochs} epochs in "
+            f"{len(self.turns)} turn{'s' if len(self.turns) > 1 else ''}: {self.steps:,} steps"
+        )
+
+
+def planned_workload(config: Config, videos: Collection[Row]) -> Workload:
+    """What training on listed videos comes to if all of them can be used.
+
+    Args:
+        videos: split, label and source of each.
+
+    Raises:
+        UserError: a global batch of more videos than there are to train on, or settings that fit neither it nor each
+            other.
+    """
+    share_sizes(config.train.batch, config.train.workers.max)
+    check_queue(config)
+    held_out = validation_sources(videos, config.train.validation_share)
+    trained = sum(split != "test" and (split != "train" or source not in held_out) for split, _, source in videos)
+    return Workload(Plan(trained, config.train.batch, config.seed), turns(config.schedule))
