@@ -46,7 +46,6 @@ class _Follower:
         self.warnings = _Tail(folder.warnings_file, ("step", "turn", "kind"))
         self.turn = ""
         self.losses: list[float] = []
-        self.last_step = self.begun_at
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self.score, self.told_time = "", False
         for line in self.steps.old:
@@ -59,17 +58,16 @@ class _Follower:
             while not stop.wait(0.5):
                 self._update()
             self._update()
-            self._tell_end()
 
     def _update(self) -> None:
         for attempt in self.attempts.read():
             self._tell(attempt)
         lines = self.steps.read()
         for line in lines:
-            if line["turn"] != self.turn:
-                self._tell_end()
             self._add(line)
             self.recent.append(line)
+            if line["step"] == self.workload.ends.get(line["turn"]):
+                self._tell_end(line["step"])
         for check in sorted(self.checks.read(), key=lambda check: int(check["step"])):
             self._tell_check(check)
         for warning in self.warnings.read():
@@ -81,14 +79,12 @@ class _Follower:
         if line["turn"] != self.turn:
             self.turn, self.losses, self.score = line["turn"], [], ""
         self.losses.append(float("nan") if line["loss"] is None else line["loss"])
-        self.last_step = line["step"]
 
-    def _tell_end(self) -> None:
-        """The figures of the turn that ended, as the report has them."""
-        end = self.workload.ends.get(self.turn)
+    def _tell_end(self, step: int) -> None:
+        """The figures of a turn that ended, as the report has them."""
         first, last = start_mean(self.losses), end_mean(self.losses)
-        if self.recent and self.last_step == end and first is not None and last is not None:
-            self.bar.print(f"{self.turn} ended at step {end:,}: loss {first:.2f} -> {last:.2f}")
+        if first is not None and last is not None:
+            self.bar.print(f"{self.turn} ended at step {step:,}: loss {first:.2f} -> {last:.2f}")
 
     def _tell_check(self, check: dict[str, Any]) -> None:
         score = f"R@1 {check['stream']} {100 * check['recall_at_1']:.1f} %"
@@ -117,7 +113,8 @@ class _Follower:
             self.bar.print(f"about {duration(left)} of training left, {speed}")
         loss = end_mean(self.losses)
         figures = ["" if loss is None else f"loss {loss:.3f}", f"{line['samples_per_s']:.0f} samples/s", self.score]
-        self.bar.update(step, "  ".join(figure for figure in figures if figure), self.turn, left)
+        title = self.turn if step < self.workload.steps else "last checkpoint and scores"
+        self.bar.update(step, "  ".join(figure for figure in figures if figure), title, left)
 
     def _seconds_left(self, step: int) -> float | None:
         """By what the newest steps took; waiting for machines and restarts do not count."""
