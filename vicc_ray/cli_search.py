@@ -138,12 +138,14 @@ def _index_config(overrides: list[str]) -> Config:
 def _search(options: argparse.Namespace) -> None:
     from vicc_ray.search.missing import missing_files
     from vicc_ray.search.query import ask
-    from vicc_ray.search.ranking import search
+    from vicc_ray.search.ranking import median_score, search
 
     index = _open(options)
     asked = ask(index, options.query, options.windows)
     hits = search(index, asked.query, options.k)
     _print_hits(index, hits)
+    if len(hits) == options.k:
+        print(f"of all {len(index):,} videos, about half score {median_score(index, asked.query):.2f} or more")
     note = missing_files(index, [hit.row for hit in hits])
     if note:
         print(note)

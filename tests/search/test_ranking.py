@@ -13,7 +13,7 @@ from tests.videos import write_video
 from vicc_ray.search import ranking
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.query import ask_file
-from vicc_ray.search.ranking import Query, query_of_row, search, search_all
+from vicc_ray.search.ranking import Query, median_score, query_of_row, search, search_all
 from vicc_ray.video.decode import decode_video
 
 
@@ -49,6 +49,26 @@ def test_results_are_those_of_brute_force(tmp_path: Path, count: int) -> None:
     for hit in hits:
         assert hit.start == cosines(query, windows[hit.row], index.mean).max(0).argmax()
         assert hit.end == hit.start + 1
+
+
+@pytest.mark.parametrize("count", [3, 12, 40])
+def test_what_all_videos_have_in_common_counts_for_nothing(tmp_path: Path, count: int) -> None:
+    """Features of which 99.9 % are the same: the raw cosines of all pairs are above 0.99."""
+    windows = [10 + 0.3 * video for video in random_windows(count)]
+    raw = [cosines(windows[0], video, np.zeros(12)).max() for video in windows]
+    assert min(raw) > 0.99
+    index = SearchIndex(made_up(tmp_path / "index", windows))
+    scores = [hit.score for hit in search(index, query_of_row(index, 0), count)]
+    assert scores[-1] < 0.2
+    assert len(scores) == count - 1
+
+
+def test_half_of_the_videos_score_the_median_or_more(tmp_path: Path) -> None:
+    windows = [video[:1] for video in random_windows(41)]  # with one window, a video's mean is all that counts
+    index = SearchIndex(made_up(tmp_path / "index", windows))
+    for query in (query_of_row(index, 7), Query(random_windows(6, seed=1)[3][:1])):
+        scores = [hit.score for hit in search(index, query, 100)]
+        assert median_score(index, query) == pytest.approx(np.median(scores), abs=1e-3)
 
 
 def test_of_many_videos_the_best_by_their_mean_are_compared_by_their_windows(

@@ -93,6 +93,29 @@ def test_what_is_no_video_is_told(server: Served) -> None:
     assert server.ask("/api/ask").status == 405
 
 
+def test_another_way_to_send_a_video_is_told_the_right_one(server: Served, videos: Path) -> None:
+    video = (videos / "b/up.mp4").read_bytes()
+    right = f"--data-binary @query.mp4 {server.address}api/ask"
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="up.mp4"\r\n\r\n' + video + b"\r\n--x--\r\n"
+    as_form = server.ask("/api/ask", "POST", form, Content_Type="multipart/form-data; boundary=x")
+    assert (as_form.status, right in as_form.json["error"]) == (415, True)
+    for path, method, status in (("/", "POST", 405), ("/", "PUT", 405), ("/search", "POST", 404)):
+        answer = server.ask(path, method, form, Content_Type="multipart/form-data; boundary=x")
+        assert (answer.status, right in answer.json["error"]) == (status, True)
+    assert right not in server.ask("/nothing").json["error"]
+    as_text = {"Content_Type": "application/x-www-form-urlencoded"}  # as curl calls both -d and --data-binary
+    assert server.ask("/api/ask", "POST", video, **as_text).status == 200
+    assert "--data-binary" in server.ask("/api/ask", "POST", b"no video", **as_text).json["error"]
+
+
+def test_an_answer_begins_with_what_was_found(server: Served, videos: Path) -> None:
+    answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes())
+    text = answer.body.decode()
+    assert text.index('"b/up.mp4"') < 200
+    assert text.index("base64") > max(text.index(found["id"]) for found in answer.json["results"])
+    assert text.index("base64") > text.index("took_ms")
+
+
 def test_another_name_for_this_machine_is_declined(server: Served) -> None:
     for host in ("127.0.0.1", f"localhost:{server.port}", f"127.0.0.1:{server.port}", f"[::1]:{server.port}"):
         assert server.ask("/api/videos", Host=host).status == 200

@@ -50,8 +50,8 @@ FACTS = ("id", "file", "label", "source", "seconds")
 """Columns of a part that are in :data:`VIDEOS_FILE` too."""
 BATCH = 16_384
 """Rows of :data:`VIDEOS_FILE` that are written, and later compared, at once."""
-TELLING = 16
-"""Videos from which on their mean says what all have in common; of fewer, nothing is subtracted."""
+TELLING = 3
+"""Videos from which on their mean is subtracted: of two, it would make each the opposite of the other."""
 MEAN = b"mean"
 """Metadata of :data:`VIDEOS_FILE`: float32 [F], subtracted from every feature before it is compared."""
 

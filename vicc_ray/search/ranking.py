@@ -63,6 +63,13 @@ def search_all(index: SearchIndex, queries: Sequence[Query], k: int) -> list[lis
     return [_ranked(index, query, row, k) for query, row in zip(queries, similarity, strict=True)]
 
 
+def median_score(index: SearchIndex, query: Query) -> float:
+    """Cosine of the query with the video in the middle of all, by their mean features: scores are to be read by it."""
+    mean = unit(query.windows.mean(axis=0, keepdims=True) - index.mean)
+    (similarity,) = index.similarity(mean)
+    return float(np.median(np.delete(similarity, [] if query.row is None else [query.row])))
+
+
 def _ranked(index: SearchIndex, query: Query, similarity: Floats, k: int) -> list[Hit]:
     if query.row is not None:
         similarity[query.row] = -np.inf

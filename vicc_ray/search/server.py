@@ -26,7 +26,7 @@ from vicc_ray.search.guard import LOOPBACK_NAMES, Guard
 from vicc_ray.search.page import SCRIPT, STYLE, served_page
 from vicc_ray.search.query import in_words
 from vicc_ray.search.service import Service
-from vicc_ray.search.upload import uploaded
+from vicc_ray.search.upload import how_to_send, uploaded
 from vicc_ray.video.decode import VideoError
 
 AT_ONCE = 200
@@ -161,12 +161,20 @@ async def _json(call: Callable[..., dict[str, Any]], *arguments: Any) -> Respons
 async def _told(request: Request, error: Exception) -> Response:
     """Errors as JSON, in words."""
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code)
+        lost = error.status_code in (404, 405) and request.method not in ("GET", "HEAD")
+        hint = f"; to search with a video, {how_to_send(request)}" if lost else ""
+        return JSONResponse({"error": error.detail + hint}, error.status_code)
     if isinstance(error, ClientDisconnect):
         return Response(status_code=400)  # nobody reads it
     if isinstance(error, IndexError):
         return JSONResponse({"error": "no video of this number in the index"}, 404)
     if isinstance(error, VideoError):
         limit_s = request.app.state.time_limit_s
-        return JSONResponse({"error": f"cannot be searched with: {in_words(error, limit_s)}"}, 422)
+        return JSONResponse({"error": f"cannot be searched with: {in_words(error, limit_s)}{_stripped(request)}"}, 422)
     return JSONResponse({"error": str(error)}, 500)
+
+
+def _stripped(request: Request) -> str:
+    """A hint where the body may have lost bytes: ``curl -d`` takes out what it thinks are ends of lines."""
+    form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    return "; with curl, send it by --data-binary, since -d changes bytes" if form else ""

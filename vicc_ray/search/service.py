@@ -105,7 +105,7 @@ class Service:
         hits = search(index, Query(found.windows), self.k)
         clock.lap("search")
         film = f"data:{MEDIA_TYPE};base64,{base64.b64encode(found.film).decode()}"
-        shown = {"row": None, "id": name, "label": "", "seconds": found.seconds, "film": film, "play": False}
+        shown = {"row": None, "id": name, "label": "", "seconds": found.seconds, "play": False, "film": film}
         return _answer(index, shown, hits, clock)
 
 
@@ -124,15 +124,16 @@ class Stopwatch:
 
 
 def _answer(index: SearchIndex, query: Answer, hits: Sequence[Hit], clock: Stopwatch) -> Answer:
+    """The query comes last, since its film may be 10 KB of letters."""
     results = [{**_video(index, hit.row), "score": hit.score, "start": hit.start, "end": hit.end} for hit in hits]
     note = missing_files(index, [hit.row for hit in hits])
-    return {"query": query, "results": results, "note": note, "took_ms": clock.laps}
+    return {"results": results, "note": note, "took_ms": clock.laps, "query": query}
 
 
 def _video(index: SearchIndex, row: int) -> Answer:
     video = index.video(row)
     film = f"film/{row}?{urlencode({'id': video.id})}"
-    return {**asdict(video), "film": film, "play": index.file(row) is not None}
+    return {**asdict(video), "play": index.file(row) is not None, "film": film}
 
 
 def _evenly(count: int, most: int) -> list[int]:

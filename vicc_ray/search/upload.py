@@ -25,9 +25,13 @@ async def uploaded(request: Request, largest: int) -> AsyncIterator[Path]:
     """The body of a request as a file, for as long as the block lasts.
 
     Raises:
-        HTTPException: 413 where it has more than ``largest`` bytes, 408 where it takes too long, 400 where it is empty.
+        HTTPException: 413 where it has more than ``largest`` bytes, 408 where it takes too long, 400 where it is empty,
+            415 where it is a form.
     """
     stream, announced = request.stream(), request.headers.get("content-length", "")
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        await _drain(stream)
+        raise HTTPException(415, f"a form was sent; {how_to_send(request)}")
     if announced.isdigit() and int(announced) > largest:
         await _drain(stream)
         raise too_large(largest)
@@ -50,6 +54,11 @@ async def uploaded(request: Request, largest: int) -> AsyncIterator[Path]:
         if not size:
             raise HTTPException(400, "an empty file")
         yield Path(file.name)
+
+
+def how_to_send(request: Request) -> str:
+    """What a request must be, for who sent another one."""
+    return f"the body must be the video itself: curl --data-binary @query.mp4 {request.base_url}api/ask"
 
 
 async def _drain(stream: AsyncIterator[bytes]) -> None:
