@@ -59,10 +59,10 @@ def add_labels(verb: argparse.ArgumentParser) -> None:
     """What is known of the videos."""
     verb.add_argument(
         "--labels",
-        metavar="FILE|DIR",
+        metavar="FILE|DIR|none",
         help="a manifest (.csv, .jsonl or .parquet: path, and any of label, source, split), or the lists of UCF101, "
-        "HMDB51 or Kinetics as published; without: labels.csv, .jsonl or .parquet beside the videos, or one folder a "
-        "class",
+        "HMDB51 or Kinetics as published; none: no labels, whatever the folders are; without: labels.csv, .jsonl or "
+        ".parquet beside the videos, or one folder a class",
     )
 
 

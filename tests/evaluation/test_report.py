@@ -265,17 +265,39 @@ def test_diverged_losses_are_told_and_leave_valid_json(run_dir: Path, store: Cli
     assert "NaN" not in (run_dir / "report" / "report.json").read_text()
 
 
-def test_without_labels_there_are_neighbours_and_no_score(run_dir: Path, store: ClipStore) -> None:
+@pytest.mark.parametrize("split", [None, "train"])
+def test_without_labels_there_are_neighbours_and_no_score(split: str | None, run_dir: Path, store: ClipStore) -> None:
+    """Whether some of the videos are for testing, as a manifest may say, or all are trained on."""
     (run_dir / "evaluation" / "evaluation.json").unlink()
+    (run_dir / "evaluations.jsonl").unlink()
     for seed, name in enumerate(("rgb-stage1", "rgb-stage2-1")):
         table = features_of(store, seed)
-        unlabelled = FeatureTable(table.ids, np.full(12, ""), table.sources, table.splits, table.features)
+        splits = table.splits if split is None else np.full(12, split)
+        unlabelled = FeatureTable(table.ids, np.full(12, ""), table.sources, splits, table.features)
         save_features(feature_path(run_dir / "evaluation", name), unlabelled)
     page, _, figures = build(run_dir, store)
-    assert "without labels" in figures["missing"]["table"]
+    assert set(figures["missing"]) == {"table", "checks"}
     assert figures["table"] is None
     assert "hit" not in page.attributes("class") and "miss" not in page.attributes("class")
-    assert page.attributes("class").count("open") == 4 * 2 * 5
+    queries = figures["gallery"]["queries"]
+    assert len(queries) == (4 if split is None else 8)
+    assert page.attributes("class").count("open") == len(queries) * 2 * 5
+    assert not any(query["id"] in {n["id"] for found in query["found"] for n in found} for query in queries)
+
+
+def test_the_headline_of_videos_without_labels_says_so(run_dir: Path, store: ClipStore) -> None:
+    evaluation = run_dir / "evaluation"
+    labelled = build(run_dir, store)[2]["headline"]
+    (evaluation / "evaluation.json").unlink()
+    not_yet = build(run_dir, store)[2]["headline"]
+    for name in ("rgb-stage1", "rgb-stage2-1"):
+        table = features_of(store, 0)
+        unlabelled = FeatureTable(table.ids, np.full(12, ""), table.sources, table.splits, table.features)
+        save_features(feature_path(evaluation, name), unlabelled)
+    figures = build(run_dir, store)[2]
+    assert "12 videos without labels" in figures["headline"]["title"]
+    assert len({labelled["title"], not_yet["title"], figures["headline"]["title"]}) == 3
+    assert not re.search("evaluat", json.dumps([figures["headline"], figures["missing"]]))
 
 
 def test_without_stage_two_the_gallery_has_one_row(run_dir: Path, store: ClipStore) -> None:

@@ -42,7 +42,7 @@ def test_odd_videos_are_rows(tmp_path: Path) -> None:
     write_video(videos / "4k.mp4", np.repeat(np.repeat(moving(2, 270, 480), 8, axis=1), 8, axis=2))
     write_ten_bits(videos / "ten bits.mp4")
     summary = run(videos, tmp_path / "store")
-    assert summary == Summary(rows=8, failures=0, inputs=8, processed=8)
+    assert summary == Summary(rows=8, failures=0, inputs=8, processed=8, unlabelled=6)
     store = ClipStore(tmp_path / "store")
     sizes = {entry.id: (entry.frames, entry.height, entry.width) for entry in store.entries}
     assert sizes == {
@@ -98,4 +98,4 @@ def test_few_videos_may_all_but_one_fail(tmp_path: Path) -> None:
     videos = films(tmp_path / "videos", "good.mp4", frames=3)
     for n in range(9):
         (videos / f"{n}.mp4").write_bytes(b"no video %d" % n)
-    assert run(videos, tmp_path / "store") == Summary(rows=1, failures=9, inputs=10, processed=10)
+    assert run(videos, tmp_path / "store") == Summary(rows=1, failures=9, inputs=10, processed=10, unlabelled=1)

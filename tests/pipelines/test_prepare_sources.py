@@ -38,11 +38,11 @@ def test_a_video_that_could_not_be_fetched_is_tried_again_though_it_has_not_chan
         s3.put_folder(videos, "in")
         inputs = list_videos(s3.address("in"))
         s3.client.delete_object(Bucket=BUCKET, Key="in/2.mp4")
-        assert prepare_inputs(inputs, store, CONFIG, progress=False) == Summary(1, 1, 2, processed=2)
+        assert prepare_inputs(inputs, store, CONFIG, progress=False) == Summary(1, 1, 2, processed=2, unlabelled=1)
         assert failures(store) == {"2.mp4": "no such file"}
         s3.put_folder(videos, "in")
-        assert prepare_inputs(inputs, store, CONFIG, progress=False) == Summary(2, 0, 2, processed=1)
-        assert run(s3.address("in"), store) == Summary(2, 0, 2, processed=0)
+        assert prepare_inputs(inputs, store, CONFIG, progress=False) == Summary(2, 0, 2, processed=1, unlabelled=2)
+        assert run(s3.address("in"), store) == Summary(2, 0, 2, processed=0, unlabelled=2)
 
 
 DATA_SETS: list[tuple[dict[str, str], dict[str, tuple[str, str, str]], str]] = [

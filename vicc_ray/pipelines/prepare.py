@@ -48,13 +48,21 @@ class Summary:
     """Rows whose file has the same content as another row's."""
     leaks: int = 0
     """Groups of the same content that stand on both sides of the train/test split."""
+    unlabelled: int = 0
+    """Rows without a label."""
 
     def __str__(self) -> str:
         text = f"{self.inputs} videos: {self.rows} in the clip store, {self.failures} failed"
         text += f" (see {FAILURES_FILE})" if self.failures else ""
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
         text += f"; {self.unlisted} more are not in the labels" if self.unlisted else ""
+        text += self._no_label() if self.unlabelled else ""
         return text + (f"; {self._repeats()} (see {DUPLICATES_FILE})" if self.repeats else "")
+
+    def _no_label(self) -> str:
+        if self.unlabelled < self.rows:
+            return f"; {self.unlabelled} have no label"
+        return "; none has a label, so none is held out for testing where nobody says which"
 
     def _repeats(self) -> str:
         text = f"{self.repeats} repeat the content of another"
@@ -137,4 +145,5 @@ def _summarise(folder: PartsFolder, plan: Plan, settings: PrepareConfig, process
     write_index(store, entries)
     duplicates = find_duplicates(entries)
     duplicates.write(store)
-    return Summary(rows, len(failures), inputs, processed, left_out, duplicates.repeats, duplicates.leaks)
+    unlabelled = entries.column("label").count("")
+    return Summary(rows, len(failures), inputs, processed, left_out, duplicates.repeats, duplicates.leaks, unlabelled)

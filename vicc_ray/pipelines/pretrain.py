@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
 from vicc_ray.config import Config
 from vicc_ray.pipelines.fit import fit
 from vicc_ray.training.checkpoint import read_state
+from vicc_ray.training.held_out import why_unchecked
 from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.stage_times import stage_timer
@@ -42,5 +45,7 @@ def pretrain(
     if start_from is not None:
         read_state(start_from)
     folder.open(config)
+    if note := why_unchecked(store.entries, config):
+        Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True).print(note)
     with stage_timer(run_dir, "pretraining"):
         return fit(task, folder, start_from, progress, awaits_scores)

@@ -48,6 +48,16 @@ class HeldOut:
         )
 
 
+def why_unchecked(entries: Entries, config: Config) -> str:
+    """Why no checkpoint can be scored while training; "" where they are, or where nobody asked for it."""
+    if not config.train.evaluate_epochs or HeldOut.choose(entries, config) is not None:
+        return ""
+    if not any(entries.column("label")):
+        return "no held-out checks while training: they need labels, and no video has one"
+    which = "train.validation_share" if config.train.validation_share else "split 'test'"
+    return f"no held-out checks while training: they need labelled videos to train on and others held out ({which})"
+
+
 def _labelled(entries: Entries, split: str) -> Entries:
     known = zip(entries.column("split"), entries.column("label"), strict=True)
     return entries.where([bool(label) and its == split for its, label in known])

@@ -50,3 +50,12 @@ def test_nothing_to_list(tmp_path: Path) -> None:
         list_videos(tmp_path / "file")
     with pytest.raises(UserError, match=r"none\.csv cannot be read"):
         list_videos(tmp_path, tmp_path / "none.csv")
+
+
+def test_folders_that_are_no_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "monday/1.mp4", "tuesday/2.mp4")
+    (tmp_path / "labels.csv").write_text("path,label\nmonday/1.mp4,walk\n")
+    assert [(i.id, i.label, i.source) for i in list_videos(tmp_path, "none").items] == [
+        ("monday/1.mp4", "", "monday/1.mp4"),
+        ("tuesday/2.mp4", "", "tuesday/2.mp4"),
+    ]

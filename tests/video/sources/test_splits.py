@@ -54,3 +54,11 @@ def test_new_videos_move_no_old_ones() -> None:
     assert split[:40] == old
     assert held_out(split)["a"] in (20, 21)
     assert split[-1].split == "test"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_videos_without_a_label_are_all_trained_on(seed: int) -> None:
+    nothing = assign_splits([item(str(n), label="") for n in range(40)], 0.25, seed)
+    assert {i.split for i in nothing} == {"train"}
+    some = [item(f"{label}{n}", label) for label in ("", "a") for n in range(40)]
+    assert held_out(assign_splits(some, 0.25, seed)) == {"a": 10}

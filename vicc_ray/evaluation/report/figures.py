@@ -22,7 +22,7 @@ from vicc_ray.evaluation.report.prototypes import read_prototypes
 from vicc_ray.evaluation.report.published import published
 from vicc_ray.evaluation.report.settings import as_config, read_yaml, recipe_of, settings
 from vicc_ray.evaluation.report.warnings import warnings
-from vicc_ray.evaluation.table import NAME, RESULT_FILE, STREAMS
+from vicc_ray.evaluation.table import NAME, RESULT_FILE, STREAMS, newest
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.stage_times import stage_seconds
 from vicc_ray.video.store import ClipStore
@@ -54,14 +54,14 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
         missing["training"] = "No steps are recorded yet (metrics.jsonl): run `vicc-ray pretrain`."
     if not epochs:
         missing["epochs"] = "No figures by epoch are recorded (epochs.jsonl): no epoch is over yet, or the run is old."
-    checks = read_checks(run_dir / "evaluations.jsonl")
+    checks, features = read_checks(run_dir / "evaluations.jsonl"), Features(run_dir / "evaluation")
+    unlabelled = _unlabelled(features, store)
     if not checks:
-        missing["checks"] = "No held-out checks are recorded (train.evaluate_epochs sets how often they are made)."
+        missing["checks"] = _why_no_checks(unlabelled)
     table = _json(run_dir / "evaluation" / RESULT_FILE)
     if table is None:
-        missing["table"] = _why_no_table(run_dir)
+        missing["table"] = _why_no_table(run_dir, unlabelled)
     asked = {**(table["settings"] if table else _asked(config)), "cross_stream": cross}
-    features = Features(run_dir / "evaluation")
     gallery = _gallery(features, asked, missing)
     if store is None:
         missing["store"] = "The clip store is not at hand, so there are no videos to show and none to count."
@@ -70,7 +70,7 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
     return {
         "name": config.get("name", run_dir.name),
         "backbone": resolved.model.backbone,
-        "headline": headline(table, turns, found, cross),
+        "headline": headline(table, turns, found, cross, unlabelled),
         "warnings": found,
         "table": table,
         "published": published(resolved, table["dataset"] if table else None),
@@ -138,6 +138,13 @@ def account(store: ClipStore) -> dict[str, Any]:
     }
 
 
+def _unlabelled(features: Features, store: ClipStore | None) -> int:
+    """How many videos there are where none of them has a label; 0 where one has, or where none is known."""
+    name = newest(features.names, "rgb")
+    labels = features.of(name).labels.tolist() if name else store.entries.column("label") if store else []
+    return 0 if any(labels) else len(labels)
+
+
 def _gallery(features: Features, asked: dict[str, Any], missing: dict[str, str]) -> dict[str, Any] | None:
     """``asked``: what the table was made with, so that both look among the same neighbours."""
     try:
@@ -152,11 +159,21 @@ def _asked(config: dict[str, Any]) -> dict[str, Any]:
     return {"seed": config.get("seed", Config().seed), "ignore_same_source": ignore}
 
 
-def _why_no_table(run_dir: Path) -> str:
+def _why_no_checks(unlabelled: int) -> str:
+    why = "they need labels" if unlabelled else "train.evaluate_epochs sets how often they are made"
+    return f"No held-out checks are recorded ({why})."
+
+
+def _why_no_table(run_dir: Path, unlabelled: int) -> str:
+    if unlabelled:
+        return (
+            "The videos are without labels, and R@k counts how often the nearest neighbours show the class of a video. "
+            "To have it, put the videos in one folder a class, or give --labels, and prepare them into another folder."
+        )
     if feature_names(run_dir / "evaluation"):
         return (
-            "Features are there, but not scored: without labels, or without train and test videos, there is no R@k. "
-            "Prepare the videos with labels, or run `vicc-ray evaluate` to see what is wrong."
+            "Features are there, but not scored: R@k needs labelled videos in train and in test. Run `vicc-ray "
+            "evaluate` to see what is wrong."
         )
     return "Retrieval has not been evaluated yet: run `vicc-ray evaluate`."
 

@@ -12,10 +12,14 @@ from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
 from vicc_ray.evaluation.table import newest, row_label
 
 QUERIES = 8
+POOL = 1024
+"""Videos that queries are drawn from where there are no test videos; their mean is what queries are centred on."""
 
 
 def find_neighbours(features: Features, settings: dict[str, Any]) -> dict[str, Any]:
     """Queries and their five nearest by RGB after stage 1 and by RGB after its last turn (whichever there are).
+
+    Queries are test videos. Where there are none, as without labels, they are train videos, among all the others.
 
     Args:
         features: of a run's ``evaluation``.
@@ -23,10 +27,10 @@ def find_neighbours(features: Features, settings: dict[str, Any]) -> dict[str, A
 
     Returns:
         ``networks`` [{"key", "name", "hits": of the shown queries}], ``queries`` [{"id", "label", "found": a list a
-        network of {"id", "label", "same": bool, or None without labels}}], ``test_videos``.
+        network of {"id", "label", "same": bool, or None without labels}}], ``held_out``: whether they are test videos.
 
     Raises:
-        UserError: there are no RGB features, or no train or test videos among them.
+        UserError: there are no RGB features, or no train videos among them.
     """
     names = features.names
     shown = [name for name in dict.fromkeys(["rgb-stage1", newest(names, "rgb")]) if name in names]
@@ -36,9 +40,13 @@ def find_neighbours(features: Features, settings: dict[str, Any]) -> dict[str, A
     for name in shown:
         table = features.of(name)
         train, test = table.split("train"), table.split("test")
+        held_out, ignore = bool(len(test)), settings["ignore_same_source"]
+        if not held_out:
+            train = train if ignore else _each_its_own_source(train)
+            test = train.select(np.random.default_rng(settings["seed"]).permutation(len(train))[:POOL])
         if not len(train) or not len(test):
             raise UserError(f"no neighbours to show: {len(train)} train and {len(test)} test videos")
-        results.append((train, retrieve(train, test, ignore_same_source=settings["ignore_same_source"])))
+        results.append((train, retrieve(train, test, ignore_same_source=ignore or not held_out)))
     chosen = choose_queries(test.labels, settings["seed"])
     return {
         "networks": [
@@ -50,8 +58,13 @@ def find_neighbours(features: Features, settings: dict[str, Any]) -> dict[str, A
             for name, (_, result) in zip(shown, results, strict=True)
         ],
         "queries": [_query(test, results, int(row)) for row in chosen],
-        "test_videos": len(test),
+        "held_out": held_out,
     }
+
+
+def _each_its_own_source(videos: FeatureSet) -> FeatureSet:
+    """So that leaving out a query's source leaves out the query itself, and no other video."""
+    return FeatureSet(videos.features, videos.labels, videos.ids, videos.ids)
 
 
 def choose_queries(labels: np.ndarray, seed: int, count: int = QUERIES) -> np.ndarray:

@@ -8,14 +8,21 @@ from vicc_ray.evaluation.table import newest
 
 
 def headline(
-    table: dict[str, Any] | None, turns: list[dict[str, Any]], warnings: list[dict[str, str]], cross_stream: bool = True
+    table: dict[str, Any] | None,
+    turns: list[dict[str, Any]],
+    warnings: list[dict[str, str]],
+    cross_stream: bool = True,
+    unlabelled: int = 0,
 ) -> dict[str, Any]:
     """``title`` (short), ``text`` (one to three sentences) and ``tiles`` [{"value", "label", "note"}].
 
     Args:
         table: ``evaluation.json``, None before the evaluation.
         turns, warnings: as the report has them.
+        unlabelled: how many videos the run has, where none of them has a label.
     """
+    if table is None and unlabelled:
+        return _without_labels(turns, warnings, unlabelled)
     if table is None:
         return {"title": "Retrieval is not evaluated yet", "text": _progress(turns), "tiles": []}
     rows = {row["key"]: row for row in table["rows"]}
@@ -37,6 +44,16 @@ def headline(
     if any(w["kind"] != "crowded" for w in warnings):
         text += " Mind the warnings below: not every turn has learnt."
     return {"title": title, "text": f"{text} {what}".strip(), "tiles": tiles}
+
+
+def _without_labels(turns: list[dict[str, Any]], warnings: list[dict[str, str]], videos: int) -> dict[str, Any]:
+    """What can be said without a single label: nothing can be right or wrong, so the page shows what is found alike."""
+    mind = " Mind the warnings below: not every turn has learnt." if warnings else ""
+    text = (
+        f"{_progress(turns)}{mind} Without labels there is no R@1: whether the network finds the right videos alike is "
+        "yours to judge, by the nearest neighbours, the map and the prototypes below."
+    )
+    return {"title": f"{videos:,} videos without labels", "text": text, "tiles": []}
 
 
 def percent(share: float | None) -> str:

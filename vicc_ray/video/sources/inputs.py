@@ -1,6 +1,7 @@
 """From what the user gave to the list of videos.
 
-What ``--labels`` is, is told by what lies there, in this order:
+``--labels none`` says that nothing is known of the videos: folders are no classes, and a manifest beside them is not
+read. What else ``--labels`` is, is told by what lies there, in this order:
 
 1. nothing given: ``labels.csv``, ``labels.jsonl`` or ``labels.parquet`` in the videos folder, as a manifest; where none
    lies there, one folder a class
@@ -28,6 +29,8 @@ from vicc_ray.video.sources.places import below, place_of
 from vicc_ray.video.sources.ucf101 import UCF101
 
 SOURCES = (UCF101, HMDB51, KINETICS, MANIFEST)
+NO_LABELS = "none"
+"""The value of ``--labels`` with which no video has a label."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ class Inputs:
 def list_videos(videos: Path | str, labels: Path | str | None = None, fold: int = 1) -> Inputs:
     """The videos of a folder, here or at an address, which is listed once.
 
-    Without labels: every file with a video suffix, hidden ones left out, links of this machine followed. With labels
-    (see the head of this file): what they list and nothing else, whether the files exist or not.
+    Without labels, and with :data:`NO_LABELS`: every file with a video suffix, hidden ones left out, links of this
+    machine followed. With other labels (see the head of this file): what they list and nothing else, whether the files
+    exist or not.
 
     Args:
         fold: 1 to 3; which of the folds of UCF101 and HMDB51.
@@ -52,14 +56,21 @@ def list_videos(videos: Path | str, labels: Path | str | None = None, fold: int 
         UserError: no such folder, no videos in it, or labels that cannot be used.
     """
     listing = Listing(place_of(videos))
-    given = Labels(place_of(labels)) if labels else _default_labels(listing)
-    items = _source(given).items(given, listing, fold) if given else folder_items(listing)
+    given = _given_labels(labels, listing)
+    items = _source(given).items(given, listing, fold) if given else folder_items(listing, classes=labels != NO_LABELS)
     if not items:
         where = f"{given.place} names no video" if given else f"no videos in {listing.folder}"
         raise UserError(f"{where}; file names that count: {' '.join(sorted(SUFFIXES))}")
     used = {item.place for item in items}
     unlisted = sum(listing.at(id) not in used for id in listing.videos)
     return Inputs(tuple(sorted(items, key=lambda item: item.id)), unlisted)
+
+
+def _given_labels(labels: Path | str | None, listing: Listing) -> Labels | None:
+    """Where the labels are; None where nothing but the folders says what the videos are."""
+    if labels == NO_LABELS:
+        return None
+    return Labels(place_of(labels)) if labels else _default_labels(listing)
 
 
 def _default_labels(listing: Listing) -> Labels | None:

@@ -15,13 +15,14 @@ def assign_splits(items: Sequence[VideoItem], test_share: float, seed: int) -> l
     """Give each item without a split "train" or "test", whole sources at a time.
 
     Sources are gone through in a seeded random order; one is held out if that brings the held-out videos nearer to
-    ``test_share`` of every label (on a tie: of all videos). A source that has a split already keeps it.
+    ``test_share`` of every label (on a tie: of all labelled videos). A source that has a split already keeps it. A test
+    asks for labels, so a source of which no video has one is trained on.
     """
     given = {item.source: item.split for item in items if item.split}
     per_source: dict[str, Counter[str]] = {}
     for item in items:
-        per_source.setdefault(item.source, Counter())[item.label] += 1
-    short = {label: test_share * n for label, n in Counter(item.label for item in items).items()}
+        per_source.setdefault(item.source, Counter()).update([item.label] if item.label else [])
+    short = {label: test_share * n for label, n in Counter(item.label for item in items if item.label).items()}
     for source, split in given.items():
         if split == "test":
             _hold_out(short, per_source[source])
