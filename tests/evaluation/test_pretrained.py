@@ -129,6 +129,34 @@ def test_the_classifications_of_a_run_give_the_fine_tuned_network_of_the_stream(
         find_weights(tmp_path)
 
 
+def test_arrays_and_lists_of_clips_give_what_a_tensor_gives(run: Path) -> None:
+    encoder, tensor = load_encoder(run), clips()
+    array, expected = tensor.numpy(), load_encoder(run)(tensor)
+    mirrored = np.ascontiguousarray(array[:, :, :, ::-1])
+    read_only = array.copy()
+    read_only.setflags(write=False)
+    for given in (array, list(array), tuple(tensor), [array[0], tensor[1]], read_only, mirrored[:, :, :, ::-1]):
+        torch.testing.assert_close(encoder(given), expected)
+    assert np.array_equal(array, tensor.numpy())
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "named"),
+    [
+        ("film.mp4", TypeError, ["str", "load_clips"]),
+        (["a.mp4", "b.mp4"], TypeError, ["list of str", "load_clips"]),
+        ([], ValueError, ["none"]),
+        ([np.zeros((8, 32, 32, 3), np.uint8), np.zeros((9, 32, 32, 3), np.uint8)], ValueError, ["(8, 32", "(9, 32"]),
+        (np.zeros((2, 8, 32, 32, 3), np.float32), ValueError, ["float32", "uint8"]),
+        (np.zeros((8, 32, 32, 3), np.uint8), ValueError, ["[8, 32, 32, 3]", "clips[None]"]),
+    ],
+)
+def test_what_are_no_clips_is_told_by_its_type(given: object, error: type, named: list[str], run: Path) -> None:
+    with pytest.raises(error) as raised:
+        load_encoder(run)(given)
+    assert [name for name in named if name not in str(raised.value)] == []
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

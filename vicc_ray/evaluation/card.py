@@ -39,6 +39,7 @@ def card_text(weights: EncoderWeights, files: Sequence[str]) -> str:
             weights=weights,
             card={"recipe": {}, "retrieval": {}, **weights.card},
             files=files,
+            fixed=[f"`{name}`" for name in files if not name.endswith(".safetensors")],
             version=__version__,
             recipe=json.dumps(weights.card.get("recipe", {}), indent=1),
         )

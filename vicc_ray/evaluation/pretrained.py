@@ -3,6 +3,7 @@
 B clips, F features.
 
 encoder = vicc_ray.load_encoder("run-or-file")
+clips = vicc_ray.load_clips("video.mp4", encoder.clip)
 features = encoder(clips)                       # uint8 [B, T, H, W, 3] -> float32 [B, F]
 """
 
@@ -11,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vicc_ray.config import ClipConfig, Config, Stream
@@ -27,10 +30,13 @@ from vicc_ray.training.schedule import turns
 from vicc_ray.video.sample import CHANNELS
 
 PUBLISHED = (".pth.tar", ".pth", ".pt", ".tar")
+Array = Tensor | NDArray[np.uint8]
+Clips = Array | Sequence[Array]
+"""A batch of clips, or clips one by one."""
 
 
 class PretrainedEncoder(nn.Module):
-    """A network that takes clips as they are decoded.
+    """A network that takes clips as they are decoded; :func:`vicc_ray.load_clips` makes them of a video file.
 
     Attributes:
         stream: "rgb" or "flow".
@@ -40,6 +46,11 @@ class PretrainedEncoder(nn.Module):
         fingerprint: 16 hexadecimal digits, equal for equal networks.
     """
 
+    stream: Stream
+    clip: ClipConfig
+    features: int
+    fingerprint: str
+
     def __init__(self, weights: EncoderWeights) -> None:
         super().__init__()
         self.stream, self.clip, self.model = weights.stream, weights.clip, weights.model
@@ -47,22 +58,26 @@ class PretrainedEncoder(nn.Module):
         self.network = weights.build()
         self.features = self.network.backbone.features
 
-    def forward(self, clips: Tensor) -> Tensor:
+    def forward(self, clips: Clips) -> Tensor:
         """Features of clips, on the device of the network.
 
         Args:
-            clips: uint8 [B, T, H, W, 3] RGB, 0 to 255; for a flow network [B, T, H, W, 2] with u and v in pixels,
-                quantised as the clip store does it (128 is no motion).
+            clips: uint8 [B, T, H, W, 3] RGB, 0 to 255, as a tensor or an array, or a list of B clips [T, H, W, 3]; for
+                a flow network [B, T, H, W, 2] with u and v in pixels, quantised as the clip store does it (128 is no
+                motion).
 
         Returns:
-            float32 [B, F]: the backbone's spatio-temporal mean. Not of unit norm; compare by cosine.
+            float32 [B, F]: the backbone's spatio-temporal mean. Not of unit norm; compare by cosine, after what all
+            videos have in common, their mean feature, is subtracted.
 
         Raises:
-            ValueError: the clips are not uint8, or of another shape, or too small for the network.
+            TypeError: the clips are neither tensors nor arrays.
+            ValueError: they are not uint8, or of another shape, or too small for the network.
         """
-        self._check(clips)
-        clips = clips.to(next(self.parameters()).device)
-        x = to_rgb_input(clips) if self.stream == "rgb" else to_flow_input(clips)
+        batch = _one_tensor(clips)
+        self._check(batch)
+        batch = batch.to(next(self.parameters()).device)
+        x = to_rgb_input(batch) if self.stream == "rgb" else to_flow_input(batch)
         return self.network.features(x).float()
 
     def _check(self, clips: Tensor) -> None:
@@ -72,6 +87,7 @@ class PretrainedEncoder(nn.Module):
                 f"clips: {clips.dtype} {list(clips.shape)} given; uint8 [B, T, H, W, {channels}] expected "
                 f"({'RGB, 0 to 255' if channels == 3 else 'quantised u and v'}), "
                 f"best [B, {self.clip.frames}, {self.clip.size}, {self.clip.size}, {channels}]"
+                f"{'; one clip is a batch too: clips[None]' if clips.dim() == 4 else ''}"
             )
         _, frames, height, width, _ = clips.shape
         if frames < smallest.frames or min(height, width) < smallest.pixels:
@@ -79,6 +95,24 @@ class PretrainedEncoder(nn.Module):
                 f"clips: {frames} frames of {height} x {width} pixels given; {self.model.backbone} takes at least "
                 f"{smallest.frames} frames of {smallest.pixels} x {smallest.pixels}"
             )
+
+
+def _one_tensor(clips: Clips) -> Tensor:
+    if isinstance(clips, Tensor):
+        return clips
+    if isinstance(clips, np.ndarray) and clips.dtype != np.object_:
+        return torch.from_numpy(np.require(clips, requirements=["C", "W"]))
+    if not isinstance(clips, (list, tuple)) or not all(isinstance(clip, (Tensor, np.ndarray)) for clip in clips):
+        inside = f" of {type(clips[0]).__name__}" if isinstance(clips, (list, tuple)) and clips else ""
+        raise TypeError(
+            f"clips: a {type(clips).__name__}{inside} given; a tensor, a NumPy array or a list of clips expected. "
+            "vicc_ray.load_clips(path, encoder.clip) makes them of a video file"
+        )
+    tensors = [_one_tensor(clip) for clip in clips]
+    shapes = sorted({tuple(tensor.shape) for tensor in tensors})
+    if len(shapes) != 1:
+        raise ValueError(f"clips: a list of shapes {', '.join(map(str, shapes)) or 'none'} given; one shape expected")
+    return torch.stack(tensors)
 
 
 def load_encoder(path: Path | str, stream: Stream = "rgb", device: torch.device | str = "cpu") -> PretrainedEncoder:

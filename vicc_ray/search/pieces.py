@@ -49,8 +49,11 @@ class Piece:
         return self.frames[self.places[start:stop]]
 
 
-def read_pieces(path: Path, view: View, time_limit_s: float) -> Iterator[Piece]:
+def read_pieces(path: Path, view: View, time_limit_s: float, film: bool = True) -> Iterator[Piece]:
     """What is seen of a video, as it is decoded; a stretch is held at a time.
+
+    Args:
+        film: whether the thumbnail is made.
 
     Raises:
         VideoError: it gives no two frames, or takes too long (what is done with the pieces in between counts).
@@ -58,7 +61,6 @@ def read_pieces(path: Path, view: View, time_limit_s: float) -> Iterator[Piece]:
     side = max(view.size, SIDE)
     even = side + side % 2
     with open_frames(path, short_side=even, max_frames=view.max_frames, time_limit_s=time_limit_s, grid=2) as stream:
-        film = True
         for first, frames in _stretches((_square(frame) for frame in stream.frames), view.extent):
             yield _piece(first, frames, stream.fps, view, film)
             film = False

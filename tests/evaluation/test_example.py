@@ -1,0 +1,66 @@
+"""The example of README, docs and model cards runs as it stands, and finds the copy of a video."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.videos import moving, write_video
+from vicc_ray.config import Config
+from vicc_ray.evaluation.export import export
+from vicc_ray.evaluation.pretrained import find_weights
+from vicc_ray.training.checkpoint import take_snapshot
+from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import turns
+
+ROOT = Path(__file__).parents[2]
+CONFIG = Config.model_validate(
+    {
+        "clip": {"frames": 8, "size": 32, "step": 2},
+        "model": {"backbone": "tiny", "embedding": 8},
+        "method": {"prototypes": 4, "queue": 0},
+        "schedule": {"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 0},
+        "train": {"batch": 2},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``my-run/run``, an exported network and ``my-videos``, of which the last is a copy of the first."""
+    place = tmp_path_factory.mktemp("place")
+    folder = RunFolder(place / "my-run" / "run")
+    folder.path.mkdir(parents=True)
+    folder.open(CONFIG)
+    pretrainer, turn = Pretrainer(CONFIG, torch.device("cpu")), turns(CONFIG.schedule)[0]
+    pretrainer.start_turn(turn)
+    checkpoint = folder.turn_checkpoint(turn.index, turn.name)
+    checkpoint.mkdir()
+    take_snapshot(pretrainer, 1, 1.0, CONFIG.model_dump(mode="json")).write(checkpoint)
+    export(find_weights(folder.path), place, ["safetensors"])
+    for number in range(5):
+        write_video(place / f"my-videos/{number}.mp4", moving(40, 48, 64, (number - 2, 1), seed=number))
+    shutil.copy(place / "my-videos/0.mp4", place / "my-videos/copy.mp4")
+    return place
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/evaluation.md", "the card"])
+def test_the_example_runs_and_finds_the_copy(
+    page: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (place / "README.md" if page == "the card" else ROOT / page).read_text()
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "load_clips" in block]
+    assert len([line for line in example.splitlines() if line]) <= 12
+    monkeypatch.chdir(place)
+    names: dict[str, np.ndarray] = {}
+    exec(example, names)
+    assert capsys.readouterr().out.split() == ["most", "like", "my-videos/0.mp4", "is", "my-videos/copy.mp4"]
+    similarity = names["similarity"]
+    assert similarity[0, -1] == pytest.approx(1, abs=1e-4)
+    assert similarity[0, 1:-1].max() < 0.9

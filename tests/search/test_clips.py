@@ -1,0 +1,44 @@
+"""Clips of a file: what a network was trained to see, and what evaluation and index see of the same file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vicc_ray
+from tests.videos import moving, write_video
+from vicc_ray.config import ClipConfig
+from vicc_ray.errors import UserError
+from vicc_ray.video.decode import decode_video
+from vicc_ray.video.sampling import windows
+
+CLIP = ClipConfig(frames=6, step=2, size=112)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("film") / "film.mp4", moving(45, 112, 160))
+
+
+def test_clips_are_the_windows_of_the_evaluation_in_the_centre(film: Path) -> None:
+    clips = vicc_ray.load_clips(film, CLIP)
+    frames = decode_video(film, short_side=112, max_frames=99, time_limit_s=60, grid=2).frames[:, :, 24:136]
+    assert np.array_equal(clips, frames[windows(45, 6, 2, overlap=0.5, max_windows=10)])
+    assert (clips.dtype, clips.shape[1:]) == (np.uint8, (6, 112, 112, 3))
+
+
+def test_how_many_windows_there_are_can_be_chosen(film: Path) -> None:
+    assert len(vicc_ray.load_clips(str(film), CLIP, max_windows=2)) == 2
+    assert len(vicc_ray.load_clips(film, CLIP, overlap=0.0)) < len(vicc_ray.load_clips(film, CLIP))
+    assert vicc_ray.load_clips(film, CLIP.model_copy(update={"size": 32}), max_frames=3).shape == (1, 6, 32, 32, 3)
+    with pytest.raises(ValueError, match="overlap"):
+        vicc_ray.load_clips(film, CLIP, overlap=1.0)
+
+
+def test_what_gives_no_clips_is_told_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "note.mp4").write_text("no video")
+    for name in ("note.mp4", "gone.mp4"):
+        with pytest.raises(UserError, match=name):
+            vicc_ray.load_clips(tmp_path / name, CLIP)
