@@ -139,6 +139,36 @@ def test_stage_two_says_that_it_starts_from_a_collapsed_network() -> None:
     assert problems_inherited([good, bad_flow], ("rgb",), CONFIG) == []
 
 
+def test_few_steps_are_told_first_with_what_held_out_videos_say() -> None:
+    short = epoch(steps=2, stage=1, loss=LN_K)
+    check = {"turn": "rgb-stage1", "recall_at_1": 0.5625, "low": 0.31, "high": 0.81, "chance": 0.125, "videos": 16}
+    (problem,) = problems_at_end(short, CONFIG, steps=12, check=check)
+    told = ["12 steps in all (2 an epoch)", "schedule.rgb_epochs (now", "train.batch (now 32)", "2.996"]
+    held_out = ["56.2 %", "31.0 to 81.0", "16 videos", "chance 12.5 %"]
+    places = [problem.text.find(part) for part in [*told, *held_out]]
+    assert problem.kind == "not-learning" and places[0] == 0 and -1 not in places and places == sorted(places)
+    (problem,) = problems_at_end(short, CONFIG, steps=700)
+    assert "train.batch" not in problem.text and "%" not in problem.text
+
+
+@pytest.mark.parametrize(
+    ("stage", "stream", "key"),
+    [(1, "rgb", "schedule.rgb_epochs"), (1, "flow", "schedule.flow_epochs"), (2, "rgb", "schedule.alternation_period")],
+)
+def test_the_setting_of_the_number_of_steps_is_that_of_the_turn(stage: int, stream: str, key: str) -> None:
+    (problem,) = problems_at_end(epoch(steps=2, stage=stage, stream=stream, loss=LN_K), CONFIG, steps=12)
+    assert f"{key} (now {getattr(CONFIG.schedule, key.split('.')[1])})" in problem.text
+
+
+def test_stage_two_counts_the_steps_of_the_turn_that_it_starts_from() -> None:
+    short = [epoch(steps=2, stage=1, loss=LN_K), epoch(steps=3, stage=1, loss=LN_K)]
+    check = {"turn": "rgb-stage1", "recall_at_1": 0.25, "low": 0.1, "high": 0.4, "videos": 16}
+    (problem,) = problems_inherited([epoch(turn="other"), *short], ("rgb",), CONFIG, [check])
+    assert "5 steps in all" in problem.text and "25.0 %" in problem.text
+    (problem,) = problems_inherited([epoch(steps=90, loss=LN_K), *short, *short], ("rgb",), CONFIG)
+    assert problem.text.count("steps in all") == 0
+
+
 def test_no_epoch_of_a_healthy_run_is_warned_of() -> None:
     config = watched_config()
     turn = run_epochs(config, 3)

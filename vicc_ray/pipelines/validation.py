@@ -92,7 +92,8 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
     low, high = found.interval
     line = {
         **{"step": state["step"], "epoch": round(state["epoch"]), "turn": turn.name, "stream": turn.stream},
-        **{"recall_at_1": found.recall[1], "low": low, "high": high, "videos": found.queries, "checkpoint": name},
+        **{"recall_at_1": found.recall[1], "low": low, "high": high, "videos": found.queries, "chance": found.chance},
+        "checkpoint": name,
         "seconds": time.perf_counter() - begun,
     }
     folder.checkpoints.keep_best(name, turn.stream, found.recall[1])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicc_ray.config import Config
+from vicc_ray.training.few_steps import few_steps, held_out_says
 
 Epoch = Mapping[str, Any]
 """A line of epochs.jsonl: the figures of :mod:`vicc_ray.training.health`; None where one was no number.
@@ -57,29 +58,52 @@ def problems_now(turn: Sequence[Epoch], config: Config) -> list[Problem]:
     return _judge({**STATE, **TREND}, turn, config)
 
 
-def problems_at_end(last: Epoch, config: Config) -> list[Problem]:
-    """What is wrong with a turn that ended with these figures; others build on its network."""
-    return _judge({**STATE, "not-learning": _not_learnt}, [last], config)
+def problems_at_end(
+    last: Epoch, config: Config, steps: float | None = None, check: Mapping[str, Any] | None = None
+) -> list[Problem]:
+    """What is wrong with a turn that ended with these figures; others build on its network.
+
+    Args:
+        steps: of the turn; where they were few, this comes first.
+        check: its last line of evaluations.jsonl.
+    """
+    found = _judge({**STATE, "not-learning": _not_learnt}, [last], config)
+    first, seen = few_steps(last, steps, config), held_out_says(check)
+    return [_told(problem, first if problem.kind in SLOW else "", seen) for problem in found]
 
 
-def problems_inherited(epochs: Sequence[Epoch], streams: Sequence[str], config: Config) -> list[Problem]:
+def problems_inherited(
+    epochs: Sequence[Epoch], streams: Sequence[str], config: Config, checks: Sequence[Mapping[str, Any]] = ()
+) -> list[Problem]:
     """What is wrong with the networks that a stage-2 turn starts from.
 
     Args:
         epochs: of the turns before it, in order; the newest of each stream counts.
         streams: those whose networks it uses.
+        checks: lines of evaluations.jsonl.
     """
     found = []
     for stream in streams:
-        last = [epoch for epoch in epochs if epoch.get("stream") == stream][-1:]
-        for problem in problems_at_end(last[0], config) if last else []:
+        own = [epoch for epoch in epochs if epoch.get("stream") == stream]
+        if not own:
+            continue
+        turn = own[-1]["turn"]
+        steps = sum(_get(epoch, "steps") for epoch in own if epoch["turn"] == turn)
+        check = next((check for check in reversed(checks) if check["turn"] == turn), None)
+        for problem in problems_at_end(own[-1], config, None if math.isnan(steps) else steps, check):
             text = (
-                f"this turn starts from a {stream} network that collapsed or learnt nothing: at the end of "
-                f"{last[0]['turn']} {problem.text} A turn that starts so seldom recovers: better stop, and train "
-                f"{last[0]['turn']} anew in another output folder."
+                f"this turn starts from a {stream} network that collapsed or learnt nothing. At the end of {turn}: "
+                f"{problem.text} A turn that starts so seldom recovers: better stop, and train {turn} anew in another "
+                "output folder."
             )
             found.append(Problem(f"starts-from-{stream}-{problem.kind}", text))
     return found
+
+
+def _told(problem: Problem, first: str, seen: str) -> Problem:
+    """With a sentence before it and one after it, where there are any."""
+    text = f"{first} {problem.text[:1].upper()}{problem.text[1:]}" if first else problem.text
+    return Problem(problem.kind, f"{text} {seen}" if seen else text)
 
 
 def _judge(rules: Mapping[str, Rule], turn: Sequence[Epoch], config: Config) -> list[Problem]:
@@ -210,6 +234,10 @@ TREND: dict[str, Rule] = {"stuck": _stuck, "rising": _rising, "exploding": _expl
 """Wrong by comparison with the epochs before."""
 IMPLIES = {"uniform": ("crowded", "stuck", "not-learning"), "crowded": ("stuck",), "flat": ("stuck",)}
 """What is not told beside the kind that explains it: first choices among equals, say, are rounding noise."""
+
+
+SLOW = ("uniform", "crowded", "flat", "not-learning")
+"""What more steps may put right."""
 
 
 def _stays(turn: Sequence[Epoch], name: str, share: float, epochs: int = 1) -> bool:

@@ -67,7 +67,7 @@ class Journal:
         earlier = [*_epochs_behind(self._start_from), *read_lines(self._folder.epochs_file)]
         earlier = [line for line in earlier if line["turn"] != turn.name]
         streams = STREAMS if turn.cross else (turn.stream,)
-        found = problems_inherited(earlier, streams, self._config)
+        found = problems_inherited(earlier, streams, self._config, read_lines(self._folder.evaluations_file))
         told = {warning["kind"] for warning in self._of_turn(self._folder.warnings_file, turn)}
         self._warn([problem for problem in found if problem.kind not in told], turn, step, turn.first_epoch)
         return found

@@ -66,7 +66,7 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
     if store is None:
         missing["store"] = "The clip store is not at hand, so there are no videos to show and none to count."
     resolved = as_config(config)
-    found = warnings(turns, resolved)
+    found = warnings(turns, resolved, checks)
     return {
         "name": config.get("name", run_dir.name),
         "backbone": resolved.model.backbone,

@@ -1,0 +1,42 @@
+"""What is said first of a turn that learnt nothing in a handful of steps, and what held-out videos say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vicc_ray.config import Config
+
+FEW_STEPS = 100
+"""Steps of a turn below which their number is the likeliest cause; the shortest turn of the demo has 200."""
+EPOCHS = {1: "schedule.{stream}_epochs", 2: "schedule.alternation_period"}
+"""The setting of a turn's length, by stage."""
+
+
+def few_steps(turn: Mapping[str, Any], steps: float | None, config: Config) -> str:
+    """That a turn had too few steps to learn from, and what makes more; "" where it had enough, or nobody knows.
+
+    Args:
+        turn: a line of epochs.jsonl: ``steps`` of its epoch, ``stage`` and ``stream``.
+        steps: of the whole turn.
+    """
+    if steps is None or steps >= FEW_STEPS:
+        return ""
+    each = turn.get("steps") or steps
+    key = EPOCHS[int(turn.get("stage") or 1)].format(stream=turn.get("stream") or "rgb")
+    epochs = getattr(config.schedule, key.partition(".")[2])
+    return (
+        f"{steps:.0f} steps in all ({each:.0f} an epoch) are the likeliest cause, since so few hardly teach a network: "
+        f"raise {key} (now {epochs}), or lower train.batch (now {config.train.batch}), so that an epoch has more."
+    )
+
+
+def held_out_says(check: Mapping[str, Any] | None) -> str:
+    """R@1 of a turn's network as a sentence; "" where it was not checked."""
+    if not check:
+        return ""
+    chance = f", chance {100 * check['chance']:.1f} %" if check.get("chance") is not None else ""
+    return (
+        f"Held-out R@1 is {100 * check['recall_at_1']:.1f} % (95 % interval {100 * check['low']:.1f} to "
+        f"{100 * check['high']:.1f}, {check['videos']} videos{chance})."
+    )
