@@ -242,8 +242,9 @@ def test_the_commands_from_videos_to_results(tmp_path: Path, model: Path, capsys
     assert "4 videos: 4 in the index, 0 failed" in capsys.readouterr().out
     videos.rename(tmp_path / "moved")
     assert main(["search", str(tmp_path / "index"), str(tmp_path / "moved/b/1.mp4"), "--k", "2"]) == 0
-    first, second, note = capsys.readouterr().out.splitlines()
+    first, second, half, note = capsys.readouterr().out.splitlines()
     assert first.split() == ["1", "1.000", "0:00-0:01", "b", "b/1.mp4"]
     assert second.split()[0] == "2"
+    assert "all 4 videos" in half
     assert note.startswith("2 of these 2 videos are not in")
     assert json.loads((tmp_path / "index/index.json").read_text())["fingerprint"] == untrained().fingerprint
