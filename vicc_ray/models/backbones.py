@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vicc_ray.errors import UserError
 from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.padded import pad_by_hand
 
 
 class Backbone(nn.Module):
@@ -39,10 +40,12 @@ def backbone_kind(name: str) -> type[Backbone]:
 
 
 def build_backbone(name: str, in_channels: int = 3) -> Backbone:
-    """A backbone with fresh weights, drawn from torch's global generator.
+    """A backbone with fresh weights, drawn from torch's global generator; clips shorter than its kernels are safe.
 
     Raises:
         UserError: there is no backbone of that name.
     """
     make: Callable[[int], Backbone] = backbone_kind(name)
-    return make(in_channels)
+    backbone = make(in_channels)
+    pad_by_hand(backbone)
+    return backbone

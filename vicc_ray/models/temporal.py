@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv3d
 
+from vicc_ray.models.padded import PaddedConv3d
+
 FORWARD_FROM, BACKWARD_FROM = 32_000_000, 128_000_000
 """Multiplications in the product of one tap and sample from which it is faster than oneDNN, found on two cores
 with AVX2 on layers of S3D, where the whole step became 4 to 14 % shorter by it.
 """
 
 
-class TemporalConv3d(nn.Conv3d):
+class TemporalConv3d(PaddedConv3d):
     """A Conv3d with one pixel in its kernel and as many frames out as in (but for its stride); the same weights."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -41,7 +43,9 @@ class TemporalConv3d(nn.Conv3d):
         frames = input.shape[2:].numel() if self.stride[0] == 1 else input.shape[3:].numel()
         size = frames * self.in_channels * self.out_channels
         # Frames that do not follow each other make many small products, of use backward alone: oneDNN is slower there.
-        return self.stride[0] == 1 and size >= FORWARD_FROM, self.stride[0] > 1 or size >= BACKWARD_FROM
+        # oneDNN's backward pass must not see a short clip at all.
+        backward = self.stride[0] > 1 or size >= BACKWARD_FROM or self.is_short(input)
+        return self.stride[0] == 1 and size >= FORWARD_FROM, backward
 
 
 def can_be_temporal(conv: nn.Conv3d) -> bool:

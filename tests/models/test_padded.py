@@ -1,0 +1,122 @@
+"""Clips shorter than a kernel over time: the same numbers, and no backward pass that some CPUs get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+
+from tests.short_clips import ShortClipGuard
+from vicc_ray.config import ModelConfig, TrainConfig
+from vicc_ray.models import temporal
+from vicc_ray.models.backbones import build_backbone
+from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.encoder import Encoder, build_encoder
+from vicc_ray.models.on_cpu import for_cpu
+from vicc_ray.models.padded import PaddedConv3d, pad_by_hand
+from vicc_ray.training.network import prepare_network
+
+LAST = torch.channels_last_3d
+CPU = torch.device("cpu")
+CONVS = {
+    "stride 2": ((7, 1, 1), (2, 1, 1), (3, 0, 0), 1),
+    "stride 1": ((3, 1, 1), 1, (1, 0, 0), 1),
+    "space and time": ((5, 5, 3), 2, (2, 2, 1), 1),
+    "dilated": ((3, 1, 1), 1, (2, 0, 0), (2, 1, 1)),
+}
+
+
+def conv(name: str) -> nn.Conv3d:
+    kernel, stride, padding, dilation = CONVS[name]
+    return nn.Conv3d(4, 6, kernel, stride, padding, dilation)
+
+
+def results(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Output, and gradients of the input and of the weights."""
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    layer.zero_grad()
+    y = layer(x)
+    (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum().backward()
+    assert x.grad is not None
+    return [y, x.grad, *(p.grad.clone() for p in layer.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("frames", range(1, 9))
+@pytest.mark.parametrize("name", CONVS)
+def test_output_and_gradients_are_those_of_the_contiguous_convolution(name: str, frames: int) -> None:
+    torch.manual_seed(0)
+    expected_layer = conv(name)
+    x = torch.randn(2, 4, frames, 6, 5)
+    expected = results(expected_layer, x)
+    for change in (pad_by_hand, for_cpu):
+        layer = nn.Sequential(conv(name))
+        layer[0].load_state_dict(expected_layer.state_dict())
+        found = results(change(layer).to(memory_format=LAST), x.contiguous(memory_format=LAST))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def untouched(encoder: Encoder) -> None:
+    """As it is built, of contiguous weights."""
+
+
+def prepared(**settings: object) -> Callable[[Encoder], None]:
+    """As training prepares it."""
+    return lambda encoder: prepare_network(encoder, encoder, TrainConfig(**settings), CPU)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize(
+    ("prepare", "bf16"),
+    [(untouched, False), (prepared(), False), (prepared(), True), (prepared(activation_checkpointing=True), False)],
+    ids=["as built", "trained", "bf16", "checkpointed"],
+)
+def test_training_with_the_smallest_clips_is_safe(
+    name: str, prepare: Callable[[Encoder], None], bf16: bool, short_clip_guard: ShortClipGuard
+) -> None:
+    """Clips have their channels innermost, as batches have."""
+    listed = BACKBONES[name]
+    encoder = build_encoder(ModelConfig(backbone=name, embedding=8)).train()
+    prepare(encoder)
+    for frames in (listed.frames, listed.frames + 2):
+        clips = torch.randn(2, 3, frames, listed.pixels, listed.pixels).contiguous(memory_format=LAST)
+        with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+            embedded = encoder(clips)
+        embedded[:, 0].sum().backward()
+    assert short_clip_guard.seen > 0
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_gradients_of_the_smallest_clip_are_those_of_the_contiguous_network(name: str) -> None:
+    """In eval mode: statistics of so few values would make rounding large."""
+    listed = BACKBONES[name]
+    torch.manual_seed(0)
+    backbone = build_backbone(name).eval()
+    clips = torch.randn(2, 3, listed.frames, listed.pixels, listed.pixels)
+    expected = results(backbone.double(), clips.double())
+    found = results(for_cpu(backbone.float().to(memory_format=LAST)), clips.contiguous(memory_format=LAST))
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() <= 1e-3 * other.norm()
+
+
+def test_a_layer_that_learns_nothing_leaves_the_padding_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no backward pass, and no clip is copied for it."""
+    layer = PaddedConv3d(3, 4, (7, 1, 1), padding=(3, 0, 0)).requires_grad_(False)
+    monkeypatch.setattr("vicc_ray.models.padded.pad", None)
+    assert layer(torch.randn(1, 3, 2, 4, 4)).shape == (1, 4, 2, 4, 4)
+    with torch.inference_mode():
+        assert layer.requires_grad_()(torch.randn(1, 3, 2, 4, 4)).shape == (1, 4, 2, 4, 4)
+
+
+def test_the_guard_sees_plain_convolutions_and_custom_functions() -> None:
+    x = torch.randn(1, 4, 2, 4, 4).contiguous(memory_format=LAST).requires_grad_()
+    weight = torch.randn(4, 4, 3, 1, 1).contiguous(memory_format=LAST).requires_grad_()
+    for y in (
+        nn.functional.conv3d(x, weight, padding=(1, 0, 0)),
+        temporal._OverTime.apply(x, weight, None, 1, True, False),
+    ):
+        with pytest.raises(AssertionError, match="backward pass"):
+            y.sum().backward()

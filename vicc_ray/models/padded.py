@@ -1,0 +1,46 @@
+"""Convolutions over time that are safe for clips shorter than their kernel. B batch, C channels, T frames, H, W.
+
+With AVX-512, oneDNN's backward pass of a channels-last 3-D convolution writes over memory that is not its own, or
+makes gradients of the weights out of memory that nobody wrote, where a position of the kernel sees padding at one end
+of the clip and the position one step before sees some at the other (``benchmarks/proofs/test_short_clips.py`` says for
+which shapes on a given CPU). Without padding of its own it is well. The forward pass always is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv3d, pad
+
+from vicc_ray.models.replaced import replace_convs
+
+
+class PaddedConv3d(nn.Conv3d):
+    """A Conv3d that puts the zeros around short clips itself, on CPUs, where there will be a backward pass."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, T, H, W] -> [B, C_out, T_out, H_out, W_out]."""
+        if not self.is_short(input) or not self.learns(input):
+            return super().forward(input)
+        frames, *space = (int(size) for size in self.padding)
+        longer = pad(input, (0, 0, 0, 0, frames, frames))
+        return conv3d(longer, self.weight, self.bias, self.stride, (0, *space), self.dilation, self.groups)
+
+    def is_short(self, input: Tensor) -> bool:
+        """Whether oneDNN must not see the padding over time: a kernel and a step together are longer than the input."""
+        reach = self.dilation[0] * (self.kernel_size[0] - 1) + self.stride[0]
+        return input.device.type == "cpu" and bool(self.padding[0]) and input.shape[-3] < reach
+
+    def learns(self, input: Tensor) -> bool:
+        """Whether there will be a backward pass."""
+        return torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
+
+
+def can_be_padded(conv: nn.Conv3d) -> bool:
+    """Whether :class:`PaddedConv3d` computes what this one does, which pads over time and leaves it to torch."""
+    return conv.padding_mode == "zeros" and not isinstance(conv.padding, str) and conv.padding[0] > 0
+
+
+def pad_by_hand(module: nn.Module) -> nn.Module:
+    """Replace every Conv3d inside ``module`` that pads over time by one that is safe, which shares its parameters."""
+    return replace_convs(module, lambda conv: PaddedConv3d if can_be_padded(conv) else None)
