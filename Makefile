@@ -27,8 +27,8 @@ demo: $(STAMP)
 	$(BIN)/vicc-ray run demo --videos demo/videos --out demo
 
 # More than two processes would wait for each other. Files in their order: those of few tests take the longest here, and
-# one that was begun last would run alone.
-SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# one that was begun last would run alone. A test that crashes its process fails, and another process goes on.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 100
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 

@@ -7,8 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files side by side (``make test``): a test that crashes its process fails, and all others run."""
+    from tests.crash_tolerant import CrashTolerantFiles
+
+    return CrashTolerantFiles(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def golden_folder() -> Path:
