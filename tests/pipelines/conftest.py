@@ -26,7 +26,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen videos to train with and four to test with."""
-    folder = tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.mktemp("data?of=all#%41")  # a path is no address, whoever opens it
     make_videos(folder / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
     prepare(folder / "videos", folder / "store", settings(), progress=False)
     return folder / "store"

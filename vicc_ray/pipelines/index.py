@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.over_videos import usable_gpus
 from vicc_ray.pipelines.part import write_part
-from vicc_ray.pipelines.parts_folder import PartsFolder, Videos
+from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
 from vicc_ray.pipelines.plan import Plan, PlannedVideo, extended
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.index_folder import (
@@ -59,13 +59,19 @@ class IndexSummary:
     """Inputs whose file is another one than when they were looked at before; this call decoded them anew."""
     gone: int = 0
     """Videos of the index that the folder does not have any more; they stay."""
+    unlisted: int = 0
+    """Videos in the folder that the labels do not name; they are no inputs."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """How the request was understood, a line each."""
 
     def __str__(self) -> str:
         text = f"{self.inputs} videos: {self.rows} in the index, {self.failures} failed"
         text += f" (see {FAILURES_FILE})" if self.failures else ""
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
         text += f"; the file of {self.replaced} had been replaced" if self.replaced else ""
-        return text + (f"; {self.gone} are not in the folder any more and stay in the index" if self.gone else "")
+        text += f"; {self.gone} are not in the folder any more and stay in the index" if self.gone else ""
+        text += f"; {self.unlisted} more are not in the labels" if self.unlisted else ""
+        return "\n".join([text, *self.notes])
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,7 @@ def index_videos(
     parts = PartsFolder(folder.absolute(), "index", "index", "indexing videos", files)
     weights = find_weights(_model_of(parts.path, model))
     inputs = list_videos(videos, labels, config.prepare.fold)
+    tell_notes(inputs, progress)
     description = _describe(weights, place_of(videos), config)
     with parts.locked():
         _check_same(parts.path, description)
@@ -155,7 +162,8 @@ def index_videos(
                 _fill(parts, plan, places, place_of(videos), weights, description.view, config, progress)
         with parts.write_errors():
             summary = _summarise(parts, before, plan, wanted, config, description.features)
-        return replace(summary, processed=sum(len(plan.shards[part]) for part in todo))
+        processed = sum(len(plan.shards[part]) for part in todo)
+        return replace(summary, processed=processed, unlisted=inputs.unlisted, notes=inputs.notes)
 
 
 def _model_of(folder: Path, model: Path | None) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray.data
+from rich.console import Console
 
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
@@ -17,6 +18,7 @@ from vicc_ray.files import atomic_write, clear_asides, folder_lock
 from vicc_ray.pipelines.mostly_failing import fails_too_much, mostly_failing
 from vicc_ray.pipelines.plan import PLAN_FILE, Failure, Plan, PlannedVideo, read_failures
 from vicc_ray.progress_bar import ProgressBar
+from vicc_ray.video.sources import Inputs
 from vicc_ray.video.sources.places import Place, as_json, from_json
 from vicc_ray.video.store import FAILURES_FILE, shard_path
 
@@ -135,6 +137,13 @@ class PartsFolder:
             )
         if fails_too_much(inputs, len(failures), settings):
             raise mostly_failing(inputs, len(failures), settings, failures)
+
+
+def tell_notes(inputs: Inputs, progress: bool) -> None:
+    """Say before the work how the request was understood."""
+    console = Console(stderr=True, quiet=not progress, soft_wrap=True)
+    for note in inputs.notes:
+        console.print(note, markup=False, highlight=False)
 
 
 class PartMaker:

@@ -7,15 +7,17 @@ videos make which shard), ``store.json`` (settings), ``failures.jsonl`` (all fai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
+from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.pipelines.duplicates import DUPLICATES_FILE, find_duplicates
 from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.parts_folder import PartsFolder, Videos
+from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
 from vicc_ray.pipelines.plan import Plan, make_plan, stored_rows
 from vicc_ray.pipelines.shard import prepare_shard
 from vicc_ray.video.sources import Inputs, list_videos
@@ -50,6 +52,8 @@ class Summary:
     """Groups of the same content that stand on both sides of the train/test split."""
     unlabelled: int = 0
     """Rows without a label."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """How the request was understood, a line each."""
 
     def __str__(self) -> str:
         text = f"{self.inputs} videos: {self.rows} in the clip store, {self.failures} failed"
@@ -57,7 +61,8 @@ class Summary:
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
         text += f"; {self.unlisted} more are not in the labels" if self.unlisted else ""
         text += self._no_label() if self.unlabelled else ""
-        return text + (f"; {self._repeats()} (see {DUPLICATES_FILE})" if self.repeats else "")
+        text += f"; {self._repeats()} (see {DUPLICATES_FILE})" if self.repeats else ""
+        return "\n".join([text, *self.notes])
 
     def _no_label(self) -> str:
         if self.unlabelled < self.rows:
@@ -91,12 +96,8 @@ def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progr
         UserError: a store of other settings or with other videos, a store that cannot be written or is being written,
             more failures than ``prepare.max_failures``, or not a single video that could be used.
     """
-    if "://" in str(store_path):
-        raise UserError(
-            f"--store {store_path}: a clip store is written to a folder that all machines see; give such a folder, and "
-            "copy it into the bucket when it is finished: it can be read from there"
-        )
-    store = Path(store_path).absolute()
+    store = local_path(store_path, WRITTEN_HERE).absolute()
+    tell_notes(inputs, progress)
     files = (STORE_FILE, INDEX_FILE, DUPLICATES_FILE)
     folder = PartsFolder(store, "clip store", "prepare", "preparing videos", files)
     with folder.locked():
@@ -113,7 +114,16 @@ def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progr
                 folder.fill(plan, places, partial(_make_shard, store, config.prepare), config.prepare, progress)
         processed = sum(len(plan.shards[shard]) for shard in todo)
         with folder.write_errors():
-            return _summarise(folder, plan, config.prepare, processed, inputs.unlisted)
+            summary = _summarise(folder, plan, config.prepare, processed, inputs.unlisted)
+        return replace(summary, notes=(*inputs.notes, _labels_and_splits(plan)))
+
+
+def _labels_and_splits(plan: Plan) -> str:
+    videos = [video for _, video in plan.latest().values()]
+    splits, labels = Counter(video.split for video in videos), Counter(video.label for video in videos)
+    how = "as listed" if plan.test_share is None else f"none was listed: evaluate.test_share {plan.test_share:g}"
+    text = f"{len(labels) - ('' in labels)} labels; split: {splits['train']} train, {splits['test']} test"
+    return text + (f", {splits['']} in neither" if splits[""] else "") + f" ({how})"
 
 
 def _make_shard(store: Path, settings: PrepareConfig, shard: int, videos: Videos) -> int:

@@ -124,3 +124,38 @@ def test_an_endpoint_that_never_answers_is_given_up_soon() -> None:
 def test_a_place_is_told_without_its_secret() -> None:
     place = Remote("s3://key:secret@bucket/videos/?region=r", "a/1.mp4")
     assert str(place) == "s3://bucket/videos/a/1.mp4?region=r"
+
+
+@pytest.mark.parametrize(
+    "folder", ["a b", "ü", "50% off", "#tag", "[x] {y}|^`", "plus+&=", 'quote"<>\\', "%2", "a@b:c"]
+)
+def test_an_address_may_be_written_as_the_folder_is_named(s3: S3, folder: str) -> None:
+    s3.put(f"written/{folder}/x/1.mp4")
+    s3.put(f"written/{folder}/labels.csv", b"path,label\nx/1.mp4,walk\n")
+    for name in (folder, f"{folder}/"):
+        inputs = list_videos(s3.address(f"written/{name}"), s3.address(f"written/{folder}/labels.csv"))
+        assert [(item.id, item.label) for item in inputs.items] == [("x/1.mp4", "walk")]
+    with local_file(inputs.items[0].place) as copy:
+        assert copy.read_bytes() == b"x"
+
+
+def test_an_address_may_be_escaped_and_its_secret_need_not_be(s3: S3) -> None:
+    s3.put("escaped/a ?b/1.mp4")
+    for secret in ("se/cr+et=", "se%2Fcr%2Bet%3D"):
+        address = s3.address("escaped/a%20%3Fb").replace(":secret@", f":{secret}@")
+        (item,) = list_videos(address).items
+        assert item.id == "1.mp4"
+        assert secret not in str(item.place)
+        assert secret not in problem(address.replace("escaped", "gone"))
+
+
+def test_an_address_that_cannot_be_taken_says_how_to_write_it(s3: S3) -> None:
+    assert "%3F" in problem(s3.address("what?/x"))
+
+
+def test_a_bucket_is_searched_in_both_forms_of_an_accent(s3: S3) -> None:
+    written, there = "Caf\u00e9", "Cafe\u0301"
+    s3.put(f"forms/{there}/{there}.mp4")
+    s3.put("forms/labels.csv", f"path\n{written}/{written}.mp4\n".encode())
+    (item,) = list_videos(s3.address("forms")).items
+    assert (item.label, size_and_time(item.place) is None) == (written, False)

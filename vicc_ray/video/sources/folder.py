@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from vicc_ray.errors import UserError
 from vicc_ray.video.sources.item import VideoItem, first_folder
 from vicc_ray.video.sources.listing import Listing
 
 
 def folder_items(listing: Listing, classes: bool = True) -> list[VideoItem]:
-    """Every video of the folder; the label is the first folder below it if these are ``classes``, the source itself."""
+    """Every video of the folder; the label is the first folder below it if these are ``classes``, the source itself.
+
+    Raises:
+        UserError: a folder could not be listed, or two links make one folder two classes.
+    """
+    listing.check_complete()
+    if classes:
+        _check_classes(listing)
     return [VideoItem(listing.at(id), id, first_folder(id) if classes else "", id, "") for id in listing.videos]
+
+
+def _check_classes(listing: Listing) -> None:
+    for name, other in sorted(listing.again.items()):
+        if other.linked and first_folder(f"{name}/") != first_folder(f"{other.name}/"):
+            raise UserError(
+                f"{other.name} and {name} in {listing.folder} are links to one folder, so that its videos have two "
+                "labels; remove one of the links, or say with --labels which label each video has"
+            )

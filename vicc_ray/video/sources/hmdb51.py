@@ -63,4 +63,4 @@ def _fits(labels: Labels) -> bool:
     return any(_LIST.fullmatch(name) for name in labels.names or ())
 
 
-HMDB51 = Source("the HMDB51 splits folder (brush_hair_test_split1.txt, ...)", _fits, hmdb51_items)
+HMDB51 = Source("the HMDB51 splits folder (brush_hair_test_split1.txt, ...)", _fits, hmdb51_items, folds=True)

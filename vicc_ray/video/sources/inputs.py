@@ -9,13 +9,15 @@ read. What else ``--labels`` is, is told by what lies there, in this order:
 3. a folder with files ``<class>_test_split1.txt``: HMDB51
 4. a folder with ``train.csv``, ``val.csv``, ``validate.csv`` or ``test.csv`` (or names that end so, such as
    ``kinetics-400_train.csv``), or one CSV whose first line has the column ``youtube_id``: Kinetics
-5. any other file ``.csv``, ``.jsonl``, ``.ndjson`` or ``.parquet``: a manifest
+5. any other file ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson`` or ``.parquet``: a manifest
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources.folder import folder_items
@@ -24,8 +26,8 @@ from vicc_ray.video.sources.item import Source, VideoItem
 from vicc_ray.video.sources.kinetics import KINETICS
 from vicc_ray.video.sources.labels import Labels
 from vicc_ray.video.sources.listing import SUFFIXES, Listing
-from vicc_ray.video.sources.manifest import DEFAULT_NAMES, MANIFEST
-from vicc_ray.video.sources.places import below, place_of
+from vicc_ray.video.sources.manifest import DEFAULT_NAMES, MANIFEST, MANIFEST_SUFFIXES
+from vicc_ray.video.sources.places import place_of, size_and_time
 from vicc_ray.video.sources.ucf101 import UCF101
 
 SOURCES = (UCF101, HMDB51, KINETICS, MANIFEST)
@@ -40,6 +42,8 @@ class Inputs:
     items: tuple[VideoItem, ...]
     unlisted: int = 0
     """Videos in the folder that the labels do not name."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """How the request was understood, a line each: columns, links, files that were not used."""
 
 
 def list_videos(videos: Path | str, labels: Path | str | None = None, fold: int = 1) -> Inputs:
@@ -53,31 +57,85 @@ def list_videos(videos: Path | str, labels: Path | str | None = None, fold: int 
         fold: 1 to 3; which of the folds of UCF101 and HMDB51.
 
     Raises:
-        UserError: no such folder, no videos in it, or labels that cannot be used.
+        UserError: no such folder, a folder in it that cannot be listed, no videos in it, or labels that cannot be used.
     """
     listing = Listing(place_of(videos))
     given = _given_labels(labels, listing)
-    items = _source(given).items(given, listing, fold) if given else folder_items(listing, classes=labels != NO_LABELS)
+    source = _source(given) if given else None
+    if given and source:
+        items = source.items(given, listing, fold)
+    else:
+        items = folder_items(listing, classes=not are_none(labels))
     if not items:
         where = f"{given.place} names no video" if given else f"no videos in {listing.folder}"
         raise UserError(f"{where}; file names that count: {' '.join(sorted(SUFFIXES))}")
     used = {item.place for item in items}
     unlisted = sum(listing.at(id) not in used for id in listing.videos)
-    return Inputs(tuple(sorted(items, key=lambda item: item.id)), unlisted)
+    notes = _notes(items, given, listing)
+    if fold != 1 and not (source and source.folds):
+        notes.append(f"prepare.fold {fold} changes nothing: only the lists of UCF101 and HMDB51 have folds")
+    return Inputs(tuple(sorted(items, key=lambda item: item.id)), unlisted, tuple(notes))
 
 
 def _given_labels(labels: Path | str | None, listing: Listing) -> Labels | None:
     """Where the labels are; None where nothing but the folders says what the videos are."""
-    if labels == NO_LABELS:
+    if are_none(labels):
         return None
     return Labels(place_of(labels)) if labels else _default_labels(listing)
 
 
+def are_none(labels: Path | str | None) -> bool:
+    """Whether ``--labels`` says that no video has a label."""
+    return isinstance(labels, str) and labels.casefold() == NO_LABELS
+
+
 def _default_labels(listing: Listing) -> Labels | None:
-    there = [name for name in DEFAULT_NAMES if name in listing.files]
+    there = sorted(id for id in listing.files if id.casefold() in DEFAULT_NAMES)
     if len(there) > 1:
         raise UserError(f"both {there[0]} and {there[1]} lie in {listing.folder}; say with --labels which one counts")
-    return Labels(below(listing.folder, there[0])) if there else None
+    return Labels(listing.at(there[0])) if there else None
+
+
+def _notes(items: Sequence[VideoItem], labels: Labels | None, listing: Listing) -> list[str]:
+    if labels is None:
+        own = [*_unused_tables(listing), *_other_files(listing)]
+    else:
+        own = [*labels.notes, *_nothing_there(items, labels, listing)]
+    return [*own, *listing.notes(), *_labels_alike(items)]
+
+
+def _unused_tables(listing: Listing) -> list[str]:
+    tables = [id for id in sorted(listing.files) if "/" not in id and id.lower().endswith(MANIFEST_SUFFIXES)]
+    return [f"{id} in {listing.folder} is not read: --labels names such a file" for id in tables]
+
+
+def _other_files(listing: Listing) -> list[str]:
+    """Files that are no inputs because of their names; a suffix may be missing among those that count."""
+    kinds = Counter(
+        PurePosixPath(id).suffix.lower() or "without a suffix"
+        for id in set(listing.files) - set(listing.videos)
+        if not id.startswith(".") and "/." not in id
+    )
+    some = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(5)) + (", ..." if len(kinds) > 5 else "")
+    return [f"{kinds.total()} files in {listing.folder} are not named like videos: {some}"] if kinds else []
+
+
+def _nothing_there(items: Sequence[VideoItem], labels: Labels, listing: Listing) -> list[str]:
+    if any(size_and_time(item.place) for item in items):
+        return []
+    found = f"{listing.videos[0]} lies there" if listing.videos else "no video lies there"
+    return [
+        f"none of the {len(items)} videos that {labels.place} names is in {listing.folder}, {items[0].id} for one "
+        f"({found}): are these the labels of these videos, and do paths begin below that folder?"
+    ]
+
+
+def _labels_alike(items: Sequence[VideoItem]) -> list[str]:
+    by_name: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        by_name[item.label.casefold()].add(item.label)
+    alike = [sorted(labels) for _, labels in sorted(by_name.items()) if len(labels) > 1]
+    return [f"the labels {' and '.join(map(repr, labels))} differ in case alone, and are two" for labels in alike]
 
 
 def _source(labels: Labels) -> Source:

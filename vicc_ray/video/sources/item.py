@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import Listing
+from vicc_ray.video.sources.listing import Listing, composed
 from vicc_ray.video.sources.places import Place
 
 SPLITS = ("train", "test", "")
@@ -40,11 +40,16 @@ class Source:
     """Whether what was given is of this form."""
     items: Callable[[Labels, Listing, int], list[VideoItem]]
     """The videos that it lists; the number is the fold of lists that have several."""
+    folds: bool = False
+    """Whether it has several folds."""
 
 
 def first_folder(id: str) -> str:
-    """The label of a video about which nothing is said; "" where it lies in no folder."""
-    return id.split("/")[0] if "/" in id else ""
+    """The label of a video about which nothing is said; "" where it lies in no folder.
+
+    In Unicode's composed form: a folder may have the other one in the copy of a class that came from a Mac.
+    """
+    return composed(id.split("/")[0]) if "/" in id else ""
 
 
 def each_once(items: Iterable[VideoItem], labels: Labels) -> list[VideoItem]:

@@ -5,15 +5,15 @@ Columns: label, youtube_id, time_start, time_end, and perhaps split (else the fi
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 
 from vicc_ray.errors import UserError
+from vicc_ray.video.sources.columns import match_columns, plain
+from vicc_ray.video.sources.csv_table import cells_by_name, first_names, read_csv
 from vicc_ray.video.sources.item import Source, VideoItem, each_once
 from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import Finder, Listing
+from vicc_ray.video.sources.listing import Finder, Listing, composed
 
 SPLIT_OF = {"train": "train", "val": "test", "validate": "test", "validation": "test", "test": ""}
 """Kinetics' own test set has no public labels: what is published is measured on the validation set."""
@@ -44,29 +44,40 @@ def _lists(labels: Labels) -> list[str]:
 def _rows(labels: Labels, list_name: str) -> Iterator[tuple[str, str, str, str]]:
     """Label, YouTube ID, file name and split of every line."""
     path = labels.path(list_name)
-    reader = csv.DictReader(io.StringIO(labels.text(list_name), newline=""), restval="")
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+    names, lines = read_csv(labels.text(list_name), path, "youtube_id")
+    columns = match_columns(names, (*COLUMNS, "label", "split"), path)
+    missing = [name for name in COLUMNS if name in columns.missing]
     if missing:
         raise UserError(f"{path}: no column named {missing[0]}; a Kinetics list has label, {', '.join(COLUMNS)}, split")
-    named = _LIST.fullmatch(path.partition("?")[0].rpartition("/")[2])
-    for row in reader:
-        split = (row.get("split") or (named[1] if named else "")).strip().lower()
-        where = f"{path} line {reader.line_num}"
-        if split not in SPLIT_OF:
-            raise UserError(f"{where}: split {split!r}; allowed are {', '.join(SPLIT_OF)}, here or in the file's name")
-        try:
-            start, end = (int(float(row[name])) for name in COLUMNS[1:])
-        except ValueError:
-            given = f"{row['time_start']!r} and {row['time_end']!r}"
-            raise UserError(f"{where}: time_start and time_end are {given}; expected seconds") from None
-        source = row["youtube_id"].strip()
-        yield (row.get("label") or "").strip(), source, f"{source}_{start:06d}_{end:06d}.mp4", SPLIT_OF[split]
+    labels.notes.append(f"{path}: {columns}")
+    named = _LIST.fullmatch(labels.file_name(list_name))
+    for number, cells in lines:
+        where = f"{path} line {number}"
+        line = cells_by_name(names, cells, where)
+        row = {name: line[given].strip() for name, given in columns.used.items()}
+        yield _row(row, named[1] if named else "", where)
+
+
+def _row(row: dict[str, str], split_of_file: str, where: str) -> tuple[str, str, str, str]:
+    split = (row.get("split") or split_of_file).lower()
+    if split not in SPLIT_OF:
+        raise UserError(f"{where}: split {split!r}; allowed are {', '.join(SPLIT_OF)}, here or in the file's name")
+    try:
+        start, end = (int(float(row[name])) for name in COLUMNS[1:])
+    except ValueError:
+        given = f"{row['time_start']!r} and {row['time_end']!r}"
+        raise UserError(f"{where}: time_start and time_end are {given}; expected seconds") from None
+    source = row["youtube_id"]
+    return composed(row.get("label", "")), source, f"{source}_{start:06d}_{end:06d}.mp4", SPLIT_OF[split]
 
 
 def _fits(labels: Labels) -> bool:
     if labels.names is not None:
         return bool(_lists(labels))
-    return labels.suffix == ".csv" and "youtube_id" in next(csv.reader(labels.text().splitlines()[:1]), [])
+    if labels.suffix not in (".csv", ".tsv"):
+        return False
+    names = {plain(name) for name in first_names(labels.text(), str(labels.place), "youtube_id")}
+    return "youtube_id" in names and "path" not in names
 
 
 KINETICS = Source(

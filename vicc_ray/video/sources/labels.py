@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources.places import Place, below, files_in, read
@@ -15,13 +16,19 @@ class Labels:
         self.place = place
         names = files_in(place)
         self.names = None if names is None else tuple(names)
+        self.notes: list[str] = []
+        """What of it was used, for the user: the source that reads it adds a line."""
         self.read = lru_cache(maxsize=1)(self._read)
 
     @property
     def suffix(self) -> str:
         """Of the file, in lower case; "" for a folder."""
-        name = str(self.place).partition("?")[0].rpartition("/")[2]
+        name = self.file_name()
         return f".{name.rpartition('.')[2].lower()}" if self.names is None and "." in name else ""
+
+    def file_name(self, name: str = "") -> str:
+        """Of the file, or of a file in the folder."""
+        return name or (self.place.name if isinstance(self.place, Path) else self.place.file_name)
 
     def text(self, name: str = "") -> str:
         """The text of the file, or of a file in the folder.
@@ -32,7 +39,9 @@ class Labels:
         try:
             return self.read(name).decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise UserError(f"{self.path(name)} cannot be read: it is no UTF-8 text ({error})") from None
+            raise UserError(
+                f"{self.path(name)} cannot be read: it is no UTF-8 text ({error}); save it with the encoding UTF-8"
+            ) from None
 
     def path(self, name: str = "") -> str:
         """What to call the file, or a file in the folder."""

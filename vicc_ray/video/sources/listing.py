@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from vicc_ray.video.sources.places import Place, below, walk
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources.places import Place, below, tree_of
 
 _NAMES = (
     ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .h264 .ivf .m1v .m2ts .m2v .m4v .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf "
@@ -20,14 +22,62 @@ class Listing:
     written with escapes (ids go into JSON and Parquet)."""
 
     def __init__(self, folder: Place) -> None:
-        """List ``folder``; see :func:`walk` for the errors."""
+        """List ``folder``; see :func:`tree_of` for the errors."""
         self.folder = folder
-        self.files = {name.encode("utf-8", "backslashreplace").decode(): place for name, place in walk(folder)}
+        tree = tree_of(folder)
+        self.errors, self.again = tree.errors, tree.again
+        self.files = {_id(name): place for name, place in tree.files.items()}
         self.videos = sorted(id for id in self.files if _is_video(id))
+        self._otherwise: dict[str, list[str]] = defaultdict(list)
+        for id in self.files:
+            if composed(id) != id:
+                self._otherwise[composed(id)].append(id)
+
+    def has(self, id: str) -> bool:
+        """Whether :meth:`at` finds a file."""
+        return self._found(id) is not None
 
     def at(self, id: str) -> Place:
-        """The file of that id, or where it would lie."""
-        return self.files.get(id) or below(self.folder, id)
+        """The file of that id, or the only one whose id differs in Unicode's composition alone (a Mac writes ``e`` and
+        an accent for ``é``), or where it would lie."""
+        found = self._found(id)
+        return below(self.folder, id) if found is None else self.files[found]
+
+    def _found(self, id: str) -> str | None:
+        if id in self.files:
+            return id
+        alike = [*self._otherwise.get(composed(id), ()), *([composed(id)] if composed(id) in self.files else [])]
+        return alike[0] if len(alike) == 1 else None
+
+    def check_complete(self) -> None:
+        """See that nothing is missing for which videos have to be looked for.
+
+        Raises:
+            UserError: a folder could not be listed.
+        """
+        errors = sorted(self.errors.items())
+        if errors:
+            some = ", ".join(f"{name} ({why})" for name, why in errors[:3]) + (", ..." if len(errors) > 3 else "")
+            raise UserError(
+                f"{len(errors)} of the folders in {self.folder} cannot be listed, and their videos would be missing: "
+                f"{some}; make them readable or take them away, or give a manifest (--labels) of the videos that count"
+            )
+
+    def notes(self) -> list[str]:
+        """What the user should know of what was listed."""
+        return [
+            f"{_id(name)} is the folder {_id(other.name) or self.folder} once more, whose videos count once"
+            for name, other in sorted(self.again.items())
+        ]
+
+
+def composed(text: str) -> str:
+    """Unicode's form NFC, in which equal texts are equal."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _id(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_video(id: str) -> bool:
@@ -43,7 +93,12 @@ class Finder:
     """
 
     def __init__(self, listing: Listing, labels: Iterable[str], plain: Callable[[str], str] = str) -> None:
-        """``plain``: what of a file's name without suffix must be equal."""
+        """``plain``: what of a file's name without suffix must be equal, beside Unicode's composition.
+
+        Raises:
+            UserError: a folder of the listing could not be listed.
+        """
+        listing.check_complete()
         self._listing = listing
         self._plain = plain
         self._labels = {_plain_label(label) for label in labels}
@@ -63,7 +118,7 @@ class Finder:
         return folder == wanted or folder not in self._labels
 
     def _key(self, id: str) -> str:
-        return self._plain(id.rpartition("/")[2].rpartition(".")[0])
+        return self._plain(composed(id.rpartition("/")[2].rpartition(".")[0]))
 
 
 def _folder(id: str) -> str:
@@ -71,4 +126,4 @@ def _folder(id: str) -> str:
 
 
 def _plain_label(label: str) -> str:
-    return label.replace("_", " ").casefold()
+    return composed(label.replace("_", " ").casefold())

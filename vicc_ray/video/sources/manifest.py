@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,14 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.item import SPLITS, Source, VideoItem, first_folder
+from vicc_ray.video.sources.columns import match_columns
+from vicc_ray.video.sources.csv_table import cells_by_name, read_csv
+from vicc_ray.video.sources.item import Source, VideoItem, first_folder
 from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import Listing
+from vicc_ray.video.sources.listing import Listing, composed
+from vicc_ray.video.sources.places import Place
 
 DEFAULT_NAMES = ("labels.csv", "labels.jsonl", "labels.parquet")
 """Manifests of these names in the videos folder are used without being asked for."""
 COLUMNS = ("path", "label", "source", "split")
 JSON_LINES = (".jsonl", ".ndjson")
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet", *JSON_LINES)
+SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test", "": ""}
+"""What a cell of the column split may be, in whatever case."""
+OTHER_SPLITS = ("val", "valid", "validate", "validation", "dev", "eval", "holdout")
 Row = tuple[str, dict[str, Any]]
 """Where a row stands, for messages, and its cells by column."""
 
@@ -34,38 +38,70 @@ def manifest_items(labels: Labels, listing: Listing, fold: int = 1) -> list[Vide
     ``source`` and ``split`` may be. Values that are no text are taken as text, null as "".
 
     Raises:
-        UserError: it cannot be read, or a row of it cannot be used.
+        UserError: it cannot be read, or its columns or a row of it cannot be used.
     """
     if labels.suffix in JSON_LINES:
-        columns, rows = _json_lines(labels)
+        names, rows = _json_lines(labels)
     elif labels.suffix == ".parquet":
-        columns, rows = _parquet(labels)
+        names, rows = _parquet(labels)
     else:
-        columns, rows = _csv(labels)
-    if "path" not in columns:
+        names, rows = _csv(labels)
+    columns = match_columns(names, COLUMNS, str(labels.place))
+    if "path" in columns.missing:
         raise UserError(
             f"{labels.place}: no column named path; a manifest has the columns path, and any of label, source, split "
-            f"(in CSV the first line names them; found: {', '.join(map(str, columns)) or 'none'})"
+            f"(in CSV the first line names them; found: {', '.join(names) or 'none'})"
         )
+    labels.notes.append(f"{labels.place}: {columns}")
     items = []
     for where, row in rows:
-        text = {name: _text(row.get(name)) for name in COLUMNS if name in columns}
+        text = {name: _text(row.get(given)) for name, given in columns.used.items()}
         items.append(_item(listing, text, f"{labels.place} {where}"))
-    twice = [id for id, n in Counter(item.id for item in items).items() if n > 1]
+    _check_once(labels, items)
+    return items
+
+
+def _check_once(labels: Labels, items: list[VideoItem]) -> None:
+    """Each id, and each file, has one row."""
+    ids = Counter(item.id for item in items)
+    twice = [id for id, n in ids.items() if n > 1]
     if twice:
         raise UserError(f"{labels.place} names {twice[0]} more than once; each video has one row")
-    return items
+    first: dict[Place, VideoItem] = {}
+    for item in items:
+        other = first.setdefault(item.place, item)
+        if other is not item:
+            raise UserError(
+                f"{labels.place} names {item.place} twice, as {other.id!r} and {item.id!r}; each video has one row"
+            )
 
 
 def _item(listing: Listing, row: dict[str, str], where: str) -> VideoItem:
     path = PurePosixPath(row["path"])
-    if path.is_absolute() or ".." in path.parts or not path.parts:
+    address = "://" in row["path"] or "\0" in row["path"]
+    if path.is_absolute() or ".." in path.parts or not path.parts or address:
         raise UserError(f"{where}: path {row['path']!r} must be a path below the videos folder {listing.folder}")
-    split = row.get("split", "")
-    if split not in SPLITS:
-        raise UserError(f"{where}: split {split!r}; allowed are train, test, or nothing (the video is then in neither)")
     id = str(path)
-    return VideoItem(listing.at(id), id, row.get("label", first_folder(id)), row.get("source") or id, split)
+    if "\\" in id and not listing.has(id) and listing.has(id.replace("\\", "/")):  # written on Windows
+        id = id.replace("\\", "/")
+    label = composed(row["label"]) if "label" in row else first_folder(id)
+    source = composed(row.get("source", "")) or id
+    return VideoItem(listing.at(id), id, label, source, split_of(row.get("split", ""), where))
+
+
+def split_of(word: str, where: str) -> str:
+    """One of :data:`SPLITS`, of a cell.
+
+    Raises:
+        UserError: the word is none of those that are allowed.
+    """
+    split = SPLIT_WORDS.get(word.strip().casefold())
+    if split is None:
+        advice = "; write test for what is to be held out" if word.strip().casefold() in OTHER_SPLITS else ""
+        raise UserError(
+            f"{where}: split {word!r}; allowed are train, test, or nothing (the video is then in neither){advice}"
+        )
+    return split
 
 
 def _text(value: Any) -> str:
@@ -76,26 +112,27 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value).strip()
 
 
-def _csv(labels: Labels) -> tuple[Sequence[str], Iterator[Row]]:
-    reader = csv.DictReader(io.StringIO(labels.text(), newline=""), restval="")
-    try:
-        rows = [(f"line {reader.line_num}", row) for row in reader]
-    except csv.Error as error:
-        raise UserError(f"{labels.place} cannot be read: {error} (line {reader.line_num})") from None
-    return reader.fieldnames or [], iter(rows)
+def _csv(labels: Labels) -> tuple[list[str], list[Row]]:
+    names, lines = read_csv(labels.text(), str(labels.place), "path")
+    match_columns(names, COLUMNS, str(labels.place))  # of two columns of one name a row would have one
+    rows = []
+    for number, cells in lines:
+        where = f"line {number}"
+        rows.append((where, cells_by_name(names, cells, f"{labels.place} {where}")))
+    return names, rows
 
 
-def _json_lines(labels: Labels) -> tuple[Sequence[str], Iterator[Row]]:
+def _json_lines(labels: Labels) -> tuple[list[str], list[Row]]:
     rows = []
     for number, line in enumerate(labels.text().split("\n"), 1):
         if line.strip():
             rows.append((f"line {number}", _object(line, f"{labels.place} line {number}")))
-    return list(dict.fromkeys(name for _, row in rows for name in row)), iter(rows)
+    return list(dict.fromkeys(name for _, row in rows for name in row)), rows
 
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=lambda pairs: _pairs(pairs, where))
     except ValueError as error:
         raise UserError(f"{where} cannot be read: it is no JSON ({error})") from None
     if not isinstance(row, dict):
@@ -103,22 +140,30 @@ def _object(line: str, where: str) -> dict[str, Any]:
     return row
 
 
-def _parquet(labels: Labels) -> tuple[Sequence[str], Iterator[Row]]:
+def _pairs(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+    twice = [name for name, n in Counter(name for name, _ in pairs).items() if n > 1]
+    if twice:
+        raise UserError(f"{where}: {twice[0]!r} is there more than once; one of them may stay")
+    return dict(pairs)
+
+
+def _parquet(labels: Labels) -> tuple[list[str], list[Row]]:
     try:
         file = pq.ParquetFile(pa.BufferReader(labels.read("")))
-        known = [name for name in COLUMNS if name in file.schema_arrow.names]
-        rows = file.read(columns=known).to_pylist()
+        names = file.schema_arrow.names
+        columns = match_columns(names, COLUMNS, str(labels.place))
+        rows = file.read(columns=list(columns.used.values())).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{labels.place} cannot be read: it is no Parquet file ({error})") from None
-    return file.schema_arrow.names, ((f"row {number}", row) for number, row in enumerate(rows, 1))
+    return names, [(f"row {number}", row) for number, row in enumerate(rows, 1)]
 
 
 def _fits(labels: Labels) -> bool:
-    return labels.suffix in (".csv", ".parquet", *JSON_LINES)
+    return labels.suffix in MANIFEST_SUFFIXES
 
 
 MANIFEST = Source(
-    "a manifest (.csv, .jsonl, .ndjson or .parquet) with the column path and any of label, source, split",
+    "a manifest (.csv, .tsv, .jsonl, .ndjson or .parquet) with the column path and any of label, source, split",
     _fits,
     manifest_items,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.errors import UserError
+from vicc_ray.local_paths import is_address, local_path
 from vicc_ray.video.sources.remote import Remote, Unreadable
+from vicc_ray.video.sources.tree import Tree, list_tree
 
 Place = Path | Remote
 
 
 def place_of(address: Path | str) -> Place:
-    """The place that a user means by a path or an address."""
-    return Remote(address) if isinstance(address, str) and "://" in address else Path(address).absolute()
+    """The place that a user means by a path or an address.
+
+    Raises:
+        UserError: it is nearly an address, or in a home folder that nobody knows.
+    """
+    return Remote(address) if isinstance(address, str) and is_address(address) else local_path(address).absolute()
 
 
 def below(folder: Place, name: str) -> Place:
@@ -50,28 +55,33 @@ def size_and_time(place: Place) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def walk(folder: Place) -> Iterator[tuple[str, Place]]:
-    """Name below the folder, with forward slashes, and place of every file; hidden folders of this machine left out.
+def tree_of(folder: Place) -> Tree:
+    """Every file below a folder, by name below it, with forward slashes; what is hidden on this machine left out.
 
     Raises:
         UserError: no such folder, or it cannot be reached.
     """
     if isinstance(folder, Remote):
-        yield from ((file.name.removeprefix(f"{folder.name}/"), file) for file in folder.files(recursive=True))
-    elif folder.is_dir():
-        yield from ((file.relative_to(folder).as_posix(), file) for file in _walk_here(folder))
-    else:
-        raise UserError(f"no folder of videos at {folder}: {'that is a file' if folder.exists() else 'nothing there'}")
+        return Tree({file.name.removeprefix(f"{folder.name}/"): file for file in folder.files(recursive=True)})
+    with _told(folder):
+        if not folder.is_dir():
+            what = "that is a file" if folder.exists() else "nothing there"
+            raise UserError(f"no folder of videos at {folder}: {what}")
+    tree = list_tree(folder)
+    if "" in tree.errors:
+        raise UserError(f"{folder} cannot be read: {tree.errors['']}")
+    return tree
 
 
 def files_in(place: Place) -> list[str] | None:
     """Sorted names of the files directly in a folder; None for a place that is no folder.
 
     Raises:
-        UserError: the place is remote and cannot be reached.
+        UserError: it cannot be reached or read.
     """
     if isinstance(place, Path):
-        return sorted(file.name for file in place.iterdir() if file.is_file()) if place.is_dir() else None
+        with _told(place):
+            return sorted(file.name for file in place.iterdir() if file.is_file()) if place.is_dir() else None
     if not place.is_folder():
         return None
     return sorted(file.name.rpartition("/")[2] for file in place.files(recursive=False))
@@ -85,10 +95,8 @@ def read(place: Place) -> bytes:
     """
     if isinstance(place, Remote):
         return place.read()
-    try:
+    with _told(place):
         return place.read_bytes()
-    except OSError as error:
-        raise UserError(f"{place} cannot be read: {error.strerror}") from None
 
 
 @contextmanager
@@ -108,12 +116,10 @@ def local_file(place: Place) -> Iterator[Path]:
         yield Path(copy.name)
 
 
-def _walk_here(folder: Path) -> Iterator[Path]:
-    """Every file, links followed, no folder twice."""
-    seen: set[Path] = set()
-    for path, folders, files in os.walk(folder, followlinks=True):
-        real = Path(path).resolve()
-        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
-        if real not in seen:
-            yield from (Path(path, name) for name in files)
-        seen.add(real)
+@contextmanager
+def _told(place: Path) -> Iterator[None]:
+    """Turn the file system's errors into the user's."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{place} cannot be read: {error.strerror}") from None

@@ -15,16 +15,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO
+from urllib.parse import quote
 
 import pyarrow.fs as arrow
 from pyarrow import ArrowException
 
 from vicc_ray.errors import UserError
+from vicc_ray.local_paths import without_secrets
 
 LISTING_TRIES = 3
 """Requests to S3 before a listing is given up: ten seconds where nobody answers, against 100 by pyarrow's own way."""
 GCS_LISTING_S, GCS_FETCH_S = 5, 60
 """The same for Google's storage, in seconds; pyarrow's own limit is a quarter of an hour."""
+IN_A_PATH = "/:@!$&'()*+,;="
+"""What may stand in the path of an address beside letters, digits and ``-._~``."""
 CHUNK = 8 * 2**20
 """Bytes of a remote file that are held at once."""
 
@@ -46,8 +50,14 @@ class Remote:
     mtime_ns: int = 0
 
     def __str__(self) -> str:
-        address, query, options = _without_secrets(self.root).partition("?")
+        address, query, options = without_secrets(self.root).partition("?")
         return f"{address.rstrip('/')}/{self.name}".rstrip("/") + query + options
+
+    @property
+    def file_name(self) -> str:
+        """The last part of it."""
+        path = self.name or self.root.partition("?")[0]
+        return path.rstrip("/").rpartition("/")[2]
 
     def below(self, name: str) -> Remote:
         """The place ``name`` in this folder, of which nothing is known without a listing."""
@@ -104,7 +114,7 @@ class Remote:
 def _file_system(root: str, patient: bool) -> tuple[arrow.FileSystem, str]:
     if root.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in root:
         root += f"{'&' if '?' in root else '?'}retry_limit_seconds={GCS_FETCH_S if patient else GCS_LISTING_S}"
-    file_system, path = arrow.FileSystem.from_uri(root)
+    file_system, path = arrow.FileSystem.from_uri(parsable(root))
     if not patient and isinstance(file_system, arrow.S3FileSystem):
         # An address has no word for patience; what pickles the file system knows how to make it again.
         make, (options,) = file_system.__reduce__()
@@ -123,13 +133,27 @@ def _told(place: Remote) -> Iterator[None]:
         raise UserError(
             f"{place} cannot be read: {_one_line(error)}; look at the address, the credentials (for s3: "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or s3://KEY:SECRET@BUCKET/...; for gs: "
-            "GOOGLE_APPLICATION_CREDENTIALS) and the endpoint (AWS_ENDPOINT_URL, or ?endpoint_override=HOST:PORT)"
+            "GOOGLE_APPLICATION_CREDENTIALS) and the endpoint (AWS_ENDPOINT_URL, or ?endpoint_override=HOST:PORT); a ? "
+            "that belongs to the path is written %3F, and a % before two digits %25"
         ) from None
 
 
 def _one_line(error: Exception) -> str:
-    return _without_secrets(" ".join(str(error).split()).split("; Details:")[0].split(" error_info=")[0])
+    return without_secrets(" ".join(str(error).split()).split("; Details:")[0].split(" error_info=")[0])
 
 
-def _without_secrets(text: str) -> str:
-    return re.sub(r"://[^/@\s]*@", "://", text)
+def parsable(address: str) -> str:
+    """The address as pyarrow reads it: what may not stand in one (blanks, accents, #) is written as %XX.
+
+    A % before two hexadecimal digits is such a writing already, and what follows a ? are options.
+    """
+    scheme, _, rest = address.partition("://")
+    secret = re.match(r"([^/@\s:]+:)(?!\d+/)([^@\s]*)@", rest)
+    who = f"{secret[1]}{_quoted(secret[2], '')}@" if secret else ""
+    path, question, options = rest[secret.end() if secret else 0 :].partition("?")
+    scheme = "s3" if scheme.lower() in ("s3a", "s3n") else scheme.lower()
+    return f"{scheme}://{who}{_quoted(path, IN_A_PATH)}{question}{_quoted(options, IN_A_PATH + '?')}"
+
+
+def _quoted(text: str, allowed: str) -> str:
+    return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text), safe=f"%{allowed}")

@@ -55,4 +55,4 @@ def _fits(labels: Labels) -> bool:
     return any(_LIST.fullmatch(name) or name == "classInd.txt" for name in labels.names or ())
 
 
-UCF101 = Source("the UCF101 lists folder (trainlist01.txt, testlist01.txt, ...)", _fits, ucf101_items)
+UCF101 = Source("the UCF101 lists folder (trainlist01.txt, testlist01.txt, ...)", _fits, ucf101_items, folds=True)

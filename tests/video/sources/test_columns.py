@@ -1,0 +1,203 @@
+"""A list's columns as people name them: taken where there is no doubt, refused by name where there is one."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.listed import touch
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources import Inputs, VideoItem, list_videos
+
+CAFE = "Caf\u00e9"
+DECOMPOSED = unicodedata.normalize("NFD", CAFE)
+
+
+def listed(folder: Path, name: str, content: str) -> Inputs:
+    """The videos a/1.mp4 and b/2.mp4, by a manifest of this content."""
+    videos = touch(folder / "videos", "a/1.mp4", "b/2.mp4")
+    (folder / name).write_text(content)
+    return list_videos(videos, folder / name)
+
+
+def known(inputs: Inputs) -> list[tuple[str, str, str]]:
+    return [(item.id, item.label, item.split) for item in inputs.items]
+
+
+EXPECTED = [("a/1.mp4", "walk", "train"), ("b/2.mp4", "run", "test")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("own.csv", "path, label, split\na/1.mp4, walk, train\nb/2.mp4, run, test\n"),
+        ("own.csv", " Path ,LABEL,Split \na/1.mp4,walk,Train\nb/2.mp4,run,TEST\n"),
+        ("own.csv", "path;label;split\na/1.mp4;walk;training\nb/2.mp4;run;testing\n"),
+        ("own.csv", "sep=;\r\npath;label;split\r\na/1.mp4;walk;train\r\nb/2.mp4;run;test\r\n"),
+        ("own.tsv", "path\tlabel\tsplit\na/1.mp4\twalk\ttrain\nb/2.mp4\trun\ttest\n"),
+        ("own.csv", "\ufeffpath|label|split\na/1.mp4|walk|train\nb/2.mp4|run|test\n"),
+        ("own.csv", '"path", "label" ,"split",\n"a/1.mp4" , "walk" ," train" ,\nb/2.mp4,run,test\n'),
+        ("own.csv", "path,label,split,_class\na\\1.mp4,walk,train,x\nb\\2.mp4,run,test,y\n"),
+        ("own.jsonl", '{"Path": "a/1.mp4", " label": "walk", "SPLIT": "Train"}\n'
+                      '{"Path": "b/2.mp4", " label": "run", "SPLIT": " test "}\n'),
+    ],
+)  # fmt: skip
+def test_blanks_case_and_delimiters_change_nothing(tmp_path: Path, name: str, content: str) -> None:
+    assert known(listed(tmp_path, name, content)) == EXPECTED
+
+
+def test_parquet_columns_are_found_by_the_same_names(tmp_path: Path) -> None:
+    videos = touch(tmp_path / "videos", "a/1.mp4", "b/2.mp4")
+    table = {" Path": ["a/1.mp4", "b/2.mp4"], "Label ": ["walk", "run"], "SPLIT": ["TRAIN", "test"], "bytes": [1, 2]}
+    pq.write_table(pa.table(table), tmp_path / "own.parquet")
+    assert known(list_videos(videos, tmp_path / "own.parquet")) == EXPECTED
+    pq.write_table(
+        pa.Table.from_arrays([pa.array(["a/1.mp4"])] * 3, ["path", "label", "label"]), tmp_path / "own.parquet"
+    )
+    with pytest.raises(UserError, match="2 columns are named label"):
+        list_videos(videos, tmp_path / "own.parquet")
+
+
+@pytest.mark.parametrize("known_name", ["label", "source", "split", "path"])
+def test_a_column_that_resembles_a_missing_one_is_refused_with_both_ways_out(tmp_path: Path, known_name: str) -> None:
+    resembling = {
+        "label": "class Class_Name lable labels category target className",
+        "source": "group Group_ID sorce",
+        "split": "subset set fold Spilt splits split1 data_split",
+        "path": "file filename File_Name video paths",
+    }[known_name]
+    others = [name for name in ("path", "label", "source", "split") if name != known_name]
+    for name in resembling.split():
+        row = ",".join("a/1.mp4" if other == "path" else "train" for other in others)
+        with pytest.raises(UserError) as told:
+            listed(tmp_path, "own.csv", f"{','.join([*others, name])}\n{row},a/1.mp4\n")
+        assert repr(name) in str(told.value)
+        assert f"name it {known_name}" in str(told.value)
+        if known_name != "path":
+            ignoring = f"{','.join(others)},_{name}\n{row},x\n"
+            assert len(listed(tmp_path, "own.csv", ignoring).items) == 1
+
+
+def test_all_resembling_columns_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'class'.*'subset'"):
+        listed(tmp_path, "own.csv", "path,class,subset\na/1.mp4,walk,train\n")
+
+
+def test_a_resembling_column_beside_the_right_one_is_ignored_and_named(tmp_path: Path) -> None:
+    inputs = listed(tmp_path, "own.csv", "path,Label,class,frames\na/1.mp4,walk,7,9\n")
+    assert known(inputs) == [("a/1.mp4", "walk", "")]
+    (note,) = inputs.notes
+    assert all(word in note for word in ("path", "Label", "class", "frames", "split"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("own.csv", "path,label,label\na/1.mp4,x,y\n"),
+        ("own.csv", "path,label, Label\na/1.mp4,x,y\n"),
+        ("own.jsonl", '{"path": "a/1.mp4", "label": "x", "label": "y"}\n'),
+        ("own.jsonl", '{"path": "a/1.mp4", "label": "x", "Label": "y"}\n'),
+    ],
+)
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    with pytest.raises(UserError, match="label"):
+        listed(tmp_path, name, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [
+        ("path,label\na/1.mp4,walk\na, b.mp4,walk\n", 3),  # a comma in a name, without quotes
+        ("path,label\na/1.mp4\n", 2),
+        ("path,label,split\na/1.mp4,walk,val\n", 2),
+        ("path,label,split\na/1.mp4,walk,0\n", 2),
+        ("path,label\ns3://bucket/a/1.mp4,walk\n", 2),
+        ('path,label\na/1.mp4,"walk\nb/2.mp4,run\n', 3),  # a quote that never closes
+    ],
+)
+def test_a_line_that_says_something_else_is_refused_by_its_number(tmp_path: Path, content: str, number: int) -> None:
+    with pytest.raises(UserError, match=rf"line {number}\b"):
+        listed(tmp_path, "own.csv", content)
+
+
+def test_a_kinetics_list_has_the_same_freedom_and_the_same_care(tmp_path: Path) -> None:
+    videos = touch(tmp_path / "videos", "a/xxxxxxxxxxx_000001_000011.mp4")
+    lists = tmp_path / "k_train.csv"
+    lists.write_text("Label; YouTube_ID ;time_start;time_end\na;xxxxxxxxxxx;1;11\n")
+    assert known(list_videos(videos, lists)) == [("a/xxxxxxxxxxx_000001_000011.mp4", "a", "train")]
+    lists.write_text("class,youtube_id,time_start,time_end\na,xxxxxxxxxxx,1,11\n")
+    with pytest.raises(UserError, match="'class'.*name it label"):
+        list_videos(videos, lists)
+
+
+@pytest.mark.parametrize("odd", ["a?b", "a#b", "a%20b", "?x=1"])
+def test_a_path_of_this_machine_is_no_address_to_be_cut(tmp_path: Path, odd: str) -> None:
+    videos = touch(tmp_path / odd, f"{odd}/xxxxxxxxxxx_000001_000011.mp4")
+    labels = tmp_path / f"{odd}.csv"
+    labels.write_text(f"path,label\n{odd}/xxxxxxxxxxx_000001_000011.mp4,walk\n")
+    (item,) = list_videos(str(videos), str(labels)).items
+    assert (item.label, item.place) == ("walk", videos / odd / "xxxxxxxxxxx_000001_000011.mp4")
+    lists = tmp_path / f"{odd}_val.csv"
+    lists.write_text("label,youtube_id,time_start,time_end\nwalk,xxxxxxxxxxx,1,11\n")
+    assert [(item.label, item.split) for item in list_videos(videos, lists).items] == [("walk", "test")]
+
+
+def test_a_fold_that_changes_nothing_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.mp4")
+    assert any("prepare.fold" in note for note in list_videos(tmp_path, fold=2).notes)
+    assert not list_videos(tmp_path).notes
+
+
+@pytest.mark.parametrize(("written", "there"), [(CAFE, DECOMPOSED), (DECOMPOSED, CAFE)])
+def test_a_manifest_finds_files_whose_accents_are_composed_otherwise(tmp_path: Path, written: str, there: str) -> None:
+    videos = touch(tmp_path / "videos", f"{there}/{there}.mp4")
+    (tmp_path / "own.csv").write_text(f"path\n{written}/{written}.mp4\n")
+    inputs = list_videos(videos, tmp_path / "own.csv")
+    place = videos / there / f"{there}.mp4"
+    assert inputs.items == (VideoItem(place, f"{written}/{written}.mp4", CAFE, f"{written}/{written}.mp4", ""),)
+    assert inputs.unlisted == 0
+
+
+def test_files_that_differ_in_composition_alone_stay_two_and_their_classes_one(tmp_path: Path) -> None:
+    videos = touch(tmp_path / "videos", f"{CAFE}/{CAFE}.mp4", f"{CAFE}/{DECOMPOSED}.mp4", f"{DECOMPOSED}/x.mp4")
+    (tmp_path / "own.csv").write_text(f"path\n{CAFE}/{CAFE}.mp4\n{CAFE}/{DECOMPOSED}.mp4\n")
+    for inputs, n in ((list_videos(videos, tmp_path / "own.csv"), 2), (list_videos(videos), 3)):
+        assert len({item.place for item in inputs.items}) == n
+        assert {item.label for item in inputs.items} == {CAFE}
+
+
+def test_two_names_of_one_file_are_refused(tmp_path: Path) -> None:
+    videos = touch(tmp_path / "videos", f"{CAFE}.mp4")
+    (tmp_path / "own.csv").write_text(f"path\n{CAFE}.mp4\n{DECOMPOSED}.mp4\n")
+    with pytest.raises(UserError, match="twice"):
+        list_videos(videos, tmp_path / "own.csv")
+
+
+@pytest.mark.parametrize(("written", "there"), [(CAFE, DECOMPOSED), (DECOMPOSED, CAFE)])
+def test_published_lists_find_them_too(tmp_path: Path, written: str, there: str) -> None:
+    videos = touch(tmp_path / "videos", f"{there}/v_{there}_g01_c01.avi", f"{there}/v_{there}_g02_c01.avi")
+    lists = touch(tmp_path / "lists", "classInd.txt")
+    (lists / "trainlist01.txt").write_text(f"{written}/v_{written}_g01_c01.avi 1\n")
+    (lists / "testlist01.txt").write_text(f"{written}/v_{written}_g02_c01.avi\n")
+    inputs = list_videos(videos, lists)
+    assert {item.place for item in inputs.items} == {videos / there / f"v_{there}_g0{n}_c01.avi" for n in (1, 2)}
+
+
+def test_what_is_not_used_or_not_there_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "Walk/1.mp4", "walk/2.mp4", "walk/3.mpfour", "metadata.csv")
+    notes = list_videos(tmp_path).notes
+    assert any("metadata.csv" in note for note in notes)
+    assert any("'Walk' and 'walk'" in note for note in notes)
+    assert any("1 .mpfour" in note for note in notes)
+    (tmp_path / "other.csv").write_text("path\nvideos/Walk/1.mp4\n")
+    assert any("videos/Walk/1.mp4" in note for note in list_videos(tmp_path, tmp_path / "other.csv").notes)
+
+
+def test_the_manifest_beside_the_videos_may_be_capitalised(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.mp4")
+    (tmp_path / "Labels.CSV").write_text("path,label\na/1.mp4,walk\n")
+    assert [item.label for item in list_videos(tmp_path).items] == ["walk"]

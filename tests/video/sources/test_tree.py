@@ -1,0 +1,148 @@
+"""What lies below a folder: nothing vanishes unnoticed, and the order of the file system decides nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.listed import touch
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources import list_videos
+
+NOBODY = 65534
+LISTING = """
+import codecs, os, sys
+from vicc_ray.video.sources import list_videos
+codecs.lookup("utf-8-sig")  # a codec is loaded when it is first used, and this user may not be able to
+if os.getuid() == 0:
+    os.setgid(int(sys.argv[1])), os.setuid(int(sys.argv[1]))
+print([item.id for item in list_videos(*sys.argv[2:]).items])
+"""
+
+
+def as_nobody(*arguments: Path) -> subprocess.CompletedProcess[str]:
+    """List videos in a process that file modes hold for, also where this one is root's."""
+    command = [sys.executable, "-c", LISTING, str(NOBODY), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
+
+
+@pytest.fixture
+def open_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that everybody can reach; what is closed in it is opened again at the end."""
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    yield tmp_path
+    for folder in tmp_path.rglob("*"):
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_read_stops_the_listing_by_name(open_folder: Path) -> None:
+    videos = touch(open_folder / "videos", "run/1.mp4", "walk/1.mp4")
+    videos.chmod(0o755)
+    (videos / "run").chmod(0o755)
+    (videos / "walk").chmod(0)
+    done = as_nobody(videos)
+    assert done.returncode != 0
+    assert "walk (Permission denied)" in done.stderr
+    (open_folder / "own.csv").write_text("path\nrun/1.mp4\n")  # says which videos count: none is looked for
+    done = as_nobody(videos, open_folder / "own.csv")
+    assert done.stdout == "['run/1.mp4']\n", done.stderr
+
+
+def test_what_file_systems_make_for_themselves_is_no_class(open_folder: Path) -> None:
+    videos = touch(open_folder / "videos", "run/1.mp4", "lost+found/x.mp4", "$RECYCLE.BIN/y.mp4", ".closed/z.mp4")
+    for folder in videos.iterdir():
+        folder.chmod(0o755 if folder.name == "run" else 0)
+    videos.chmod(0o755)
+    done = as_nobody(videos)
+    assert done.stdout == "['run/1.mp4']\n", done.stderr
+
+
+def test_a_folder_whose_path_is_too_long_stops_it_too(tmp_path: Path) -> None:
+    videos = touch(tmp_path / "videos", "run/1.mp4")
+    here = os.open(videos, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 240, dir_fd=here)
+        inner = os.open("x" * 240, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    try:
+        with pytest.raises(UserError, match="File name too long"):
+            list_videos(videos)
+    finally:
+        shutil.rmtree(videos / ("x" * 240))
+
+
+def test_a_link_to_a_folder_that_is_gone_stops_it_and_one_to_a_video_is_an_input(tmp_path: Path) -> None:
+    videos = touch(tmp_path / "videos", "run/1.mp4")
+    (videos / "run/2.mp4").symlink_to(tmp_path / "gone.mp4")
+    (videos / "README.md").symlink_to(tmp_path / "gone.md")
+    (videos / ".lock").symlink_to("nowhere")
+    assert [item.id for item in list_videos(videos).items] == ["run/1.mp4", "run/2.mp4"]
+    (videos / "walk").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(UserError, match="walk .*not mounted"):
+        list_videos(videos)
+
+
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    videos = touch(tmp_path, "run/1.mp4")
+    (videos / "walk").symlink_to("walk")
+    with pytest.raises(UserError, match="walk"):
+        list_videos(videos)
+
+
+@pytest.mark.parametrize("first", ["aa", "zz"])
+def test_the_name_without_links_counts_whatever_comes_first(tmp_path: Path, first: str) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / first).symlink_to("walk")
+    touch(videos, "walk/1.mp4", "run/2.mp4")
+    (videos / "run/more").symlink_to("../walk")
+    (videos / "run/again").symlink_to("..")
+    inputs = list_videos(videos)
+    assert [item.id for item in inputs.items] == ["run/2.mp4", "walk/1.mp4"]
+    assert len(inputs.notes) == 2
+    assert all("walk" in note for note in inputs.notes)
+
+
+def test_links_alone_count_by_their_names(tmp_path: Path) -> None:
+    touch(tmp_path / "pool", "x/1.mp4", "x/deep/2.mp4")
+    listed = []
+    for order in ((1, 2), (2, 1)):
+        videos = tmp_path / f"videos{order[0]}"
+        (videos / "walk").mkdir(parents=True)
+        for n in order:
+            (videos / f"walk/{n}").symlink_to(tmp_path / "pool/x")
+        (videos / "walk/3").symlink_to(tmp_path / "pool/x/deep")
+        inputs = list_videos(videos)
+        assert len(inputs.notes) == 2
+        listed.append([item.id for item in inputs.items])
+    assert listed == [["walk/1/1.mp4", "walk/1/deep/2.mp4"]] * 2
+
+
+def test_links_that_make_one_folder_two_classes_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "pool", "x/1.mp4")
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for label in ("walk", "run"):
+        (videos / label).symlink_to(tmp_path / "pool/x")
+    with pytest.raises(UserError, match="run and walk"):
+        list_videos(videos)
+    (tmp_path / "own.csv").write_text("path\nwalk/1.mp4\n")
+    assert [item.label for item in list_videos(videos, tmp_path / "own.csv").items] == ["walk"]
+
+
+def test_circles_of_links_end(tmp_path: Path) -> None:
+    videos = touch(tmp_path / "videos", "a/1.mp4", "b/2.mp4")
+    (videos / "a/b").symlink_to("../b")
+    (videos / "b/a").symlink_to("../a")
+    assert [item.id for item in list_videos(videos).items] == ["a/1.mp4", "b/2.mp4"]

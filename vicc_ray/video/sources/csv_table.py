@@ -1,0 +1,69 @@
+"""CSV as people have it: commas, semicolons, tabs or bars, blanks around the cells, a line ``sep=;`` at the top."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+from vicc_ray.errors import UserError
+from vicc_ray.video.sources.columns import plain
+
+DELIMITERS = ",;\t|"
+_SAID = re.compile(r"\s*sep=(.)\r?\n")
+"""What Excel writes, and reads."""
+_BLANKS_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,;\t|\r\n]|$)')
+
+
+def read_csv(text: str, where: str, wanted: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The names in the first line, and number and cells of every other line that is not empty.
+
+    Args:
+        wanted: a column that should be there; the delimiter is the first that makes it one.
+
+    Raises:
+        UserError: the text is no CSV, or a line has more or fewer cells than the first.
+    """
+    said = _SAID.match(text)
+    table = _BLANKS_AFTER_QUOTE.sub('"', text[said.end() :] if said else text)
+    delimiter = said[1] if said else _delimiter(table, wanted)
+    above = text[: said.end()].count("\n") if said else 0
+    reader = csv.reader(io.StringIO(table, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        names = next((cells for cells in reader if cells), [])
+        while names and not names[-1].strip():
+            names.pop()
+        return names, [(reader.line_num + above, cells) for cells in reader if cells]
+    except csv.Error as error:
+        raise UserError(f"{where} cannot be read: {error} (line {reader.line_num + above})") from None
+
+
+def first_names(text: str, where: str, wanted: str) -> list[str]:
+    """The names in the first line alone."""
+    said = _SAID.match(text)
+    lines = text[said.end() if said else 0 :].lstrip().split("\n", 1)[:1]
+    return read_csv("".join(lines), where, wanted)[0]
+
+
+def cells_by_name(names: list[str], cells: list[str], where: str) -> dict[str, str]:
+    """A line of a table; empty cells at its end that no column has do not count.
+
+    Raises:
+        UserError: it has more or fewer cells than there are columns.
+    """
+    while len(cells) > len(names) and not cells[-1].strip():
+        cells = cells[:-1]
+    if len(cells) != len(names):
+        raise UserError(
+            f"{where} has {len(cells)} cells, and the first line names {len(names)} columns; a cell with a comma in it "
+            'stands in quotes: "a, b"'
+        )
+    return dict(zip(names, cells, strict=True))
+
+
+def _delimiter(text: str, wanted: str) -> str:
+    first = text.lstrip().splitlines()[:1]
+    for delimiter in DELIMITERS:
+        if any(wanted == plain(name.strip().strip('"')) for line in first for name in line.split(delimiter)):
+            return delimiter
+    return max(DELIMITERS, key="".join(first).count)

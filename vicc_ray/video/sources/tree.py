@@ -1,0 +1,114 @@
+"""Every file below a folder of this machine, links followed: the same list whatever order the file system has."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from pathlib import Path
+
+from vicc_ray.video.sources.remote import Remote
+
+NO_FOLDERS_OF_USERS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
+"""Made by file systems, and often unreadable."""
+_FILE_NAME = re.compile(r".+\.[A-Za-z]\w{0,7}")
+
+
+@dataclass(frozen=True)
+class Again:
+    """A folder that has a second name.
+
+    Attributes:
+        name: the name under which its files are listed.
+        linked: whether that name is a link too, or lies below one.
+    """
+
+    name: str
+    linked: bool
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What lies below a folder, by name below it, with forward slashes.
+
+    Attributes:
+        files: no hidden ones, and none of hidden folders; also links to nothing, if they are named like files.
+        errors: folders and links that could not be listed, and why; "" is the folder itself.
+        again: links to folders that are listed under another name. A name without links in it comes first, then the
+            first in the order of names.
+    """
+
+    files: dict[str, Path | Remote] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    again: dict[str, Again] = field(default_factory=dict)
+
+
+def list_tree(folder: Path) -> Tree:
+    """The tree of a folder; what cannot be listed is among its errors."""
+    tree, seen = Tree(), dict[str, Again]()
+    links = [("", str(folder))]
+    while links:
+        name, path = heappop(links)
+        real = os.path.realpath(path)
+        if real in seen and _inside(os.path.realpath(Path(path).parent), real):
+            continue  # a circle: it has no second name for anything but itself
+        for link in _list_real(tree, seen, name, path, real):
+            heappush(links, link)
+    return tree
+
+
+def _list_real(tree: Tree, seen: dict[str, Again], name: str, path: str, real: str) -> list[tuple[str, str]]:
+    """Add the files of a folder and of those in it; the links to folders that are met on the way."""
+    links: list[tuple[str, str]] = []
+    todo = [(name, path, real)]
+    linked = bool(seen)
+    while todo:
+        name, path, real = todo.pop()
+        if real in seen:
+            tree.again[name] = seen[real]
+            continue
+        seen[real] = Again(name, linked)
+        for entry in _entries(tree, name, path):
+            inner = f"{name}/{entry.name}" if name else entry.name
+            if not _is_folder(tree, inner, entry):
+                if inner not in tree.errors:
+                    tree.files[inner] = Path(entry.path)
+            elif entry.is_symlink():
+                links.append((inner, entry.path))
+            else:
+                todo.append((inner, entry.path, f"{real.rstrip('/')}/{entry.name}"))
+    return links
+
+
+def _entries(tree: Tree, name: str, path: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder and may hold or be a video, in reverse order: the last is taken from a stack first."""
+    try:
+        with os.scandir(path) as found:
+            entries = sorted(found, key=lambda entry: entry.name, reverse=True)
+    except OSError as error:
+        tree.errors[name] = error.strerror or str(error)
+        return []
+    return [entry for entry in entries if not entry.name.startswith(".") and entry.name not in NO_FOLDERS_OF_USERS]
+
+
+def _is_folder(tree: Tree, name: str, entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; where that cannot be known, and it may be one, that is an error."""
+    try:
+        return stat.S_ISDIR(entry.stat().st_mode) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
+    except OSError as error:
+        if not _FILE_NAME.fullmatch(entry.name):
+            tree.errors[name] = f"a link to {_target(entry.path)}: {error.strerror}"
+        return False
+
+
+def _target(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return "somewhere"
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
