@@ -79,6 +79,11 @@ def test_overrides_win_and_the_last_one_wins() -> None:
     assert config.seed == 1
 
 
+def test_a_mapping_for_a_section_leaves_its_other_settings_as_the_recipe_has_them() -> None:
+    assert load_config("demo", ["train={batch: 6}"]) == load_config("demo", ["train.batch=6"])
+    assert load_config("demo", ["train.workers={min: 1, max: 2}"]).train.workers.max == 2
+
+
 def test_yaml_traps_are_closed(tmp_path: Path) -> None:
     config = load_config("demo", ["train.use_gpu=no", "optimiser.learning_rate=1e-4", "schedule.last_flow_turn=true"])
     assert config.train.use_gpu == "no"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from vicc_ray.config import Config
 from vicc_ray.config_help import allowed, explain, sections, suggest
 from vicc_ray.errors import UserError
+from vicc_ray.local_paths import local_path
 from vicc_ray.strict_yaml import format_value, parse_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -67,7 +68,7 @@ def _read(recipe_or_path: str) -> tuple[str, str]:
     """(text, what to call it in messages)"""
     if recipe_or_path in recipe_names():
         return (RECIPES / f"{recipe_or_path}.yaml").read_text("utf-8"), recipe_or_path
-    path = Path(recipe_or_path)
+    path = local_path(recipe_or_path)
     try:
         return path.read_text("utf-8"), recipe_or_path
     except FileNotFoundError as error:
@@ -95,7 +96,9 @@ def _override(settings: dict[str, Any], override: str) -> None:
     for parent in parents:
         inner = place.get(parent)
         place[parent] = place = inner if isinstance(inner, dict) else {}
-    place[leaf] = value
+    section = place.get(leaf, {}) if not parents and leaf in sections() else None
+    # A mapping for a section changes these settings, and leaves the others of the recipe as they are.
+    place[leaf] = {**section, **value} if isinstance(section, dict) and isinstance(value, dict) else value
 
 
 def _entry(section: BaseModel, name: str, prefix: str, docs: bool) -> list[str]:

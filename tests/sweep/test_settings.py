@@ -71,6 +71,16 @@ WRONG = {
         {"fixed": {"schedule.cycels": 2}},
         "fixed.schedule.cycels: no such setting; did you mean",
     ),
+    "held out": ({"fixed": {"train.validation_share": 0.5}}, "fixed.train.validation_share: a sweep sets this itself"),
+    "tracked": ({"fixed": {"train.trackers": ["mlflow"]}}, "fixed.train.trackers: a sweep sets this itself"),
+    "workers": (
+        {"fixed": {"train.workers": 2}, "resources": {"gpus": 1}},
+        "fixed.train.workers: a sweep sets this itself; leave resources.gpus out",
+    ),
+    "epochs": (
+        {"fixed": {"schedule.cycles": 2}, "budget": {"epochs": 12}},
+        "fixed.schedule.cycles: a sweep sets this itself; leave budget.epochs out",
+    ),
     "twice": ({"fixed": {"stage2.epsilon": 0.1}}, "search.stage2.epsilon: it is fixed too"),
     "unchecked": (
         {"fixed": {"train.evaluate_epochs": 0}},

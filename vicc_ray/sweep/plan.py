@@ -24,6 +24,23 @@ TRIALS_SHARE = 0.98
 decoding task that asked for a thousandth more than there is would wait for ever."""
 
 
+def _own_settings(settings: SweepConfig) -> dict[str, str]:
+    """What a sweep sets in every trial, and what to do instead of fixing it."""
+    own = {
+        "name": "its name is the key name",
+        "ray.share": "give concurrency",
+        "train.trackers": "trials are shown in the sweep's own table",
+        "train.validation_share": "give validation_share",
+    }
+    if settings.resources.gpus:
+        own |= dict.fromkeys(("train.workers", "train.worker_gpus", "train.use_gpu"), "leave resources.gpus out")
+    if settings.resources.cpus:
+        own["train.worker_cpus"] = "leave resources.cpus out"
+    if settings.budget.epochs:
+        own |= dict.fromkeys(("schedule.stage2_epochs", "schedule.cycles"), "leave budget.epochs out")
+    return own
+
+
 class Sweep:
     """What is computed for which values.
 
@@ -36,6 +53,8 @@ class Sweep:
         for key in settings.fixed:
             if key not in setting_names():
                 raise UserError(f"fixed.{unknown_setting(key)}")
+            if key in (own := _own_settings(settings)):
+                raise UserError(f"fixed.{key}: a sweep sets this itself; {own[key]}")
         twice = sorted(set(settings.fixed) & set(settings.search))
         if twice:
             raise UserError(f"search.{twice[0]}: it is fixed too; give it in one of them")
