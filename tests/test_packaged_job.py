@@ -21,7 +21,11 @@ def unpack(job: PackagedJob, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "verb"),
-    [({"store": "/shared/store"}, "pretrain"), ({"videos": "s3://bucket/videos", "labels": "lists"}, "run")],
+    [
+        ({"store": "/shared/store"}, "pretrain"),
+        ({"videos": "s3://bucket/videos", "labels": "/shared/lists"}, "run"),
+        ({"videos": "/v", "labels": "none"}, "run"),
+    ],
 )
 def test_a_recipe_arrives_as_it_is_here(given: dict[str, str], verb: str, tmp_path: Path) -> None:
     job = package("demo", "/shared/out", **given, overrides=["train.batch=16"])
@@ -54,6 +58,9 @@ def test_a_sweep_arrives_with_its_recipe(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ({"out": "run", "store": "/s"}, r"--out: 'run' given, a path relative to this machine's folder"),
         ({"out": "/out", "store": "s"}, r"--store: 's' given, a path relative"),
+        ({"out": "/out", "videos": "/v", "labels": "lists"}, r"--labels: 'lists' given, a path relative"),
+        ({"out": "/out", "store": "~/s"}, r"--store: '~/s' given"),
+        ({"out": "s3://bucket/run", "store": "/s"}, r"--out: s3://bucket/run is an address"),
         ({"out": "/out"}, r"--store and --videos: neither given; give --store for prepared clips, or --videos"),
         ({"out": "/out", "store": "/s", "videos": "/v"}, r"--store and --videos: both given"),
         ({"out": "/out", "store": "/s", "overrides": ["train.batchh=1"]}, r"train\.batchh"),
@@ -62,6 +69,13 @@ def test_a_sweep_arrives_with_its_recipe(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_a_cluster_could_not_use_is_refused_here(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         package("demo", **arguments)
+
+
+@pytest.mark.parametrize("wrong", ["budget: {trial: 3}", "fixed: {train.batchh: 3}", "sampler: TPE"])
+def test_a_sweep_that_cannot_be_is_refused_here(wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"search: {{stage2.epsilon: {{low: 0.02, high: 0.2}}}}\n{wrong}\n")
+    with pytest.raises(UserError, match=wrong.partition(":")[0]):
+        package(str(tmp_path / "s.yaml"), "/out", store="/s")
 
 
 def test_a_sweep_takes_no_changes_on_the_way(tmp_path: Path) -> None:

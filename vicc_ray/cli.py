@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vicc_ray import __version__
@@ -25,6 +24,7 @@ from vicc_ray.cli_arguments import (
 )
 from vicc_ray.cli_classify import add_classify
 from vicc_ray.cli_doctor import add_doctor
+from vicc_ray.cli_paths import input_path, output_path
 from vicc_ray.cli_search import add_search
 from vicc_ray.cli_submit import add_submit
 from vicc_ray.cli_sweep import add_sweep
@@ -101,7 +101,9 @@ def _add_run(verbs: Any) -> None:
     )
     add_recipe(verb)
     add_videos(verb)
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything that is made")
+    verb.add_argument(
+        "--out", type=output_path, required=True, metavar="DIR", help="folder for everything that is made"
+    )
     add_ray(verb)
 
 
@@ -115,7 +117,7 @@ def _add_make_videos(verbs: Any) -> None:
         "vicc-ray make-videos videos",
         "vicc-ray make-videos videos --classes 8 --train 60 --test 20 --seed 1",
     )
-    verb.add_argument("out", type=Path, metavar="OUT", help="folder to write to")
+    verb.add_argument("out", type=output_path, metavar="OUT", help="folder to write to")
     verb.add_argument("--classes", type=int, default=8, metavar="N", help="motion classes (default 8)")
     verb.add_argument("--train", type=int, default=100, metavar="N", help="training videos of each class (default 100)")
     verb.add_argument("--test", type=int, default=30, metavar="N", help="test videos of each class (default 30)")
@@ -150,7 +152,7 @@ def _add_steps(verbs: Any) -> None:
     )
     add_recipe(verb)
     add_videos(verb)
-    add_store(verb)
+    add_store(verb, written=True)
     add_ray(verb)
     verb = add_verb(
         verbs,
@@ -166,7 +168,11 @@ def _add_steps(verbs: Any) -> None:
     add_store(verb)
     add_run_folder(verb)
     verb.add_argument(
-        "--from", dest="start_from", type=Path, metavar="CHECKPOINT", help="checkpoint of another run to start from"
+        "--from",
+        dest="start_from",
+        type=input_path,
+        metavar="CHECKPOINT",
+        help="checkpoint of another run to start from",
     )
     add_ray(verb)
     verb = add_verb(
@@ -182,7 +188,7 @@ def _add_steps(verbs: Any) -> None:
     add_run_folder(verb)
     add_store(verb)
     verb.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for features and numbers (default RUN/evaluation)"
+        "--out", type=output_path, metavar="DIR", help="folder for features and numbers (default RUN/evaluation)"
     )
     add_set(verb)
     add_ray(verb)
@@ -197,7 +203,9 @@ def _add_steps(verbs: Any) -> None:
     )
     add_run_folder(verb)
     add_store(verb, required=False)
-    verb.add_argument("--with", dest="other", type=Path, metavar="RUN", help="another evaluated run to compare with")
+    verb.add_argument(
+        "--with", dest="other", type=input_path, metavar="RUN", help="another evaluated run to compare with"
+    )
 
 
 def _add_export(verbs: Any) -> None:
@@ -212,8 +220,8 @@ def _add_export(verbs: Any) -> None:
         "vicc-ray export demo/run --out encoder",
         "vicc-ray export demo/run --stream flow --format onnx --out flow-encoder",
     )
-    verb.add_argument("network", type=Path, metavar="NETWORK", help="run, checkpoint or file")
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    verb.add_argument("network", type=input_path, metavar="NETWORK", help="run, checkpoint or file")
+    verb.add_argument("--out", type=output_path, required=True, metavar="DIR", help="folder to write to")
     verb.add_argument(
         "--stream", choices=("rgb", "flow"), default="rgb", help="which of a run's networks (default rgb)"
     )
@@ -237,8 +245,8 @@ def _add_import_weights(verbs: Any) -> None:
         "vicc-ray import-weights rgb-flow-s3d.pth.tar --out weights",
         "vicc-ray import-weights flow-s3d.pth.tar --stream flow --out weights",
     )
-    verb.add_argument("file", type=Path, metavar="FILE.pth.tar", help="published checkpoint")
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    verb.add_argument("file", type=input_path, metavar="FILE.pth.tar", help="published checkpoint")
+    verb.add_argument("--out", type=output_path, required=True, metavar="DIR", help="folder to write to")
     verb.add_argument(
         "--stream",
         choices=("rgb", "flow"),

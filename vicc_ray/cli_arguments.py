@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from vicc_ray.cli_paths import output_path, path_or_address
 from vicc_ray.recipe import recipe_names
 
 Verb = Callable[[argparse.Namespace], None]
@@ -48,6 +48,7 @@ def add_videos(verb: argparse.ArgumentParser) -> None:
     """Where the videos are, and what is known of them."""
     verb.add_argument(
         "--videos",
+        type=path_or_address,
         required=True,
         metavar="DIR",
         help="folder of videos: here, or an address such as s3://bucket/prefix or gs://bucket/prefix",
@@ -59,17 +60,19 @@ def add_labels(verb: argparse.ArgumentParser) -> None:
     """What is known of the videos."""
     verb.add_argument(
         "--labels",
+        type=path_or_address,
         metavar="FILE|DIR|none",
-        help="a manifest (.csv, .jsonl or .parquet: path, and any of label, source, split), or the lists of UCF101, "
-        "HMDB51 or Kinetics as published; none: no labels, whatever the folders are; without: labels.csv, .jsonl or "
-        ".parquet beside the videos, or one folder a class",
+        help="a manifest (.csv, .tsv, .jsonl or .parquet: path, and any of label, source, split), or the lists of "
+        "UCF101, HMDB51 or Kinetics as published; none: no labels, whatever the folders are; without: labels.csv, "
+        ".jsonl or .parquet beside the videos, or one folder a class",
     )
 
 
-def add_store(verb: argparse.ArgumentParser, required: bool = True) -> None:
-    """The clip store."""
+def add_store(verb: argparse.ArgumentParser, required: bool = True, written: bool = False) -> None:
+    """The clip store, to be read or written."""
     verb.add_argument(
         "--store",
+        type=output_path if written else path_or_address,
         required=required,
         metavar="STORE",
         help="clip store of `vicc-ray prepare`: its folder or, to read it, its address in a bucket",
@@ -78,7 +81,7 @@ def add_store(verb: argparse.ArgumentParser, required: bool = True) -> None:
 
 def add_run_folder(verb: argparse.ArgumentParser) -> None:
     """The folder of a run."""
-    verb.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
+    verb.add_argument("--run", type=output_path, required=True, metavar="RUN", help="folder of the run")
 
 
 def add_ray(verb: argparse.ArgumentParser) -> None:

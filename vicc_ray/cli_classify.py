@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vicc_ray.cli_arguments import add_ray, add_set, add_store, add_verb
+from vicc_ray.cli_paths import input_path, output_path
 from vicc_ray.errors import UserError
 from vicc_ray.recipe import config_of, load_config, recipe_names
 
@@ -35,12 +36,17 @@ def add_classify(verbs: Any) -> None:
     names = ", ".join(recipe_names())
     verb.add_argument("recipe", nargs="?", metavar="RECIPE", help=f"with --model: {names}, or the path of a YAML file")
     source = verb.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", type=Path, metavar="RUN", help="folder of a run: its newest network of the stream")
     source.add_argument(
-        "--model", type=Path, metavar="FILE", help="another network: an exported or published file, or a checkpoint"
+        "--run", type=output_path, metavar="RUN", help="folder of a run: its newest network of the stream"
+    )
+    source.add_argument(
+        "--model",
+        type=input_path,
+        metavar="FILE",
+        help="another network: an exported or published file, or a checkpoint",
     )
     add_store(verb, required=False)
-    verb.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (with --run: RUN/classify)")
+    verb.add_argument("--out", type=output_path, metavar="DIR", help="folder to write to (with --run: RUN/classify)")
     verb.add_argument("--mode", choices=("probe", "finetune", "quick"), help="what is trained (classify.mode)")
     verb.add_argument("--stream", choices=("rgb", "flow"), help="which network (classify.stream)")
     add_set(verb)

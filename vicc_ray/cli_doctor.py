@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from vicc_ray.cli_arguments import add_address, add_set, add_store, add_verb
+from vicc_ray.cli_paths import output_path
 from vicc_ray.recipe import load_config
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_doctor(verbs: Any) -> None:
     verb.add_argument("recipe", nargs="?", default="demo", metavar="RECIPE", help="what is to be run (default demo)")
     add_address(verb)
     add_store(verb, required=False)
-    verb.add_argument("--out", metavar="DIR", help="folder for runs, which all machines must share")
+    verb.add_argument("--out", type=output_path, metavar="DIR", help="folder for runs, which all machines must share")
     add_set(verb)
 
 
@@ -39,7 +40,7 @@ def _doctor(options: argparse.Namespace) -> None:
     from vicc_ray.pipelines.doctor import doctor
 
     failed = 0
-    for check in doctor(config, options.out, options.store):
+    for check in doctor(config, options.out and str(options.out), options.store):
         _tell(check)
         failed += check.mark == "FAIL"
     if failed:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import secrets
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vicc_ray.cli_arguments import add_labels, add_ray, add_set, add_verb
+from vicc_ray.cli_paths import input_path, output_path, path_or_address
 from vicc_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_search(verbs: Any) -> None:
     )
     _add_opened(verb)
     verb.add_argument("query", metavar="QUERY", help="a video file, or the id of a video of the index")
-    verb.add_argument("--page", type=Path, metavar="FILE", help="write what is found as one HTML file")
+    verb.add_argument("--page", type=output_path, metavar="FILE", help="write what is found as one HTML file")
     verb = add_verb(
         verbs,
         "serve",
@@ -85,13 +85,14 @@ def _add_index(verbs: Any) -> None:
     )
     verb.add_argument(
         "videos",
+        type=path_or_address,
         metavar="VIDEOS",
         help="folder of videos: here, or an address such as s3://bucket/prefix or gs://bucket/prefix",
     )
-    verb.add_argument("--index", type=Path, required=True, metavar="INDEX", help="folder of the index")
+    verb.add_argument("--index", type=output_path, required=True, metavar="INDEX", help="folder of the index")
     verb.add_argument(
         "--model",
-        type=Path,
+        type=input_path,
         metavar="RUN|CHECKPOINT|FILE",
         help="network of RGB: a run's folder, a checkpoint's, or a file; without: that of the index, if it is there",
     )
@@ -101,10 +102,10 @@ def _add_index(verbs: Any) -> None:
 
 
 def _add_opened(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("index", type=Path, metavar="INDEX", help="folder of `vicc-ray index`")
+    verb.add_argument("index", type=input_path, metavar="INDEX", help="folder of `vicc-ray index`")
     verb.add_argument("--k", type=_count, default=12, metavar="N", help="how many to find (default 12)")
     verb.add_argument(
-        "--videos", type=Path, metavar="DIR", help="where the videos are now, if not where they were indexed"
+        "--videos", type=input_path, metavar="DIR", help="where the videos are now, if not where they were indexed"
     )
     verb.add_argument(
         "--windows",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vicc_ray.cli_arguments import add_ray, add_store, add_verb
+from vicc_ray.cli_paths import input_path, output_path
 
 if TYPE_CHECKING:
     from vicc_ray.sweep.found import Summary
@@ -25,9 +26,11 @@ def add_sweep(verbs: Any) -> None:
         "vicc-ray sweep sweeps/quick.yaml --store demo/store --out demo/sweep",
         "vicc-ray sweep sweeps/prototypes.yaml --address auto --store /shared/ucf101 --out /shared/sweep",
     )
-    verb.add_argument("sweep", type=Path, metavar="SWEEP", help="the sweep's YAML file")
+    verb.add_argument("sweep", type=input_path, metavar="SWEEP", help="the sweep's YAML file")
     add_store(verb)
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything that is made")
+    verb.add_argument(
+        "--out", type=output_path, required=True, metavar="DIR", help="folder for everything that is made"
+    )
     add_ray(verb)
 
 

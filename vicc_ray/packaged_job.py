@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from vicc_ray.errors import UserError
+from vicc_ray.local_paths import WRITTEN_HERE, is_address, local_path, without_secrets
 from vicc_ray.recipe import dump_config, load_config, recipe_names
 from vicc_ray.strict_yaml import parse_yaml
 
@@ -51,8 +52,12 @@ def package(
     Raises:
         UserError: settings cannot be used, or the arguments do not fit together.
     """
-    _check_place("--out", out)
-    for name, place in (("--store", store), ("--videos", videos)):
+    from vicc_ray.video.sources.inputs import are_none
+
+    if is_address(out):
+        raise UserError(f"--out: {without_secrets(out)} is an address; {WRITTEN_HERE}")
+    listed = None if are_none(labels) else labels
+    for name, place in (("--out", out), ("--store", store), ("--videos", videos), ("--labels", listed)):
         if place is not None:
             _check_place(name, place)
     if (store is None) == (videos is None):
@@ -65,6 +70,7 @@ def package(
             raise UserError(
                 f"{what} is a sweep: give it --store, and put what --set or --videos would change into its file"
             )
+        _check_sweep(local_path(what))
         return PackagedJob(("sweep", SWEEP_FILE, "--store", store, "--out", out), _sweep_files(sweep), out)
     files = {RECIPE_FILE: dump_config(load_config(what, overrides))}
     if store is not None:
@@ -74,7 +80,13 @@ def package(
 
 
 def _check_place(name: str, place: str) -> None:
-    if "://" not in place and not Path(place).is_absolute():
+    if is_address(place):
+        return
+    try:
+        there = not place.startswith("~") and local_path(place).is_absolute()
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    if not there:
         raise UserError(
             f"{name}: {place!r} given, a path relative to this machine's folder; the cluster's machines need an "
             "absolute path that all of them see, such as /shared/ucf101"
@@ -83,7 +95,7 @@ def _check_place(name: str, place: str) -> None:
 
 def _sweep(what: str) -> dict[str, Any] | None:
     """The content of a sweep's file; None of anything else."""
-    path = Path(what)
+    path = local_path(what)
     if what in recipe_names() or not path.is_file():
         return None
     try:
@@ -91,6 +103,14 @@ def _sweep(what: str) -> dict[str, Any] | None:
     except UnicodeDecodeError:
         return None
     return content if isinstance(content, dict) and "search" in content else None
+
+
+def _check_sweep(path: Path) -> None:
+    """Raise UserError here, and not on the cluster, where a setting of a sweep cannot be."""
+    from vicc_ray.sweep.plan import Sweep
+    from vicc_ray.sweep.settings import load_sweep
+
+    Sweep(load_sweep(path))
 
 
 def _sweep_files(content: dict[str, Any]) -> dict[str, str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.search.made import describe, made_up, untrained
+from tests.search.made import describe, index_here, made_up, untrained
+from tests.videos import moving, write_video
 from vicc_ray.errors import UserError
 from vicc_ray.models.weights_file import write_weights
 from vicc_ray.search.index_folder import ENCODER_FILE, INDEX_FILE, VIDEOS_FILE, write_videos
@@ -130,3 +131,16 @@ def test_no_file_outside_the_folder_is_a_video(tmp_path: Path) -> None:
     write_videos(folder, 1, 4)
     index = SearchIndex(folder, tmp_path / "videos")
     assert [index.file(row) is not None for row in range(4)] == [True, False, False, False]
+
+
+def test_a_query_is_a_file_by_whatever_name_and_an_id_in_either_form_of_an_accent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = tmp_path / "a?b#c%41"
+    write_video(videos / "Cafe\u0301/1.mp4", moving(8, 32, 48, (1, 1), 0))
+    index = SearchIndex(index_here(videos, tmp_path / "index"))
+    assert ask(index, "Caf\u00e9/1.mp4").label == "Caf\u00e9"
+    write_video(tmp_path / "a:b.mp4", moving(8, 32, 48, (1, 1), 0))
+    monkeypatch.chdir(tmp_path)
+    assert ask(index, "a:b.mp4").seconds > 0
+    assert ask(index, f"file://{tmp_path}/a%3Ab.mp4").seconds > 0

@@ -101,3 +101,12 @@ def test_a_damaged_copy_is_named(tmp_path: Path, s3: S3) -> None:
         ClipStore(s3.address("store")).read(store.entries[0])
     copy.unlink()
     assert ClipStore(s3.address("store")).read(store.entries[0]).frames == 6
+
+
+def test_the_folder_of_the_copies_is_one_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, "~/cache")
+    assert cache_folder() == tmp_path / "cache"
+    monkeypatch.setenv(CACHE_VARIABLE, "s3://bucket/cache")
+    with pytest.raises(UserError, match=CACHE_VARIABLE):
+        cache_folder()

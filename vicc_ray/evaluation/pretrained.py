@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vicc_ray.config import ClipConfig, Config, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.card import measured
+from vicc_ray.local_paths import local_path
 from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.models.published import read_published
 from vicc_ray.models.weights_file import EncoderWeights, read_weights
@@ -137,7 +138,7 @@ def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
     Raises:
         UserError: there is nothing of these, or not of this stream.
     """
-    path = Path(path)
+    path = local_path(path)
     if (path / STATE).is_file():
         return _of_checkpoint(path, stream)
     if path.is_dir():

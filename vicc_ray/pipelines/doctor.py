@@ -19,6 +19,7 @@ from vicc_ray.doctor.checks import Check
 from vicc_ray.doctor.machine import Machine, describe
 from vicc_ray.doctor.probe import Probe
 from vicc_ray.errors import UserError
+from vicc_ray.local_paths import is_address
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.resources import worker_resources
 from vicc_ray.training.batch_maker import sample_bytes
@@ -55,7 +56,7 @@ def doctor(config: Config, out: str | None = None, store: str | None = None) -> 
         if out is not None:
             yield _check_folder(examiners, out)
         if store is not None:
-            shown = str(Remote(store)) if "://" in store else store  # without secrets
+            shown = str(Remote(store)) if is_address(store) else store  # without secrets
             yield checks.check_store(shown, _ask(examiners, "open_store", store))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
+from vicc_ray.local_paths import is_address
 from vicc_ray.search.features import Floats
 from vicc_ray.search.index_folder import ENCODER_FILE, MEAN, VIDEOS_FILE, Description, damaged_part, features_of
 from vicc_ray.video.store import shard_path
@@ -56,7 +58,7 @@ class SearchIndex:
         self.folder = folder
         self._given_videos, self._written = videos, _written(folder)  # before it is read: what comes later is newer
         self.description = Description.read(folder)
-        remote = "://" in self.description.videos
+        remote = is_address(self.description.videos)
         self.videos = videos or (None if remote else Path(self.description.videos))
         """Folder of the videos on this machine, if they are on it."""
         self._table = self._read_table()
@@ -110,9 +112,14 @@ class SearchIndex:
         return Video(row, id, label, seconds)
 
     def row_of(self, id: str) -> int | None:
-        """The row of the video of that id."""
-        row = int(pc.index(self._table.column("id"), id).as_py())
-        return None if row < 0 else row
+        """The row of the video of that id, or of the only one whose id differs in Unicode's composition alone."""
+        ids = self._table.column("id")
+        row = int(pc.index(ids, id).as_py())
+        if row >= 0:
+            return row
+        same = pc.equal(pc.utf8_normalize(ids, "NFC"), unicodedata.normalize("NFC", id))
+        alike = pc.indices_nonzero(same).to_pylist()
+        return int(alike[0]) if len(alike) == 1 else None
 
     def row_now(self, row: int, id: str | None = None) -> int:
         """The row of a video of which a row is known, perhaps of the index before, and the id.

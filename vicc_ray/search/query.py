@@ -11,6 +11,7 @@ import torch
 from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, load_encoder
+from vicc_ray.local_paths import is_address, local_path
 from vicc_ray.models.arithmetic import gflop_of_clip
 from vicc_ray.models.inference import for_inference
 from vicc_ray.search.features import embed_pieces
@@ -71,8 +72,9 @@ def ask(index: SearchIndex, given: str, windows: int | None = None) -> Asked:
     Raises:
         UserError: it is neither, or the file is no video.
     """
-    if Path(given).exists():
-        return ask_file(index, Path(given), windows)
+    file = None if is_address(given) else local_path(given).absolute()
+    if file and file.exists():  # in full, since FFmpeg takes the beginning of a:b.mp4 for a protocol
+        return ask_file(index, file, windows)
     row = index.row_of(given)
     if row is None:
         ids = ", ".join(index.similar_ids(given))

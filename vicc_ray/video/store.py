@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.local_paths import is_address, local_path
 from vicc_ray.video.codec import (
     DamagedFrameError,
     FlowEncoder,
@@ -222,8 +223,8 @@ class ClipStore:
     """
 
     def __init__(self, location: Path | str) -> None:
-        remote = isinstance(location, str) and "://" in location
-        self.location = str(location) if remote else str(Path(location).resolve())
+        remote = isinstance(location, str) and is_address(location)
+        self.location = str(location) if remote else str(local_path(location).resolve())
         """What opens the same store in another process, with the secrets of the address."""
         self._mirror = Mirror(self.location, (STORE_FILE, INDEX_FILE)) if remote else None
         content = read_store_file(self._file(STORE_FILE).parent)

@@ -13,6 +13,7 @@ from mlflow.entities import Metric, Param
 
 from vicc_ray.config import Config
 from vicc_ray.config_help import setting_names
+from vicc_ray.training.trackers.database import sqlite_address
 from vicc_ray.training.trackers.identity import kept_identity
 
 EXPERIMENT = "vicc-ray"
@@ -24,7 +25,7 @@ class MLflow:
     """The run's settings are its parameters. A run that goes on keeps its MLflow run."""
 
     def __init__(self, run: Path, config: Config, resumed_at: int) -> None:
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.resolve() / 'mlflow.db'}"
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(run.resolve() / "mlflow.db")
         self._client = MlflowClient(uri)
         self._id = kept_identity(run, "mlflow", lambda: self._new_run(config))
         self._client.update_run(self._id, status="RUNNING")
