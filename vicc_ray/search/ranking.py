@@ -2,8 +2,8 @@
 
 Features are compared by cosine after what all videos have in common, their mean, is subtracted. First all videos by
 their mean feature; then the best of them by their windows: the score is the mean, over the windows of the query, of the
-cosine with the nearest window of the video. So a copy scores about 1, and so does a longer video that the query was cut
-from.
+cosine with the nearest window of the video. So a copy scores 1 as far as the same windows of it are looked at, and so
+does a longer video that the query was cut from.
 N videos, m windows of the query, n of a video, F features.
 """
 

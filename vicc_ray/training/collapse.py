@@ -67,8 +67,8 @@ def problems_at_end(
         steps: of the turn; where they were few, this comes first.
         check: its last line of evaluations.jsonl.
     """
-    found = _judge({**STATE, "not-learning": _not_learnt}, [last], config)
     first, seen = few_steps(last, steps, config), held_out_says(check)
+    found = _judge({**STATE, "not-learning": _ended_at_chance if first else _not_learnt}, [last], config)
     return [_told(problem, first if problem.kind in SLOW else "", seen) for problem in found]
 
 
@@ -195,14 +195,16 @@ def _stuck(turn: Sequence[Epoch], config: Config) -> str:
     )
 
 
-def _not_learnt(turn: Sequence[Epoch], config: Config) -> str:
+def _ended_at_chance(turn: Sequence[Epoch], config: Config) -> str:
     loss = _get(turn[-1], "loss")
     if not loss >= LEARNT * _chance(turn[-1]):
         return ""
-    return (
-        f"the loss ended at {loss:.2f} ({_chance_in_words(turn[-1])}): the turn has learnt nothing. Train for more "
-        f"epochs. {_ways_to_learn(turn[-1], config)}."
-    )
+    return f"the loss ended at {loss:.2f} ({_chance_in_words(turn[-1])}): the turn has learnt nothing."
+
+
+def _not_learnt(turn: Sequence[Epoch], config: Config) -> str:
+    measured = _ended_at_chance(turn, config)
+    return measured and f"{measured} Train for more epochs. {_ways_to_learn(turn[-1], config)}."
 
 
 def _rising(turn: Sequence[Epoch], config: Config) -> str:
