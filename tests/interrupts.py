@@ -1,15 +1,29 @@
-"""Ctrl-C in processes that tests begin."""
+"""Ctrl-C and SIGTERM in processes that tests begin."""
 
 from __future__ import annotations
 
+import os
+import secrets
+import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 TAKING_INTERRUPTS = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
+MARK = "VICC_RAY_TEST_MARK"
+"""Environment variable by which a process is found that a command has begun, whoever its parent is now."""
+DEADLINE_S = 300.0
+"""For what is waited for before a signal is sent."""
+ENDED_S = 2.0
+"""In which processes end whose parent has."""
+POLL_S = 0.02
 
 
 def taking_interrupts(command: Sequence[str]) -> list[str]:
@@ -19,3 +33,93 @@ def taking_interrupts(command: Sequence[str]) -> list[str]:
     After a network had been exported here and such a fork, a call of Ray's did not return, three times of three.
     """
     return [sys.executable, "-c", TAKING_INTERRUPTS, *command]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a process that was sent a signal.
+
+    Attributes:
+        seconds: from the signal to its end; ``told``: to its first word on stderr after it.
+        left: command lines of processes that it had begun and that run on.
+    """
+
+    code: int
+    errors: str
+    seconds: float
+    told: float
+    left: list[str]
+
+
+def interrupted(
+    arguments: Sequence[str | Path],
+    when: Callable[[int], object],
+    signum: signal.Signals,
+    folder: Path,
+    again: Callable[[int], object] | None = None,
+    environment: Mapping[str, str] = {},
+) -> Ended:
+    """Begin ``python ARGUMENTS``, and send it a signal once ``when``, asked with its number, holds.
+
+    Args:
+        folder: for what it prints.
+        again: when to send the signal once more.
+    """
+    mark = secrets.token_hex(8)
+    whole = taking_interrupts([sys.executable, *map(str, arguments)])
+    folder.mkdir(parents=True, exist_ok=True)
+    errors, environment = folder / "stderr", {**os.environ, **environment, MARK: mark}
+    with (
+        errors.open("wb") as err,
+        (folder / "stdout").open("wb") as out,
+        subprocess.Popen(whole, stdout=out, stderr=err, env=environment) as process,
+    ):
+        try:
+            _wait(process, when, errors)
+            before, begun = errors.stat().st_size, time.monotonic()
+            process.send_signal(signum)
+            told = 0.0
+            while process.poll() is None and time.monotonic() - begun < DEADLINE_S:
+                if not told and errors.stat().st_size > before:
+                    told = time.monotonic() - begun
+                if again is not None and again(process.pid):
+                    process.send_signal(signum)
+                    again = None
+                time.sleep(POLL_S)
+            seconds = time.monotonic() - begun
+        finally:
+            process.kill()
+    return Ended(process.returncode, errors.read_text(), seconds, told, _left(mark))
+
+
+def catches_signals(pid: int) -> bool:
+    """Whether a process has handlers of its own: the first thing that ``vicc-ray`` does."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+def _wait(process: subprocess.Popen[bytes], when: Callable[[int], object], errors: Path) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not when(process.pid):
+        assert process.poll() is None, f"it has ended: {errors.read_text()[-2000:]}"
+        assert time.monotonic() < end, f"it does not come to that: {errors.read_text()[-2000:]}"
+        time.sleep(POLL_S)
+
+
+def _left(mark: str) -> list[str]:
+    end = time.monotonic() + ENDED_S
+    while (left := _marked(mark)) and time.monotonic() < end:
+        time.sleep(POLL_S)
+    return left
+
+
+def _marked(mark: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # it has ended, or is not ours
+            continue
+    return found

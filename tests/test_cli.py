@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,6 @@ import pytest
 import torch
 import yaml
 
-from tests.interrupts import taking_interrupts
 from vicc_ray import __version__
 from vicc_ray.cli import build_parser, main
 from vicc_ray.config import ClipConfig, ModelConfig
@@ -205,21 +202,6 @@ def test_export_tells_its_files_and_refuses_what_is_no_network(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"encoder.safetensors", "README.md"}
     assert "one of rgb was asked for" in error_of(capsys, *given)
     assert "there is nothing here" in error_of(capsys, "export", tmp_path / "nothing", "--out", tmp_path / "out")
-
-
-def test_an_interruption_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vicc_ray", "make-videos", str(tmp_path / "out"), "--train", "500"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    with subprocess.Popen(taking_interrupts(command), stderr=subprocess.PIPE, env=environment) as process:
-        assert process.stderr is not None
-        while not any((tmp_path / "out").glob("*/*.mp4")):
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        rest = process.stderr.read().decode()
-    assert process.returncode == 130
-    assert "the same command goes on from here" in rest
-    assert "Traceback" not in rest
 
 
 def test_plain_config_is_ordinary_yaml() -> None:

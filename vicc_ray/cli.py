@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,7 @@ Every verb that works for long goes on where it was when the same command is giv
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns 0, 2 after a wrong input (told on stderr), or 130 after an interruption."""
+    """Run one verb. Returns 0, 2 after a wrong input (told on stderr), or 1 once nobody reads the output any more."""
     options = build_parser().parse_args(arguments)
     verb: Verb = options.verb
     try:
@@ -63,16 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UserError as error:
         return _fail(str(error))
-    except BrokenPipeError:  # the reader of our output has gone, as in `vicc-ray config demo | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
         return 1
     except OSError as error:
         if error.errno not in MACHINE_PROBLEMS:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}; choose another folder or free some space")
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
     return 0
 
 

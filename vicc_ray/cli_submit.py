@@ -84,6 +84,6 @@ def _follow(server: JobServer, id: str) -> None:
             "(or --stop)",
             file=sys.stderr,
         )
-        return
+        raise
     if not succeeded(job):
         raise UserError(server.why(job))

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.interrupts import taking_interrupts
 from tests.search.made import VIEW
 from tests.search.serving import LARGEST, Served, served
 from tests.videos import moving, write_video
@@ -169,8 +170,9 @@ def test_which_addresses_are_of_this_machine_alone() -> None:
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "127.0.0.1.example.org", "")))
 
 
-def test_the_command_says_where_it_is_and_ends_when_told(index_folder: Path) -> None:
-    command = [sys.executable, "-m", "vicc_ray", "serve", str(index_folder), "--port", "0"]
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_says_where_it_is_and_ends_when_told(index_folder: Path, signum: signal.Signals) -> None:
+    command = taking_interrupts([sys.executable, "-m", "vicc_ray", "serve", str(index_folder), "--port", "0"])
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stderr
         told = re.fullmatch(r"5 videos; open (http://127.0.0.1:\d+/) \(Ctrl-C ends\)\n", process.stdout.readline())
@@ -179,8 +181,9 @@ def test_the_command_says_where_it_is_and_ends_when_told(index_folder: Path) -> 
             with urlopen(told[1]) as answer:
                 assert b"vicc-ray search" in answer.read()
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signum)
         assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 128 + signum
 
 
 def test_a_port_that_is_taken_is_told(server: Served) -> None:

@@ -23,11 +23,8 @@ def test_another_number_of_workers_is_something_new(tmp_path: Path) -> None:
 
 def test_a_user_who_begins_again_has_all_attempts_again(tmp_path: Path) -> None:
     attempts = Attempts(tmp_path / "attempts.jsonl")
-    attempts.break_off()
-    assert not attempts.file.exists()
-    begun(attempts, (7, 1), (7, 1))
-    attempts.break_off()
-    assert begun(attempts, (7, 1)) == [0]
+    assert [attempts.begin(7, 1, "first"), attempts.begin(7, 1, "first")] == [0, 1]
+    assert [attempts.begin(7, 1, "second"), attempts.begin(7, 1, "second")] == [0, 1]
 
 
 def test_the_last_error_is_kept_and_counts_as_no_beginning(tmp_path: Path) -> None:

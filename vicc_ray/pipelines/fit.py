@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.train.torch import TorchConfig
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
@@ -19,6 +22,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from vicc_ray.beside import beside
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
+from vicc_ray.pipelines.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.leftovers import keep_releasing
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.lost_machines import note_lost_machines
@@ -68,6 +72,7 @@ def fit(
         beside(partial(note_lost_machines, folder.attempts)),
         beside(keep_releasing),
         follow_run(folder, task, progress),
+        checkpoint_on_interrupt(lambda: [folder]),
     ):
         _fit(task, folder, start_from, awaits_scores)
     folder.checkpoints.clear_rests()
@@ -91,6 +96,7 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: 
         store=task.store.location,
         run=str(folder.path.resolve()),
         start_from=str(start_from.resolve()) if start_from else None,
+        command=secrets.token_hex(4),
         worker_cpus=resources.cpus,
         threads=resources.threads,
         awaits_scores=awaits_scores,
@@ -126,7 +132,14 @@ NEEDLESS = (
 
 
 class _Trainer(TorchTrainer):
-    """Without the needless."""
+    """Without the needless, and interrupted like any other call of Ray.
+
+    Ray Train's own handler of Ctrl-C asks the controller to stop and waits for its answer, which a controller that
+    waits for places never gives.
+    """
+
+    def _register_sigint_handler(self, controller: ActorHandle[Any]) -> None:
+        pass
 
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
         return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, NEEDLESS)]

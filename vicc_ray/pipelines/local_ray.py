@@ -14,6 +14,7 @@ from ray.data import DataContext
 
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
+from vicc_ray.interruption import kept_handlers
 from vicc_ray.pipelines.ray_errors import first_line
 
 WARM_PROCESSES = "64"
@@ -43,11 +44,11 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         yield
         return
     try:
-        if os.environ.get("RAY_ADDRESS"):
-            _check_reachable(os.environ["RAY_ADDRESS"])
-            ray.init(logging_level=logging.WARNING, log_to_driver=False)
-        else:
-            _start(config)
+        with kept_handlers():
+            _start_or_join(config)
+    except KeyboardInterrupt:
+        ray.shutdown()
+        raise
     except Exception as error:  # Ray raises a bare one where its processes take too long to start
         ray.shutdown()
         raise UserError(f"Ray did not start: {first_line(error)}. {_advice()}") from error
@@ -55,6 +56,14 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_or_join(config: RayConfig) -> None:
+    if os.environ.get("RAY_ADDRESS"):
+        _check_reachable(os.environ["RAY_ADDRESS"])
+        ray.init(logging_level=logging.WARNING, log_to_driver=False)
+    else:
+        _start(config)
 
 
 def _start(config: RayConfig) -> None:

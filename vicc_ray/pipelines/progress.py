@@ -100,8 +100,8 @@ class _Follower:
             self.bar.print(attempt["error"], "interrupted")
         elif "waits_for" in attempt:
             self.bar.print(f"waiting for {attempt['waits_for']}")
-        elif attempt["workers"]:
-            if self.begun:
+        else:
+            if self.begun or attempt["step"]:
                 self.bar.print(f"going on from step {attempt['step']} with workers: {attempt['workers']}")
             self.begun = True
 

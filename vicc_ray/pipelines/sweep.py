@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vicc_ray.beside import beside
 from vicc_ray.errors import UserError
+from vicc_ray.pipelines.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.leftovers import keep_releasing
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.sweep_last import LastRuns
@@ -47,7 +48,8 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
     folder.open(settings, dump_config(plan.base))
     with folder.held(), ray_session(plan.base.ray), beside(keep_releasing):
         running = _Running(plan, store, folder, task.plan.videos / task.plan.batch)
-        with follow_sweep(running.search.trials, running.search.total, running.doing, progress):
+        showing = follow_sweep(running.search.trials, running.search.total, running.doing, progress)
+        with showing, checkpoint_on_interrupt(folder.runs):
             running.find()
             running.judge()
         return running.publish()

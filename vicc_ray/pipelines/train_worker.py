@@ -49,6 +49,8 @@ class Job:
     store: str
     run: str
     start_from: str | None
+    command: str
+    """Names the call of the command, see :meth:`Attempts.begin`."""
     worker_cpus: float
     threads: int
     awaits_scores: bool
@@ -159,7 +161,7 @@ class Worker:
     def _count_attempt(self, step: int) -> None:
         """End a run that fails again and again where it began; on all workers, who hear it from the first."""
         attempts = self.folder.attempts
-        earlier = self._on_all(attempts.begin(step, world_size()) if rank() == 0 else 0)
+        earlier = self._on_all(attempts.begin(step, world_size(), self.job.command) if rank() == 0 else 0)
         if earlier > self.config.train.max_failures:
             raise Hopeless(
                 f"training failed {earlier} times in a row after step {step} without getting to the next "

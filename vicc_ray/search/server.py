@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import unquote
 
@@ -31,6 +32,8 @@ from vicc_ray.video.decode import VideoError
 
 AT_ONCE = 200
 """Requests that are answered at the same time; others are told to come again."""
+SHUTDOWN_S = 5
+"""Seconds that answers which have begun are given at the end."""
 UNCHANGING = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -81,16 +84,32 @@ def create_app(service: Service, access: Access) -> Starlette:
 
 
 def serve(app: Starlette, listening: socket.socket) -> None:
-    """Answer requests until the process is told to end."""
+    """Answer requests until the process is told to end.
+
+    In a thread, where uvicorn leaves the process's handlers of signals alone.
+    """
     config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,  # addresses hold the token once
         server_header=False,
         limit_concurrency=AT_ONCE,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    server, ended = uvicorn.Server(config), Event()
+
+    def answer() -> None:
+        try:
+            server.run(sockets=[listening])
+        finally:
+            ended.set()
+
+    Thread(target=answer, daemon=True).start()
+    try:
+        ended.wait()
+    finally:
+        server.should_exit = True
+        ended.wait(2 * SHUTDOWN_S)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -74,6 +74,11 @@ class SweepFolder:
         """The folder of one of the runs that judge what was found."""
         return TrialFolder(self.path / "last" / f"{setting}-{seed}")
 
+    def runs(self) -> list[RunFolder]:
+        """Of all trials, of the stage 1 that they share, and of what judges them."""
+        configs = [*self.stage1.glob("*/config.yaml"), *self.path.glob("trials/*/run/config.yaml")]
+        return [RunFolder(config.parent) for config in (*configs, *self.path.glob("last/*/run/config.yaml"))]
+
     def trials(self) -> list[Trial]:
         """What is known of all trials, in their order."""
         records = sorted((self.path / "trials").glob("*/trial.json"))

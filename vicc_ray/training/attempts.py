@@ -18,16 +18,20 @@ class Attempts:
 
     def workers(self) -> list[int]:
         """How many there were at each beginning, one after the other."""
-        return [int(line["workers"]) for line in read_lines(self.file) if line.get("step", -1) >= 0]
+        return [int(line["workers"]) for line in read_lines(self.file) if "step" in line]
 
-    def begin(self, step: int, workers: int) -> int:
+    def begin(self, step: int, workers: int, command: str = "") -> int:
         """Note a beginning at ``step`` and return how many in a row before it began with the same step and workers.
 
         Another number of workers counts as something new: machines come and go while a run advances.
+
+        Args:
+            command: names the call of the command that this belongs to: with each, what is counted starts anew.
         """
-        before = [(line["step"], line["workers"]) for line in read_lines(self.file) if "step" in line]
-        append_line(self.file, {"time_ms": int(1000 * time.time()), "step": step, "workers": workers})
-        return len(list(takewhile(lambda begun: begun == (step, workers), reversed(before))))
+        line = {"step": step, "workers": workers, "command": command}
+        before = [{name: old.get(name) for name in line} for old in read_lines(self.file) if "step" in old]
+        append_line(self.file, {"time_ms": int(1000 * time.time()), **line})
+        return len(list(takewhile(lambda begun: begun == line, reversed(before))))
 
     def note_error(self, error: str) -> None:
         """Keep what ended this attempt, as far as it could be told."""
@@ -36,11 +40,6 @@ class Attempts:
     def note_wait(self, what: str) -> None:
         """The workers cannot begin until this is there."""
         append_line(self.file, {"time_ms": int(1000 * time.time()), "waits_for": what})
-
-    def break_off(self) -> None:
-        """The run was ended and is begun again by its user: what is counted starts anew."""
-        if self.file.exists():
-            append_line(self.file, {"time_ms": int(1000 * time.time()), "step": -1, "workers": 0})
 
     @property
     def error(self) -> str:

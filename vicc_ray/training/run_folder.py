@@ -85,7 +85,6 @@ class RunFolder:
             self.checkpoints.path.mkdir(exist_ok=True)
             for old in (self.failure_file, self.request_file):
                 old.unlink(missing_ok=True)
-            self.attempts.break_off()
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another output folder"
@@ -106,6 +105,16 @@ class RunFolder:
                     f"{self.path}: another process is training in this folder; wait for it or end it"
                 ) from None
             yield
+
+    def in_training(self) -> bool:
+        """Whether a process writes here now."""
+        try:
+            with folder_lock(self.path):
+                return False
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
 
     def config(self) -> Config:
         """The settings that the run was started with.

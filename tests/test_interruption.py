@@ -1,0 +1,125 @@
+"""Ctrl-C and SIGTERM: how a process ends by them, whatever it does. Verbs with Ray: tests/pipelines/test_interrupts.py
+and benchmarks/proofs/test_interrupts.py."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.interrupts import catches_signals, interrupted, taking_interrupts
+from tests.test_cli import VERBS
+from vicc_ray.interruption import RESUMABLE, kept_handlers
+
+SOON_S = 15.0
+SIGINT, SIGTERM = signal.SIGINT, signal.SIGTERM
+EVERY_VERB = (*VERBS, "sweep", "submit")
+STUBBORN = """
+import pathlib, signal, subprocess, sys, time
+from vicc_ray import interruption
+interruption.GRACE_PERIOD_S, interruption.DEBOUNCE_S = float(sys.argv[2]), 0.0
+interruption.Interruption("pretrain").listen()
+if sys.argv[3] == "replaced":
+    signal.signal(signal.SIGINT, lambda *_: None)
+subprocess.Popen([sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '1000'])"])
+pathlib.Path(sys.argv[1]).touch()
+while True:
+    try:
+        time.sleep(1000)
+    except KeyboardInterrupt:
+        pathlib.Path(sys.argv[1] + "-told").touch()
+"""
+"""A program with processes below it that does not let itself be interrupted."""
+
+
+SWALLOWING = """
+import os, signal, time, weakref
+from vicc_ray.interruption import Interruption
+Interruption("pretrain").listen()
+def forget(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0)
+thing = type("Thing", (), {})()
+reference = weakref.ref(thing, forget)
+try:
+    del thing
+    time.sleep(1000)
+except KeyboardInterrupt:
+    print("raised")
+"""
+"""A program that is interrupted where Python can raise nothing."""
+
+
+@pytest.mark.parametrize("verb", EVERY_VERB)
+def test_a_verb_ends_right_after_its_start(verb: str, tmp_path: Path) -> None:
+    signum = SIGTERM if EVERY_VERB.index(verb) % 2 else SIGINT
+    ended = interrupted(["-m", "vicc_ray", verb], catches_signals, signum, tmp_path)
+    assert ended.code == 128 + signum
+    assert ended.seconds < SOON_S
+    last = ended.errors.splitlines()[-1]
+    assert last.startswith("stopped")
+    assert ("the same command continues" in last) == (verb in RESUMABLE)
+    assert "Traceback" not in ended.errors
+
+
+@pytest.mark.parametrize("signum", [SIGINT, SIGTERM])
+def test_a_verb_ends_in_the_middle(signum: signal.Signals, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    making = ["-m", "vicc_ray", "make-videos", out, "--train", "500"]
+    ended = interrupted(making, lambda _: any(out.glob("*/*.mp4")), signum, tmp_path)
+    assert ended.code == 128 + signum
+    assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
+    assert "Traceback" not in ended.errors
+    assert not any(out.glob("**/.*")), "half a video is left"
+
+
+def test_verbs_that_go_on_are_verbs() -> None:
+    assert set(EVERY_VERB) >= RESUMABLE
+
+
+def test_one_that_does_not_end_is_ended_with_all_that_it_began(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    ended = interrupted(["-c", STUBBORN, ready, "0.5", "its own"], lambda _: ready.exists(), SIGTERM, tmp_path)
+    assert (ended.code, ended.left) == (143, [])
+    assert ended.seconds > 0.5
+    assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
+
+
+def test_a_handler_of_a_library_in_the_place_of_ours_does_not_keep_it(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    ended = interrupted(["-c", STUBBORN, ready, "0.5", "replaced"], lambda _: ready.exists(), SIGINT, tmp_path)
+    assert (ended.code, ended.left) == (130, [])
+    assert not (tmp_path / "ready-told").exists()
+
+
+def test_an_interruption_that_cannot_be_raised_is_raised_later() -> None:
+    done = subprocess.run(taking_interrupts([sys.executable, "-c", SWALLOWING]), capture_output=True, text=True)
+    assert done.stdout == "raised\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    ready, told = tmp_path / "ready", tmp_path / "ready-told"
+    ended = interrupted(
+        ["-c", STUBBORN, ready, "1000", "its own"],
+        lambda _: ready.exists(),
+        SIGINT,
+        tmp_path,
+        again=lambda _: told.exists(),
+    )
+    assert (ended.code, ended.left) == (130, [])
+    assert ended.told < 1.0
+
+
+def test_handlers_that_a_library_replaces_are_put_back() -> None:
+    before = signal.getsignal(SIGTERM)
+    with kept_handlers():
+        signal.signal(SIGTERM, lambda *_: sys.exit(3))
+    assert signal.getsignal(SIGTERM) == before
+    thread = threading.Thread(target=lambda: kept_handlers().__enter__())  # where no handler can be set
+    thread.start()
+    thread.join()

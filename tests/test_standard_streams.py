@@ -1,0 +1,77 @@
+"""Streams that are closed, full or of few characters, and no home: the work is done, and the exit code says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MAKING = "make-videos out --classes 2 --train 1 --test 1"
+NAME = "Tänzer"
+
+
+def shell(arguments: str, folder: Path, redirected: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """``vicc-ray ARGUMENTS`` with what a shell makes of its streams."""
+    command = f'"{sys.executable}" -m vicc_ray {arguments} {redirected}'
+    whole = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment}
+    return subprocess.run(["bash", "-c", command], cwd=folder, env=whole, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("redirected", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full", "2>&1 >&-"])
+def test_the_work_is_done_whatever_the_streams_are(redirected: str, tmp_path: Path) -> None:
+    done = shell(MAKING, tmp_path, redirected)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list(tmp_path.glob("out/*/*.mp4"))) == 4
+
+
+def test_a_closed_stream_gets_into_no_file(tmp_path: Path) -> None:
+    """A file that is opened takes the lowest number that is free: that of the stream."""
+    assert shell("config nothing", tmp_path, "2>&- >printed").returncode == 2
+    assert (tmp_path / "printed").read_text() == ""
+
+
+def test_output_that_is_lost_is_an_error(tmp_path: Path) -> None:
+    done = shell(MAKING, tmp_path, ">/dev/full")
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list(tmp_path.glob("out/*/*.mp4"))) == 4
+
+
+@pytest.mark.parametrize("arguments", ["config demo", "--help", MAKING])
+def test_a_reader_that_has_gone_is_no_traceback(arguments: str, tmp_path: Path) -> None:
+    done = shell(arguments, tmp_path, "2>errors | true; exit ${PIPESTATUS[0]}")
+    errors = (tmp_path / "errors").read_text()
+    assert done.returncode in (0, 1)  # 0: it was read before it had gone
+    assert "Traceback" not in errors
+    assert "Broken" not in errors
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_characters_that_a_stream_cannot_take_are_written_otherwise(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = shell(MAKING.replace("out", NAME), tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "4 videos in T" in done.stdout
+    assert len(list((tmp_path / NAME).glob("*/*.mp4"))) == 4
+    refused = shell(f"config {NAME}", tmp_path, **environment)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_name_of_bytes_that_are_no_text_is_printed(tmp_path: Path) -> None:
+    done = shell(MAKING.replace("out", r"$'\xff'"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert r"\udcff" in done.stdout
