@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vicc_ray.video.codec import REPRODUCIBLE
+
 
 def texture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     """A smooth random picture with full contrast in brightness and some colour, uint8 [H, W, 3]."""
@@ -55,7 +57,8 @@ def write_video(
         stream.pix_fmt = "yuv420p"
         num, den = pixel_aspect.split(":")
         stream.codec_context.sample_aspect_ratio = Fraction(int(num), int(den))
-        stream.options = {"crf": "12", "preset": "veryfast"} if codec == "libx264" else {}
+        x264 = {"crf": "12", "preset": "veryfast", "x264-params": REPRODUCIBLE}
+        stream.options = x264 if codec == "libx264" else {}
         if rotation or mirror:
             stream.set_display_rotation(rotation, hflip=mirror)
         for t, image in enumerate(frames):

@@ -58,6 +58,18 @@ for attempt in range(3):
         break
 """
 
+WHOLE = """
+import sys
+from pathlib import Path
+from vicc_ray.config import PrepareConfig
+from vicc_ray.pipelines.plan import PlannedVideo
+from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.video import codec
+codec.REPRODUCIBLE += sys.argv[3]
+videos = [(path, PlannedVideo(path.name, "", path.name, "")) for path in sorted(Path(sys.argv[1]).iterdir())]
+prepare_shard(Path(sys.argv[2]), 0, videos, PrepareConfig(short_side=64))
+"""
+
 
 def failures(store: Path) -> dict[str, str]:
     lines = (store / "part-00000.failures.jsonl").read_text().splitlines()
@@ -160,3 +172,17 @@ def test_two_hours_need_no_more_memory_than_a_minute(tmp_path: Path) -> None:
     assert entry.frames == 7200
     held = 7200 * 64 * 96 * 3 / 2**20  # what all its frames would take: 127 MB
     assert peaks[1] - peaks[0] < held / 3
+
+
+def test_the_same_videos_become_the_same_bytes_in_every_process_and_without_instructions_of_the_cpu(
+    tmp_path: Path,
+) -> None:
+    """Without assembler x264 computes as on any CPU; with AVX-512 it made other bytes in each process."""
+    videos, shards = tmp_path / "videos", set()
+    for n in range(6):
+        write_video(videos / f"{n}.mp4", moving(80, 64, 96, (2, n % 3), n))
+    for store, asm in (("one", ""), ("two", ""), ("plain", ":asm=0")):
+        (tmp_path / store).mkdir()
+        subprocess.run([sys.executable, "-c", WHOLE, videos, tmp_path / store, asm], check=True)
+        shards.add((tmp_path / store / "part-00000.parquet").read_bytes())
+    assert len(shards) == 1

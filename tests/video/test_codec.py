@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from tests.videos import moving
+from vicc_ray.search.film import make_film
+from vicc_ray.video import codec
 from vicc_ray.video.codec import DamagedFrameError, decode_flow, decode_i420, encode_flow, encode_rgb
+from vicc_ray.video.synthetic import write_h264
 
 FRAMES = moving(21, 48, 64)
+LONG = moving(80, 64, 96)
 
 
 def rgb(planes: np.ndarray) -> np.ndarray:
@@ -40,6 +46,21 @@ def test_other_groups_are_not_touched() -> None:
     wanted = decode_i420(packets, 8, np.array([10]), 48, 64)
     only = [packet if index in (8, 9, 10) else b"" for index, packet in enumerate(packets)]
     assert np.array_equal(decode_i420(only, 8, np.array([10]), 48, 64), wanted)
+
+
+def test_x264_makes_the_same_bytes_with_and_without_the_instructions_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squares = [*LONG[:, :48, :48]]
+
+    def everything() -> list[bytes]:
+        write_h264(tmp_path / "a.mp4", LONG, 25)
+        return [*encode_rgb(LONG, 8, 18), make_film(squares, 25), (tmp_path / "a.mp4").read_bytes()]
+
+    usual, parameters = everything(), codec.REPRODUCIBLE
+    for instructions in ("0", "SSE2", "AVX2"):
+        monkeypatch.setattr(codec, "REPRODUCIBLE", f"{parameters}:asm={instructions}")
+        assert everything() == usual, instructions
 
 
 @pytest.mark.parametrize("damage", [b"", b"no packet", b"\x00\x00\x00\x01\x65"])

@@ -15,6 +15,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from vicc_ray.video import codec
+
 SIDE = 112
 """Height and width in pixels."""
 RATE = 12
@@ -41,7 +43,7 @@ def make_film(frames: Sequence[NDArray[np.uint8]], fps: float) -> bytes:
         assert isinstance(stream, VideoStream)
         stream.height = stream.width = SIDE
         stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, RATE)
-        stream.options = {"crf": str(CRF), "preset": "slow", "x264-params": "threads=1:log=-1"}
+        stream.options = {"crf": str(CRF), "preset": "slow", "x264-params": f"{codec.REPRODUCIBLE}:log=-1"}
         for index in film_indices(len(frames), fps):
             picture = cv2.resize(frames[index], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Planes = tuple[Pixels, Pixels, Pixels]
 """A frame as H.264 has it: Y [H, W], U and V [H / 2, W / 2]."""
+REPRODUCIBLE = "threads=1:cpu-independent=1"
+"""What x264 is told so that the same frames become the same bytes in every process and on every CPU. Without it the
+stream depends on the CPU's instructions, and with AVX-512 it is another one nearly every time."""
 
 
 class DamagedFrameError(Exception):
@@ -38,7 +41,7 @@ class RgbEncoder:
     """
 
     def __init__(self, height: int, width: int, group: int, crf: int) -> None:
-        keys = f"keyint={group}:min-keyint={group}:scenecut=0:bframes=0:threads=1:log=-1"
+        keys = f"keyint={group}:min-keyint={group}:scenecut=0:bframes=0:{REPRODUCIBLE}:log=-1"
         self._encoder = _context("libx264", "w")
         self._encoder.height, self._encoder.width = height, width
         self._encoder.pix_fmt, self._encoder.time_base, self._encoder.framerate = (

@@ -18,6 +18,7 @@ import numpy as np
 
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.video import codec
 from vicc_ray.video.motions import MOTIONS, Pose, draw_path
 
 MARGIN = 0.15
@@ -190,7 +191,7 @@ def _draw(frame: np.ndarray, sprite: np.ndarray, pose: tuple[float, ...], opacit
 def write_h264(path: Path, frames: np.ndarray, fps: int, crf: int = 18) -> None:
     """Encode uint8 [T, H, W, 3] RGB frames as an H.264 file (even H and W), whole or absent."""
     with atomic_path(path) as aside, av.open(str(aside), "w", format="mp4") as container:
-        options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+        options = {"crf": str(crf), "preset": "veryfast", "x264-params": codec.REPRODUCIBLE}
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
         for frame in frames:
