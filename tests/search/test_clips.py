@@ -37,6 +37,12 @@ def test_how_many_windows_there_are_can_be_chosen(film: Path) -> None:
         vicc_ray.load_clips(film, CLIP, overlap=1.0)
 
 
+def test_a_relative_name_with_a_colon_is_a_file(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a:b.mp4").symlink_to(film)
+    monkeypatch.chdir(tmp_path)
+    assert len(vicc_ray.load_clips("a:b.mp4", CLIP)) == len(vicc_ray.load_clips(film, CLIP))
+
+
 def test_what_gives_no_clips_is_told_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "note.mp4").write_text("no video")
     for name in ("note.mp4", "gone.mp4"):

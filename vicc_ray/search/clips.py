@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vicc_ray.config import ClipConfig, Config, EvaluateConfig, PrepareConfig
 from vicc_ray.errors import UserError
+from vicc_ray.local_paths import local_path
 from vicc_ray.search.pieces import read_pieces
 from vicc_ray.search.view import View
 from vicc_ray.video.decode import VideoError
@@ -45,15 +46,16 @@ def load_clips(
         uint8 [N, T, S, S, 3] RGB, N at least 1.
 
     Raises:
-        UserError: there is no such file, or it gives no two frames, or takes too long.
+        UserError: there is no such file here, or it gives no two frames, or takes too long.
         ValueError: an argument is out of its range.
     """
     settings = Config(
         evaluate=EvaluateConfig(overlap=overlap, max_windows=max_windows),
         prepare=PrepareConfig(max_frames=max_frames, time_limit_s=time_limit_s),
     )
+    file = local_path(path).absolute()  # in full, since FFmpeg takes the beginning of a:b.mp4 for a protocol
     try:
-        pieces = read_pieces(Path(path), View.of(clip, settings), time_limit_s, film=False)
+        pieces = read_pieces(file, View.of(clip, settings), time_limit_s, film=False)
         return np.concatenate([piece.clips(0, len(piece.places)) for piece in pieces])
     except VideoError as error:
         raise UserError(f"{path} gives no clips: {error}") from None

@@ -146,6 +146,11 @@ def test_a_path_of_this_machine_is_no_address_to_be_cut(tmp_path: Path, odd: str
     assert [(item.label, item.split) for item in list_videos(videos, lists).items] == [("walk", "test")]
 
 
+def test_a_path_in_full_below_the_videos_is_taken(tmp_path: Path) -> None:
+    inputs = listed(tmp_path, "own.csv", f"path,label\n{tmp_path}/videos/a/1.mp4,walk\n")
+    assert known(inputs) == [("a/1.mp4", "walk", "")]
+
+
 def test_a_fold_that_changes_nothing_is_told(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.mp4")
     assert any("prepare.fold" in note for note in list_videos(tmp_path, fold=2).notes)

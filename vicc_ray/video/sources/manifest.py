@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -78,6 +78,8 @@ def _check_once(labels: Labels, items: list[VideoItem]) -> None:
 
 def _item(listing: Listing, row: dict[str, str], where: str) -> VideoItem:
     path = PurePosixPath(row["path"])
+    if path.is_absolute() and isinstance(listing.folder, Path) and path.is_relative_to(listing.folder):
+        path = path.relative_to(listing.folder)
     address = "://" in row["path"] or "\0" in row["path"]
     if path.is_absolute() or ".." in path.parts or not path.parts or address:
         raise UserError(f"{where}: path {row['path']!r} must be a path below the videos folder {listing.folder}")

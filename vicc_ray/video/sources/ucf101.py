@@ -29,6 +29,7 @@ def ucf101_items(labels: Labels, listing: Listing, fold: int) -> list[VideoItem]
     missing = [f"{split}list0{fold}.txt" for split in ("train", "test") if split not in names]
     if missing:
         raise UserError(f"{labels.place}: no {' and no '.join(missing)}; add it, or choose another prepare.fold")
+    labels.notes.append(f"{labels.place}: fold {fold}, {' and '.join(sorted(names.values()))}")
     rows = [(split, *row) for split, name in names.items() for row in _rows(labels, name)]
     # In the lists one class is HandstandPushups with videos v_HandStandPushups_*, in some copies the other way round.
     finder = Finder(listing, {label for _, label, _ in rows}, str.casefold)
