@@ -190,6 +190,13 @@ def test_published_lists_find_them_too(tmp_path: Path, written: str, there: str)
     (lists / "testlist01.txt").write_text(f"{written}/v_{written}_g02_c01.avi\n")
     inputs = list_videos(videos, lists)
     assert {item.place for item in inputs.items} == {videos / there / f"v_{there}_g0{n}_c01.avi" for n in (1, 2)}
+    assert {item.label for item in inputs.items} == {CAFE}
+    lists = touch(tmp_path / "other", "readme.txt")
+    name = f"Film_{there}_u_nm_np1_ba_goo_0.avi"
+    touch(videos, f"{there}/{name}")
+    (lists / f"{written}_test_split1.txt").write_text(f"{name} 1\n")
+    (item,) = list_videos(videos, lists).items
+    assert (item.label, item.source, item.place) == (CAFE, "Film", videos / there / name)
 
 
 def test_what_is_not_used_or_not_there_is_told(tmp_path: Path) -> None:

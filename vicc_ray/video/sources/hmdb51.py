@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources.item import Source, VideoItem, each_once
 from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import Finder, Listing
+from vicc_ray.video.sources.listing import Finder, Listing, composed
 
 SPLIT_OF = {"0": "", "1": "train", "2": "test"}
 _LIST = re.compile(r"(.+)_test_split(\d)\.txt")
@@ -57,7 +57,8 @@ def _items(labels: Labels, finder: Finder, label: str, list_name: str) -> Iterat
             where = f"{labels.path(list_name)} line {number}"
             raise UserError(f"{where}: {line.strip()!r}; expected the name of a video and 0, 1 or 2")
         id = f"{label}/{match[1]}"
-        yield VideoItem(finder.place(id), id, label, film(match[1], label) or id, SPLIT_OF[match[2]])
+        source = film(composed(match[1]), composed(label)) or id
+        yield VideoItem(finder.place(id), id, composed(label), source, SPLIT_OF[match[2]])
 
 
 def _fits(labels: Labels) -> bool:

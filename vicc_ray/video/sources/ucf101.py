@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources.item import Source, VideoItem, each_once
 from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import Finder, Listing
+from vicc_ray.video.sources.listing import Finder, Listing, composed
 
 _LIST = re.compile(r"(train|test)list0?(\d)\.txt")
 _LINE = re.compile(r"([^/]+)/([^/]+\.\w+)(?:\s+\d+)?")
@@ -48,7 +48,7 @@ def _rows(labels: Labels, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _item(finder: Finder, split: str, label: str, name: str) -> VideoItem:
-    id, group = f"{label}/{name}", _GROUP.search(name)
+    id, group, label = f"{label}/{name}", _GROUP.search(name), composed(label)
     return VideoItem(finder.place(id), id, label, f"{label}_{group[1]}" if group else id, split)
 
 
