@@ -25,6 +25,7 @@ def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> No
         s3.put("lists/own.csv", labels.read_bytes())
         summary = run(s3.address("in"), tmp_path / "store", labels=s3.address("lists/own.csv"))
     assert summary == Summary(rows=3, failures=2, inputs=5, processed=5, unlisted=1)
+    assert all(column in str(summary) for column in ("path", "label", "split", "3 train", "2 test"))
     assert run(videos, tmp_path / "here", labels=labels) == summary
     there, here = contents(tmp_path / "store"), contents(tmp_path / "here")
     same = [name for name in here if not name.endswith(".failures.jsonl")]  # they hold the times of the files
