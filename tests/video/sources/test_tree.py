@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,54 +16,48 @@ from tests.listed import touch
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources import list_videos
 
-NOBODY = 65534
 LISTING = """
-import codecs, os, sys
+import ctypes, sys
 from vicc_ray.video.sources import list_videos
-codecs.lookup("utf-8-sig")  # a codec is loaded when it is first used, and this user may not be able to
-if os.getuid() == 0:
-    os.setgid(int(sys.argv[1])), os.setuid(int(sys.argv[1]))
-print([item.id for item in list_videos(*sys.argv[2:]).items])
+version_3, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert ctypes.CDLL(None).capset(version_3, nothing) == 0
+print([item.id for item in list_videos(*sys.argv[1:]).items])
 """
 
 
-def as_nobody(*arguments: Path) -> subprocess.CompletedProcess[str]:
+def list_without_privileges(*arguments: Path) -> subprocess.CompletedProcess[str]:
     """List videos in a process that file modes hold for, also where this one is root's."""
-    command = [sys.executable, "-c", LISTING, str(NOBODY), *map(str, arguments)]
+    command = [sys.executable, "-c", LISTING, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
 
 
-@pytest.fixture
-def open_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that everybody can reach; what is closed in it is opened again at the end."""
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    yield tmp_path
-    for folder in tmp_path.rglob("*"):
-        if folder.is_dir() and not folder.is_symlink():
+@contextmanager
+def closed(*folders: Path) -> Iterator[None]:
+    """Folders that nobody can read while the block lasts."""
+    for folder in folders:
+        folder.chmod(0)
+    try:
+        yield
+    finally:
+        for folder in folders:
             folder.chmod(0o755)
 
 
-def test_a_folder_that_cannot_be_read_stops_the_listing_by_name(open_folder: Path) -> None:
-    videos = touch(open_folder / "videos", "run/1.mp4", "walk/1.mp4")
-    videos.chmod(0o755)
-    (videos / "run").chmod(0o755)
-    (videos / "walk").chmod(0)
-    done = as_nobody(videos)
-    assert done.returncode != 0
-    assert "walk (Permission denied)" in done.stderr
-    (open_folder / "own.csv").write_text("path\nrun/1.mp4\n")  # says which videos count: none is looked for
-    done = as_nobody(videos, open_folder / "own.csv")
-    assert done.stdout == "['run/1.mp4']\n", done.stderr
+def test_a_folder_that_cannot_be_read_stops_the_listing_by_name(tmp_path: Path) -> None:
+    videos = touch(tmp_path / "videos", "run/1.mp4", "walk/1.mp4")
+    (tmp_path / "own.csv").write_text("path\nrun/1.mp4\n")
+    with closed(videos / "walk"):
+        done = list_without_privileges(videos)
+        assert done.returncode != 0
+        assert "walk (Permission denied)" in done.stderr
+        done = list_without_privileges(videos, tmp_path / "own.csv")  # says which videos count: none is looked for
+        assert done.stdout == "['run/1.mp4']\n", done.stderr
 
 
-def test_what_file_systems_make_for_themselves_is_no_class(open_folder: Path) -> None:
-    videos = touch(open_folder / "videos", "run/1.mp4", "lost+found/x.mp4", "$RECYCLE.BIN/y.mp4", ".closed/z.mp4")
-    for folder in videos.iterdir():
-        folder.chmod(0o755 if folder.name == "run" else 0)
-    videos.chmod(0o755)
-    done = as_nobody(videos)
+def test_what_file_systems_make_for_themselves_is_no_class(tmp_path: Path) -> None:
+    videos = touch(tmp_path / "videos", "run/1.mp4", "lost+found/x.mp4", "$RECYCLE.BIN/y.mp4", ".closed/z.mp4")
+    with closed(*(folder for folder in videos.iterdir() if folder.name != "run")):
+        done = list_without_privileges(videos)
     assert done.stdout == "['run/1.mp4']\n", done.stderr
 
 
