@@ -61,8 +61,10 @@ def read_pieces(path: Path, view: View, time_limit_s: float, film: bool = True) 
     side = max(view.size, SIDE)
     even = side + side % 2
     with open_frames(path, short_side=even, max_frames=view.max_frames, time_limit_s=time_limit_s, grid=2) as stream:
+        fps = 0.0
         for first, frames in _stretches((_square(frame) for frame in stream.frames), view.extent):
-            yield _piece(first, frames, stream.fps, view, film)
+            fps = fps or stream.fps  # measured once, over the first stretch: the later ones must follow it
+            yield _piece(first, frames, fps, view, film)
             film = False
 
 

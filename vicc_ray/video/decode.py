@@ -5,37 +5,37 @@ Shapes: T frames, H height, W width.
 
 from __future__ import annotations
 
-import io
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
-from av.stream import Disposition
+from av.packet import Packet
+from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vicc_ray.video.colour import RgbConverter
+from vicc_ray.video.containers import VideoError, open_container, video_streams
 from vicc_ray.video.deinterlace import deinterlaced
+from vicc_ray.video.encryption import has_a_key
+from vicc_ray.video.frame_rate import FrameRate
+from vicc_ray.video.orientation import AS_IT_IS, display_turn, turned
 
-CONTAINERS = "mov,mp4,3gp,avi,matroska,webm,mpeg,mpegts,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,dv,rm,nut,wtv"
-"""FFmpeg demuxers that may open a file. Playlists (hls, concat) are not among them: they would read other files."""
+__all__ = ["FrameStream", "TookTooLong", "Video", "VideoError", "decode_video", "open_frames", "too_long"]
+
+Items = Iterator[VideoFrame | str]
+"""Frames, and after each packet what went wrong with it, or nothing."""
 LARGEST_ASPECT = 16
 """Largest ratio of the sides; a longer frame would cost memory without bound at a fixed short side."""
-DEFAULT_RATE = 25.0
-"""Frames a second of a stream that does not tell its rate (FFmpeg's own choice)."""
-
-
-class VideoError(Exception):
-    """A file gives no clip; the message is one line of plain words."""
 
 
 class TookTooLong(VideoError):
@@ -50,19 +50,51 @@ class Video:
     fps: float
 
 
-@dataclass(frozen=True)
 class FrameStream:
-    """Frames that are decoded when they are asked for, uint8 [H, W, 3] RGB, all of one size, and their rate."""
+    """Frames that are decoded when they are asked for, and what is known of them by then."""
 
-    frames: Iterator[NDArray[np.uint8]]
-    fps: float
+    def __init__(self, items: Items, scaler: _Scaler, rate: FrameRate, bounds: _Bounds) -> None:
+        self._rate, self._bounds = rate, bounds
+        self.cut_short = False
+        """Whether the time limit ended the frames, not the video."""
+        self.frames = self._scaled(items, scaler)
+        """Frames uint8 [H, W, 3] RGB, all of one size."""
+
+    @property
+    def fps(self) -> float:
+        """Their rate in frames a second, measured over those so far; so it is best asked for at the end."""
+        return self._rate.fps
+
+    def _scaled(self, items: Items, scaler: _Scaler) -> Iterator[NDArray[np.uint8]]:
+        """Frames made of the items of :func:`_decoded`."""
+        taken, problem = 0, ""
+        for item in items:
+            if self._bounds.are_reached(taken):
+                self.cut_short = True
+                return
+            if isinstance(item, VideoFrame):
+                taken += 1
+                yield scaler(item)
+            else:
+                problem = item or problem
+            if taken == self._bounds.max_frames:
+                break
+        self._bounds.are_reached(taken)
+        if taken < 2:
+            raise VideoError(_too_few(taken, self._bounds.max_frames, problem))
 
 
 @contextmanager
 def open_frames(
-    source: Path | bytes, *, short_side: int | None, max_frames: int, time_limit_s: float, grid: int = 1
+    source: Path | bytes,
+    *,
+    short_side: int | None,
+    max_frames: int,
+    time_limit_s: float,
+    grid: int = 1,
+    enough: int | None = None,
 ) -> Iterator[FrameStream]:
-    """The frames of the first video stream, upright, with square pixels, scaled as soon as they are decoded.
+    """The frames of the first video stream that moves, upright, with square pixels, scaled as soon as they are decoded.
 
     Colours come out as :mod:`vicc_ray.video.colour` tells, and interlaced frames as whole ones. However long the video
     is, one frame is held.
@@ -75,21 +107,20 @@ def open_frames(
         time_limit_s: seconds after which decoding is given up, looked at between frames and packets; what is done with
             the frames in between counts too.
         grid: height and width of the result are rounded to multiples of this.
+        enough: frames that make a video whose time is over one that is cut short there; None: it always fails.
 
     Frames keep their order and number whatever their timestamps, so a variable rate is decoded as it is stored.
     A truncated or damaged file gives the frames that decode, if there are at least two.
 
     Raises:
-        VideoError: no such file, not a regular one, empty, not a video, no video stream; while frames are taken: the
-            time limit; at the end of the frames: fewer than two.
+        VideoError: no such file, not a regular one, empty, not a video, no video stream, encrypted; while frames are
+            taken: the time limit; at the end of the frames: fewer than two.
     """
-    deadline = _Deadline(time_limit_s)
-    with _open(source) as container:
-        stream = _video_stream(container)
-        rate = stream.average_rate or stream.guessed_rate
+    bounds = _Bounds(max_frames, time_limit_s, enough)
+    with _moving_stream(source, bounds) as (stream, items):
+        rate = FrameRate(stream)
         scaler = _Scaler(short_side, stream.sample_aspect_ratio, grid)
-        items = deinterlaced(_frames(container, stream))
-        yield FrameStream(_scaled(items, scaler, max_frames, deadline), float(rate) if rate else DEFAULT_RATE)
+        yield FrameStream(deinterlaced(_noted(items, rate)), scaler, rate, bounds)
 
 
 def decode_video(
@@ -99,35 +130,24 @@ def decode_video(
     with open_frames(
         source, short_side=short_side, max_frames=max_frames, time_limit_s=time_limit_s, grid=grid
     ) as stream:
-        return Video(np.stack(list(stream.frames)), stream.fps)
+        frames = np.stack(list(stream.frames))
+        return Video(frames, stream.fps)
 
 
-class _Deadline:
-    def __init__(self, limit_s: float) -> None:
-        self.limit_s, self.end = limit_s, time.monotonic() + limit_s
+class _Bounds:
+    """How much is decoded of a video; the time runs from here on."""
 
-    def check(self) -> None:
-        if time.monotonic() > self.end:
-            raise TookTooLong(too_long(self.limit_s))
+    def __init__(self, max_frames: int, time_limit_s: float, enough: int | None) -> None:
+        self.max_frames, self._limit_s, self._enough = max_frames, time_limit_s, enough
+        self._end = time.monotonic() + time_limit_s
 
-
-def _scaled(
-    items: Iterator[VideoFrame | str], scaler: _Scaler, max_frames: int, deadline: _Deadline
-) -> Iterator[NDArray[np.uint8]]:
-    """Frames made of the items of :func:`_frames`."""
-    taken, problem = 0, ""
-    for item in items:
-        deadline.check()
-        if isinstance(item, VideoFrame):
-            taken += 1
-            yield scaler(item)
-        else:
-            problem = item or problem
-        if taken == max_frames:
-            break
-    deadline.check()
-    if taken < 2:
-        raise VideoError(_too_few(taken, max_frames, problem))
+    def are_reached(self, frames: int) -> bool:
+        """Whether the time is over; raises TookTooLong where so many frames are not enough then."""
+        if time.monotonic() <= self._end:
+            return False
+        if self._enough is None or frames < self._enough:
+            raise TookTooLong(too_long(self._limit_s))
+        return True
 
 
 def too_long(time_limit_s: float) -> str:
@@ -135,51 +155,91 @@ def too_long(time_limit_s: float) -> str:
     return f"took longer than the limit of {time_limit_s:g} s (prepare.time_limit_s)"
 
 
-def _open(source: Path | bytes) -> InputContainer:
-    try:
-        if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
-            raise VideoError("not a regular file")  # opening a named pipe would wait for ever
-        if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
-            raise VideoError("empty file")
-        file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-        return av.open(file, mode="r", options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
-    except FileNotFoundError:
-        raise VideoError("no such file") from None
-    except OSError as error:
-        raise VideoError(f"cannot be read ({error.strerror})") from None
-    except av.FFmpegError as error:
-        raise VideoError(f"not a video, or damaged from the start ({error.strerror})") from None
+@contextmanager
+def _moving_stream(source: Path | bytes, bounds: _Bounds) -> Iterator[tuple[VideoStream, Items]]:
+    """The first video stream that gives two frames, and its items (see :func:`_decoded`); the first where none does.
 
-
-def _video_stream(container: InputContainer) -> VideoStream:
-    # The cover picture of a song is a video stream too, of one frame.
-    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not streams:
-        raise VideoError("no video stream" + (" (audio only)" if container.streams.audio else ""))
-    stream = streams[0]
-    if stream.codec_context is None:
-        raise VideoError("compressed in a way that FFmpeg does not know, or damaged")
-    stream.codec_context.thread_count = 1  # one core a video: parallel work is over videos
-    return stream
-
-
-def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame | str]:
-    """Frames in display order; after each packet a string: what went wrong, or nothing."""
-    packets = container.demux(stream)
+    Others are there without frames (a rate that was never sent), or hold the still picture of an animation. Where no
+    stream moves, those without a single key frame are decoded from nothing, as FFmpeg's command line does.
+    """
+    attempt = 0
     while True:
-        problem = ""
-        try:
-            packet = next(packets, None)
-            if packet is None:
+        with open_container(source) as container:
+            streams = video_streams(container)
+            round_, number = divmod(attempt, len(streams))
+            items = _decoded(container, streams[number], keyless=round_ == 1)
+            head = _until_it_moves(items, bounds)
+            if round_ == 2 or sum(isinstance(item, VideoFrame) for item in head) == 2:
+                yield streams[number], chain(head, items)
                 return
-        except av.FFmpegError as error:
-            yield str(error.strerror)
+        attempt += 1
+
+
+def _until_it_moves(items: Items, bounds: _Bounds) -> list[VideoFrame | str]:
+    """The items up to the second frame."""
+    head: list[VideoFrame | str] = []
+    frames = 0
+    for item in items:
+        head.append(item)
+        frames += isinstance(item, VideoFrame)
+        if frames == 2 or bounds.are_reached(0):
+            break
+    return head
+
+
+def _decoded(container: InputContainer, stream: VideoStream, keyless: bool = False) -> Items:
+    """Frames in display order; after each packet a string: what went wrong, or nothing.
+
+    Args:
+        keyless: take frames that refer to others which are not there, up to the first key frame.
+
+    Raises:
+        VideoError: the packets are encrypted.
+    """
+    stream.codec_context.thread_count = 1  # one core a video: parallel work is over videos
+    if keyless:
+        stream.codec_context.flags |= Flags.output_corrupt
+    for other in container.streams:  # else a damaged packet of a track that nobody asked for ends them all
+        other.discard = Discard.default if other.index == stream.index else Discard.all
+    for packet in _packets(container, stream):
+        if isinstance(packet, str):
+            yield packet
+        elif has_a_key(packet):
+            raise VideoError("encrypted")
+        elif keyless and packet.is_keyframe:
             return
-        try:
-            yield from packet.decode()
-        except av.FFmpegError as error:
-            problem = str(error.strerror)
-        yield problem
+        elif packet.size:  # to the decoder, an empty one would be the end
+            yield from _frames(stream, packet)
+    yield from _frames(stream, None)
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet | str]:
+    """Packets up to the end of the file, or to the problem that ends them."""
+    packets = container.demux(stream)
+    try:
+        yield from packets
+    except av.FFmpegError as error:
+        yield str(error.strerror)
+    except IndexError:  # at the end, of streams that appeared on the way and that PyAV has not counted
+        return
+
+
+def _frames(stream: VideoStream, packet: Packet | None) -> Items:
+    """The frames that are ready after one more packet, or, after None, all that are left; then a string."""
+    problem = ""
+    try:
+        yield from stream.codec_context.decode(packet)
+    except av.FFmpegError as error:
+        problem = str(error.strerror)
+    yield problem
+
+
+def _noted(items: Items, rate: FrameRate) -> Items:
+    """The items, their time stamps noted before a filter changes them."""
+    for item in items:
+        if isinstance(item, VideoFrame):
+            rate.note(item)
+        yield item
 
 
 def _too_few(frames: int, max_frames: int, problem: str) -> str:
@@ -198,15 +258,15 @@ class _Scaler:
         self.grid = grid
         self.pixel_aspect = pixel_aspect or Fraction(1)
         self.size: tuple[int, int] | None = None
-        self.turn = (1, 0, 0, 1)
+        self.turn = AS_IT_IS
         self.convert = RgbConverter()
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         if self.size is None:
             self.size = self._target(frame)
-            self.turn = _display_turn(frame)
+            self.turn = display_turn(frame)
         try:
-            return _turned(self.convert(frame, *self.size), self.turn)
+            return turned(self.convert(frame, *self.size), self.turn)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(f"frames of format {frame.format.name} cannot be converted ({error})") from None
 
@@ -220,28 +280,3 @@ class _Scaler:
 
     def _rounded(self, side: float) -> int:
         return max(1, round(side / self.grid)) * self.grid
-
-
-def _display_turn(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """The display matrix's linear part (a, b, c, d), to the nearest quarter turn or mirror image.
-
-    FFmpeg, libavutil/display.h: the pixel at (x, y) is shown at (a x + c y, b x + d y).
-    """
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(data, SideData):
-        return 1, 0, 0, 1
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64)
-    if abs(a) >= abs(b):
-        return (1 if a >= 0 else -1), 0, 0, (1 if d >= 0 else -1)
-    return 0, (1 if b >= 0 else -1), (1 if c >= 0 else -1), 0
-
-
-def _turned(image: NDArray[np.uint8], turn: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    a, b, c, d = turn
-    if b:
-        image = image.transpose(1, 0, 2)
-    if a + c < 0:
-        image = image[:, ::-1]
-    if b + d < 0:
-        image = image[::-1]
-    return np.ascontiguousarray(image)

@@ -10,8 +10,10 @@ from vicc_ray.errors import UserError
 from vicc_ray.video.sources.places import Place, below, tree_of
 
 _NAMES = (
-    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .h264 .ivf .m1v .m2ts .m2v .m4v .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf "
-    ".ogm .ogv .rm .rmvb .ts .vob .webm .wmv .wtv"
+    ".264 .265 .266 .3g2 .3gp .apng .asf .avc .avi .avs2 .avs3 .cavs .dav .dif .divx .dv .f4v .flc .fli .flv .gif .gxf "
+    ".h261 .h263 .h264 .h265 .h266 .h26l .hevc .ivf .m1v .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mov .mp4 "
+    ".mpe .mpeg .mpg .mpv .mts .mxf .nsv .nut .obu .ogm .ogv .qt .rm .rmvb .smk .swf .ts .vc1 .vob .vvc .webm .wmv "
+    ".wtv .y4m"
 )
 SUFFIXES = frozenset(_NAMES.split())
 """File names that count as videos, in lower case."""

@@ -1,0 +1,164 @@
+"""Video files as odd as real ones are: some bytes changed, put in or left out."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.videos import write_video
+
+Frames = NDArray[np.uint8]
+
+
+def write_stream(
+    path: Path,
+    frames: Frames,
+    codec: str,
+    *,
+    fps: int = 25,
+    pix_fmt: str = "yuv420p",
+    form: str | None = None,
+    **options: str,
+) -> Path:
+    """Write RGB frames uint8 [T, H, W, 3] in any container (``form``: its name in FFmpeg) with any codec."""
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=fps, options=options)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_photos(path: Path, frames: Frames, orientation: int) -> Path:
+    """Write a film of JPEGs with the EXIF data that cameras put into each: here the orientation of a picture."""
+    tag = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + tag + bytes(4)
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25, options={"qmin": "1", "qmax": "2"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuvj444p"
+        for image in frames:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")):
+                photo = av.Packet(b"\xff\xd8" + segment + bytes(packet)[2:])
+                photo.stream, photo.pts, photo.dts = stream, packet.pts, packet.dts
+                photo.time_base, photo.is_keyframe = packet.time_base, True
+                container.mux(photo)
+    return path
+
+
+def write_with_sound(path: Path, frames: Frames, *, fps: int = 25) -> Path:
+    """Write frames as H.264, and a tone as long as they are."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=fps, options={"preset": "veryfast"})
+        video.height, video.width, video.pix_fmt = *frames.shape[1:3], "yuv420p"
+        audio = container.add_stream("aac" if path.suffix == ".mp4" else "mp2", rate=16000, layout="mono")
+        each = 16000 // fps
+        for t, image in enumerate(frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+            wave = np.sin(np.arange(t * each, (t + 1) * each) * 0.1).astype(np.float32)[None]
+            sound = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = 16000, t * each, Fraction(1, 16000)
+            if path.suffix != ".mp4":
+                sound = av.AudioResampler("s16", "mono", 16000).resample(sound)[0]
+            container.mux(audio.encode(sound))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    return path
+
+
+def with_sound_behind_the_end(path: Path) -> Path:
+    """Let the table of an MP4 file say that the sound's second half lies behind the end of the file."""
+    data = bytearray(path.read_bytes())
+    table = data.index(b"stco", data.index(b"soun"))
+    count = int.from_bytes(data[table + 8 : table + 12], "big")
+    for n in range(count // 2, count):
+        data[table + 12 + 4 * n : table + 16 + 4 * n] = (len(data) + 10**6 + n).to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+def write_two_tracks(path: Path, frames: Frames) -> Path:
+    """Write a file whose first video track is announced and never comes; the second has the frames."""
+    film = write_video(path.with_name("second.mp4"), frames)
+    with av.open(str(film)) as source, av.open(str(path), "w") as out:
+        out.add_stream_from_template(source.streams.video[0])
+        second = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = second
+                out.mux(packet)
+    return path
+
+
+def write_encrypted(path: Path, frames: Frames) -> Path:
+    """Write an MP4 file with common encryption."""
+    keys = {"encryption_key": "00112233445566778899aabbccddeeff", "encryption_kid": "0123456789abcdef0123456789abcdef"}
+    film = write_video(path.with_name("clear.mp4"), frames)
+    options = {"encryption_scheme": "cenc-aes-ctr", **keys}
+    with av.open(str(film)) as source, av.open(str(path), "w", options=options) as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    return path
+
+
+def write_encrypted_asf(path: Path, frames: Frames) -> Path:
+    """Write a Windows Media file, and into its header what names the licence."""
+    data = write_stream(path, frames, "msmpeg4v3", form="asf").read_bytes()
+    names = [b"", b"DRM\0", b"key-1\0", b"http://licence.example\0"]  # secret, kind, key, address
+    body = b"".join(struct.pack("<I", len(name)) + name for name in names)
+    licence = bytes.fromhex("FBB3112223BDD211B4B700A0C955FC6E") + struct.pack("<Q", 24 + len(body)) + body
+    size, count = struct.unpack("<QI", data[16:28])
+    header = data[:16] + struct.pack("<QI", size + len(licence), count + 1) + data[28:30]
+    path.write_bytes(header + licence + data[30:])
+    return path
+
+
+def write_encrypted_matroska(path: Path, frames: Frames) -> Path:
+    """Write a Matroska file, and into its track the name of a key."""
+    data = write_video(path, frames).read_bytes()
+    encryption = _element("5035", _element("47E1", b"\x05") + _element("47E2", b"key-1"))
+    encodings = _element("6D80", _element("6240", _element("5033", b"\x01") + encryption))
+    id = bytes.fromhex("1654AE6B")
+    start = data.index(id, data.index(id) + 4)  # the first one stands in the table of contents
+    tracks, after_tracks = _content(data, start + 4)
+    track, after_track = _content(data, tracks + 7)  # after a check sum of six bytes, which is left out
+    entry = _element("AE", data[track:after_track] + encodings)
+    path.write_bytes(data[:start] + _element("1654AE6B", entry + data[after_track:after_tracks]) + data[after_tracks:])
+    return path
+
+
+def _element(id: str, content: bytes) -> bytes:
+    """An element of EBML, its size in eight bytes."""
+    return bytes.fromhex(id) + b"\x01" + len(content).to_bytes(7, "big") + content
+
+
+def _content(data: bytes, at: int) -> tuple[int, int]:
+    """Where the content begins and ends whose size stands at ``at``."""
+    length = 9 - data[at].bit_length()
+    size = int.from_bytes(data[at : at + length], "big") & ~(1 << 7 * length)
+    return at + length, at + length + size
+
+
+def scrambled(path: Path) -> Path:
+    """Flag the packets of a transport or program stream as scrambled, as conditional access and DVDs do."""
+    data = bytearray(path.read_bytes())
+    if path.suffix == ".ts":
+        for at in range(0, len(data), 188):
+            if int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF == 0x100:  # the first stream of FFmpeg's muxer
+                data[at + 3] |= 0x80
+    else:
+        at = data.find(b"\0\0\1\xe0")
+        while at >= 0:
+            data[at + 6] |= 0x10
+            at = data.find(b"\0\0\1\xe0", at + 7)
+    path.write_bytes(data)
+    return path

@@ -1,0 +1,110 @@
+"""Which files are opened, and what is said of one that is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.odd_videos import (
+    scrambled,
+    write_encrypted,
+    write_encrypted_asf,
+    write_encrypted_matroska,
+    write_stream,
+)
+from tests.videos import moving, write_video
+from vicc_ray.video.containers import CONTAINERS
+from vicc_ray.video.decode import VideoError, decode_video
+from vicc_ray.video.sources import list_videos
+
+FRAMES = moving(20, 64, 96)
+READ = [
+    ("gif", "gif", "rgb8", None),
+    ("apng", "apng", "rgb24", "apng"),
+    ("y4m", "rawvideo", "yuv420p", "yuv4mpegpipe"),
+    ("mjpeg", "mjpeg", "yuvj420p", "mjpeg"),
+    ("obu", "libsvtav1", "yuv420p", "obu"),
+    ("swf", "flv", "yuv420p", "swf"),
+    ("roq", "roqvideo", "yuvj444p", "roq"),
+]
+OTHER_FILES = [
+    ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nsecret.mp4\n#EXT-X-ENDLIST\n", "hls"),
+    ("list.mp4", "ffconcat version 1.0\nfile secret.mp4\n", "concat"),
+    ("talk.mp4", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n", "sdp"),
+    ("words.mp4", "1\n00:00:00,000 --> 00:00:01,000\nhello\n\n2\n00:00:01,000 --> 00:00:02,000\nyou\n", "srt"),
+]
+
+
+def frames(source: Path | bytes) -> int:
+    return len(decode_video(source, short_side=None, max_frames=1000, time_limit_s=60).frames)
+
+
+def reason(source: Path | bytes) -> str:
+    with pytest.raises(VideoError) as caught:
+        frames(source)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("suffix", "codec", "pix_fmt", "form"), READ)
+def test_animations_raw_streams_and_games_are_read(
+    tmp_path: Path, suffix: str, codec: str, pix_fmt: str, form: str | None
+) -> None:
+    path = write_stream(tmp_path / f"a.{suffix}", FRAMES, codec, pix_fmt=pix_fmt, form=form)
+    assert frames(path) == len(FRAMES)
+    assert frames(path.read_bytes()) == len(FRAMES)
+
+
+@pytest.mark.parametrize("suffix", ["264", "265", "h264", "h265", "hevc", "m2v", "y4m", "mjpeg", "obu", "gif", "apng"])
+def test_raw_streams_and_animations_count_as_videos_of_a_folder(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").touch()
+    assert [item.id for item in list_videos(tmp_path, None, 1).items] == [f"a.{suffix}"]
+
+
+@pytest.mark.parametrize(("name", "text", "form"), OTHER_FILES)
+def test_a_file_that_is_no_video_is_named_each_time(tmp_path: Path, name: str, text: str, form: str) -> None:
+    write_video(tmp_path / "secret.mp4", FRAMES)
+    (tmp_path / name).write_text(text)
+    for _ in range(2):  # FFmpeg logs what is said twice in a row only once
+        assert form in reason(tmp_path / name)
+        assert "Invalid argument" not in reason(tmp_path / name)
+    assert av.logging.get_level() is None  # what was changed to find out is as it was
+
+
+def test_a_picture_is_called_one() -> None:
+    for suffix in (".png", ".jpg", ".webp"):
+        assert "picture" in reason(bytes(cv2.imencode(suffix, FRAMES[0])[1]))
+
+
+def test_no_demuxer_that_opens_other_files_is_allowed() -> None:
+    opening = (
+        "concat concatf dash hls imf image2 mlv rtp rtsp sap sdp vobsub webm_dash_manifest lavfi avisynth vapoursynth"
+    )
+    assert CONTAINERS.isdisjoint(opening.split())
+
+
+def test_what_the_container_calls_encrypted_is_called_so(tmp_path: Path) -> None:
+    assert reason(write_encrypted(tmp_path / "a.mp4", FRAMES)) == "encrypted"
+    assert reason(write_encrypted_matroska(tmp_path / "a.mkv", FRAMES)) == "encrypted"
+    assert reason(write_encrypted_asf(tmp_path / "a.wmv", FRAMES)) == "encrypted"
+
+
+def test_scrambled_broadcasts_and_discs_are_called_encrypted(tmp_path: Path) -> None:
+    broadcast = write_video(tmp_path / "a.ts", FRAMES)
+    disc = write_stream(tmp_path / "a.vob", FRAMES, "mpeg2video", form="vob")
+    for path in (broadcast, disc):
+        assert frames(path) == len(FRAMES)
+        assert reason(scrambled(path)) == "encrypted"
+        assert reason(path.read_bytes()) == "encrypted"
+
+
+def test_a_few_damaged_flags_are_no_encryption(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.ts", np.resize(FRAMES, (100, 64, 96, 3)))
+    data = bytearray(path.read_bytes())
+    for packet in range(50, len(data) // 188, 50):
+        data[188 * packet + 3] |= 0x80
+    assert frames(bytes(data)) > 50

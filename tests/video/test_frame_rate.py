@@ -1,0 +1,82 @@
+"""The rate of a video is that of its frames' time stamps, whatever its container says."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.odd_videos import write_stream
+from tests.videos import moving, write_video
+from vicc_ray.video.decode import decode_video
+
+FRAMES = moving(21, 64, 96)
+RAW = {
+    "m2v": ("mpeg2video", "mpeg2video"),
+    "m4v": ("mpeg4", "m4v"),
+    "264": ("libx264", "h264"),
+    "265": ("libx265", "hevc"),
+}
+
+
+def fps(path: Path) -> float:
+    return decode_video(path, short_side=None, max_frames=1000, time_limit_s=60).fps
+
+
+def median_rate(path: Path) -> float:
+    """One over the median distance of the frames, as anyone would measure it."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stamps = sorted(frame.pts for frame in container.decode(stream))
+        assert stream.time_base is not None
+        return float(1 / (np.median(np.diff(stamps)) * stream.time_base))
+
+
+def with_told_rate(path: Path, rate: float) -> Path:
+    """Change the rate that the metadata of an FLV file tell."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b"framerate") + len(b"framerate") + 1
+    data[place : place + 8] = struct.pack(">d", rate)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("rate", [1000.0, 60.0, 15.0, 1e6, 0.0])
+def test_time_stamps_are_believed_before_the_container(tmp_path: Path, rate: float) -> None:
+    path = with_told_rate(write_video(tmp_path / "a.flv", FRAMES, fps=30), rate)
+    assert fps(path) == pytest.approx(30, rel=0.01)
+    assert fps(path) == pytest.approx(median_rate(path), rel=0.05)
+
+
+@pytest.mark.parametrize("suffix", RAW)
+def test_a_raw_stream_has_the_rate_of_its_codec(tmp_path: Path, suffix: str) -> None:
+    codec, form = RAW[suffix]
+    quiet = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    assert fps(write_stream(tmp_path / f"a.{suffix}", FRAMES, codec, fps=30, form=form, **quiet)) == 30
+
+
+def test_a_rate_in_the_place_of_a_time_base_is_none(tmp_path: Path) -> None:
+    assert fps(write_stream(tmp_path / "a.dv", moving(3, 576, 720), "dvvideo", form="dv")) == 25
+
+
+@pytest.mark.parametrize("rate", [24, 25, 30, 60, 120, 240])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "flv", "ts", "avi"])
+def test_time_stamps_that_are_rounded_do_not_change_the_rate(tmp_path: Path, suffix: str, rate: int) -> None:
+    assert fps(write_video(tmp_path / f"a.{suffix}", FRAMES, fps=rate)) == rate
+
+
+@pytest.mark.parametrize("pattern", [[40], [10, 10, 500, 33, 7], [33, 33, 34, 900], [33, 50], [20, 20, 20, 21, 3000]])
+def test_the_rate_of_a_variable_one_is_that_of_the_median_distance(tmp_path: Path, pattern: list[int]) -> None:
+    times = np.cumsum([0, *(pattern * 20)])[: len(FRAMES)].tolist()
+    path = write_video(tmp_path / "a.mkv", FRAMES, timestamps=times)
+    assert fps(path) == pytest.approx(1000 / np.median(np.diff(times)), rel=0.05)
+    assert fps(path) == pytest.approx(median_rate(path), rel=0.05)
+
+
+@pytest.mark.parametrize("distance_ms", [20_000, 100_000])
+def test_a_rate_that_no_camera_has_is_not_believed(tmp_path: Path, distance_ms: int) -> None:
+    path = write_video(tmp_path / "a.mkv", FRAMES[:5], timestamps=[distance_ms * n for n in range(5)])
+    assert fps(path) == 25

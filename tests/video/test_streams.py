@@ -1,0 +1,82 @@
+"""Files whose tracks and packets are not as a demuxer would like them: all frames that are there come out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.odd_videos import (
+    with_sound_behind_the_end,
+    write_photos,
+    write_stream,
+    write_two_tracks,
+    write_with_sound,
+)
+from tests.videos import moving, write_video
+from vicc_ray.video.decode import decode_video
+
+FRAMES = moving(60, 64, 96)
+ORIENTATIONS = {  # of EXIF: what has to be done with the stored picture
+    1: lambda frames: frames,
+    2: lambda frames: frames[:, :, ::-1],
+    3: lambda frames: np.rot90(frames, 2, axes=(1, 2)),
+    4: lambda frames: frames[:, ::-1],
+    5: lambda frames: frames.transpose(0, 2, 1, 3),
+    6: lambda frames: np.rot90(frames, -1, axes=(1, 2)),
+    7: lambda frames: np.rot90(frames, 2, axes=(1, 2)).transpose(0, 2, 1, 3),
+    8: lambda frames: np.rot90(frames, 1, axes=(1, 2)),
+}
+
+
+def decode(source: Path | bytes) -> NDArray[np.uint8]:
+    return decode_video(source, short_side=None, max_frames=1000, time_limit_s=60).frames
+
+
+def assert_alike(frames: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
+    assert frames.shape == expected.shape
+    errors = np.abs(frames.astype(int) - expected).mean(axis=(1, 2, 3))
+    assert errors.max() < 12, errors
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_frames_with_side_data_that_pyav_does_not_know_are_turned_upright(tmp_path: Path, orientation: int) -> None:
+    frames = decode(write_photos(tmp_path / "a.avi", FRAMES[:5], orientation))
+    assert_alike(frames, ORIENTATIONS[orientation](FRAMES[:5]))
+
+
+def test_a_stream_that_appears_on_the_way_ends_nothing(tmp_path: Path) -> None:
+    # Noise makes the parts so large that no sound is found when the file's begin and end are looked at.
+    noise = np.random.default_rng(0).integers(256, size=(60, 64, 96, 3), dtype=np.uint8)
+    silent = write_video(tmp_path / "silent.ts", noise, fps=5)
+    loud = write_with_sound(tmp_path / "loud.ts", FRAMES[:20], fps=5)
+    path = tmp_path / "joined.ts"
+    path.write_bytes(silent.read_bytes() + loud.read_bytes() + silent.read_bytes())
+    assert len(decode(path)) == 140
+
+
+def test_a_damaged_track_of_sound_ends_nothing(tmp_path: Path) -> None:
+    path = with_sound_behind_the_end(write_with_sound(tmp_path / "a.mp4", FRAMES))
+    assert_alike(decode(path), FRAMES)
+
+
+def test_a_video_track_without_frames_is_passed_over(tmp_path: Path) -> None:
+    assert_alike(decode(write_two_tracks(tmp_path / "a.mkv", FRAMES[:20])), FRAMES[:20])
+
+
+def test_a_still_picture_before_the_animation_is_passed_over(tmp_path: Path) -> None:
+    assert_alike(decode(write_stream(tmp_path / "a.avif", FRAMES[:20], "libsvtav1")), FRAMES[:20])
+
+
+def test_what_the_decoder_holds_is_taken_where_the_file_ends_in_an_error(tmp_path: Path) -> None:
+    data = write_video(tmp_path / "a.nut", FRAMES).read_bytes()
+    assert_alike(decode(data + np.random.default_rng(0).bytes(5000)), FRAMES)
+
+
+def test_a_stream_without_any_key_frame_is_decoded_from_nothing(tmp_path: Path) -> None:
+    data = write_stream(tmp_path / "a.264", FRAMES, "libx264", form="h264", preset="veryfast", bf="0").read_bytes()
+    start = data.index(b"\0\0\1\x65")  # the only key frame; the parameter sets come before it
+    after = data.index(b"\0\0\1\x41", start)
+    assert len(decode(data[:start] + data[after:])) == len(FRAMES) - 1

@@ -1,0 +1,99 @@
+"""The frame rate of a stream, measured: what its container says of it is often a time base or a default."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+DEFAULT_RATE = 25.0
+"""Frames a second of a stream that does not tell its rate (FFmpeg's own choice)."""
+LOWEST, HIGHEST = 0.1, 1000.0
+"""Frames a second beyond which no rate is believed."""
+COARSE_TICKS = 3
+"""Ticks of the time base from which on a distance is a rounded one, and the mean of its neighbours the truer."""
+TOLERANCE = Fraction(1, 20)
+"""Share by which that mean, or a rate that the container tells, may be another than the median."""
+
+
+class FrameRate:
+    """Notes the frames of a stream in the order of display, and tells their rate.
+
+    The rate is one over the median distance of the time stamps: a pause or a lost frame does not change it. Where that
+    is what the container tells, but for rounding, it is that. Without time stamps it is what FFmpeg guesses from the
+    codec (``guessed_rate``), then what the container says (``average_rate``), then :data:`DEFAULT_RATE`. A value that
+    no camera has is passed over.
+    """
+
+    def __init__(self, stream: VideoStream) -> None:
+        self._told = (stream.guessed_rate, stream.average_rate)
+        self._tick = stream.time_base or Fraction(0)
+        self._pts, self._dts = _Distances(), _Distances()
+
+    def note(self, frame: VideoFrame) -> None:
+        """Take the time stamps of the next frame."""
+        self._pts.note(frame.pts)
+        self._dts.note(frame.dts)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, by what has been noted so far."""
+        told = [rate for rate in self._told if rate and LOWEST <= rate <= HIGHEST]
+        # An AVI file with B-frames has no time stamps but those of decoding, which FFmpeg hands out as both.
+        stamps = self._pts if self._pts and self._pts.backwards <= self._dts.backwards else self._dts
+        if stamps and self._tick:
+            ticks = stamps.typical()
+            exact = [rate for rate in told if self._is_rounded_to(ticks, rate)]
+            measured = exact[0] if exact else 1 / (ticks * self._tick)
+            if LOWEST <= measured <= HIGHEST:
+                return float(measured)
+        return float(told[0]) if told else DEFAULT_RATE
+
+    def _is_rounded_to(self, ticks: Fraction, rate: Fraction) -> bool:
+        """Whether a rate is the measured one but for the rounding of time stamps to whole ticks."""
+        difference = abs(1 / (rate * self._tick) - ticks)
+        return difference <= min(Fraction(1, 2), TOLERANCE * ticks)
+
+
+class _Distances:
+    """Distances between neighbouring time stamps, in ticks, each with its number: in bounded memory."""
+
+    def __init__(self) -> None:
+        self._count: Counter[int] = Counter()
+        self._before: int | None = None
+        self.backwards = 0
+        """Time stamps that were not later than the one before."""
+
+    def __bool__(self) -> bool:
+        return bool(self._count)
+
+    def note(self, stamp: int | None) -> None:
+        if stamp is not None and self._before is not None:
+            if stamp > self._before:
+                self._count[stamp - self._before] += 1
+            else:
+                self.backwards += 1
+        self._before = stamp
+
+    def typical(self) -> Fraction:
+        """The median; where all distances near it are rounded to whole ticks, their mean."""
+        median = self._median()
+        near = {ticks: number for ticks, number in self._count.items() if abs(ticks - median) <= 1}
+        mean = Fraction(sum(ticks * number for ticks, number in near.items()), max(1, sum(near.values())))
+        rounded = median >= COARSE_TICKS and abs(mean - median) <= TOLERANCE * median
+        return mean if rounded else median
+
+    def _median(self) -> Fraction:
+        ordered, total = sorted(self._count), sum(self._count.values())
+        middle = [self._at(ordered, place) for place in ((total - 1) // 2, total // 2)]
+        return Fraction(sum(middle), 2)
+
+    def _at(self, ordered: list[int], place: int) -> int:
+        """The distance at a place of all of them in order."""
+        for ticks in ordered:
+            place -= self._count[ticks]
+            if place < 0:
+                return ticks
+        raise IndexError(place)

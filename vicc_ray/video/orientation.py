@@ -1,0 +1,71 @@
+"""Frames upright, as the display matrix of their stream says. Shapes: H height, W width."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from av.filter import Graph
+from av.sidedata.sidedata import SideData, Type
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+Turn = tuple[int, int, int, int]
+"""The linear part (a, b, c, d) of a quarter turn or mirror image: the pixel at (x, y) is shown at
+(a x + c y, b x + d y) (FFmpeg, libavutil/display.h)."""
+AS_IT_IS: Turn = (1, 0, 0, 1)
+KINDS_OF_SIDE_DATA = 64
+"""More than FFmpeg has."""
+
+
+def display_turn(frame: VideoFrame) -> Turn:
+    """The display matrix of a frame, to the nearest quarter turn or mirror image."""
+    data = _display_matrix(frame)
+    if data is None:
+        return AS_IT_IS
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].astype(np.int64)
+    if abs(a) >= abs(b):
+        return (1 if a >= 0 else -1), 0, 0, (1 if d >= 0 else -1)
+    return 0, (1 if b >= 0 else -1), (1 if c >= 0 else -1), 0
+
+
+def _display_matrix(frame: VideoFrame) -> bytes | None:
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV refuses all side data of a frame if there is one of a kind that it does not know
+        data = _without_unknown_side_data(frame).side_data.get("DISPLAYMATRIX")
+    return bytes(data) if isinstance(data, SideData) else None
+
+
+def _without_unknown_side_data(frame: VideoFrame) -> VideoFrame:
+    """The frame with the kinds of side data that PyAV knows."""
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
+    filters = [
+        graph.add("sidedata", mode="delete", type=str(kind))
+        for kind in range(KINDS_OF_SIDE_DATA)
+        if not _is_known(kind)
+    ]
+    graph.link_nodes(source, *filters, graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    return graph.vpull()
+
+
+def _is_known(kind: int) -> bool:
+    try:
+        Type(kind)
+    except ValueError:
+        return False
+    return True
+
+
+def turned(image: NDArray[np.uint8], turn: Turn) -> NDArray[np.uint8]:
+    """An image uint8 [H, W, 3] as it is shown: [H, W, 3] or [W, H, 3]."""
+    a, b, c, d = turn
+    if b:
+        image = image.transpose(1, 0, 2)
+    if a + c < 0:
+        image = image[:, ::-1]
+    if b + d < 0:
+        image = image[::-1]
+    return np.ascontiguousarray(image)
