@@ -80,12 +80,42 @@ def test_the_matrix_and_the_range_of_the_stream_are_honoured(
         assert np.abs(back - colour).max() <= 4, colour
 
 
-@pytest.mark.parametrize(("size", "matrix"), [((720, 576), BT601), ((1280, 720), BT709), ((1080, 1920), BT709)])
+@pytest.mark.parametrize(
+    ("size", "matrix"),
+    [((720, 576), BT601), ((720, 608), BT601), ((1280, 720), BT709), ((800, 608), BT709), ((1080, 1920), BT709)],
+)
 def test_without_a_tag_large_frames_are_bt709_and_small_ones_bt601(
     tmp_path: Path, size: tuple[int, int], matrix: int
 ) -> None:
     back = decoded(tmp_path / "a.mkv", COLOURS[3] / 255, matrix, tag=UNTAGGED, size=size)
     assert np.abs(back - COLOURS[3]).max() <= 4
+
+
+@pytest.mark.parametrize("format", ["gray", "gray10le", "ya8"])
+@pytest.mark.parametrize("color_range", [LIMITED, FULL])
+def test_grey_has_the_range_of_the_stream(tmp_path: Path, color_range: int, format: str) -> None:
+    kind, unit = (np.uint16, 4) if "10" in format else (np.uint8, 1)
+    for grey in (0, 60, 128, 255):
+        stored = unit * (16 + 219 * grey / 255) if color_range == LIMITED else (256 * unit - 1) * grey / 255
+        back = decoded_grey(tmp_path / "a.mkv", np.full(64 * 64, round(stored), kind), color_range, format)
+        assert np.abs(back - grey).max() <= 2, grey
+
+
+def decoded_grey(path: Path, plane: NDArray[np.generic], color_range: int, format: str) -> NDArray[np.int64]:
+    """What a stream of two frames of one brightness decodes to: one colour, 0 to 255."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, format
+        stream.codec_context.color_range = color_range
+        for _ in range(2):
+            frame = av.VideoFrame(64, 64, format)
+            frame.planes[0].update((np.repeat(plane, 2) if format == "ya8" else plane).tobytes())
+            frame.color_range = color_range
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    frames = decode_video(path, short_side=32, max_frames=10, time_limit_s=60).frames
+    assert np.ptp(frames) <= 1
+    return frames[1, 16, 16].astype(int)
 
 
 def pq(light: NDArray[np.float64]) -> NDArray[np.float64]:

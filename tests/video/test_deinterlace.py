@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.filter import Graph
 from numpy.typing import NDArray
 
 from tests.videos import moving, write_video
+from vicc_ray.video.colour import RgbConverter
 from vicc_ray.video.decode import decode_video
+from vicc_ray.video.deinterlace import deinterlaced
 
 FIELDS = moving(24, 64, 96, (4, 0))
 FLAGS = {"flags": "+ildct+ilme"}
@@ -78,3 +82,44 @@ def test_a_stream_may_change_to_interlaced_and_back(tmp_path: Path) -> None:
     assert len(frames) == count > 30
     assert psnr(frames[:12], decode(tmp_path / "p.mpg")) > 28
     assert psnr(frames[-10:], decode(tmp_path / "p.mpg")[-10:]) > 28
+
+
+BARS = np.array(
+    [[190, 189, 0], [0, 190, 189], [10, 20, 200], [220, 40, 30], [128, 128, 128], [255, 255, 255], [0, 0, 0]]
+)
+FORMATS = (
+    "uyvy422 yuyv422 nv12 nv16 p010le p210le y210le yuva444p12le yuva420p yuv420p yuv422p10le yuv440p10le gray10le "
+    "gray rgb24 bgra gbrap12le yuvj420p"
+)
+
+
+@pytest.mark.parametrize("color_range", [1, 2], ids=["limited", "full"])
+@pytest.mark.parametrize("format", FORMATS.split())
+def test_colours_are_those_of_the_same_frames_that_are_not_interlaced(format: str, color_range: int) -> None:
+    bars = np.repeat(np.repeat(BARS[None].astype(np.uint8), 32, axis=1), 64, axis=0)
+    stored = av.VideoFrame.from_ndarray(bars, format="rgb24").reformat(
+        format=format, dst_colorspace="ITU709", dst_color_range=color_range
+    )
+    stored.colorspace, stored.color_range = 1, color_range
+    plain, made_whole = (
+        [RgbConverter()(frame, *size) for frame in deinterlaced(frames)]
+        for frames, size in [(frames, (bars.shape[1], 64)) for frames in ([stored] * 3, as_interlaced(stored))]
+    )
+    assert len(made_whole) == len(plain)
+    for frame in made_whole:
+        assert np.abs(frame.astype(int) - plain[0]).max() <= 3
+
+
+def as_interlaced(frame: av.VideoFrame, count: int = 3) -> list[av.VideoFrame]:
+    """Copies of a frame that are flagged as interlaced."""
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25))
+    graph.link_nodes(source, graph.add("setfield", mode="tff"), graph.add("buffersink")).configure()
+    flagged = []
+    for n in range(count):
+        frame.pts = n
+        graph.vpush(frame)
+        flagged.append(graph.vpull())
+        flagged[-1].colorspace, flagged[-1].color_range = frame.colorspace, frame.color_range
+        assert flagged[-1].interlaced_frame
+    return flagged

@@ -9,16 +9,19 @@ numbers, which look grey and pale. Shapes: H height, W width.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 UNTAGGED = 2
 """FFmpeg's AVCOL_SPC_UNSPECIFIED."""
 SD_SIZE = (1024, 576)
 """Largest width and height of a frame without a named matrix that is taken for BT.601."""
+IMX_SIZE = (720, 608)
+"""A frame of standard definition too: that of IMX, with 32 lines of data above the picture."""
 WHITE_NITS = 203.0
 """Brightness of white paper in a PQ stream (ITU-R BT.2408); 1.0 below."""
 HLG_PEAK_NITS = 1000.0
@@ -55,13 +58,28 @@ class RgbConverter:
             interpolation=Interpolation.AREA,
             threads=1,
         ).to_ndarray()
-        return to_bt709(np.asarray(scaled, np.uint16), frame.color_trc) if wide else np.asarray(scaled, np.uint8)
+        image = _expanded(np.asarray(scaled)) if _is_limited_grey(frame) else scaled
+        return to_bt709(np.asarray(image, np.uint16), frame.color_trc) if wide else np.asarray(image, np.uint8)
 
 
 def _matrix(frame: VideoFrame) -> Colorspace | None:
     """The matrix to assume; None: the one that the frame names, and BT.601 where it names none."""
-    large = frame.width > SD_SIZE[0] or frame.height > SD_SIZE[1]
+    size = frame.width, frame.height
+    large = (size[0] > SD_SIZE[0] or size[1] > SD_SIZE[1]) and size != IMX_SIZE
     return Colorspace.ITU709 if frame.colorspace == UNTAGGED and large else None
+
+
+def _is_limited_grey(frame: VideoFrame) -> bool:
+    """Whether the frame is of brightness alone, in limited range: swscale takes all grey for full range."""
+    is_grey = sum(not component.is_alpha for component in frame.format.components) == 1 and not frame.format.has_palette
+    return is_grey and frame.color_range == ColorRange.MPEG
+
+
+def _expanded(grey: NDArray[Any]) -> NDArray[Any]:
+    """Limited range (of 8 bits: 16 to 235) as full range, of the same type."""
+    unit = (np.iinfo(grey.dtype).max + 1) // 256
+    full = (grey.astype(np.float32) - 16 * unit) * (np.iinfo(grey.dtype).max / (219 * unit))
+    return np.clip(np.rint(full), 0, np.iinfo(grey.dtype).max).astype(grey.dtype)
 
 
 def to_bt709(image: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:

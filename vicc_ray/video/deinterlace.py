@@ -1,4 +1,9 @@
-"""Frames that hold two moments in alternate lines, made whole: FFmpeg's bwdif, one frame out for each frame in."""
+"""Frames that hold two moments in alternate lines, made whole: FFmpeg's bwdif, one frame out for each frame in.
+
+The filter takes planes of their own only. For other formats FFmpeg would insert a scaler that knows nothing of the
+stream's colours and brings them to another matrix, so they are repacked here, with their matrix and range as they are,
+and back, since swscale rounds each format in its own way. (Frames of RGB or of a palette stay planes of RGB.)
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,15 @@ from fractions import Fraction
 
 import av
 from av.filter import Graph
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 COLOUR = ("colorspace", "color_range", "color_trc", "color_primaries")
+DEPTHS = (9, 10, 12, 14, 16)
+"""Bits of a sample beyond 8 that the filter takes."""
+SUBSAMPLING = {(8, 8): "444", (4, 8): "422", (4, 4): "420", (2, 8): "411", (2, 2): "410", (8, 4): "440"}
+"""Names of how many samples of colour, across and down, come on 8 x 8 of brightness."""
 
 
 def deinterlaced(frames: Iterable[VideoFrame | str]) -> Iterator[VideoFrame | str]:
@@ -42,10 +53,14 @@ class _Filter:
     def __init__(self, first: VideoFrame) -> None:
         self._shape = self._shape_of(first)
         self._colour = {name: getattr(first, name) for name in COLOUR}
+        self._planar = planar_format(first.format)
+        self._format = self._planar if self._planar.startswith("gbr") else first.format.name
+        self._repack, self._unpack = VideoReformatter(), VideoReformatter()
         self._pushed = 0
         self._graph = Graph()
+        format = VideoFormat(self._planar, first.width, first.height)
         source = self._graph.add_buffer(
-            width=first.width, height=first.height, format=first.format, time_base=Fraction(1, 25)
+            width=first.width, height=first.height, format=format, time_base=Fraction(1, 25)
         )
         bwdif = self._graph.add("bwdif", mode="send_frame", deint="interlaced", threads="1")
         self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()
@@ -61,6 +76,7 @@ class _Filter:
     def push(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         """The frames that are ready after one more, or, after None, all that are left."""
         if frame is not None:
+            frame = self._repack.reformat(frame, format=self._planar, threads=1)
             # The filter goes by the time stamps, and a broken stream has none, or the same twice.
             frame.pts, frame.time_base = self._pushed, Fraction(1, 25)
             self._pushed += 1
@@ -72,4 +88,19 @@ class _Filter:
                 return
             for name, value in self._colour.items():  # the filter's links do not carry them
                 setattr(ready, name, value)
-            yield ready
+            yield self._unpack.reformat(ready, format=self._format, threads=1)
+
+
+def planar_format(format: VideoFormat) -> str:
+    """The name of the format, with planes of its own, that holds what frames of ``format`` show."""
+    if format.name.startswith("yuvj"):
+        return format.name
+    bits = max(component.bits for component in format.components)
+    depth = f"{min((depth for depth in DEPTHS if depth >= bits), default=16)}le" if bits > 8 else ""
+    if format.is_rgb or format.has_palette:
+        alpha = any(component.is_alpha for component in format.components)
+        return f"gbra{'p16le' if depth else 'p'}" if alpha else f"gbrp{depth}"
+    if len(format.components) < 3:
+        return "gray16le" if depth else "gray"
+    subsampling = SUBSAMPLING[format.chroma_width(8), format.chroma_height(8)]
+    return f"yuv{'444' if depth and subsampling in ('411', '410', '440') else subsampling}p{depth}"
