@@ -14,6 +14,7 @@ from tests.pipelines.prepared import CONFIG, failures, films, run
 from tests.videos import moving, write_video
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
+from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE
 from vicc_ray.pipelines.prepare import Summary
 from vicc_ray.video.store import ClipStore
 
@@ -99,3 +100,8 @@ def test_few_videos_may_all_but_one_fail(tmp_path: Path) -> None:
     for n in range(9):
         (videos / f"{n}.mp4").write_bytes(b"no video %d" % n)
     assert run(videos, tmp_path / "store") == Summary(rows=1, failures=9, inputs=10, processed=10, unlabelled=1)
+
+
+def test_rows_that_the_time_limit_ended_are_told() -> None:
+    assert f"3 are cut short at the time limit (see {CUT_SHORT_FILE})" in str(Summary(5, 0, 5, 5, cut_short=3))
+    assert CUT_SHORT_FILE not in str(Summary(5, 0, 5, 5))

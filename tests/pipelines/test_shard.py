@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from tests.mutations import mutated
 from tests.pipelines.prepared import films
 from tests.videos import moving, write_video
 from vicc_ray.config import PrepareConfig
-from vicc_ray.pipelines.plan import PlannedVideo
+from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
+from vicc_ray.pipelines.plan import Plan, PlannedVideo
 from vicc_ray.pipelines.shard import prepare_shard
 from vicc_ray.video.store import ClipStore, write_store_file
 
@@ -121,6 +124,42 @@ def test_the_time_limit_counts_decoding_and_flow_together(tmp_path: Path) -> Non
     assert prepare_shard(tmp_path, 0, [(tmp_path / "long.mp4", PlannedVideo("long.mp4", "", "", ""))], settings) == 1
     assert time.process_time() - begun < 30  # 200 fields of TV-L1 take longer; the clock runs on while others work
     assert failures(tmp_path) == {"long.mp4": "took longer than the limit of 0.5 s (prepare.time_limit_s)"}
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(250, 100), (150, 0)])
+def test_a_video_whose_time_is_over_is_a_row_of_the_frames_that_are_done_if_they_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, frames: int
+) -> None:
+    write_video(tmp_path / "long.mp4", moving(300, 32, 48, (0, 1)))
+    write_video(tmp_path / "short.mp4", moving(20, 32, 48, (0, 1)))
+    # A clock of its own: a second goes by at each look, and it is looked at for each packet and for each frame.
+    monkeypatch.setattr("vicc_ray.video.decode.time", SimpleNamespace(monotonic=count().__next__))
+    videos = [(tmp_path / name, PlannedVideo(name, "", "", "")) for name in ("long.mp4", "short.mp4")]
+    settings = PrepareConfig(short_side=32, time_limit_s=seconds)
+    failed = prepare_shard(tmp_path, 0, videos, settings)
+    write_store_file(tmp_path, settings, 1)
+    rows = {entry.id: entry for entry in ClipStore(tmp_path).entries}
+    assert len(rows) + failed == len(videos)
+    assert merge_cut_short(tmp_path, Plan((tuple(video for _, video in videos),))) == len(rows) - 1
+    if not frames:
+        assert list(failures(tmp_path)) == ["long.mp4"]
+        assert not (tmp_path / CUT_SHORT_FILE).exists()
+        return
+    (line,) = map(json.loads, (tmp_path / CUT_SHORT_FILE).read_text().splitlines())
+    assert frames <= rows["long.mp4"].frames < 300
+    assert (line["path"], line["frames"]) == ("long.mp4", rows["long.mp4"].frames)
+    assert "limit of 250 s" in line["reason"]
+    last = ClipStore(tmp_path).read(rows["long.mp4"])
+    assert last.rgb([last.frames - 1]).std() > 5
+    assert last.flow([last.frames - 1]).shape == (1, 16, 24, 2)
+
+
+def test_the_rate_of_a_row_is_that_of_its_frames(tmp_path: Path) -> None:
+    times = np.cumsum([0, *([40] * 15), *([20] * 30)]).tolist()  # the first seconds alone would tell another
+    write_video(tmp_path / "a.mkv", moving(len(times), 32, 48, (0, 1)), timestamps=times)
+    assert prepare_shard(tmp_path, 0, [(tmp_path / "a.mkv", PlannedVideo("a.mkv", "", "", ""))], SETTINGS) == 0
+    write_store_file(tmp_path, SETTINGS, 1)
+    assert ClipStore(tmp_path).entries[0].fps == pytest.approx(50, rel=0.05)
 
 
 PREPARE_ALL = """

@@ -29,7 +29,8 @@ class PrepareConfig(Section):
     max_frames: Count = 1000
     """Frames kept of each video, from its start."""
     time_limit_s: Positive = 120.0
-    """Seconds after which decoding one video, with its flow, is given up and recorded as a failure."""
+    """Seconds after which decoding one video, with its flow, is given up: recorded as a failure, or, from 100 frames
+    on, stored as far as it is."""
     max_failures: Share = 0.5
     """Share of failed videos above which the preparation stops with an error, once at least 20 videos are done."""
     fold: Annotated[int, Field(ge=1, le=3)] = 1

@@ -2,7 +2,8 @@
 
 Files of a store: ``part-N.parquet`` and ``part-N.failures.jsonl`` (a finished shard has both), ``plan.json`` (which
 videos make which shard), ``store.json`` (settings), ``failures.jsonl`` (all failures: path, reason),
-``duplicates.jsonl`` (videos of the same content), ``index.parquet`` (all rows but their frames).
+``cut_short.jsonl`` (rows that the time limit ended, where there are any), ``duplicates.jsonl`` (videos of the same
+content), ``index.parquet`` (all rows but their frames).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.local_paths import WRITTEN_HERE, local_path
+from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
 from vicc_ray.pipelines.duplicates import DUPLICATES_FILE, find_duplicates
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
@@ -52,12 +54,15 @@ class Summary:
     """Groups of the same content that stand on both sides of the train/test split."""
     unlabelled: int = 0
     """Rows without a label."""
+    cut_short: int = 0
+    """Rows that end where the time limit was over, not where the video does."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """How the request was understood, a line each."""
 
     def __str__(self) -> str:
         text = f"{self.inputs} videos: {self.rows} in the clip store, {self.failures} failed"
         text += f" (see {FAILURES_FILE})" if self.failures else ""
+        text += f"; {self.cut_short} are cut short at the time limit (see {CUT_SHORT_FILE})" if self.cut_short else ""
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
         text += f"; {self.unlisted} more are not in the labels" if self.unlisted else ""
         text += self._no_label() if self.unlabelled else ""
@@ -98,7 +103,7 @@ def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progr
     """
     store = local_path(store_path, WRITTEN_HERE).absolute()
     tell_notes(inputs, progress)
-    files = (STORE_FILE, INDEX_FILE, DUPLICATES_FILE)
+    files = (STORE_FILE, INDEX_FILE, DUPLICATES_FILE, CUT_SHORT_FILE)
     folder = PartsFolder(store, "clip store", "prepare", "preparing videos", files)
     with folder.locked():
         _check_settings(store, config.prepare)
@@ -155,5 +160,6 @@ def _summarise(folder: PartsFolder, plan: Plan, settings: PrepareConfig, process
     write_index(store, entries)
     duplicates = find_duplicates(entries)
     duplicates.write(store)
-    unlabelled = entries.column("label").count("")
-    return Summary(rows, len(failures), inputs, processed, left_out, duplicates.repeats, duplicates.leaks, unlabelled)
+    unlabelled, cut_short = entries.column("label").count(""), merge_cut_short(store, plan)
+    repeats, leaks = duplicates.repeats, duplicates.leaks
+    return Summary(rows, len(failures), inputs, processed, left_out, repeats, leaks, unlabelled, cut_short)

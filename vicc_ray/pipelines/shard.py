@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import cv2
 
 from vicc_ray.config import PrepareConfig
 from vicc_ray.files import content_digest
+from vicc_ray.pipelines.cut_short import write_cut_short
 from vicc_ray.pipelines.part import write_part
 from vicc_ray.pipelines.plan import PlannedVideo
-from vicc_ray.video.decode import open_frames
+from vicc_ray.video.decode import open_frames, too_long
 from vicc_ray.video.flow import quantise, shrink, with_flow
 from vicc_ray.video.sources.places import Place
-from vicc_ray.video.store import About, encode_video, shard_path, shard_writer
+from vicc_ray.video.store import About, ShardWriter, encode_video, shard_path, shard_writer
+
+ENOUGH_FRAMES = 100
+"""Frames with their flow that are kept of a video whose time limit is over; fewer are a failure."""
 
 
 def prepare_shard(
@@ -23,24 +28,39 @@ def prepare_shard(
 ) -> int:
     """Write one shard; see :func:`write_part`, also for the result and the errors."""
     cv2.setNumThreads(1)
+    cut_short: dict[str, int] = {}
 
     def row(path: Path, video: PlannedVideo) -> dict[str, Any]:
-        return _row(path, video, settings)
+        row, is_cut_short = _row(path, video, settings)
+        if is_cut_short:
+            cut_short[video.id] = row["frames"]
+        return row
 
-    return write_part(store, shard, videos, settings, shard_writer(shard_path(store, shard)), row)
+    return write_part(store, shard, videos, settings, _writing(store, shard, cut_short, settings), row)
 
 
-def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> dict[str, Any]:
+@contextmanager
+def _writing(store: Path, shard: int, cut_short: Mapping[str, int], settings: PrepareConfig) -> Iterator[ShardWriter]:
+    """What takes the rows; it tells which of them are cut short before the shard appears."""
+    with shard_writer(shard_path(store, shard)) as writer:
+        yield writer
+        write_cut_short(store, shard, cut_short, too_long(settings.time_limit_s))
+
+
+def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict[str, Any], bool]:
+    """The row of a video, and whether it ends before the video does."""
     with open_frames(
         path,
         short_side=settings.short_side,
         max_frames=settings.max_frames,
         time_limit_s=settings.time_limit_s,
         grid=settings.grid,
+        enough=ENOUGH_FRAMES,
     ) as stream:
         about = About(video.id, video.label, video.source, video.split, content_digest(path))
         frames_and_flow = (
             (frame, quantise(shrink(flow, settings.flow_scale), settings.flow_bound))
             for frame, flow in with_flow(stream.frames, settings.flow)
         )
-        return encode_video(about, stream.fps, frames_and_flow, settings)
+        row = encode_video(about, stream.fps, frames_and_flow, settings)
+        return {**row, "fps": stream.fps}, stream.cut_short  # the rate is measured over all frames

@@ -1,0 +1,46 @@
+"""Videos of which a clip store has only the begin, since their time limit was over: a row each, and a line here.
+
+``part-N.cut_short.jsonl`` of a shard that has such rows, ``cut_short.jsonl`` of the store: path, frames, reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from vicc_ray.files import atomic_write
+from vicc_ray.pipelines.plan import Plan
+from vicc_ray.video.store import shard_path
+
+CUT_SHORT_FILE = "cut_short.jsonl"
+
+
+def write_cut_short(store: Path, shard: int, frames: Mapping[str, int], reason: str) -> None:
+    """Write those of one shard, by id, with the number of frames of their rows; no file where there are none."""
+    path = _path(store, shard)
+    lines = [json.dumps({"path": id, "frames": number, "reason": reason}) for id, number in frames.items()]
+    if lines:
+        atomic_write(path, "".join(line + "\n" for line in lines))
+    else:
+        path.unlink(missing_ok=True)  # of a shard that was made before and removed
+
+
+def merge_cut_short(store: Path, plan: Plan) -> int:
+    """Write those of all finished shards to one file, none where there are none; their number."""
+    shards = [shard for shard in range(len(plan.shards)) if shard_path(store, shard).exists()]
+    lines = [
+        line
+        for shard in shards
+        if _path(store, shard).exists()
+        for line in _path(store, shard).read_text().splitlines()
+    ]
+    if lines:
+        atomic_write(store / CUT_SHORT_FILE, "".join(f"{line}\n" for line in sorted(lines)))
+    else:
+        (store / CUT_SHORT_FILE).unlink(missing_ok=True)
+    return len(lines)
+
+
+def _path(store: Path, shard: int) -> Path:
+    return store / f"part-{shard:05d}.{CUT_SHORT_FILE}"
