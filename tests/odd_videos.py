@@ -83,11 +83,12 @@ def with_sound_behind_the_end(path: Path) -> Path:
     return path
 
 
-def write_two_tracks(path: Path, frames: Frames) -> Path:
-    """Write a file whose first video track is announced and never comes; the second has the frames."""
+def write_two_tracks(path: Path, frames: Frames, empty: int = 1) -> Path:
+    """Write a file whose first video tracks (``empty``) are announced and never come; the last has the frames."""
     film = write_video(path.with_name("second.mp4"), frames)
     with av.open(str(film)) as source, av.open(str(path), "w") as out:
-        out.add_stream_from_template(source.streams.video[0])
+        for _ in range(empty):
+            out.add_stream_from_template(source.streams.video[0])
         second = out.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.dts is not None:

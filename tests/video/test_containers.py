@@ -93,6 +93,16 @@ def test_what_the_container_calls_encrypted_is_called_so(tmp_path: Path) -> None
     assert reason(write_encrypted_asf(tmp_path / "a.wmv", FRAMES)) == "encrypted"
 
 
+@pytest.mark.parametrize("tag", [b"encv", b"drmi"])
+def test_a_track_of_a_kind_that_is_encrypted_is_called_so(tmp_path: Path, tag: bytes) -> None:
+    data = write_video(tmp_path / "a.mp4", FRAMES).read_bytes()
+    (tmp_path / "b.mp4").write_bytes(data.replace(b"avc1", tag))
+    assert reason(tmp_path / "b.mp4") == "encrypted"
+    assert reason((tmp_path / "b.mp4").read_bytes()) == "encrypted"
+    (tmp_path / "c.mp4").write_bytes(data.replace(b"avc1", b"what"))
+    assert "does not know" in reason(tmp_path / "c.mp4")
+
+
 def test_scrambled_broadcasts_and_discs_are_called_encrypted(tmp_path: Path) -> None:
     broadcast = write_video(tmp_path / "a.ts", FRAMES)
     disc = write_stream(tmp_path / "a.vob", FRAMES, "mpeg2video", form="vob")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from tests.odd_videos import (
     write_with_sound,
 )
 from tests.videos import moving, write_video
-from vicc_ray.video.decode import decode_video
+from vicc_ray.video.decode import TookTooLong, decode_video
 
 FRAMES = moving(60, 64, 96)
 ORIENTATIONS = {  # of EXIF: what has to be done with the stored picture
@@ -80,3 +82,12 @@ def test_a_stream_without_any_key_frame_is_decoded_from_nothing(tmp_path: Path) 
     start = data.index(b"\0\0\1\x65")  # the only key frame; the parameter sets come before it
     after = data.index(b"\0\0\1\x41", start)
     assert len(decode(data[:start] + data[after:])) == len(FRAMES) - 1
+
+
+def test_tracks_that_are_tried_in_vain_take_of_the_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_two_tracks(tmp_path / "a.mkv", FRAMES[:20], empty=30)
+    # A clock of its own: a second goes by at each look.
+    monkeypatch.setattr("vicc_ray.video.decode.time", SimpleNamespace(monotonic=count().__next__))
+    with pytest.raises(TookTooLong):
+        decode_video(path, short_side=None, max_frames=1000, time_limit_s=20)
+    assert len(decode_video(path, short_side=None, max_frames=1000, time_limit_s=1000).frames) == 20

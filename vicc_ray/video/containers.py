@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from vicc_ray.video.encryption import is_scrambled, names_a_key
+from vicc_ray.video.encryption import has_encrypted_track, is_scrambled, names_a_key
 
 _GENERAL = (
     "mov mp4 3gp avi matroska webm mpeg mpegts flv asf ogg mxf rm nut ivf wtv dv gif apng yuv4mpegpipe swf kux ivr"
@@ -50,7 +50,9 @@ def open_container(source: Path | bytes) -> InputContainer:
         if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise VideoError("empty file")
         container = _open(source)
-        if is_scrambled(source, container.format.name):
+        name, streams = container.format.name, container.streams.video
+        unknown = bool(streams) and all(stream.codec_context is None for stream in streams)
+        if is_scrambled(source, name) or (unknown and "mp4" in name and has_encrypted_track(source)):
             container.close()
             raise VideoError("encrypted")
         return container

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-ENCRYPTED_TAGS = ("encv", "drmi")
-"""Kinds of MP4 tracks: common encryption (ISO/IEC 23001-7), and that of Apple's shop."""
+_ENCRYPTED_TRACK = re.compile(rb"stsd.{12}(encv|drmi)", re.DOTALL)
+"""The description of an MP4 track of common encryption (ISO/IEC 23001-7), or of Apple's shop."""
 KEY_METADATA = ("enc_key_id", "ASF_Protection_Type", "ASF_Key_ID")
 """Metadata under which FFmpeg shows the keys of Matroska and of Windows Media."""
 HEAD = 2**20
@@ -23,9 +24,16 @@ _PES_HEADER = re.compile(rb"\x00\x00\x01[\xe0-\xef]..([\x80-\xbf])", re.DOTALL)
 
 
 def names_a_key(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether what the container says of the stream is that it is encrypted."""
-    tag = stream.codec_context.codec_tag if stream.codec_context is not None else ""
-    return tag in ENCRYPTED_TAGS or any(key in stream.metadata or key in container.metadata for key in KEY_METADATA)
+    """Whether the metadata of the stream tell that it is encrypted."""
+    return any(key in stream.metadata or key in container.metadata for key in KEY_METADATA)
+
+
+def has_encrypted_track(source: Path | bytes) -> bool:
+    """Whether an MP4 file describes a video track as encrypted; FFmpeg tells only that it does not know the codec."""
+    if isinstance(source, bytes):
+        return _ENCRYPTED_TRACK.search(source) is not None
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _ENCRYPTED_TRACK.search(content) is not None
 
 
 def has_a_key(packet: Packet) -> bool:
