@@ -21,16 +21,26 @@ def write_stream(
     codec: str,
     *,
     fps: int = 25,
+    every: int = 1,
     pix_fmt: str = "yuv420p",
     form: str | None = None,
     **options: str,
 ) -> Path:
-    """Write RGB frames uint8 [T, H, W, 3] in any container (``form``: its name in FFmpeg) with any codec."""
+    """Write RGB frames uint8 [T, H, W, 3] in any container with any codec.
+
+    Args:
+        fps: the rate that the container tells.
+        every: ticks of that rate from one frame to the next.
+        form: FFmpeg's name of the container, where the suffix does not tell.
+        options: of the codec.
+    """
     with av.open(str(path), "w", format=form) as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
-        for image in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        for t, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = t * every, Fraction(1, fps)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 

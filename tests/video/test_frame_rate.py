@@ -62,6 +62,11 @@ def test_a_rate_in_the_place_of_a_time_base_is_none(tmp_path: Path) -> None:
     assert fps(write_stream(tmp_path / "a.dv", moving(3, 576, 720), "dvvideo", form="dv")) == 25
 
 
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video", "libx264"])
+def test_a_file_of_twice_the_rate_has_that_of_its_frames(tmp_path: Path, codec: str) -> None:
+    assert fps(write_stream(tmp_path / "a.avi", FRAMES, codec, fps=50, every=2)) == 25
+
+
 @pytest.mark.parametrize("rate", [24, 25, 30, 60, 120, 240])
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "flv", "ts", "avi"])
 def test_time_stamps_that_are_rounded_do_not_change_the_rate(tmp_path: Path, suffix: str, rate: int) -> None:
