@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import mean
 
 import pytest
 import torch
@@ -39,16 +40,17 @@ def test_chance_is_the_number_of_candidates_and_the_queue_adds_to_them() -> None
 
 
 def test_a_repeated_batch_is_learnt() -> None:
+    """Nearly every sample is told from the others, at a rate low enough that rounding does not decide when."""
     config = CONFIG.model_copy(
         update={
-            "optimiser": CONFIG.optimiser.model_copy(update={"name": "adamw", "learning_rate": 3e-3}),
+            "optimiser": CONFIG.optimiser.model_copy(update={"name": "adamw", "learning_rate": 1e-3}),
             "method": CONFIG.method.model_copy(update={"queue": 0}),
         }
     )
     pretrainer = started(config, "rgb-stage1")
-    metrics = [pretrainer.step(make_batch(0), 0) for _ in range(30)]
-    assert min(float(m["loss"]) for m in metrics[-5:]) < 0.5 * float(metrics[0]["loss"])
-    assert max(float(m["matched"]) for m in metrics[-5:]) > 4 / BATCH
+    metrics = [pretrainer.step(make_batch(0), 0) for _ in range(50)]
+    assert float(metrics[-1]["loss"]) < 0.5 * float(metrics[0]["loss"])
+    assert mean(float(m["matched"]) for m in metrics[-5:]) > 6 / BATCH
 
 
 def test_a_key_tells_nothing_of_the_other_samples_of_its_batch() -> None:
