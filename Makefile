@@ -1,6 +1,6 @@
 # make demo    set up, make videos and run the whole job on them: the report is demo/run/report/report.html
 # make test    set up and run the tests
-# make proofs  tests that take minutes each: machines that come and go, runs and a sweep that are killed
+# make proofs  tests that take minutes each: machines that come and go, runs and a sweep that are killed, this CPU's torch
 # make launch  `ray up` on hosts made of namespaces, which fail and come back; for root, where sshd, ip and rsync are
 # make lint    style and types
 # make wheel   what the machines of a cluster install, in dist/: see docs/clusters.md

@@ -1,9 +1,9 @@
 """Convolutions over time that are safe for clips shorter than their kernel. B batch, C channels, T frames, H, W.
 
 With AVX-512, oneDNN's backward pass of a channels-last 3-D convolution writes over memory that is not its own, or
-makes gradients of the weights out of memory that nobody wrote, where a position of the kernel sees padding at one end
-of the clip and the position one step before sees some at the other (``benchmarks/proofs/test_short_clips.py`` says for
-which shapes on a given CPU). Without padding of its own it is well. The forward pass always is.
+makes gradients of the weights out of memory that nobody wrote, for many shapes whose kernel and step over time together
+are longer than the clip (``benchmarks/short_clips.py`` tells which on a given CPU). Without padding of its own it is
+well, and so is the forward pass.
 """
 
 from __future__ import annotations

@@ -1,0 +1,22 @@
+"""On this machine's CPU, our convolutions compute what they should for the shortest clips, and keep to their memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCAN = Path(__file__).parents[1] / "short_clips.py"
+SECONDS = 100
+
+
+def test_no_layer_of_ours_is_wrong_and_those_of_torch_are_told() -> None:
+    command = [sys.executable, str(SCAN), "--seconds", str(SECONDS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3 * SECONDS)
+    assert done.stdout, done.stderr
+    report = json.loads(done.stdout)
+    print(json.dumps(report["torch"]))
+    assert report["looked_at"] > 0
+    assert report["built"] == report["trained"] == []
+    assert done.returncode == 0

@@ -1,0 +1,184 @@
+"""Which convolutions of the backbones this machine's torch computes wrongly, and whether ours are all right.
+
+    python benchmarks/short_clips.py [--seconds 100]    # JSON; exit code 1 if one of ours is wrong
+
+Every convolution of every backbone over time or space, for clips of few frames and pixels, and some long kernels, in
+fp32 and bf16, channels last: as it is built, as training on CPUs changes it, and as torch has it. Each case runs
+forward and backward in processes of its own (torch's apart from ours), under glibc's checks of the heap, and is
+compared with contiguous tensors without oneDNN. Clips shorter than a kernel come first; what the seconds do not suffice
+for is left out and counted. `torch` lists what is wrong or ends its process there: it is why
+`vicc_ray/models/padded.py` exists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import ctypes
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any, NamedTuple, TextIO
+
+import torch
+from measured import machine
+from torch import Tensor, nn
+
+from vicc_ray.models.backbones import build_backbone
+from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.on_cpu import for_cpu
+from vicc_ray.models.padded import pad_by_hand
+
+HEAP_CHECKS = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}
+DEBUG_LIBRARY = "libc_malloc_debug.so.0"
+"""Where glibc (2.34 and later) has its checks."""
+LAST = torch.channels_last_3d
+FRAMES, MORE_PIXELS = range(1, 11), (0, 16)
+TOLERANCE = {"float32": 2e-3, "bfloat16": 0.05}
+"""Largest difference, relative to the largest value."""
+WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {"torch": nn.Identity(), "built": pad_by_hand, "trained": for_cpu}
+
+
+class Case(NamedTuple):
+    """A convolution and what it is given: frames, rows and columns."""
+
+    channels: tuple[int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    size: tuple[int, ...]
+
+    def is_short(self) -> bool:
+        """Whether kernel and step together are longer than the input, over time or space."""
+        return any(k > 1 and n < k + s - 1 for n, k, s in zip(self.size, self.kernel, self.stride, strict=True))
+
+    def layer(self) -> nn.Conv3d:
+        torch.manual_seed(0)
+        return nn.Conv3d(*self.channels, self.kernel, self.stride, self.padding)
+
+
+def cases() -> list[Case]:
+    """Short inputs first; of each kind of layer and input, those of the fewest channels first."""
+    found = {case for name in BACKBONES for case in _of_backbone(name)} | {
+        Case((64, 64), (kernel, 1, 1), (stride, 1, 1), (kernel // 2, 0, 0), (frames, 12, 10))
+        for kernel in (7, 9)
+        for stride in (1, 2)
+        for frames in FRAMES
+    }
+    return sorted(found, key=lambda case: (not case.is_short(), case.channels[0] * case.channels[1], case))
+
+
+def _of_backbone(name: str) -> Iterator[Case]:
+    listed, seen = BACKBONES[name], []
+
+    def look(conv: nn.Conv3d, given: tuple[Tensor, ...]) -> None:
+        channels = (conv.in_channels, conv.out_channels)
+        seen.append(Case(channels, conv.kernel_size, conv.stride, conv.padding, tuple(given[0].shape[2:])))
+
+    with torch.device("meta"), torch.no_grad():
+        backbone = build_backbone(name).eval()
+        for module in backbone.modules():
+            if isinstance(module, nn.Conv3d) and module.kernel_size != (1, 1, 1):
+                module.register_forward_pre_hook(look)
+        for frames in (frames for frames in FRAMES if frames >= listed.frames):
+            for pixels in (listed.pixels + more for more in MORE_PIXELS):
+                backbone(torch.empty(1, 3, frames, pixels, pixels))
+    yield from seen
+
+
+def wrong(case: Case, ways: tuple[str, ...]) -> Iterator[tuple[str, str, list[str]]]:
+    """Way, precision and the results that are not those of contiguous tensors, or how the process ended that tried."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        with os.fdopen(writer, "w") as report:
+            for dtype in TOLERANCE:
+                _compare(case, ways, dtype, report)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        lines = [json.loads(line) for line in answer]
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    yield from (line for line in lines if line[2])
+    if code:
+        pairs = [(way, dtype) for dtype in TOLERANCE for way in ways]
+        yield (*pairs[min(len(lines), len(pairs) - 1)], [f"ended with {code}"])
+
+
+def _compare(case: Case, ways: tuple[str, ...], precision: str, report: TextIO) -> None:
+    dtype = getattr(torch, precision)
+    layer = case.layer().to(dtype).float()
+    x = torch.randn(2, case.channels[0], *case.size).to(dtype).float()
+    with torch.backends.mkldnn.flags(enabled=False):
+        expected = _results(layer, x)
+    for way in ways:
+        network = WAYS[way](nn.Sequential(copy.deepcopy(layer)).to(memory_format=LAST))
+        found = set()
+        for _ in range(2):  # the second time, memory is what the first has left
+            with torch.autocast("cpu", dtype) if dtype == torch.bfloat16 else nullcontext():
+                results = _results(network, x.contiguous(memory_format=LAST))
+            found |= {name for name, value in expected.items() if not _near(results[name], value, TOLERANCE[precision])}
+        report.write(json.dumps([way, precision, sorted(found)]) + "\n")
+        report.flush()
+
+
+def _near(value: Tensor, expected: Tensor, tolerance: float) -> bool:
+    return bool((value.float() - expected).abs().max() <= tolerance * expected.abs().max().clamp_min(1e-6))
+
+
+def _results(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    network.zero_grad()
+    y = network(x)
+    y.backward(torch.linspace(-1, 1, y.numel()).view(y.shape).to(y.dtype))
+    with torch.inference_mode():
+        looked_through = network(x)
+    weight, bias = network.parameters()
+    named = {"output": y.detach(), "frozen output": looked_through, "input's gradient": x.grad}
+    return named | {"weight's gradient": weight.grad.clone(), "bias's gradient": bias.grad.clone()}
+
+
+def look_at_all(seconds: float) -> dict[str, Any]:
+    """The report."""
+    until, every = time.monotonic() + seconds, cases()
+    bad: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    done = 0
+    while done < len(every) and time.monotonic() < until:
+        for ways in (("built", "trained"), ("torch",)):
+            for way, precision, names in wrong(every[done], ways):
+                bad[way].append(every[done]._asdict() | {"precision": precision, "wrong": names})
+        done += 1
+    short = sum(case.is_short() for case in every)
+    counts = {"cases": len(every), "short": short, "looked_at": done}
+    heap = {name: os.environ.get(name) for name in (*HEAP_CHECKS, "LD_PRELOAD", "ONEDNN_MAX_CPU_ISA")}
+    return {"machine": machine(), "torch_version": torch.__version__, "environment": heap, **counts, **bad}
+
+
+def check_heap() -> None:
+    """Begin this process anew under glibc's checks, which it reads at its start."""
+    if "MALLOC_CHECK_" in os.environ:
+        return
+    try:
+        ctypes.CDLL(DEBUG_LIBRARY)
+        os.environ["LD_PRELOAD"] = DEBUG_LIBRARY
+    except OSError:
+        pass  # an older glibc has them built in, another library has none
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **HEAP_CHECKS})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=100.0)
+    seconds = parser.parse_args().seconds
+    check_heap()
+    report = look_at_all(seconds)
+    print(json.dumps(report))
+    return 1 if report["built"] or report["trained"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
