@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from vicc_ray.cli import build_parser, main
+from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.errors import UserError
+from vicc_ray.evaluation.export import export
 from vicc_ray.evaluation.pretrained import load_encoder
 from vicc_ray.local_paths import is_address, local_path, without_secrets
+from vicc_ray.models.published import import_weights
+from vicc_ray.models.weights_file import EncoderWeights
+from vicc_ray.pipelines.index import index_videos
+from vicc_ray.pipelines.prepare import prepare_inputs
 from vicc_ray.recipe import load_config
+from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.trackers.database import sqlite_address
+from vicc_ray.video.sources import Inputs
+from vicc_ray.video.synthetic import make_videos
 
 ADDRESS = "s3://key:sec/ret@bucket/run"
 WRITING = [
@@ -65,6 +76,25 @@ def test_an_address_is_refused_by_name_wherever_a_folder_is_needed(
     assert argument.lower() in told.lower()
     assert "bucket/run" in told
     assert "sec/ret" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["s3://bucket/run", Path("s3://bucket/run")])
+def test_the_library_refuses_them_too(given: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = EncoderWeights("rgb", ModelConfig(backbone="tiny", embedding=8), ClipConfig(), {})
+    out: Any = given
+    for write in (
+        lambda: RunFolder(out),
+        lambda: SweepFolder(out),
+        lambda: export(weights, out),
+        lambda: import_weights(tmp_path / "none.pth.tar", out),
+        lambda: make_videos(out, classes=2, train=1, test=0),
+        lambda: index_videos(tmp_path, out, None, Config()),
+        lambda: prepare_inputs(Inputs(()), out, Config(), progress=False),
+    ):
+        with pytest.raises(UserError, match="s3://bucket/run"):
+            write()
     assert list(tmp_path.iterdir()) == []
 
 

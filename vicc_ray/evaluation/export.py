@@ -22,6 +22,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.card import card_text
 from vicc_ray.evaluation.pretrained import PretrainedEncoder
 from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
 from vicc_ray.video.sample import CHANNELS
 
@@ -48,6 +49,7 @@ def export(weights: EncoderWeights, out: Path, formats: Sequence[Format] = FORMA
             f"--format onnx: {', '.join(missing)} not installed: pip install 'vicc-ray[export]', or choose among "
             f"{', '.join(name for name in FORMATS if name != 'onnx')}"
         )
+    out = local_path(out, WRITTEN_HERE)
     encoder = PretrainedEncoder(weights).requires_grad_(False).eval()
     found: dict[str, float] = {}
     try:

@@ -24,6 +24,7 @@ from torch import Tensor
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.models import published_r2plus1d, published_s3d
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
@@ -137,6 +138,7 @@ def import_weights(path: Path, out: Path, stream: Stream = "rgb") -> dict[str, o
     Raises:
         UserError: see :func:`read_published`, or ``out`` cannot be written.
     """
+    out = local_path(out, WRITTEN_HERE)
     weights = read_published(path)
     parts = {"encoder": weights.encoder, "second": weights.second}
     streams: dict[str, Stream] = {"encoder": stream, "second": "flow" if stream == "rgb" else "rgb"}

@@ -17,6 +17,7 @@ from ray.data import ActorPoolStrategy
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
+from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
 from vicc_ray.pipelines.held import unpacked
@@ -142,7 +143,7 @@ def index_videos(
             that could be used.
     """
     files = (INDEX_FILE, ENCODER_FILE, VIDEOS_FILE)
-    parts = PartsFolder(folder.absolute(), "index", "index", "indexing videos", files)
+    parts = PartsFolder(local_path(folder, WRITTEN_HERE).absolute(), "index", "index", "indexing videos", files)
     weights = find_weights(_model_of(parts.path, model))
     inputs = list_videos(videos, labels, config.prepare.fold)
     tell_notes(inputs, progress)

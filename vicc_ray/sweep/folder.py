@@ -10,6 +10,7 @@ from typing import Any
 
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, folder_lock
+from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.sweep.records import Trial, TrialFolder, training_seconds
 from vicc_ray.sweep.settings import SweepConfig
 from vicc_ray.training.run_folder import RunFolder
@@ -23,7 +24,7 @@ class SweepFolder:
     """Reads and writes one sweep's files. Making the object touches nothing."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path = local_path(path, WRITTEN_HERE)
         self.settings_file = path / "sweep.json"
         self.study_file = path / "study.journal"
         self.stage1 = path / "stage1"

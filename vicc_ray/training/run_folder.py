@@ -12,6 +12,7 @@ from pathlib import Path
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, folder_lock
+from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.training.attempts import Attempts
 from vicc_ray.training.checkpoint import read_state
@@ -51,7 +52,7 @@ class RunFolder:
     """Reads and writes one run's files. Making the object touches nothing."""
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = local_path(path, WRITTEN_HERE)
         self.config_file = self.path / "config.yaml"
         self.metrics_file = self.path / "metrics.jsonl"
         self.epochs_file = self.path / "epochs.jsonl"

@@ -18,6 +18,7 @@ import numpy as np
 
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.video import codec
 from vicc_ray.video.motions import MOTIONS, Pose, draw_path
 
@@ -70,6 +71,7 @@ def make_videos(
         raise UserError(f"--classes: {classes} given, allowed are 2 to {len(MOTIONS)} (there are that many motions)")
     if train < 1 or test < 0:
         raise UserError(f"--train and --test: {train} and {test} given; at least 1 training video a class is needed")
+    out = local_path(out, WRITTEN_HERE)
     scene = scene or Scene()
     names = list(MOTIONS)[:classes]
     jobs = [
