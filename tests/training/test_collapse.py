@@ -143,10 +143,13 @@ def test_few_steps_are_told_first_with_what_held_out_videos_say() -> None:
     short = epoch(steps=2, stage=1, loss=LN_K)
     check = {"turn": "rgb-stage1", "recall_at_1": 0.5625, "low": 0.31, "high": 0.81, "chance": 0.125, "videos": 16}
     (problem,) = problems_at_end(short, CONFIG, steps=12, check=check)
-    told = ["12 steps in all (2 an epoch)", "schedule.rgb_epochs (now", "train.batch (now 32)", "2.996"]
-    held_out = ["56.2 %", "31.0 to 81.0", "16 videos", "chance 12.5 %"]
+    told = ["12 steps in all (about 2 an epoch)", "schedule.rgb_epochs (now", "train.batch (now 32)", "2.996"]
+    held_out = ["56.2 %", "31.0 to 81.0", "16 videos", "chance, 12.5 %"]
     places = [problem.text.find(part) for part in [*told, *held_out]]
     assert problem.kind == "not-learning" and places[0] == 0 and -1 not in places and places == sorted(places)
+    for chance, low, clear in ((0.125, 0.31, True), (0.5, 0.31, False)):
+        (problem,) = problems_at_end(short, CONFIG, steps=12, check={**check, "chance": chance, "low": low})
+        assert ("not clearly" not in problem.text) is clear
     (problem,) = problems_at_end(short, CONFIG, steps=700)
     assert "train.batch" not in problem.text and "%" not in problem.text
 

@@ -26,8 +26,8 @@ def few_steps(turn: Mapping[str, Any], steps: float | None, config: Config) -> s
     key = EPOCHS[int(turn.get("stage") or 1)].format(stream=turn.get("stream") or "rgb")
     epochs = getattr(config.schedule, key.partition(".")[2])
     return (
-        f"{steps:.0f} steps in all ({each:.0f} an epoch) are the likeliest cause, since so few hardly teach a network: "
-        f"raise {key} (now {epochs}), or lower train.batch (now {config.train.batch}), so that an epoch has more."
+        f"{steps:.0f} steps in all (about {each:.0f} an epoch) are too few to learn much from, which is the likeliest "
+        f"cause: raise {key} (now {epochs}) or lower train.batch (now {config.train.batch}), for more of them an epoch."
     )
 
 
@@ -35,8 +35,11 @@ def held_out_says(check: Mapping[str, Any] | None) -> str:
     """R@1 of a turn's network as a sentence; "" where it was not checked."""
     if not check:
         return ""
-    chance = f", chance {100 * check['chance']:.1f} %" if check.get("chance") is not None else ""
+    low, high, chance = check["low"], check["high"], check.get("chance")
+    against = ""
+    if chance is not None:
+        against = f"; {'above' if low > chance else 'not clearly above'} chance, {100 * chance:.1f} %"
     return (
-        f"Held-out R@1 is {100 * check['recall_at_1']:.1f} % (95 % interval {100 * check['low']:.1f} to "
-        f"{100 * check['high']:.1f}, {check['videos']} videos{chance})."
+        f"Held-out R@1 is {100 * check['recall_at_1']:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f}, "
+        f"{check['videos']} videos{against})."
     )
