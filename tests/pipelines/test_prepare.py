@@ -81,6 +81,17 @@ def test_labels_name_sources_splits_and_missing_files(tmp_path: Path) -> None:
     assert failures(tmp_path / "store") == {"gone.mp4": "no such file"}
 
 
+def test_of_folders_that_are_no_classes_all_videos_are_trained_on(tmp_path: Path) -> None:
+    videos = films(
+        tmp_path / "videos", *(f"{day}/{n}.mp4" for day in ("monday", "tuesday") for n in range(4)), frames=2
+    )
+    summary = run(videos, tmp_path / "store", labels="none")
+    entries = ClipStore(tmp_path / "store").entries
+    assert {(entry.label, entry.split) for entry in entries} == {("", "train")}
+    assert summary.unlabelled == 8
+    assert "test_share" not in str(summary)
+
+
 def test_without_splits_a_share_of_the_sources_is_held_out(tmp_path: Path) -> None:
     videos = films(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(4)), frames=2)
     run(videos, tmp_path / "store")

@@ -72,6 +72,7 @@ def test_a_run_leaves_every_step_every_turn_and_its_scores(undisturbed: Path) ->
     checks = read_lines(undisturbed / "evaluations.jsonl")
     assert [check["turn"] for check in checks] == TURNS
     assert all(0 <= check["low"] <= check["recall_at_1"] <= check["high"] <= 1 for check in checks)
+    assert all(check["chance"] == 0.5 for check in checks)  # two classes of as many videos
     kept = {path.name for path in (undisturbed / "checkpoints").iterdir()}
     assert {f"turn-{n}-{turn}" for n, turn in enumerate(TURNS)} <= kept
     assert len([name for name in kept if name.startswith("step-")]) <= 2

@@ -25,7 +25,7 @@ class EvaluateConfig(Section):
     ignore_same_source: bool = False
     """Whether neighbours of the query's own source (the same original recording) are left out."""
     test_share: Share = 0.25
-    """Share of sources held out for testing where the videos come without a split."""
+    """Share of sources held out for testing where the videos come without a split; those without a label never are."""
 
 
 class ClassifyConfig(Section):

@@ -65,14 +65,10 @@ class Summary:
         text += f"; {self.cut_short} are cut short at the time limit (see {CUT_SHORT_FILE})" if self.cut_short else ""
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
         text += f"; {self.unlisted} more are not in the labels" if self.unlisted else ""
-        text += self._no_label() if self.unlabelled else ""
+        if self.unlabelled:
+            text += f"; {'all' if self.unlabelled == self.rows else self.unlabelled} without a label"
         text += f"; {self._repeats()} (see {DUPLICATES_FILE})" if self.repeats else ""
         return "\n".join([text, *self.notes])
-
-    def _no_label(self) -> str:
-        if self.unlabelled < self.rows:
-            return f"; {self.unlabelled} have no label"
-        return "; none has a label, so none is held out for testing where nobody says which"
 
     def _repeats(self) -> str:
         text = f"{self.repeats} repeat the content of another"
@@ -127,6 +123,8 @@ def _labels_and_splits(plan: Plan) -> str:
     videos = [video for _, video in plan.latest().values()]
     splits, labels = Counter(video.split for video in videos), Counter(video.label for video in videos)
     how = "as listed" if plan.test_share is None else f"none was listed: evaluate.test_share {plan.test_share:g}"
+    if plan.test_share is not None and set(labels) == {""}:
+        how = "none was listed, and a test asks for labels"
     text = f"{len(labels) - ('' in labels)} labels; split: {splits['train']} train, {splits['test']} test"
     return text + (f", {splits['']} in neither" if splits[""] else "") + f" ({how})"
 

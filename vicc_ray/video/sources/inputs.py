@@ -106,7 +106,7 @@ def _notes(items: Sequence[VideoItem], labels: Labels | None, listing: Listing) 
 
 def _unused_tables(listing: Listing) -> list[str]:
     tables = [id for id in sorted(listing.files) if "/" not in id and id.lower().endswith(MANIFEST_SUFFIXES)]
-    return [f"{id} in {listing.folder} is not read: --labels names such a file" for id in tables]
+    return [f"{id} in {listing.folder} is not read; --labels FILE reads one" for id in tables]
 
 
 def _other_files(listing: Listing) -> list[str]:
