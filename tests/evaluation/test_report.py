@@ -282,6 +282,7 @@ def test_without_labels_there_are_neighbours_and_no_score(split: str | None, run
     queries = figures["gallery"]["queries"]
     assert len(queries) == (4 if split is None else 8)
     assert page.attributes("class").count("open") == len(queries) * 2 * 5
+    assert not re.search(r"[a-z]\.[A-Z]", page.text[page.text.index("Nearest neighbours") :][:400])  # a lost space
     assert not any(query["id"] in {n["id"] for found in query["found"] for n in found} for query in queries)
 
 
