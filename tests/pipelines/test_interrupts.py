@@ -1,0 +1,77 @@
+"""A training that is interrupted: what it has done is kept, and nothing that it began runs on.
+
+Other verbs and moments: tests/test_interruption.py, and benchmarks/proofs/test_interrupts.py.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private.state import state
+from ray.core.generated import gcs_pb2
+
+from tests.interrupts import interrupted
+from tests.pipelines.runs import rgb_alone
+from vicc_ray.recipe import dump_config
+from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_folder import RunFolder
+
+SOON_S = 15.0
+MARGIN = 1.5
+"""Other tests want the same cores."""
+
+
+def pretraining(folder: Path, store: Path) -> list[str | Path]:
+    """Of so many steps that it does not end, and with no checkpoint that nobody asks for."""
+    (folder / "recipe.yaml").write_text(dump_config(rgb_alone(5000, checkpoint_steps=20_000)))
+    return ["-m", "vicc_ray", "pretrain", folder / "recipe.yaml", "--store", store, "--run", folder / "run"]
+
+
+def test_the_steps_of_an_interrupted_training_are_kept(store: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    arguments = pretraining(tmp_path, store)
+    ended = interrupted(arguments, lambda _: len(read_lines(run.metrics_file)) > 2, signal.SIGINT, tmp_path)
+    assert (ended.code, ended.left) == (130, [])
+    assert ended.told < 1.0
+    assert ended.seconds < MARGIN * SOON_S
+    assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
+    assert "Traceback" not in ended.errors
+    assert run.step > 2
+    assert f"step {run.step} " in ended.errors
+    assert [line["step"] for line in read_lines(run.attempts.file)] == [0]
+    assert not run.request_file.exists()
+
+
+def test_one_that_waits_for_places_ends_and_gives_back_what_it_took(store: Path, tmp_path: Path) -> None:
+    joined = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    with _all_cpus_taken():
+        arguments = pretraining(tmp_path, store)
+        ended = interrupted(arguments, lambda _: _pending(), signal.SIGTERM, tmp_path, environment=joined)
+        assert (ended.code, ended.left) == (143, [])
+    assert ended.seconds < MARGIN * SOON_S
+    assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
+    assert "Traceback" not in ended.errors
+    assert not RunFolder(tmp_path / "run").attempts.file.exists()
+    assert not _pending()
+
+
+@contextmanager
+def _all_cpus_taken() -> Iterator[None]:
+    taken = ray.util.placement_group([{"CPU": ray.cluster_resources()["CPU"]}])
+    try:
+        ray.get(taken.ready())
+        yield
+    finally:
+        ray.util.remove_placement_group(taken)
+
+
+def _pending() -> list[Any]:
+    """Placement groups that wait for their places."""
+    kind = vars(gcs_pb2)["PlacementGroupTableData"]
+    table = state._connect_and_get_accessor().get_placement_group_table()
+    return [group for group in map(kind.FromString, table) if group.state == kind.PENDING]
