@@ -40,7 +40,8 @@ def main_job(
     with ray_session(config.ray):
         console.print("[bold]1/4[/bold] videos -> clip store")
         with stage_timer(run, "preparing"):
-            console.print(str(prepare_inputs(inputs, store, config, progress)), highlight=False, markup=False)
+            summary = prepare_inputs(inputs, store, config, progress)
+            console.print(str(summary), highlight=False, markup=False, soft_wrap=True)
         console.print("[bold]2/4[/bold] pretraining: the two networks take turns")
         pretrain(config, store, run, progress=progress)
         console.print("[bold]3/4[/bold] features of all videos, retrieval")
