@@ -103,20 +103,33 @@ def test_colours_are_those_of_the_same_frames_that_are_not_interlaced(format: st
     stored.colorspace, stored.color_range = 1, color_range
     plain, made_whole = (
         [RgbConverter()(frame, *size) for frame in deinterlaced(frames)]
-        for frames, size in [(frames, (bars.shape[1], 64)) for frames in ([stored] * 3, as_interlaced(stored))]
+        for frames, size in [
+            (frames, (bars.shape[1], 64)) for frames in ([stored] * 3, as_interlaced(stored, stored, stored))
+        ]
     )
     assert len(made_whole) == len(plain)
     for frame in made_whole:
         assert np.abs(frame.astype(int) - plain[0]).max() <= 3
 
 
-def as_interlaced(frame: av.VideoFrame, count: int = 3) -> list[av.VideoFrame]:
-    """Copies of a frame that are flagged as interlaced."""
-    graph = Graph()
-    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25))
-    graph.link_nodes(source, graph.add("setfield", mode="tff"), graph.add("buffersink")).configure()
+@pytest.mark.parametrize("format", ["uyvy422", "nv16", "rgb24", "yuv422p10le"])
+def test_frames_of_any_format_lose_their_combs(format: str) -> None:
+    combed = FIELDS[1::2].copy()
+    combed[:, 1::2] = FIELDS[0::2, 1::2]  # the bottom lines first
+    stored = [av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=format) for image in combed]
+    frames = np.stack([RgbConverter()(frame, 96, 64) for frame in deinterlaced(as_interlaced(*stored, mode="bff"))])
+    assert frames.shape == combed.shape
+    assert psnr(combed, FIELDS[0::2]) < 20
+    assert psnr(frames, FIELDS[0::2]) > 26
+
+
+def as_interlaced(*frames: av.VideoFrame, mode: str = "tff") -> list[av.VideoFrame]:
+    """The frames, flagged as interlaced."""
+    graph, first = Graph(), frames[0]
+    source = graph.add_buffer(width=first.width, height=first.height, format=first.format, time_base=Fraction(1, 25))
+    graph.link_nodes(source, graph.add("setfield", mode=mode), graph.add("buffersink")).configure()
     flagged = []
-    for n in range(count):
+    for n, frame in enumerate(frames):
         frame.pts = n
         graph.vpush(frame)
         flagged.append(graph.vpull())

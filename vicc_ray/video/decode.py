@@ -97,7 +97,7 @@ def open_frames(
     """The frames of the first video stream that moves, upright, with square pixels, scaled as soon as they are decoded.
 
     Colours come out as :mod:`vicc_ray.video.colour` tells, and interlaced frames as whole ones. However long the video
-    is, one frame is held.
+    is, two frames at most are held.
 
     Args:
         source: a file, or its bytes.
