@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     verb: Verb = options.verb
     try:
-        join_cluster(getattr(options, "address", None))
+        if hasattr(options, "address"):
+            join_cluster(options.address)
         verb(options)
         sys.stdout.flush()
     except UserError as error:

@@ -8,6 +8,9 @@ from pathlib import Path
 from vicc_ray.errors import UserError
 
 TOKEN_FILE = Path("~/.ray/auth_token")
+TOKEN_ADVICE = "put the cluster's into ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
+LOCAL = "local"
+"""In the place of an address: start a Ray here."""
 
 
 def join_cluster(address: str | None) -> None:
@@ -19,15 +22,30 @@ def join_cluster(address: str | None) -> None:
     Raises:
         UserError: it is the address of something else.
     """
-    if address and "://" in address:
+    if address:
+        _check("--address", address)
+        os.environ["RAY_ADDRESS"] = address
+    if cluster_address():
+        use_token()
+
+
+def cluster_address() -> str | None:
+    """That in ``RAY_ADDRESS``; None where it is not set, or asks for a Ray on this machine alone.
+
+    Raises:
+        UserError: it is the address of something else.
+    """
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    _check("RAY_ADDRESS", address)
+    return None if address in ("", LOCAL) else address
+
+
+def _check(name: str, address: str) -> None:
+    if "://" in address:
         raise UserError(
-            f"--address: {address!r} given; this verb runs here and joins the cluster itself, on one of its machines: "
+            f"{name}: {address!r} given; this verb runs here and joins the cluster itself, on one of its machines: "
             "give auto, or HOST:PORT of its head. From elsewhere use `vicc-ray submit`, which takes http:// addresses"
         )
-    if address:
-        os.environ["RAY_ADDRESS"] = address
-    if os.environ.get("RAY_ADDRESS"):
-        use_token()
 
 
 def use_token() -> None:

@@ -1,11 +1,23 @@
+"""Starting and joining Ray: what hinders it is told with what to do about that, and not about something else."""
+
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import ray
 
+from tests.pipelines.job_server import free_port
+from vicc_ray.cli import main
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
+from vicc_ray.joining import cluster_address
 from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.start_advice import check_memory, joining_advice, starting_advice
+from vicc_ray.pipelines.submit import past_proxies
 
 
 def test_ray_that_takes_too_long_to_start_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +32,116 @@ def test_ray_that_takes_too_long_to_start_is_told_in_one_line(monkeypatch: pytes
     message = r"^Ray did not start: The current node timed out.*machine is busy"
     with pytest.raises(UserError, match=message), ray_session(RayConfig()):
         pass
+
+
+STARTS = """
+import ray
+from pathlib import Path
+from vicc_ray.config import RayConfig
+from vicc_ray.pipelines.local_ray import ray_session
+with ray_session(RayConfig(cpus=1, object_store_mb=80)):
+    print(ray._private.worker.global_worker.node.get_session_dir_path())
+"""
+
+
+def test_ray_starts_whatever_tmpdir_is_and_leaves_nothing(tmp_path: Path) -> None:
+    wanted = tmp_path / ("long" * 20)
+    wanted.mkdir()
+    (wanted / "ray").write_text("somebody else's")
+    own = {name: value for name, value in os.environ.items() if name not in ("RAY_TMPDIR", "RAY_ADDRESS")}
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS], env={**own, "TMPDIR": str(wanted)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    session = Path(done.stdout.strip())
+    assert "TMPDIR" in done.stderr and str(session.parents[1]) in done.stderr
+    assert not session.parent.exists()
+
+
+def test_an_object_store_larger_than_the_memory_is_refused() -> None:
+    with pytest.raises(UserError, match=r"ray\.object_store_mb: 900000000 given"):
+        check_memory(900000000)
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (OSError(28, "No space left on device"), "TMPDIR"),
+        (RuntimeError("Resource temporarily unavailable"), "ulimit -u"),
+        (OSError("[Errno 24] Too many open files"), "ulimit -n"),
+        (KeyError("getpwuid(): uid not found: 12345"), "/etc/passwd"),
+        (PermissionError(13, "Permission denied", "/some/file"), "/some/file"),
+        (Exception("something that nobody knows"), "logs"),
+    ],
+)
+def test_each_cause_has_its_own_advice(error: Exception, advice: str, tmp_path: Path) -> None:
+    told = starting_advice(RayConfig(), error, tmp_path)
+    assert advice in told and "object_store_mb" not in told
+    assert "object_store_mb" in starting_advice(RayConfig(), ValueError("not enough object store memory"), tmp_path)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://127.0.0.1:10001"])
+def test_an_address_of_something_else_is_refused_in_the_variable_as_in_the_option(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert main(["doctor"]) == 2
+    by_variable = capsys.readouterr().err
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert main(["doctor", "--address", address]) == 2
+    assert by_variable.replace("RAY_ADDRESS", "--address") == capsys.readouterr().err
+    assert "vicc-ray submit" in by_variable
+
+
+def test_what_joins_no_cluster_takes_any_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")  # as `ray job submit` looks at it
+    assert main(["config", "demo", "--plain"]) == 0
+
+
+@pytest.mark.parametrize(("given", "address"), [("local", None), ("", None), ("auto", "auto"), ("h:6379", "h:6379")])
+def test_local_is_no_cluster(given: str, address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", given)
+    assert cluster_address() == address
+
+
+def test_an_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)  # the session of the other tests
+    with pytest.raises(UserError, match=f"RAY_ADDRESS is {address}.*port of its head"), ray_session(RayConfig()):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (Exception("InvalidAuthToken: token mismatch"), "~/.ray/auth_token"),
+        (ConnectionError("Could not find any running Ray instance."), "one of the cluster's machines"),
+        (RuntimeError("Version mismatch: The cluster was started with"), "versions"),
+        (RuntimeError("Timed out while waiting for GCS to become available."), "port of the head"),
+    ],
+)
+def test_each_reason_why_a_cluster_is_not_joined_has_its_own_advice(error: Exception, advice: str) -> None:
+    assert advice in joining_advice("head:6379", error)
+
+
+@pytest.mark.parametrize(
+    ("address", "direct"),
+    [
+        ("http://127.0.0.1:8265", "127.0.0.1"),
+        ("http://localhost:8265", "localhost"),
+        ("http://[::1]:8265", "::1"),
+        ("http://head.example:8265", None),
+    ],
+)
+def test_what_is_on_this_machine_is_asked_directly(
+    address: str, direct: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = pytest.importorskip("requests")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "other.example")
+    monkeypatch.setenv("no_proxy", "")
+    past_proxies(address)
+    assert bool(requests.utils.should_bypass_proxies(address, None)) == (direct is not None)
+    assert requests.utils.should_bypass_proxies("http://other.example", None)

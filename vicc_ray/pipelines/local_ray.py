@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ray
 from ray.data import DataContext
@@ -15,7 +16,16 @@ from ray.data import DataContext
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.interruption import kept_handlers
+from vicc_ray.joining import cluster_address
 from vicc_ray.pipelines.ray_errors import first_line
+from vicc_ray.pipelines.ray_folder import ray_folder
+from vicc_ray.pipelines.start_advice import (
+    check_memory,
+    joining_advice,
+    slow_store_advice,
+    slow_store_mb,
+    starting_advice,
+)
 
 WARM_PROCESSES = "64"
 """Processes up to which Ray keeps those that wait for work. By default it ends them after a second as soon as there are
@@ -24,6 +34,11 @@ seconds took 21 s in all, and 30 s without."""
 PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 REACHABLE_S = 10.0
 """Seconds in which the head of a cluster must take a connection."""
+LOG = logging.getLogger("vicc_ray")
+
+
+_own: list[bool] = []
+"""Not empty while this process uses a Ray that it has started."""
 
 
 @contextmanager
@@ -32,9 +47,10 @@ def ray_session(config: RayConfig) -> Iterator[None]:
 
     - Ray is initialised in this process: it is used as it is and left running.
     - ``RAY_ADDRESS`` is set: that cluster is joined, and left at the end.
-    - Otherwise Ray is started here, without a dashboard and with a token that only this process and its children
-      know (Ray's ports listen on all interfaces, whatever address it is given), and stopped at the end. A
-      ``RAY_AUTH_MODE`` or ``RAY_AUTH_TOKEN`` that is set already is respected.
+    - Otherwise Ray is started here, in a folder of its own (:mod:`vicc_ray.pipelines.ray_folder`), without a dashboard
+      and with a token that only this process and its children know (Ray's ports listen on all interfaces, whatever
+      address it is given), and stopped at the end. A ``RAY_AUTH_MODE`` or ``RAY_AUTH_TOKEN`` that is set already is
+      respected.
 
     Raises:
         UserError: Ray cannot be started or joined.
@@ -43,30 +59,61 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    address = cluster_address()
+    with _joined(address) if address else _started(config):
+        yield
+
+
+def is_own() -> bool:
+    """Whether Ray was started here by :func:`ray_session`: no machine joins it, and nobody else uses it."""
+    return bool(_own)
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
     try:
+        _check_reachable(address)
         with kept_handlers():
-            _start_or_join(config)
+            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
     except KeyboardInterrupt:
         ray.shutdown()
         raise
-    except Exception as error:  # Ray raises a bare one where its processes take too long to start
+    except Exception as error:
         ray.shutdown()
-        raise UserError(f"Ray did not start: {first_line(error)}. {_advice()}") from error
+        raise UserError(f"the cluster was not joined: {first_line(error)}. {joining_advice(address, error)}") from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _start_or_join(config: RayConfig) -> None:
-    if os.environ.get("RAY_ADDRESS"):
-        _check_reachable(os.environ["RAY_ADDRESS"])
-        ray.init(logging_level=logging.WARNING, log_to_driver=False)
-    else:
-        _start(config)
+@contextmanager
+def _started(config: RayConfig) -> Iterator[None]:
+    check_memory(config.object_store_mb)
+    on_disk = slow_store_mb(config.object_store_mb)
+    with ray_folder(on_disk) as folder:
+        if on_disk:
+            LOG.warning("%s", slow_store_advice(config.object_store_mb, folder.path))
+        try:
+            with kept_handlers():
+                _start(config, folder.path)
+        except KeyboardInterrupt:
+            ray.shutdown()
+            raise
+        except Exception as error:  # Ray raises a bare one where its processes take too long to start
+            ray.shutdown()
+            folder.let_go()
+            advice = starting_advice(config, error, folder.path)
+            raise UserError(f"Ray did not start: {first_line(error)}. {advice}") from error
+        _own.append(True)
+        try:
+            yield
+        finally:
+            _own.clear()
+            ray.shutdown()
 
 
-def _start(config: RayConfig) -> None:
+def _start(config: RayConfig, folder: Path) -> None:
     if "RAY_AUTH_MODE" not in os.environ:
         # With the mode unset, init switches token mode on, for this process (where ray, once imported, no longer looks
         # at the variable by itself) and its children. It reads the token once, so later sessions must find the same.
@@ -83,6 +130,7 @@ def _start(config: RayConfig) -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
+        _temp_dir=str(folder),
     )
     if os.environ.get("RAY_AUTH_MODE") not in ("token", "disabled"):
         raise RuntimeError("Ray did not switch its token mode on; set RAY_AUTH_MODE to token or disabled yourself")
@@ -94,19 +142,9 @@ def _check_reachable(address: str) -> None:
     Raises:
         OSError: nobody does.
     """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), REACHABLE_S).close()
-
-
-def _advice() -> str:
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        return f"RAY_ADDRESS is {address}: is that cluster up? Unset it to run on this machine alone"
-    return (
-        "Look at ray.object_store_mb against the free memory and /dev/shm, and at the free disk of /tmp; where the "
-        "machine is busy with other work, try again later"
-    )
 
 
 def quiet() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import requests
@@ -21,6 +23,7 @@ from ray.exceptions import RayError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from vicc_ray.errors import UserError
+from vicc_ray.joining import TOKEN_ADVICE
 from vicc_ray.packaged_job import PackagedJob
 from vicc_ray.pipelines.ray_errors import first_line
 
@@ -52,6 +55,7 @@ class JobServer:
                 "`ray dashboard CLUSTER.yaml` runs"
             )
         self.address = address.rstrip("/")
+        past_proxies(self.address)
         # Ray would prefer these to the address that was given.
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
             os.environ.pop(name, None)
@@ -187,6 +191,22 @@ class JobServer:
         return []
 
 
+def past_proxies(address: str) -> None:
+    """Have this process reach an address on this machine, as of a tunnel, directly whatever ``HTTP_PROXY`` says."""
+    host = urlsplit(address).hostname or ""
+    if host != "localhost" and not _is_loopback(host):
+        return
+    direct = [name for name in (os.environ.get("no_proxy"), os.environ.get("NO_PROXY"), host) if name]
+    for variable in ("no_proxy", "NO_PROXY"):  # programs look at either
+        os.environ[variable] = ",".join(dict.fromkeys(direct))
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
 class _Log:
     """What a job has printed, told once however often it is read from its beginning."""
 
@@ -218,8 +238,5 @@ def _message(job: JobDetails) -> str:
 def _unreachable(address: str, error: BaseException) -> str:
     reason = first_line(error)
     if "oken" in reason or "401" in reason or "403" in reason:
-        return (
-            f"{address}: the cluster does not take the token of this machine ({reason}); put the cluster's into "
-            "~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
-        )
+        return f"{address}: the cluster does not take the token of this machine ({reason}); {TOKEN_ADVICE}"
     return f"{address}: no job server answers there ({reason}); is the cluster up, and does `ray dashboard` run?"

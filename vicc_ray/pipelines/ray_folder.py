@@ -1,0 +1,108 @@
+"""A folder of its own for each Ray that is started here, which nobody else can look into and which goes at its end.
+
+Ray keeps its sockets, its logs and what its object store cannot hold there; by default all users share one folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vicc_ray.errors import UserError
+
+PREFIX = "vicc-"
+SOCKET_BYTES = 107
+"""The path of a socket may have so many."""
+LONGEST = len(f"/{PREFIX}12345678/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+"""Bytes that Ray adds to the folder that the user gives."""
+NEEDED_MB = 100
+"""MiB of disk that Ray's logs take in a long run."""
+ELSEWHERE = (Path("/tmp"), Path("/var/tmp"))
+GONE_IN_S = 3.0
+"""Seconds in which Ray's processes have ended after their Ray: until then they may write here."""
+LOG = logging.getLogger("vicc_ray")
+
+
+class RayFolder:
+    """The folder, held by this process until it is removed."""
+
+    def __init__(self, parent: Path) -> None:
+        _remove_abandoned(parent)
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))  # of mode 0700
+        self._lock = (self.path / ".lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """With all that is in it."""
+        end = time.monotonic() + GONE_IN_S
+        while self.path.exists() and time.monotonic() < end:
+            shutil.rmtree(self.path, ignore_errors=True)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Keep it, to be looked at, until the next Ray is started here."""
+        self._lock.close()
+
+
+@contextmanager
+def ray_folder(more_mb: int = 0) -> Iterator[RayFolder]:
+    """Make it where ``RAY_TMPDIR``, or else ``TMPDIR``, says; elsewhere, and said so, if it cannot be there.
+
+    Args:
+        more_mb: MiB of disk that are needed beside what Ray's logs take.
+
+    Raises:
+        UserError: there is no place for it.
+    """
+    folder = RayFolder(_parent(NEEDED_MB + more_mb))
+    try:
+        yield folder
+    finally:
+        if not folder._lock.closed:
+            folder.remove()
+
+
+def _parent(needed_mb: int) -> Path:
+    name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), None)
+    wanted = [Path(os.environ[name])] if name else []
+    problems: dict[Path, str] = {}
+    for folder in [*wanted, *ELSEWHERE]:
+        if problem := _problem(folder, needed_mb):
+            problems[folder] = problem
+            continue
+        if wanted and folder != wanted[0]:
+            LOG.warning("%s: %s %s; Ray's files are in %s instead", name, wanted[0], problems[wanted[0]], folder)
+        return folder
+    told = "; ".join(f"{folder} {problem}" for folder, problem in problems.items())
+    raise UserError(f"no folder for Ray's files: {told}. Set TMPDIR to a short path that is yours, with free disk")
+
+
+def _problem(folder: Path, needed_mb: int) -> str:
+    """Why Ray's files cannot be there, "" if they can."""
+    most = SOCKET_BYTES - LONGEST
+    if len(os.fsencode(folder.absolute())) > most:
+        return f"is too long for a socket (at most {most} bytes)"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder):
+            free = shutil.disk_usage(folder).free // 2**20
+    except OSError as error:
+        return f"cannot be written ({error.strerror})"
+    return f"has {free} MiB free of the {needed_mb} that Ray needs" if free < needed_mb else ""
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Folders of processes that were killed, or whose Ray did not start."""
+    for old in parent.glob(f"{PREFIX}*/.lock"):
+        with suppress(OSError), old.open("r") as lock:
+            if old.stat().st_uid != os.getuid():
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old.parent, ignore_errors=True)
