@@ -118,5 +118,5 @@ class RayConfig(Section):
     share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the cluster's CPUs and object store that one training counts on; a sweep gives each trial its part."""
     wait_s: Annotated[float, Field(ge=0.0)] = 1800.0
-    """Seconds that a training waits for the machines of a running cluster to come up, as many as train.workers needs at
-    least. Asked for GPUs alone where train.use_gpu is yes."""
+    """Seconds that a pipeline waits for machines that an autoscaler may bring, or for the first one of a cluster: a
+    training for as many as train.workers needs at least. Asked for GPUs alone where train.use_gpu is yes."""

@@ -21,7 +21,7 @@ from vicc_ray.doctor.probe import Probe
 from vicc_ray.errors import UserError
 from vicc_ray.local_paths import is_address
 from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.resources import worker_resources
+from vicc_ray.pipelines.resource_check import worker_resources
 from vicc_ray.training.batch_maker import sample_bytes
 from vicc_ray.video.sources.remote import Remote
 from vicc_ray.video.store import ClipStore

@@ -18,7 +18,9 @@ from vicc_ray.evaluation.embedding import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_file import tensors_digest
+from vicc_ray.pipelines.machines import Tell
 from vicc_ray.pipelines.over_videos import in_order, over_videos, usable_gpus
+from vicc_ray.pipelines.waiting import Room
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.store import ClipStore
 
@@ -78,12 +80,16 @@ def embedded(
     items: Sequence[int] | None = None,
     progress: bool = True,
     only_free: bool = False,
+    cpus: float = 1.0,
+    tell: Tell | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Features of some videos at a time, in any order: ``item`` int [n] (place in ``entries``), float32 [n, F] by name.
 
     Args:
         items: which of ``entries``; all by default.
         only_free: use CPUs where no GPU is free, instead of waiting for one: a training run may hold them all.
+        cpus: of a task where there are no GPUs.
+        tell: gets a line about what is waited for; by default the progress display, or stderr.
 
     Raises:
         UserError: the store is damaged.
@@ -92,7 +98,8 @@ def embedded(
     gpus = usable_gpus(config.train.use_gpu, only_free)
     work = Work(dict(networks), store, entries, config, bool(gpus))
     title = f"embedding with {len(networks)} networks"
-    return over_videos(Embedder, work, items, gpus, title, progress, done=len(entries) - len(items))
+    room = Room({"GPU": 1.0} if gpus else {"CPU": cpus}, config.ray.wait_s, tell)
+    return over_videos(Embedder, work, items, gpus, title, room, progress, done=len(entries) - len(items))
 
 
 def embed(
@@ -102,6 +109,8 @@ def embed(
     config: Config,
     progress: bool = True,
     only_free: bool = False,
+    cpus: float = 1.0,
+    tell: Tell | None = None,
 ) -> dict[str, np.ndarray]:
     """Features float32 [N, F] of every network, in the order of ``entries``; see :func:`embedded`."""
-    return in_order(embedded(networks, store, entries, config, progress=progress, only_free=only_free))
+    return in_order(embedded(networks, store, entries, config, None, progress, only_free, cpus, tell))

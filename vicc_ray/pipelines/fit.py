@@ -24,14 +24,16 @@ from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.leftovers import keep_releasing
-from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.local_ray import is_own, ray_session
 from vicc_ray.pipelines.lost_machines import note_lost_machines
-from vicc_ray.pipelines.machines import wait_for_machines
+from vicc_ray.pipelines.machines import require
 from vicc_ray.pipelines.progress import follow_run
 from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
-from vicc_ray.pipelines.resources import WorkerResources, worker_resources
+from vicc_ray.pipelines.resource_check import training_bundles, training_lack, worker_resources
+from vicc_ray.pipelines.resources import WorkerResources
 from vicc_ray.pipelines.train_worker import Job, train_worker
 from vicc_ray.pipelines.validation import validation
+from vicc_ray.pipelines.waiting_places import tell_waiting
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.task import Task
 
@@ -71,6 +73,7 @@ def fit(
         ray_session(task.config.ray),
         beside(partial(note_lost_machines, folder.attempts)),
         beside(keep_releasing),
+        beside(partial(tell_waiting, folder.attempts.note_wait, False)),
         follow_run(folder, task, progress),
         checkpoint_on_interrupt(lambda: [folder]),
     ):
@@ -87,9 +90,11 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: 
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
     config = task.config
-    if os.environ.get("RAY_ADDRESS"):  # to a Ray of this process nothing comes any more
-        wait_for_machines(config.train, config.ray.wait_s, folder.attempts.note_wait)
-    resources = worker_resources(config.train, config.ray.share, task.batch_bytes)
+    asked = (config.train, config.ray.share, task.batch_bytes)
+    require(
+        partial(training_lack, *asked), training_bundles(config.train), config.ray.wait_s, folder.attempts.note_wait
+    )
+    resources = worker_resources(*asked)
     job = Job(
         task=task.kind,
         config=config.model_dump(mode="json"),
@@ -100,6 +105,7 @@ def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: 
         worker_cpus=resources.cpus,
         threads=resources.threads,
         awaits_scores=awaits_scores,
+        shares_cpus=not is_own(),
     )
     lost = 0
     while True:
@@ -163,7 +169,7 @@ def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFo
             # Without limit: the workers themselves give up where a run gets nowhere (train.max_failures).
             failure_config=FailureConfig(max_failures=-1),
         ),
-        validation_config=validation(folder.path.resolve(), job.store),
+        validation_config=validation(folder.path.resolve(), job.store, resources.spare),
     )
 
 

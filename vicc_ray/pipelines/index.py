@@ -20,12 +20,14 @@ from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
 from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.pipelines.capacity import Capacity, capacity
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.over_videos import usable_gpus
 from vicc_ray.pipelines.part import write_part
 from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
 from vicc_ray.pipelines.plan import Plan, PlannedVideo, extended
+from vicc_ray.pipelines.waiting import Room
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.index_folder import (
     ENCODER_FILE,
@@ -247,16 +249,18 @@ def _fill(
 ) -> None:
     gpus = usable_gpus(config.train.use_gpu)
     held = ray.put(Work(parts.path, videos, weights, view, config, bool(gpus)))
-    parts.fill(plan, places, partial(_make_part, held), config.prepare, progress, _actors(gpus, len(plan.shards)))
+    actors = _actors(gpus, len(plan.shards), capacity())
+    room = Room({"CPU": 1.0, "GPU": actors["num_gpus"] if actors else 0.0}, config.ray.wait_s)
+    parts.fill(plan, places, partial(_make_part, held), config.prepare, progress, room, actors)
 
 
-def _actors(gpus: int, parts: int) -> Mapping[str, Any] | None:
-    """A process keeps the GPU that it was given first, so it is an actor."""
+def _actors(gpus: int, parts: int, there: Capacity) -> dict[str, Any] | None:
+    """A process keeps the GPU that it was given first, so it is an actor; there are as many as find room at once."""
     if not gpus:
         return None
-    cpus = int(ray.cluster_resources().get("CPU", 1))
-    processes = max(1, min(parts, cpus, PROCESSES_A_GPU * gpus))
+    processes = max(1, min(parts, int(there.total("CPU")), PROCESSES_A_GPU * gpus))
     share = 1 / -(-processes // gpus)
+    processes = max(1, min(processes, there.places({"CPU": 1.0, "GPU": share})))
     return {"compute": ActorPoolStrategy(size=processes), "num_gpus": share, "num_cpus": 1}
 
 

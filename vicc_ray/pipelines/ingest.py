@@ -22,6 +22,7 @@ import ray
 import torch
 from torch import Tensor
 
+from vicc_ray.pipelines.capacity import ANYWHERE
 from vicc_ray.pipelines.decode_task import decode
 from vicc_ray.training.batch_maker import BatchMaker
 
@@ -31,8 +32,6 @@ PARTS_A_CPU = 4
 """Parts ahead for each CPU: a few, so that one that takes long does not hold up the others."""
 FETCH_LOOK_S = 1.0
 """Seconds after which the thread that waits for a result looks whether it is still wanted."""
-ANYWHERE = "DEFAULT"
-"""Said aloud, since within a trial of Ray Tune tasks else look for CPUs in what the worker itself holds, for ever."""
 RETRIES = 10
 """How often a task whose process or node died is given to another one."""
 

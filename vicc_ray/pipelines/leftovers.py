@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from typing import Any
 
 import ray
 from ray._private.state import state
@@ -37,20 +38,19 @@ def release_places() -> int:
     Returns:
         how many placement groups were removed.
     """
+    left = [group for group in reserved() if _is_dead_controller(ActorID(group.creator_actor_id))]
+    for group in left:
+        remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+    return len(left)
+
+
+def reserved() -> list[Any]:
+    """Placement groups of this job that have what they ask for or wait for it, as Ray's table has them."""
     own_job = ray.get_runtime_context().get_job_id()
     table = state._connect_and_get_accessor().get_placement_group_table()
     kind = vars(gcs_pb2)["PlacementGroupTableData"]  # made when it is imported: a type checker does not see it
     found = [kind.FromString(raw) for raw in table]
-    left = [
-        group
-        for group in found
-        if group.creator_job_id.hex() == own_job
-        and group.state != kind.REMOVED
-        and _is_dead_controller(ActorID(group.creator_actor_id))
-    ]
-    for group in left:
-        remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
-    return len(left)
+    return [group for group in found if group.creator_job_id.hex() == own_job and group.state != kind.REMOVED]
 
 
 def _is_dead_controller(actor: ActorID) -> bool:

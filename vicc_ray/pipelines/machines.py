@@ -1,46 +1,54 @@
-"""A cluster whose machines are still to come up: they are asked for and waited for."""
+"""Machines that have too little for what is asked: told at once where that stays so, else asked for and waited for."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event
 
-import ray
 from ray.autoscaler.sdk import request_resources
 
-from vicc_ray.config import TrainConfig
 from vicc_ray.errors import UserError
+from vicc_ray.pipelines.capacity import Capacity, Resources, capacity
+from vicc_ray.pipelines.local_ray import is_own
 
 LOOK_S = 2.0
 """Seconds between looks at the cluster's machines."""
+SETTLE_S = 6.0
+"""Seconds without a new machine after which a cluster without an autoscaler counts as complete."""
+
+Lack = Callable[[Capacity], str]
+"""What machines have too little of, in words with an advice after the last "; ", "" if nothing."""
+Tell = Callable[[str], object]
+"""Gets a line about what is waited for."""
 
 
-def wait_for_machines(train: TrainConfig, seconds: float, tell: Callable[[str], object]) -> None:
-    """Wait until the cluster has what the smallest allowed number of workers takes, and ask its autoscaler for it.
+def require(lack: Lack, bundles: Sequence[Resources], seconds: float, tell: Tell) -> None:
+    """See that the machines have what is asked, and wait for those that may still come.
 
-    A head that does not train itself has neither CPUs nor GPUs: how much a worker may take can be told when there are
-    machines that train. Those come minutes after ``ray up``, or only when they are asked for.
+    Machines may come where there is an autoscaler, which is asked for ``bundles``, and where there is none yet that
+    has CPUs. A head that does not train itself has neither CPUs nor GPUs, and machines come minutes after ``ray up``,
+    or only when they are asked for.
 
     Args:
-        seconds: after which it is given up.
-        tell: gets a line about what is waited for, once; nothing if it is there.
+        seconds: after which it is given up (``ray.wait_s``).
 
     Raises:
-        UserError: it has not come.
+        UserError: it cannot come, or it has not come.
     """
-    lacks = lacking(train)
-    if not lacks:
+    there = capacity()
+    if not (missing := lack(there)):
         return
-    tell(f"{lacks}, for {seconds / 60:.0f} min at most")
-    gpus = {"GPU": train.worker_gpus} if train.use_gpu == "yes" else {}
+    _refuse_for_ever(lack, there)
+    tell(f"{missing}; for {seconds / 60:.0f} min at most")
     end, never = time.monotonic() + seconds, Event()
-    request_resources(bundles=[{"CPU": 1, **gpus}] * train.workers.min)
+    request_resources(bundles=[dict(bundle) for bundle in bundles])
     try:
-        while lacks := lacking(train):
+        while missing := lack(there := capacity()):
+            _refuse_for_ever(lack, there)
             if time.monotonic() > end:
                 raise UserError(
-                    f"waited {seconds:.0f} s for machines ({lacks}); `ray status` on the head tells why none comes "
+                    f"waited {seconds:.0f} s for machines ({missing}); `ray status` on the head tells why none comes "
                     "(quota, price, ssh): mend that, or raise ray.wait_s"
                 )
             never.wait(LOOK_S)
@@ -48,10 +56,25 @@ def wait_for_machines(train: TrainConfig, seconds: float, tell: Callable[[str], 
         request_resources(bundles=[])  # from here on Ray Train asks; else these would be kept for ever
 
 
-def lacking(train: TrainConfig) -> str:
-    """What the cluster has too little of for ``train.workers.min`` workers, "" if nothing."""
-    there = ray.cluster_resources()
-    needed = train.workers.min * train.worker_gpus if train.use_gpu == "yes" else 0.0
-    if there.get("GPU", 0.0) < needed:
-        return f"GPUs: {there.get('GPU', 0.0):g} of the {needed:g} that {train.workers.min} workers take"
-    return "" if there.get("CPU", 0.0) else "CPUs: there are none yet"
+def _refuse_for_ever(lack: Lack, there: Capacity) -> None:
+    """Raise what is missing if no machine is to come that has it."""
+    if there.grows and there.coming is None:
+        return
+    if there.grows:
+        if missing := lack(there.grown()):
+            raise UserError(f"also with all machines that the autoscaler may bring: {missing}")
+    elif is_own() or there.total("CPU"):
+        settled = there if is_own() else _settled(there)
+        if missing := lack(settled):
+            raise UserError(missing)
+
+
+def _settled(there: Capacity) -> Capacity:
+    """The cluster once no machine has joined for a while: those that are begun by hand come one after the other."""
+    since, never = time.monotonic(), Event()
+    while time.monotonic() - since < SETTLE_S:
+        never.wait(LOOK_S / 2)
+        now = capacity()
+        if len(now.machines) != len(there.machines):
+            there, since = now, time.monotonic()
+    return there

@@ -12,9 +12,12 @@ from ray.exceptions import RayTaskError
 
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.ray_errors import user_error_in
+from vicc_ray.pipelines.waiting import Room, stalls_told, teller
 from vicc_ray.progress_bar import ProgressBar
 
 VIDEOS_A_TASK = 8
+STALLED_AFTER_S = 60.0
+"""Seconds that a task may take without it being asked whether there is room for any."""
 Columns = dict[str, np.ndarray]
 Worker = Callable[[Columns], Columns]
 """``item`` int [n], places of videos -> the same, and arrays of n rows."""
@@ -47,6 +50,7 @@ def over_videos(
     items: Sequence[int],
     gpus: int,
     title: str,
+    room: Room,
     progress: bool = True,
     done: int = 0,
 ) -> Iterator[Columns]:
@@ -57,6 +61,7 @@ def over_videos(
         items: places of the videos.
         gpus: one for each process; 0: on CPUs.
         title: of the progress display; ``done``: videos that were there before.
+        room: that each task takes.
 
     Raises:
         UserError: from a worker.
@@ -69,12 +74,16 @@ def over_videos(
         pool = ray.data.ActorPoolStrategy(size=min(gpus, blocks))
         made = rows.map_batches(VideoActor, fn_constructor_args=(held, build), compute=pool, num_gpus=1)
     else:
-        made = rows.map_batches(VideoTask(held, build), num_cpus=1)
+        made = rows.map_batches(VideoTask(held, build), num_cpus=room.bundle["CPU"])
     with ProgressBar(title, done + len(items), done, progress) as bar:
+        tell = room.tell or teller(bar)
+        room.wait(tell)
         try:
-            for batch in made.iter_batches(batch_size=None, batch_format="numpy"):
-                yield batch
-                bar.advance(len(batch["item"]))
+            with stalls_told(room.bundle, tell, after_s=STALLED_AFTER_S) as stall:
+                for batch in made.iter_batches(batch_size=None, batch_format="numpy"):
+                    stall.end()
+                    yield batch
+                    bar.advance(len(batch["item"]))
         except RayTaskError as error:
             raise user_error_in(error) or error from None
 

@@ -17,6 +17,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, clear_asides, folder_lock
 from vicc_ray.pipelines.mostly_failing import fails_too_much, mostly_failing
 from vicc_ray.pipelines.plan import PLAN_FILE, Failure, Plan, PlannedVideo, read_failures
+from vicc_ray.pipelines.waiting import Room, stalls_told, teller
 from vicc_ray.progress_bar import ProgressBar
 from vicc_ray.video.sources import Inputs
 from vicc_ray.video.sources.places import Place, as_json, from_json
@@ -90,9 +91,13 @@ class PartsFolder:
         make: MakePart,
         settings: PrepareConfig,
         progress: bool,
+        room: Room,
         actors: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the missing parts, with the cores of the cluster, or with ``actors`` (arguments of Ray Data's map).
+
+        Args:
+            room: that a task, or an actor, takes.
 
         Raises:
             UserError: the folder cannot be written, or more failures than ``prepare.max_failures``.
@@ -104,13 +109,21 @@ class PartsFolder:
         done = rows.map(maker, **({"fn_constructor_args": (make,), **actors} if actors else {"num_cpus": 1}))
         videos = failures = 0
         with ProgressBar(self.doing, sum(len(json.loads(task["videos"])) for task in tasks), show=progress) as bar:
-            for row in done.iter_rows():
-                if row["error"]:
-                    raise self._unwritable(row["error"])
-                videos, failures = videos + row["videos"], failures + row["failures"]
-                bar.update(videos, f"{failures} failed" if failures else "")
-                if fails_too_much(videos, failures, settings):
-                    raise mostly_failing(videos, failures, settings, self.merge_failures(plan))
+            tell = room.tell or teller(bar)
+            room.wait(tell)
+            with stalls_told(room.bundle, tell, self._being_made) as stall:
+                for row in done.iter_rows():
+                    stall.end()
+                    if row["error"]:
+                        raise self._unwritable(row["error"])
+                    videos, failures = videos + row["videos"], failures + row["failures"]
+                    bar.update(videos, f"{failures} failed" if failures else "")
+                    if fails_too_much(videos, failures, settings):
+                        raise mostly_failing(videos, failures, settings, self.merge_failures(plan))
+
+    def _being_made(self) -> bool:
+        """Whether a task is at work on a part: it keeps a journal as long as it is."""
+        return any(self.path.glob(".part-*.journal"))
 
     def merge_failures(self, plan: Plan) -> dict[str, Failure]:
         """Write the failures of the finished parts to one file."""

@@ -22,6 +22,7 @@ from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
 from vicc_ray.pipelines.plan import Plan, make_plan, stored_rows
 from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.pipelines.waiting import Room
 from vicc_ray.video.sources import Inputs, list_videos
 from vicc_ray.video.store import (
     FAILURES_FILE,
@@ -112,7 +113,8 @@ def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progr
         if todo:
             places = {item.id: item.place for item in inputs.items}
             with ray_session(config.ray):
-                folder.fill(plan, places, partial(_make_shard, store, config.prepare), config.prepare, progress)
+                room = Room({"CPU": 1.0}, config.ray.wait_s)
+                folder.fill(plan, places, partial(_make_shard, store, config.prepare), config.prepare, progress, room)
         processed = sum(len(plan.shards[shard]) for shard in todo)
         with folder.write_errors():
             summary = _summarise(folder, plan, config.prepare, processed, inputs.unlisted)

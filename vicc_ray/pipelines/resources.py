@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import ray
 
 from vicc_ray.config import TrainConfig
-from vicc_ray.errors import UserError
-from vicc_ray.pipelines.ingest import BATCHES_AHEAD
+from vicc_ray.pipelines.capacity import Capacity, Resources, places
 
+STORE = "object_store_memory"
 STORE_SHARE = 0.6
 """Share of the object store for batches that are decoded ahead; the rest is Ray's own and what is being made."""
 OVER_HALF = 0.01
@@ -25,6 +26,8 @@ class WorkerResources:
     use_gpu: bool
     cpus: float
     gpus: float
+    spare: float = 1.0
+    """CPUs, one at most, that a machine at least has left while all workers train, whichever machines those are on."""
 
     @property
     def threads(self) -> int:
@@ -48,27 +51,34 @@ class DecodingShare:
     """Logical CPUs that one task asks for at most."""
 
 
-def worker_resources(train: TrainConfig, share: float, batch_bytes: int) -> WorkerResources:
-    """What each worker takes, so that decoding always gets some: workers that hold all would wait for data for ever.
+def size_workers(train: TrainConfig, share: float, there: Capacity) -> WorkerResources:
+    """What each worker would take on these machines, whether or not all of them find room."""
+    use_gpu = train.use_gpu == "yes" or (
+        train.use_gpu == "auto" and there.places({"GPU": train.worker_gpus}) >= train.workers.min
+    )
+    cpus = train.worker_cpus or _worker_cpus(train, share, use_gpu, there)
+    alone = WorkerResources(use_gpu, cpus, train.worker_gpus)
+    return replace(alone, spare=_spare(train, share, alone, there))
 
-    Args:
-        share: of the cluster, that this training counts on (``ray.share``).
-        batch_bytes: of the clips of a global batch.
 
-    Raises:
-        UserError: GPUs are asked for and there are too few, or the object store does not hold two global batches.
-    """
-    total = _counted_on(share)
-    gpus, workers = float(total.get("GPU", 0)), train.workers
-    use_gpu = train.use_gpu == "yes" or (train.use_gpu == "auto" and gpus >= workers.min * train.worker_gpus)
-    if use_gpu and gpus < workers.min * train.worker_gpus:
-        raise UserError(
-            f"train.use_gpu: yes given for {workers} workers, but Ray sees {gpus:g} GPUs; "
-            "lower train.workers or set train.use_gpu=no"
-        )
-    _check_memory(batch_bytes, int(total["object_store_memory"]))
-    cpus = train.worker_cpus or _worker_cpus(train, total["CPU"], share, use_gpu)
-    return WorkerResources(use_gpu, cpus, train.worker_gpus)
+def workers_at_once(train: TrainConfig, resources: WorkerResources, there: Capacity) -> int:
+    """As many as Ray Train would begin on these machines."""
+    return min(train.workers.max, there.places(resources.as_dict()))
+
+
+def left_on_one(there: Capacity, worker: Resources, workers: int) -> float:
+    """CPUs that one machine has left where as many workers as possible are on the others: the most that can be."""
+    room = [places(machine, worker) for machine in there.machines]
+    return max(
+        machine.get("CPU", 0.0) - max(0, workers - (sum(room) - own)) * worker["CPU"]
+        for machine, own in zip(there.machines, room, strict=True)
+    )
+
+
+def _spare(train: TrainConfig, share: float, resources: WorkerResources, there: Capacity) -> float:
+    machines = sum(machine.get("CPU", 0.0) > 0 for machine in there.machines)
+    left = share * there.total("CPU") - workers_at_once(train, resources, there) * resources.cpus
+    return min(1.0, max(LEAST, left / max(1, machines)))
 
 
 def decoding_share(worker_cpus: float, workers: int, neighbours: int, share: float) -> DecodingShare:
@@ -93,36 +103,34 @@ def _counted_on(share: float) -> dict[str, float]:
     return {**total, **{name: share * total[name] for name in ("CPU", "object_store_memory")}}
 
 
-def _worker_cpus(train: TrainConfig, cpus: float, share: float, use_gpu: bool) -> float:
-    """Half of the CPUs train where there is no GPU.
+def _worker_cpus(train: TrainConfig, share: float, use_gpu: bool, there: Capacity) -> float:
+    """Half of the CPUs train where there is no GPU, or less where no machine has room for a worker of so many.
 
     More threads than that compete with decoding: a step of the demo took 0.50 s on two cores with two threads against
     0.33 s with one. Where the number of workers may change it is a little over half of the smallest machine, whatever
     machines come: Ray Train fills a machine with workers, and with two of them there would be nothing left to decode.
     """
-    workers = train.workers
-    half = share * _smallest_machine() / 2 + OVER_HALF if workers.elastic else cpus / (2 * workers.max)
-    return min(1.0, half) if use_gpu else half
+    gpus, most = {"GPU": train.worker_gpus if use_gpu else 0.0}, 1.0 if use_gpu else math.inf
+    tries = [min(most, cpus) for cpus in _halves(train, share, there)]
+    for cpus in tries:
+        one = {"CPU": cpus, **gpus}
+        room = there.places(one)
+        if room >= train.workers.min and left_on_one(there, one, min(room, train.workers.max)) >= LEAST:
+            return cpus
+    return tries[0]
 
 
-def _smallest_machine() -> float:
-    machines = (float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
-    return min((cpus for cpus in machines if cpus), default=1.0)
+def _halves(train: TrainConfig, share: float, there: Capacity) -> list[float]:
+    """CPUs that a worker might take, the best first."""
+    sizes = sorted({machine["CPU"] for machine in there.machines if machine.get("CPU")})
+    if train.workers.elastic:  # so that of a machine that is filled with workers there is something left
+        smallest = sizes[0] if sizes else 1.0
+        return [share * smallest / (workers + 1) + OVER_HALF for workers in range(1, 2 * train.workers.max)]
+    half = share * (there.total("CPU") or 1.0) / (2 * train.workers.max)
+    smaller = {size / workers for size in sizes for workers in range(1, train.workers.max + 1)}
+    return [half, *sorted((cpus for cpus in smaller if cpus < half), reverse=True)]
 
 
 def _this_machine() -> float:
     own = ray.get_runtime_context().get_node_id()
     return next(float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["NodeID"] == own)
-
-
-def _check_memory(batch_bytes: int, there: int) -> None:
-    """Two global batches must fit into the workers' part of the object store, or every one would go over the disk."""
-    memory, needed = int(STORE_SHARE * there), BATCHES_AHEAD * batch_bytes
-    if needed > memory:
-        enough = -(-int(needed / STORE_SHARE) // 2**20)
-        raise UserError(
-            f"ray.object_store_mb: too small for two batches ({needed / 2**20:.0f} MiB, and "
-            f"{memory / 2**20:.0f} MiB are there for it); set it to {enough} or more "
-            "(a running cluster: its --object-store-memory), or lower train.batch (of classification classify.batch), "
-            "clip.frames or clip.size"
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 from vicc_ray.beside import beside
@@ -10,9 +11,13 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.leftovers import keep_releasing
 from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.machines import require
+from vicc_ray.pipelines.resource_check import sweep_lack
 from vicc_ray.pipelines.sweep_last import LastRuns
 from vicc_ray.pipelines.sweep_search import Search
 from vicc_ray.pipelines.tuned import Candidates, run_candidates
+from vicc_ray.pipelines.waiting import log
+from vicc_ray.pipelines.waiting_places import tell_waiting
 from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Judged, Summary, best_of
@@ -48,8 +53,14 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
     folder.open(settings, dump_config(plan.base))
     with folder.held(), ray_session(plan.base.ray), beside(keep_releasing):
         running = _Running(plan, store, folder, task.plan.videos / task.plan.batch)
+        tell = running.wait if progress else log
+        waits = partial(tell_waiting, tell, True, ended=partial(running.wait, ""))
         showing = follow_sweep(running.search.trials, running.search.total, running.doing, progress)
-        with showing, checkpoint_on_interrupt(folder.runs):
+        with showing, beside(waits), checkpoint_on_interrupt(folder.runs):
+            lack = partial(sweep_lack, settings, task.config, task.batch_bytes)
+            bundles = [{"CPU": settings.resources.cpus or 1.0}] * settings.concurrency
+            require(lack, bundles, plan.base.ray.wait_s, tell)
+            running.wait("")
             running.find()
             running.judge()
         return running.publish()
@@ -64,9 +75,16 @@ class _Running:
         self.search = Search(plan, self.study, folder, steps_an_epoch, told=self.publish)
         self.judged: list[Judged] = []
         self.last: LastRuns | None = None
+        self.waiting = ""
+
+    def wait(self, text: str) -> None:
+        """Note what is waited for, "" if nothing is."""
+        self.waiting = text
 
     def doing(self) -> str:
-        """What goes on before the first trial and after the last one, "" in between."""
+        """What is waited for, or goes on before the first trial and after the last one, "" in between."""
+        if self.waiting:
+            return f"waiting for {self.waiting}"
         if self.last is not None:
             return self.last.progress
         runs = [self.folder.trial(trial.number).run for trial in self.search.trials()]

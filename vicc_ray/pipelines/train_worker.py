@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,8 @@ from vicc_ray.pipelines import validation
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.preemption import Lookout
 from vicc_ray.pipelines.ray_errors import last_line, user_error_in
-from vicc_ray.pipelines.resources import decoding_share
+from vicc_ray.pipelines.resources import DecodingShare, decoding_share
+from vicc_ray.pipelines.waiting import stalls_told
 from vicc_ray.training import checkpoint
 from vicc_ray.training.checkpoint_writer import CheckpointWriter
 from vicc_ray.training.classification import Classification
@@ -55,6 +56,8 @@ class Job:
     threads: int
     awaits_scores: bool
     """Whether the training is held until somebody has decided by a score (:attr:`RunFolder.hold_file`)."""
+    shares_cpus: bool
+    """Whether others may hold CPUs that decoding waits for."""
 
 
 TASKS: dict[str, Callable[[Config, ClipStore, RunFolder], Task]] = {
@@ -198,7 +201,7 @@ class Worker:
         neighbours = ray.train.get_context().get_local_world_size()
         share = decoding_share(self.job.worker_cpus, world_size(), neighbours, self.config.ray.share)
         begun = time.perf_counter()
-        for batch in batches(maker, self.steps, stop, share.cpus, share.memory, share.task_cpus):
+        for batch in self._told(batches(maker, self.steps, stop, share.cpus, share.memory, share.task_cpus), share):
             step = self._begin_step(turn, batch, time.perf_counter() - begun)
             asked_for = self._settle()  # the step before: its figures are there, and this one keeps the device busy
             self.unsettled = replace(step, seconds=time.perf_counter() - begun)
@@ -207,6 +210,15 @@ class Worker:
             begun = time.perf_counter()
         self._settle()
         self._keep(self.folder.checkpoints.turn(turn.index, turn.name), "end of turn", scored=True)
+
+    def _told(self, batches: Iterator[dict[str, Tensor]], share: DecodingShare) -> Iterator[dict[str, Tensor]]:
+        """The same, and a line where one does not come since others hold the CPUs."""
+        shared, task = self.job.shares_cpus and rank() == 0, {"CPU": min(1.0, share.task_cpus, share.cpus)}
+        with stalls_told(task, self.folder.attempts.note_wait, shared=shared) as stall:
+            for batch in batches:
+                stall.pause()
+                yield batch
+                stall.end()
 
     def _begin_step(self, turn: Turn, batch: dict[str, Tensor], waited: float) -> Step:
         torch.manual_seed(_mix(self.config.seed, self.steps, rank()))  # for layers that draw: no state to keep

@@ -12,8 +12,8 @@ import numpy as np
 import ray.train
 from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
 
+from vicc_ray.pipelines.capacity import ANYWHERE
 from vicc_ray.pipelines.embed import Embedder, Network, Work, embed
-from vicc_ray.pipelines.ingest import ANYWHERE
 from vicc_ray.pipelines.local_ray import quiet
 from vicc_ray.training.checkpoint import load_encoder_tensors, read_state
 from vicc_ray.training.group import rank
@@ -34,11 +34,11 @@ RETRIES = 3
 """How often a validation whose machine goes away is begun again."""
 
 
-def validation(run: Path, store: str) -> ValidationConfig:
-    """How Ray Train is to validate the checkpoints that :func:`ask` names."""
+def validation(run: Path, store: str, cpus: float) -> ValidationConfig:
+    """How Ray Train is to validate the checkpoints that :func:`ask` names; ``cpus``: of each task that it begins."""
     return ValidationConfig(
         fn=score,
-        task_config=ValidationTaskConfig(fn_kwargs={"run": str(run), "store": store}),
+        task_config=ValidationTaskConfig(fn_kwargs={"run": str(run), "store": store, "cpus": cpus}),
         # The work is done by the tasks that it starts.
         ray_remote_kwargs={"num_cpus": 0, "max_retries": RETRIES, "scheduling_strategy": ANYWHERE},
     )
@@ -67,9 +67,12 @@ def wait(folder: RunFolder) -> None:
 
 
 def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
-    """R@1 of the network that was being trained when the checkpoint was made; ``where``: the run and the store.
+    """R@1 of the network that was being trained when the checkpoint was made.
 
     It becomes a line of ``evaluations.jsonl``, and the checkpoint is kept for good if it is the best of its stream.
+
+    Args:
+        where: the run, the store, and CPUs of a task, as of :func:`validation`.
     """
     quiet()
     begun = time.perf_counter()
@@ -87,7 +90,10 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
         embedder = Embedder(Work(networks, opened, held_out.entries, config, use_gpu=False))
         features = embedder({"item": np.arange(len(held_out.entries))})
     else:
-        features = embed(networks, opened, held_out.entries, config, progress=False, only_free=True)
+        tell = folder.attempts.note_wait
+        features = embed(
+            networks, opened, held_out.entries, config, False, only_free=True, cpus=where["cpus"], tell=tell
+        )
     found = held_out.score(features["it"], config)
     low, high = found.interval
     line = {

@@ -1,0 +1,131 @@
+"""What fits on which machines: what never can is refused with its setting, and what is chosen for the user fits."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from vicc_ray.config import Config, RayConfig, TrainConfig
+from vicc_ray.pipelines.capacity import HEAD, Capacity, may_come, places, tasks_lack
+from vicc_ray.pipelines.resource_check import sweep_lack, training_lack
+from vicc_ray.pipelines.resources import LEAST, size_workers
+from vicc_ray.sweep.settings import SweepConfig
+
+STORE = 200 * 2**20
+
+
+def machines(*cpus: float, gpus: float = 0.0) -> Capacity:
+    return Capacity(tuple({"CPU": float(n), "GPU": gpus, "object_store_memory": STORE} for n in cpus))
+
+
+def lack(there: Capacity, share: float = 1.0, batch: int = 2**20, **train: Any) -> str:
+    return training_lack(TrainConfig(**train), share, batch, there)
+
+
+@pytest.mark.parametrize(
+    ("there", "train", "setting", "number"),
+    [
+        (machines(2), {"worker_cpus": 2}, "train.worker_cpus", "1.9"),  # nothing is left to decode
+        (machines(2), {"worker_cpus": 1.95}, "train.worker_cpus", "1.9"),
+        (machines(2), {"worker_cpus": 4}, "train.worker_cpus", "has 2"),
+        (machines(2, 2, 2), {"worker_cpus": 4}, "train.worker_cpus", "has 2"),  # each fits on one machine, or nowhere
+        (machines(2), {"workers": 2, "worker_cpus": 1}, "train.worker_cpus", "0.95"),
+        (machines(2, 2), {"workers": 3, "worker_cpus": 1.5}, "train.workers", "room for 2"),
+        (machines(2, 2), {"workers": {"min": 3, "max": 9}, "worker_cpus": 1.5}, "train.workers", "room for 2"),
+        # Ray Train begins as many workers as there is room for, and these leave nothing
+        (machines(2), {"workers": {"min": 1, "max": 2}, "worker_cpus": 1}, "train.worker_cpus", "2 workers"),
+        (machines(8), {"use_gpu": "yes"}, "train.use_gpu", "0 of the 1"),
+        (machines(8, gpus=1), {"use_gpu": "yes", "workers": 2}, "train.use_gpu", "1 of the 2"),
+        (machines(8, gpus=2), {"use_gpu": "yes", "worker_gpus": 0.6, "workers": 3}, "train.use_gpu", "2 of the 1.8"),
+        (machines(0), {}, "CPUs", "none"),
+    ],
+)
+def test_what_never_fits_is_told_with_its_setting(
+    there: Capacity, train: dict[str, Any], setting: str, number: str
+) -> None:
+    found = lack(there, **train)
+    assert setting in found.partition(";")[0]
+    assert number in found
+    assert found.partition("; ")[2], "it says what to do"
+
+
+def test_gpus_without_cpus_beside_them_are_told() -> None:
+    apart = Capacity(({"CPU": 8.0, "object_store_memory": STORE}, {"GPU": 1.0, "CPU": 0.5}))
+    assert "train.worker_cpus" in lack(apart, use_gpu="yes", worker_cpus=1)
+
+
+def test_a_batch_too_large_for_the_object_store_is_told_with_what_is_enough() -> None:
+    found = lack(machines(2), batch=STORE)
+    enough = int(found.partition("set it to ")[2].split()[0])
+    assert "ray.object_store_mb" in found
+    large = Capacity(({"CPU": 2.0, "object_store_memory": enough * 2**20},))
+    assert not lack(large, batch=STORE)
+
+
+WORKERS: list[Any] = [1, 2, 3, {"min": 1, "max": 2}, {"min": 2, "max": 4}]
+
+
+@pytest.mark.parametrize("there", [machines(1), machines(2), machines(2, 2, 2), machines(8, 1), machines(0, 3, 5)])
+@pytest.mark.parametrize("workers", WORKERS)
+def test_workers_that_are_sized_for_the_user_always_fit(there: Capacity, workers: Any) -> None:
+    for share, use_gpu in product((1.0, 0.49), ("no", "auto")):
+        assert not lack(there, share, workers=workers, use_gpu=use_gpu)
+
+
+@pytest.mark.parametrize("cpus", [0.1, 0.5, 0.9, 0.95, 1, 1.5, 1.9, 1.91, 2])
+@pytest.mark.parametrize("workers", WORKERS)
+def test_of_what_is_accepted_something_is_left_to_decode(cpus: float, workers: Any) -> None:
+    there, train = machines(2), TrainConfig(workers=workers, worker_cpus=cpus)
+    sized = size_workers(train, 1.0, there)
+    begun = min(train.workers.max, int(2 // cpus))
+    fits = begun >= train.workers.min and 2 - begun * cpus >= LEAST - 1e-9
+    assert bool(training_lack(train, 1.0, 1, there)) != fits
+    if fits:  # what a validation's task asks for is there
+        assert 0 < sized.spare <= 2 - begun * cpus + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("resources", "concurrency", "setting"),
+    [({"cpus": 8}, 1, "resources.cpus"), ({"cpus": 1.5}, 2, "resources.cpus"), ({"gpus": 1}, 1, "resources.gpus")],
+)
+def test_a_sweep_whose_trials_never_fit_is_told(resources: dict[str, float], concurrency: int, setting: str) -> None:
+    search = {"stage2.epsilon": {"low": 0.02, "high": 0.2}}
+    given = SweepConfig.model_validate({"search": search, "resources": resources, "concurrency": concurrency})
+    found = sweep_lack(given, Config(), 1, machines(2))
+    assert setting in found and "concurrency" in found
+
+
+def test_trials_that_take_all_cpus_together_are_told() -> None:
+    given = SweepConfig.model_validate({"search": {"method.queue": {"choice": [1]}}, "concurrency": 2})
+    trial = Config(train=TrainConfig(worker_cpus=1), ray=RayConfig(share=0.49))
+    assert "ray.share" in sweep_lack(given, trial, 1, machines(2))
+    assert not sweep_lack(given, Config(ray=RayConfig(share=0.49)), 1, machines(2))
+
+
+def test_tasks_need_a_whole_cpu_on_one_machine() -> None:
+    assert tasks_lack({"CPU": 1.0}, machines(0.5, 0.5)) and not tasks_lack({"CPU": 1.0}, machines(0, 1))
+    assert not tasks_lack({"CPU": 0.4}, machines(0.5))
+
+
+def test_a_share_of_a_gpu_is_of_one_gpu() -> None:
+    assert places({"GPU": 2.0}, {"GPU": 0.6}) == 2
+    assert places({"GPU": 2.0}, {"GPU": 0.5}) == 4
+    assert places({"CPU": 0.3}, {"CPU": 0.1}) == 3
+
+
+def test_what_the_launch_file_allows_counts_as_what_may_come() -> None:
+    kinds = {
+        "head": {"resources": {"CPU": 0}},
+        "gpu": {"resources": {"CPU": 8, "GPU": 1, "object_store_memory": STORE}, "max_workers": 2},
+        "cpu": {"resources": {"CPU": 4}, "max_workers": 9},
+    }
+    file = {"max_workers": 3, "head_node_type": "head", "available_node_types": kinds}
+    coming = may_come(file)
+    assert coming is not None and [machine["CPU"] for machine in coming] == [8, 8, 4, 4, 4]
+    there = Capacity(({HEAD: 1.0, "CPU": 0.0},), True, coming)
+    assert lack(there, workers=2, use_gpu="yes") and not lack(there.grown(), workers=2, use_gpu="yes")
+    assert lack(there.grown(), workers=3, use_gpu="yes")
+    unsaid = {**file, "available_node_types": {**kinds, "host": {"resources": {}}}}
+    assert may_come(unsaid) is None  # what Ray finds on the machine

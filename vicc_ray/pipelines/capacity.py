@@ -1,0 +1,155 @@
+"""What the machines of a cluster have and what its autoscaler may bring: whether something can ever be placed there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import state
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray.exceptions import RayError
+from ray.experimental.internal_kv import _internal_kv_get
+
+from vicc_ray.errors import UserError
+from vicc_ray.strict_yaml import parse_yaml
+
+Resources = Mapping[str, float]
+"""Amounts by name, as Ray has them: CPU, GPU, object_store_memory, and what a user has named."""
+NODE_GROUP = "ray.io/node-group"
+"""Label of a machine that a launcher has begun (`ray up`, KubeRay), which may begin more."""
+HEAD = "node:__internal_head__"
+"""Resource of the head alone."""
+BOOTSTRAP_FILE = Path("~/ray_bootstrap_config.yaml")
+"""What `ray up` leaves on the head: the kinds of machines, and how many there may be."""
+NONE_YET = "CPUs: there are none yet; start Ray on machines that have some"
+ANYWHERE = "DEFAULT"
+"""Said aloud, since within a trial of Ray Tune tasks else look for CPUs in what the worker itself holds, for ever."""
+UNIT = 1e4
+"""Ray counts in ten-thousandths."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """All machines of a cluster.
+
+    Attributes:
+        machines: resources of each that is there.
+        grows: whether there is an autoscaler.
+        coming: resources of each that it may have at once, those that are there included, the head not; None where
+            that cannot be known.
+    """
+
+    machines: tuple[Resources, ...]
+    grows: bool = False
+    coming: tuple[Resources, ...] | None = None
+
+    def total(self, name: str) -> float:
+        """Of all machines."""
+        return sum(machine.get(name, 0.0) for machine in self.machines)
+
+    def largest(self, name: str, beside: Resources | None = None) -> float:
+        """Of the machine that has most of it, among those that have what is asked for beside it."""
+        fit = (machine.get(name, 0.0) for machine in self.machines if places(machine, beside or {}))
+        return max(fit, default=0.0)
+
+    def places(self, bundle: Resources) -> int:
+        """How many of them can be placed at once where nothing else is."""
+        return sum(places(machine, bundle) for machine in self.machines)
+
+    def grown(self) -> Capacity:
+        """With all that may come; the same where nothing comes or nothing is known of it."""
+        if not self.coming:
+            return self
+        return Capacity((*(machine for machine in self.machines if HEAD in machine), *self.coming), self.grows)
+
+
+def places(machine: Resources, bundle: Resources) -> int:
+    """How many of a bundle one machine can hold; of an empty one, one. A share of a GPU is always of a single one."""
+    fits = []
+    for name, asked in bundle.items():
+        there, units = machine.get(name, 0.0), max(1, round(UNIT * asked))
+        if asked:
+            shared = name == "GPU" and asked < 1
+            fits.append(int(there) * int(UNIT // units) if shared else int(round(UNIT * there) // units))
+    return min(fits, default=1)
+
+
+def tasks_lack(bundle: Resources, there: Capacity) -> str:
+    """What the machines have too little of for tasks that each take a bundle, "" if nothing."""
+    if there.places(bundle):
+        return ""
+    if not there.total("CPU"):
+        return NONE_YET
+    return f"a task takes {in_words(bundle)}, and no machine has that; start Ray on machines with whole CPUs"
+
+
+def capacity() -> Capacity:
+    """Of the cluster that this process is connected to, now."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    machines = tuple(dict(node["Resources"]) for node in alive)
+    if not any(NODE_GROUP in (node.get("Labels") or {}) for node in alive) and not _has_autoscaler():
+        return Capacity(machines)
+    return Capacity(machines, True, _reported() or _of_launch_file())
+
+
+def has_free(bundle: Resources) -> bool:
+    """Whether one machine has so much that nobody holds."""
+    return any(places(machine, bundle) for machine in state.available_resources_per_node().values())
+
+
+def in_words(amounts: Resources) -> str:
+    """``CPU 0.5, GPU 1``"""
+    return ", ".join(f"{name} {amount:g}" for name, amount in amounts.items() if amount)
+
+
+def free_in_words(bundle: Resources) -> str:
+    """``CPU 0 of 2, GPU 1 of 1``: what nobody holds, and what there is, of all that a bundle asks for."""
+    there, free = ray.cluster_resources(), ray.available_resources()
+    return ", ".join(f"{name} {free.get(name, 0.0):g} of {there.get(name, 0.0):g}" for name in bundle if bundle[name])
+
+
+def _has_autoscaler() -> bool:
+    """Whether one that was begun by hand tells of itself; in a cluster without, each machine is a kind of its own."""
+    told = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    report = (json.loads(told).get("autoscaler_report") or {}) if told else {}
+    kinds = {**(report.get("active_nodes") or {}), **(report.get("idle_nodes") or {})}
+    return any(not kind.startswith("node_") for kind in kinds)
+
+
+def _reported() -> tuple[Resources, ...] | None:
+    """What may come, as an autoscaler has told Ray; that of `ray up` tells nothing."""
+    with suppress(RayError, RuntimeError):
+        config = state.state.get_cluster_config()
+        groups = config.node_group_configs if config is not None else []
+        if groups and all(group.resources and group.max_count >= 0 for group in groups):
+            return tuple(dict(group.resources) for group in groups for _ in range(group.max_count))
+    return None
+
+
+def _of_launch_file() -> tuple[Resources, ...] | None:
+    """What may come, as the file of `ray up` says on the head; None on other machines."""
+    file = BOOTSTRAP_FILE.expanduser()
+    with suppress(OSError, UserError, LookupError, TypeError, ValueError, AttributeError):
+        return may_come(parse_yaml(file.read_text("utf-8"), str(file)))
+    return None
+
+
+def may_come(launch_file: Any) -> tuple[Resources, ...] | None:
+    """Machines that a launch file allows at once; None if it does not say what one has.
+
+    The limit for all of them together is not looked at: which of them come is the autoscaler's choice.
+    """
+    found: list[Resources] = []
+    limit = launch_file.get("max_workers", 2)
+    for name, kind in launch_file["available_node_types"].items():
+        most = 0 if name == launch_file.get("head_node_type") else min(limit, kind.get("max_workers", limit))
+        resources = {resource: float(amount) for resource, amount in (kind.get("resources") or {}).items()}
+        if most and "CPU" not in resources:
+            return None
+        found += [resources] * most
+    return tuple(found)
