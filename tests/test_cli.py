@@ -155,7 +155,7 @@ def test_a_trained_run_keeps_its_settings(tmp_path: Path, capsys: pytest.Capture
 def test_make_videos_writes_files_and_labels(tmp_path: Path) -> None:
     done = vicc_ray("make-videos", "out", "--classes", "2", "--train", "1", "--test", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "4 of 4 videos" in done.stderr
+    assert "4/4" in done.stderr
     assert len(list((tmp_path / "out").glob("*/*.mp4"))) == 4
     assert len((tmp_path / "out" / "labels.csv").read_text().splitlines()) == 5
 
