@@ -341,19 +341,25 @@ def _load(options: argparse.Namespace) -> Config:
 
 
 def _print_table(evaluation: dict[str, Any]) -> None:
-    """Recall of each network in percent, that at 1 with its 95 % interval."""
+    """Recall of each network in percent, that at 1 with its 95 % interval; a dash where it tells nothing."""
     rows = evaluation["rows"]
     ks = list(rows[0]["recall"]) if rows else []
     width = max([len(row["name"]) for row in rows], default=0)
     print(f"{'':{width}}  {'R@1 (95 % interval)':>20}" + "".join(f"{'R@' + k:>8}" for k in ks[1:]))
     for row in rows:
-        first = f"{100 * row['recall'][ks[0]]:.1f} ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
-        rest = "".join(f"{100 * row['recall'][k]:8.1f}" for k in ks[1:])
-        print(f"{row['name']:{width}}  {first:>20}{rest}")
+        one, *rest = (_share(row["recall"][k]) for k in ks)
+        first = one if row["low"] is None else f"{one} ({_share(row['low'])}-{_share(row['high'])})"
+        print(f"{row['name']:{width}}  {first:>20}" + "".join(f"{share:>8}" for share in rest))
     data = evaluation["dataset"]
     for key, what in (("unlabelled", "have no label"), ("without_split", "are in neither split")):
         if data[key]:
             print(f"{data[key]} of {data['videos']} videos {what}: left out")
+    for warning in evaluation["warnings"]:
+        print(f"warning: {warning['text']}")
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _fail(message: str) -> int:

@@ -28,7 +28,9 @@ def made(*videos: tuple[str, str]) -> Entries:
         ([("", "train"), ("", "test")], "no video has one"),
         ([("a", "train"), ("b", "train")], "split 'test'"),
         ([("a", "train"), ("", "test")], "split 'test'"),
-        ([("a", "train"), ("a", "test")], ""),
+        ([("a", "train"), ("b", "train"), ("a", "test"), ("b", "test")], ""),
+        ([("a", "train"), ("b", "train"), ("a", "test")], "split 'test'"),
+        ([("a", "train"), ("a", "train"), ("a", "test"), ("a", "test")], "split 'test'"),
     ],
 )
 def test_a_run_that_cannot_be_checked_says_why(videos: list[tuple[str, str]], said: str) -> None:

@@ -7,27 +7,32 @@ from typing import Any
 import numpy as np
 
 from vicc_ray.evaluation.interval import hit_interval
-from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval
+from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, galleries
 
 NONE = ""
 """What the nearest neighbour is called where there is none."""
 
 
-def by_class(train: FeatureSet, test: FeatureSet, found: Retrieval, seed: int = 0) -> dict[str, Any]:
+def by_class(
+    train: FeatureSet, test: FeatureSet, found: Retrieval, seed: int = 0, ignore_same_source: bool = False
+) -> dict[str, Any]:
     """What retrieval found, by the label of the query.
 
     Returns:
         ``classes``: one of each label in ``test``, sorted: ``label``, ``queries`` n, ``recall_at_1`` with its 95 %
-        interval ``low`` and ``high``. ``confusion``: pairs of a query's label and its nearest neighbour's, equal labels
-        included, with how often they came, most frequent first within a class.
+        interval ``low`` and ``high``, all three None where they would be the same whatever the features are.
+        ``confusion``: pairs of a query's label and its nearest neighbour's, equal labels included, with how often they
+        came, most frequent first within a class.
     """
     nearest = _labels_of_nearest(train, found)
     classes, confusion = [], []
     for label in sorted(set(test.labels.tolist()) - {""}):
         own = test.labels == label
-        low, high = hit_interval(found.hits[own], seed)
-        recall = float(found.hits[own].mean())
-        classes.append({"label": label, "queries": int(own.sum()), "recall_at_1": recall, "low": low, "high": high})
+        figures: dict[str, float | None] = {"recall_at_1": None, "low": None, "high": None}
+        if not np.isnan(found.recall[1]) and galleries(train, test.select(own), ignore_same_source).tells(1):
+            low, high = hit_interval(found.hits[own], seed)
+            figures = {"recall_at_1": float(found.hits[own].mean()), "low": low, "high": high}
+        classes.append({"label": label, "queries": int(own.sum()), **figures})
         names, counts = np.unique(nearest[own], return_counts=True)
         order = np.argsort(-counts, kind="stable")
         confusion += [{"query": label, "nearest": str(names[k]), "count": int(counts[k])} for k in order]

@@ -23,7 +23,8 @@ def measured(run: Path, turn: str) -> dict[str, Any]:
     if row is None:
         return {}
     kept = ("name", "recall", "low", "high", "queries")
-    return {"data": result["dataset"], "retrieval": {name: row[name] for name in kept}}
+    found = {"data": result["dataset"], "retrieval": {name: row[name] for name in kept}}
+    return {**found, "warnings": result.get("warnings", [])}
 
 
 def card_text(weights: EncoderWeights, files: Sequence[str]) -> str:
@@ -32,15 +33,17 @@ def card_text(weights: EncoderWeights, files: Sequence[str]) -> str:
     Args:
         files: names of the files beside it.
     """
-    return (
-        load_templates("vicc_ray.evaluation", "templates", html=False)
-        .get_template("card.md.j2")
-        .render(
-            weights=weights,
-            card={"recipe": {}, "retrieval": {}, **weights.card},
-            files=files,
-            fixed=[f"`{name}`" for name in files if not name.endswith(".safetensors")],
-            version=__version__,
-            recipe=json.dumps(weights.card.get("recipe", {}), indent=1),
-        )
+    templates = load_templates("vicc_ray.evaluation", "templates", html=False)
+    templates.filters["percent"] = _percent
+    return templates.get_template("card.md.j2").render(
+        weights=weights,
+        card={"recipe": {}, "retrieval": {}, "warnings": [], **weights.card},
+        files=files,
+        fixed=[f"`{name}`" for name in files if not name.endswith(".safetensors")],
+        version=__version__,
+        recipe=json.dumps(weights.card.get("recipe", {}), indent=1),
     )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"

@@ -42,10 +42,12 @@ class CentredUnit:
 
     Args:
         streams: float32 or float16 [N, F] each, of the same N videos, in memory or memory-mapped; F may differ.
+        like: others whose means are taken in place of their own.
     """
 
-    def __init__(self, *streams: np.ndarray) -> None:
-        self._streams, self._means = streams, [_mean_of(features) for features in streams]
+    def __init__(self, *streams: np.ndarray, like: CentredUnit | None = None) -> None:
+        self._streams = streams
+        self._means: list[Tensor] = like._means if like else [_mean_of(features) for features in streams]
 
     def __len__(self) -> int:
         return len(self._streams[0])

@@ -1,17 +1,18 @@
 """Nearest-neighbour retrieval: for each test video the nearest train videos, and whether one has its label.
 
 Legend: N videos, Nq queries (test), Ng gallery (train), F features.
-Train and test features are each centred on their own mean and scaled to unit norm; similarity is the dot product.
+Train and test features are each centred on their own mean and scaled to unit norm; similarity is the dot product. A
+test set of one video is a vector of zeros then, and nothing is nearer to it than anything else.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from vicc_ray.evaluation.chance import Galleries
 from vicc_ray.evaluation.interval import hit_interval
 from vicc_ray.evaluation.nearest import CentredUnit, Exclusion, codes, nearest
 
@@ -59,12 +60,15 @@ class Retrieval:
     """What retrieval found.
 
     Attributes:
-        recall: for each k the share of labelled queries (0 to 1) with their label among the k nearest.
+        recall: for each k the share of labelled queries (0 to 1) with their label among the k nearest. NaN where it
+            says nothing of the features (:meth:`~vicc_ray.evaluation.chance.Galleries.tells`), and of one test video
+            that is centred on itself.
         hits: bool [Nq], whether the nearest neighbour has the query's label; False for queries without a label.
         neighbours: int64 [Nq, 5], gallery positions, nearest first; -1 where the gallery has no further video.
-        interval: 95 % interval of R@1, by bootstrap over the queries.
+        interval: 95 % interval of R@1, by bootstrap over the queries; NaN where R@1 is.
         queries: number of labelled queries.
         chance: expected R@1 of a neighbour drawn at random.
+        chance_at: for each k the expected R@k of neighbours drawn at random.
     """
 
     recall: dict[int, float]
@@ -73,10 +77,16 @@ class Retrieval:
     interval: tuple[float, float]
     queries: int
     chance: float
+    chance_at: dict[int, float]
 
 
 def retrieve(
-    train: FeatureSet, test: FeatureSet, ks: Sequence[int] = KS, ignore_same_source: bool = False, seed: int = 0
+    train: FeatureSet,
+    test: FeatureSet,
+    ks: Sequence[int] = KS,
+    ignore_same_source: bool = False,
+    seed: int = 0,
+    own_mean: bool = True,
 ) -> Retrieval:
     """Retrieve each video of ``test`` among ``train``.
 
@@ -84,11 +94,12 @@ def retrieve(
         ignore_same_source: leave out neighbours that have the query's source ("" is nobody's source). A query that
             has no neighbour left counts as a miss.
         seed: of the bootstrap.
+        own_mean: centre ``test`` on its own mean; else on that of ``train``.
 
     Raises:
         ValueError: one of the two sets is empty.
     """
-    return _retrieve([(train, test)], ks, ignore_same_source, seed)
+    return _retrieve([(train, test)], ks, ignore_same_source, seed, own_mean)
 
 
 def retrieve_two(
@@ -99,8 +110,9 @@ def retrieve_two(
     ks: Sequence[int] = KS,
     ignore_same_source: bool = False,
     seed: int = 0,
+    own_mean: bool = True,
 ) -> Retrieval:
-    """Retrieve by the sum of the RGB and the flow similarity (R+F).
+    """Retrieve by the sum of the RGB and the flow similarity (R+F); see :func:`retrieve`.
 
     Raises:
         ValueError: the two streams do not hold the same videos in the same order, or a set is empty.
@@ -108,32 +120,31 @@ def retrieve_two(
     for rgb, flow in ((train_rgb, train_flow), (test_rgb, test_flow)):
         if not np.array_equal(rgb.ids, flow.ids):
             raise ValueError("the RGB and the flow features are not of the same videos in the same order")
-    return _retrieve([(train_rgb, test_rgb), (train_flow, test_flow)], ks, ignore_same_source, seed)
+    return _retrieve([(train_rgb, test_rgb), (train_flow, test_flow)], ks, ignore_same_source, seed, own_mean)
 
 
 def chance_level(train: FeatureSet, test: FeatureSet, ignore_same_source: bool = False) -> float:
     """Expected R@1 over labelled queries when each takes a permitted gallery video at random; NaN without queries."""
-    labels = Counter(train.labels.tolist())
-    sources = Counter(train.sources.tolist())
-    pairs = Counter(zip(train.labels.tolist(), train.sources.tolist(), strict=True))
-    shares = []
-    for label, source in zip(test.labels.tolist(), test.sources.tolist(), strict=True):
-        if label == "":
-            continue
-        excluded = ignore_same_source and source != ""
-        permitted = len(train) - (sources[source] if excluded else 0)
-        right = labels[label] - (pairs[label, source] if excluded else 0)
-        shares.append(right / permitted if permitted else 0.0)
-    return float(np.mean(shares)) if shares else float("nan")
+    return _mean(galleries(train, test, ignore_same_source).chance(1))
+
+
+def galleries(train: FeatureSet, test: FeatureSet, ignore_same_source: bool = False) -> Galleries:
+    """What each labelled query of ``test`` may find in ``train``."""
+    return Galleries.of((train.labels, train.sources), (test.labels, test.sources), ignore_same_source)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
 
 
 def _retrieve(
-    streams: list[tuple[FeatureSet, FeatureSet]], ks: Sequence[int], ignore_same_source: bool, seed: int
+    streams: list[tuple[FeatureSet, FeatureSet]], ks: Sequence[int], ignore_same_source: bool, seed: int, own_mean: bool
 ) -> Retrieval:
     train, test = streams[0]
     if not len(train) or not len(test):
         raise ValueError(f"retrieval needs train and test videos, given {len(train)} and {len(test)}")
-    gallery, queries = (CentredUnit(*(sets[part].features for sets in streams)) for part in (0, 1))
+    gallery = CentredUnit(*(sets[0].features for sets in streams))
+    queries = CentredUnit(*(sets[1].features for sets in streams), like=None if own_mean else gallery)
     train_labels, test_labels = codes((train.labels, test.labels), (-1, -2))
     exclusion = None
     if ignore_same_source:
@@ -144,12 +155,16 @@ def _retrieve(
     neighbours = np.full((len(test), NEIGHBOURS), -1, dtype=np.int64)
     neighbours[:, : rows.shape[1]] = rows[:, :NEIGHBOURS].numpy()
     scored = match[test.labels != ""]
-    recall = {k: float(scored[:, :k].any(1).mean()) if len(scored) else float("nan") for k in ks}
+    choice = galleries(train, test, ignore_same_source)
+    directed = len(test) > 1 or not own_mean
+    recall = {k: _mean(scored[:, :k].any(1)) if directed and choice.tells(k) else float("nan") for k in ks}
+    chance_at = {k: _mean(choice.chance(k)) for k in ks}
     return Retrieval(
         recall=recall,
         hits=match[:, 0],
         neighbours=neighbours,
-        interval=hit_interval(scored[:, 0], seed),
+        interval=hit_interval(scored[:, 0], seed) if directed and choice.tells(1) else (float("nan"), float("nan")),
         queries=len(scored),
-        chance=chance_level(train, test, ignore_same_source),
+        chance=_mean(choice.chance(1)),
+        chance_at=chance_at,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ import numpy as np
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.by_class import by_class
+from vicc_ray.evaluation.caveats import Judged, caveats
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, load_features
 from vicc_ray.evaluation.interval import DRAWS, bootstrap_interval
-from vicc_ray.evaluation.retrieval import Retrieval, retrieve, retrieve_two
+from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve, retrieve_two
 from vicc_ray.files import atomic_write
 
 RESULT_FILE = "evaluation.json"
+BOTH = "rgb+flow"
+"""Key of the row of both streams together."""
 STREAMS = {"rgb": "RGB", "flow": "Flow"}
 NAME = re.compile(r"(?P<stream>rgb|flow)-(?:(?P<random>random)|stage(?P<stage>[12])(?:-(?P<cycle>\d+))?)")
 
@@ -29,8 +34,9 @@ def evaluate_features(folder: Path, config: Config) -> dict[str, Any]:
     Videos without a label or a split are left out of the score and counted.
 
     Returns:
-        What was written: ``dataset``, ``rows`` (with what :func:`by_class` tells), ``gain`` (RGB after its last turn
-        minus RGB after stage 1, None where one is missing; shares, not per cent) and ``settings``.
+        What was written: ``dataset``, ``rows`` (with what :func:`by_class` tells; a figure that would be the same
+        whatever the network is None), ``gain`` (RGB after its last turn minus RGB after stage 1, None where one is
+        missing; shares, not per cent), ``warnings`` (see :func:`caveats`) and ``settings``.
 
     Raises:
         UserError: no feature files, files of different videos, no labels, or no train or test videos.
@@ -40,21 +46,35 @@ def evaluate_features(folder: Path, config: Config) -> dict[str, Any]:
     first = next(iter(tables.values()))
     _check_scorable(first)
     ignore, seed = config.evaluate.ignore_same_source, config.seed
-    found: dict[str, Retrieval] = {}
-    rows = []
-    for name, table in tables.items():
-        train, test = (table.split(split).labelled() for split in ("train", "test"))
-        found[name] = retrieve(train, test, ignore_same_source=ignore, seed=seed)
-        label = row_label(name, list(tables), config.schedule.cross_stream)
-        rows.append({**_row(name, label, found[name]), **by_class(train, test, found[name], seed)})
-    rows += _both_row(tables, ignore, seed)
+    parts = {name: [table.split(split).labelled() for split in ("train", "test")] for name, table in tables.items()}
+    judged = {
+        name: Judged(row_label(name, list(tables), config.schedule.cross_stream), *_both_ways(sets, ignore, seed))
+        for name, sets in parts.items()
+    }
+    both = [name for stream in ("rgb", "flow") if (name := newest(list(tables), stream))]
+    if len(both) > 1:
+        sets = [*parts[both[0]], *parts[both[1]]]
+        judged[BOTH] = Judged("R+F: both similarities summed", *_both_ways(sets, ignore, seed))
+    train, test = next(iter(parts.values()))
+    rows = [
+        {
+            **_row(name, row.name, row.own),
+            **({"of": both} if name == BOTH else {}),
+            **by_class(train, test, row.own, seed, ignore),
+        }
+        for name, row in judged.items()
+    ]
+    own = {name: row.own for name, row in judged.items()}
+    any_row = next(iter(own.values()))
+    chance_at = {str(k): value for k, value in any_row.chance_at.items()}
     result = {
-        "dataset": {**_dataset(first), "chance": next(iter(found.values())).chance},
+        "dataset": {**_dataset(first), "chance": any_row.chance, "chance_at": chance_at},
         "rows": rows,
-        "gain": _gain(found, seed),
+        "gain": _gain(own, seed),
+        "warnings": caveats(train, test, list(judged.values()), ignore, seed),
         "settings": {**config.evaluate.model_dump(), "bootstrap_draws": DRAWS, "seed": seed},
     }
-    atomic_write(folder / RESULT_FILE, json.dumps(result, indent=2) + "\n")
+    atomic_write(folder / RESULT_FILE, json.dumps(result, indent=2, allow_nan=False) + "\n")
     return result
 
 
@@ -127,35 +147,38 @@ def _check_scorable(table: FeatureTable) -> None:
 
 
 def _row(name: str, label: str, result: Retrieval) -> dict[str, Any]:
-    stream = "rgb+flow" if name == "rgb+flow" else name.split("-")[0]
+    stream = BOTH if name == BOTH else name.split("-")[0]
     return {
         "key": name,
         "name": label,
         "stream": stream,
-        "turn": None if name.endswith("-random") or name == "rgb+flow" else name,
-        "recall": {str(k): value for k, value in result.recall.items()},
-        "low": result.interval[0],
-        "high": result.interval[1],
+        "turn": None if name.endswith("-random") or name == BOTH else name,
+        "recall": {str(k): _told(value) for k, value in result.recall.items()},
+        "low": _told(result.interval[0]),
+        "high": _told(result.interval[1]),
         "queries": result.queries,
     }
 
 
-def _both_row(tables: dict[str, FeatureTable], ignore_same_source: bool, seed: int) -> list[dict[str, Any]]:
-    rgb, flow = newest(list(tables), "rgb"), newest(list(tables), "flow")
-    if rgb is None or flow is None:
-        return []
-    train_rgb, test_rgb, train_flow, test_flow = (
-        tables[name].split(split).labelled() for name in (rgb, flow) for split in ("train", "test")
-    )
-    result = retrieve_two(train_rgb, test_rgb, train_flow, test_flow, ignore_same_source=ignore_same_source, seed=seed)
-    row = {**_row("rgb+flow", "R+F: both similarities summed", result), "of": [rgb, flow]}
-    return [{**row, **by_class(train_rgb, test_rgb, result, seed)}]
+def _told(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _both_ways(sets: list[FeatureSet], ignore_same_source: bool, seed: int) -> tuple[Retrieval, Retrieval]:
+    """Retrieval with the test videos centred on their own mean, and on that of the training videos.
+
+    Args:
+        sets: train and test of one stream, or of RGB and then of flow.
+    """
+    scored: Callable[..., Retrieval] = retrieve_two if len(sets) > 2 else retrieve
+    given = {"ignore_same_source": ignore_same_source, "seed": seed}
+    return scored(*sets, **given), scored(*sets, **given, own_mean=False)
 
 
 def _gain(found: dict[str, Retrieval], seed: int) -> dict[str, Any] | None:
     """Paired: the same queries under both networks, so that the interval is that of the difference itself."""
     last = newest(list(found), "rgb")
-    if last is None or last == "rgb-stage1" or "rgb-stage1" not in found:
+    if last is None or last == "rgb-stage1" or "rgb-stage1" not in found or math.isnan(found[last].recall[1]):
         return None
     difference = found[last].hits.astype(int) - found["rgb-stage1"].hits.astype(int)
     low, high = bootstrap_interval(difference, seed)

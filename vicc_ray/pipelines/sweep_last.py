@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from vicc_ray.errors import UserError
@@ -65,7 +66,7 @@ class LastRuns:
             self.failures.append(f"{name[0]}, seed {name[1]}: {failure}")
 
     def results(self, store: str) -> list[Judged]:
-        """Of each setting, the R@1 on the test videos of each seed.
+        """Of each setting, the R@1 on the test videos of each seed; none of a setting where R@1 tells nothing.
 
         They are computed here, after the training: all CPUs and GPUs are free for it, and Ray Data within a trial of
         Tune would be confined to what the trial had reserved.
@@ -79,17 +80,25 @@ class LastRuns:
             if self._score(*run) is None:
                 evaluate(self.folder.last_run(*run).run.path, store, progress=False)
         scores = {name: [self._score(name, seed) for of, seed in self.runs if of == name] for name in self.settings}
-        return [Judged(name, [score for score in found if score is not None]) for name, found in scores.items()]
+        told = {
+            name: [score for score in found if score is not None and math.isfinite(score)]
+            for name, found in scores.items()
+        }
+        return [Judged(name, found) for name, found in told.items() if found]
 
     def _score(self, name: str, seed: int) -> float | None:
         return score_on_test_videos(self.folder.last_run(name, seed))
 
 
 def score_on_test_videos(folder: TrialFolder) -> float | None:
-    """R@1 on the test videos of the RGB network that was trained last; None before it has been evaluated."""
+    """R@1 on the test videos of the RGB network that was trained last; None before it has been evaluated, NaN where R@1
+    would be the same whatever the network is."""
     file = folder.run.path / "evaluation" / RESULT_FILE
     if not file.exists():
         return None
     rows = {row["key"]: row for row in json.loads(file.read_text())["rows"]}
     last = newest(list(rows), SCORED)
-    return None if last is None else float(rows[last]["recall"]["1"])
+    if last is None:
+        return None
+    share = rows[last]["recall"]["1"]
+    return math.nan if share is None else float(share)

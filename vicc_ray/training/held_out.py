@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vicc_ray.config import Config
+from vicc_ray.evaluation.chance import Galleries
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
 from vicc_ray.training.validation_split import training_videos, validation_videos
 from vicc_ray.video.entries import Entries, Entry
@@ -25,12 +26,21 @@ class HeldOut:
 
     @classmethod
     def choose(cls, entries: Entries, config: Config) -> HeldOut | None:
-        """Labelled videos of both kinds, evenly drawn; None where there are none to score."""
+        """Labelled videos of both kinds, evenly drawn; None where there are none to score, or where a score would be
+        the same whatever the network: one held-out video, one class."""
         share, most = config.train.validation_share, config.train.evaluate_videos
         train = _labelled(training_videos(entries, share), "train")
         test = validation_videos(entries, share) if share else _labelled(entries, "test")
         parts = [_thin(part, most, config.seed) for part in (train, test)]
-        return cls(*parts) if all(parts) else None
+        chosen = cls(*parts)
+        return chosen if all(parts) and chosen._tells(config) else None
+
+    def _tells(self, config: Config) -> bool:
+        train, test = (
+            (np.array([e.label for e in part], str), np.array([e.source for e in part], str))
+            for part in (self.train, self.test)
+        )
+        return len(self.test) > 1 and Galleries.of(train, test, config.evaluate.ignore_same_source).tells(1)
 
     @property
     def entries(self) -> list[Entry]:
@@ -55,7 +65,10 @@ def why_unchecked(entries: Entries, config: Config) -> str:
     if not any(entries.column("label")):
         return "no held-out checks while training: they need labels, and no video has one"
     which = "train.validation_share" if config.train.validation_share else "split 'test'"
-    return f"no held-out checks while training: they need labelled videos to train on and others held out ({which})"
+    return (
+        "no held-out checks while training: they need labelled videos of two classes to train on and two or more of "
+        f"them held out ({which})"
+    )
 
 
 def _labelled(entries: Entries, split: str) -> Entries:

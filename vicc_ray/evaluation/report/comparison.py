@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ def compare(run: Path, other: Path) -> dict[str, Any]:
     Returns:
         ``name`` of the other run, ``rows``: networks that both have: ``key``, ``name``, ``one`` and ``other`` (R@1,
         shares), ``difference`` with its 95 % interval ``low`` and ``high`` (paired by query; None where the test videos
-        are not the same); ``only``: networks that one of them lacks; ``settings`` that differ: ``key``, ``one``,
-        ``other``; ``seconds`` of training of both.
+        are not the same, or R@1 is not told); ``only``: networks that one of them lacks; ``settings`` that differ:
+        ``key``, ``one``, ``other``; ``seconds`` of training of both.
 
     Raises:
         UserError: one of them has not been evaluated.
@@ -64,15 +65,15 @@ def _difference(run: Path, other: Path, key: str, settings: dict[str, Any]) -> d
     unknown: dict[str, float | None] = {"difference": None, "low": None, "high": None}
     if not all(key in feature_names(folder / "evaluation") for folder in (run, other)):
         return unknown
-    hits, asked = [], []
+    found, asked = [], []
     for folder in (run, other):
         table = load_features(feature_path(folder / "evaluation", key)).sorted()
         train, test = (table.split(split).labelled() for split in ("train", "test"))
-        hits.append(retrieve(train, test, ignore_same_source=settings["ignore_same_source"]).hits)
+        found.append(retrieve(train, test, ignore_same_source=settings["ignore_same_source"]))
         asked.append((test.ids.tolist(), test.labels.tolist()))
-    if asked[0] != asked[1]:
+    if asked[0] != asked[1] or any(math.isnan(one.recall[1]) for one in found):
         return unknown
-    difference = hits[0].astype(int) - hits[1].astype(int)
+    difference = found[0].hits.astype(int) - found[1].hits.astype(int)
     low, high = bootstrap_interval(difference, settings["seed"])
     return {"difference": float(np.mean(difference)), "low": low, "high": high}
 

@@ -34,7 +34,7 @@ def headline(
         title, text = _gained(rows[gain["from"]], rows[gain["to"]], gain, cross_stream)
     else:
         best = rows[newest(list(rows), "rgb") or table["rows"][0]["key"]]
-        title = f"R@1 of {best['name']} is {percent(best['recall']['1'])}"
+        title = _one_score(best)
         text = "The cross-stream stage has not been evaluated yet." if best["key"] == "rgb-stage1" else ""
     test, train = table["dataset"]["test"], table["dataset"]["train"]
     what = (
@@ -44,6 +44,12 @@ def headline(
     if any(w["kind"] != "crowded" for w in warnings):
         text += " Mind the warnings below: not every turn has learnt."
     return {"title": title, "text": f"{text} {what}".strip(), "tiles": tiles}
+
+
+def _one_score(row: dict[str, Any]) -> str:
+    if row["recall"]["1"] is None:
+        return "Retrieval among these videos says nothing of the network"
+    return f"R@1 of {row['name']} is {percent(row['recall']['1'])}"
 
 
 def _without_labels(turns: list[dict[str, Any]], warnings: list[dict[str, str]], videos: int) -> dict[str, Any]:
@@ -97,7 +103,7 @@ def _tile(row: dict[str, Any], label: str) -> dict[str, str]:
         "key": row["key"],
         "value": percent(row["recall"]["1"]),
         "label": label,
-        "note": f"95\u00a0%: {100 * row['low']:.1f} to {100 * row['high']:.1f}",
+        "note": "not told" if row["low"] is None else f"95\u00a0%: {100 * row['low']:.1f} to {100 * row['high']:.1f}",
     }
 
 

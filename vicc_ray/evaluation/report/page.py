@@ -77,7 +77,8 @@ def render(figures: dict[str, Any], store: ClipStore | None) -> str:
 
 def bar_scale(table: dict[str, Any] | None) -> float:
     """The R@1 at the right end of the bars: a round share above all intervals."""
-    highest = max((row["high"] for row in table["rows"]), default=1.0) if table else 1.0
+    told = [row["high"] for row in table["rows"] if row["high"] is not None] if table else []
+    highest = max(told, default=1.0)
     return next((limit for limit in (0.1, 0.2, 0.4, 0.6, 0.8) if highest <= limit), 1.0)
 
 

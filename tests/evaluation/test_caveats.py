@@ -1,0 +1,151 @@
+"""Tables of few videos: no figure that any network would have, and what centring does to the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vicc_ray.cli import _print_table
+from vicc_ray.config import Config, EvaluateConfig
+from vicc_ray.evaluation.card import measured
+from vicc_ray.evaluation.chance import Galleries
+from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
+from vicc_ray.evaluation.report import build_report
+from vicc_ray.evaluation.report.comparison import compare
+from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.pipelines.sweep_last import score_on_test_videos
+from vicc_ray.sweep.records import TrialFolder
+
+CONFIG = Config()
+NAMES = ("rgb-random", "rgb-stage1")
+
+
+def made(train: list[str], test: list[str], sources: list[str] | None = None, seed: int = 0) -> FeatureTable:
+    """Features that lie clearly by class, around a common mean far from zero."""
+    labels = [*train, *test]
+    rng = np.random.default_rng(seed)
+    directions = dict(
+        zip(sorted(set(labels)), 3 * np.random.default_rng(9).normal(size=(len(labels), 16)), strict=False)
+    )
+    features = 20 + np.stack([directions[label] + rng.normal(size=16) for label in labels])
+    splits = ["train"] * len(train) + ["test"] * len(test)
+    ids = [f"{n:03d}" for n in range(len(labels))]
+    return FeatureTable(ids, labels, sources or ids, splits, features)
+
+
+def evaluated(folder: Path, table: FeatureTable, ignore_same_source: bool = False) -> dict[str, Any]:
+    for name in NAMES:
+        save_features(feature_path(folder, name), table)
+    return evaluate_features(folder, Config(evaluate=EvaluateConfig(ignore_same_source=ignore_same_source)))
+
+
+def kinds(result: dict[str, Any]) -> list[str]:
+    return [warning["kind"] for warning in result["warnings"]]
+
+
+def told(result: dict[str, Any]) -> list[str]:
+    """The k of which a figure is told, alike in all rows."""
+    (found,) = {tuple(k for k, share in row["recall"].items() if share is not None) for row in result["rows"]}
+    return list(found)
+
+
+@pytest.mark.parametrize(
+    ("classes", "videos", "ks"),
+    [
+        (6, 6, ["1", "5"]),  # a video a class: k = 5 still leaves one out
+        (2, 20, ["1", "5", "10"]),  # 10 of the 20 are of the other class, so 11 and more find one's own
+        (4, 60, ["1", "5", "10", "20"]),
+    ],
+)
+def test_recall_is_told_up_to_the_k_at_which_any_network_hits(
+    tmp_path: Path, classes: int, videos: int, ks: list[str]
+) -> None:
+    names = [f"class{n % classes}" for n in range(videos)]
+    result = evaluated(tmp_path, made(names, names))
+    assert told(result) == ks
+    assert kinds(result)[0] == "untold" and str(50) in result["warnings"][0]["text"]
+    chance = result["dataset"]["chance_at"]
+    assert all(chance[k] < 1 for k in ks) and chance["50"] == 1
+
+
+def test_leaving_out_a_source_makes_a_gallery_smaller_than_k(tmp_path: Path) -> None:
+    names = [f"class{n % 8}" for n in range(32)]
+    sources = ["film"] * 28 + ["other"] * 4 + ["film"] * 8
+    assert told(evaluated(tmp_path / "all", made(names, names[:8], sources))) == ["1", "5", "10", "20"]
+    result = evaluated(tmp_path / "apart", made(names, names[:8], sources), ignore_same_source=True)
+    assert told(result) == ["1"]  # four videos are left to find
+    assert "unseen_classes" in kinds(result)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [(["a"] * 6, ["a"] * 4), (["a"], ["a", "b"]), (["a"] * 4, ["b"] * 3)],
+    ids=["one class", "one training video", "no class in common"],
+)
+def test_where_every_answer_is_the_same_no_figure_is_told_anywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], train: list[str], test: list[str]
+) -> None:
+    run = tmp_path / "run"
+    (run / "evaluation").mkdir(parents=True)
+    (run / "config.yaml").write_text("name: few\n")
+    result = evaluated(run / "evaluation", made(train, test))
+    assert told(result) == [] and result["gain"] is None and "untold" in kinds(result)
+    for row in result["rows"]:
+        assert (row["low"], row["high"]) == (None, None)
+        assert all(one["recall_at_1"] is None for one in row["classes"])
+    _print_table(result)
+    printed = capsys.readouterr().out
+    assert "100.0" not in printed and " 0.0" not in printed and result["warnings"][0]["text"] in printed
+    page = build_report(run, None).read_text()
+    table = page[page.index('<table class="recall">') : page.index('<tr class="chance">')]
+    assert "%" not in table.split("<tbody>")[1].replace("%;", "") and result["warnings"][0]["text"] in page
+    assert measured(run, "rgb-stage1")["warnings"] == result["warnings"]
+    assert {row["difference"] for row in compare(run, run)["rows"]} == {None}
+    assert np.isnan(score_on_test_videos(TrialFolder(tmp_path)))
+
+
+def test_one_test_video_is_a_vector_of_zeros_and_the_other_centring_is_told(tmp_path: Path) -> None:
+    result = evaluated(tmp_path, made(["a", "b", "c"] * 8, ["c"]))
+    assert told(result) == [] and kinds(result) == ["untold", "centring"]
+    assert "zeros" in result["warnings"][-1]["text"] and "RGB after stage 1 100.0 %" in result["warnings"][-1]["text"]
+
+
+def test_test_videos_of_one_class_lose_it_by_centring(tmp_path: Path) -> None:
+    result = evaluated(tmp_path, made(["a", "b", "c", "d"] * 10, ["c"] * 40))
+    (row,) = (row for row in result["rows"] if row["key"] == "rgb-stage1")
+    assert row["recall"]["1"] < 0.6
+    (text,) = (warning["text"] for warning in result["warnings"] if warning["kind"] == "centring")
+    assert f"RGB after stage 1 100.0 %, not {100 * row['recall']['1']:.1f} %" in text
+
+
+@pytest.mark.parametrize(
+    ("test", "warned"),
+    [
+        (["a", "b", "c", "d"] * 8, False),
+        (["a"] * 60 + ["b", "c", "d"], True),  # many, of other shares than in training
+        (["a"] * 9 + ["b"], True),  # few
+    ],
+)
+def test_centring_is_told_where_it_changes_the_score(tmp_path: Path, test: list[str], warned: bool) -> None:
+    result = evaluated(tmp_path, made(["a", "b", "c", "d"] * 20, test))
+    assert ("centring" in kinds(result)) is warned
+
+
+def test_a_class_without_training_videos_has_no_figure_of_its_own(tmp_path: Path) -> None:
+    result = evaluated(tmp_path, made(["a", "b", "c"] * 20, ["a", "b", "c", "d"] * 10))
+    by_label = {one["label"]: one["recall_at_1"] for one in result["rows"][1]["classes"]}
+    assert by_label["d"] is None and None not in (by_label["a"], by_label["b"], by_label["c"])
+    assert "10 of 40" in next(w["text"] for w in result["warnings"] if w["kind"] == "unseen_classes")
+
+
+def test_chance_at_k_is_what_draws_find() -> None:
+    rng = np.random.default_rng(0)
+    train, none = np.array(["a"] * 7 + ["b"] * 3 + ["c"] * 20), np.full(30, "")
+    choice = Galleries.of((train, none), (np.array(["a", "b", "x", ""]), np.full(4, "")))
+    for k in (1, 3, 8):
+        draws = np.array([rng.choice(train, k, replace=False) for _ in range(4000)])
+        expected = [(draws == label).any(1).mean() for label in ("a", "b", "x")]
+        assert choice.chance(k) == pytest.approx(expected, abs=0.03)
