@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from vicc_ray.home import home
 
 MAKING = "make-videos out --classes 2 --train 1 --test 1"
 NAME = "Tänzer"
@@ -75,3 +78,35 @@ def test_a_name_of_bytes_that_are_no_text_is_printed(tmp_path: Path) -> None:
     done = shell(MAKING.replace("out", r"$'\xff'"), tmp_path)
     assert done.returncode == 0, done.stderr
     assert r"\udcff" in done.stdout
+
+
+NOBODY = """
+import getpass, os, pathlib
+from vicc_ray.home import ensure_home
+os.setgid(54321)
+os.setuid(54321)
+ensure_home()
+print(pathlib.Path.home().stat().st_uid, oct(pathlib.Path.home().stat().st_mode & 0o777), getpass.getuser())
+"""
+"""A program of somebody whom no list of users has; importing Ray and torch asks for the same."""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+def test_a_user_without_home_and_name_gets_both() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        Path(temporary).chmod(0o777)
+        bare = {"PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": temporary}
+        for _ in range(2):  # made, and found again
+            done = subprocess.run([sys.executable, "-c", NOBODY], env=bare, capture_output=True, text=True, check=False)
+            assert done.stdout == "54321 0o700 54321\n", done.stderr
+        assert len(list(Path(temporary).iterdir())) == 1
+
+
+def test_a_home_that_is_somebody_elses_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "~")  # what it is taken for where there is none
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    own = home()
+    assert own.parent == tmp_path
+    assert home() == own
+    own.chmod(0o777)
+    assert home() != own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
+from vicc_ray.home import ensure_home
 from vicc_ray.interruption import Interruption, tell
 from vicc_ray.standard_streams import Output
 
@@ -14,6 +15,7 @@ def main() -> int:
     output, interruption = Output(), Interruption(sys.argv[1] if len(sys.argv) > 1 else "")
     try:
         interruption.listen()
+        ensure_home()
         code = _run_verb()
     except BaseException:
         # Not KeyboardInterrupt alone: code that a signal breaks off may raise an error of its own.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from vicc_ray.errors import UserError
+from vicc_ray.home import home
 
-TOKEN_FILE = Path("~/.ray/auth_token")
+TOKEN_FILE = ".ray/auth_token"
+"""Below the home."""
 TOKEN_ADVICE = "put the cluster's into ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
 LOCAL = "local"
 """In the place of an address: start a Ray here."""
@@ -54,6 +55,6 @@ def use_token() -> None:
     Ray looks for it in ``RAY_AUTH_TOKEN``, in the file ``RAY_AUTH_TOKEN_PATH`` and in ``~/.ray/auth_token``, but sends
     none as long as ``RAY_AUTH_MODE`` is not set.
     """
-    there = TOKEN_FILE.expanduser().exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    there = (home() / TOKEN_FILE).exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
     if there:
         os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, file_lock
+from vicc_ray.home import home
 from vicc_ray.local_paths import local_path
 from vicc_ray.video.sources.remote import Remote, Unreadable
 
@@ -25,7 +26,7 @@ def cache_folder() -> Path:
     Raises:
         UserError: the variable names no folder of this machine.
     """
-    given = os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "vicc_ray"
+    given = os.environ.get(CACHE_VARIABLE) or home() / ".cache" / "vicc_ray"
     return local_path(given, f"{CACHE_VARIABLE} is a folder of each machine")
 
 
