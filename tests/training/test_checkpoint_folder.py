@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.forked import FORKED
+from vicc_ray.errors import UserError
 from vicc_ray.training.checkpoint import FORMAT, STATE
 from vicc_ray.training.checkpoint_folder import MOST_MARKED, SCORE, CheckpointFolder
 
@@ -40,6 +41,13 @@ def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder
     assert names(folder) == [".step-00000001.part"]
     folder.clear_rests()
     assert names(folder) == []
+
+
+def test_what_was_learnt_is_not_thrown_away_for_a_checkpoint_of_another_step(folder: CheckpointFolder) -> None:
+    made(folder, 4, "turn-0-rgb-stage1")
+    with pytest.raises(UserError, match="turn-0-rgb-stage1: .* step 4 .* step 6"):
+        made(folder, 6, "turn-0-rgb-stage1")
+    made(folder, 4, "turn-0-rgb-stage1")  # the same again, after a controller was lost
 
 
 @pytest.mark.parametrize("call", range(1, 16))

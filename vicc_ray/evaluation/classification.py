@@ -80,7 +80,7 @@ def tabulate(out: Path, seed: int = 0) -> dict[str, Any]:
 def fuse(rgb: Predictions, flow: Predictions, of: list[str]) -> Predictions | None:
     """The mean of both streams' probabilities; None where they are not of the same videos, labels and classes."""
     same = rgb.classes == flow.classes and np.array_equal(rgb.ids, flow.ids) and np.array_equal(rgb.labels, flow.labels)
-    if not same:
+    if not same or rgb.about.get("videos") != flow.about.get("videos"):
         return None
     return replace(rgb, probabilities=(rgb.probabilities + flow.probabilities) / 2, about={"of": of})
 

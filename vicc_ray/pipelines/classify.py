@@ -23,6 +23,7 @@ from vicc_ray.training.classification import Classification, free_settings
 from vicc_ray.training.labelling import Labelling
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.trackers import check_trackers
+from vicc_ray.video.fingerprint import CLIPS, videos_fingerprint
 from vicc_ray.video.store import ClipStore
 
 
@@ -46,7 +47,7 @@ def classify(
     check_trackers(config.train.trackers)
     store, folder = ClipStore(store_path), RunFolder(out / f"{config.classify.stream}-{config.classify.mode}")
     task = Classification(config, store, folder)
-    folder.open(config, free_settings(config.classify.mode))
+    folder.open(config, free_settings(config.classify.mode), task.inputs)
     task.begin(weights)
     about = _about(task, weights)
     file, turn = folder.path / PREDICTIONS_FILE, task.turns[-1]
@@ -114,9 +115,10 @@ def _predict(task: Classification, checkpoint: Path, file: Path, about: dict[str
 
 def _about(task: Classification, weights: EncoderWeights) -> dict[str, Any]:
     """What the predictions depend on beside the training, which the folder itself keeps the same, and what to tell."""
-    config = task.config
+    config, videos = task.config, task.store.entries.where(task.labelling.test)
     return {
-        **{"network": weights.fingerprint, "store": str(task.store), "test_videos": int(task.labelling.test.sum())},
+        **{"network": weights.fingerprint, "test_videos": len(videos)},
+        "videos": videos_fingerprint(videos, task.store.settings, (*CLIPS, "label")),
         "clip": config.clip.model_dump(mode="json"),
         "evaluate": config.evaluate.model_dump(mode="json", include={"overlap", "max_windows", "crops"}),
         "notes": task.labelling.notes(),

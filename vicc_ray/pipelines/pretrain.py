@@ -8,11 +8,11 @@ from rich.console import Console
 
 from vicc_ray.config import Config
 from vicc_ray.pipelines.fit import fit
-from vicc_ray.training.checkpoint import read_state
 from vicc_ray.training.held_out import why_unchecked
 from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.stage_times import stage_timer
+from vicc_ray.training.starting_point import checked_start, keep_start
 from vicc_ray.training.trackers import check_trackers
 from vicc_ray.video.store import ClipStore
 
@@ -42,10 +42,11 @@ def pretrain(
     check_trackers(config.train.trackers)
     store, folder = ClipStore(store_path), RunFolder(run_dir)
     task = Pretraining(config, store)  # what does not fit is told before anything is written
-    if start_from is not None:
-        read_state(start_from)
-    folder.open(config)
+    folder.check(config, inputs=task.inputs)
+    start = checked_start(folder, start_from)
+    folder.open(config, inputs=task.inputs)
+    keep_start(folder, start)
     if note := why_unchecked(store.entries, config):
         Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True).print(note)
     with stage_timer(run_dir, "pretraining"):
-        return fit(task, folder, start_from, progress, awaits_scores)
+        return fit(task, folder, Path(start.checkpoint) if start else None, progress, awaits_scores)

@@ -131,6 +131,7 @@ class Worker:
         self.config = Config.model_validate(job.config)
         self.folder = RunFolder(job.run)
         self.task = TASKS[job.task](self.config, ClipStore(job.store), self.folder)
+        self.folder.check_inputs(self.task.inputs)  # the store may have grown since the run was begun
         self.plan = self.task.plan
         self.device = ray.train.torch.get_device()
         self.steps, self.restored_turn = 0, -1
@@ -271,7 +272,8 @@ class Worker:
         scored = scored and self.task.scored
         if rank() == 0:
             epoch = self.plan.epoch_at(self.steps)
-            take = partial(checkpoint.take_snapshot, self.trainer, self.steps, epoch, self.job.config)
+            inputs = self.task.inputs.as_json()
+            take = partial(checkpoint.take_snapshot, self.trainer, self.steps, epoch, self.job.config, inputs)
             self.writer.save(take, name, why, scored)
         if scored:
             self.writer.wait()

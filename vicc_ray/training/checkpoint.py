@@ -3,12 +3,13 @@
 model.safetensors      the networks; of pretraining: both encoders, both prototype sets; of classification: the encoder,
                        under the same name, and the layers on it
 optimiser.safetensors  optimiser and, of pretraining, queue of the current turn
-state.json             place in the schedule and in the data, settings, format
+state.json             place in the schedule and in the data, settings, what was trained on, format
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ class Snapshot:
         (folder / STATE).write_text(json.dumps(self.state, indent=1))
 
 
-def take_snapshot(trainer: Trainer, step: int, epoch: float, settings: dict[str, Any]) -> Snapshot:
+def take_snapshot(
+    trainer: Trainer, step: int, epoch: float, settings: dict[str, Any], inputs: Mapping[str, Any] | None = None
+) -> Snapshot:
     """The state of a run between two steps.
 
     There is no random state in it: what is drawn in a step depends on (seed, step) and (seed, epoch, id) alone.
@@ -60,11 +63,14 @@ def take_snapshot(trainer: Trainer, step: int, epoch: float, settings: dict[str,
     Args:
         step: global steps made so far, ``epoch``: the epochs of samples that they took.
         settings: of the run, for the record.
+        inputs: what it is trained on (:class:`vicc_ray.training.run_inputs.RunInputs`); without, it cannot go on.
     """
     tensors, groups = _flatten(trainer.optimiser.state_dict())
     tensors |= {PROGRESS + name: value for name, value in trainer.progress_tensors().items()}
     state = {"format": FORMAT, "step": step, "epoch": epoch, "turn": trainer.turn.index, "groups": groups}
-    return Snapshot(_copied(model_tensors(trainer)), _copied(tensors), {**state, "settings": settings})
+    return Snapshot(
+        _copied(model_tensors(trainer)), _copied(tensors), {**state, "settings": settings, "inputs": inputs}
+    )
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

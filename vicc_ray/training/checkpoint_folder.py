@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
 from vicc_ray.training.checkpoint import STATE, read_state
 
@@ -50,7 +51,10 @@ class CheckpointFolder:
             to_be_scored: mark it, so that it is not removed before it has been scored.
 
         The files are on the disk, not only on their way to it, before the name appears. One that is there stays: it
-        is of the same steps of the same run, and could not be replaced without a moment in which there is none.
+        is of the same step of the same run, and could not be replaced without a moment in which there is none.
+
+        Raises:
+            UserError: the one that is there is of another step.
         """
         aside = self.path / f".{name}.part"
         shutil.rmtree(aside, ignore_errors=True)
@@ -61,6 +65,7 @@ class CheckpointFolder:
         for file in aside.iterdir():
             _flush(file)
         if (self.path / name).exists():
+            _check_same_step(aside, self.path / name)
             shutil.rmtree(aside)
             return
         aside.rename(self.path / name)
@@ -132,6 +137,15 @@ def _link_or_copy(file: Path, to: Path) -> None:
         os.link(file, to)  # no second copy on the disk
     except OSError:  # a file system without links
         shutil.copyfile(file, to)
+
+
+def _check_same_step(new: Path, old: Path) -> None:
+    steps = [read_state(folder)["step"] for folder in (new, old)]
+    if steps[0] != steps[1]:
+        raise UserError(
+            f"{old}: a checkpoint of step {steps[1]} is there already, where one of step {steps[0]} is to be: it is of "
+            "another run; choose another output folder"
+        )
 
 
 def _flush(path: Path) -> None:

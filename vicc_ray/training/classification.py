@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +19,9 @@ from vicc_ray.training.health import EpochHealth
 from vicc_ray.training.labelling import Labelling
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.run_folder import FREE_TO_CHANGE, FreeSettings, RunFolder
+from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.schedule import Turn
+from vicc_ray.video.fingerprint import CLIPS
 from vicc_ray.video.store import ClipStore
 
 NO_STAGE = 0
@@ -47,6 +48,7 @@ class Classification:
         self.plan = Plan(len(self.videos), settings.batch, config.seed)
         name, epochs = f"{settings.stream}-{settings.mode}", settings.epochs
         self.turns = [Turn(0, name, NO_STAGE, settings.stream, False, 0, epochs, epochs)]
+        self.inputs = RunInputs.of(store, self.videos, self.plan, self.turns, (*CLIPS, "label"))
         self.batch_bytes = settings.batch * sample_bytes(config.clip, (settings.stream,), views=1)
         self.rate = f"classify.{settings.mode}_learning_rate"
         self.calmer = f"Lower {self.rate} or raise classify.warmup_epochs"
@@ -68,29 +70,19 @@ class Classification:
         """Keep in the opened folder what training starts from, or check that it is the same as before.
 
         Raises:
-            UserError: the folder was begun with another network, or with other videos or labels.
+            UserError: the folder was begun with another network.
         """
         start, facts = self.folder.path / "start.safetensors", self.folder.classes_file
-        ids, labels = self.videos.column("id"), self.videos.column("label")
-        digest = hashlib.blake2b(json.dumps([ids, labels]).encode(), digest_size=8).hexdigest()
-        known: dict[str, Any] = {"classes": self.labelling.classes, "videos": len(ids), "digest": digest}
-        if not facts.exists():
-            write_weights(start, weights)
-            atomic_write(facts, json.dumps({**known, "network": weights.fingerprint, "from": _origin(weights)}))
-            return
-        before = json.loads(facts.read_text())
-        anew = f"remove {self.folder.path} to start anew, or choose another folder"
+        known = {"classes": self.labelling.classes, "network": weights.fingerprint, "from": _origin(weights)}
+        before = json.loads(facts.read_text()) if facts.exists() else known
         if before["network"] != weights.fingerprint:
             raise UserError(
                 f"{self.folder.path} was started from another network ({before['from']}, now {_origin(weights)}): "
-                f"give that one to go on with it; {anew}"
+                f"give that one to go on with it; remove {self.folder.path} to start anew, or choose another folder"
             )
-        if any(before[name] != known[name] for name in known):
-            raise UserError(
-                f"{self.folder.path} was started with other training videos or labels ({before['videos']} videos of "
-                f"{len(before['classes'])} classes, now {len(ids)} of {len(known['classes'])}): give that store to go "
-                f"on with it; {anew}"
-            )
+        if not facts.exists():
+            write_weights(start, weights)
+        atomic_write(facts, json.dumps(known))
 
     def trainer(self, device: torch.device) -> ClassifierTrainer:
         """The network that :meth:`begin` kept, with a new layer."""

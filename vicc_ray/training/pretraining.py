@@ -16,6 +16,7 @@ from vicc_ray.training.health import EpochHealth
 from vicc_ray.training.held_out import HeldOut
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.pretrainer import Pretrainer, check_queue
+from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.schedule import STREAMS, Turn, turns
 from vicc_ray.training.shares import share_sizes
 from vicc_ray.training.validation_split import training_videos
@@ -40,6 +41,7 @@ class Pretraining:
         self.turns = turns(config.schedule)
         self.videos = training_videos(store.entries, config.train.validation_share)
         self.plan = Plan(len(self.videos), batch, config.seed)
+        self.inputs = RunInputs.of(store, self.videos, self.plan, self.turns)
         self.batch_bytes = batch * max(sample_bytes(config.clip, _streams(turn)) for turn in self.turns)
 
     @cached_property

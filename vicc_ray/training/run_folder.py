@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
@@ -18,6 +19,7 @@ from vicc_ray.training.attempts import Attempts
 from vicc_ray.training.checkpoint import read_state
 from vicc_ray.training.checkpoint_folder import CheckpointFolder
 from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.run_inputs import RunInputs
 
 FreeSettings = Mapping[str, str | Collection[str]]
 """By section the names of settings, or "all"."""
@@ -54,6 +56,7 @@ class RunFolder:
     def __init__(self, path: Path | str) -> None:
         self.path = local_path(path, WRITTEN_HERE)
         self.config_file = self.path / "config.yaml"
+        self.inputs_file = self.path / "inputs.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.epochs_file = self.path / "epochs.jsonl"
         self.warnings_file = self.path / "warnings.jsonl"
@@ -69,18 +72,16 @@ class RunFolder:
         """The name of a checkpoint: the run waits, until whoever decides by its score has taken the file away."""
         self.checkpoints = CheckpointFolder(self.path / "checkpoints")
 
-    def open(self, config: Config, free: FreeSettings = FREE_TO_CHANGE) -> None:
-        """Create the folder for ``config``, or check that it was made with the same settings.
-
-        Args:
-            free: settings that may differ.
+    def open(self, config: Config, free: FreeSettings = FREE_TO_CHANGE, inputs: RunInputs | None = None) -> None:
+        """Create the folder for ``config``, or :meth:`check` that it can go on with it.
 
         Raises:
-            UserError: it cannot be written, or settings differ that change what is computed.
+            UserError: it cannot be written, or as of :meth:`check`.
         """
-        if self.config_file.exists():
-            _check_same(self.config(), config, self.path, free)
+        self.check(config, free, inputs)
         try:
+            if inputs is not None:
+                atomic_write(self.inputs_file, json.dumps(inputs.as_json(), indent=1))
             atomic_write(self.config_file, dump_config(config))
             atomic_write(self.path / "versions.json", json.dumps(versions(), indent=1))
             self.checkpoints.path.mkdir(exist_ok=True)
@@ -90,6 +91,53 @@ class RunFolder:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another output folder"
             ) from error
+
+    def check(self, config: Config, free: FreeSettings = FREE_TO_CHANGE, inputs: RunInputs | None = None) -> None:
+        """See that the folder is new, or was made with the same settings and inputs; nothing is written.
+
+        Args:
+            free: settings that may differ.
+            inputs: what is trained on, of a folder in which something is.
+
+        Raises:
+            UserError: settings or inputs differ that change what is computed.
+        """
+        if self.config_file.exists():
+            _check_same(self.config(), config, self.path, free)
+        if inputs is not None:
+            self.check_inputs(inputs)
+
+    def check_inputs(self, now: RunInputs) -> None:
+        """See that the run, as far as it has come, was trained on the same; one without a checkpoint has not.
+
+        Raises:
+            UserError: it was trained on something else, or it is not known on what.
+        """
+        newest = self.checkpoints.newest()
+        if newest is None:
+            return
+        kept = json.loads(self.inputs_file.read_text()) if self.inputs_file.exists() else None
+        records = [record for record in (kept, read_state(newest).get("inputs")) if record]
+        if len(records) < 2:
+            raise UserError(
+                f"{self.path}: which videos this run was trained on is not recorded ({self.inputs_file.name} and "
+                f"{newest.name} would tell), so it cannot go on. {self._anew(newest)}"
+            )
+        for before in records:
+            if changed := RunInputs(**before).changes(now):
+                raise UserError(
+                    f"{self.path} was trained on something else ({'; '.join(changed)}). Give the clip store of before "
+                    f"to go on with it. {self._anew(newest)}"
+                )
+
+    def _anew(self, newest: Path) -> str:
+        """What to do where a run cannot go on."""
+        if self.classes_file.exists():
+            return "Remove this folder, or give another one (--out), to start anew"
+        return (
+            "Give another folder (--run; of `vicc-ray run`, --out) to start anew, or let another run begin with its "
+            f"weights and place in the schedule: `vicc-ray pretrain ... --from {newest}`"
+        )
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -181,17 +229,23 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _check_same(old: Config, new: Config, path: Path, free_settings: FreeSettings) -> None:
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any], free_settings: FreeSettings) -> list[str]:
+    """Settings by section that differ and may not, each as "section.name: old -> new"."""
     changed = []
-    for section, values in new.model_dump().items():
-        free = free_settings.get(section, set())
-        before = old.model_dump()[section]
+    for section, values in new.items():
+        free, before = free_settings.get(section, set()), old.get(section)
         if free == "all" or before == values:
             continue
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or not isinstance(before, dict):
             changed.append(f"{section}: {before} -> {values}")
             continue
-        changed += [f"{section}.{k}: {before[k]} -> {v}" for k, v in values.items() if before[k] != v and k not in free]
+        differing = {name: value for name, value in values.items() if before.get(name) != value and name not in free}
+        changed += [f"{section}.{name}: {before.get(name)} -> {value}" for name, value in differing.items()]
+    return changed
+
+
+def _check_same(old: Config, new: Config, path: Path, free_settings: FreeSettings) -> None:
+    changed = changed_settings(old.model_dump(), new.model_dump(), free_settings)
     if changed:
         listed = "; ".join(changed)
         raise UserError(

@@ -12,6 +12,7 @@ from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.collapse import Problem
 from vicc_ray.training.health import EpochHealth
 from vicc_ray.training.plan import Plan
+from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.schedule import Turn
 from vicc_ray.training.trainer import Trainer
 from vicc_ray.video.store import ClipStore
@@ -32,6 +33,8 @@ class Task(Protocol):
     """What is trained one after the other; at least one."""
     plan: Plan
     """Which videos form a step; its batch is the global batch."""
+    inputs: RunInputs
+    """What going on depends on beside the settings."""
     batch_bytes: int
     """Of the clips of the largest global batch."""
     calmer: str

@@ -1,0 +1,74 @@
+"""What a run is trained on and in which order: all that going on with it depends on beside its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vicc_ray.training.plan import Plan
+from vicc_ray.training.schedule import Turn
+from vicc_ray.video.entries import Entries
+from vicc_ray.video.fingerprint import CLIPS, pixel_settings, videos_fingerprint
+from vicc_ray.video.store import ClipStore
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """``inputs.json`` of a run, and ``inputs`` of each of its checkpoints.
+
+    Attributes:
+        videos: how many are trained on: neither test videos nor those held out for validation.
+        fingerprint: of these videos, see :func:`~vicc_ray.video.fingerprint.videos_fingerprint`.
+        prepare: settings of the clip store that their pixels depend on.
+        steps_per_epoch: with the global batch.
+        turns: the step that each one ends with, in their order.
+    """
+
+    videos: int
+    fingerprint: str
+    prepare: Mapping[str, Any]
+    steps_per_epoch: float
+    turns: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls, store: ClipStore, videos: Entries, plan: Plan, turns: Sequence[Turn], columns: Sequence[str] = CLIPS
+    ) -> RunInputs:
+        """Those of a run that trains on ``videos`` of ``store``.
+
+        Args:
+            columns: what is learnt from of a video.
+        """
+        return cls(
+            videos=len(videos),
+            fingerprint=videos_fingerprint(videos, store.settings, columns),
+            prepare=pixel_settings(store.settings),
+            steps_per_epoch=round(plan.videos / plan.batch, 6),
+            turns={turn.name: plan.first_step(turn.last_epoch) for turn in turns},
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``RunInputs(**content)`` makes the same of."""
+        return asdict(self)
+
+    def changes(self, now: RunInputs) -> list[str]:
+        """What is otherwise ``now``, each as "name: old -> new"; [] where all is the same."""
+        found = []
+        if self.fingerprint != now.fingerprint:
+            which = (f"{self.videos} of fingerprint {self.fingerprint}", f"{now.videos} of {now.fingerprint}")
+            found.append(f"training videos: {which[0]} -> {which[1]}")
+        found += [
+            f"prepare.{key} of the clip store: {self.prepare.get(key)} -> {now.prepare.get(key)}"
+            for key in sorted({*self.prepare, *now.prepare})
+            if self.prepare.get(key) != now.prepare.get(key)
+        ]
+        if self.steps_per_epoch != now.steps_per_epoch:
+            found.append(f"steps an epoch: {self.steps_per_epoch:g} -> {now.steps_per_epoch:g}")
+        if list(self.turns.items()) != list(now.turns.items()):
+            found.append(f"turns and the steps that they end with: {_listed(self.turns)} -> {_listed(now.turns)}")
+        return found
+
+
+def _listed(turns: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {step}" for name, step in turns.items())

@@ -1,0 +1,92 @@
+"""The checkpoint of another run that a run began with, kept in ``start.json`` so that it goes on with no other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vicc_ray.errors import UserError
+from vicc_ray.files import atomic_write, content_digest
+from vicc_ray.training.checkpoint import MODEL, read_state
+from vicc_ray.training.run_folder import RunFolder
+
+START_FILE = "start.json"
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """A checkpoint, wherever it lies.
+
+    Attributes:
+        checkpoint: where it was when the run began.
+        step, epoch: that it was made after.
+        weights: digest of its networks.
+    """
+
+    checkpoint: str
+    step: int
+    epoch: float
+    weights: str
+
+    @classmethod
+    def of(cls, checkpoint: Path) -> StartingPoint:
+        """That of a checkpoint's folder.
+
+        Raises:
+            UserError: it is none.
+        """
+        state = read_state(checkpoint)
+        try:
+            weights = content_digest(checkpoint / MODEL)
+        except OSError as error:
+            raise UserError(f"{checkpoint / MODEL}: cannot be read ({error.strerror})") from error
+        return cls(str(checkpoint.resolve()), state["step"], state["epoch"], weights)
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint} (step {self.step}, weights {self.weights[:16]})"
+
+    def is_same(self, other: StartingPoint) -> bool:
+        """Whether a run that begins with either computes the same."""
+        return (self.step, self.epoch, self.weights) == (other.step, other.epoch, other.weights)
+
+
+def checked_start(folder: RunFolder, given: Path | None) -> StartingPoint | None:
+    """What the run in ``folder`` begins with, or began with where it goes on; None: fresh weights.
+
+    A run that has a checkpoint of its own goes on from that, so ``given`` may be left out then.
+
+    Raises:
+        UserError: it began with something else.
+    """
+    file, begun = folder.path / START_FILE, folder.checkpoints.newest() is not None
+    before = StartingPoint(**json.loads(file.read_text())) if file.exists() else None
+    if given is None:
+        return _recorded(folder, before, begun)
+    now = StartingPoint.of(given)
+    if before is None and begun:
+        raise UserError(
+            f"--from {given}: the run in {folder.path} did not begin with a checkpoint of another run, and goes on "
+            "from its own; leave --from out to go on with it, or give another output folder"
+        )
+    if before is not None and not before.is_same(now):
+        raise UserError(
+            f"--from {given}: the run in {folder.path} began with {before}, and this is {now}; give that one to go on "
+            "with it, or another output folder"
+        )
+    return now
+
+
+def _recorded(folder: RunFolder, before: StartingPoint | None, begun: bool) -> StartingPoint | None:
+    if before is not None and not begun:
+        raise UserError(
+            f"{folder.path}: this run began with {before} and has no checkpoint of its own yet; give that one again "
+            "(--from), or another output folder to begin with fresh weights"
+        )
+    return before if before is not None and Path(before.checkpoint).exists() else None
+
+
+def keep_start(folder: RunFolder, start: StartingPoint | None) -> None:
+    """Write it into the opened folder."""
+    if start is not None:
+        atomic_write(folder.path / START_FILE, json.dumps(asdict(start), indent=1))
