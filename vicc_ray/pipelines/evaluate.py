@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,8 @@ import torch
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import PREFIX, TEXTS, remove_features
-from vicc_ray.evaluation.table import RESULT_FILE, evaluate_features
-from vicc_ray.files import atomic_write
+from vicc_ray.evaluation.feature_settings import forget_other_features
+from vicc_ray.evaluation.table import evaluate_features
 from vicc_ray.pipelines.embed import Network
 from vicc_ray.pipelines.features import make_features
 from vicc_ray.training.checkpoint import load_encoder_tensors
@@ -22,8 +19,6 @@ from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import STREAMS, turns
 from vicc_ray.training.stage_times import stage_timer
 from vicc_ray.video.store import ClipStore
-
-SETTINGS_FILE = "settings.json"
 
 
 def evaluate(
@@ -35,7 +30,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Embed all videos with every network of the run and score retrieval.
 
-    Features that are there already, made with the same settings from the same store, are kept.
+    Features that are there already, made with the same settings of the same videos, are kept, wherever these are now.
 
     Args:
         config: settings to evaluate with; the run's own by default.
@@ -51,9 +46,10 @@ def evaluate(
     folder, store = RunFolder(run_dir), ClipStore(store_path)
     config = config or folder.config()
     out = out or run_dir / "evaluation"
-    _forget_other_settings(out, config, store)
+    networks = run_networks(folder, config)
+    forget_other_features(out, config, store, networks)
     with stage_timer(run_dir, "evaluation"):
-        make_features(run_networks(folder, config), store, config, out, progress)
+        make_features(networks, store, config, out, progress)
         return evaluate_features(out, config)
 
 
@@ -72,28 +68,3 @@ def run_networks(folder: RunFolder, config: Config) -> dict[str, Network]:
     if len(networks) == len(STREAMS):
         raise UserError(f"{folder.path}: no finished turn to evaluate yet; go on with `vicc-ray pretrain`")
     return networks
-
-
-def _forget_other_settings(out: Path, config: Config, store: ClipStore) -> None:
-    """Remove features, and their table, that were made with other settings, from another store or of other videos."""
-    settings = {
-        "store": str(store),
-        "videos": _digest(store),
-        "clip": config.clip.model_dump(mode="json"),
-        "evaluate": config.evaluate.model_dump(mode="json", exclude={"ignore_same_source", "batch"}),
-    }
-    file = out / SETTINGS_FILE
-    if file.exists() and json.loads(file.read_text()) == settings:
-        return
-    for old in out.glob(f"{PREFIX}*"):
-        remove_features(old)
-    (out / RESULT_FILE).unlink(missing_ok=True)
-    atomic_write(file, json.dumps(settings, indent=1))
-
-
-def _digest(store: ClipStore) -> str:
-    """Tells whether a store still holds the same videos with the same labels: it may have been prepared on."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name in (*TEXTS, "content"):
-        digest.update("\0".join(store.entries.column(name)).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vicc_ray.evaluation.feature_settings import check_same_store
 from vicc_ray.evaluation.report.charts import draw
 from vicc_ray.evaluation.report.figures import read_figures
 from vicc_ray.evaluation.report.films import FRAMES, FRAMES_PER_S, Films, legend_uri
@@ -42,8 +43,11 @@ def build_report(run_dir: Path, store: ClipStore | None, other: Path | None = No
         the path of the page.
 
     Raises:
-        UserError: ``run_dir`` is no run folder, a file in it is damaged, or ``other`` has not been evaluated.
+        UserError: ``run_dir`` is no run folder, a file in it is damaged, ``store`` has other videos than the run was
+            evaluated on, or ``other`` has not been evaluated.
     """
+    if store is not None:
+        check_same_store(run_dir, store)
     figures = read_figures(run_dir, store, other)
     page = render(figures, store)
     folder = run_dir / "report"

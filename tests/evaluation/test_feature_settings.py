@@ -1,0 +1,75 @@
+"""Features stay as long as what they were made from is the same, wherever it lies, and no longer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.stored import Row, store_of, video
+from vicc_ray.config import Config, PrepareConfig
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, save_features
+from vicc_ray.evaluation.feature_settings import check_same_store, forget_other_features
+from vicc_ray.evaluation.report import build_report
+from vicc_ray.evaluation.table import RESULT_FILE
+from vicc_ray.video.store import ClipStore
+
+NAMES = ["rgb-random", "rgb-stage1"]
+VIDEOS = [video(n, split="train" if n < 4 else "test") for n in range(6)]
+OTHERS: dict[str, tuple[list[Row], PrepareConfig]] = {
+    "added": ([*VIDEOS, video(9)], PrepareConfig(short_side=32)),
+    "replaced": ([{**VIDEOS[0], "content": "f" * 32}, *VIDEOS[1:]], PrepareConfig(short_side=32)),
+    "labelled otherwise": ([{**VIDEOS[0], "label": "c"}, *VIDEOS[1:]], PrepareConfig(short_side=32)),
+    "split otherwise": ([{**VIDEOS[0], "split": "test"}, *VIDEOS[1:]], PrepareConfig(short_side=32)),
+    "prepared otherwise": (VIDEOS, PrepareConfig(short_side=64)),
+}
+
+
+def evaluated(out: Path, store: ClipStore) -> None:
+    """As far as it is left behind."""
+    forget_other_features(out, Config(), store, NAMES)
+    columns = (np.array(store.entries.column(name)) for name in ("id", "label", "source", "split"))
+    table = FeatureTable(*columns, np.ones((len(store.entries), 2)))
+    for name in NAMES:
+        save_features(feature_path(out, name), table)
+    (out / RESULT_FILE).write_text("{}")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    evaluated(tmp_path / "run" / "evaluation", store_of(tmp_path / "store", VIDEOS))
+    return tmp_path / "run"
+
+
+def test_a_store_that_was_moved_is_the_same(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").rename(tmp_path / "moved")
+    for store in (ClipStore(tmp_path / "moved"), store_of(tmp_path / "in shards", VIDEOS[::-1], 3)):
+        forget_other_features(run / "evaluation", Config(), store, NAMES)
+        assert feature_names(run / "evaluation") == NAMES
+        assert (run / "evaluation" / RESULT_FILE).exists()
+        check_same_store(run, store)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_features_of_other_videos_go_and_no_page_shows_them(run: Path, tmp_path: Path, other: str) -> None:
+    rows, prepare = OTHERS[other]
+    store = store_of(tmp_path / "other", rows, settings=prepare)
+    with pytest.raises(UserError, match=f"--store {store}.*{tmp_path / 'store'}.*vicc-ray evaluate"):
+        build_report(run, store)
+    forget_other_features(run / "evaluation", Config(), store, NAMES)
+    assert feature_names(run / "evaluation") == []
+    assert not (run / "evaluation" / RESULT_FILE).exists()
+
+
+def test_features_of_networks_that_the_run_does_not_have_go(run: Path, tmp_path: Path) -> None:
+    """With --out, two runs may be evaluated into one folder."""
+    forget_other_features(run / "evaluation", Config(), ClipStore(tmp_path / "store"), ["rgb-random", "flow-stage1"])
+    assert feature_names(run / "evaluation") == ["rgb-random"]
+
+
+def test_other_settings_make_other_features(run: Path, tmp_path: Path) -> None:
+    config = Config.model_validate({"evaluate": {"max_windows": 3}})
+    forget_other_features(run / "evaluation", config, ClipStore(tmp_path / "store"), NAMES)
+    assert feature_names(run / "evaluation") == []

@@ -1,0 +1,65 @@
+"""What the features in a folder were made from, as ``settings.json`` beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.feature_file import PREFIX, remove_features
+from vicc_ray.evaluation.table import RESULT_FILE
+from vicc_ray.files import atomic_write
+from vicc_ray.video.fingerprint import videos_fingerprint
+from vicc_ray.video.store import ClipStore
+
+SETTINGS_FILE = "settings.json"
+PLACE = "store"
+"""Where the store was: it may have been moved or copied since."""
+
+
+def forget_other_features(out: Path, config: Config, store: ClipStore, names: Collection[str]) -> None:
+    """Remove features, and their table, that were made with other settings or of other videos, or of networks that are
+    not among ``names``; keep on what those that stay depend on.
+    """
+    settings: dict[str, Any] = {
+        PLACE: str(store),
+        "videos": videos_fingerprint(store.entries, store.settings),
+        "clip": config.clip.model_dump(mode="json"),
+        "evaluate": config.evaluate.model_dump(mode="json", exclude={"ignore_same_source", "batch"}),
+    }
+    before = _read(out)
+    if before is None or _without_place(before) != _without_place(settings):
+        names = ()
+        (out / RESULT_FILE).unlink(missing_ok=True)
+    for old in out.glob(f"{PREFIX}*"):
+        if old.name[len(PREFIX) :] not in names:
+            remove_features(old)
+    if before != settings:
+        atomic_write(out / SETTINGS_FILE, json.dumps(settings, indent=1))
+
+
+def check_same_store(run: Path, store: ClipStore) -> None:
+    """See that ``store`` has the videos that the run was evaluated on; nothing is known before that.
+
+    Raises:
+        UserError: it has others.
+    """
+    before = _read(run / "evaluation")
+    if before is not None and before["videos"] != videos_fingerprint(store.entries, store.settings):
+        raise UserError(
+            f"--store {store}: its {len(store.entries)} videos are not those that {run} was evaluated on "
+            f"(those of {before[PLACE]}), so the page would show others than were found. Give that store, or evaluate "
+            f"on this one first: `vicc-ray evaluate --run {run} --store {store}`"
+        )
+
+
+def _read(out: Path) -> dict[str, Any] | None:
+    file = out / SETTINGS_FILE
+    return dict(json.loads(file.read_text())) if file.exists() else None
+
+
+def _without_place(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != PLACE}
