@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.search.browser import Tab, browser
+from tests.stored import store_of, video
 from tests.sweep.found import searched, summary_of, trial_of
 from tests.sweep.made import sweep_of
 from vicc_ray.sweep.folder import SweepFolder
@@ -187,7 +188,7 @@ def hostile() -> Summary:
 
 def test_it_is_written_with_all_else_that_is_told(tmp_path: Path) -> None:
     plan, folder = sweep_of(), SweepFolder(tmp_path)
-    folder.open(plan.settings, "")
+    folder.open(plan.settings, plan.base, store_of(tmp_path / "store", [video(0)]))
     trials = [trial_of(0, values={"stage2.epsilon": 0.05, "stage2.prototypes": 12, "stage2.queue": 0})]
     summary = summarise(plan, SweepStudy(folder.study_file, plan), folder, trials, 4, [])
     write_summary(plan, summary, folder)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
+from tests.stored import store_of, video
 from tests.sweep.made import sweep_of
-from vicc_ray.config import Config
+from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.sweep.stage1 import stage1_key, stage1_of
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
-from vicc_ray.video.entries import Entries, Entry
+from vicc_ray.video.store import ClipStore
 
 LATER = {
     **{"stage2.epsilon": 0.2, "stage2.prototypes": 20, "stage2.learning_rate": 0.1, "stage2.queue": 64},
@@ -28,9 +27,9 @@ EARLIER = {
 }
 
 
-def entries(count: int = 3) -> Entries:
-    rows = [Entry(f"{n}.mp4", "run", f"{n}", "train", f"{n:032x}", 20, 25.0, 32, 40, 0, n) for n in range(count)]
-    return Entries(pa.Table.from_pylist([asdict(row) for row in rows]))
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+    return store_of(tmp_path_factory.mktemp("stores") / "one", map(video, range(3)))
 
 
 def trial(**values: object) -> Config:
@@ -44,20 +43,24 @@ def stage1(**values: object) -> Config:
 
 
 @pytest.mark.parametrize("key", LATER)
-def test_what_comes_later_does_not_part_them(key: str, tmp_path: Path) -> None:
+def test_what_comes_later_does_not_part_them(key: str, store: ClipStore, tmp_path: Path) -> None:
     one, other = stage1(), stage1(**{key: LATER[key]})
-    assert stage1_key(one, entries()) == stage1_key(other, entries())
+    assert stage1_key(one, store) == stage1_key(other, store)
     RunFolder(tmp_path).open(one)
     RunFolder(tmp_path).open(other)  # the one goes on where the other was
 
 
 @pytest.mark.parametrize("key", EARLIER)
-def test_what_stage_1_depends_on_parts_them(key: str) -> None:
-    assert stage1_key(stage1(), entries()) != stage1_key(stage1(**{key: EARLIER[key]}), entries())
+def test_what_stage_1_depends_on_parts_them(key: str, store: ClipStore) -> None:
+    assert stage1_key(stage1(), store) != stage1_key(stage1(**{key: EARLIER[key]}), store)
 
 
-def test_other_videos_part_them() -> None:
-    assert stage1_key(stage1(), entries(3)) != stage1_key(stage1(), entries(4))
+def test_other_videos_part_them_and_another_place_does_not(store: ClipStore, tmp_path: Path) -> None:
+    more = store_of(tmp_path / "more", map(video, range(4)))
+    otherwise = store_of(tmp_path / "otherwise", map(video, range(3)), settings=PrepareConfig(short_side=64))
+    moved = store_of(tmp_path / "moved", map(video, range(3)), shards=2)
+    keys = [stage1_key(stage1(), it) for it in (store, more, otherwise, moved)]
+    assert len(set(keys)) == 3 and keys[0] == keys[3]
 
 
 def test_it_is_the_beginning_of_the_run() -> None:

@@ -18,7 +18,6 @@ from vicc_ray.pipelines.sweep_search import Search
 from vicc_ray.pipelines.tuned import Candidates, run_candidates
 from vicc_ray.pipelines.waiting import log
 from vicc_ray.pipelines.waiting_places import tell_waiting
-from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Judged, Summary, best_of
 from vicc_ray.sweep.leaderboard import follow_sweep
@@ -50,7 +49,7 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
             f"{store.location}: no labelled training videos to score trials on: label them, or raise "
             f"validation_share ({settings.validation_share:g}) so that each class has a source for it"
         )
-    folder.open(settings, dump_config(plan.base))
+    folder.open(settings, plan.base, store)
     with folder.held(), ray_session(plan.base.ray), beside(keep_releasing):
         running = _Running(plan, store, folder, task.plan.videos / task.plan.batch)
         tell = running.wait if progress else log

@@ -22,6 +22,7 @@ class LastRuns:
 
     def __init__(self, plan: Sweep, folder: SweepFolder, best: Trial | None) -> None:
         self.plan, self.folder = plan, folder
+        self.number = 0 if best is None else best.number
         settings = {} if best is None else {BEST: dict(best.values), DEFAULT: {}}
         if best is not None and dict(best.values) == plan.default:
             del settings[BEST]
@@ -50,7 +51,7 @@ class LastRuns:
         if not self.waiting:
             return None
         name, seed = self.waiting.pop(0)
-        folder = self.folder.last_run(name, seed)
+        folder = self._folder(name, seed)
         config = self.plan.last(self.settings[name], f"{self.plan.settings.name}-{name}-{seed}", seed)
         atomic_write(folder.config_file, dump_config(config))
         return (name, seed), folder.path
@@ -78,7 +79,7 @@ class LastRuns:
             raise UserError(f"runs with the found settings failed: {'; '.join(self.failures)}")
         for run in self.runs:
             if self._score(*run) is None:
-                evaluate(self.folder.last_run(*run).run.path, store, progress=False)
+                evaluate(self._folder(*run).run.path, store, progress=False)
         scores = {name: [self._score(name, seed) for of, seed in self.runs if of == name] for name in self.settings}
         told = {
             name: [score for score in found if score is not None and math.isfinite(score)]
@@ -87,7 +88,11 @@ class LastRuns:
         return [Judged(name, found) for name, found in told.items() if found]
 
     def _score(self, name: str, seed: int) -> float | None:
-        return score_on_test_videos(self.folder.last_run(name, seed))
+        return score_on_test_videos(self._folder(name, seed))
+
+    def _folder(self, name: str, seed: int) -> TrialFolder:
+        """With more trials another one may be the best: its runs are others."""
+        return self.folder.last_run(f"{name}-{self.number:04d}" if name == BEST else name, seed)
 
 
 def score_on_test_videos(folder: TrialFolder) -> float | None:

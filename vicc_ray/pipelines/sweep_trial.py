@@ -54,7 +54,7 @@ def ensure_stage1(config: Config, store: str, folder: Path) -> Path | None:
     stage1 = stage1_of(config)
     if stage1 is None:
         return None
-    key = stage1_key(stage1, ClipStore(store).entries)
+    key = stage1_key(stage1, ClipStore(store))
     with file_lock(folder / f".{key}.lock"):
         return pretrain(stage1, store, folder / key, progress=False)
 

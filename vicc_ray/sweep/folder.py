@@ -8,15 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, folder_lock
 from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.sweep.records import Trial, TrialFolder, training_seconds
 from vicc_ray.sweep.settings import SweepConfig
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training import run_folder
+from vicc_ray.training.run_folder import RunFolder, changed_settings
+from vicc_ray.video.fingerprint import videos_fingerprint
+from vicc_ray.video.store import ClipStore
 
-FREE_TO_CHANGE = {"budget", "concurrency", "resources", "final"}
-"""Settings that may differ when a sweep goes on: they do not change what a trial computes."""
+FREE_TO_CHANGE = {"recipe", "budget", "concurrency", "resources", "final"}
+"""Settings that may differ when a sweep goes on: they do not change what a trial computes, or (of the recipe) the
+contents are compared."""
+SCORING = {"evaluate_epochs", "evaluate_videos"}
+FREE_IN_RECIPE = {
+    **{name: run_folder.FREE_TO_CHANGE[name] for name in ("name", "ray", "classify")},
+    "train": set(run_folder.FREE_TO_CHANGE["train"]) - SCORING,
+}
+"""What a run may go on with, but for what its scores depend on."""
 LOCK_WAIT_S = 20.0
 
 
@@ -34,17 +45,21 @@ class SweepFolder:
         self.page_file = path / "sweep.html"
         self.spent_file = path / "seconds.json"
 
-    def open(self, settings: SweepConfig, recipe: str) -> None:
+    def open(self, settings: SweepConfig, recipe: Config, store: ClipStore) -> None:
         """Create the folder, or check that it is of the same sweep.
 
         Args:
-            recipe: the trials' common settings in full, as YAML: a recipe may have changed under the same name.
+            recipe: the trials' common settings in full: a recipe may have changed under the same name.
+            store: whose videos trials are trained, scored and judged on.
 
         Raises:
             UserError: it cannot be written, or what the trials compute has changed.
         """
-        epochs = settings.budget.epochs
-        found = {"settings": settings.model_dump(mode="json"), "recipe": recipe, "epochs": epochs}
+        videos = {"count": len(store.entries), "fingerprint": videos_fingerprint(store.entries, store.settings)}
+        found = {
+            **{"settings": settings.model_dump(mode="json"), "recipe": recipe.model_dump(mode="json")},
+            **{"epochs": settings.budget.epochs, "videos": videos, "store": str(store)},
+        }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if self.settings_file.exists():
@@ -72,7 +87,7 @@ class SweepFolder:
         return TrialFolder(self.path / "trials" / f"{number:04d}")
 
     def last_run(self, setting: str, seed: int) -> TrialFolder:
-        """The folder of one of the runs that judge what was found."""
+        """The folder of one of the runs that judge what was found; ``setting`` names the trial or the default."""
         return TrialFolder(self.path / "last" / f"{setting}-{seed}")
 
     def runs(self) -> list[RunFolder]:
@@ -99,17 +114,30 @@ class SweepFolder:
 
     def _check_same(self, now: Mapping[str, Any]) -> None:
         before = json.loads(self.settings_file.read_text())
-        old, new = (
-            {key: value for key, value in found["settings"].items() if key not in FREE_TO_CHANGE}
-            for found in (before, now)
-        )
-        changed = [f"{key}: {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
-        if before["epochs"] != now["epochs"]:
-            changed.append(f"budget.epochs: {before['epochs']} -> {now['epochs']}")
-        if before["recipe"] != now["recipe"] and not changed:
-            changed.append("the settings of its recipe")
-        if changed:
+        anew = "another folder (--out) to start anew"
+        if "videos" not in before:
+            raise UserError(
+                f"{self.path}: on which videos this sweep is made is not recorded in {self.settings_file.name}, so it "
+                f"cannot go on; give {anew}"
+            )
+        if changed := _changed(before, now):
             raise UserError(
                 f"{self.path} is the folder of a sweep with other settings ({'; '.join(changed)}). Give the old ones "
-                "to go on with it, or another folder to start anew"
+                f"to go on with it, or {anew}"
             )
+        old, new = before["videos"], now["videos"]
+        if old != new:  # scores on other videos cannot be compared
+            raise UserError(
+                f"{self.path} is the folder of a sweep on other videos ({old['count']} of fingerprint "
+                f"{old['fingerprint']} in {before['store']} -> {new['count']} of {new['fingerprint']} in "
+                f"{now['store']}). Give that clip store to go on with it, or {anew}"
+            )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Settings that must not change and have, each as "key: old -> new"; those of the recipe where no other has."""
+    old, new = ({k: v for k, v in found["settings"].items() if k not in FREE_TO_CHANGE} for found in (before, now))
+    changed = [f"{key}: {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
+    if before["epochs"] != now["epochs"]:
+        changed.append(f"budget.epochs: {before['epochs']} -> {now['epochs']}")
+    return changed or changed_settings(before["recipe"], now["recipe"], FREE_IN_RECIPE)

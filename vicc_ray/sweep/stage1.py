@@ -9,7 +9,8 @@ from typing import Any
 from vicc_ray.config import Config, ScheduleConfig, Stage2Config
 from vicc_ray.training.run_folder import FREE_TO_CHANGE
 from vicc_ray.training.schedule import turns
-from vicc_ray.video.entries import Entries
+from vicc_ray.video.fingerprint import videos_fingerprint
+from vicc_ray.video.store import ClipStore
 
 NOT_YET = {"cycles", "alternation_period", "stage2_epochs", "stage2_cosine_epochs", "last_flow_turn", "cross_stream"}
 """Settings of the schedule that stage 1 does not look at."""
@@ -25,7 +26,7 @@ def stage1_of(config: Config) -> Config | None:
     return config.model_copy(update={"schedule": schedule, "stage2": Stage2Config(), "name": "stage 1"})
 
 
-def stage1_key(config: Config, entries: Entries) -> str:
+def stage1_key(config: Config, store: ClipStore) -> str:
     """Twelve hexadecimal digits, equal for runs whose stage 1 is the same to the bit."""
     kept: dict[str, Any] = {}
     for section, values in config.model_dump(mode="json").items():
@@ -33,7 +34,5 @@ def stage1_key(config: Config, entries: Entries) -> str:
         if free == "all" or section == "stage2":
             continue
         kept[section] = {k: v for k, v in values.items() if k not in free} if isinstance(values, dict) else values
-    digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=6)
-    for column in ("id", "content", "split", "label", "source"):
-        digest.update("\0".join(entries.column(column)).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    kept["videos"] = videos_fingerprint(store.entries, store.settings)
+    return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=6).hexdigest()

@@ -1,0 +1,106 @@
+"""A sweep goes on with the same settings and videos and with no others, and is judged by runs of its own best trial."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stored import store_of, video
+from tests.sweep.found import trial_of
+from tests.sweep.made import SEARCH, sweep_of
+from vicc_ray.config import PrepareConfig
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.table import RESULT_FILE
+from vicc_ray.pipelines.sweep_last import LastRuns
+from vicc_ray.recipe import dump_config, load_config
+from vicc_ray.sweep.folder import SweepFolder
+
+VIDEOS = [video(n, split="train" if n < 6 else "test") for n in range(8)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    """A sweep that was begun."""
+    found, plan = SweepFolder(tmp_path / "sweep"), sweep_of()
+    found.open(plan.settings, plan.base, store_of(tmp_path / "store", VIDEOS))
+    return found
+
+
+def go_on(folder: SweepFolder, store: Path | None = None, **changes: Any) -> None:
+    plan = sweep_of(**changes)
+    folder.open(plan.settings, plan.base, store_of(store or folder.path.parent / "store", VIDEOS))
+
+
+def test_it_goes_on_wherever_its_videos_are_and_with_what_changes_no_trial(folder: SweepFolder, tmp_path: Path) -> None:
+    go_on(folder, tmp_path / "moved", concurrency=2, budget={"trials": 50}, final={"seeds": 1})
+    go_on(folder, fixed={})
+    recipe = tmp_path / "copy.yaml"
+    recipe.write_text(dump_config(load_config("demo", ["name=copied", "ray.cpus=1", "train.checkpoint_steps=7"])))
+    go_on(folder, recipe=str(recipe))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"search": {**SEARCH, "stage2.epsilon": {"low": 0.02, "high": 1.0, "log": True}}}, "search: "),
+        ({"fixed": {"method.sinkhorn_iterations": 5}}, "fixed: "),
+        ({"seed": 1}, "seed: 0 -> 1"),
+        ({"budget": {"epochs": 4}}, r"budget\.epochs: 0 -> 4"),
+        ({"validation_share": 0.4}, "validation_share: 0.2 -> 0.4"),
+    ],
+)
+def test_other_settings_are_refused_by_name(folder: SweepFolder, changes: dict[str, Any], told: str) -> None:
+    before = folder.settings_file.read_bytes()
+    with pytest.raises(UserError, match=f"{folder.path}.*{told}.*--out"):
+        go_on(folder, **changes)
+    assert folder.settings_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("setting", ["clip.frames: 16", "train.evaluate_videos: 64", "evaluate.max_windows: 7"])
+def test_a_recipe_that_has_changed_says_in_what(folder: SweepFolder, tmp_path: Path, setting: str) -> None:
+    key, _, value = setting.partition(": ")
+    recipe = tmp_path / "changed.yaml"
+    recipe.write_text(dump_config(load_config("demo", [f"{key}={value}"])))
+    with pytest.raises(UserError, match=rf"{key}: \d+ -> {value}"):
+        go_on(folder, recipe=str(recipe))
+
+
+@pytest.mark.parametrize(
+    ("rows", "prepare"),
+    [
+        ([*VIDEOS, video(9)], PrepareConfig(short_side=32)),
+        ([{**VIDEOS[0], "label": "c"}, *VIDEOS[1:]], PrepareConfig(short_side=32)),
+        (VIDEOS, PrepareConfig(short_side=64)),
+    ],
+)
+def test_other_videos_are_refused(folder: SweepFolder, tmp_path: Path, rows: list[Any], prepare: PrepareConfig) -> None:
+    plan, other = sweep_of(), store_of(tmp_path / "other", rows, settings=prepare)
+    with pytest.raises(UserError, match=f"8 of fingerprint .*{tmp_path / 'store'} -> {len(rows)} of .*{other}.*--out"):
+        folder.open(plan.settings, plan.base, other)
+
+
+def test_a_sweep_of_which_it_is_not_known_on_what_it_is_made_does_not_go_on(folder: SweepFolder) -> None:
+    known = json.loads(folder.settings_file.read_text())
+    folder.settings_file.write_text(json.dumps({name: value for name, value in known.items() if name != "videos"}))
+    with pytest.raises(UserError, match=r"sweep\.json.*--out"):
+        go_on(folder)
+
+
+def test_another_best_trial_is_judged_by_runs_of_its_own(folder: SweepFolder) -> None:
+    """More trials may find a better one; what the runs of the one before scored is not its score."""
+    plan = sweep_of(final={"seeds": 2})
+
+    def judged_by(number: int) -> list[Path]:
+        values = {"stage2.epsilon": 0.1 + number / 100, "stage2.prototypes": 8, "stage2.queue": 0}
+        runs, made = LastRuns(plan, folder, trial_of(number, values=values)), []
+        while following := runs.next():
+            made.append(following[1])
+            rows = [{"key": "rgb-stage2-1", "recall": {"1": number / 10}}]
+            (following[1] / "run" / "evaluation").mkdir(parents=True)
+            (following[1] / "run" / "evaluation" / RESULT_FILE).write_text(json.dumps({"rows": rows}))
+        return made
+
+    assert [len(judged_by(number)) for number in (3, 3, 5)] == [4, 0, 2]
