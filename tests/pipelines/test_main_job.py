@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.pipelines.prepared import CONFIG, contents, films, parts, run
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.main_job import main_job
+from vicc_ray.pipelines.main_job import check_none_to_come, main_job
+from vicc_ray.pipelines.plan import Failure, write_failures
+from vicc_ray.pipelines.prepare import prepare_inputs
 from vicc_ray.recipe import load_config
+from vicc_ray.training.checkpoint import FORMAT, STATE
+from vicc_ray.video.sources import list_videos
 
 
 def test_a_batch_above_the_number_of_training_videos_is_told_before_preparing(tmp_path: Path) -> None:
@@ -22,3 +28,49 @@ def test_a_batch_above_the_number_of_training_videos_is_told_before_preparing(tm
         main_job(config, videos, out, progress=False)
     assert "train.batch" in str(told.value) and "17" in str(told.value) and "16" in str(told.value)
     assert not out.exists()
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a main job that was stopped leaves: a store of two videos, one that crashed its decoder, a checkpoint."""
+    folder = tmp_path_factory.mktemp("job")
+    run(labelled(folder / "videos", FIRST), folder / "out" / "store")
+    crashed = {"c.mp4": Failure("ended the decoding process 2 times", None)}
+    write_failures(folder / "out" / "store", FIRST.index("c.mp4"), crashed)
+    checkpoint = folder / "out" / "run" / "checkpoints" / "step-00000003"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / STATE).write_text(json.dumps({"format": FORMAT, "step": 3}))
+    return folder / "out"
+
+
+FIRST = ["a.mp4", "b.mp4", "c.mp4"]
+
+
+def labelled(videos: Path, train: list[str], test: tuple[str, ...] = ()) -> Path:
+    """A folder of films with a manifest; the third one is no film."""
+    films(videos, *(name for name in (*train, *test) if name != "c.mp4" and not (videos / name).exists()))
+    (videos / "c.mp4").write_bytes(b"none")
+    rows = [*(f"{name},train" for name in train), *(f"{name},test" for name in test)]
+    (videos / "labels.csv").write_text("\n".join(["path,split", *rows]))
+    return videos
+
+
+def test_new_training_videos_are_told_before_they_are_prepared_into_the_store_of_a_run(out: Path) -> None:
+    videos, store = labelled(out.parent / "videos", [*FIRST, "d.mp4", "e.mp4"]), out / "store"
+    before = contents(store)
+    with pytest.raises(UserError) as told:
+        main_job(CONFIG, videos, out, progress=False)
+    named = ["2 videos", "d.mp4", str(out / "run"), "--out", f"--store {store}", "--from", "step-00000003"]
+    assert all(words in str(told.value) for words in named)
+    assert contents(store) == before
+
+
+def test_a_run_is_not_kept_from_going_on_by_test_videos_or_by_what_crashed(out: Path) -> None:
+    """To decode again what crashed would add a training video, should it go well this time."""
+    videos, newest = labelled(out.parent / "videos", FIRST, test=("f.mp4",)), out / "run/checkpoints/step-00000003"
+    inputs = list_videos(videos)
+    check_none_to_come(inputs, out / "store", CONFIG, newest)
+    before = parts(out / "store")
+    assert prepare_inputs(inputs, out / "store", CONFIG, progress=False, retry=False).processed == 1
+    assert {name: parts(out / "store")[name] for name in before} == before
+    assert prepare_inputs(inputs, out / "store", CONFIG, progress=False).processed == 1

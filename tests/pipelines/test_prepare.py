@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,23 @@ def test_changed_inputs_are_refused(tmp_path: Path) -> None:
     (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n")
     with pytest.raises(UserError, match=r"1 videos of the clip store .* not among the inputs any more, 2.mp4"):
         run(videos, tmp_path / "store")
+
+
+def test_a_replaced_file_is_refused_and_a_copied_one_is_the_same(tmp_path: Path) -> None:
+    videos, store = films(tmp_path / "videos", "a/1.mp4", "a/2.mp4"), tmp_path / "store"
+    summary = run(videos, store)
+    for file in videos.rglob("*.mp4"):
+        os.utime(file, (1, 1))  # as a copy without its times
+    assert run(videos, store) == replace(summary, processed=0)
+    done, one = contents(store), videos / "a/1.mp4"
+    whole = one.read_bytes()
+    for content in (whole[:-1] + bytes([whole[-1] ^ 1]), whole + b"0"):  # of the same size, and of another
+        one.write_bytes(content)
+        with pytest.raises(UserError, match=r"files of 1 videos .* a/1.mp4 for one"):
+            run(videos, store)
+        assert contents(store) == done
+    one.write_bytes(whole)
+    assert run(videos, store) == replace(summary, processed=0)
 
 
 def test_all_failed_is_an_error_after_the_failures_are_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.listed import write_lists
 from tests.pipelines.prepared import CONFIG, contents, failures, films, run
 from tests.s3 import BUCKET, s3_server
 from vicc_ray.config import PrepareConfig
+from vicc_ray.pipelines.plan import PLAN_FILE, Plan
 from vicc_ray.pipelines.prepare import Summary, prepare_inputs
 from vicc_ray.video.sources import list_videos
 from vicc_ray.video.store import ClipStore
@@ -28,8 +30,12 @@ def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> No
     assert all(column in str(summary) for column in ("path", "label", "split", "3 train", "2 test"))
     assert run(videos, tmp_path / "here", labels=labels) == summary
     there, here = contents(tmp_path / "store"), contents(tmp_path / "here")
-    same = [name for name in here if not name.endswith(".failures.jsonl")]  # they hold the times of the files
+    with_times = [name for name in here if name == PLAN_FILE or name.endswith(".failures.jsonl")]  # of the files
+    same = set(here) - set(with_times)
     assert {name: there[name] for name in same} == {name: here[name] for name in same}
+    plans = [Plan.read(tmp_path / name).latest() for name in ("store", "here")]
+    shards = [{id: (shard, replace(video, file=None)) for id, (shard, video) in plan.items()} for plan in plans]
+    assert shards[0] == shards[1]
     assert failures(tmp_path / "store")["gone.mp4"] == "no such file"
 
 

@@ -26,7 +26,7 @@ from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.over_videos import usable_gpus
 from vicc_ray.pipelines.part import write_part
 from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
-from vicc_ray.pipelines.plan import Plan, PlannedVideo, extended
+from vicc_ray.pipelines.plan import Plan, PlannedVideo, extended, planned
 from vicc_ray.pipelines.waiting import Room
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.index_folder import (
@@ -41,8 +41,8 @@ from vicc_ray.search.index_folder import (
 )
 from vicc_ray.search.pieces import read_pieces
 from vicc_ray.search.view import View
-from vicc_ray.video.sources import Inputs, list_videos
-from vicc_ray.video.sources.places import Place, place_of, size_and_time
+from vicc_ray.video.sources import list_videos
+from vicc_ray.video.sources.places import Place, place_of
 from vicc_ray.video.store import FAILURES_FILE, shard_path, shard_writer
 
 PROCESSES_A_GPU = 4
@@ -152,7 +152,11 @@ def index_videos(
     description = _describe(weights, place_of(videos), config)
     with parts.locked():
         _check_same(parts.path, description)
-        before, wanted, places = Plan.read(parts.path), _wanted(inputs), {item.id: item.place for item in inputs.items}
+        before, wanted, places = (
+            Plan.read(parts.path),
+            planned(inputs.items),
+            {item.id: item.place for item in inputs.items},
+        )
         plan = _plan(parts.path, before, wanted, places, config)
         with parts.write_errors():
             if not all((parts.path / name).exists() for name in (INDEX_FILE, ENCODER_FILE)):
@@ -208,15 +212,6 @@ def _check_same(folder: Path, now: Description) -> None:
             f"the index {folder} was begun with other settings: {', '.join(changed)}; use the settings of before, or "
             "index into another folder"
         )
-
-
-def _wanted(inputs: Inputs) -> dict[str, PlannedVideo]:
-    """The inputs by id, with what tells their files from others."""
-    wanted = {}
-    for item in inputs.items:
-        file = size_and_time(item.place)
-        wanted[item.id] = PlannedVideo(item.id, item.label, item.source, item.split, list(file) if file else None)
-    return wanted
 
 
 def _plan(

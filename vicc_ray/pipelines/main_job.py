@@ -11,10 +11,11 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.plan import make_plan
-from vicc_ray.pipelines.prepare import prepare_inputs
+from vicc_ray.pipelines.plan import PLAN_FILE, make_plan
+from vicc_ray.pipelines.prepare import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.progress_bar import duration
+from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.stage_times import stage_seconds, stage_timer
 from vicc_ray.training.workload import planned_workload
 from vicc_ray.video.sources import Inputs, list_videos
@@ -35,12 +36,15 @@ def main_job(
     console = Console(stderr=True, quiet=not progress)
     store, run = out / "store", out / "run"
     inputs = list_videos(videos, labels, config.prepare.fold)  # what is wrong with them is told before Ray starts
+    trained = RunFolder(run).checkpoints.newest()
+    if trained is not None and (store / PLAN_FILE).exists():
+        check_none_to_come(inputs, store, config, trained)
     check_listed(inputs, store, config)
     run.mkdir(parents=True, exist_ok=True)
     with ray_session(config.ray):
         console.print("[bold]1/4[/bold] videos -> clip store")
         with stage_timer(run, "preparing"):
-            summary = prepare_inputs(inputs, store, config, progress)
+            summary = prepare_inputs(inputs, store, config, progress, retry=trained is None)
             console.print(str(summary), highlight=False, markup=False, soft_wrap=True)
         console.print("[bold]2/4[/bold] pretraining: the two networks take turns")
         pretrain(config, store, run, progress=progress)
@@ -65,3 +69,24 @@ def check_listed(inputs: Inputs, store: Path, config: Config) -> None:
     """
     plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share)
     planned_workload(config, [(video.split, video.label, video.source) for _, video in plan.latest().values()])
+
+
+def check_none_to_come(inputs: Inputs, store: Path, config: Config, trained: Path) -> None:
+    """See that preparing would add no training video to the store of a run, which could not go on then.
+
+    Args:
+        trained: the newest checkpoint of the run.
+
+    Raises:
+        UserError: it would.
+    """
+    added = [video.id for video in videos_to_come(inputs, store, config) if video.split != "test"]
+    if added:
+        run = trained.parent.parent
+        raise UserError(
+            f"{len(added)} videos to train on, {added[0]} for one, have come since the run {run} was begun, which goes "
+            "on with those of before alone; nothing was prepared. To train on all, give another --out; to go on with "
+            "the run, leave the new ones out of --videos or --labels. To train on all and begin with what this run has "
+            f"learnt, fill its store with `vicc-ray prepare ... --store {store}`, and then `vicc-ray pretrain ... "
+            f"--store {store} --run ANOTHER --from {trained}`"
+        )

@@ -89,8 +89,13 @@ class Plan:
         return Plan(shards, content["test_share"])
 
 
-def make_plan(store: Path, items: Sequence[VideoItem], settings: PrepareConfig, test_share: float) -> Plan:
+def make_plan(
+    store: Path, items: Sequence[VideoItem], settings: PrepareConfig, test_share: float, retry: bool = True
+) -> Plan:
     """The plan of the store so far, and new shards for the videos that are not in it and for failures to try again.
+
+    Args:
+        retry: also those failures for which the file was not at fault, or not surely.
 
     Raises:
         UserError: a video of the plan is no longer an input, or what is known of it has changed.
@@ -106,9 +111,19 @@ def make_plan(store: Path, items: Sequence[VideoItem], settings: PrepareConfig, 
     if held_out is not None:
         known = [replace(item, split=old[item.id].split) if item.id in old else item for item in items]
         items = assign_splits(known, held_out, SPLIT_SEED)
-    wanted = {item.id: PlannedVideo(item.id, item.label, item.source, item.split) for item in items}
+    wanted, places = planned(items), {item.id: item.place for item in items}
     _check_unchanged(store, old, wanted)
-    return extended(store, before, wanted, {item.id: item.place for item in items}, settings, held_out)
+    shards = tuple(tuple(replace(v, file=wanted[v.id].file or v.file) for v in shard) for shard in before.shards)
+    return extended(store, Plan(shards), wanted, places, settings, held_out, retry)
+
+
+def planned(items: Sequence[VideoItem]) -> dict[str, PlannedVideo]:
+    """The inputs by id, with what tells their files from others."""
+    wanted = {}
+    for item in items:
+        file = size_and_time(item.place)
+        wanted[item.id] = PlannedVideo(item.id, item.label, item.source, item.split, list(file) if file else None)
+    return wanted
 
 
 def extended(
@@ -118,12 +133,14 @@ def extended(
     places: Mapping[str, Place],
     settings: PrepareConfig,
     test_share: float | None = None,
+    retry: bool = True,
 ) -> Plan:
     """The plan so far, with new shards for what of ``wanted`` is not in it or has another file, and for failures whose
-    file has changed.
+    file has changed, or (``retry``) which have no stamp.
     """
     old, failures = before.latest(), read_failures(folder, before)
-    again = {id for id, was in failures.items() if id in wanted and was.stamp != stamp(places[id], settings)}
+    mended = {id: was for id, was in failures.items() if id in wanted and (retry or was.stamp is not None)}
+    again = {id for id, was in mended.items() if was.stamp != stamp(places[id], settings)}
     again |= {id for id, (_, video) in old.items() if id in wanted and video.has_another_file(wanted[id])}
     new = [video for id, video in sorted(wanted.items()) if id not in old or id in again]
     size = max(1, min(settings.videos_per_shard, -(-len(new) // SHARDS_AT_LEAST)))

@@ -20,9 +20,11 @@ from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
 from vicc_ray.pipelines.duplicates import DUPLICATES_FILE, find_duplicates
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
-from vicc_ray.pipelines.plan import Plan, make_plan, stored_rows
+from vicc_ray.pipelines.plan import Plan, PlannedVideo, make_plan, planned, stored_rows
+from vicc_ray.pipelines.same_files import check_same_files
 from vicc_ray.pipelines.shard import prepare_shard
 from vicc_ray.pipelines.waiting import Room
+from vicc_ray.video.fingerprint import OF_ONE_CALL
 from vicc_ray.video.sources import Inputs, list_videos
 from vicc_ray.video.store import (
     FAILURES_FILE,
@@ -33,9 +35,6 @@ from vicc_ray.video.store import (
     write_index,
     write_store_file,
 )
-
-OF_ONE_CALL = ("time_limit_s", "videos_per_shard", "max_failures")
-"""Settings that may differ between the calls that fill one store."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +86,21 @@ def prepare(
     return prepare_inputs(list_videos(videos, labels, config.prepare.fold), store_path, config, progress)
 
 
-def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progress: bool = True) -> Summary:
+def prepare_inputs(
+    inputs: Inputs, store_path: Path | str, config: Config, progress: bool = True, retry: bool = True
+) -> Summary:
     """Fill the clip store at ``store_path``.
 
     Where no video has a split, ``config.evaluate.test_share`` of the sources are held out for testing. A call that was
     stopped is continued by the same call: finished shards stay as they are. New videos, and failed ones whose file has
     changed since, make new shards. The folder of the store must be visible to all machines of a cluster.
 
+    Args:
+        retry: try failures again for which the file was not at fault, or not surely.
+
     Raises:
-        UserError: a store of other settings or with other videos, a store that cannot be written or is being written,
-            more failures than ``prepare.max_failures``, or not a single video that could be used.
+        UserError: a store of other settings or with other videos or files of theirs, a store that cannot be written or
+            is being written, more failures than ``prepare.max_failures``, or not a single video that could be used.
     """
     store = local_path(store_path, WRITTEN_HERE).absolute()
     tell_notes(inputs, progress)
@@ -104,7 +108,7 @@ def prepare_inputs(inputs: Inputs, store_path: Path | str, config: Config, progr
     folder = PartsFolder(store, "clip store", "prepare", "preparing videos", files)
     with folder.locked():
         _check_settings(store, config.prepare)
-        plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share)
+        plan = _plan(store, inputs, config, retry)
         with folder.write_errors():
             (store / INDEX_FILE).unlink(missing_ok=True)
             plan.write(store)
@@ -129,6 +133,24 @@ def _labels_and_splits(plan: Plan) -> str:
         how = "none was listed, and a test asks for labels"
     text = f"{len(labels) - ('' in labels)} labels; split: {splits['train']} train, {splits['test']} test"
     return text + (f", {splits['']} in neither" if splits[""] else "") + f" ({how})"
+
+
+def videos_to_come(inputs: Inputs, store: Path, config: Config) -> list[PlannedVideo]:
+    """What :func:`prepare_inputs` would decode without ``retry`` beside what the store has; nothing is written.
+
+    Raises:
+        UserError: the store is of other settings, or has other videos or files of theirs.
+    """
+    _check_settings(store, config.prepare)
+    before, plan = Plan.read(store), _plan(store, inputs, config, retry=False)
+    return [video for shard in plan.shards[len(before.shards) :] for video in shard]
+
+
+def _plan(store: Path, inputs: Inputs, config: Config, retry: bool) -> Plan:
+    before = Plan.read(store)
+    plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share, retry)
+    check_same_files(store, before, planned(inputs.items), {item.id: item.place for item in inputs.items})
+    return plan
 
 
 def _make_shard(store: Path, settings: PrepareConfig, shard: int, videos: Videos) -> int:

@@ -1,0 +1,67 @@
+"""Whether the files of stored videos are still those that were stored: a row of a clip store is not replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from vicc_ray.errors import UserError
+from vicc_ray.files import content_digest
+from vicc_ray.pipelines.plan import Plan, PlannedVideo
+from vicc_ray.video.sources.places import Place
+from vicc_ray.video.store import shard_path
+
+READERS = 8
+"""Files that are read at the same time."""
+
+
+def check_same_files(
+    store: Path, before: Plan, wanted: Mapping[str, PlannedVideo], places: Mapping[str, Place]
+) -> None:
+    """See that no stored video has another file now; files that were copied, with other times, are the same.
+
+    A file of another size is another one. One of the same size and another time is read to tell; over a network it is
+    taken to be the same.
+
+    Raises:
+        UserError: videos have other files.
+    """
+    latest = before.latest()
+    suspects = {id: shard for id, (shard, video) in latest.items() if video.has_another_file(wanted[id])}
+    contents: dict[str, str] = {}
+    for shard in sorted(set(suspects.values())):
+        contents |= _contents(store, shard)
+    looked_at = sorted(id for id in suspects if id in contents)  # of failures there is no row
+
+    def is_other(id: str) -> bool:
+        was, now = latest[id][1].file, wanted[id].file
+        return was is not None and now is not None and (was[0] != now[0] or not _holds(places[id], contents[id]))
+
+    with ThreadPoolExecutor(READERS) as threads:
+        changed = [id for id, other in zip(looked_at, threads.map(is_other, looked_at), strict=True) if other]
+    if changed:
+        raise UserError(
+            f"the files of {len(changed)} videos are other ones than those that are in the clip store {store}, "
+            f"{changed[0]} for one; put them back, give them other names, or prepare into another folder"
+        )
+
+
+def _contents(store: Path, shard: int) -> dict[str, str]:
+    """Digests of the files whose videos a finished shard has, by id."""
+    path = shard_path(store, shard)
+    if not path.exists():
+        return {}
+    table = pq.read_table(path, columns=["id", "content"])
+    return dict(zip(table.column("id").to_pylist(), table.column("content").to_pylist(), strict=True))
+
+
+def _holds(place: Place, content: str) -> bool:
+    if not isinstance(place, Path):
+        return True
+    try:
+        return content_digest(place) == content
+    except OSError:  # it cannot be read now, and need not be
+        return True
