@@ -13,7 +13,8 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, save_features
 from vicc_ray.evaluation.feature_settings import check_same_store, forget_other_features
 from vicc_ray.evaluation.report import build_report
-from vicc_ray.evaluation.table import RESULT_FILE
+from vicc_ray.evaluation.report.comparison import compare
+from vicc_ray.evaluation.table import RESULT_FILE, evaluate_features
 from vicc_ray.video.store import ClipStore
 
 NAMES = ["rgb-random", "rgb-stage1"]
@@ -67,6 +68,19 @@ def test_features_of_networks_that_the_run_does_not_have_go(run: Path, tmp_path:
     """With --out, two runs may be evaluated into one folder."""
     forget_other_features(run / "evaluation", Config(), ClipStore(tmp_path / "store"), ["rgb-random", "flow-stage1"])
     assert feature_names(run / "evaluation") == ["rgb-random"]
+
+
+def test_runs_are_compared_by_query_if_the_videos_are_the_same(run: Path, tmp_path: Path) -> None:
+    """The same names are not enough."""
+    evaluated(tmp_path / "copy" / "evaluation", store_of(tmp_path / "copied", VIDEOS))
+    evaluated(tmp_path / "other" / "evaluation", store_of(tmp_path / "others", OTHERS["replaced"][0]))
+    differences = []
+    for folder in (tmp_path / "copy", tmp_path / "other"):
+        for name in (run, folder):
+            (name / "config.yaml").write_text("name: made\n")
+            evaluate_features(name / "evaluation", Config())
+        differences.append([row["difference"] for row in compare(run, folder)["rows"]])
+    assert differences == [[0.0, 0.0], [None, None]]
 
 
 def test_other_settings_make_other_features(run: Path, tmp_path: Path) -> None:

@@ -145,6 +145,10 @@ def test_another_network_or_other_settings_are_refused(tmp_path: Path, model: Pa
     other = CONFIG.model_copy(update={"evaluate": CONFIG.evaluate.model_copy(update={"max_windows": 5})})
     with pytest.raises(UserError, match="evaluate.max_windows was 4 and is 5 now"):
         index(videos, folder, model, other)
+    (videos / "labels.csv").write_text("path,label\n1.mp4,walk\n")
+    with pytest.raises(UserError, match=r"1\.mp4: '' -> 'walk'"):
+        index(videos, folder, model)
+    (videos / "labels.csv").unlink()
     with folder_lock(folder), pytest.raises(UserError, match="being written by another `vicc-ray index`"):
         index(videos, folder, model)
     assert contents(folder) == done

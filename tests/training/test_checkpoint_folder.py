@@ -130,6 +130,13 @@ def test_the_best_of_each_stream_is_kept(folder: CheckpointFolder) -> None:
     best = [name for name in names(folder) if name.startswith("best-")]
     assert best == ["best-flow-00000002", "best-rgb-00000003"]
     found = json.loads((folder.path / "best-rgb-00000003" / SCORE).read_text())
-    assert found == {"stream": "rgb", "score": 0.5, "from": folder.step(3)}
+    assert found == {"stream": "rgb", "score": 0.5, "from": folder.step(3), "judged_by": ""}
     folder.remove(folder.step(3))
     assert (folder.path / "best-rgb-00000003" / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_score_on_other_videos_does_not_keep_a_checkpoint_from_being_the_best(folder: CheckpointFolder) -> None:
+    judged = [("old", 0.9), ("new", 0.5), ("new", 0.4)]
+    kept = [folder.keep_best(made(folder, n), "rgb", score, by) for n, (by, score) in enumerate(judged, 1)]
+    assert kept == [True, True, False]
+    assert [name for name in names(folder) if name.startswith("best-")] == ["best-rgb-00000002"]

@@ -56,6 +56,12 @@ def check_same_store(run: Path, store: ClipStore) -> None:
         )
 
 
+def are_of_same_videos(one: Path, other: Path) -> bool:
+    """Whether the features of two folders are of the same videos, as far as is known."""
+    known = [found["videos"] for folder in (one, other) if (found := _read(folder)) is not None]
+    return len(set(known)) < 2
+
+
 def _read(out: Path) -> dict[str, Any] | None:
     file = out / SETTINGS_FILE
     return dict(json.loads(file.read_text())) if file.exists() else None

@@ -152,11 +152,8 @@ def index_videos(
     description = _describe(weights, place_of(videos), config)
     with parts.locked():
         _check_same(parts.path, description)
-        before, wanted, places = (
-            Plan.read(parts.path),
-            planned(inputs.items),
-            {item.id: item.place for item in inputs.items},
-        )
+        before, wanted = Plan.read(parts.path), planned(inputs.items)
+        places = {item.id: item.place for item in inputs.items}
         plan = _plan(parts.path, before, wanted, places, config)
         with parts.write_errors():
             if not all((parts.path / name).exists() for name in (INDEX_FILE, ENCODER_FILE)):
@@ -218,6 +215,7 @@ def _plan(
     folder: Path, before: Plan, wanted: Mapping[str, PlannedVideo], places: Mapping[str, Place], config: Config
 ) -> Plan:
     done = {part for part in range(len(before.shards)) if shard_path(folder, part).exists()}
+    _check_labels(folder, {id: video for id, (part, video) in before.latest().items() if part in done}, wanted)
 
     # A part that was begun and whose videos have gone since would fail as a whole: what is left of it is made.
     # An index of before files were noted takes those that are there now for its own.
@@ -230,6 +228,18 @@ def _plan(
         for part, shard in enumerate(before.shards)
     )
     return extended(folder, replace(before, shards=shards), wanted, places, config.prepare)
+
+
+def _check_labels(folder: Path, before: Mapping[str, PlannedVideo], wanted: Mapping[str, PlannedVideo]) -> None:
+    """Rows keep the labels that they were made with."""
+    stay = {id: video for id, video in before.items() if id in wanted and not video.has_another_file(wanted[id])}
+    changed = [id for id, video in stay.items() if video.label != wanted[id].label]
+    if changed:
+        was, is_now = stay[changed[0]].label, wanted[changed[0]].label
+        raise UserError(
+            f"{len(changed)} videos of the index {folder} have another label now ({changed[0]}: {was!r} -> "
+            f"{is_now!r}); give the labels of before, or index into another folder"
+        )
 
 
 def _fill(

@@ -102,7 +102,7 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
         "checkpoint": name,
         "seconds": time.perf_counter() - begun,
     }
-    folder.checkpoints.keep_best(name, turn.stream, found.recall[1])
+    folder.checkpoints.keep_best(name, turn.stream, found.recall[1], held_out.fingerprint(config))
     append_line(folder.evaluations_file, line)
     folder.checkpoints.unmark(name)
     return {"recall_at_1": found.recall[1]}

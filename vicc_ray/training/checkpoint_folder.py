@@ -108,21 +108,26 @@ class CheckpointFolder:
             self.unmark(path.name)
         self.prune(keep)
 
-    def keep_best(self, name: str, stream: str, score: float) -> bool:
+    def keep_best(self, name: str, stream: str, score: float, judged_by: str = "") -> bool:
         """Keep the checkpoint ``name`` for good if none of its stream was scored higher; the one before goes.
+
+        Args:
+            judged_by: fingerprint of what it was scored on; a score on something else is no higher.
 
         Returns:
             whether it is the best now.
         """
-        before = {path.name: json.loads((path / SCORE).read_text())["score"] for path in self._best(stream)}
-        if before and max(before.values()) >= score:
+        before = {path.name: json.loads((path / SCORE).read_text()) for path in self._best(stream)}
+        if any(old["score"] >= score and old.get("judged_by", "") == judged_by for old in before.values()):
             return False
         source = self.path / name
         best = f"best-{stream}-{read_state(source)['step']:08d}"
         with self.publish(best) as aside:
             for file in source.glob("[!.]*"):
                 _link_or_copy(file, aside / file.name)
-            atomic_write(aside / SCORE, json.dumps({"stream": stream, "score": score, "from": name}))
+            atomic_write(
+                aside / SCORE, json.dumps({"stream": stream, "score": score, "from": name, "judged_by": judged_by})
+            )
         for old in before:
             if old != best:
                 self.remove(old)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,6 +48,12 @@ class HeldOut:
     def entries(self) -> list[Entry]:
         """The videos to embed: N, those for training first."""
         return self.train + self.test
+
+    def fingerprint(self, config: Config) -> str:
+        """16 hexadecimal digits of the videos and of how they are looked at: scores of equal ones can be compared."""
+        videos = [[(e.id, e.content, e.frames, e.label, e.source) for e in part] for part in (self.train, self.test)]
+        known = json.dumps([videos, config.evaluate.model_dump(mode="json", exclude={"batch", "test_share"})])
+        return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
 
     def score(self, features: np.ndarray, config: Config) -> Retrieval:
         """Retrieval of the test videos among the others, by the features float32 [N, F] of :attr:`entries`."""

@@ -12,6 +12,7 @@ import numpy as np
 from vicc_ray.config import Section
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import feature_names, feature_path, load_features
+from vicc_ray.evaluation.feature_settings import are_of_same_videos
 from vicc_ray.evaluation.interval import bootstrap_interval
 from vicc_ray.evaluation.report.curves import read_turns
 from vicc_ray.evaluation.report.settings import as_config, plain, read_yaml
@@ -63,11 +64,12 @@ def _evaluation(folder: Path) -> dict[str, Any]:
 def _difference(run: Path, other: Path, key: str, settings: dict[str, Any]) -> dict[str, float | None]:
     """Of R@1 of one network, query by query."""
     unknown: dict[str, float | None] = {"difference": None, "low": None, "high": None}
-    if not all(key in feature_names(folder / "evaluation") for folder in (run, other)):
+    folders = run / "evaluation", other / "evaluation"
+    if not all(key in feature_names(folder) for folder in folders) or not are_of_same_videos(*folders):
         return unknown
     found, asked = [], []
-    for folder in (run, other):
-        table = load_features(feature_path(folder / "evaluation", key)).sorted()
+    for folder in folders:
+        table = load_features(feature_path(folder, key)).sorted()
         train, test = (table.split(split).labelled() for split in ("train", "test"))
         found.append(retrieve(train, test, ignore_same_source=settings["ignore_same_source"]))
         asked.append((test.ids.tolist(), test.labels.tolist()))
