@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,3 +165,32 @@ def test_highlights_are_compressed_and_never_clipped_flat(transfer: int) -> None
     white = np.searchsorted(greys[0, :, 0], 65535 * (float(pq(np.array(1.0))) if transfer == PQ else 0.75))
     assert 215 <= out[white, 1] <= 235  # white paper is bright, and there is room above it
     assert out[white, 1] + 10 < out[-1, 1] <= 255
+
+
+IN_FULL = """
+import hashlib
+import numpy as np
+from vicc_ray.video.colour import to_bt709
+image = np.random.default_rng(0).integers(0, 65536, size=(1500, 1500, 3), dtype=np.uint16)
+print(*(hashlib.sha256(to_bt709(image, transfer)).hexdigest() for transfer in (1, 16, 18)))
+"""
+
+
+def test_colours_of_high_dynamic_range_are_the_same_whatever_instructions_numpy_has() -> None:
+    from numpy._core import _multiarray_umath
+
+    fewer = {"NPY_DISABLE_CPU_FEATURES": " ".join(_multiarray_umath.__cpu_dispatch__), "OPENBLAS_CORETYPE": "Nehalem"}
+    command = [sys.executable, "-c", IN_FULL]
+    made = {
+        subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **given}).stdout
+        for given in ({}, fewer)
+    }
+    assert len(made) == 1
+
+
+def test_frames_that_are_not_scaled_have_the_colours_of_those_that_are(tmp_path: Path) -> None:
+    """One and the same colour, so that scaling leaves it: swscale has code of its own for frames of the same size."""
+    for colour in COLOURS:
+        scaled = decoded(tmp_path / "a.mkv", colour / 255, BT601)
+        kept = decode_video(tmp_path / "a.mkv", short_side=None, max_frames=10, time_limit_s=60).frames[1, 16, 16]
+        assert np.array_equal(kept, scaled), colour

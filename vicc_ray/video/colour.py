@@ -34,6 +34,11 @@ BT2020_TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
 )
 HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+"""The same numbers on every CPU: without the two flags frames that are not scaled go through code that rounds down, and
+how far depends on the CPU."""
+STEPS = (((np.arange(255) + 0.5) / 255) ** GAMMA).astype(np.float32)
+"""Light from which on each of the values 1 to 255 is meant."""
 
 
 class RgbConverter:
@@ -55,7 +60,7 @@ class RgbConverter:
             height,
             format="rgb48le" if wide else "rgb24",
             src_colorspace=_matrix(frame),
-            interpolation=Interpolation.AREA,
+            interpolation=AREA,
             threads=1,
         ).to_ndarray()
         image = _expanded(np.asarray(scaled)) if _is_limited_grey(frame) else scaled
@@ -95,13 +100,20 @@ def to_bt709(image: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:
     """
     light = _decoding(transfer)[image]
     if transfer == ColorTrc.ARIB_STD_B67:  # what the screen adds: BT.2100's gamma of 1.2 on the luminance
-        light *= (light @ BT2020_LUMA)[..., None] ** 0.2 * (HLG_PEAK_NITS / WHITE_NITS)
-    light = np.clip(light @ BT2020_TO_BT709.T, 0, None)
+        gain = _weighted(light, BT2020_LUMA).astype(np.float64) ** 0.2 * (HLG_PEAK_NITS / WHITE_NITS)
+        light *= gain.astype(np.float32)[..., None]
+    light = np.clip(np.stack([_weighted(light, row) for row in BT2020_TO_BT709], axis=-1), 0, None)
     if transfer in HDR:
         peak = np.maximum(light.max(axis=-1, keepdims=True), KNEE)
         over = peak - KNEE
         light *= (KNEE + (1 - KNEE) * over / (over + 1 - KNEE)) / peak
-    return np.rint(np.clip(light, 0, 1) ** (1 / GAMMA) * 255).astype(np.uint8)
+    return np.searchsorted(STEPS, light, side="right").astype(np.uint8)
+
+
+def _weighted(light: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weighted sum of R, G and B, float32 [H, W]; a product of matrices would be added up as the CPU likes."""
+    red, green, blue = (light[..., n] * weights[n] for n in range(3))
+    return red + green + blue
 
 
 @cache
