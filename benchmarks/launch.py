@@ -268,7 +268,7 @@ python=~/vicc-ray/bin/python
 own=$($python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 $python -m zipfile -e ~/dist/vicc_ray-*.whl "$own"
 echo {site} > "$own/installed.pth"
-for tool in ray:ray.scripts.scripts vicc-ray:vicc_ray.cli; do
+for tool in ray:ray.scripts.scripts vicc-ray:vicc_ray.__main__; do
   script=~/vicc-ray/bin/${{tool%%:*}}
   printf '#!%s\\nimport sys\\nfrom %s import main\\nsys.exit(main())\\n' "$python" "${{tool#*:}}" > "$script"
   chmod +x "$script"
