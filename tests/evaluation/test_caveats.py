@@ -12,9 +12,10 @@ from vicc_ray.cli import _print_table
 from vicc_ray.config import Config, EvaluateConfig
 from vicc_ray.evaluation.card import measured
 from vicc_ray.evaluation.chance import Galleries
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
+from vicc_ray.evaluation.feature_file import Features, FeatureTable, feature_path, save_features
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.evaluation.report.comparison import compare
+from vicc_ray.evaluation.report.gallery import find_neighbours
 from vicc_ray.evaluation.table import evaluate_features
 from vicc_ray.pipelines.sweep_last import score_on_test_videos
 from vicc_ray.sweep.records import TrialFolder
@@ -111,6 +112,13 @@ def test_one_test_video_is_a_vector_of_zeros_and_the_other_centring_is_told(tmp_
     result = evaluated(tmp_path, made(["a", "b", "c"] * 8, ["c"]))
     assert told(result) == [] and kinds(result) == ["untold", "centring"]
     assert "zeros" in result["warnings"][-1]["text"] and "RGB after stage 1 100.0 %" in result["warnings"][-1]["text"]
+
+
+def test_one_test_video_is_shown_beside_those_that_lie_nearest(tmp_path: Path) -> None:
+    evaluated(tmp_path, made(["a", "b", "c"] * 8, ["c"]))
+    shown = find_neighbours(Features(tmp_path), {"ignore_same_source": False, "seed": 0, "cross_stream": True})
+    (query,) = shown["queries"]
+    assert {neighbour["label"] for neighbour in query["found"][0]} == {"c"}
 
 
 def test_test_videos_of_one_class_lose_it_by_centring(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def find_neighbours(features: Features, settings: dict[str, Any]) -> dict[str, A
             test = train.select(np.random.default_rng(settings["seed"]).permutation(len(train))[:POOL])
         if not len(train) or not len(test):
             raise UserError(f"no neighbours to show: {len(train)} train and {len(test)} test videos")
-        results.append((train, retrieve(train, test, ignore_same_source=ignore or not held_out)))
+        several = len(test) > 1  # one alone, centred on itself, is near to nothing
+        results.append((train, retrieve(train, test, ignore_same_source=ignore or not held_out, own_mean=several)))
     chosen = choose_queries(test.labels, settings["seed"])
     return {
         "networks": [
