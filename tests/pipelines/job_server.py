@@ -7,6 +7,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,9 +36,10 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Server:
-    """A job server, and the environment of those who may use it."""
+    """A job server, and the environment of those who may use it; ``cluster``: address of its head."""
 
     address: str
+    cluster: str
     environment: dict[str, str]
     head: psutil.Popen
 
@@ -51,14 +53,13 @@ class Server:
 def job_server(temporary: pytest.TempPathFactory) -> Iterator[Server]:
     """That of a cluster of one machine."""
     # Ray's sockets have long names, and a socket's path may have 107 bytes.
-    folder = Path(temporary.getbasetemp().parent) / f"r{os.getpid()}"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="r", dir=temporary.getbasetemp().parent))
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment = {**{name: value for name, value in os.environ.items() if not name.startswith("RAY_")}, **secret}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    port = free_port()
+    port, own_port = free_port(), free_port()
     start = ["--head", "--block", "--num-cpus=2", "--object-store-memory=160000000", "--include-dashboard=true"]
-    ports = [f"--port={free_port()}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
+    ports = [f"--port={own_port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
     ports += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray on this machine has the usual one
     program = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, *ports, f"--temp-dir={folder}"]
     with (folder / "log").open("w") as log, psutil.Popen(program, env=environment, stdout=log, stderr=log) as head:
@@ -68,7 +69,7 @@ def job_server(temporary: pytest.TempPathFactory) -> Iterator[Server]:
                 assert head.poll() is None, (folder / "log").read_text()
                 assert time.monotonic() < end
                 time.sleep(0.1)
-            yield Server(f"http://127.0.0.1:{port}", environment, head)
+            yield Server(f"http://127.0.0.1:{port}", f"127.0.0.1:{own_port}", environment, head)
         finally:
             for process in [*head.children(recursive=True), head]:
                 process.kill()  # `ray stop` would end those of others

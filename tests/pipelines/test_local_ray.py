@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import ray
 
 from tests.pipelines.job_server import free_port
+from vicc_ray.beside import beside
 from vicc_ray.cli import main
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
@@ -104,6 +106,13 @@ def test_local_is_no_cluster(given: str, address: str | None, monkeypatch: pytes
     assert cluster_address() == address
 
 
+def refused(cause: Exception) -> Exception:
+    """As Ray tells it."""
+    error = ConnectionError("Failed to connect to Ray cluster at head:6379")
+    error.__cause__ = cause
+    return error
+
+
 def test_an_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("RAY_ADDRESS", address)
@@ -113,10 +122,21 @@ def test_an_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch
         pass
 
 
+def test_the_port_of_a_web_server_is_told_from_that_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        server.timeout = 10
+        address = f"127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        told = pytest.raises(UserError, match=f"submit --address http://{address}")
+        with beside(lambda over: server.handle_request()), told, ray_session(RayConfig()):
+            pass
+
+
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (Exception("InvalidAuthToken: token mismatch"), "~/.ray/auth_token"),
+        (refused(RuntimeError("Unauthenticated: RPC error: InvalidAuthToken")), "~/.ray/auth_token"),
         (ConnectionError("Could not find any running Ray instance."), "one of the cluster's machines"),
         (RuntimeError("Version mismatch: The cluster was started with"), "versions"),
         (RuntimeError("Timed out while waiting for GCS to become available."), "port of the head"),

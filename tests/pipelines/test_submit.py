@@ -54,6 +54,13 @@ def test_what_is_not_there_is_told(server: Server, arguments: tuple[str, ...], m
     assert "Traceback" not in told.stderr
 
 
+def test_a_job_server_on_this_machine_is_asked_past_the_proxy(server: Server) -> None:
+    proxy = f"http://127.0.0.1:{free_port()}"
+    told = submit(server, "--follow", "nobody", HTTP_PROXY=proxy, http_proxy=proxy, NO_PROXY="", no_proxy="")
+    assert told.returncode == 2
+    assert "no job 'nobody' on" in told.stderr
+
+
 def test_where_nobody_answers_is_told(tmp_path: Path) -> None:
     _, file = recipe(tmp_path)
     address = f"http://127.0.0.1:{free_port()}"

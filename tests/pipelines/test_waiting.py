@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 import ray
 
+from tests.pipelines.prepared import films
 from tests.pipelines.processes import DEADLINE_S
 from tests.pipelines.runs import losses, rgb_alone, settings
 from tests.pipelines.sweeps import sweep_file
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines import waiting, waiting_places
+from vicc_ray.pipelines.main_job import main_job
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.sweep import sweep
 from vicc_ray.pipelines.waiting import stalls_told, wait_for_room
@@ -46,6 +48,13 @@ def test_a_training_that_never_fits_is_refused_at_once(
         pretrain(settings(train=train), store, tmp_path, progress=False)
     assert time.monotonic() - begun < AT_ONCE_S
     assert not RunFolder(tmp_path).attempts.workers()
+
+
+def test_the_whole_job_is_refused_before_its_videos_are_prepared(tmp_path: Path) -> None:
+    videos = films(tmp_path / "videos", *(f"{number}.mp4" for number in range(6)))
+    with pytest.raises(UserError, match=r"train\.worker_cpus"):
+        main_job(settings(train={"worker_cpus": 4}), videos, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out" / "store").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import ray
@@ -34,6 +34,8 @@ seconds took 21 s in all, and 30 s without."""
 PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 REACHABLE_S = 10.0
 """Seconds in which the head of a cluster must take a connection."""
+HTTP_ANSWER_S = 2.0
+"""Seconds in which a web server says that it is one; a head of Ray says something else at once."""
 LOG = logging.getLogger("vicc_ray")
 
 
@@ -77,6 +79,8 @@ def _joined(address: str) -> Iterator[None]:
             ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
     except KeyboardInterrupt:
         ray.shutdown()
+        raise
+    except UserError:
         raise
     except Exception as error:
         ray.shutdown()
@@ -137,14 +141,24 @@ def _start(config: RayConfig, folder: Path) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes before it says that nobody answers.
+    """Ray itself tries for minutes before it says that nobody answers, or that somebody else does.
 
     Raises:
         OSError: nobody does.
+        UserError: it is a web server, as that of the dashboard.
     """
     host, colon, port = address.rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), REACHABLE_S).close()
+    if not (colon and port.isdigit()):
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), REACHABLE_S) as there:
+        there.settimeout(HTTP_ANSWER_S)
+        with suppress(OSError):
+            there.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+            if there.recv(5) == b"HTTP/":
+                raise UserError(
+                    f"{address}: a web server answers there, as that of a cluster's dashboard; give the port of "
+                    f"its head (6379), or use `vicc-ray submit --address http://{address}`"
+                )
 
 
 def quiet() -> None:

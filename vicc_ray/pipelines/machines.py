@@ -39,13 +39,13 @@ def require(lack: Lack, bundles: Sequence[Resources], seconds: float, tell: Tell
     there = capacity()
     if not (missing := lack(there)):
         return
-    _refuse_for_ever(lack, there)
+    refuse_impossible(lack, there)
     tell(f"{missing}; for {seconds / 60:.0f} min at most")
     end, never = time.monotonic() + seconds, Event()
     request_resources(bundles=[dict(bundle) for bundle in bundles])
     try:
         while missing := lack(there := capacity()):
-            _refuse_for_ever(lack, there)
+            refuse_impossible(lack, there)
             if time.monotonic() > end:
                 raise UserError(
                     f"waited {seconds:.0f} s for machines ({missing}); `ray status` on the head tells why none comes "
@@ -56,8 +56,14 @@ def require(lack: Lack, bundles: Sequence[Resources], seconds: float, tell: Tell
         request_resources(bundles=[])  # from here on Ray Train asks; else these would be kept for ever
 
 
-def _refuse_for_ever(lack: Lack, there: Capacity) -> None:
-    """Raise what is missing if no machine is to come that has it."""
+def refuse_impossible(lack: Lack, there: Capacity) -> None:
+    """See that nothing is missing which no machine that is to come has.
+
+    Raises:
+        UserError: what is.
+    """
+    if not lack(there):
+        return
     if there.grows and there.coming is None:
         return
     if there.grows:

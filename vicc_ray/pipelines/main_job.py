@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -9,11 +10,14 @@ from rich.console import Console
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.report import build_report
+from vicc_ray.pipelines.capacity import capacity
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.machines import refuse_impossible
 from vicc_ray.pipelines.plan import PLAN_FILE, make_plan
 from vicc_ray.pipelines.prepare import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.pretrain import pretrain
+from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.progress_bar import duration
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.stage_times import stage_seconds, stage_timer
@@ -42,6 +46,8 @@ def main_job(
     check_listed(inputs, store, config)
     run.mkdir(parents=True, exist_ok=True)
     with ray_session(config.ray):
+        # Before hours of preparing: has a machine room for a worker? The object store is for the training to see.
+        refuse_impossible(partial(training_lack, config.train, config.ray.share, 0), capacity())
         console.print("[bold]1/4[/bold] videos -> clip store")
         with stage_timer(run, "preparing"):
             summary = prepare_inputs(inputs, store, config, progress, retry=trained is None)

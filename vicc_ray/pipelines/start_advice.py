@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from vicc_ray.config import RayConfig
@@ -63,9 +64,9 @@ def starting_advice(config: RayConfig, error: Exception, folder: Path) -> str:
 
 def joining_advice(address: str, error: Exception) -> str:
     """For a cluster that is joined."""
-    text = str(error).lower()
+    text = "\n".join(_chain(error)).lower()
     causes = {
-        ("token", "unauthenticated", "permission denied"): (
+        ("unauthenticated", "invalidauthtoken", "authentication token"): (
             f"RAY_ADDRESS is {address}: the cluster does not take the token of this machine; {TOKEN_ADVICE}"
         ),
         ("could not find any running ray",): (
@@ -86,6 +87,13 @@ def joining_advice(address: str, error: Exception) -> str:
         f"RAY_ADDRESS is {address}: is it the port of the head (6379, not that of the dashboard or of Ray Client), and "
         "is this one of the cluster's machines? From elsewhere use `vicc-ray submit`"
     )
+
+
+def _chain(error: BaseException | None) -> Iterator[str]:
+    """What an error says and what those say that it follows from: Ray keeps the cause there."""
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__
 
 
 def _free_mb(folder: Path) -> int:
