@@ -1,0 +1,144 @@
+"""What is equal on every CPU: each stage on the same input with fewer and fewer of this CPU's instructions.
+
+    python benchmarks/across_cpus.py VIDEOS     # writes benchmarks/across_cpus.json
+
+A process for each level; its libraries are held to it by what they offer for that (environment variables, FFmpeg's
+``av_force_cpu_flags``, x264's ``asm``). Stages: ``cpu_stages.py``. Of a stage that is not equal: the share of values
+that differ, and by how much at most; of features and probabilities, the distance over the length. Then what one stream
+everywhere costs x264: both ways in turns, of each the fastest of three rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from cpu_stages import BOUND, CODINGS, CRF, GROUP, HDR, SIDE, STAGES
+from measured import machine
+
+from vicc_ray.video import codec
+from vicc_ray.video.decode import decode_video
+from vicc_ray.video.flow import compute_flow, quantise, shrink
+from vicc_ray.video.motions import MOTIONS
+from vicc_ray.video.sources import list_videos
+from vicc_ray.video.synthetic import Scene, render
+
+RESULT = Path(__file__).with_suffix(".json")
+FRAMES = 40
+AVX2 = {
+    "OPENCV_CPU_DISABLE": "AVX512-SKX",
+    "OPENCV_IPP": "avx2",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+}
+SSE = {
+    "OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,FP16,AVX",
+    "OPENCV_IPP": "sse42",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "ATEN_CPU_CAPABILITY": "default",
+    "JSIMD_FORCESSE2": "1",
+}
+PLAIN = {"OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,FP16,AVX,SSE4.2,SSE4.1", "OPENCV_IPP": "disabled"}
+LEVELS: dict[str, tuple[dict[str, str], str, int, int]] = {
+    "own": ({}, "", -1, 1),
+    "again": ({}, "", -1, 1),
+    "4 threads": ({}, "", -1, 4),
+    "AVX2": (AVX2, "AVX2", 0xFFFFF, 1),
+    "SSE4.2": (SSE, "SSE4.2", 0x3FF, 1),
+    "no assembler": ({**SSE, **PLAIN, "JSIMD_FORCENONE": "1"}, "0", 0, 1),
+}
+"""Environment, x264's ``asm``, the bits of FFmpeg's flags that stay, threads. The first is compared with the others."""
+
+
+def write_inputs(folder: Path, films: list[np.ndarray]) -> None:
+    """What every level is given."""
+    np.savez(folder / "films.npz", *films)
+    tiles = [np.stack([quantise(shrink(x, 2), BOUND) for x in compute_flow(film, "dis")]) for film in films]
+    np.savez(folder / "tiles.npz", *tiles)
+    for name, (coder, pixels, options) in {**CODINGS, **HDR}.items():
+        with av.open(str(folder / name), "w") as container:
+            stream = container.add_stream(coder, rate=25, options=options)
+            stream.height, stream.width, stream.pix_fmt = 288, 352, pixels
+            for frame in films[0]:
+                large = cv2.resize(frame, (352, 288), interpolation=cv2.INTER_CUBIC)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(large, format="rgb24")))
+            container.mux(stream.encode(None))
+
+
+def run_levels(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """The values of all stages at each level."""
+    found = {}
+    for level, (given, asm, mask, threads) in LEVELS.items():
+        out = folder / "out.npz"
+        command = [sys.executable, str(Path(__file__).with_name("cpu_stages.py")), folder, out, asm, mask, threads]
+        subprocess.run([str(part) for part in command], env={**os.environ, **given}, check=True)
+        with np.load(out) as arrays:
+            found[level] = dict(arrays)
+    return found
+
+
+def compared(stage: str, own: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> str:
+    """ "equal", or how far the values are from those at the CPU's own level."""
+    pairs = [(value, other[key]) for key, value in own.items() if key.split("\t")[0] == stage]
+    if all(np.array_equal(a, b) for a, b in pairs):
+        return "equal"
+    if any(a.shape != b.shape for a, b in pairs):
+        return "other bytes"
+    if pairs[0][0].dtype.kind == "f":
+        return f"{max(np.linalg.norm(a - b) / np.linalg.norm(a) for a, b in pairs):.0e} of the length"
+    differences = np.concatenate([np.abs(a.astype(int) - b).ravel() for a, b in pairs])
+    return f"{100 * (differences > 0).mean():.2g} % by up to {differences.max()}"
+
+
+def cost(films: list[np.ndarray]) -> dict[str, Any]:
+    """Time and size of encoding with cpu-independent over those without."""
+    ways = {"with": codec.REPRODUCIBLE, "without": codec.REPRODUCIBLE.replace(":cpu-independent=1", "")}
+    seconds, size = {way: [] for way in ways}, {}
+    for _ in range(3):
+        for way, codec.REPRODUCIBLE in ways.items():
+            begun = time.process_time()
+            size[way] = sum(len(packet) for film in films for packet in codec.encode_rgb(film, GROUP, CRF))
+            seconds[way].append(time.process_time() - begun)
+    codec.REPRODUCIBLE = ways["with"]
+    rounds = [round(a / b, 3) for a, b in zip(seconds["with"], seconds["without"], strict=True)]
+    best = {way: round(1000 * min(times) / sum(map(len, films)), 3) for way, times in seconds.items()}
+    return {"ms_a_frame": best, "time_by_round": rounds, "bytes": round(size["with"] / size["without"], 4)}
+
+
+def main() -> None:
+    """Compare, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("--count", type=int, default=12, help="videos, evenly chosen from the folder")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    items = list_videos(options.videos).items
+    chosen = [items[n].place for n in np.linspace(0, len(items) - 1, options.count).astype(int)]
+    films = [decode_video(p, short_side=SIDE, max_frames=FRAMES, time_limit_s=120, grid=4).frames for p in chosen]
+    made = [render(name, np.random.default_rng(0), Scene(side=SIDE, frames=FRAMES)) for name in list(MOTIONS)[:4]]
+    with tempfile.TemporaryDirectory() as folder:
+        write_inputs(Path(folder), [*films[:3], made[0]])
+        found = run_levels(Path(folder))
+    own = found.pop("own")
+    stages = {stage: {level: compared(stage, own, other) for level, other in found.items()} for stage in STAGES}
+    result = {"machine": machine(), "stages": stages, "x264": {"real": cost(films), "synthetic": cost(made)}}
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""The stages that `benchmarks/across_cpus.py` compares, each on input that is made once; run as a process of its own.
+
+    python benchmarks/cpu_stages.py INPUTS OUT ASM MASK THREADS
+
+Writes OUT, an npz of each stage's values. ASM is x264's ``asm`` ("" leaves it), MASK the bits that stay of FFmpeg's
+flags (-1 all), THREADS how many OpenCV and torch may have.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+
+from vicc_ray.config import ClipConfig, ModelConfig, PrepareConfig
+from vicc_ray.evaluation.embedding import embed_windows
+from vicc_ray.evaluation.quick_probe import fit_quick_probe
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.pipelines.plan import PlannedVideo
+from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.search.film import make_film
+from vicc_ray.video import codec
+from vicc_ray.video.augment import FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop
+from vicc_ray.video.decode import decode_video
+from vicc_ray.video.flow import compute_flow, quantise, shrink
+from vicc_ray.video.motions import MOTIONS
+from vicc_ray.video.synthetic import Scene, render, write_h264
+
+SIDE, GROUP, CRF, BOUND, CLIP = 128, 8, 18, 20.0, 112
+CODINGS = {
+    "h264.mp4": ("libx264", "yuv420p", {}),
+    "interlaced.mp4": ("libx264", "yuv420p", {"x264-params": "tff=1"}),
+    "hevc.mp4": ("libx265", "yuv420p", {"x265-params": "log-level=error"}),
+    "mpeg4.avi": ("mpeg4", "yuv420p", {"b": "2000000"}),
+    "mpeg2.mpg": ("mpeg2video", "yuv420p", {"b": "4000000"}),
+    "mjpeg.avi": ("mjpeg", "yuvj420p", {"b": "8000000"}),
+    "vp8.webm": ("libvpx", "yuv420p", {"b": "1000000", "deadline": "realtime"}),
+    "vp9.webm": ("libvpx-vp9", "yuv420p", {"b": "1000000", "deadline": "realtime"}),
+}
+PQ = "log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"
+HDR = {"hdr.mp4": ("libx265", "yuv420p10le", {"x265-params": PQ})}
+Values = list[np.ndarray]
+
+
+def loaded(folder: Path, name: str = "films") -> Values:
+    """Arrays of the input."""
+    with np.load(folder / f"{name}.npz") as arrays:
+        return [arrays[key] for key in arrays.files]
+
+
+def as_bytes(blobs: list[list[bytes]]) -> Values:
+    """Streams to compare, byte for byte."""
+    return [np.frombuffer(b"".join(parts), np.uint8) for parts in blobs]
+
+
+def decoded(folder: Path) -> Values:
+    """Planes of all files as the decoders have them."""
+    found = []
+    for name in {**CODINGS, **HDR}:
+        with av.open(str(folder / name)) as container:
+            found += [np.asarray(frame.to_ndarray()) for frame in container.decode(video=0)]
+    return found
+
+
+def in_colour(folder: Path, names: dict[str, object]) -> Values:
+    """Frames as `prepare` has them, scaled and at their own size."""
+    paths = [(folder / name, side) for name in names for side in (SIDE, None)]
+    return [decode_video(p, short_side=side, max_frames=99, time_limit_s=120, grid=4).frames for p, side in paths]
+
+
+def flow(folder: Path, method: str) -> Values:
+    """Quantised as it is stored; of TV-L1 the first few frames."""
+    films = [film[: 5 if method == "tvl1" else None] for film in loaded(folder)]
+    return [np.stack([quantise(shrink(x, 2), BOUND) for x in compute_flow(film, method)]) for film in films]
+
+
+def clips(folder: Path) -> Values:
+    """Clips of RGB and flow as training cuts them."""
+    found = []
+    for film, tiles in zip(loaded(folder), loaded(folder, "tiles"), strict=True):
+        crop = centre_crop(*film.shape[1:3], 4)
+        cutters = RgbCutter(crop, CLIP), FlowCutter(crop, CLIP, 2, rescale=True)
+        made = [np.empty((len(film), CLIP, CLIP, channels), np.uint8) for channels in (3, 2)]
+        packets, stored = codec.encode_rgb(film, GROUP, CRF), codec.encode_flow(tiles, GROUP, 95)
+        for n, planes in codec.decode_planes(packets, GROUP, range(len(film)), *film.shape[1:3]):
+            cutters[0].cut(planes, made[0][n])
+        for n, field in codec.decode_fields(stored, GROUP, range(len(film)), *tiles.shape[1:3]):
+            cutters[1].cut(field, made[1][n])
+        found += made
+    return found
+
+
+def draws(_: Path) -> Values:
+    """Crops and appearance of 5,000 samples."""
+    rng, clip = np.random.default_rng(0), ClipConfig()
+    crops = [draw_crop(rng, 128, 172, clip, 4) for _ in range(5000)]
+    places = np.array([(c.top, c.left, c.height, c.width, c.flip) for c in crops])
+    return [places, np.stack([draw_appearance(rng, clip) for _ in range(5000)])]
+
+
+def features(folder: Path, backbone: str) -> Values:
+    """Of an untrained encoder."""
+    torch.manual_seed(0)
+    encoder, cpu = build_encoder(ModelConfig(backbone=backbone)).eval(), torch.device("cpu")
+    clip = [film[None, :16, :CLIP, :CLIP] for film in loaded(folder)]
+    return [embed_windows(encoder, "rgb", np.ascontiguousarray(x), 1, cpu) for x in clip]
+
+
+def probe(_: Path) -> Values:
+    """Probabilities of a quick probe of made features."""
+    rng, truth = np.random.default_rng(0), np.arange(60) % 3
+    x = rng.normal(size=(60, 32)).astype(np.float32)
+    return [fit_quick_probe(x, truth, np.arange(60).astype(str), 3).probabilities(x)]
+
+
+def shard(folder: Path) -> Values:
+    """A part of a clip store, whole."""
+    with tempfile.TemporaryDirectory() as store:
+        videos = [(folder / name, PlannedVideo(name, "", name, "")) for name in {**CODINGS, **HDR}]
+        prepare_shard(Path(store), 0, videos, PrepareConfig(short_side=SIDE))
+        return as_bytes([[(Path(store) / "part-00000.parquet").read_bytes()]])
+
+
+def synthetic(folder: Path) -> Values:
+    """Files of the input's films as `make-videos` writes them."""
+    with tempfile.TemporaryDirectory() as out:
+        paths = [Path(out) / f"{n}.mp4" for n, _ in enumerate(loaded(folder))]
+        for path, film in zip(paths, loaded(folder), strict=True):
+            write_h264(path, film, 25)
+        return as_bytes([[path.read_bytes()] for path in paths])
+
+
+STAGES: dict[str, Callable[[Path], Values]] = {
+    "frames as the decoders give them": decoded,
+    "RGB frames": lambda folder: in_colour(folder, CODINGS),
+    "RGB frames of HDR": lambda folder: in_colour(folder, HDR),
+    "flow, DIS": lambda folder: flow(folder, "dis"),
+    "flow, Farneback": lambda folder: flow(folder, "farneback"),
+    "flow, TV-L1": lambda folder: flow(folder, "tvl1"),
+    "H.264 of the store": lambda folder: as_bytes([codec.encode_rgb(f, GROUP, CRF) for f in loaded(folder)]),
+    "JPEG of the flow": lambda folder: as_bytes([codec.encode_flow(t, GROUP, 95) for t in loaded(folder, "tiles")]),
+    "a part of the store, DIS": shard,
+    "clips out of the store": clips,
+    "draws of crops and appearance": draws,
+    "thumbnails": lambda folder: as_bytes([[make_film([*film[:, :SIDE, :SIDE]], 25)] for film in loaded(folder)]),
+    "synthetic frames": lambda _: [render(name, np.random.default_rng(1), Scene()) for name in list(MOTIONS)[:3]],
+    "synthetic files of the same frames": synthetic,
+    "features, tiny": lambda folder: features(folder, "tiny"),
+    "features, S3D": lambda folder: features(folder, "s3d"),
+    "features, R(2+1)D": lambda folder: features(folder, "r2plus1d-small"),
+    "quick probe": probe,
+}
+
+
+def main() -> None:
+    """Run all stages."""
+    folder, out, asm, mask, threads = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:])
+    cv2.setNumThreads(threads)
+    torch.set_num_threads(threads)
+    if mask >= 0:
+        library = ctypes.CDLL(str(next((Path(av.__file__).parents[1] / "av.libs").glob("libavutil*"))))
+        library.av_force_cpu_flags(library.av_get_cpu_flags() & mask)
+    if asm:
+        codec.REPRODUCIBLE += f":asm={asm}"
+    found = {name: stage(folder) for name, stage in STAGES.items()}
+    np.savez(out, **{f"{name}\t{n}": value for name, values in found.items() for n, value in enumerate(values)})
+
+
+if __name__ == "__main__":
+    main()
