@@ -60,7 +60,15 @@ def test_new_training_videos_are_told_before_they_are_prepared_into_the_store_of
     before = contents(store)
     with pytest.raises(UserError) as told:
         main_job(CONFIG, videos, out, progress=False)
-    named = ["2 videos", "d.mp4", str(out / "run"), "--out", f"--store {store}", "--from", "step-00000003"]
+    named = [
+        "2 videos",
+        "d.mp4",
+        str(out / "run"),
+        "--out",
+        f"--store {store}",
+        "--from",
+        str(out / "run" / "checkpoints"),
+    ]
     assert all(words in str(told.value) for words in named)
     assert contents(store) == before
 

@@ -19,7 +19,7 @@ from vicc_ray.training.checkpoint import STATE, take_snapshot
 from vicc_ray.training.classification import Classification, free_settings
 from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.starting_point import checked_start, keep_start
+from vicc_ray.training.starting_point import StartingPoint, check_something_left, checked_start, keep_start
 
 TRAINED = 16
 VIDEOS = [*map(video, range(TRAINED)), *(video(n, split="test") for n in range(TRAINED, TRAINED + 4))]
@@ -79,7 +79,7 @@ def test_a_run_does_not_go_on_with_other_videos(run: RunFolder, tmp_path: Path, 
     before = files(run.path)
     with pytest.raises(UserError) as refused:
         run.open(task.config, inputs=task.inputs)
-    assert all(word in str(refused.value) for word in [*named, str(run.path), "--from", "turn-2-rgb-stage2-1"])
+    assert all(word in str(refused.value) for word in [*named, str(run.path), "--from", str(run.checkpoints.path)])
     assert files(run.path) == before
 
 
@@ -154,6 +154,14 @@ def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunFolder, tmp_pat
 def test_a_run_that_began_with_fresh_weights_is_no_fork_later(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--from"):
         begun(run, settings(), tmp_path / "store", run.checkpoints.path / "turn-2-rgb-stage2-1")
+
+
+def test_a_fork_of_what_has_ended_has_nothing_to_train(run: RunFolder) -> None:
+    """It would end at once without a checkpoint of its own."""
+    end = StartingPoint.of(run.checkpoints.path / "turn-2-rgb-stage2-1")
+    with pytest.raises(UserError, match=f"--from {end.checkpoint}: .* 3 epochs"):
+        check_something_left(end, 3)
+    check_something_left(end, 4)
 
 
 def weights() -> EncoderWeights:

@@ -12,7 +12,7 @@ from vicc_ray.training.held_out import why_unchecked
 from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.stage_times import stage_timer
-from vicc_ray.training.starting_point import checked_start, keep_start
+from vicc_ray.training.starting_point import check_something_left, checked_start, keep_start
 from vicc_ray.training.trackers import check_trackers
 from vicc_ray.video.store import ClipStore
 
@@ -44,6 +44,8 @@ def pretrain(
     task = Pretraining(config, store)  # what does not fit is told before anything is written
     folder.check(config, inputs=task.inputs)
     start = checked_start(folder, start_from)
+    if start is not None:
+        check_something_left(start, task.turns[-1].last_epoch)
     folder.open(config, inputs=task.inputs)
     keep_start(folder, start)
     if note := why_unchecked(store.entries, config):

@@ -121,22 +121,23 @@ class RunFolder:
         if len(records) < 2:
             raise UserError(
                 f"{self.path}: which videos this run was trained on is not recorded ({self.inputs_file.name} and "
-                f"{newest.name} would tell), so it cannot go on. {self._anew(newest)}"
+                f"{newest.name} would tell), so it cannot go on. {self._anew()}"
             )
         for before in records:
             if changed := RunInputs(**before).changes(now):
                 raise UserError(
                     f"{self.path} was trained on something else ({'; '.join(changed)}). Give the clip store of before "
-                    f"to go on with it. {self._anew(newest)}"
+                    f"to go on with it. {self._anew()}"
                 )
 
-    def _anew(self, newest: Path) -> str:
+    def _anew(self) -> str:
         """What to do where a run cannot go on."""
         if self.classes_file.exists():
             return "Remove this folder, or give another one (--out), to start anew"
         return (
-            "Give another folder (--run; of `vicc-ray run`, --out) to start anew, or let another run begin with its "
-            f"weights and place in the schedule: `vicc-ray pretrain ... --from {newest}`"
+            "Give another folder (--run; of `vicc-ray run`, --out) to start anew; or, in another folder, begin with "
+            "weights of this run and train what comes after them in the schedule: `vicc-ray pretrain ... --from "
+            f"CHECKPOINT`, one of those in {self.checkpoints.path}"
         )
 
     @contextmanager

@@ -86,6 +86,19 @@ def _recorded(folder: RunFolder, before: StartingPoint | None, begun: bool) -> S
     return before if before is not None and Path(before.checkpoint).exists() else None
 
 
+def check_something_left(start: StartingPoint, epochs: int) -> None:
+    """See that a run of so many epochs has some after its starting point.
+
+    Raises:
+        UserError: it has none.
+    """
+    if start.epoch > epochs - 1e-6:
+        raise UserError(
+            f"--from {start.checkpoint}: it was made after {start.epoch:g} epochs, and the schedule has {epochs}, so "
+            "nothing is left to train; give an earlier checkpoint, or a longer schedule"
+        )
+
+
 def keep_start(folder: RunFolder, start: StartingPoint | None) -> None:
     """Write it into the opened folder."""
     if start is not None:
