@@ -1,6 +1,6 @@
 """Verbs that work for long, interrupted in their middle, twice in quick succession.
 
-A sweep: test_sweep_killed.py. At their start and for verbs without Ray: tests/test_interruption.py; a training in the middle and while it waits for
+At their start and for verbs without Ray: tests/test_interruption.py; a training in the middle and while it waits for
 places: tests/pipelines/test_interrupts.py.
 """
 
@@ -74,9 +74,9 @@ def _sweep(place: Place) -> list[str | Path]:
 CASES = {
     "run": Case(_run, "job/run/metrics.jsonl"),
     "prepare": Case(_prepare, "store/part-*.parquet"),
-    "classify": Case(_classify, "classes/*/metrics.jsonl"),
     "pretrain": Case(_pretrain, "run/metrics.jsonl"),
     "sweep": Case(_sweep, "sweep/*/*/metrics.jsonl"),
+    "classify": Case(_classify, "classes/*/metrics.jsonl"),
 }
 
 
