@@ -42,7 +42,9 @@ from pathlib import Path
 from vicc_ray.config import RayConfig
 from vicc_ray.pipelines.local_ray import ray_session
 with ray_session(RayConfig(cpus=1, object_store_mb=80)):
-    print(ray._private.worker.global_worker.node.get_session_dir_path())
+    session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
+    assert session.parents[1].stat().st_mode & 0o777 == 0o700, "others can look into it"
+    print(session)
 """
 
 
@@ -56,8 +58,8 @@ def test_ray_starts_whatever_tmpdir_is_and_leaves_nothing(tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     session = Path(done.stdout.strip())
-    assert "TMPDIR" in done.stderr and str(session.parents[1]) in done.stderr
-    assert not session.parent.exists()
+    assert "TMPDIR" in done.stderr and str(session.parents[2]) in done.stderr
+    assert not session.parents[1].exists()
 
 
 def test_an_object_store_larger_than_the_memory_is_refused() -> None:

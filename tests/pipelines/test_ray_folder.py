@@ -32,9 +32,9 @@ def _no_folder_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bind_socket(folder: Path) -> None:
-    (folder / SESSION).mkdir(parents=True)
+    (folder / "r" / SESSION).mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as one:
-        one.bind(str(folder / SESSION / "plasma_store"))
+        one.bind(str(folder / "r" / SESSION / "plasma_store"))
 
 
 def long_one(tmp_path: Path) -> Path:

@@ -100,7 +100,7 @@ def _started(config: RayConfig) -> Iterator[None]:
             LOG.warning("%s", slow_store_advice(config.object_store_mb, folder.path))
         try:
             with kept_handlers():
-                _start(config, folder.path)
+                _start(config, folder.inner)
         except KeyboardInterrupt:
             ray.shutdown()
             raise

@@ -20,7 +20,7 @@ from vicc_ray.errors import UserError
 PREFIX = "vicc-"
 SOCKET_BYTES = 107
 """The path of a socket may have so many."""
-LONGEST = len(f"/{PREFIX}12345678/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+LONGEST = len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 """Bytes that Ray adds to the folder that the user gives."""
 NEEDED_MB = 100
 """MiB of disk that Ray's logs take in a long run."""
@@ -36,6 +36,8 @@ class RayFolder:
     def __init__(self, parent: Path) -> None:
         _remove_abandoned(parent)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))  # of mode 0700
+        self.inner = self.path / "r"
+        """What Ray is given: it opens its folder to all users."""
         self._lock = (self.path / ".lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
