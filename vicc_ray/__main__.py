@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
+from vicc_ray.descendants import kill_descendants
 from vicc_ray.home import ensure_home
 from vicc_ray.interruption import Interruption, tell
 from vicc_ray.standard_streams import Output
@@ -19,11 +20,12 @@ def main() -> int:
         code = _run_verb()
     except BaseException:
         # Not KeyboardInterrupt alone: code that a signal breaks off may raise an error of its own.
-        if not interruption.signum:
+        if not interruption.heard():
             raise
     interruption.let_finish()
     lost = output.finish()
-    if interruption.signum:
+    if interruption.heard():
+        kill_descendants()
         interruption.say_stopped()
         return interruption.exit_code
     if lost and lost.errno != errno.EPIPE:  # a reader that has gone, as in `vicc-ray config demo | head`, knows

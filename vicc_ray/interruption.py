@@ -19,7 +19,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from vicc_ray.descendants import kill_descendants
+from vicc_ray.descendants import adopt_orphans, kill_descendants
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -56,12 +56,14 @@ class Interruption:
         self._verb, self._raised, self._own = verb, False, 0
         self._said: set[str] = set()
         self._saying = threading.RLock()
+        self._reading, self._read = threading.Lock(), threading.Event()
         self.signum = 0
         """The first signal that came."""
 
     def listen(self) -> None:
         """Have signals raise :class:`Interrupted` in this thread, the main one, and be told."""
         self._pipe, writing = os.pipe()
+        adopt_orphans()
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         sys.unraisablehook = partial(self._unraisable, sys.unraisablehook)
@@ -74,6 +76,17 @@ class Interruption:
     def exit_code(self) -> int:
         """As a shell has it for a process that a signal ends."""
         return 128 + self.signum
+
+    def heard(self) -> int:
+        """The first signal that came, 0 without one; also one that the thread has not read yet.
+
+        A library's handler in the place of ours may end the verb within a moment.
+        """
+        with self._reading:
+            unread = bool(select.select([self._pipe], [], [], 0)[0])
+        if unread:
+            self._read.wait(GRACE_PERIOD_S)
+        return self.signum
 
     def say_stopped(self) -> None:
         """The last line."""
@@ -107,7 +120,7 @@ class Interruption:
         threading.Timer(RETRY_S, signal.pthread_kill, [main, args.exc_value.signum]).start()
 
     def _watch(self) -> None:
-        self.signum = self._next_signal(None) or self.signum
+        self._next_signal(None)
         begun = time.monotonic()
         self._say(STOPPING)
         while (left := begun + GRACE_PERIOD_S - time.monotonic()) > 0:
@@ -122,7 +135,11 @@ class Interruption:
         while True:
             if not select.select([self._pipe], [], [], timeout_s)[0]:
                 return 0
-            (number,) = os.read(self._pipe, 1)
+            with self._reading:
+                (number,) = os.read(self._pipe, 1)
+                if number in SIGNALS:
+                    self.signum = self.signum or int(number)
+                    self._read.set()
             if number in SIGNALS:
                 return int(number)
             if timeout_s is not None:
