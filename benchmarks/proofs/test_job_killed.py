@@ -44,7 +44,7 @@ def _disturbed(server: Server, store: Path, tmp_path: Path) -> None:
         client.kill()
     followed = submit(server, "--follow", second)
     assert followed.returncode == 0, followed.stderr
-    assert "rgb-stage1: step 240/240" in followed.stdout
+    assert "240/240" in followed.stdout
     assert losses(run.path) == [float(f"{loss:.9g}") for loss in computed_here(config, store)]
 
 
