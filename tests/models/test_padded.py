@@ -44,6 +44,15 @@ def results(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [y, x.grad, *(p.grad.clone() for p in layer.parameters() if p.grad is not None)]
 
 
+def test_a_convolution_of_ones_own_class_is_kept() -> None:
+    class Causal(nn.Conv3d):
+        """Sees nothing of later frames."""
+
+    own = nn.Sequential(Causal(4, 6, (3, 1, 1), padding=(1, 0, 0)), conv("stride 1"))
+    layer = own[0]
+    assert pad_by_hand(own)[0] is layer and type(own[1]) is PaddedConv3d
+
+
 @pytest.mark.parametrize("frames", range(1, 9))
 @pytest.mark.parametrize("name", CONVS)
 def test_output_and_gradients_are_those_of_the_contiguous_convolution(name: str, frames: int) -> None:

@@ -24,12 +24,13 @@ def by_class(
         ``confusion``: pairs of a query's label and its nearest neighbour's, equal labels included, with how often they
         came, most frequent first within a class.
     """
-    nearest = _labels_of_nearest(train, found)
+    nearest, choice = _labels_of_nearest(train, found), galleries(train, test, ignore_same_source)
+    labelled = test.labels[test.labels != ""]
     classes, confusion = [], []
     for label in sorted(set(test.labels.tolist()) - {""}):
         own = test.labels == label
         figures: dict[str, float | None] = {"recall_at_1": None, "low": None, "high": None}
-        if not np.isnan(found.recall[1]) and galleries(train, test.select(own), ignore_same_source).tells(1):
+        if not np.isnan(found.recall[1]) and choice.select(labelled == label).tells(1):
             low, high = hit_interval(found.hits[own], seed)
             figures = {"recall_at_1": float(found.hits[own].mean()), "low": low, "high": high}
         classes.append({"label": label, "queries": int(own.sum()), **figures})

@@ -38,6 +38,10 @@ class Galleries:
         permitted, right = np.array(found, dtype=np.int64).reshape(-1, 2).T
         return cls(permitted, right)
 
+    def select(self, chosen: np.ndarray) -> Galleries:
+        """Those of some of the labelled queries, bool [n]."""
+        return Galleries(self.permitted[chosen], self.right[chosen])
+
     @property
     def smallest(self) -> int:
         """Videos of the smallest gallery that is not empty; 0 where all are."""

@@ -42,5 +42,8 @@ def can_be_padded(conv: nn.Conv3d) -> bool:
 
 
 def pad_by_hand(module: nn.Module) -> nn.Module:
-    """Replace every Conv3d inside ``module`` that pads over time by one that is safe, which shares its parameters."""
-    return replace_convs(module, lambda conv: PaddedConv3d if can_be_padded(conv) else None)
+    """Replace every Conv3d inside ``module`` that pads over time by one that is safe, which shares its parameters.
+
+    One of a class of its own stays as it is: it may compute something else.
+    """
+    return replace_convs(module, lambda conv: PaddedConv3d if type(conv) is nn.Conv3d and can_be_padded(conv) else None)
