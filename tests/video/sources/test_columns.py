@@ -39,6 +39,7 @@ EXPECTED = [("a/1.mp4", "walk", "train"), ("b/2.mp4", "run", "test")]
         ("own.csv", "path;label;split\na/1.mp4;walk;training\nb/2.mp4;run;testing\n"),
         ("own.csv", "sep=;\r\npath;label;split\r\na/1.mp4;walk;train\r\nb/2.mp4;run;test\r\n"),
         ("own.tsv", "path\tlabel\tsplit\na/1.mp4\twalk\ttrain\nb/2.mp4\trun\ttest\n"),
+        ("own.tsv", 'path\tlabel\tsource\tsplit\n"a/1.mp4"\t"walk" \t\t"train"\n "b/2.mp4"\t"run"\t\t"test"\n'),
         ("own.csv", "\ufeffpath|label|split\na/1.mp4|walk|train\nb/2.mp4|run|test\n"),
         ("own.csv", '"path", "label" ,"split",\n"a/1.mp4" , "walk" ," train" ,\nb/2.mp4,run,test\n'),
         ("own.csv", "path,label,split,_class\na\\1.mp4,walk,train,x\nb\\2.mp4,run,test,y\n"),
@@ -48,6 +49,13 @@ EXPECTED = [("a/1.mp4", "walk", "train"), ("b/2.mp4", "run", "test")]
 )  # fmt: skip
 def test_blanks_case_and_delimiters_change_nothing(tmp_path: Path, name: str, content: str) -> None:
     assert known(listed(tmp_path, name, content)) == EXPECTED
+
+
+def test_what_stands_inside_of_a_cell_stays(tmp_path: Path) -> None:
+    cells = ('"a "" , b"', ' a" ', '"a;\t| b"\t', ' "a "" \n """ ')
+    rows = "".join(f"{n}.mp4,{cell},train\n" for n, cell in enumerate(cells))
+    inputs = listed(tmp_path, "own.csv", f"path,label,split\n{rows}")
+    assert [item.label for item in inputs.items] == ['a " , b', 'a"', "a;\t| b", 'a " \n "']
 
 
 def test_parquet_columns_are_found_by_the_same_names(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from vicc_ray.video.sources.columns import plain
 DELIMITERS = ",;\t|"
 _SAID = re.compile(r"\s*sep=(.)\r?\n")
 """What Excel writes, and reads."""
-_BLANKS_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,;\t|\r\n]|$)')
 
 
 def read_csv(text: str, where: str, wanted: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -22,11 +21,12 @@ def read_csv(text: str, where: str, wanted: str) -> tuple[list[str], list[tuple[
         wanted: a column that should be there; the delimiter is the first that makes it one.
 
     Raises:
-        UserError: the text is no CSV, or a line has more or fewer cells than the first.
+        UserError: the text is no CSV.
     """
     said = _SAID.match(text)
-    table = _BLANKS_AFTER_QUOTE.sub('"', text[said.end() :] if said else text)
+    table = text[said.end() :] if said else text
     delimiter = said[1] if said else _delimiter(table, wanted)
+    table = _without_blanks_around_quotes(table, delimiter)
     above = text[: said.end()].count("\n") if said else 0
     reader = csv.reader(io.StringIO(table, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
@@ -59,6 +59,14 @@ def cells_by_name(names: list[str], cells: list[str], where: str) -> dict[str, s
             'stands in quotes: "a, b"'
         )
     return dict(zip(names, cells, strict=True))
+
+
+def _without_blanks_around_quotes(table: str, delimiter: str) -> str:
+    """The table without the blanks between quotes and delimiters, which csv would refuse; cells stay what they are."""
+    blank = "[ ]" if delimiter == "\t" else "[ \\t]"
+    end = rf"(?=[{re.escape(delimiter)}\r\n]|\Z)"
+    cell = rf'{blank}*("(?:[^"]++|"")*+"){blank}*{end}|[^{re.escape(delimiter)}\r\n]+'
+    return re.sub(cell, lambda found: found[1] or found[0], table)
 
 
 def _delimiter(text: str, wanted: str) -> str:
