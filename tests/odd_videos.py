@@ -93,16 +93,34 @@ def with_sound_behind_the_end(path: Path) -> Path:
     return path
 
 
-def write_two_tracks(path: Path, frames: Frames, empty: int = 1) -> Path:
-    """Write a file whose first video tracks (``empty``) are announced and never come; the last has the frames."""
+def write_two_tracks(path: Path, frames: Frames, empty: int = 1, lost: int = 0) -> Path:
+    """Write a file whose first video tracks (``empty``) are announced and never come; the last has the frames.
+
+    Of its packets the first ``lost`` ones are not there.
+    """
     film = write_video(path.with_name("second.mp4"), frames)
     with av.open(str(film)) as source, av.open(str(path), "w") as out:
         for _ in range(empty):
             out.add_stream_from_template(source.streams.video[0])
         second = out.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = second
+        for packet in [packet for packet in source.demux(video=0) if packet.dts is not None][lost:]:
+            packet.stream = second
+            out.mux(packet)
+    return path
+
+
+def without_first_packet(source: Path, path: Path, *, second: Path | None = None) -> Path:
+    """Copy a video but for its first packet; as a second track, another video that is whole.
+
+    A source of Matroska has no decoding times, which the copy needs of H.264.
+    """
+    with av.open(str(source)) as damaged, av.open(str(second or source)) as whole, av.open(str(path), "w") as out:
+        pairs = [(damaged, 1), (whole, 0)] if second else [(damaged, 1)]
+        streams = [out.add_stream_from_template(container.streams.video[0]) for container, _ in pairs]
+        for stream, (container, lost) in zip(streams, pairs, strict=True):
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+            for packet in packets[lost:]:
+                packet.stream = stream
                 out.mux(packet)
     return path
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from tests.odd_videos import (
     with_sound_behind_the_end,
+    without_first_packet,
     write_photos,
     write_stream,
     write_two_tracks,
     write_with_sound,
 )
 from tests.videos import moving, write_video
-from vicc_ray.video.decode import TookTooLong, decode_video
+from vicc_ray.video.decode import TookTooLong, VideoError, decode_video
 
 FRAMES = moving(60, 64, 96)
 ORIENTATIONS = {  # of EXIF: what has to be done with the stored picture
@@ -77,11 +78,55 @@ def test_what_the_decoder_holds_is_taken_where_the_file_ends_in_an_error(tmp_pat
     assert_alike(decode(data + np.random.default_rng(0).bytes(5000)), FRAMES)
 
 
-def test_a_stream_without_any_key_frame_is_decoded_from_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        *((suffix, "libx264") for suffix in ("mkv", "mp4", "flv", "asf", "ts")),
+        ("mkv", "mpeg2video"),
+        ("avi", "mpeg4"),
+        ("mp4", "mpeg4"),
+        ("avi", "msmpeg4v3"),
+        ("flv", "flv"),
+        ("asf", "wmv2"),
+    ],
+)
+def test_frames_are_never_made_up_where_the_key_frame_is_lost(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = write_stream(tmp_path / f"a.{'mp4' if suffix == 'mkv' else suffix}", FRAMES, codec, g="600")
+    with pytest.raises(VideoError, match="key frame"):
+        decode(without_first_packet(path, tmp_path / f"b.{suffix}"))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_frames_begin_with_the_first_key_frame_that_is_there(tmp_path: Path, codec: str) -> None:
+    path = write_stream(tmp_path / "a.avi", FRAMES, codec, g="20", bf="0", b="2000000")
+    assert_alike(decode(without_first_packet(path, tmp_path / "b.avi")), FRAMES[20:])
+
+
+def test_a_raw_stream_without_any_key_frame_says_so(tmp_path: Path) -> None:
     data = write_stream(tmp_path / "a.264", FRAMES, "libx264", form="h264", preset="veryfast", bf="0").read_bytes()
     start = data.index(b"\0\0\1\x65")  # the only key frame; the parameter sets come before it
     after = data.index(b"\0\0\1\x41", start)
-    assert len(decode(data[:start] + data[after:])) == len(FRAMES) - 1
+    with pytest.raises(VideoError, match="key frame"):
+        decode(data[:start] + data[after:])
+
+
+def test_one_key_frame_at_the_end_does_not_make_a_video_of_the_differences_before_it(tmp_path: Path) -> None:
+    path = write_stream(tmp_path / "a.ts", FRAMES[:41], "libx264", g="40", keyint_min="40", bf="0")
+    with pytest.raises(VideoError, match="key frame"):
+        decode(without_first_packet(path, tmp_path / "b.ts"))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_a_track_without_its_key_frame_is_passed_over(tmp_path: Path, codec: str) -> None:
+    damaged = write_stream(tmp_path / "a.mp4", FRAMES[::-1], codec, g="600")
+    whole = write_video(tmp_path / "b.mp4", FRAMES[:20])
+    assert_alike(decode(without_first_packet(damaged, tmp_path / "c.mkv", second=whole)), FRAMES[:20])
+
+
+def test_an_empty_track_does_not_hide_what_is_wrong_with_the_next(tmp_path: Path) -> None:
+    two = write_two_tracks(tmp_path / "a.mkv", FRAMES[:20], lost=1)
+    with pytest.raises(VideoError, match="key frame"):
+        decode(two)
 
 
 def test_tracks_that_are_tried_in_vain_take_of_the_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.codec.context import Flags
-from av.container import InputContainer
-from av.packet import Packet
-from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -26,14 +22,12 @@ from numpy.typing import NDArray
 from vicc_ray.video.colour import RgbConverter
 from vicc_ray.video.containers import VideoError, open_container, video_streams
 from vicc_ray.video.deinterlace import deinterlaced
-from vicc_ray.video.encryption import has_a_key
 from vicc_ray.video.frame_rate import FrameRate
 from vicc_ray.video.orientation import AS_IT_IS, display_turn, turned
+from vicc_ray.video.packets import Items, decoded
 
 __all__ = ["FrameStream", "TookTooLong", "Video", "VideoError", "decode_video", "open_frames", "too_long"]
 
-Items = Iterator[VideoFrame | str]
-"""Frames, and after each packet what went wrong with it, or nothing."""
 LARGEST_ASPECT = 16
 """Largest ratio of the sides; a longer frame would cost memory without bound at a fixed short side."""
 
@@ -66,7 +60,7 @@ class FrameStream:
         return self._rate.fps
 
     def _scaled(self, items: Items, scaler: _Scaler) -> Iterator[NDArray[np.uint8]]:
-        """Frames made of the items of :func:`_decoded`."""
+        """Frames made of the items of :func:`decoded`."""
         taken, problem = 0, ""
         for item in items:
             if self._bounds.are_reached(taken):
@@ -157,22 +151,27 @@ def too_long(time_limit_s: float) -> str:
 
 @contextmanager
 def _moving_stream(source: Path | bytes, bounds: _Bounds) -> Iterator[tuple[VideoStream, Items]]:
-    """The first video stream that gives two frames, and its items (see :func:`_decoded`); the first where none does.
+    """The first video stream that gives two frames, and its items (see :func:`decoded`).
 
     Others are there without frames (a rate that was never sent), or hold the still picture of an animation. Where no
-    stream moves, those without a single key frame are decoded from nothing, as FFmpeg's command line does.
+    stream moves, the one that tells most of why: with the most frames, else with a problem, else the first.
     """
-    attempt = 0
+    told: list[tuple[int, bool]] = []
     while True:
         with open_container(source) as container:
             streams = video_streams(container)
-            round_, number = divmod(attempt, len(streams))
-            items = _decoded(container, streams[number], keyless=round_ == 1)
+            is_last = len(told) == len(streams)
+            stream = streams[told.index(max(told)) if is_last else len(told)]
+            items = decoded(container, stream)
             head = _until_it_moves(items, bounds)
-            if round_ == 2 or sum(isinstance(item, VideoFrame) for item in head) == 2:
-                yield streams[number], chain(head, items)
+            told.append((sum(isinstance(item, VideoFrame) for item in head), any(map(_is_problem, head))))
+            if is_last or told[-1][0] == 2:
+                yield stream, chain(head, items)
                 return
-        attempt += 1
+
+
+def _is_problem(item: VideoFrame | str) -> bool:
+    return isinstance(item, str) and item != ""
 
 
 def _until_it_moves(items: Items, bounds: _Bounds) -> list[VideoFrame | str]:
@@ -185,53 +184,6 @@ def _until_it_moves(items: Items, bounds: _Bounds) -> list[VideoFrame | str]:
         if frames == 2 or bounds.are_reached(0):
             break
     return head
-
-
-def _decoded(container: InputContainer, stream: VideoStream, keyless: bool = False) -> Items:
-    """Frames in display order; after each packet a string: what went wrong, or nothing.
-
-    Args:
-        keyless: take frames that refer to others which are not there, up to the first key frame.
-
-    Raises:
-        VideoError: the packets are encrypted.
-    """
-    stream.codec_context.thread_count = 1  # one core a video: parallel work is over videos
-    if keyless:
-        stream.codec_context.flags |= Flags.output_corrupt
-    for other in container.streams:  # else a damaged packet of a track that nobody asked for ends them all
-        other.discard = Discard.default if other.index == stream.index else Discard.all
-    for packet in _packets(container, stream):
-        if isinstance(packet, str):
-            yield packet
-        elif has_a_key(packet):
-            raise VideoError("encrypted")
-        elif keyless and packet.is_keyframe:
-            return
-        elif packet.size:  # to the decoder, an empty one would be the end
-            yield from _frames(stream, packet)
-    yield from _frames(stream, None)
-
-
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet | str]:
-    """Packets up to the end of the file, or to the problem that ends them."""
-    packets = container.demux(stream)
-    try:
-        yield from packets
-    except av.FFmpegError as error:
-        yield str(error.strerror)
-    except IndexError:  # at the end, of streams that appeared on the way and that PyAV has not counted
-        return
-
-
-def _frames(stream: VideoStream, packet: Packet | None) -> Items:
-    """The frames that are ready after one more packet, or, after None, all that are left; then a string."""
-    problem = ""
-    try:
-        yield from stream.codec_context.decode(packet)
-    except av.FFmpegError as error:
-        problem = str(error.strerror)
-    yield problem
 
 
 def _noted(items: Items, rate: FrameRate) -> Items:
