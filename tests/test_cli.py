@@ -144,7 +144,7 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: py
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Connection refused" in done.stderr
-    assert f"RAY_ADDRESS is {address}" in done.stderr and "6379" in done.stderr
+    assert address in done.stderr and "RAY_ADDRESS" in done.stderr and "6379" in done.stderr
 
 
 def test_a_trained_run_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

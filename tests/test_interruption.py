@@ -67,6 +67,19 @@ except KeyboardInterrupt:
 """A program that is interrupted where Python can raise nothing."""
 
 
+AGAIN = SWALLOWING.replace(
+    """
+    print("raised")
+""",
+    """
+    time.sleep(interruption.DEBOUNCE_S + 0.2)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1000)
+""",
+).replace("import os,", "from vicc_ray import interruption; interruption.GRACE_PERIOD_S = 1000; import os,")
+"""The same, interrupted once more while it tidies up."""
+
+
 @pytest.mark.parametrize("verb", EVERY_VERB)
 def test_a_verb_ends_right_after_its_start(verb: str, tmp_path: Path) -> None:
     signum = SIGTERM if EVERY_VERB.index(verb) % 2 else SIGINT
@@ -119,6 +132,11 @@ def test_an_interruption_that_cannot_be_raised_is_raised_later() -> None:
     done = subprocess.run(taking_interrupts([sys.executable, "-c", SWALLOWING]), capture_output=True, text=True)
     assert done.stdout == "raised\n"
     assert "Traceback" not in done.stderr
+
+
+def test_a_signal_after_one_that_was_raised_later_ends_it_at_once() -> None:
+    done = subprocess.run(taking_interrupts([sys.executable, "-c", AGAIN]), capture_output=True, timeout=60)
+    assert done.returncode == 130
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:

@@ -31,6 +31,14 @@ def test_the_work_is_done_whatever_the_streams_are(redirected: str, tmp_path: Pa
     assert len(list(tmp_path.glob("out/*/*.mp4"))) == 4
 
 
+def test_what_is_not_buffered_stays_so(tmp_path: Path) -> None:
+    """Ray's job server has it so, and follows what a job prints."""
+    program = "import os; from vicc_ray.standard_streams import Output; Output(); print('x', end=''); os._exit(0)"
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "x"
+
+
 def test_a_closed_stream_gets_into_no_file(tmp_path: Path) -> None:
     """A file that is opened takes the lowest number that is free: that of the stream."""
     assert shell("config nothing", tmp_path, "2>&- >printed").returncode == 2

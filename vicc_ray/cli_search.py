@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 INDEX_DEFAULTS = {"prepare": {"max_frames": 100_000, "time_limit_s": 600.0}}
 """Other than those of a clip store: an hour of video, since searching in it is what an index is for."""
 INDEX_SETTINGS = (
+    "ray.wait_s",
     "prepare.max_frames",
     "prepare.time_limit_s",
     "prepare.max_failures",

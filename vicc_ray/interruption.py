@@ -124,10 +124,12 @@ class Interruption:
         begun = time.monotonic()
         self._say(STOPPING)
         while (left := begun + GRACE_PERIOD_S - time.monotonic()) > 0:
-            if self._next_signal(left) and time.monotonic() - begun > DEBOUNCE_S:
-                if not self._own:
-                    break
+            if not self._next_signal(left):
+                continue
+            if self._own:
                 self._own -= 1
+            elif time.monotonic() - begun > DEBOUNCE_S:
+                break
         self._end()
 
     def _next_signal(self, timeout_s: float | None) -> int:

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 STRICT = ("strict", "surrogateescape")
 """What Python does by default with characters that a stream cannot take: an error."""
@@ -65,9 +65,11 @@ def _open_if_closed(descriptor: int) -> None:
 def _text(raw: LenientFile, before: TextIO | None) -> io.TextIOWrapper:
     """A text stream like the one ``before``, of which no character is an error."""
     errors = (before and before.errors) or STRICT[0]
+    unbuffered = isinstance(before, io.TextIOWrapper) and before.write_through  # PYTHONUNBUFFERED
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        cast(io.BufferedWriter, raw) if unbuffered else io.BufferedWriter(raw),  # as Python itself does it
         encoding=before.encoding if before else "utf-8",
         errors="backslashreplace" if errors in STRICT else errors,
         line_buffering=raw.fileno() == 2 or raw.isatty(),
+        write_through=unbuffered,
     )

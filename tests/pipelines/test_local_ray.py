@@ -75,6 +75,8 @@ def test_an_object_store_larger_than_the_memory_is_refused() -> None:
         (OSError("[Errno 24] Too many open files"), "ulimit -n"),
         (KeyError("getpwuid(): uid not found: 12345"), "/etc/passwd"),
         (PermissionError(13, "Permission denied", "/some/file"), "/some/file"),
+        (OSError(24, "Too many open files", "/some/file"), "ulimit -n"),
+        (OSError(12, "Cannot allocate memory", "/some/file"), "ulimit -u"),
         (Exception("something that nobody knows"), "logs"),
     ],
 )
@@ -120,7 +122,7 @@ def test_an_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "shutdown", lambda: None)  # the session of the other tests
-    with pytest.raises(UserError, match=f"RAY_ADDRESS is {address}.*port of its head"), ray_session(RayConfig()):
+    with pytest.raises(UserError, match=f"{address}.*RAY_ADDRESS.*port of its head"), ray_session(RayConfig()):
         pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.joining import TOKEN_ADVICE
 
 SHARED_MEMORY = Path("/dev/shm")
+NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR}
 
 
 def check_memory(store_mb: int) -> None:
@@ -43,17 +45,17 @@ def slow_store_advice(store_mb: int, folder: Path) -> str:
 def starting_advice(config: RayConfig, error: Exception, folder: Path) -> str:
     """For a Ray that is started here; ``folder``: of its files."""
     text = str(error).lower()
-    if isinstance(error, OSError) and error.filename:
+    if isinstance(error, OSError) and error.filename and error.errno in NOT_OURS:
         return f"Is {error.filename} yours, and may you write there?"
     causes = {
         ("no space left",): f"The disk of {folder.parent} is full: free some, or set TMPDIR to a folder on another one",
         ("/dev/shm",): f"Lower ray.object_store_mb ({config.object_store_mb}), or give {SHARED_MEMORY} more",
+        ("too many open files",): "Raise the limit of open files: ulimit -n 65536",
+        ("thread", "resource temporarily unavailable", "cannot allocate memory"): (
+            "Raise the limit of processes: ulimit -u, or of a container --pids-limit and its memory"
+        ),
         ("object store", "object_store", "memory"): (
             f"Lower ray.object_store_mb ({config.object_store_mb} given, the machine has {_memory_mb()} MiB)"
-        ),
-        ("too many open files",): "Raise the limit of open files: ulimit -n 65536",
-        ("thread", "resource temporarily unavailable", "cannot allocate"): (
-            "Raise the limit of processes: ulimit -u, or of a container --pids-limit and its memory"
         ),
         ("getpwuid", "username"): "This user has no name: set USER, or give the container one in /etc/passwd",
         ("timed out", "timeout"): "Where the machine is busy with other work, try again later",
@@ -67,25 +69,25 @@ def joining_advice(address: str, error: Exception) -> str:
     text = "\n".join(_chain(error)).lower()
     causes = {
         ("unauthenticated", "invalidauthtoken", "authentication token"): (
-            f"RAY_ADDRESS is {address}: the cluster does not take the token of this machine; {TOKEN_ADVICE}"
+            f"{address} (--address or RAY_ADDRESS): the cluster does not take the token of this machine; {TOKEN_ADVICE}"
         ),
         ("could not find any running ray",): (
             "No Ray runs on this machine, which auto looks for: run this on one of the cluster's machines, give "
-            "HOST:PORT of its head, or unset RAY_ADDRESS to start one here"
+            "HOST:PORT of its head, or leave --address and RAY_ADDRESS out to start one here"
         ),
         ("version mismatch", "different version"): "Install the versions that the cluster has",
         ("not known", "no address associated", "name resolution"): (
-            f"RAY_ADDRESS is {address}: there is no machine of that name"
+            f"{address} (--address or RAY_ADDRESS): there is no machine of that name"
         ),
         ("refused", "no route", "unreachable"): (
-            f"RAY_ADDRESS is {address}: is that cluster up, and is that the port of its head (6379 if none was given)? "
-            "Unset it to run on this machine alone"
+            f"{address} (--address or RAY_ADDRESS): is that cluster up, and is that the port of its head (6379 if none "
+            "was given)? Without it this machine works alone"
         ),
     }
     known = next((advice for words, advice in causes.items() if any(word in text for word in words)), "")
     return known or (
-        f"RAY_ADDRESS is {address}: is it the port of the head (6379, not that of the dashboard or of Ray Client), and "
-        "is this one of the cluster's machines? From elsewhere use `vicc-ray submit`"
+        f"{address} (--address or RAY_ADDRESS): is it the port of the head (6379, not that of the dashboard or of Ray "
+        "Client), and is this one of the cluster's machines? From elsewhere use `vicc-ray submit`"
     )
 
 

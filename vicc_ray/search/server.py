@@ -5,9 +5,9 @@ from __future__ import annotations
 import mimetypes
 import socket
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from threading import Event, Thread
 from typing import Any
 from urllib.parse import unquote
 
@@ -96,20 +96,14 @@ def serve(app: Starlette, listening: socket.socket) -> None:
         limit_concurrency=AT_ONCE,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    server, ended = uvicorn.Server(config), Event()
-
-    def answer() -> None:
-        try:
-            server.run(sockets=[listening])
-        finally:
-            ended.set()
-
-    Thread(target=answer, daemon=True).start()
+    server, threads = uvicorn.Server(config), ThreadPoolExecutor(1)
+    answering = threads.submit(server.run, sockets=[listening])
     try:
-        ended.wait()
+        answering.result()
     finally:
         server.should_exit = True
-        ended.wait(2 * SHUTDOWN_S)
+        wait([answering], 2 * SHUTDOWN_S)
+        threads.shutdown(wait=False)
 
 
 def listen(host: str, port: int) -> socket.socket:
