@@ -51,6 +51,11 @@ def test_blanks_case_and_delimiters_change_nothing(tmp_path: Path, name: str, co
     assert known(listed(tmp_path, name, content)) == EXPECTED
 
 
+def test_cells_that_are_missing_at_the_end_of_a_line_are_empty(tmp_path: Path) -> None:
+    inputs = listed(tmp_path, "own.csv", "path,label,split\na/1.mp4,walk\nb/2.mp4\nc/3.mp4,run,test,\n")
+    assert known(inputs) == [("a/1.mp4", "walk", ""), ("b/2.mp4", "", ""), ("c/3.mp4", "run", "test")]
+
+
 def test_what_stands_inside_of_a_cell_stays(tmp_path: Path) -> None:
     cells = ('"a "" , b"', ' a" ', '"a;\t| b"\t', ' "a "" \n """ ')
     rows = "".join(f"{n}.mp4,{cell},train\n" for n, cell in enumerate(cells))
@@ -120,11 +125,11 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, name: str, cont
     ("content", "number"),
     [
         ("path,label\na/1.mp4,walk\na, b.mp4,walk\n", 3),  # a comma in a name, without quotes
-        ("path,label\na/1.mp4\n", 2),
         ("path,label,split\na/1.mp4,walk,val\n", 2),
         ("path,label,split\na/1.mp4,walk,0\n", 2),
         ("path,label\ns3://bucket/a/1.mp4,walk\n", 2),
         ('path,label\na/1.mp4,"walk\nb/2.mp4,run\n', 3),  # a quote that never closes
+        ('path,label,split\na/1.mp4,"walk\nb/2.mp4,run"\n', 3),  # one that closes in another line
     ],
 )
 def test_a_line_that_says_something_else_is_refused_by_its_number(tmp_path: Path, content: str, number: int) -> None:

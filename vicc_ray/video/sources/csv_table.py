@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from itertools import zip_longest
 
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources.columns import plain
@@ -46,19 +47,19 @@ def first_names(text: str, where: str, wanted: str) -> list[str]:
 
 
 def cells_by_name(names: list[str], cells: list[str], where: str) -> dict[str, str]:
-    """A line of a table; empty cells at its end that no column has do not count.
+    """A line of a table; cells that are missing at its end are empty, and empty ones that no column has do not count.
 
     Raises:
-        UserError: it has more or fewer cells than there are columns.
+        UserError: it has more cells than there are columns, or fewer because a quote is not closed.
     """
     while len(cells) > len(names) and not cells[-1].strip():
         cells = cells[:-1]
-    if len(cells) != len(names):
-        raise UserError(
-            f"{where} has {len(cells)} cells, and the first line names {len(names)} columns; a cell with a comma in it "
-            'stands in quotes: "a, b"'
-        )
-    return dict(zip(names, cells, strict=True))
+    counts = f"{where} has {len(cells)} cells, and the first line names {len(names)} columns"
+    if len(cells) > len(names):
+        raise UserError(f'{counts}; a cell with a comma in it stands in quotes: "a, b"')
+    if len(cells) < len(names) and any("\n" in cell or "\r" in cell for cell in cells):
+        raise UserError(f"{counts}, and one of the cells goes on over the end of a line: close its quote")
+    return dict(zip_longest(names, cells, fillvalue=""))
 
 
 def _without_blanks_around_quotes(table: str, delimiter: str) -> str:
