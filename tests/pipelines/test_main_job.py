@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.pipelines.prepared import CONFIG, contents, films, parts, run
+from tests.stored import store_of, video
 from vicc_ray.errors import UserError
+from vicc_ray.files import content_digest
 from vicc_ray.pipelines.main_job import check_none_to_come, main_job
-from vicc_ray.pipelines.plan import Failure, write_failures
+from vicc_ray.pipelines.plan import Failure, make_plan, stamp, write_failures
 from vicc_ray.pipelines.prepare import prepare_inputs
 from vicc_ray.recipe import load_config
 from vicc_ray.training.checkpoint import FORMAT, STATE
@@ -82,3 +85,25 @@ def test_a_run_is_not_kept_from_going_on_by_test_videos_or_by_what_crashed(out: 
     assert prepare_inputs(inputs, out / "store", CONFIG, progress=False, retry=False).processed == 1
     assert {name: parts(out / "store")[name] for name in before} == before
     assert prepare_inputs(inputs, out / "store", CONFIG, progress=False).processed == 1
+
+
+def test_a_run_goes_on_after_its_videos_were_copied_though_one_is_broken(tmp_path: Path) -> None:
+    """A copy has other times, and so the broken one may be a mended one; the run goes on without it all the same."""
+    videos, store = tmp_path / "videos", tmp_path / "store"
+    videos.mkdir()
+    for name in FIRST:
+        (videos / name).write_bytes(f"never decoded: {name}".encode())
+    (videos / "labels.csv").write_text("\n".join(["path,split", *(f"{name},train" for name in FIRST)]))
+    inputs = list_videos(videos)
+    rows = [video(n, id=name, content=content_digest(videos / name)) for n, name in enumerate(FIRST[:2])]
+    store_of(store, rows, shards=3, settings=CONFIG.prepare)
+    make_plan(store, inputs.items, CONFIG.prepare, CONFIG.evaluate.test_share).write(store)
+    broken = Failure("not a video", stamp(videos / "c.mp4", CONFIG.prepare))
+    for shard, failed in enumerate(({}, {}, {"c.mp4": broken})):
+        write_failures(store, shard, failed)
+    for name in FIRST:
+        os.utime(videos / name, (1, 1))
+    check_none_to_come(inputs, store, CONFIG, tmp_path / "run/checkpoints/step-00000003")
+    assert prepare_inputs(inputs, store, CONFIG, progress=False, retry=False).processed == 0
+    tried_again = make_plan(store, inputs.items, CONFIG.prepare, CONFIG.evaluate.test_share).shards[3:]
+    assert [[planned.id for planned in shard] for shard in tried_again] == [["c.mp4"]]

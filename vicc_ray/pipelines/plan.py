@@ -95,7 +95,7 @@ def make_plan(
     """The plan of the store so far, and new shards for the videos that are not in it and for failures to try again.
 
     Args:
-        retry: also those failures for which the file was not at fault, or not surely.
+        retry: whether failures are tried again; a run that has begun goes on without them.
 
     Raises:
         UserError: a video of the plan is no longer an input, or what is known of it has changed.
@@ -135,12 +135,12 @@ def extended(
     test_share: float | None = None,
     retry: bool = True,
 ) -> Plan:
-    """The plan so far, with new shards for what of ``wanted`` is not in it or has another file, and for failures whose
-    file has changed, or (``retry``) which have no stamp.
+    """The plan so far, with new shards for what of ``wanted`` is not in it or has another file, and (``retry``) for
+    failures whose file has changed, or which have no stamp.
     """
     old, failures = before.latest(), read_failures(folder, before)
-    mended = {id: was for id, was in failures.items() if id in wanted and (retry or was.stamp is not None)}
-    again = {id for id, was in mended.items() if was.stamp != stamp(places[id], settings)}
+    failed = {id: was for id, was in failures.items() if retry and id in wanted}
+    again = {id for id, was in failed.items() if was.stamp != stamp(places[id], settings)}
     again |= {id for id, (_, video) in old.items() if id in wanted and video.has_another_file(wanted[id])}
     new = [video for id, video in sorted(wanted.items()) if id not in old or id in again]
     size = max(1, min(settings.videos_per_shard, -(-len(new) // SHARDS_AT_LEAST)))

@@ -92,11 +92,11 @@ def prepare_inputs(
     """Fill the clip store at ``store_path``.
 
     Where no video has a split, ``config.evaluate.test_share`` of the sources are held out for testing. A call that was
-    stopped is continued by the same call: finished shards stay as they are. New videos, and failed ones whose file has
-    changed since, make new shards. The folder of the store must be visible to all machines of a cluster.
+    stopped is continued by the same call: finished shards stay as they are. New videos, and failed ones to try again,
+    make new shards. The folder of the store must be visible to all machines of a cluster.
 
     Args:
-        retry: try failures again for which the file was not at fault, or not surely.
+        retry: try failures again whose file has changed since, or was not at fault, or not surely.
 
     Raises:
         UserError: a store of other settings or with other videos or files of theirs, a store that cannot be written or
