@@ -78,10 +78,10 @@ def test_parquet_columns_are_found_by_the_same_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("known_name", ["label", "source", "split", "path"])
 def test_a_column_that_resembles_a_missing_one_is_refused_with_both_ways_out(tmp_path: Path, known_name: str) -> None:
     resembling = {
-        "label": "class Class_Name lable labels category target className",
-        "source": "group Group_ID sorce",
-        "split": "subset set fold Spilt splits split1 data_split",
-        "path": "file filename File_Name video paths",
+        "label": "class Class_Name lable labels category target className gt_label lable_text category_id y",
+        "source": "group Group_ID sorce source_id original YouTube_ID",
+        "split": "subset set fold Spilt splits split1 data_split dataSubset is_train train_test",
+        "path": "file filename File_Name video paths video_path name",
     }[known_name]
     others = [name for name in ("path", "label", "source", "split") if name != known_name]
     for name in resembling.split():
@@ -93,6 +93,14 @@ def test_a_column_that_resembles_a_missing_one_is_refused_with_both_ways_out(tmp
         if known_name != "path":
             ignoring = f"{','.join(others)},_{name}\n{row},x\n"
             assert len(listed(tmp_path, "own.csv", ignoring).items) == 1
+
+
+HARMLESS = "original_width,parent_dir,set_size,usage_rights,train_acc,gt_boxes,num_classes,source_fps,original width,id"
+
+
+@pytest.mark.parametrize("name", [*HARMLESS.split(","), "setSize"])
+def test_a_synonym_among_other_words_is_no_column(tmp_path: Path, name: str) -> None:
+    assert len(listed(tmp_path, "own.csv", f"path,{name}\na/1.mp4,7\n").items) == 1
 
 
 def test_all_resembling_columns_are_named_at_once(tmp_path: Path) -> None:

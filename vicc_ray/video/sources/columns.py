@@ -14,14 +14,17 @@ from vicc_ray.errors import UserError
 IGNORED = "_"
 """A column whose name begins so is not looked at."""
 NEAR = 0.75
-"""Likeness (of difflib) from which on a name is taken for a slip of the pen."""
+"""Likeness (of difflib) from which on a name is taken for a slip of the pen, if it is as long but for two letters."""
 ALSO_CALLED = {
     "path": "file files filename filenames filepath fname video videos videoname videopath clip url uri name relpath",
     "label": "class classes classname cls category categories target targets action activity annotation tag gt lbl y",
-    "source": "group groups recording origin original parent youtube_id",
+    "source": "group groups recording origin original parent youtube youtubeid",
     "split": "subset set fold partition usage holdout train test",
 }
 """What others call the columns."""
+BEFORE = frozenset(("is", "data", "dataset", "video"))
+AFTER = frozenset(("name", "id", "idx", "index", "no", "nr", "num", "number", "text"))
+"""Words around a column's name that leave it what it is."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,28 @@ def plain(name: str) -> str:
 
 
 def _resembles(name: str, known: str) -> bool:
+    """Whether a name is a synonym, is made of nothing but synonyms, ends in the known name, or is nearly that.
+
+    A synonym among other words says nothing: ``original_width`` is no source, and ``train_acc`` no split.
+    """
     if plain(name).startswith(IGNORED):
         return False
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    words = {plain(name), *re.split(r"[\W_]+", plain(parted)), re.sub(r"[\W_]+", "", plain(name))}
+    words = [word for word in re.split(r"[\W_]+", plain(parted)) if word]
+    core = _without_fillers(words)
     also = {known, *ALSO_CALLED.get(known, "").split()}
-    return bool(words & also) or bool(difflib.get_close_matches(plain(name), [known], cutoff=NEAR))
+    alike = any(some and also.issuperset(some) for some in (words, core, ["".join(words)]))
+    return alike or core[-1:] == [known] or any(_is_slip(other, known) for other in (plain(name), "".join(core)))
+
+
+def _is_slip(name: str, known: str) -> bool:
+    alike = difflib.SequenceMatcher(None, known, name).ratio() >= NEAR
+    return alike and abs(len(name) - len(known)) <= 2
+
+
+def _without_fillers(words: Sequence[str]) -> Sequence[str]:
+    while words and words[-1] in AFTER:
+        words = words[:-1]
+    while words and words[0] in BEFORE:
+        words = words[1:]
+    return words
