@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from tests.videos import write_video
@@ -82,6 +83,24 @@ def write_with_sound(path: Path, frames: Frames, *, fps: int = 25) -> Path:
     return path
 
 
+def write_with_cover(path: Path, frames: Frames) -> Path:
+    """Write a film with the first frame as its cover picture, as shops and phones do."""
+    film = write_video(path.with_name("film.mp4"), frames)
+    with av.open(str(film)) as source, av.open(str(path), "w") as out:
+        video = out.add_stream_from_template(source.streams.video[0])
+        cover = out.add_stream("mjpeg", rate=1)
+        cover.height, cover.width, cover.pix_fmt = *frames.shape[1:3], "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                out.mux(packet)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frames[0]), format="rgb24")
+        out.mux(cover.encode(picture.reformat(format="yuvj420p")))
+        out.mux(cover.encode(None))
+    return path
+
+
 def with_sound_behind_the_end(path: Path) -> Path:
     """Let the table of an MP4 file say that the sound's second half lies behind the end of the file."""
     data = bytearray(path.read_bytes())
@@ -109,17 +128,23 @@ def write_two_tracks(path: Path, frames: Frames, empty: int = 1, lost: int = 0) 
     return path
 
 
-def without_first_packet(source: Path, path: Path, *, second: Path | None = None) -> Path:
+def write_both_tracks(path: Path, first: Frames, second: Frames) -> Path:
+    """Write a file of two video tracks."""
+    films = [write_video(path.with_name(f"track-{n}.mp4"), frames) for n, frames in enumerate((first, second))]
+    return without_first_packet(films[0], path, second=films[1], lost=0)
+
+
+def without_first_packet(source: Path, path: Path, *, second: Path | None = None, lost: int = 1) -> Path:
     """Copy a video but for its first packet; as a second track, another video that is whole.
 
     A source of Matroska has no decoding times, which the copy needs of H.264.
     """
     with av.open(str(source)) as damaged, av.open(str(second or source)) as whole, av.open(str(path), "w") as out:
-        pairs = [(damaged, 1), (whole, 0)] if second else [(damaged, 1)]
+        pairs = [(damaged, lost), (whole, 0)][: 2 if second else 1]
         streams = [out.add_stream_from_template(container.streams.video[0]) for container, _ in pairs]
-        for stream, (container, lost) in zip(streams, pairs, strict=True):
+        for stream, (container, missing) in zip(streams, pairs, strict=True):
             packets = [packet for packet in container.demux(video=0) if packet.size]
-            for packet in packets[lost:]:
+            for packet in packets[missing:]:
                 packet.stream = stream
                 out.mux(packet)
     return path
@@ -177,12 +202,16 @@ def _content(data: bytes, at: int) -> tuple[int, int]:
     return at + length, at + length + size
 
 
-def scrambled(path: Path) -> Path:
-    """Flag the packets of a transport or program stream as scrambled, as conditional access and DVDs do."""
+def scrambled(path: Path, pid: int = 0x100) -> Path:
+    """Flag the packets of a transport or program stream as scrambled, as conditional access and DVDs do.
+
+    Args:
+        pid: of a transport stream alone; the first one of FFmpeg's muxer is 0x100.
+    """
     data = bytearray(path.read_bytes())
     if path.suffix == ".ts":
         for at in range(0, len(data), 188):
-            if int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF == 0x100:  # the first stream of FFmpeg's muxer
+            if int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF == pid:
                 data[at + 3] |= 0x80
     else:
         at = data.find(b"\0\0\1\xe0")

@@ -11,10 +11,13 @@ import pytest
 
 from tests.odd_videos import (
     scrambled,
+    write_both_tracks,
     write_encrypted,
     write_encrypted_asf,
     write_encrypted_matroska,
     write_stream,
+    write_with_cover,
+    write_with_sound,
 )
 from tests.videos import moving, write_video
 from vicc_ray.video.containers import CONTAINERS
@@ -103,6 +106,12 @@ def test_a_track_of_a_kind_that_is_encrypted_is_called_so(tmp_path: Path, tag: b
     assert "does not know" in reason(tmp_path / "c.mp4")
 
 
+def test_a_cover_picture_does_not_hide_that_a_track_is_encrypted(tmp_path: Path) -> None:
+    path = write_with_cover(tmp_path / "a.mp4", FRAMES)
+    assert frames(path) == len(FRAMES)
+    assert reason(path.read_bytes().replace(b"avc1", b"drmi")) == "encrypted"
+
+
 def test_scrambled_broadcasts_and_discs_are_called_encrypted(tmp_path: Path) -> None:
     broadcast = write_video(tmp_path / "a.ts", FRAMES)
     disc = write_stream(tmp_path / "a.vob", FRAMES, "mpeg2video", form="vob")
@@ -110,6 +119,22 @@ def test_scrambled_broadcasts_and_discs_are_called_encrypted(tmp_path: Path) -> 
         assert frames(path) == len(FRAMES)
         assert reason(scrambled(path)) == "encrypted"
         assert reason(path.read_bytes()) == "encrypted"
+
+
+def test_a_broadcast_is_clear_whose_other_streams_are_scrambled(tmp_path: Path) -> None:
+    path = write_with_sound(tmp_path / "a.ts", FRAMES)
+    assert frames(scrambled(path, pid=0x101)) == len(FRAMES)
+    data = bytearray(path.read_bytes())
+    foreign = b"\x47\x0f\xff\x90" + bytes(184)  # of a programme that nobody announces
+    (tmp_path / "b.ts").write_bytes(data + foreign * (len(data) // 188))
+    assert frames(tmp_path / "b.ts") == len(FRAMES)
+
+
+def test_a_clear_track_beside_a_scrambled_one_is_taken(tmp_path: Path) -> None:
+    path = write_both_tracks(tmp_path / "a.ts", moving(20, 128, 128), FRAMES)
+    assert decode_video(path, short_side=None, max_frames=99, time_limit_s=60).frames.shape[1] == 128
+    assert decode_video(scrambled(path), short_side=None, max_frames=99, time_limit_s=60).frames.shape[1] == 64
+    assert reason(scrambled(path, pid=0x101)) == "encrypted"
 
 
 def test_a_few_damaged_flags_are_no_encryption(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -11,7 +13,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from vicc_ray.video.encryption import has_encrypted_track, is_scrambled, names_a_key
+from vicc_ray.video.encryption import has_encrypted_track, names_a_key, scrambled_ids
 
 _GENERAL = (
     "mov mp4 3gp avi matroska webm mpeg mpegts flv asf ogg mxf rm nut ivf wtv dv gif apng yuv4mpegpipe swf kux ivr"
@@ -42,20 +44,21 @@ def open_container(source: Path | bytes) -> InputContainer:
     """A video file, or its bytes, opened for reading; to be closed by whoever asked.
 
     Raises:
-        VideoError: no such file, not a regular one, empty, not a video, of a container that is not read, encrypted.
+        VideoError: no such file, not a regular one, empty, not a video, of a container that is not read.
     """
-    try:
+    with _plain_words(source):
         if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
             raise VideoError("not a regular file")  # opening a named pipe would wait for ever
         if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise VideoError("empty file")
-        container = _open(source)
-        name, streams = container.format.name, container.streams.video
-        unknown = bool(streams) and all(stream.codec_context is None for stream in streams)
-        if is_scrambled(source, name) or (unknown and "mp4" in name and has_encrypted_track(source)):
-            container.close()
-            raise VideoError("encrypted")
-        return container
+        return _open(source)
+
+
+@contextmanager
+def _plain_words(source: Path | bytes) -> Iterator[None]:
+    """Errors of reading a file made VideoErrors."""
+    try:
+        yield
     except FileNotFoundError:
         raise VideoError("no such file") from None
     except OSError as error:
@@ -96,20 +99,29 @@ def _refused_demuxer(source: Path | bytes) -> str:
     return next((name.partition(",")[0] for _, name, message in lines if message.startswith(_REFUSED)), "")
 
 
-def video_streams(container: InputContainer) -> list[VideoStream]:
-    """The streams that may hold the video, in the order of the file.
+def video_streams(container: InputContainer, source: Path | bytes) -> list[VideoStream]:
+    """The streams that may hold the video, in the order of the file, from which the container was opened.
 
     Raises:
-        VideoError: there is none, or none that can be decoded.
+        VideoError: there is none, or none that can be decoded: all are encrypted, or of unknown codecs.
     """
     # The cover picture of a song is a video stream too, of one frame.
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
         raise VideoError("no video stream" + (" (audio only)" if container.streams.audio else ""))
-    clear = [stream for stream in streams if not names_a_key(container, stream)]
+    with _plain_words(source):
+        scrambled = scrambled_ids(source, container.format.name)
+    clear = [stream for stream in streams if stream.id not in scrambled and not names_a_key(container, stream)]
     if not clear:
         raise VideoError("encrypted")
     known = [stream for stream in clear if stream.codec_context is not None]
+    if not known and _is_encrypted_mp4(container, source):
+        raise VideoError("encrypted")
     if not known:
         raise VideoError("compressed in a way that FFmpeg does not know, or damaged")
     return known
+
+
+def _is_encrypted_mp4(container: InputContainer, source: Path | bytes) -> bool:
+    with _plain_words(source):
+        return "mp4" in container.format.name and has_encrypted_track(source)

@@ -159,7 +159,7 @@ def _moving_stream(source: Path | bytes, bounds: _Bounds) -> Iterator[tuple[Vide
     told: list[tuple[int, bool]] = []
     while True:
         with open_container(source) as container:
-            streams = video_streams(container)
+            streams = video_streams(container, source)
             is_last = len(told) == len(streams)
             stream = streams[told.index(max(told)) if is_last else len(told)]
             items = decoded(container, stream)
