@@ -27,7 +27,7 @@ class Listing:
         """List ``folder``; see :func:`tree_of` for the errors."""
         self.folder = folder
         tree = tree_of(folder)
-        self.errors, self.again = tree.errors, tree.again
+        self.errors, self.dead, self.again = tree.errors, tree.dead, tree.again
         self.files = {_id(name): place for name, place in tree.files.items()}
         self.videos = sorted(id for id in self.files if _is_video(id))
         self._otherwise: dict[str, list[str]] = defaultdict(list)
@@ -51,25 +51,32 @@ class Listing:
         alike = [*self._otherwise.get(composed(id), ()), *([composed(id)] if composed(id) in self.files else [])]
         return alike[0] if len(alike) == 1 else None
 
-    def check_complete(self) -> None:
+    def check_complete(self, classes: bool = False) -> None:
         """See that nothing is missing for which videos have to be looked for.
 
+        Args:
+            classes: folders are classes, of which a link to nothing may be a whole one.
+
         Raises:
-            UserError: a folder could not be listed.
+            UserError: a folder could not be listed, or a link leads to nothing and folders are ``classes``.
         """
-        errors = sorted(self.errors.items())
+        errors = sorted((self.errors | self.dead if classes else self.errors).items())
         if errors:
             some = ", ".join(f"{name} ({why})" for name, why in errors[:3]) + (", ..." if len(errors) > 3 else "")
             raise UserError(
                 f"{len(errors)} of the folders in {self.folder} cannot be listed, and their videos would be missing: "
-                f"{some}; make them readable or take them away, or give a manifest (--labels) of the videos that count"
+                f"{some}; make them readable, remove links that lead to nothing, or give a manifest (--labels) of the "
+                "videos that count"
             )
 
     def notes(self) -> list[str]:
         """What the user should know of what was listed."""
         return [
-            f"{_id(name)} is the folder {_id(other.name) or self.folder} once more, whose videos count once"
-            for name, other in sorted(self.again.items())
+            *(f"{_id(name)} is {why}; no video is listed below it" for name, why in sorted(self.dead.items())),
+            *(
+                f"{_id(name)} is the folder {_id(other.name) or self.folder} once more, whose videos count once"
+                for name, other in sorted(self.again.items())
+            ),
         ]
 
 

@@ -36,12 +36,14 @@ class Tree:
     Attributes:
         files: no hidden ones, and none of hidden folders; also links to nothing, if they are named like files.
         errors: folders and links that could not be listed, and why; "" is the folder itself.
+        dead: links to nothing that may have been folders, and where they lead.
         again: links to folders that are listed under another name. A name without links in it comes first, then the
             first in the order of names.
     """
 
     files: dict[str, Path | Remote] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    dead: dict[str, str] = field(default_factory=dict)
     again: dict[str, Again] = field(default_factory=dict)
 
 
@@ -73,7 +75,7 @@ def _list_real(tree: Tree, seen: dict[str, Again], name: str, path: str, real: s
         for entry in _entries(tree, name, path):
             inner = f"{name}/{entry.name}" if name else entry.name
             if not _is_folder(tree, inner, entry):
-                if inner not in tree.errors:
+                if inner not in tree.errors and inner not in tree.dead:
                     tree.files[inner] = Path(entry.path)
             elif entry.is_symlink():
                 links.append((inner, entry.path))
@@ -94,12 +96,13 @@ def _entries(tree: Tree, name: str, path: str) -> list[os.DirEntry[str]]:
 
 
 def _is_folder(tree: Tree, name: str, entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one; where that cannot be known, and it may be one, that is an error."""
+    """Whether it is a folder, or a link to one; what cannot be known, and may be one, is noted in the tree."""
     try:
         return stat.S_ISDIR(entry.stat().st_mode) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
     except OSError as error:
-        if not _FILE_NAME.fullmatch(entry.name):
-            tree.errors[name] = f"a link to {_target(entry.path)}: {error.strerror}"
+        if not any(_FILE_NAME.fullmatch(Path(path).name) for path in (entry.path, os.path.realpath(entry.path))):
+            found = tree.dead if isinstance(error, FileNotFoundError) else tree.errors
+            found[name] = f"a link to {_target(entry.path)}: {error.strerror}"
         return False
 
 
