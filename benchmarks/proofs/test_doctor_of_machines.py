@@ -28,8 +28,18 @@ def test_the_machine_with_another_folder_and_the_one_that_cannot_write_are_named
     assert all(missed == other for machine, missed in blind.items() if machine != other)
 
 
+UNEXPANDED = """
+import sys
+from vicc_ray import cli_doctor
+cli_doctor.output_path = str
+from vicc_ray.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command without its care for ``~``, which is here a path that leads each machine somewhere else."""
+
+
 def _doctor(cluster: FakeCluster) -> dict[str, str]:
-    command = [sys.executable, "-m", "vicc_ray", "doctor", "--address", cluster.address, "--out", "~/shared"]
+    command = [sys.executable, "-c", UNEXPANDED, "doctor", "--address", cluster.address, "--out", "~/shared"]
     done = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     return lines_of(done.stdout)
