@@ -41,6 +41,7 @@ def write_video(
     rotation: int = 0,
     mirror: bool = False,
     timestamps: list[int] | None = None,
+    ticks: int = 1000,
     pixel_aspect: str = "1:1",
     codec: str = "libx264",
 ) -> Path:
@@ -48,7 +49,7 @@ def write_video(
 
     Args:
         rotation: counter-clockwise display rotation in degrees; ``mirror``: and a horizontal flip after it.
-        timestamps: of the frames, in units of 1/1000 s; evenly spaced at ``fps`` where not given.
+        timestamps: of the frames, in units of 1/``ticks`` s; evenly spaced at ``fps`` where not given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -64,8 +65,8 @@ def write_video(
         for t, image in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             if timestamps is not None:
-                frame.pts, frame.time_base = timestamps[t], Fraction(1, 1000)
-                stream.codec_context.time_base = Fraction(1, 1000)
+                frame.pts, frame.time_base = timestamps[t], Fraction(1, ticks)
+                stream.codec_context.time_base = Fraction(1, ticks)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path

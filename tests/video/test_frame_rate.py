@@ -81,6 +81,34 @@ def test_the_rate_of_a_variable_one_is_that_of_the_median_distance(tmp_path: Pat
     assert fps(path) == pytest.approx(median_rate(path), rel=0.05)
 
 
+@pytest.mark.parametrize("frames", [40, 41])
+@pytest.mark.parametrize(
+    ("suffix", "base", "ticks", "rate"),
+    [
+        pytest.param("ts", 90_000, [3003, 4505], 23.976, id="soft telecine"),
+        pytest.param("mkv", 1000, [33, 50], 24.1, id="24 at 60 Hz, rounded down"),
+        pytest.param("mkv", 1000, [33, 50, 34, 50], 24, id="24 at 60 Hz"),
+        pytest.param("mp4", 30, [2, 3], 12, id="12 in thirtieths"),
+        pytest.param("nut", 30, [2, 3], 12, id="12 in thirtieths, as they are"),
+        pytest.param("mkv", 1000, [8, 8, 9], 120, id="120, rounded"),
+        pytest.param("mkv", 1000, [40], 25, id="constant"),
+    ],
+)
+def test_distances_that_take_turns_have_the_rate_of_their_mean(
+    tmp_path: Path, suffix: str, base: int, ticks: list[int], rate: float, frames: int
+) -> None:
+    times = np.cumsum([0, *(ticks * frames)])[:frames].tolist()
+    path = write_video(tmp_path / f"a.{suffix}", moving(frames, 64, 96), timestamps=times, ticks=base)
+    assert fps(path) == pytest.approx(rate, rel=0.01)
+
+
+@pytest.mark.parametrize("frames", [40, 41])
+def test_a_pause_does_not_change_the_rate_of_distances_that_take_turns(tmp_path: Path, frames: int) -> None:
+    times = np.cumsum([0, *([33, 50] * 10), 60_000, *([33, 50] * 20)])[:frames].tolist()
+    path = write_video(tmp_path / "a.mkv", moving(frames, 64, 96), fps=24, timestamps=times)
+    assert fps(path) == pytest.approx(24, rel=0.01)
+
+
 @pytest.mark.parametrize("distance_ms", [20_000, 100_000])
 def test_a_rate_that_no_camera_has_is_not_believed(tmp_path: Path, distance_ms: int) -> None:
     path = write_video(tmp_path / "a.mkv", FRAMES[:5], timestamps=[distance_ms * n for n in range(5)])

@@ -21,10 +21,11 @@ TOLERANCE = Fraction(1, 20)
 class FrameRate:
     """Notes the frames of a stream in the order of display, and tells their rate.
 
-    The rate is one over the median distance of the time stamps: a pause or a lost frame does not change it. Where that
-    is what the container tells, but for rounding, it is that. Without time stamps it is what FFmpeg guesses from the
-    codec (``guessed_rate``), then what the container says (``average_rate``), then :data:`DEFAULT_RATE`. A value that
-    no camera has is passed over.
+    The rate is one over the median distance of the time stamps: a pause or a lost frame does not change it. Where two
+    distances take turns, as in a film of 24 that is shown at 60, it is one over their mean: the median would be either
+    of them. Where that is what the container tells, but for rounding, it is that. Without time stamps it is what FFmpeg
+    guesses from the codec (``guessed_rate``), then what the container says (``average_rate``), then
+    :data:`DEFAULT_RATE`. A value that no camera has is passed over.
     """
 
     def __init__(self, stream: VideoStream) -> None:
@@ -44,7 +45,7 @@ class FrameRate:
         # An AVI file with B-frames has no time stamps but those of decoding, which FFmpeg hands out as both.
         stamps = self._pts if self._pts and self._pts.backwards <= self._dts.backwards else self._dts
         if stamps and self._tick:
-            ticks = stamps.typical()
+            ticks = stamps.of_two_kinds([1 / (rate * self._tick) for rate in told]) or stamps.typical()
             exact = [rate for rate in told if self._is_rounded_to(ticks, rate)]
             measured = exact[0] if exact else 1 / (ticks * self._tick)
             if LOWEST <= measured <= HIGHEST:
@@ -80,10 +81,29 @@ class _Distances:
     def typical(self) -> Fraction:
         """The median; where all distances near it are rounded to whole ticks, their mean."""
         median = self._median()
-        near = {ticks: number for ticks, number in self._count.items() if abs(ticks - median) <= 1}
-        mean = Fraction(sum(ticks * number for ticks, number in near.items()), max(1, sum(near.values())))
+        mean = _mean(Counter({ticks: number for ticks, number in self._count.items() if abs(ticks - median) <= 1}))
         rounded = median >= COARSE_TICKS and abs(mean - median) <= TOLERANCE * median
         return mean if rounded else median
+
+    def of_two_kinds(self, told: list[Fraction]) -> Fraction | None:
+        """The mean, where two distances hold more than a quarter each; None where it is neither told nor that of all.
+
+        Args:
+            told: distances by what the container tells.
+        """
+        ordered, total = sorted(self._count), sum(self._count.values())
+        low, high = self._at(ordered, total // 4), self._at(ordered, total - 1 - total // 4)
+        if high - low <= 2 * TOLERANCE * high:  # they would overlap
+            return None
+        kinds = [self._near(low), self._near(high)]
+        if any(4 * sum(kind.values()) <= total for kind in kinds):
+            return None
+        mean = _mean(kinds[0] + kinds[1])
+        return mean if any(abs(other - mean) <= TOLERANCE * mean for other in [_mean(self._count), *told]) else None
+
+    def _near(self, distance: int) -> Counter[int]:
+        """The distances that are this one but for the tolerance."""
+        return Counter({t: n for t, n in self._count.items() if abs(t - distance) <= TOLERANCE * distance})
 
     def _median(self) -> Fraction:
         ordered, total = sorted(self._count), sum(self._count.values())
@@ -97,3 +117,7 @@ class _Distances:
             if place < 0:
                 return ticks
         raise IndexError(place)
+
+
+def _mean(count: Counter[int]) -> Fraction:
+    return Fraction(sum(ticks * number for ticks, number in count.items()), max(1, sum(count.values())))
