@@ -88,18 +88,18 @@ def test_a_link_to_a_folder_that_is_gone_stops_it_and_one_to_a_video_is_an_input
         list_videos(videos)
 
 
-def test_a_link_to_nothing_stops_it_only_where_it_may_be_a_class(tmp_path: Path) -> None:
+def test_a_link_to_nothing_stops_it_where_no_list_says_what_is_missing(tmp_path: Path) -> None:
     videos = touch(tmp_path / "videos", "run/v_run_g01_c01.mp4")
     (videos / "latest").symlink_to(tmp_path / "gone/away")
     lists = touch(tmp_path / "lists", "classInd.txt")
     for name in ("trainlist01.txt", "testlist01.txt"):
         (lists / name).write_text(f"run/v_run_g0{1 + name.startswith('test')}_c01.mp4 1\n")
-    for labels in ("none", lists):
-        inputs = list_videos(videos, labels)
-        assert "run/v_run_g01_c01.mp4" in [item.id for item in inputs.items]
-        assert any("latest" in note and "gone/away" in note for note in inputs.notes)
-    with pytest.raises(UserError, match="latest"):
-        list_videos(videos)
+    inputs = list_videos(videos, lists)
+    assert "run/v_run_g01_c01.mp4" in [item.id for item in inputs.items]
+    assert any("latest" in note and "gone/away" in note for note in inputs.notes)
+    for labels in ("none", None):
+        with pytest.raises(UserError, match="latest"):
+            list_videos(videos, labels)
 
 
 def test_a_link_whose_target_is_named_like_a_file_is_no_folder(tmp_path: Path) -> None:

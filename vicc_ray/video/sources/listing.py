@@ -51,16 +51,16 @@ class Listing:
         alike = [*self._otherwise.get(composed(id), ()), *([composed(id)] if composed(id) in self.files else [])]
         return alike[0] if len(alike) == 1 else None
 
-    def check_complete(self, classes: bool = False) -> None:
+    def check_complete(self, dead_links: bool = True) -> None:
         """See that nothing is missing for which videos have to be looked for.
 
         Args:
-            classes: folders are classes, of which a link to nothing may be a whole one.
+            dead_links: whether links to nothing are let pass: where lists name the videos, each that is missing is told.
 
         Raises:
-            UserError: a folder could not be listed, or a link leads to nothing and folders are ``classes``.
+            UserError: a folder could not be listed, or a link leads to nothing without ``dead_links``.
         """
-        errors = sorted((self.errors | self.dead if classes else self.errors).items())
+        errors = sorted((self.errors if dead_links else self.errors | self.dead).items())
         if errors:
             some = ", ".join(f"{name} ({why})" for name, why in errors[:3]) + (", ..." if len(errors) > 3 else "")
             raise UserError(
