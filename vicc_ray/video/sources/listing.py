@@ -55,7 +55,7 @@ class Listing:
         """See that nothing is missing for which videos have to be looked for.
 
         Args:
-            dead_links: whether links to nothing are let pass: where lists name the videos, each that is missing is told.
+            dead_links: whether links to nothing may be there: where lists name the videos, all missing ones are told.
 
         Raises:
             UserError: a folder could not be listed, or a link leads to nothing without ``dead_links``.
