@@ -81,6 +81,22 @@ WRONG = {
         {"fixed": {"schedule.cycles": 2}, "budget": {"epochs": 12}},
         "fixed.schedule.cycles: a sweep sets this itself; leave budget.epochs out",
     ),
+    "epochs searched": (
+        {"search": {"schedule.cycles": {"choice": [1, 2]}}, "budget": {"epochs": 4}},
+        "search.schedule.cycles: a sweep sets this itself; leave budget.epochs out",
+    ),
+    "length searched": (
+        {"search": {"schedule.stage2_epochs": {"choice": [1, 2]}}, "budget": {"epochs": 4}},
+        "search.schedule.stage2_epochs: a sweep sets this itself; leave budget.epochs out",
+    ),
+    "held out searched": (
+        {"search": {"train.validation_share": {"choice": [0.2, 0.5]}}},
+        "search.train.validation_share: a sweep sets this itself; give validation_share",
+    ),
+    "workers searched": (
+        {"search": {"train.worker_gpus": {"choice": [0.5, 1.0]}}, "resources": {"gpus": 1}},
+        "search.train.worker_gpus: a sweep sets this itself; leave resources.gpus out",
+    ),
     "twice": ({"fixed": {"stage2.epsilon": 0.1}}, "search.stage2.epsilon: it is fixed too"),
     "unchecked": (
         {"fixed": {"train.evaluate_epochs": 0}},

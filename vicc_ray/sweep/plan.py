@@ -25,7 +25,7 @@ decoding task that asked for a thousandth more than there is would wait for ever
 
 
 def _own_settings(settings: SweepConfig) -> dict[str, str]:
-    """What a sweep sets in every trial, and what to do instead of fixing it."""
+    """What a sweep sets in every trial, and what to do instead of fixing or searching it."""
     own = {
         "name": "its name is the key name",
         "ray.share": "give concurrency",
@@ -53,8 +53,10 @@ class Sweep:
         for key in settings.fixed:
             if key not in setting_names():
                 raise UserError(f"fixed.{unknown_setting(key)}")
-            if key in (own := _own_settings(settings)):
-                raise UserError(f"fixed.{key}: a sweep sets this itself; {own[key]}")
+        own = _own_settings(settings)
+        for part, given in (("fixed", settings.fixed), ("search", settings.search)):
+            for key in sorted(own.keys() & given.keys()):
+                raise UserError(f"{part}.{key}: a sweep sets this itself; {own[key]}")
         twice = sorted(set(settings.fixed) & set(settings.search))
         if twice:
             raise UserError(f"search.{twice[0]}: it is fixed too; give it in one of them")
