@@ -63,6 +63,8 @@ def test_a_sweep_arrives_with_its_recipe(tmp_path: Path, monkeypatch: pytest.Mon
         ({"out": "s3://bucket/run", "store": "/s"}, r"--out: s3://bucket/run is an address"),
         ({"out": "/out"}, r"--store and --videos: neither given; give --store for prepared clips, or --videos"),
         ({"out": "/out", "store": "/s", "videos": "/v"}, r"--store and --videos: both given"),
+        ({"out": "/out", "store": "/s", "labels": "/lists"}, r"--labels: /lists given .* --store"),
+        ({"out": "/out", "store": "/s", "labels": "none"}, r"--labels: none given .* --store"),
         ({"out": "/out", "store": "/s", "overrides": ["train.batchh=1"]}, r"train\.batchh"),
     ],
 )

@@ -65,6 +65,11 @@ def package(
         raise UserError(
             f"--store and --videos: {given} given; give --store for prepared clips, or --videos for the whole job"
         )
+    if store and labels:
+        raise UserError(
+            f"--labels: {without_secrets(labels)} given with --store, whose videos have the labels that they were "
+            "prepared with; leave it out, or give --videos in the place of --store"
+        )
     if (sweep := _sweep(what)) is not None:
         if store is None or overrides:
             raise UserError(
