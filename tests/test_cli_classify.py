@@ -8,9 +8,13 @@ import pytest
 import torch
 
 from vicc_ray.cli import main
-from vicc_ray.config import ClipConfig, ModelConfig
+from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.training.checkpoint import take_snapshot
+from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import turns
 
 
 @pytest.fixture
@@ -21,6 +25,22 @@ def network(tmp_path: Path) -> Path:
     weights = EncoderWeights("rgb", model, ClipConfig(frames=8, size=32), build_encoder(model).state_dict())
     write_weights(tmp_path / "network.safetensors", weights)
     return tmp_path / "network.safetensors"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose first turn, of RGB, has finished."""
+    config = Config.model_validate(
+        {"model": {"backbone": "tiny", "embedding": 8}, "method": {"prototypes": 4, "queue": 0}, "train": {"batch": 2}}
+    )
+    folder, turn = RunFolder(tmp_path / "run"), turns(config.schedule)[0]
+    folder.open(config)
+    pretrainer = Pretrainer(config, torch.device("cpu"))
+    pretrainer.start_turn(turn)
+    checkpoint = folder.turn_checkpoint(turn.index, turn.name)
+    checkpoint.mkdir()
+    take_snapshot(pretrainer, turn.last_epoch, turn.last_epoch, config.model_dump(mode="json")).write(checkpoint)
+    return folder.path
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -47,3 +67,13 @@ def test_what_does_not_fit_is_named(network: Path, tmp_path: Path, capsys: pytes
     assert "this is a network of rgb, and one of flow was asked for" in error_of(capsys, *given, "--stream", "flow")
     assert "classify.dropout: 1 given; allowed: " in error_of(capsys, *given, "--set", "classify.dropout=1")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("quick", [("--mode", "quick"), ("--set", "classify.mode=quick")])
+def test_no_store_is_taken_for_what_the_evaluation_of_the_run_has(
+    run: Path, quick: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    another = tmp_path / "another"
+    message = error_of(capsys, "--run", run, *quick, "--store", another)
+    assert all(words in message for words in ("--store", str(another), "quick", str(run / "evaluation")))
+    assert str(another) not in error_of(capsys, "--run", run, *quick)

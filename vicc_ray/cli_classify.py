@@ -64,6 +64,12 @@ def _classify(options: argparse.Namespace) -> None:
     if config.classify.mode == "quick":
         if not options.run:
             raise UserError("--mode quick: needs --run, whose evaluation has the features that it takes")
+        if options.store:
+            raise UserError(
+                f"--store: {options.store} given, and classify.mode quick takes the features in "
+                f"{options.run / 'evaluation'}, of the store that was evaluated; leave --store out, or classify the "
+                "videos of this one with --mode probe or finetune"
+            )
         return _show(quick_classify(options.run, config, out))
     if not options.store:
         raise UserError("--store STORE is missing: the clip store whose videos and labels are to be learnt")
