@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import gc
 import os
+from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from tests.videos import moving, texture, write_audio, write_video
-from vicc_ray.video.decode import Video, VideoError, decode_video
+from vicc_ray.video.decode import Video, VideoError, decode_video, open_frames
 
 FRAMES = moving(20, 64, 96)
 
@@ -168,3 +171,15 @@ def test_playlists_open_no_other_file(tmp_path: Path) -> None:
     for name, text in (("hls.mp4", playlist), ("concat.mp4", "ffconcat version 1.0\nfile secret.mp4\n")):
         (tmp_path / name).write_text(text)
         assert "not a video" in reason(tmp_path / name)
+
+
+def test_no_frame_is_kept_once_it_is_given(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving(60, 64, 96), fps=30)
+    others = {id(frame) for frame in gc.get_objects() if isinstance(frame, VideoFrame)}
+    with open_frames(path, short_side=None, max_frames=99, time_limit_s=60) as stream:
+        assert len(list(islice(stream.frames, 40))) == 40
+        gc.collect()  # a frame and its side data refer to each other
+        frames = [item for item in gc.get_objects() if isinstance(item, VideoFrame) and id(item) not in others]
+    times = [frame.time for frame in frames if frame.time is not None]
+    assert times
+    assert min(times) > 1

@@ -6,11 +6,11 @@ Shapes: T frames, H height, W width.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 import av
@@ -166,7 +166,7 @@ def _moving_stream(source: Path | bytes, bounds: _Bounds) -> Iterator[tuple[Vide
             head = _until_it_moves(items, bounds)
             told.append((sum(isinstance(item, VideoFrame) for item in head), any(map(_is_problem, head))))
             if is_last or told[-1][0] == 2:
-                yield stream, chain(head, items)
+                yield stream, _replayed(head, items)
                 return
 
 
@@ -174,9 +174,16 @@ def _is_problem(item: VideoFrame | str) -> bool:
     return isinstance(item, str) and item != ""
 
 
-def _until_it_moves(items: Items, bounds: _Bounds) -> list[VideoFrame | str]:
+def _replayed(head: deque[VideoFrame | str], items: Items) -> Items:
+    """The items of the head, which is emptied, so that it keeps no frame; then the others."""
+    while head:
+        yield head.popleft()
+    yield from items
+
+
+def _until_it_moves(items: Items, bounds: _Bounds) -> deque[VideoFrame | str]:
     """The items up to the second frame."""
-    head: list[VideoFrame | str] = []
+    head: deque[VideoFrame | str] = deque()
     frames = 0
     for item in items:
         head.append(item)
