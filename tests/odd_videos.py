@@ -150,11 +150,51 @@ def without_first_packet(source: Path, path: Path, *, second: Path | None = None
     return path
 
 
-def write_encrypted(path: Path, frames: Frames) -> Path:
-    """Write an MP4 file with common encryption."""
+def write_encrypted(path: Path, frames: Frames, **options: str) -> Path:
+    """Write an MP4 file with common encryption; with options of the container."""
     keys = {"encryption_key": "00112233445566778899aabbccddeeff", "encryption_kid": "0123456789abcdef0123456789abcdef"}
-    film = write_video(path.with_name("clear.mp4"), frames)
-    options = {"encryption_scheme": "cenc-aes-ctr", **keys}
+    film = write_stream(path.with_name("clear.mp4"), frames, "libx264", g="20", preset="veryfast")
+    return _packaged(film, path, {"encryption_scheme": "cenc-aes-ctr", **keys, **options})
+
+
+def write_with_clear_lead(path: Path, frames: Frames, lead: int, *, each: str = "frag_keyframe") -> Path:
+    """Write an MP4 file in fragments, the first ``lead`` of them clear, the others encrypted.
+
+    Args:
+        each: FFmpeg's name of what begins a fragment; each 20th frame is a key frame.
+    """
+    fragments = {"movflags": f"{each}+empty_moov+default_base_moof+cmaf"}
+    data = bytearray(write_encrypted(path, frames, **fragments).read_bytes())
+    clear = _packaged(path.with_name("clear.mp4"), path.with_name("fragments.mp4"), fragments).read_bytes()
+    at = from_ = 0
+    for _ in range(lead):
+        start, at, from_ = data.index(b"moof", at), data.index(b"mdat", at), clear.index(b"mdat", from_)
+        for name in (b"senc", b"saiz", b"saio"):  # what says how it is encrypted
+            data[start:at] = data[start:at].replace(name, b"free")
+        data[data.index(b"tfhd", start) + 15] = 2  # the description of its frames
+        size = int.from_bytes(data[at - 4 : at], "big")
+        data[at : at + size - 4] = clear[from_ : from_ + size - 4]
+        at, from_ = at + 4, from_ + 4
+    _describe_as_well(data, clear)
+    path.write_bytes(data)
+    return path
+
+
+def _describe_as_well(data: bytearray, clear: bytes) -> None:
+    """Put the description of clear frames behind that of encrypted ones."""
+    from_, at = clear.index(b"avc1", clear.index(b"stsd")) - 4, data.index(b"encv") - 4
+    entry = clear[from_ : from_ + int.from_bytes(clear[from_ : from_ + 4], "big")]
+    end = at + int.from_bytes(data[at : at + 4], "big")
+    data[end:end] = entry
+    data[at - 1] = 2  # their number
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
+        place = data.index(name) - 4
+        size = int.from_bytes(data[place : place + 4], "big") + len(entry)
+        data[place : place + 4] = size.to_bytes(4, "big")
+
+
+def _packaged(film: Path, path: Path, options: dict[str, str]) -> Path:
+    """Copy the packets of a video into a container with options."""
     with av.open(str(film)) as source, av.open(str(path), "w", options=options) as out:
         stream = out.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):

@@ -16,6 +16,7 @@ from tests.odd_videos import (
     write_encrypted_asf,
     write_encrypted_matroska,
     write_stream,
+    write_with_clear_lead,
     write_with_cover,
     write_with_sound,
 )
@@ -94,6 +95,21 @@ def test_what_the_container_calls_encrypted_is_called_so(tmp_path: Path) -> None
     assert reason(write_encrypted(tmp_path / "a.mp4", FRAMES)) == "encrypted"
     assert reason(write_encrypted_matroska(tmp_path / "a.mkv", FRAMES)) == "encrypted"
     assert reason(write_encrypted_asf(tmp_path / "a.wmv", FRAMES)) == "encrypted"
+
+
+@pytest.mark.parametrize("lead", [1, 2, 3])
+def test_frames_before_the_encrypted_ones_are_kept(tmp_path: Path, lead: int) -> None:
+    film = moving(60, 64, 96)
+    path = write_with_clear_lead(tmp_path / "a.mp4", film, lead)
+    kept = decode_video(path, short_side=None, max_frames=1000, time_limit_s=60).frames
+    assert len(kept) == 20 * lead
+    assert np.abs(kept.astype(int) - film[: 20 * lead]).mean() < 12
+
+
+def test_one_frame_before_the_encrypted_ones_is_no_video(tmp_path: Path) -> None:
+    assert reason(write_with_clear_lead(tmp_path / "a.mp4", FRAMES, 0)) == "encrypted"
+    assert reason(write_with_clear_lead(tmp_path / "b.mp4", FRAMES, 1, each="frag_every_frame")) == "encrypted"
+    assert frames(write_with_clear_lead(tmp_path / "c.mp4", FRAMES, 5, each="frag_every_frame")) >= 2
 
 
 @pytest.mark.parametrize("tag", [b"encv", b"drmi"])

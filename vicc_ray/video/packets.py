@@ -24,20 +24,27 @@ def decoded(container: InputContainer, stream: VideoStream) -> Items:
     """Frames in display order; after each packet a string: what went wrong, or nothing.
 
     The first frame is one that refers to no other: what comes before it in the file would be differences from grey.
+    They end with the first packet that is encrypted.
 
     Raises:
-        VideoError: the packets are encrypted.
+        VideoError: encrypted, with less than two frames before.
     """
     stream.codec_context.thread_count = 1  # one core a video: parallel work is over videos
     for other in container.streams:  # else a damaged packet of a track that nobody asked for ends them all
         other.discard = Discard.default if other.index == stream.index else Discard.all
-    start = _Start(stream)
+    start, is_encrypted = _Start(stream), False
     for packet in _packets(container, stream):
         if isinstance(packet, str):
             yield packet
             continue
-        start.note(packet)
-        yield from (item for item in _frames(stream, packet) if isinstance(item, str) or start.is_reached_by(item))
+        is_encrypted = packet is not None and has_a_key(packet)
+        clear = None if is_encrypted else packet
+        start.note(clear)
+        yield from (item for item in _frames(stream, clear) if isinstance(item, str) or start.is_reached_by(item))
+        if is_encrypted:
+            break
+    if is_encrypted and start.frames < 2:
+        raise VideoError("encrypted")
     yield start.problem
 
 
@@ -47,7 +54,9 @@ class _Start:
     def __init__(self, stream: VideoStream) -> None:
         self._reached = stream.codec_context.name not in FROM_GREY
         self._key_seen = False
-        self._packets = self._left_out = self._frames = 0
+        self._packets = self._left_out = 0
+        self.frames = 0
+        """Frames from that one on, so far."""
 
     def note(self, packet: Packet | None) -> None:
         """Take the next packet."""
@@ -58,7 +67,7 @@ class _Start:
     def is_reached_by(self, frame: VideoFrame) -> bool:
         """Whether the next frame is that one, or comes after it."""
         self._reached = self._reached or frame.pict_type == PictureType.I
-        self._frames += self._reached
+        self.frames += self._reached
         self._left_out += not self._reached
         return self._reached
 
@@ -66,7 +75,7 @@ class _Start:
     def problem(self) -> str:
         """Why there are fewer than two frames, where that is why; not every container tells which packets are key."""
         in_vain = max(self._packets, self._left_out)
-        if in_vain and (self._frames == 0 or (self._frames == 1 and self._key_seen)):
+        if in_vain and (self.frames == 0 or (self.frames == 1 and self._key_seen)):
             return f"no key frame to begin from in the first {in_vain} packets"
         return ""
 
@@ -75,8 +84,6 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet 
     """Packets up to the end of the file, or to the problem that ends them; then None."""
     try:
         for packet in container.demux(stream):
-            if has_a_key(packet):
-                raise VideoError("encrypted")
             if packet.size:  # to the decoder, an empty one would be the end
                 yield packet
     except av.FFmpegError as error:
