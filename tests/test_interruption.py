@@ -100,7 +100,7 @@ def test_a_verb_ends_in_the_middle(signum: signal.Signals, tmp_path: Path) -> No
     assert ended.code == 128 + signum
     assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
     assert "Traceback" not in ended.errors
-    assert not any(out.glob("**/.*")), "half a video is left"
+    assert not any(out.glob("**/.*.part")), "half a video is left"
 
 
 def test_verbs_that_go_on_are_verbs() -> None:

@@ -109,7 +109,8 @@ def _add_make_videos(verbs: Any) -> None:
         "make-videos",
         _make_videos,
         "make synthetic action videos whose classes differ in motion alone",
-        "Writes OUT/<class>/<split>_<n>.mp4 (H.264) and OUT/labels.csv; a video that is there is kept.",
+        "Writes OUT/<class>/<split>_<n>.mp4 (H.264) and OUT/labels.csv; a video that is there is kept.\n"
+        "A folder of another seed, or with more videos, is refused.",
         "vicc-ray make-videos videos",
         "vicc-ray make-videos videos --classes 8 --train 60 --test 20 --seed 1",
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from vicc_ray.evaluation.retrieval import FeatureSet, retrieve
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow
 from vicc_ray.video.motions import MOTIONS, draw_path
+from vicc_ray.video.sources import list_videos
 from vicc_ray.video.synthetic import Scene, make_videos, render
 
 QUICK = Scene(side=48, frames=6)
@@ -41,6 +44,47 @@ def test_the_same_seed_makes_the_same_videos_and_a_stopped_call_goes_on(tmp_path
     make_videos(tmp_path / "a", classes=2, train=1, test=1, seed=1, scene=QUICK)
     assert (tmp_path / "a" / files[0]).read_bytes() == (tmp_path / "b" / files[0]).read_bytes()
     assert (tmp_path / "a" / files[1]).stat().st_mtime_ns == kept
+
+
+MADE = {"classes": 3, "train": 2, "test": 1, "seed": 1, "scene": QUICK}
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"seed": 2}, ("seed", "2", "1")),
+        ({"scene": Scene(side=48, frames=8)}, ("frames", "8", "6")),
+        ({"classes": 2}, ("3 videos", f"{list(MOTIONS)[2]}/test_0000.mp4")),
+        ({"train": 1}, ("3 videos", "train_0001.mp4")),
+        ({"test": 0}, ("3 videos", "test_0000.mp4")),
+    ],
+)
+def test_a_folder_of_other_videos_is_refused(tmp_path: Path, other: dict[str, Any], named: tuple[str, ...]) -> None:
+    make_videos(tmp_path, **MADE)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError) as told:
+        make_videos(tmp_path, **{**MADE, **other})
+    assert all(words in str(told.value) for words in (*named, str(tmp_path)))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("there", ["labels.csv", f"{next(iter(MOTIONS))}/train_0000.mp4"])
+def test_files_of_somebody_elses_are_neither_taken_nor_written_over(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_text("mine")
+    with pytest.raises(UserError, match=re.escape(there)):
+        make_videos(tmp_path, **MADE)
+    assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["mine"]
+
+
+def test_more_videos_of_the_seed_are_added_and_what_is_recorded_is_no_input(tmp_path: Path) -> None:
+    make_videos(tmp_path, **MADE)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
+    make_videos(tmp_path, **{**MADE, "classes": 4, "train": 3})
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert len(list_videos(tmp_path).items) == 16
+    (tmp_path / "labels.csv").unlink()
+    assert (len(list_videos(tmp_path).items), list_videos(tmp_path).notes) == (16, ())
 
 
 @pytest.mark.parametrize("classes", [1, len(MOTIONS) + 1])

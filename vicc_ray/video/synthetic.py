@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import av
@@ -20,8 +20,10 @@ from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write
 from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.video import codec
+from vicc_ray.video.made_before import check_made_before
 from vicc_ray.video.motions import MOTIONS, Pose, draw_path
 
+LABELS = "labels.csv"
 MARGIN = 0.15
 """Width of the band around the frame, in frame sides, in which objects are out of sight before they wrap around."""
 
@@ -59,13 +61,14 @@ def make_videos(
         train: videos of each class for training; ``test``: for testing.
         progress: called with (videos done, videos in all) after each video.
 
-    A video that is already there is kept, so a stopped call goes on where it was.
+    A video that is already there is kept, so a stopped call goes on where it was, and one for more videos adds them.
 
     Returns:
         the path of labels.csv.
 
     Raises:
-        UserError: a count is out of its range.
+        UserError: a count is out of its range, or the folder has other files of these names, of another seed or scene
+            or more of them.
     """
     if not 2 <= classes <= len(MOTIONS):
         raise UserError(f"--classes: {classes} given, allowed are 2 to {len(MOTIONS)} (there are that many motions)")
@@ -73,23 +76,31 @@ def make_videos(
         raise UserError(f"--train and --test: {train} and {test} given; at least 1 training video a class is needed")
     out = local_path(out, WRITTEN_HERE)
     scene = scene or Scene()
-    names = list(MOTIONS)[:classes]
-    jobs = [
-        (name, split, n) for name in names for split, count in (("train", train), ("test", test)) for n in range(count)
-    ]
+    jobs = {
+        f"{name}/{split}_{n:04d}.mp4": (name, split, n)
+        for name in list(MOTIONS)[:classes]
+        for split, count in (("train", train), ("test", test))
+        for n in range(count)
+    }
+    check_made_before(out, {"seed": seed, **asdict(scene)}, [*jobs, LABELS], _made(out))
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["path", "label", "source", "split"])
-    for done, (name, split, n) in enumerate(jobs, 1):
-        relative = f"{name}/{split}_{n:04d}.mp4"
+    for done, (relative, (name, split, n)) in enumerate(jobs.items(), 1):
         if not (out / relative).exists():
             rng = np.random.default_rng([seed, list(MOTIONS).index(name), int(split == "test"), n])
             write_h264(out / relative, render(name, rng, scene), scene.fps)
         rows.writerow([relative, name, relative.removesuffix(".mp4"), split])
         if progress:
             progress(done, len(jobs))
-    atomic_write(out / "labels.csv", table.getvalue())
-    return out / "labels.csv"
+    atomic_write(out / LABELS, table.getvalue())
+    return out / LABELS
+
+
+def _made(out: Path) -> list[str]:
+    """Names of files in ``out`` like those that are made."""
+    videos = [f"{path.parent.name}/{path.name}" for name in MOTIONS for path in (out / name).glob("t*_[0-9]*.mp4")]
+    return sorted(videos) + [LABELS] * (out / LABELS).exists()
 
 
 def render(motion: str, rng: np.random.Generator, scene: Scene) -> np.ndarray:
