@@ -79,8 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    steps = (_add_run, _add_make_videos, _add_config, _add_steps, add_classify, _add_export, _add_import_weights)
-    for add in (*steps, add_sweep, add_search, add_submit, add_doctor):
+    main_job = (_add_run, _add_make_videos, _add_config, _add_prepare, _add_pretrain, _add_evaluate, _add_report)
+    networks = (add_classify, _add_export, _add_import_weights)
+    for add in (*main_job, *networks, add_sweep, add_search, add_submit, add_doctor):
         add(verbs)
     return parser
 
@@ -136,8 +137,7 @@ def _add_config(verbs: Any) -> None:
     verb.add_argument("--plain", action="store_true", help="settings only, without their documentation")
 
 
-def _add_steps(verbs: Any) -> None:
-    """The four steps of ``run``, each by itself."""
+def _add_prepare(verbs: Any) -> None:
     verb = add_verb(
         verbs,
         "prepare",
@@ -151,6 +151,9 @@ def _add_steps(verbs: Any) -> None:
     add_videos(verb)
     add_store(verb, written=True)
     add_ray(verb)
+
+
+def _add_pretrain(verbs: Any) -> None:
     verb = add_verb(
         verbs,
         "pretrain",
@@ -172,6 +175,9 @@ def _add_steps(verbs: Any) -> None:
         help="checkpoint of another run to start from",
     )
     add_ray(verb)
+
+
+def _add_evaluate(verbs: Any) -> None:
     verb = add_verb(
         verbs,
         "evaluate",
@@ -189,6 +195,9 @@ def _add_steps(verbs: Any) -> None:
     )
     add_set(verb)
     add_ray(verb)
+
+
+def _add_report(verbs: Any) -> None:
     verb = add_verb(
         verbs,
         "report",
