@@ -102,6 +102,11 @@ def test_distances_that_take_turns_have_the_rate_of_their_mean(
     assert fps(path) == pytest.approx(rate, rel=0.01)
 
 
+def test_two_parts_of_different_rates_have_that_of_the_longer(tmp_path: Path) -> None:
+    times = np.cumsum([0, *([40] * 15), *([20] * 30)]).tolist()
+    assert fps(write_video(tmp_path / "a.mkv", moving(46, 64, 96), timestamps=times)) == pytest.approx(50, rel=0.05)
+
+
 @pytest.mark.parametrize("frames", [40, 41])
 def test_a_pause_does_not_change_the_rate_of_distances_that_take_turns(tmp_path: Path, frames: int) -> None:
     times = np.cumsum([0, *([33, 50] * 10), 60_000, *([33, 50] * 20)])[:frames].tolist()

@@ -45,7 +45,7 @@ class FrameRate:
         # An AVI file with B-frames has no time stamps but those of decoding, which FFmpeg hands out as both.
         stamps = self._pts if self._pts and self._pts.backwards <= self._dts.backwards else self._dts
         if stamps and self._tick:
-            ticks = stamps.of_two_kinds([1 / (rate * self._tick) for rate in told]) or stamps.typical()
+            ticks = stamps.of_turns([1 / (rate * self._tick) for rate in told]) or stamps.typical()
             exact = [rate for rate in told if self._is_rounded_to(ticks, rate)]
             measured = exact[0] if exact else 1 / (ticks * self._tick)
             if LOWEST <= measured <= HIGHEST:
@@ -64,6 +64,7 @@ class _Distances:
     def __init__(self) -> None:
         self._count: Counter[int] = Counter()
         self._before: int | None = None
+        self._last = self._turns = 0  # the last distance, and how often one was clearly another than the one before
         self.backwards = 0
         """Time stamps that were not later than the one before."""
 
@@ -73,7 +74,10 @@ class _Distances:
     def note(self, stamp: int | None) -> None:
         if stamp is not None and self._before is not None:
             if stamp > self._before:
-                self._count[stamp - self._before] += 1
+                distance = stamp - self._before
+                self._count[distance] += 1
+                self._turns += _differ(distance, self._last)
+                self._last = distance
             else:
                 self.backwards += 1
         self._before = stamp
@@ -85,15 +89,17 @@ class _Distances:
         rounded = median >= COARSE_TICKS and abs(mean - median) <= TOLERANCE * median
         return mean if rounded else median
 
-    def of_two_kinds(self, told: list[Fraction]) -> Fraction | None:
-        """The mean, where two distances hold more than a quarter each; None where it is neither told nor that of all.
+    def of_turns(self, told: list[Fraction]) -> Fraction | None:
+        """The mean, where two distances take turns, and hold more than a quarter each; else None.
+
+        None too where that mean is neither told nor the one of all distances.
 
         Args:
             told: distances by what the container tells.
         """
         ordered, total = sorted(self._count), sum(self._count.values())
         low, high = self._at(ordered, total // 4), self._at(ordered, total - 1 - total // 4)
-        if high - low <= 2 * TOLERANCE * high:  # they would overlap
+        if not _differ(low, high) or 2 * self._turns <= total:
             return None
         kinds = [self._near(low), self._near(high)]
         if any(4 * sum(kind.values()) <= total for kind in kinds):
@@ -121,3 +127,8 @@ class _Distances:
 
 def _mean(count: Counter[int]) -> Fraction:
     return Fraction(sum(ticks * number for ticks, number in count.items()), max(1, sum(count.values())))
+
+
+def _differ(one: int, other: int) -> bool:
+    """Whether two distances are others even within the tolerance of both."""
+    return abs(one - other) > 2 * TOLERANCE * max(one, other)
