@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import Any
 
 import pytest
 
+from tests.cluster.files import CLOUDS, load
 from vicc_ray.config import Config, RayConfig, TrainConfig
+from vicc_ray.errors import UserError
 from vicc_ray.pipelines.capacity import HEAD, Capacity, may_come, places, tasks_lack
+from vicc_ray.pipelines.machines import refuse_impossible
 from vicc_ray.pipelines.resource_check import sweep_lack, training_lack
 from vicc_ray.pipelines.resources import LEAST, size_workers
 from vicc_ray.sweep.settings import SweepConfig
@@ -129,3 +133,24 @@ def test_what_the_launch_file_allows_counts_as_what_may_come() -> None:
     assert lack(there.grown(), workers=3, use_gpu="yes")
     unsaid = {**file, "available_node_types": {**kinds, "host": {"resources": {}}}}
     assert may_come(unsaid) is None  # what Ray finds on the machine
+
+
+def launched(cloud: str, *there: dict[str, float]) -> Capacity:
+    """A cluster of the repository's launch file: its head, machines that are there, and what may come."""
+    return Capacity(({HEAD: 1.0, "object_store_memory": STORE}, *there), True, may_come(load(cloud)))
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_launched_head_alone_is_waited_with_whatever_the_object_store_of_what_comes(cloud: str) -> None:
+    for train in (TrainConfig(use_gpu="yes"), TrainConfig(use_gpu="yes", workers=2), TrainConfig(use_gpu="no")):
+        needs = partial(training_lack, train, 1.0, 2**30)
+        assert needs(launched(cloud))
+        refuse_impossible(needs, launched(cloud))
+    with pytest.raises(UserError, match="train.workers"):
+        refuse_impossible(partial(training_lack, TrainConfig(use_gpu="yes", workers=99), 1.0, 1), launched(cloud))
+
+
+def test_machines_that_are_there_with_too_small_object_stores_are_not_waited_for() -> None:
+    there = launched("aws", {"CPU": 8.0, "GPU": 1.0, "object_store_memory": STORE})
+    with pytest.raises(UserError, match="ray.object_store_mb"):
+        refuse_impossible(partial(training_lack, TrainConfig(use_gpu="yes"), 1.0, STORE), there)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vicc_ray.strict_yaml import parse_yaml
 
 Resources = Mapping[str, float]
 """Amounts by name, as Ray has them: CPU, GPU, object_store_memory, and what a user has named."""
+STORE = "object_store_memory"
 NODE_GROUP = "ray.io/node-group"
 """Label of a machine that a launcher has begun (`ray up`, KubeRay), which may begin more."""
 HEAD = "node:__internal_head__"
@@ -62,10 +64,18 @@ class Capacity:
         return sum(places(machine, bundle) for machine in self.machines)
 
     def grown(self) -> Capacity:
-        """With all that may come; the same where nothing comes or nothing is known of it."""
+        """With all that may come; the same where nothing comes or nothing is known of it.
+
+        How large an object store is a machine itself decides as it begins: one that is not said is taken for enough.
+        """
         if not self.coming:
             return self
-        return Capacity((*(machine for machine in self.machines if HEAD in machine), *self.coming), self.grows)
+        coming = ({STORE: math.inf, **machine} for machine in self.coming)
+        return Capacity((*(machine for machine in self.machines if HEAD in machine), *coming), self.grows)
+
+    def of_any_store(self) -> Capacity:
+        """The same machines with object stores that are enough for all: what else is missing?"""
+        return replace(self, machines=tuple({**machine, STORE: math.inf} for machine in self.machines))
 
 
 def places(machine: Resources, bundle: Resources) -> int:

@@ -62,12 +62,12 @@ def refuse_impossible(lack: Lack, there: Capacity) -> None:
     Raises:
         UserError: what is.
     """
-    if not lack(there):
-        return
-    if there.grows and there.coming is None:
+    if not (missing := lack(there)):
         return
     if there.grows:
-        if missing := lack(there.grown()):
+        if not lack(there.of_any_store()):  # no machine is asked for to get a larger object store
+            raise UserError(missing)
+        if there.coming is not None and (missing := lack(there.grown())):
             raise UserError(f"also with all machines that the autoscaler may bring: {missing}")
     elif is_own() or there.total("CPU"):
         settled = there if is_own() else _settled(there)

@@ -6,11 +6,10 @@ import math
 
 from vicc_ray.config import Config, TrainConfig
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.capacity import NONE_YET, Capacity, capacity, in_words
+from vicc_ray.pipelines.capacity import NONE_YET, STORE, Capacity, capacity, in_words
 from vicc_ray.pipelines.ingest import BATCHES_AHEAD
 from vicc_ray.pipelines.resources import (
     LEAST,
-    STORE,
     STORE_SHARE,
     WorkerResources,
     left_on_one,

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 import ray
 
 from vicc_ray.config import TrainConfig
-from vicc_ray.pipelines.capacity import Capacity, Resources, places
+from vicc_ray.pipelines.capacity import STORE, Capacity, Resources, places
 
-STORE = "object_store_memory"
 STORE_SHARE = 0.6
 """Share of the object store for batches that are decoded ahead; the rest is Ray's own and what is being made."""
 OVER_HALF = 0.01
@@ -92,15 +91,15 @@ def decoding_share(worker_cpus: float, workers: int, neighbours: int, share: flo
     """
     total = _counted_on(share)
     cpus = total["CPU"] / workers - worker_cpus
-    memory = STORE_SHARE * total["object_store_memory"] / workers
+    memory = STORE_SHARE * total[STORE] / workers
     own = share * _this_machine() / neighbours - worker_cpus
     return DecodingShare(max(cpus, LEAST), int(memory), own if own >= LEAST else 1.0)
 
 
 def _counted_on(share: float) -> dict[str, float]:
     """What the cluster has now, and of CPUs and object store the part that this training counts on."""
-    total = {"CPU": 1.0, "object_store_memory": 0.0, **ray.cluster_resources()}
-    return {**total, **{name: share * total[name] for name in ("CPU", "object_store_memory")}}
+    total = {"CPU": 1.0, STORE: 0.0, **ray.cluster_resources()}
+    return {**total, **{name: share * total[name] for name in ("CPU", STORE)}}
 
 
 def _worker_cpus(train: TrainConfig, share: float, use_gpu: bool, there: Capacity) -> float:
