@@ -13,8 +13,9 @@ from vicc_ray.config import Config, RayConfig, TrainConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.capacity import HEAD, Capacity, may_come, places, tasks_lack
 from vicc_ray.pipelines.machines import refuse_impossible
-from vicc_ray.pipelines.resource_check import sweep_lack, training_lack
+from vicc_ray.pipelines.resource_check import sweep_bundles, sweep_lack, training_lack
 from vicc_ray.pipelines.resources import LEAST, size_workers
+from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.settings import SweepConfig
 
 STORE = 200 * 2**20
@@ -98,7 +99,35 @@ def test_a_sweep_whose_trials_never_fit_is_told(resources: dict[str, float], con
     search = {"stage2.epsilon": {"low": 0.02, "high": 0.2}}
     given = SweepConfig.model_validate({"search": search, "resources": resources, "concurrency": concurrency})
     found = sweep_lack(given, Config(), 1, machines(2))
-    assert setting in found and "concurrency" in found
+    assert setting in found and found.partition("; ")[2], "it says what to do"
+
+
+def sweep_of(resources: dict[str, float], concurrency: int) -> tuple[SweepConfig, Config]:
+    """A sweep, and what one of its trials has."""
+    given = SweepConfig.model_validate(
+        {"search": {"method.queue": {"choice": [64]}}, "resources": resources, "concurrency": concurrency}
+    )
+    return given, Sweep(given).trial({})
+
+
+@pytest.mark.parametrize("gpus", [0, 0.5, 1, 2])
+@pytest.mark.parametrize("cpus", [0, 1, 3, 8])
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_an_autoscaler_that_brings_what_a_sweep_asks_for_brings_enough(
+    gpus: float, cpus: float, concurrency: int
+) -> None:
+    given, trial = sweep_of({"gpus": gpus, "cpus": cpus}, concurrency)
+    asked = sweep_bundles(given, trial.train)
+    assert sum(bundle.get("GPU", 0) for bundle in asked) == concurrency * gpus
+    whole = {name: sum(bundle.get(name, 0.0) for bundle in asked) for name in ("CPU", "GPU")}
+    brought = Capacity(({**whole, "GPU": float(-(-whole["GPU"] // 1)), "object_store_memory": STORE},))
+    assert not sweep_lack(given, trial, 1, brought)
+
+
+def test_trials_queue_for_gpus_where_one_of_them_fits() -> None:
+    given, trial = sweep_of({"gpus": 1}, 4)
+    assert not sweep_lack(given, trial, 1, machines(8, gpus=1))
+    assert "resources.gpus" in sweep_lack(*sweep_of({"gpus": 2}, 1), 1, machines(8, gpus=1))
 
 
 def test_trials_that_take_all_cpus_together_are_told() -> None:

@@ -65,20 +65,35 @@ def training_bundles(train: TrainConfig) -> list[dict[str, float]]:
     return [{"CPU": 1.0}, *[{"CPU": train.worker_cpus or 1.0, **gpus}] * train.workers.min]
 
 
+def sweep_bundles(settings: SweepConfig, trial: TrainConfig) -> list[dict[str, float]]:
+    """What to ask an autoscaler for, that as many trials as go on at once can begin: that of their trainings, and the
+    rest of their CPUs one by one.
+    """
+    bundles = training_bundles(trial)
+    left = settings.resources.cpus - sum(bundle["CPU"] for bundle in bundles)
+    return [*bundles, *[{"CPU": 1.0}] * math.ceil(max(0.0, left))] * settings.concurrency
+
+
 def sweep_lack(settings: SweepConfig, trial: Config, batch_bytes: int, there: Capacity) -> str:
-    """What the machines have too little of for as many trials as go on at once, "" if nothing.
+    """What the machines have too little of for a sweep, "" if nothing.
+
+    Trials whose workers held all CPUs would wait for their decoding for ever, so that those of all that go on at once
+    must be there. Trials that find no GPU free are begun when one is: one of them must fit.
 
     Args:
         trial: settings of one of them.
     """
     given = settings.resources
-    for name, each, resource in (("cpus", given.cpus, "CPU"), ("gpus", given.gpus, "GPU")):
-        if settings.concurrency * each > there.total(resource):
-            return (
-                f"resources.{name}: {each:g} given for each of {settings.concurrency} trials at once (concurrency), "
-                f"and the machines have {there.total(resource):g} {resource}s; lower one of the two, or set "
-                f"resources.{name} to 0"
-            )
+    if settings.concurrency * given.cpus > (cpus := there.total("CPU")):
+        return (
+            f"resources.cpus: {given.cpus:g} given for each of {settings.concurrency} trials at once (concurrency), "
+            f"and the machines have {cpus:g} CPUs; lower one of the two, or set resources.cpus to 0"
+        )
+    if given.gpus > (gpus := there.total("GPU")):
+        return (
+            f"resources.gpus: {given.gpus:g} given for each trial, and the machines have {gpus:g} GPUs; "
+            "lower it, or set it to 0"
+        )
     lack = training_lack(trial.train, trial.ray.share, batch_bytes, there)
     if lack and given.cpus:
         return f"resources.cpus: {given.cpus:g} given for each trial, half of which trains. {lack}"

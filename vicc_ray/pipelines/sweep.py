@@ -12,7 +12,7 @@ from vicc_ray.pipelines.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.leftovers import keep_releasing
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.machines import require
-from vicc_ray.pipelines.resource_check import sweep_lack
+from vicc_ray.pipelines.resource_check import sweep_bundles, sweep_lack
 from vicc_ray.pipelines.sweep_last import LastRuns
 from vicc_ray.pipelines.sweep_search import Search
 from vicc_ray.pipelines.tuned import Candidates, run_candidates
@@ -57,7 +57,7 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
         showing = follow_sweep(running.search.trials, running.search.total, running.doing, progress)
         with showing, beside(waits), checkpoint_on_interrupt(folder.runs):
             lack = partial(sweep_lack, settings, task.config, task.batch_bytes)
-            bundles = [{"CPU": settings.resources.cpus or 1.0}] * settings.concurrency
+            bundles = sweep_bundles(settings, task.config.train)
             require(lack, bundles, plan.base.ray.wait_s, tell)
             running.wait("")
             running.find()
