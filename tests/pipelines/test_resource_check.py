@@ -13,6 +13,7 @@ from vicc_ray.config import Config, RayConfig, TrainConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.capacity import HEAD, Capacity, may_come, places, tasks_lack
 from vicc_ray.pipelines.machines import refuse_impossible
+from vicc_ray.pipelines.over_videos import task_room
 from vicc_ray.pipelines.resource_check import sweep_bundles, sweep_lack, training_lack
 from vicc_ray.pipelines.resources import LEAST, size_workers
 from vicc_ray.sweep.plan import Sweep
@@ -140,6 +141,13 @@ def test_trials_that_take_all_cpus_together_are_told() -> None:
 def test_tasks_need_a_whole_cpu_on_one_machine() -> None:
     assert tasks_lack({"CPU": 1.0}, machines(0.5, 0.5)) and not tasks_lack({"CPU": 1.0}, machines(0, 1))
     assert not tasks_lack({"CPU": 0.4}, machines(0.5))
+
+
+def test_tasks_on_gpus_need_cpus_on_the_same_machine() -> None:
+    bundle = task_room(1, 0.0).bundle
+    assert tasks_lack(bundle, Capacity(({"GPU": 1.0, "CPU": 0.5}, {"CPU": 8.0})))
+    assert not tasks_lack(bundle, machines(1, gpus=1))
+    assert not tasks_lack(task_room(1, 0.0, cpus=0.5).bundle, machines(0.5, gpus=1))  # of the spare CPUs of a training
 
 
 def test_a_share_of_a_gpu_is_of_one_gpu() -> None:

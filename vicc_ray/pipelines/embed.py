@@ -19,8 +19,7 @@ from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_file import tensors_digest
 from vicc_ray.pipelines.machines import Tell
-from vicc_ray.pipelines.over_videos import in_order, over_videos, usable_gpus
-from vicc_ray.pipelines.waiting import Room
+from vicc_ray.pipelines.over_videos import in_order, over_videos, task_room, usable_gpus
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.store import ClipStore
 
@@ -88,7 +87,7 @@ def embedded(
     Args:
         items: which of ``entries``; all by default.
         only_free: use CPUs where no GPU is free, instead of waiting for one: a training run may hold them all.
-        cpus: of a task where there are no GPUs.
+        cpus: of a task.
         tell: gets a line about what is waited for; by default the progress display, or stderr.
 
     Raises:
@@ -98,7 +97,7 @@ def embedded(
     gpus = usable_gpus(config.train.use_gpu, only_free)
     work = Work(dict(networks), store, entries, config, bool(gpus))
     title = f"embedding with {len(networks)} networks"
-    room = Room({"GPU": 1.0} if gpus else {"CPU": cpus}, config.ray.wait_s, tell)
+    room = task_room(gpus, config.ray.wait_s, cpus, tell)
     return over_videos(Embedder, work, items, gpus, title, room, progress, done=len(entries) - len(items))
 
 

@@ -11,6 +11,7 @@ import ray.data
 from ray.exceptions import RayTaskError
 
 from vicc_ray.pipelines.held import unpacked
+from vicc_ray.pipelines.machines import Tell
 from vicc_ray.pipelines.ray_errors import user_error_in
 from vicc_ray.pipelines.waiting import Room, stalls_told, teller
 from vicc_ray.progress_bar import ProgressBar
@@ -44,6 +45,11 @@ def usable_gpus(use_gpu: str, only_free: bool = False) -> int:
     return int(there.get("GPU", 0)) if use_gpu != "no" else 0
 
 
+def task_room(gpus: int, wait_s: float, cpus: float = 1.0, tell: Tell | None = None) -> Room:
+    """What each task takes: CPUs, which read clips, and beside them a GPU where there are any to work with."""
+    return Room({"CPU": cpus, **({"GPU": 1.0} if gpus else {})}, wait_s, tell)
+
+
 def over_videos(
     build: Callable[[Any], Worker],
     work: Any,
@@ -61,7 +67,7 @@ def over_videos(
         items: places of the videos.
         gpus: one for each process; 0: on CPUs.
         title: of the progress display; ``done``: videos that were there before.
-        room: that each task takes.
+        room: that each task takes (:func:`task_room`).
 
     Raises:
         UserError: from a worker.
@@ -72,7 +78,8 @@ def over_videos(
     rows = ray.data.from_items([{"item": int(k)} for k in items], override_num_blocks=blocks)
     if gpus:
         pool = ray.data.ActorPoolStrategy(size=min(gpus, blocks))
-        made = rows.map_batches(VideoActor, fn_constructor_args=(held, build), compute=pool, num_gpus=1)
+        given: Any = {"num_cpus": room.bundle["CPU"], "num_gpus": room.bundle["GPU"]}
+        made = rows.map_batches(VideoActor, fn_constructor_args=(held, build), compute=pool, **given)
     else:
         made = rows.map_batches(VideoTask(held, build), num_cpus=room.bundle["CPU"])
     with ProgressBar(title, done + len(items), done, progress) as bar:

@@ -13,8 +13,7 @@ from torch import Tensor
 from vicc_ray.config import Config
 from vicc_ray.evaluation.prediction import build_classifier, predict_videos
 from vicc_ray.models.inference import for_inference
-from vicc_ray.pipelines.over_videos import Columns, in_order, over_videos, usable_gpus
-from vicc_ray.pipelines.waiting import Room
+from vicc_ray.pipelines.over_videos import Columns, in_order, over_videos, task_room, usable_gpus
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.store import ClipStore
 
@@ -57,6 +56,6 @@ def predict(
     """
     gpus = usable_gpus(config.train.use_gpu)
     work = PredictWork(tensors, store, entries, config, bool(gpus))
-    room = Room({"GPU": 1.0} if gpus else {"CPU": 1.0}, config.ray.wait_s)
-    parts = over_videos(Predictor, work, range(len(entries)), gpus, "recognising test videos", room, progress)
+    room, title = task_room(gpus, config.ray.wait_s), "recognising test videos"
+    parts = over_videos(Predictor, work, range(len(entries)), gpus, title, room, progress)
     return in_order(parts)["probabilities"]

@@ -64,8 +64,7 @@ def wait_for_room(bundle: Resources, tell: Tell) -> None:
     """Until one task that takes ``bundle`` has had its place; begun at once where nobody else holds anything."""
     if is_own() or has_free(bundle):
         return
-    asked = {name.lower(): amount for name, amount in bundle.items() if amount}
-    options: dict[str, Any] = {f"num_{name}s": amount for name, amount in asked.items()}
+    options: dict[str, Any] = {f"num_{name.lower()}s": amount for name, amount in {"CPU": 0.0, **bundle}.items()}
     placed = [_nothing.options(**options, scheduling_strategy=ANYWHERE).remote()]
     if not ray.wait(placed, timeout=TOLD_AFTER_S)[0]:
         tell(f"room for a task: it takes {in_words(bundle)}, free is {free_in_words(bundle)}")
