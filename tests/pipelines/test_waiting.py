@@ -96,7 +96,7 @@ def until(true: Any) -> None:
 
 
 def test_a_training_whose_places_others_hold_says_what_it_waits_for_and_begins_when_they_are_free(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(waiting_places, "TOLD_AFTER_S", 1.0)
     attempts = RunFolder(tmp_path).attempts
@@ -107,6 +107,7 @@ def test_a_training_whose_places_others_hold_says_what_it_waits_for_and_begins_w
         run.result()
     (line,) = [line["waits_for"] for line in read_lines(attempts.file) if "waits_for" in line]
     assert "CPU 1" in line and "CPU 0 of 2" in line
+    assert [line in record.getMessage() for record in caplog.records].count(True) == 1, "without a display on stderr"
     assert len(losses(tmp_path)) == 4
 
 

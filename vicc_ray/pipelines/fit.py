@@ -26,13 +26,14 @@ from vicc_ray.pipelines.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.leftovers import keep_releasing
 from vicc_ray.pipelines.local_ray import is_own, ray_session
 from vicc_ray.pipelines.lost_machines import note_lost_machines
-from vicc_ray.pipelines.machines import require
+from vicc_ray.pipelines.machines import Tell, require
 from vicc_ray.pipelines.progress import follow_run
 from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
 from vicc_ray.pipelines.resource_check import training_bundles, training_lack, worker_resources
 from vicc_ray.pipelines.resources import WorkerResources
 from vicc_ray.pipelines.train_worker import Job, train_worker
 from vicc_ray.pipelines.validation import validation
+from vicc_ray.pipelines.waiting import log
 from vicc_ray.pipelines.waiting_places import tell_waiting
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.task import Task
@@ -69,15 +70,16 @@ def fit(
     last = folder.turn_checkpoint(turn.index, turn.name)
     if folder.step >= task.plan.first_step(turn.last_epoch) and not folder.checkpoints.to_be_scored(last.name):
         return last
+    tell = folder.attempts.note_wait if progress else partial(_note_and_log, folder)
     with (
         ray_session(task.config.ray),
         beside(partial(note_lost_machines, folder.attempts)),
         beside(keep_releasing),
-        beside(partial(tell_waiting, folder.attempts.note_wait, False)),
+        beside(partial(tell_waiting, tell, False)),
         follow_run(folder, task, progress),
         checkpoint_on_interrupt(lambda: [folder]),
     ):
-        _fit(task, folder, start_from, awaits_scores)
+        _fit(task, folder, start_from, awaits_scores, tell)
     folder.checkpoints.clear_rests()
     if folder.failure_file.exists():
         raise UserError(folder.failure_file.read_text())
@@ -85,15 +87,19 @@ def fit(
     return last
 
 
-def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: bool) -> None:
+def _note_and_log(folder: RunFolder, text: str) -> None:
+    """Where no progress display shows what is noted."""
+    folder.attempts.note_wait(text)
+    log(text)
+
+
+def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: bool, tell: Tell) -> None:
     """Train until it ends. Ray Train begins its workers anew as often as needed; its controller is begun anew here."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
     config = task.config
     asked = (config.train, config.ray.share, task.batch_bytes)
-    require(
-        partial(training_lack, *asked), training_bundles(config.train), config.ray.wait_s, folder.attempts.note_wait
-    )
+    require(partial(training_lack, *asked), training_bundles(config.train), config.ray.wait_s, tell)
     resources = worker_resources(*asked)
     job = Job(
         task=task.kind,
