@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import product
+from itertools import count, product
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from tests.cluster.files import CLOUDS, load
 from vicc_ray.config import Config, RayConfig, TrainConfig
 from vicc_ray.errors import UserError
+from vicc_ray.pipelines import machines as awaited
 from vicc_ray.pipelines.capacity import HEAD, Capacity, may_come, places, tasks_lack
 from vicc_ray.pipelines.machines import refuse_impossible
 from vicc_ray.pipelines.over_videos import task_room
@@ -172,6 +173,11 @@ def test_what_the_launch_file_allows_counts_as_what_may_come() -> None:
     assert may_come(unsaid) is None  # what Ray finds on the machine
 
 
+def fail(text: str) -> None:
+    """What is told where nothing is waited for."""
+    pytest.fail(text)
+
+
 def launched(cloud: str, *there: dict[str, float]) -> Capacity:
     """A cluster of the repository's launch file: its head, machines that are there, and what may come."""
     return Capacity(({HEAD: 1.0, "object_store_memory": STORE}, *there), True, may_come(load(cloud)))
@@ -182,12 +188,45 @@ def test_a_launched_head_alone_is_waited_with_whatever_the_object_store_of_what_
     for train in (TrainConfig(use_gpu="yes"), TrainConfig(use_gpu="yes", workers=2), TrainConfig(use_gpu="no")):
         needs = partial(training_lack, train, 1.0, 2**30)
         assert needs(launched(cloud))
-        refuse_impossible(needs, launched(cloud))
+        refuse_impossible(needs, launched(cloud), fail)
     with pytest.raises(UserError, match="train.workers"):
-        refuse_impossible(partial(training_lack, TrainConfig(use_gpu="yes", workers=99), 1.0, 1), launched(cloud))
+        refuse_impossible(partial(training_lack, TrainConfig(use_gpu="yes", workers=99), 1.0, 1), launched(cloud), fail)
 
 
 def test_machines_that_are_there_with_too_small_object_stores_are_not_waited_for() -> None:
     there = launched("aws", {"CPU": 8.0, "GPU": 1.0, "object_store_memory": STORE})
     with pytest.raises(UserError, match="ray.object_store_mb"):
-        refuse_impossible(partial(training_lack, TrainConfig(use_gpu="yes"), 1.0, STORE), there)
+        refuse_impossible(partial(training_lack, TrainConfig(use_gpu="yes"), 1.0, STORE), there, fail)
+
+
+THREE = partial(training_lack, TrainConfig(workers=3, worker_cpus=1.5), 1.0, 1)
+"""Of machines with two CPUs."""
+
+
+def test_machines_that_join_a_cluster_one_after_the_other_are_waited_for_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    joined, told = count(2), []
+    monkeypatch.setattr(awaited, "LOOK_S", 0.02)
+    monkeypatch.setattr(awaited, "is_own", lambda: False)
+    monkeypatch.setattr(awaited, "capacity", lambda: machines(*[2.0] * next(joined)))
+    refuse_impossible(THREE, machines(2), told.append)
+    assert next(joined) == 4, "no longer than until they are there"
+    assert len(told) == 1 and "train.workers" in told[0] and f"{awaited.SETTLE_S:.0f} s" in told[0]
+
+
+def test_a_cluster_that_no_machine_joins_any_more_is_refused_and_an_own_ray_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(awaited, "LOOK_S", 0.02)
+    monkeypatch.setattr(awaited, "SETTLE_S", 0.1)
+    monkeypatch.setattr(awaited, "is_own", lambda: False)
+    monkeypatch.setattr(awaited, "capacity", lambda: machines(2))
+    with pytest.raises(UserError, match="train.workers"):
+        refuse_impossible(THREE, machines(2), told.append)
+    assert len(told) == 1
+    monkeypatch.setattr(awaited, "SETTLE_S", 3600.0)
+    monkeypatch.setattr(awaited, "is_own", lambda: True)
+    with pytest.raises(UserError, match="train.workers"):
+        refuse_impossible(THREE, machines(2), fail)

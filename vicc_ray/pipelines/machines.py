@@ -14,8 +14,9 @@ from vicc_ray.pipelines.local_ray import is_own
 
 LOOK_S = 2.0
 """Seconds between looks at the cluster's machines."""
-SETTLE_S = 6.0
-"""Seconds without a new machine after which a cluster without an autoscaler counts as complete."""
+SETTLE_S = 60.0
+"""Seconds without a new machine after which a cluster without an autoscaler counts as complete: machines that are begun
+by hand come one after the other."""
 
 Lack = Callable[[Capacity], str]
 """What machines have too little of, in words with an advice after the last "; ", "" if nothing."""
@@ -37,15 +38,17 @@ def require(lack: Lack, bundles: Sequence[Resources], seconds: float, tell: Tell
         UserError: it cannot come, or it has not come.
     """
     there = capacity()
-    if not (missing := lack(there)):
+    if not lack(there):
         return
-    refuse_impossible(lack, there)
+    refuse_impossible(lack, there, tell)
+    if not (missing := lack(capacity())):
+        return
     tell(f"{missing}; for {seconds / 60:.0f} min at most")
     end, never = time.monotonic() + seconds, Event()
     request_resources(bundles=[dict(bundle) for bundle in bundles])
     try:
         while missing := lack(there := capacity()):
-            refuse_impossible(lack, there)
+            refuse_impossible(lack, there, tell)
             if time.monotonic() > end:
                 raise UserError(
                     f"waited {seconds:.0f} s for machines ({missing}); `ray status` on the head tells why none comes "
@@ -56,8 +59,10 @@ def require(lack: Lack, bundles: Sequence[Resources], seconds: float, tell: Tell
         request_resources(bundles=[])  # from here on Ray Train asks; else these would be kept for ever
 
 
-def refuse_impossible(lack: Lack, there: Capacity) -> None:
+def refuse_impossible(lack: Lack, there: Capacity, tell: Tell) -> None:
     """See that nothing is missing which no machine that is to come has.
+
+    A cluster that has been joined and has no autoscaler is given :data:`SETTLE_S` for its machines, which is told.
 
     Raises:
         UserError: what is.
@@ -69,18 +74,20 @@ def refuse_impossible(lack: Lack, there: Capacity) -> None:
             raise UserError(missing)
         if there.coming is not None and (missing := lack(there.grown())):
             raise UserError(f"also with all machines that the autoscaler may bring: {missing}")
-    elif is_own() or there.total("CPU"):
-        settled = there if is_own() else _settled(there)
-        if missing := lack(settled):
+    elif is_own():
+        raise UserError(missing)
+    elif there.total("CPU"):
+        tell(f"{missing}; until no machine has joined for {SETTLE_S:.0f} s")
+        if missing := _lack_once_settled(lack, there):
             raise UserError(missing)
 
 
-def _settled(there: Capacity) -> Capacity:
-    """The cluster once no machine has joined for a while: those that are begun by hand come one after the other."""
-    since, never = time.monotonic(), Event()
-    while time.monotonic() - since < SETTLE_S:
+def _lack_once_settled(lack: Lack, there: Capacity) -> str:
+    """What is still missing when no machine has joined for a while."""
+    since, never, missing = time.monotonic(), Event(), lack(there)
+    while missing and time.monotonic() - since < SETTLE_S:
         never.wait(LOOK_S / 2)
         now = capacity()
         if len(now.machines) != len(there.machines):
-            there, since = now, time.monotonic()
-    return there
+            there, since, missing = now, time.monotonic(), lack(now)
+    return missing

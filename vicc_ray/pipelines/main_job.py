@@ -18,6 +18,7 @@ from vicc_ray.pipelines.plan import PLAN_FILE, make_plan
 from vicc_ray.pipelines.prepare import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.resource_check import training_lack
+from vicc_ray.pipelines.waiting import log
 from vicc_ray.progress_bar import duration
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.stage_times import stage_seconds, stage_timer
@@ -47,7 +48,7 @@ def main_job(
     run.mkdir(parents=True, exist_ok=True)
     with ray_session(config.ray):
         # Before hours of preparing: has a machine room for a worker? The object store is for the training to see.
-        refuse_impossible(partial(training_lack, config.train, config.ray.share, 0), capacity())
+        refuse_impossible(partial(training_lack, config.train, config.ray.share, 0), capacity(), log)
         console.print("[bold]1/4[/bold] videos -> clip store")
         with stage_timer(run, "preparing"):
             summary = prepare_inputs(inputs, store, config, progress, retry=trained is None)
