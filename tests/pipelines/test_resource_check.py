@@ -13,6 +13,7 @@ from vicc_ray.config import Config, RayConfig, TrainConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines import machines as awaited
 from vicc_ray.pipelines.capacity import HEAD, Capacity, may_come, places, tasks_lack
+from vicc_ray.pipelines.doctor import check_recipe
 from vicc_ray.pipelines.machines import refuse_impossible
 from vicc_ray.pipelines.over_videos import task_room
 from vicc_ray.pipelines.resource_check import sweep_bundles, sweep_lack, training_lack
@@ -230,3 +231,15 @@ def test_a_cluster_that_no_machine_joins_any_more_is_refused_and_an_own_ray_at_o
     monkeypatch.setattr(awaited, "is_own", lambda: True)
     with pytest.raises(UserError, match="train.workers"):
         refuse_impossible(THREE, machines(2), fail)
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_doctor_warns_of_machines_that_are_still_to_come_and_marks_those_that_never_do(cloud: str) -> None:
+    config, head = Config(train=TrainConfig(use_gpu="yes")), launched(cloud)
+    assert check_recipe(config, 2**20, head).mark == "warn"
+    assert check_recipe(config, 2**20, Capacity(head.machines, True, None)).mark == "warn"
+    assert check_recipe(config, 2**20, Capacity(head.machines)).mark == "FAIL"
+    never = check_recipe(Config(train=TrainConfig(use_gpu="yes", workers=99)), 2**20, head)
+    assert never.mark == "FAIL" and "train.workers" in never.found + never.advice
+    up = launched(cloud, {"CPU": 8.0, "GPU": 1.0, "object_store_memory": STORE})
+    assert check_recipe(config, 2**20, up).mark == "ok"

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
@@ -20,8 +21,11 @@ from vicc_ray.doctor.machine import Machine, describe
 from vicc_ray.doctor.probe import Probe
 from vicc_ray.errors import UserError
 from vicc_ray.local_paths import is_address
+from vicc_ray.pipelines.capacity import STORE, Capacity, capacity
 from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.resource_check import worker_resources
+from vicc_ray.pipelines.machines import lack_for_ever
+from vicc_ray.pipelines.resource_check import training_lack
+from vicc_ray.pipelines.resources import size_workers
 from vicc_ray.training.batch_maker import sample_bytes
 from vicc_ray.video.sources.remote import Remote
 from vicc_ray.video.store import ClipStore
@@ -169,15 +173,26 @@ def _ahead(examiners: dict[str, Any]) -> dict[str, float]:
 
 def _check_needs(config: Config) -> Check:
     """What a run would say as it begins: are there the GPUs, and does the object store hold two batches?"""
-    batch = config.train.batch * sample_bytes(config.clip, ("rgb", "flow"))
-    try:
-        resources = worker_resources(config.train, config.ray.share, batch)
-    except UserError as error:
-        needed, _, advice = str(error).rpartition("; ")
+    return check_recipe(config, config.train.batch * sample_bytes(config.clip, ("rgb", "flow")), capacity())
+
+
+def check_recipe(config: Config, batch_bytes: int, there: Capacity) -> Check:
+    """Of what a recipe takes; what an autoscaler may still bring is a warning.
+
+    Args:
+        batch_bytes: of the clips of a global batch.
+    """
+    lack = partial(training_lack, config.train, config.ray.share, batch_bytes)
+    if missing := lack_for_ever(lack, there):
+        needed, _, advice = missing.rpartition("; ")
         return Check("FAIL", "recipe", needed, advice)
-    there = ray.cluster_resources().get("object_store_memory", 0) / 2**20
-    on = "GPUs" if resources.use_gpu else "CPUs"
-    found = f"trains on {on}; an object store of {there:.0f} MiB for batches of {batch / 2**20:.0f} MiB"
+    if missing := lack(there):
+        needed, _, advice = missing.rpartition("; ")
+        advice = f"nothing where the autoscaler brings it: a run asks for it and waits (ray.wait_s); else {advice}"
+        return Check("warn", "recipe", needed, advice)
+    store = there.total(STORE) / 2**20
+    on = "GPUs" if size_workers(config.train, config.ray.share, there).use_gpu else "CPUs"
+    found = f"trains on {on}; an object store of {store:.0f} MiB for batches of {batch_bytes / 2**20:.0f} MiB"
     return Check("ok", "recipe", found)
 
 

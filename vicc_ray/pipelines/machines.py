@@ -69,17 +69,23 @@ def refuse_impossible(lack: Lack, there: Capacity, tell: Tell) -> None:
     """
     if not (missing := lack(there)):
         return
-    if there.grows:
-        if not lack(there.of_any_store()):  # no machine is asked for to get a larger object store
+    if there.grows or is_own():
+        if missing := lack_for_ever(lack, there):
             raise UserError(missing)
-        if there.coming is not None and (missing := lack(there.grown())):
-            raise UserError(f"also with all machines that the autoscaler may bring: {missing}")
-    elif is_own():
-        raise UserError(missing)
     elif there.total("CPU"):
         tell(f"{missing}; until no machine has joined for {SETTLE_S:.0f} s")
         if missing := _lack_once_settled(lack, there):
             raise UserError(missing)
+
+
+def lack_for_ever(lack: Lack, there: Capacity) -> str:
+    """What is missing and will be, whatever an autoscaler brings, "" if nothing; without one, what is missing now."""
+    missing = lack(there)
+    if not there.grows or not lack(there.of_any_store()):  # none is asked for to get a larger object store
+        return missing
+    if there.coming is not None and (missing := lack(there.grown())):
+        return f"also with all machines that the autoscaler may bring: {missing}"
+    return ""
 
 
 def _lack_once_settled(lack: Lack, there: Capacity) -> str:
