@@ -73,6 +73,18 @@ def test_other_settings_in_the_same_folder_are_refused(done: tuple[SweepFolder, 
         sweep(load_sweep(file), store, folder.path, progress=False)
 
 
+def test_a_finished_sweep_tells_its_result_again_on_smaller_machines(
+    done: tuple[SweepFolder, Summary], store: Path
+) -> None:
+    folder, summary = done
+    file = sweep_file(folder.path.parent, final={"seeds": 0}, resources={"cpus": 512})
+    again = sweep(load_sweep(file), store, folder.path, progress=False)
+    assert again.best == summary.best
+    more = sweep_file(folder.path.parent, final={"seeds": 1}, resources={"cpus": 512})
+    with pytest.raises(UserError, match=r"resources\.cpus"):
+        sweep(load_sweep(more), store, folder.path, progress=False)
+
+
 def test_a_sweep_in_which_all_fail_says_why(store: Path, tmp_path: Path) -> None:
     settings, folder = load_sweep(sweep_file(tmp_path)), SweepFolder(tmp_path / "out")
     folder.path.mkdir()

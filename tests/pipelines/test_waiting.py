@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.sweep import sweep
 from vicc_ray.pipelines.waiting import stalls_told, wait_for_room
 from vicc_ray.sweep.settings import load_sweep
+from vicc_ray.training.checkpoint import FORMAT, STATE
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import turns
 
 AT_ONCE_S = 20.0
 """Far less than a start of Ray Train takes to fail, and the tests' machine may be busy."""
@@ -55,6 +58,19 @@ def test_the_whole_job_is_refused_before_its_videos_are_prepared(tmp_path: Path)
     with pytest.raises(UserError, match=r"train\.worker_cpus"):
         main_job(settings(train={"worker_cpus": 4}), videos, tmp_path / "out", progress=False)
     assert not (tmp_path / "out" / "store").exists()
+
+
+def test_a_job_whose_training_has_ended_needs_no_machine_for_it(tmp_path: Path) -> None:
+    """What is there of its run is no more than a mark of its end, which the table and the page cannot be made of."""
+    videos, out = films(tmp_path / "videos", *(f"{number}.mp4" for number in range(6))), tmp_path / "out"
+    config = settings(train={"worker_cpus": 4})
+    last = turns(config.schedule)[-1]
+    checkpoint = RunFolder(out / "run").turn_checkpoint(last.index, last.name)
+    checkpoint.mkdir(parents=True)
+    (checkpoint / STATE).write_text(json.dumps({"format": FORMAT, "step": 10**6}))
+    with suppress(UserError, OSError, KeyError):
+        main_job(config, videos, out, progress=False)
+    assert (out / "store").exists()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.pipelines.waiting import log
 from vicc_ray.progress_bar import duration
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.training.schedule import turns
 from vicc_ray.training.stage_times import stage_seconds, stage_timer
 from vicc_ray.training.workload import planned_workload
 from vicc_ray.video.sources import Inputs, list_videos
@@ -47,8 +48,9 @@ def main_job(
     check_listed(inputs, store, config)
     run.mkdir(parents=True, exist_ok=True)
     with ray_session(config.ray):
-        # Before hours of preparing: has a machine room for a worker? The object store is for the training to see.
-        refuse_impossible(partial(training_lack, config.train, config.ray.share, 0), capacity(), log)
+        if not is_trained(run, config):
+            # Before hours of preparing: has a machine room for a worker? The object store is for the training to see.
+            refuse_impossible(partial(training_lack, config.train, config.ray.share, 0), capacity(), log)
         console.print("[bold]1/4[/bold] videos -> clip store")
         with stage_timer(run, "preparing"):
             summary = prepare_inputs(inputs, store, config, progress, retry=trained is None)
@@ -66,6 +68,12 @@ def main_job(
     parts = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in times.items())
     console.print(f"{duration(sum(times.values()))} in all: {parts}", highlight=False)
     return page
+
+
+def is_trained(run: Path, config: Config) -> bool:
+    """Whether the last turn of a run has ended, so that only tables and pages are left to make."""
+    last = turns(config.schedule)[-1]
+    return RunFolder(run).turn_checkpoint(last.index, last.name).exists()
 
 
 def check_listed(inputs: Inputs, store: Path, config: Config) -> None:

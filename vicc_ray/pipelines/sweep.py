@@ -56,9 +56,9 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
         waits = partial(tell_waiting, tell, True, ended=partial(running.wait, ""))
         showing = follow_sweep(running.search.trials, running.search.total, running.doing, progress)
         with showing, beside(waits), checkpoint_on_interrupt(folder.runs):
-            lack = partial(sweep_lack, settings, task.config, task.batch_bytes)
-            bundles = sweep_bundles(settings, task.config.train)
-            require(lack, bundles, plan.base.ray.wait_s, tell)
+            if running.trains:
+                lack = partial(sweep_lack, settings, task.config, task.batch_bytes)
+                require(lack, sweep_bundles(settings, task.config.train), plan.base.ray.wait_s, tell)
             running.wait("")
             running.find()
             running.judge()
@@ -91,14 +91,21 @@ class _Running:
             return "the stage 1 that the trials share is trained"
         return ""
 
+    @property
+    def trains(self) -> bool:
+        """Whether trials or last runs are left, for which there is time."""
+        if self.search.remaining:
+            return self._seconds_left() != 0.0
+        last = self._last_runs()
+        return last is not None and bool(last.remaining)
+
     def find(self) -> None:
         """Make the trials that are left, as far as time allows.
 
         Raises:
             UserError: all of them failed.
         """
-        hours, spent, begun = self.plan.settings.budget.hours, self.folder.seconds_spent(), time.monotonic()
-        left = None if hours is None else max(0.0, 3600 * hours - spent)
+        spent, begun, left = self.folder.seconds_spent(), time.monotonic(), self._seconds_left()
         try:
             if self.search.remaining and left != 0.0:
                 self._run(self.search, left)
@@ -113,8 +120,8 @@ class _Running:
 
     def judge(self) -> None:
         """Train with what was found and with the default setting on fresh seeds, once all trials have ended."""
-        if self.search.ended and self.plan.settings.final.seeds:
-            self.last = LastRuns(self.plan, self.folder, best_of(self.search.trials()))
+        self.last = self._last_runs()
+        if self.last is not None:
             if self.last.remaining:
                 self._run(self.last, None)
             self.judged = self.last.results(self.store.location)
@@ -124,6 +131,17 @@ class _Running:
         summary = summarise(self.plan, self.study, self.folder, self.search.trials(), self.search.total, self.judged)
         write_summary(self.plan, summary, self.folder)
         return summary
+
+    def _seconds_left(self) -> float | None:
+        """For trials; None: as many as they take."""
+        hours = self.plan.settings.budget.hours
+        return None if hours is None else max(0.0, 3600 * hours - self.folder.seconds_spent())
+
+    def _last_runs(self) -> LastRuns | None:
+        """None before all trials have ended, and where there are to be none."""
+        if not (self.search.ended and self.plan.settings.final.seeds):
+            return None
+        return LastRuns(self.plan, self.folder, best_of(self.search.trials()))
 
     def _run(self, candidates: Candidates, seconds: float | None) -> None:
         run_candidates(candidates, self.store.location, self.folder, self.plan.settings, seconds)
