@@ -28,6 +28,8 @@ from vicc_ray.video.packets import Items, decoded
 
 __all__ = ["FrameStream", "TookTooLong", "Video", "VideoError", "decode_video", "open_frames", "too_long"]
 
+EMPTY = (0, False)
+"""A stream without frames, in which nothing is wrong."""
 LARGEST_ASPECT = 16
 """Largest ratio of the sides; a longer frame would cost memory without bound at a fixed short side."""
 
@@ -154,7 +156,8 @@ def _moving_stream(source: Path | bytes, bounds: _Bounds) -> Iterator[tuple[Vide
     """The first video stream that gives two frames, and its items (see :func:`decoded`).
 
     Others are there without frames (a rate that was never sent), or hold the still picture of an animation. Where no
-    stream moves, the one that tells most of why: with the most frames, else with a problem, else the first.
+    stream moves, the one that tells most of why: with the most frames, else with a problem, else the first. Beside an
+    empty stream that one has all there is to see of the video: what it shows before a key frame is taken too.
     """
     told: list[tuple[int, bool]] = []
     while True:
@@ -162,7 +165,7 @@ def _moving_stream(source: Path | bytes, bounds: _Bounds) -> Iterator[tuple[Vide
             streams = video_streams(container, source)
             is_last = len(told) == len(streams)
             stream = streams[told.index(max(told)) if is_last else len(told)]
-            items = decoded(container, stream)
+            items = decoded(container, stream, from_grey=is_last and EMPTY in told)
             head = _until_it_moves(items, bounds)
             told.append((sum(isinstance(item, VideoFrame) for item in head), any(map(_is_problem, head))))
             if is_last or told[-1][0] == 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import av
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
@@ -20,11 +21,14 @@ FROM_GREY = frozenset(["flv", "h263", "h263i", "h263p", "mpeg4", "msmpeg4", "msm
 """FFmpeg's decoders that make up a grey picture where a frame refers to one that is not there; the others wait."""
 
 
-def decoded(container: InputContainer, stream: VideoStream) -> Items:
+def decoded(container: InputContainer, stream: VideoStream, from_grey: bool = False) -> Items:
     """Frames in display order; after each packet a string: what went wrong, or nothing.
 
     The first frame is one that refers to no other: what comes before it in the file would be differences from grey.
     They end with the first packet that is encrypted.
+
+    Args:
+        from_grey: take what comes before it too, as FFmpeg's command line does.
 
     Raises:
         VideoError: encrypted, with less than two frames before.
@@ -32,7 +36,9 @@ def decoded(container: InputContainer, stream: VideoStream) -> Items:
     stream.codec_context.thread_count = 1  # one core a video: parallel work is over videos
     for other in container.streams:  # else a damaged packet of a track that nobody asked for ends them all
         other.discard = Discard.default if other.index == stream.index else Discard.all
-    start, is_encrypted = _Start(stream), False
+    if from_grey:
+        stream.codec_context.flags |= Flags.output_corrupt
+    start, is_encrypted = _Start(stream, from_grey), False
     for packet in _packets(container, stream):
         if isinstance(packet, str):
             yield packet
@@ -51,8 +57,8 @@ def decoded(container: InputContainer, stream: VideoStream) -> Items:
 class _Start:
     """Finds the first frame that refers to no other, and counts what comes before it in vain."""
 
-    def __init__(self, stream: VideoStream) -> None:
-        self._reached = stream.codec_context.name not in FROM_GREY
+    def __init__(self, stream: VideoStream, from_grey: bool) -> None:
+        self._reached = from_grey or stream.codec_context.name not in FROM_GREY
         self._key_seen = False
         self._packets = self._left_out = 0
         self.frames = 0
