@@ -67,10 +67,11 @@ def test_an_address_is_refused_by_name_wherever_a_folder_is_needed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    code: object
     try:
         code = main(line.format(given).split())
     except SystemExit as stopped:
-        code = stopped.code  # type: ignore[assignment]
+        code = stopped.code
     told = capsys.readouterr().err
     assert code == 2
     assert argument.lower() in told.lower()

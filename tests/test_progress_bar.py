@@ -40,13 +40,14 @@ def test_nothing_is_shown_where_it_is_not_wanted(capsys: pytest.CaptureFixture[s
 
 
 def test_eighty_columns_are_enough() -> None:
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
+    written = io.StringIO()
+    terminal = Console(file=written, force_terminal=True, width=80)
     bar = ProgressBar("flow-stage2-10", 123_456)
     bar._live.live.console = terminal
     bar.update(98_765, "loss 2.312  1,412 samples/s  R@1 flow 37.5 %", seconds_left=37_230.0)
     for renderable in bar._live.get_renderables():
         terminal.print(renderable)
-    shown = [line for line in terminal.file.getvalue().splitlines() if line.strip()]  # type: ignore[attr-defined]
+    shown = [line for line in written.getvalue().splitlines() if line.strip()]
     assert len(shown) == 2 and "…" not in "".join(shown)
     assert "flow-stage2-10" in shown[0] and "98765/123456" in shown[0]
     assert "elapsed 0:00" in shown[0] and "left 10:20:30" in shown[0]

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,9 +48,9 @@ def in_a_file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("unusable", [long_one, in_a_file])
 def test_where_a_socket_cannot_be_it_is_elsewhere_and_said_once(
-    unusable: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    unusable: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wanted = unusable(tmp_path)  # type: ignore[operator]
+    wanted = unusable(tmp_path)
     monkeypatch.setenv("TMPDIR", str(wanted))
     with caplog.at_level(logging.WARNING, "vicc_ray"), ray_folder() as folder:
         assert wanted not in folder.path.parents

@@ -86,7 +86,6 @@ def test_a_sweep_that_never_fits_is_refused_before_its_first_trial(
     assert time.monotonic() - begun < AT_ONCE_S
 
 
-@ray.remote
 class Holder:
     """Holds what it is given."""
 
@@ -96,7 +95,7 @@ class Holder:
 
 @contextmanager
 def held(cpus: float) -> Iterator[None]:
-    holder: Any = Holder.options(num_cpus=cpus).remote()  # type: ignore[attr-defined]
+    holder = ray.remote(num_cpus=cpus)(Holder).remote()
     ray.get(holder.ready.remote())
     try:
         yield
