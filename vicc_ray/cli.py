@@ -34,7 +34,8 @@ from vicc_ray.recipe import dump_config, load_config
 if TYPE_CHECKING:
     from vicc_ray.config import Config
 
-MACHINE_PROBLEMS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+FULL = {errno.ENOSPC, errno.EDQUOT}
+MACHINE_PROBLEMS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, *FULL}
 OVERVIEW = """\
 Learn a motion-aware RGB video encoder from a folder of videos, without labels.
 
@@ -68,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in MACHINE_PROBLEMS:
             raise
-        return _fail(f"{error.filename or 'output'}: {error.strerror}; choose another folder or free some space")
+        advice = "free some space" if error.errno in FULL else "have it opened to you"
+        return _fail(f"{error.filename or 'output'}: {error.strerror}; choose another folder or {advice}")
     return 0
 
 

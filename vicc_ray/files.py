@@ -6,11 +6,14 @@ import fcntl
 import hashlib
 import os
 import re
-import tempfile
+import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from vicc_ray.errors import UserError
 
 LOCK_FILE = ".lock"
 
@@ -19,19 +22,50 @@ LOCK_FILE = ".lock"
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it replaces ``path``, on error it is removed.
 
+    It has the mode of any new file, whatever a library that writes it makes of that.
+
     Raises:
         OSError: the folder of ``path`` cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    aside = Path(name)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    mode = create(aside)
     try:
         yield aside
-        aside.chmod(0o666 & ~_umask())
+        aside.chmod(mode)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def create(path: Path) -> int:
+    """Make an empty file that was not there; its mode, which the kernel takes from the umask and the folder.
+
+    Nobody asks what the umask is: to read it is to change it, for all threads.
+
+    Raises:
+        OSError: it is there, or cannot be made.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+
+
+def unreadable(path: Path) -> UserError | None:
+    """Why a file that a library could not read cannot even be opened; None if it can, or is not there.
+
+    For the message: a file of another user is not a damaged one.
+    """
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        advice = "; have its owner let you read it" if isinstance(error, PermissionError) else ""
+        return UserError(f"{path} cannot be read: {error.strerror}{advice}")
+    return None
 
 
 def clear_asides(folder: Path, names: Iterable[str]) -> None:
@@ -92,9 +126,3 @@ def file_lock(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from vicc_ray.config import Config
 from vicc_ray.config_help import allowed, explain, sections, suggest
 from vicc_ray.errors import UserError
+from vicc_ray.files import unreadable
 from vicc_ray.local_paths import local_path
 from vicc_ray.strict_yaml import format_value, parse_yaml
 
@@ -77,7 +78,7 @@ def _read(recipe_or_path: str) -> tuple[str, str]:
             f"(packaged recipes: {', '.join(recipe_names())}; a path to a YAML file does as well)"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{recipe_or_path}: cannot be read as a recipe ({error})") from error
+        raise (unreadable(path) or UserError(f"{recipe_or_path}: cannot be read as a recipe ({error})")) from error
 
 
 def _mapping(content: object, source: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.retrieval import FeatureSet
-from vicc_ray.files import atomic_path
+from vicc_ray.files import atomic_path, unreadable
 
 PREFIX, PART, SUFFIX = "features-", "part-", ".parquet"
 PART_VIDEOS = 1024
@@ -166,7 +166,8 @@ def _read(part: Path) -> FeatureTable:
         ids, labels, sources, splits = (np.array(content.column(name).to_pylist(), dtype=str) for name in TEXTS)
         return FeatureTable(ids, labels, sources, splits, values)
     except (OSError, pa.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{part} is not a readable part of features ({error}): {AGAIN}") from error
+        reason = UserError(f"{part} is not a readable part of features ({error}): {AGAIN}")
+        raise (unreadable(part) or reason) from error
 
 
 def _joined(tables: Sequence[FeatureTable]) -> FeatureTable:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path
+from vicc_ray.files import atomic_path, unreadable
 
 AGAIN = "delete it and run `vicc-ray classify` again"
 
@@ -69,4 +69,5 @@ def read_predictions(path: Path) -> Predictions:
     except FileNotFoundError:
         raise UserError(f"no predictions {path}: run `vicc-ray classify` first") from None
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} is not a readable predictions file ({error}): {AGAIN}") from error
+        reason = UserError(f"{path} is not a readable predictions file ({error}): {AGAIN}")
+        raise (unreadable(path) or reason) from error

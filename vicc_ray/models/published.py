@@ -23,7 +23,7 @@ from torch import Tensor
 
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
+from vicc_ray.files import atomic_write, unreadable
 from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.models import published_r2plus1d, published_s3d
 from vicc_ray.models.encoder import Encoder, build_encoder
@@ -182,7 +182,7 @@ def _load(path: Path) -> object:
             "because other objects in such a file can execute code"
         ) from error
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a torch checkpoint, or a damaged one") from error
+        raise (unreadable(path) or UserError(f"{path}: not a torch checkpoint, or a damaged one")) from error
 
 
 def _state_dict(content: object, path: Path) -> State:

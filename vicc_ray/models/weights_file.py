@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
+from vicc_ray.files import atomic_write, unreadable
 from vicc_ray.models.backbones import backbone_kind
 from vicc_ray.models.encoder import Encoder, build_encoder
 
@@ -112,7 +112,8 @@ def read_weights(path: Path) -> EncoderWeights:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+        reason = UserError(f"{path}: not a safetensors file, or a damaged one ({error})")
+        raise (unreadable(path) or reason) from error
     if header.get("format") != FORMAT:
         known = f"its header says {header['format']!r}" if "format" in header else "its header does not say what it is"
         raise UserError(f"{path}: not an encoder that this version reads ({known}, {FORMAT!r} is read); {WRITE_AGAIN}")

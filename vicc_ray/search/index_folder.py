@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.files import atomic_path, atomic_write, unreadable
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.view import View
 from vicc_ray.video.store import shard_path
@@ -111,7 +111,7 @@ def part_row(id: str, label: str, source: str, file: bytes, found: VideoFeatures
 
 def damaged_part(path: Path, error: object) -> UserError:
     """What to say of a part that cannot be read."""
-    return UserError(
+    return unreadable(path) or UserError(
         f"{path} is damaged ({' '.join(str(error).split())}); remove that file and give the same `vicc-ray index` "
         "again: it makes only what is missing"
     )

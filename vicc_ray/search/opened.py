@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
+from vicc_ray.files import unreadable
 from vicc_ray.local_paths import is_address
 from vicc_ray.search.features import Floats
 from vicc_ray.search.index_folder import ENCODER_FILE, MEAN, VIDEOS_FILE, Description, damaged_part, features_of
@@ -80,9 +81,10 @@ class SearchIndex:
                 f"the index {self.folder} is not finished (no {VIDEOS_FILE}); give the same `vicc-ray index` again"
             ) from None
         except (OSError, pa.ArrowException) as error:
-            raise UserError(
+            reason = UserError(
                 f"{path} is damaged ({error}); remove it and give the same `vicc-ray index` again: it is made anew"
-            ) from None
+            )
+            raise (unreadable(path) or reason) from None
 
     def __len__(self) -> int:
         return int(self._table.num_rows)

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vicc_ray.errors import UserError
+from vicc_ray.files import create, unreadable
 from vicc_ray.training.trainer import Trainer
 
 FORMAT = 3
@@ -48,8 +49,10 @@ class Snapshot:
 
     def write(self, folder: Path) -> None:
         """Write into an existing empty folder (the caller publishes the folder once it is whole)."""
-        save_file(self.model, folder / MODEL)
-        save_file(self.progress, folder / OPTIMISER)
+        for name, tensors in ((MODEL, self.model), (OPTIMISER, self.progress)):
+            mode = create(folder / name)
+            save_file(tensors, folder / name)
+            (folder / name).chmod(mode)  # which safetensors makes the owner's alone
         (folder / STATE).write_text(json.dumps(self.state, indent=1))
 
 
@@ -86,7 +89,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     try:
         state = json.loads((folder / STATE).read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: not a checkpoint ({error}); give a folder inside RUN/checkpoints") from error
+        reason = UserError(f"{folder}: not a checkpoint ({error}); give a folder inside RUN/checkpoints")
+        raise (unreadable(folder / STATE) or reason) from error
     if state.get("format") != FORMAT:
         raise UserError(f"{folder}: checkpoint format {state.get('format')}, this version reads format {FORMAT}")
     return state
@@ -151,7 +155,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); the checkpoint is damaged, remove its folder") from error
+        reason = UserError(f"{path}: cannot be read ({error}); the checkpoint is damaged, remove its folder")
+        raise (unreadable(path) or reason) from error
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

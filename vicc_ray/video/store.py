@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.files import atomic_path, atomic_write, unreadable
 from vicc_ray.local_paths import is_address, local_path
 from vicc_ray.video.codec import (
     DamagedFrameError,
@@ -289,6 +289,8 @@ class ClipStore:
         return table
 
     def _damaged(self, shard: int, what: str) -> UserError:
+        if reason := unreadable(self._shard(shard)):
+            return reason
         if self._mirror is None:
             return _damaged(self._shard(shard), what)
         return UserError(
@@ -330,7 +332,8 @@ def _read_index(file: Path) -> pa.Table:
     try:
         return pq.read_table(file, columns=[field.name for field in fields(Entry)])
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{file} is damaged ({error}); run `vicc-ray prepare` again, it makes it anew") from None
+        reason = UserError(f"{file} is damaged ({error}); run `vicc-ray prepare` again, it makes it anew")
+        raise (unreadable(file) or reason) from None
 
 
 def write_store_file(store: Path, settings: PrepareConfig, shards: int) -> None:
@@ -355,7 +358,8 @@ def read_store_file(store: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{store} is not a clip store (no {STORE_FILE}); make one with `vicc-ray prepare`") from None
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise UserError(f"{path} cannot be read as a clip store's description ({type(error).__name__})") from None
+        reason = UserError(f"{path} cannot be read as a clip store's description ({type(error).__name__})")
+        raise (unreadable(path) or reason) from None
     if version != FORMAT:
         raise UserError(f"{store} is a clip store of format {version}, this version reads {FORMAT}; prepare it anew")
     return dict(content)
