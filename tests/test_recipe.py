@@ -159,8 +159,8 @@ def test_all_problems_are_told_at_once() -> None:
         ("train:\n\tbatch: 4", "own.yaml, line 2: found character '\\t'"),
         ("- seed", "own.yaml: list given; a recipe is a mapping of prepare, clip,"),
         ("? [1, 2]\n: 3", "own.yaml, line 1: a key must be a word"),
-        ("a: !!python/object/apply:os.mkdir [x]", "own.yaml, line 1: could not determine a constructor"),
-        ("seed: 1\x00", "own.yaml: not valid YAML"),
+        ("a: !!python/object/apply:os.mkdir [x]", "own.yaml, line 1: tags"),
+        ("seed: 1\x00", "own.yaml, line 1: "),
     ],
 )
 def test_a_file_that_is_no_recipe(text: str, message: str, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_wrong_recipe_name_suggests_the_right_one(name: str, near: str) -> Non
 def test_a_folder_and_a_binary_file_are_no_recipes(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path, tmp_path / "binary.yaml"):
-        with pytest.raises(UserError, match="cannot be read as a recipe"):
+        with pytest.raises(UserError, match=re.escape(str(path))):
             load_config(str(path))
 
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vicc_ray.errors import UserError
 from vicc_ray.local_paths import WRITTEN_HERE, is_address, local_path, without_secrets
 from vicc_ray.recipe import dump_config, load_config, recipe_names
-from vicc_ray.strict_yaml import parse_yaml
+from vicc_ray.strict_yaml import format_document, read_yaml
 
 RECIPE_FILE, SWEEP_FILE = "recipe.yaml", "sweep.yaml"
 
@@ -103,10 +101,7 @@ def _sweep(what: str) -> dict[str, Any] | None:
     path = local_path(what)
     if what in recipe_names() or not path.is_file():
         return None
-    try:
-        content = parse_yaml(path.read_text("utf-8"), what)
-    except UnicodeDecodeError:
-        return None
+    content = read_yaml(path, what)
     return content if isinstance(content, dict) and "search" in content else None
 
 
@@ -121,5 +116,5 @@ def _check_sweep(path: Path) -> None:
 def _sweep_files(content: dict[str, Any]) -> dict[str, str]:
     """The sweep as given, and its recipe in full."""
     recipe = dump_config(load_config(str(content.get("recipe", "demo"))))
-    sweep = yaml.safe_dump({**content, "recipe": RECIPE_FILE}, sort_keys=False)
+    sweep = format_document({**content, "recipe": RECIPE_FILE})
     return {SWEEP_FILE: sweep, RECIPE_FILE: recipe}

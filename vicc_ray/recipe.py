@@ -16,7 +16,7 @@ from vicc_ray.config_help import allowed, explain, sections, suggest
 from vicc_ray.errors import UserError
 from vicc_ray.files import unreadable
 from vicc_ray.local_paths import local_path
-from vicc_ray.strict_yaml import format_value, parse_yaml
+from vicc_ray.strict_yaml import MOST_DEPTH, format_value, parse_yaml, read_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -37,9 +37,8 @@ def load_config(recipe_or_path: str, overrides: Sequence[str] = ()) -> Config:
         UserError: no such recipe or file, not YAML, a key given twice, or a setting that does not exist or whose value
             is not allowed; every such setting is named with what was given and what is allowed.
     """
-    text, source = _read(recipe_or_path)
-    content = parse_yaml(text, source)
-    return config_of({} if content is None else _mapping(content, source), source, overrides)
+    content = _read(recipe_or_path)
+    return config_of({} if content is None else _mapping(content, recipe_or_path), recipe_or_path, overrides)
 
 
 def config_of(settings: dict[str, Any], source: str, overrides: Sequence[str] = ()) -> Config:
@@ -65,19 +64,17 @@ def dump_config(config: Config, docs: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(recipe_or_path: str) -> tuple[str, str]:
-    """(text, what to call it in messages)"""
-    if recipe_or_path in recipe_names():
-        return (RECIPES / f"{recipe_or_path}.yaml").read_text("utf-8"), recipe_or_path
-    path = local_path(recipe_or_path)
+def _read(recipe_or_path: str) -> object:
+    packaged = recipe_or_path in recipe_names()
+    path = RECIPES / f"{recipe_or_path}.yaml" if packaged else local_path(recipe_or_path)
     try:
-        return path.read_text("utf-8"), recipe_or_path
+        return read_yaml(path, recipe_or_path)
     except FileNotFoundError as error:
         raise UserError(
             f"no recipe and no file {recipe_or_path!r}{suggest(recipe_or_path, recipe_names())} "
             f"(packaged recipes: {', '.join(recipe_names())}; a path to a YAML file does as well)"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise (unreadable(path) or UserError(f"{recipe_or_path}: cannot be read as a recipe ({error})")) from error
 
 
@@ -89,9 +86,9 @@ def _mapping(content: object, source: str) -> dict[str, Any]:
 
 def _override(settings: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise UserError(f"--set {override}: give it as section.name=value, for example --set train.batch=16")
-    value = parse_yaml(text, f"--set {override}")
+    if not equals or not key.strip() or key.count(".") > MOST_DEPTH:
+        raise UserError(f"--set {override[:80]}: give it as section.name=value, for example --set train.batch=16")
+    value = parse_yaml(text, f"--set {override[:80]}")
     *parents, leaf = key.strip().split(".")
     place = settings
     for parent in parents:

@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 from ray.experimental.internal_kv import _internal_kv_get
 
 from vicc_ray.errors import UserError
-from vicc_ray.strict_yaml import parse_yaml
+from vicc_ray.strict_yaml import read_yaml
 
 Resources = Mapping[str, float]
 """Amounts by name, as Ray has them: CPU, GPU, object_store_memory, and what a user has named."""
@@ -145,7 +145,7 @@ def _of_launch_file() -> tuple[Resources, ...] | None:
     """What may come, as the file of `ray up` says on the head; None on other machines."""
     file = BOOTSTRAP_FILE.expanduser()
     with suppress(OSError, UserError, LookupError, TypeError, ValueError, AttributeError):
-        return may_come(parse_yaml(file.read_text("utf-8"), str(file)))
+        return may_come(read_yaml(file, str(file)))
     return None
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from vicc_ray.config.section import Count, CountOrZero, Positive, Section
 from vicc_ray.config_help import explain
 from vicc_ray.errors import UserError
-from vicc_ray.strict_yaml import parse_yaml
+from vicc_ray.strict_yaml import read_yaml
 
 Objective = Literal["recall_at_1", "minutes"]
 Number = int | float
@@ -147,8 +147,8 @@ def load_sweep(path: Path) -> SweepConfig:
             allowed. Whether searched settings fit the recipe is for :class:`vicc_ray.sweep.space.Space` to say.
     """
     try:
-        content = parse_yaml(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_yaml(path, str(path))
+    except OSError as error:
         raise UserError(f"{path}: cannot be read as a sweep ({error})") from error
     if not isinstance(content, dict):
         keys = ", ".join(SweepConfig.model_fields)

@@ -15,7 +15,7 @@ from vicc_ray.evaluation.feature_file import feature_names, feature_path, load_f
 from vicc_ray.evaluation.feature_settings import are_of_same_videos
 from vicc_ray.evaluation.interval import bootstrap_interval
 from vicc_ray.evaluation.report.curves import read_turns
-from vicc_ray.evaluation.report.settings import as_config, plain, read_yaml
+from vicc_ray.evaluation.report.settings import as_config, plain, read_settings
 from vicc_ray.evaluation.retrieval import retrieve
 from vicc_ray.evaluation.table import RESULT_FILE
 
@@ -36,7 +36,7 @@ def compare(run: Path, other: Path) -> dict[str, Any]:
     """
     one, two = (_evaluation(folder) for folder in (run, other))
     mine, theirs = ({row["key"]: row for row in table["rows"]} for table in (one, two))
-    configs = [read_yaml(folder / "config.yaml") for folder in (run, other)]
+    configs = [read_settings(folder / "config.yaml") for folder in (run, other)]
     return {
         "name": configs[1].get("name", other.name),
         "folder": other.name,

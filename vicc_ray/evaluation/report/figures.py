@@ -20,7 +20,7 @@ from vicc_ray.evaluation.report.gallery import find_neighbours
 from vicc_ray.evaluation.report.headline import headline
 from vicc_ray.evaluation.report.prototypes import read_prototypes
 from vicc_ray.evaluation.report.published import published
-from vicc_ray.evaluation.report.settings import as_config, read_yaml, recipe_of, settings
+from vicc_ray.evaluation.report.settings import as_config, read_settings, recipe_of, settings
 from vicc_ray.evaluation.report.warnings import warnings
 from vicc_ray.evaluation.table import NAME, RESULT_FILE, STREAMS, newest
 from vicc_ray.training.json_lines import read_lines
@@ -40,7 +40,7 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
         UserError: ``run_dir`` is no run folder, or ``other`` has not been evaluated.
     """
     _check_run(run_dir)
-    config = read_yaml(run_dir / "config.yaml")
+    config = read_settings(run_dir / "config.yaml")
     batch = config.get("train", {}).get("batch", Config().train.batch)
     cross = config.get("schedule", {}).get("cross_stream", True)
     missing: dict[str, str] = {}

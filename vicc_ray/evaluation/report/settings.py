@@ -5,25 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vicc_ray.config import Config, Section
 from vicc_ray.errors import UserError
 from vicc_ray.recipe import load_config, recipe_names
+from vicc_ray.strict_yaml import read_yaml
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
     """The content of ``config.yaml``, {} where there is none.
 
     Raises:
-        UserError: it is not YAML.
+        UserError: it cannot be read, or is not YAML.
     """
     if not path.exists():
         return {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML ({error})") from error
+        content = read_yaml(path, str(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     return content if isinstance(content, dict) else {}
 
 
