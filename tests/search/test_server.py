@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
 import signal
 import subprocess
@@ -16,14 +14,10 @@ from urllib.request import urlopen
 import pytest
 
 from tests.interrupts import taking_interrupts
-from tests.search.made import VIEW
 from tests.search.serving import LARGEST, Served, served
-from tests.videos import moving, write_video
 from vicc_ray.errors import UserError
-from vicc_ray.search.decoding_process import DecodingProcesses
 from vicc_ray.search.guard import COOKIE, is_loopback
 from vicc_ray.search.server import listen
-from vicc_ray.video.decode import TookTooLong, VideoError
 
 
 @pytest.fixture(scope="module")
@@ -197,25 +191,3 @@ def test_a_video_over_the_time_limit_is_told(index_folder: Path, videos: Path) -
     with served(index_folder, time_limit_s=1e-6) as server:
         answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes())
     assert (answer.status, answer.json) == (422, {"error": "cannot be searched with: took longer than 1e-06 s"})
-
-
-@pytest.mark.parametrize(
-    ("what", "error", "limit_s"), [(signal.SIGSTOP, TookTooLong, 0.3), (signal.SIGKILL, VideoError, 60)]
-)
-def test_a_decoder_that_hangs_or_crashes_is_replaced(
-    tmp_path: Path, what: signal.Signals, error: type[VideoError], limit_s: float
-) -> None:
-    film = write_video(tmp_path / "film.mp4", moving(10, 32, 32))
-    before = set(multiprocessing.active_children())
-    processes = DecodingProcesses(1, VIEW, 60)
-    assert len(processes.read(film)) == 1
-    (process,) = set(multiprocessing.active_children()) - before
-    assert process.pid
-    os.kill(process.pid, what)
-    processes._limit_s = limit_s
-    with pytest.raises(error):
-        processes.read(film)
-    processes._limit_s = 60
-    assert len(processes.read(film)) == 1
-    processes.close()
-    assert set(multiprocessing.active_children()) == before

@@ -1,29 +1,35 @@
 """Decoding of files that anyone sent, in processes of their own: one that hangs is ended, one that crashes is replaced.
 
-A process decodes one file at a time, and what it may take of memory is limited.
+A process decodes one file at a time, and what it may do is limited (:mod:`vicc_ray.search.sandbox`). What it answers
+is plain bytes, looked at before they are believed (:mod:`vicc_ray.search.decode_protocol`).
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import queue
-import resource
+import select
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import IO
 
-import cv2
-
-from vicc_ray.search.pieces import Piece, read_pieces
+import vicc_ray
+from vicc_ray.search import decode_worker
+from vicc_ray.search.decode_protocol import NO_VIDEO, PIECE, TOO_LONG, AnswerError, receive_answer, send_request
+from vicc_ray.search.decode_worker import GRACE
+from vicc_ray.search.pieces import STRETCH, Piece
+from vicc_ray.search.sandbox import bare_environment
 from vicc_ray.search.view import View
 from vicc_ray.video.decode import TookTooLong, VideoError, too_long
 
-MEMORY = 6 * 2**30
-"""Bytes of addresses that a process may have: a picture of 16,384 x 16,384 decodes, a flood of them does not."""
-GRACE = 2.0
-"""How many times its time limit a video may take before its process is ended: it looks at the time between frames."""
+START_S = 30.0
+"""Seconds that a process is given to start, beside the time of its video."""
+WORKER = (sys.executable, "-P", "-m", decode_worker.__name__)
+"""Command of a process, without the descriptor of its socket."""
 
 
 class DecodingProcesses:
@@ -32,26 +38,27 @@ class DecodingProcesses:
     Args:
         view: what is looked at of a video.
         time_limit_s: for decoding one video.
+        worker: what is started, see :data:`WORKER`.
     """
 
-    def __init__(self, count: int, view: View, time_limit_s: float) -> None:
-        self._view, self._limit_s = view, time_limit_s
+    def __init__(self, count: int, view: View, time_limit_s: float, worker: Sequence[str] = WORKER) -> None:
+        self._view, self._limit_s, self._worker = view, time_limit_s, worker
         self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
         for _ in range(count - 1):
             self._idle.put(None)
-        self._idle.put(_Process())
+        self._idle.put(_Process(worker))
 
-    def read(self, path: Path) -> list[Piece]:
-        """The pieces of a video; waits for a process that is free.
+    def read(self, file: IO[bytes]) -> list[Piece]:
+        """The pieces of a video, an opened file that may have no name; waits for a process that is free.
 
         Raises:
             VideoError: it is no video, takes too long, or crashes the decoder.
         """
         with self._process() as process:
-            return process.read(path, self._view, self._limit_s)
+            return process.read(file, self._view, self._limit_s)
 
     def close(self) -> None:
-        """End those that are idle."""
+        """End those that are idle; the others end once they see that nobody waits for them."""
         with suppress(queue.Empty):
             while True:
                 process = self._idle.get_nowait()
@@ -60,64 +67,80 @@ class DecodingProcesses:
 
     @contextmanager
     def _process(self) -> Iterator[_Process]:
-        process = self._idle.get() or _Process()
+        process = self._idle.get()
         try:
+            process = process if process and process.is_ready else _Process(self._worker)
             yield process
         finally:
-            self._idle.put(process if process.alive else None)
+            self._idle.put(process if process and process.is_alive else None)
 
 
 class _Process:
-    """One process and the pipe to it."""
+    """One process and the socket to it."""
 
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs,), daemon=True)
-        self._process.start()
+    def __init__(self, worker: Sequence[str]) -> None:
+        self._pipe, theirs = socket.socketpair()
+        command = [*worker, str(theirs.fileno())]
+        environment = bare_environment(str(Path(vicc_ray.__file__).parents[1]))
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment
+        )
         theirs.close()
+        self._is_new = True
 
     @property
-    def alive(self) -> bool:
-        return self._process.is_alive()
+    def pid(self) -> int:
+        return self._process.pid
 
-    def read(self, path: Path, view: View, limit_s: float) -> list[Piece]:
-        deadline = time.monotonic() + GRACE * limit_s
-        pieces: list[Piece] = []
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it waits for a request; one that says something unasked is ended."""
+        readable, _, _ = select.select([self._pipe], [], [], 0)
+        if readable:
+            self.end()
+        return not readable
+
+    def read(self, file: IO[bytes], view: View, limit_s: float) -> list[Piece]:
+        """The pieces; afterwards the process has answered all, or is ended."""
+        deadline = time.monotonic() + GRACE * limit_s + (START_S if self._is_new else 0)
         try:
-            self._pipe.send((path, view, limit_s))
-            while True:
-                if not self._pipe.poll(max(0.0, deadline - time.monotonic())):
-                    self.end()
-                    raise TookTooLong(too_long(limit_s))
-                answer = self._pipe.recv()
-                if isinstance(answer, VideoError):
-                    raise answer
-                if answer is None:
-                    return pieces
-                pieces.append(answer)
+            self._pipe.settimeout(max(0.001, deadline - time.monotonic()))
+            send_request(self._pipe, file.fileno(), view, limit_s)
+            pieces = self._receive(view, limit_s, deadline)
+            self._is_new = False
+            return pieces
+        except TimeoutError:
+            self.end()
+            raise TookTooLong(too_long(limit_s)) from None
         except (EOFError, ConnectionError):
             self.end()
             raise VideoError("ended the decoding process (a crash of the decoder, or too much memory)") from None
+        except AnswerError as error:
+            self.end()
+            raise VideoError(f"made the decoder answer what cannot be ({error})") from None
+
+    def _receive(self, view: View, limit_s: float, deadline: float) -> list[Piece]:
+        pieces: list[Piece] = []
+        while True:
+            answer = receive_answer(self._pipe, view, deadline)
+            if answer.piece and len(pieces) <= view.max_frames // STRETCH and not (pieces and answer.piece.film):
+                pieces.append(answer.piece)
+            elif answer.kind == PIECE:
+                raise AnswerError("more pieces than the video may have")
+            elif answer.kind == TOO_LONG:
+                raise TookTooLong(too_long(limit_s))
+            elif answer.kind == NO_VIDEO:
+                raise VideoError(answer.words)
+            elif pieces:
+                return pieces
+            else:
+                raise AnswerError("no pieces")
 
     def end(self) -> None:
         self._process.kill()
-        self._process.join()
+        self._process.wait()
         self._pipe.close()
-
-
-def _work(pipe: Connection) -> None:
-    """Decode one video after another, until the pipe is closed."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    cv2.setNumThreads(1)
-    with suppress(EOFError, KeyboardInterrupt):
-        while True:
-            path, view, limit_s = pipe.recv()
-            try:
-                for piece in read_pieces(path, view, limit_s):
-                    pipe.send(piece)
-                pipe.send(None)
-            except VideoError as error:
-                pipe.send(error)
-            except Exception as error:  # noqa: BLE001 - whatever a codec does, it must cost this video alone
-                pipe.send(VideoError(f"{type(error).__name__}: {' '.join(str(error).split())}"))

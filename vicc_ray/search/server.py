@@ -147,7 +147,8 @@ class _Handlers:
     async def ask(self, request: Request) -> Response:
         name = unquote(request.headers.get("x-file-name", ""))[:200] or "your video"
         async with uploaded(request, self._access.largest) as path:
-            return JSONResponse(await to_thread.run_sync(self._service.ask, path, name, limiter=self._decoding))
+            with path.open("rb") as file:
+                return JSONResponse(await to_thread.run_sync(self._service.ask, file, name, limiter=self._decoding))
 
     async def film(self, request: Request) -> Response:
         film = await to_thread.run_sync(self._service.film, *_video_of(request))

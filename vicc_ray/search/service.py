@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlencode
 
 from vicc_ray.search.current import CurrentIndex
@@ -88,15 +88,15 @@ class Service:
         clock.lap("search")
         return _answer(index, shown, hits, clock)
 
-    def ask(self, path: Path, name: str) -> Answer:
-        """The neighbours of a video file.
+    def ask(self, file: IO[bytes], name: str) -> Answer:
+        """The neighbours of a video, of which an open file is given.
 
         Raises:
             VideoError: it is no video, or takes too long.
             UserError: the index is damaged.
         """
         clock = Stopwatch()
-        pieces = self._decoding.read(path)
+        pieces = self._decoding.read(file)
         clock.lap("decode")
         with self._embedding:  # torch uses all cores for one
             found = embed_pieces(self._encoder, pieces, BATCH)

@@ -1,0 +1,184 @@
+"""Files of strangers are decoded in a process that can do little, and whose answers are not believed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.search.made import VIEW
+from tests.videos import moving, write_video
+from vicc_ray.search import decode_protocol as protocol
+from vicc_ray.search import decoding_process
+from vicc_ray.search.decoding_process import DecodingProcesses
+from vicc_ray.search.pieces import Piece, read_pieces
+from vicc_ray.video.decode import TookTooLong, VideoError
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "film.mp4", moving(10, 32, 32))
+
+
+def read(processes: DecodingProcesses, path: Path) -> list[Piece]:
+    with path.open("rb") as file:
+        return processes.read(file)
+
+
+def pid_of(processes: DecodingProcesses) -> int:
+    """Of the only process, which is idle."""
+    process = processes._idle.queue[-1]
+    assert process
+    return process.pid
+
+
+def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(film: Path) -> None:
+    processes = DecodingProcesses(1, VIEW, 60)
+    expected = list(read_pieces(film, VIEW, 60))
+    with film.open("rb") as file:
+        film.unlink()
+        for _ in range(2):
+            (piece,) = processes.read(file)
+            for name in ("frames", "places", "spans"):
+                found, wanted = getattr(piece, name), getattr(expected[0], name)
+                assert found.dtype == wanted.dtype and np.array_equal(found, wanted)
+            assert (piece.seconds, piece.film) == (expected[0].seconds, expected[0].film)
+    processes.close()
+
+
+def test_a_decoder_that_hangs_is_ended_and_replaced(film: Path) -> None:
+    processes = DecodingProcesses(1, VIEW, 60)
+    assert len(read(processes, film)) == 1
+    first = pid_of(processes)
+    os.kill(first, signal.SIGSTOP)
+    processes._limit_s = 0.3
+    with pytest.raises(TookTooLong):
+        read(processes, film)
+    processes._limit_s = 60
+    assert len(read(processes, film)) == 1
+    second = pid_of(processes)
+    os.kill(second, signal.SIGKILL)
+    os.waitid(os.P_PID, second, os.WEXITED | os.WNOWAIT)
+    assert len(read(processes, film)) == 1
+    third = pid_of(processes)
+    processes.close()
+    for pid in (first, second, third):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+class Bomb:
+    """What runs when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {os.environ['BOMB']}",)
+
+
+HEAD = protocol._HEAD
+PIECE = HEAD.pack(protocol.PIECE, 4, 1, 1.0, 4)
+PLACES = np.arange(4, dtype="<i4").tobytes()
+FRAMES, SPANS = bytes(4 * VIEW.size**2 * 3), np.float32([0, 1]).tobytes()
+RIGHT = PIECE + FRAMES + PLACES + SPANS + b"film"
+FALSE_ANSWERS = {
+    "nothing": b"",
+    "half a head": PIECE[:7],
+    "another kind": HEAD.pack(77, 0, 0, 0.0, 0),
+    "no piece at all": HEAD.pack(protocol.END, 0, 0, 0.0, 0),
+    "too many frames": HEAD.pack(protocol.PIECE, 2**32 - 1, 1, 1.0, 0),
+    "too many windows": HEAD.pack(protocol.PIECE, 4, 2**31, 1.0, 0),
+    "no frames": HEAD.pack(protocol.PIECE, 0, 0, 1.0, 0),
+    "endless": HEAD.pack(protocol.PIECE, 4, 1, float("inf"), 0),
+    "no length": HEAD.pack(protocol.PIECE, 4, 1, float("nan"), 0),
+    "a large film": HEAD.pack(protocol.PIECE, 4, 1, 1.0, 2**31),
+    "many words": HEAD.pack(protocol.NO_VIDEO, 0, 0, 0.0, 2**31),
+    "frames that are not there": PIECE + FRAMES + np.int32([0, 1, 2, 4]).tobytes() + SPANS + b"film",
+    "frames before the first": PIECE + FRAMES + np.int32([-1, 1, 2, 3]).tobytes() + SPANS + b"film",
+    "spans that are none": PIECE + FRAMES + PLACES + np.float32([np.nan, 1]).tobytes() + b"film",
+    "spans that end first": PIECE + FRAMES + PLACES + np.float32([2, 1]).tobytes() + b"film",
+    "pieces without end": RIGHT * 1000,
+    "a pickle": b"",
+}
+HOSTILE = """
+import socket, sys
+pipe = socket.socket(fileno=int(sys.argv[-1]))
+while socket.recv_fds(pipe, 4096, 1)[0]:
+    try:
+        pipe.sendall(bytes.fromhex(sys.argv[1]))
+    except OSError:
+        pass
+    pipe.shutdown(socket.SHUT_WR)
+"""
+
+
+@pytest.mark.parametrize("what", FALSE_ANSWERS)
+def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
+    film: Path, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOMB", str(tmp_path / "bomb"))
+    answer = FALSE_ANSWERS[what]
+    if what == "a pickle":
+        pickled = pickle.dumps(Bomb())
+        answer = struct.pack("!i", len(pickled)) + pickled  # as multiprocessing sends it
+    script = tmp_path / "hostile.py"
+    script.write_text(HOSTILE.replace("sys.argv[1]", repr(answer[: 2**20].hex())))
+    processes = DecodingProcesses(1, VIEW, 5, (sys.executable, str(script)))
+    hostile = pid_of(processes)
+    with pytest.raises(VideoError):
+        read(processes, film)
+    with pytest.raises(ProcessLookupError):
+        os.kill(hostile, 0)
+    assert not (tmp_path / "bomb").exists()
+    if what == "a pickle":
+        processes._worker = decoding_process.WORKER
+        assert len(read(processes, film)) == 1
+    processes.close()
+
+
+def test_a_right_answer_is_taken_and_what_is_said_unasked_is_not_the_answer_to_another_video(
+    film: Path, tmp_path: Path
+) -> None:
+    more = RIGHT + HEAD.pack(protocol.END, 0, 0, 0.0, 0)
+    for rest in (b"", more):
+        script = tmp_path / "hostile.py"
+        script.write_text(HOSTILE.replace("sys.argv[1]", repr((more + rest).hex())).replace("pipe.shutdown", "id"))
+        processes = DecodingProcesses(1, VIEW, 5, (sys.executable, str(script)))
+        (piece,) = read(processes, film)
+        assert (piece.film, piece.spans.tolist(), piece.places.tolist()) == (b"film", [[0, 1]], [[0, 1, 2, 3]])
+        before = pid_of(processes)
+        read(processes, film)
+        assert (pid_of(processes) == before) == (rest == b"")
+        processes.close()
+
+
+def test_words_that_reach_people_are_short_and_printable() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        protocol.send_words(theirs, protocol.NO_VIDEO, "\x1b]0;title\x07\u202e" + "x" * 5000)
+        words = protocol.receive_answer(ours, VIEW, time.monotonic() + 10).words
+    assert words.isprintable() and len(words) <= protocol.LONGEST_TEXT
+
+
+def test_the_process_has_neither_the_environment_nor_the_descriptors_of_the_server_and_few_rights(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "much-wanted")
+    with Path(__file__).open("rb") as inherited:
+        os.set_inheritable(inherited.fileno(), True)
+        processes = DecodingProcesses(1, VIEW, 60)
+        read(processes, film)
+    about = Path(f"/proc/{pid_of(processes)}")
+    assert b"much-wanted" not in (about / "environ").read_bytes()
+    assert Path(__file__) not in [entry.readlink() for entry in (about / "fd").iterdir()]
+    limits = {line[:25].strip(): line[25:].split()[:2] for line in (about / "limits").read_text().splitlines()}
+    for name in ("Max file size", "Max core file size", "Max processes"):
+        assert limits[name] == ["0", "0"]
+    assert "NoNewPrivs:\t1" in (about / "status").read_text()
+    processes.close()

@@ -1,0 +1,62 @@
+"""The process that decodes files of strangers: ``python -m vicc_ray.search.decode_worker DESCRIPTOR``.
+
+It is started anew, without the memory and the environment of the server; it gets opened files over a socket, and
+answers as :mod:`vicc_ray.search.decode_protocol` says.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import cv2
+
+from vicc_ray.search.decode_protocol import END, NO_VIDEO, TOO_LONG, receive_request, send_piece, send_words
+from vicc_ray.search.pieces import read_pieces
+from vicc_ray.search.sandbox import give_up_rights
+from vicc_ray.search.view import View
+from vicc_ray.video.decode import TookTooLong, VideoError
+
+GRACE = 2.0
+"""How many times its time limit a video may take before its process is ended: it looks at the time between frames."""
+LAST_S = 5.0
+"""Seconds after which it ends by itself, should the server be gone that would have ended it."""
+
+
+def main() -> None:
+    """Decode one video after another, until the socket is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
+    pipe = socket.socket(fileno=int(sys.argv[1]))
+    cv2.setNumThreads(1)
+    give_up_rights()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # what a decoder says is for no terminal
+    while request := receive_request(pipe):
+        file, view, limit_s = request
+        signal.setitimer(signal.ITIMER_REAL, GRACE * limit_s + LAST_S)
+        try:
+            _answer(pipe, Path(f"/dev/fd/{file}"), view, limit_s)
+        finally:
+            os.close(file)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _answer(pipe: socket.socket, path: Path, view: View, limit_s: float) -> None:
+    try:
+        for piece in read_pieces(path, view, limit_s):
+            send_piece(pipe, piece)
+        send_words(pipe, END)
+    except TookTooLong:
+        send_words(pipe, TOO_LONG)
+    except VideoError as error:
+        send_words(pipe, NO_VIDEO, str(error))
+    except ConnectionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a codec does, it must cost this video alone
+        send_words(pipe, NO_VIDEO, f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()

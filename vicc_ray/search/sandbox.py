@@ -1,0 +1,40 @@
+"""What a process that decodes files of strangers may not do any more, as far as the system lets it say so."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+MEMORY = 6 * 2**30
+"""Bytes of addresses that a process may have: a picture of 16,384 x 16,384 decodes, a flood of them does not."""
+FILES = 32
+"""Descriptors at once; a decoder needs three."""
+KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONHOME", "SYSTEMROOT")
+"""Environment variables that an interpreter may need to start; none has a secret."""
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+
+
+def bare_environment(package_folder: str) -> dict[str, str]:
+    """The environment of such a process: what it imports is found, and no token or key is in it."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    paths = [path for path in [package_folder, *sys.path] if path]
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**kept, **one_thread, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def give_up_rights() -> None:
+    """To be called once all is imported: no larger memory, no further processes, no files, no dumps, no new rights."""
+    limits = {"AS": MEMORY, "CORE": 0, "FSIZE": 0, "NOFILE": FILES, "NPROC": 0}
+    for name, most in limits.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (value, value))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # to write is an error then, not the end
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
