@@ -175,3 +175,8 @@ def test_secrets_are_left_out(secret: str) -> None:
     )
     assert without_secrets("hdfs://host:8020/a@b") == "hdfs://host:8020/a@b"
     assert os.fspath(local_path("/a@b")) == "/a@b"
+
+
+def test_a_long_text_of_a_server_is_no_long_work() -> None:
+    text = 200_000 * "://a:"  # an hour, where each of them is followed to the end
+    assert without_secrets(text) == text
