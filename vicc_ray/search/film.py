@@ -46,6 +46,7 @@ def make_film(frames: Sequence[NDArray[np.uint8]], fps: float) -> bytes:
         stream.options = {"crf": str(CRF), "preset": "slow", "x264-params": f"{codec.REPRODUCIBLE}:log=-1"}
         for index in film_indices(len(frames), fps):
             picture = cv2.resize(frames[index], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuv420p", threads=1)))
         container.mux(stream.encode(None))
     return out.getvalue()
