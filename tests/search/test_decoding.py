@@ -9,11 +9,14 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from tests.odd_videos import write_stream
 from tests.search.made import VIEW
 from tests.videos import moving, write_video
 from vicc_ray.search import decode_protocol as protocol
@@ -21,6 +24,7 @@ from vicc_ray.search import decoding_process
 from vicc_ray.search.decoding_process import DecodingProcesses
 from vicc_ray.search.pieces import Piece, read_pieces
 from vicc_ray.video.decode import TookTooLong, VideoError
+from vicc_ray.video.formats import COMMON
 
 
 @pytest.fixture
@@ -181,4 +185,96 @@ def test_the_process_has_neither_the_environment_nor_the_descriptors_of_the_serv
     for name in ("Max file size", "Max core file size", "Max processes"):
         assert limits[name] == ["0", "0"]
     assert "NoNewPrivs:\t1" in (about / "status").read_text()
+    processes.close()
+
+
+WRITTEN = {
+    "libx264": "mp4 mkv mov ts flv 3gp h264",
+    "libx265": "mp4 hevc",
+    "libsvtav1": "mp4 webm",
+    "libvpx": "webm ivf",
+    "libvpx-vp9": "webm",
+    "mpeg4": "avi mp4",
+    "mpeg2video": "mpg ts mxf",
+    "mpeg1video": "mpg",
+    **{"mjpeg": "avi", "prores": "mov", "dnxhd": "mov", "flv": "flv", "h263": "3gp", "dvvideo": "dv"},
+    **{"wmv1": "wmv", "wmv2": "wmv", "msmpeg4": "avi", "msmpeg4v2": "avi"},
+}
+FORMATS = {"mjpeg": "yuvj420p", "prores": "yuv422p10le", "dnxhd": "yuv422p"}
+OPTIONS = {"dnxhd": {"profile": "dnxhr_sq"}, "libsvtav1": {"preset": "12"}}
+SIZES = {"h263": (96, 128), "dvvideo": (576, 720), "dnxhd": (128, 256)}
+
+
+@pytest.fixture(scope="module")
+def decoding() -> Iterator[DecodingProcesses]:
+    """A real process."""
+    processes = DecodingProcesses(1, VIEW, 60)
+    yield processes
+    processes.close()
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [(codec, suffix) for codec, all in WRITTEN.items() for suffix in all.split()]
+)
+def test_what_cameras_phones_editors_and_the_web_write_is_taken(
+    decoding: DecodingProcesses, codec: str, suffix: str, tmp_path: Path
+) -> None:
+    frames = moving(6, *SIZES.get(codec, (64, 96)))
+    path = tmp_path / f"a.{suffix}"
+    write_stream(path, frames, codec, pix_fmt=FORMATS.get(codec, "yuv420p"), **OPTIONS.get(codec, {}))
+    (piece,) = read(decoding, path)
+    assert len(piece.film) > 300
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "format"),
+    [
+        ("ffv1", "mkv", "yuv420p"),
+        ("cinepak", "avi", "rgb24"),
+        ("snow", "avi", "yuv420p"),
+        ("huffyuv", "avi", "yuv422p"),
+    ],
+)
+def test_another_codec_is_refused_with_what_to_do_and_taken_of_ones_own(
+    decoding: DecodingProcesses, codec: str, suffix: str, format: str, tmp_path: Path
+) -> None:
+    path = write_stream(tmp_path / f"a.{suffix}", moving(6, 64, 96), codec, pix_fmt=format)
+    with pytest.raises(VideoError, match=rf"{codec}.*allowed: .*h264.*ffmpeg -i"):
+        read(decoding, path)
+    assert len(list(read_pieces(path, VIEW, 60))) == 1
+
+
+def test_another_container_is_refused_with_what_to_do_and_taken_of_ones_own(
+    decoding: DecodingProcesses, tmp_path: Path
+) -> None:
+    for name, codec, format in (("a.gif", "gif", "rgb8"), ("a.nut", "libx264", "yuv420p")):
+        path = write_stream(tmp_path / name, moving(6, 64, 96), codec, pix_fmt=format)
+        with pytest.raises(VideoError, match=r"allowed: .*matroska.*ffmpeg -i"):
+            read(decoding, path)
+        assert len(list(read_pieces(path, VIEW, 60))) == 1
+
+
+def test_a_stream_of_another_codec_is_not_even_probed(decoding: DecodingProcesses, tmp_path: Path) -> None:
+    """FFmpeg decodes the begin of each stream when it opens a file."""
+    path = write_stream(tmp_path / "a.mkv", moving(6, 64, 96), "ffv1")
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.VERBOSE)
+    try:
+        with av.logging.Capture(local=True) as lines, pytest.raises(VideoError):
+            list(read_pieces(path, VIEW, 60, formats=COMMON))
+    finally:
+        av.logging.set_level(level)
+    assert any("whitelist" in message for _, name, message in lines if name == "ffv1")
+
+
+def test_it_decodes_where_it_may_neither_open_files_nor_start_threads(film: Path) -> None:
+    """As the user that has nothing, whom the bound of processes holds; who is root is not held by it."""
+    code = (
+        "import os; from vicc_ray.search.decode_worker import main\n"
+        "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "main()"
+    )
+    film.chmod(0o600)
+    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-P", "-c", code))
+    assert len(read(processes, film)) == 1
     processes.close()

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import cv2
 
@@ -19,6 +18,7 @@ from vicc_ray.search.pieces import read_pieces
 from vicc_ray.search.sandbox import give_up_rights
 from vicc_ray.search.view import View
 from vicc_ray.video.decode import TookTooLong, VideoError
+from vicc_ray.video.formats import COMMON
 
 GRACE = 2.0
 """How many times its time limit a video may take before its process is ended: it looks at the time between frames."""
@@ -36,16 +36,20 @@ def main() -> None:
     while request := receive_request(pipe):
         file, view, limit_s = request
         signal.setitimer(signal.ITIMER_REAL, GRACE * limit_s + LAST_S)
-        try:
-            _answer(pipe, Path(f"/dev/fd/{file}"), view, limit_s)
-        finally:
-            os.close(file)
+        _answer(pipe, _content(file), view, limit_s)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _answer(pipe: socket.socket, path: Path, view: View, limit_s: float) -> None:
+def _content(file: int) -> bytes:
+    """All bytes of an opened file: so nothing needs to be opened here."""
+    with os.fdopen(file, "rb") as opened:
+        opened.seek(0)
+        return opened.read()
+
+
+def _answer(pipe: socket.socket, video: bytes, view: View, limit_s: float) -> None:
     try:
-        for piece in read_pieces(path, view, limit_s):
+        for piece in read_pieces(video, view, limit_s, formats=COMMON):
             send_piece(pipe, piece)
         send_words(pipe, END)
     except TookTooLong:

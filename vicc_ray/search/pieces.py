@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from vicc_ray.search.film import SIDE, make_film
 from vicc_ray.search.view import View
 from vicc_ray.video.augment import centre_crop
+from vicc_ray.video.containers import ANY
 from vicc_ray.video.decode import open_frames
+from vicc_ray.video.formats import Formats
 from vicc_ray.video.sampling import windows
 
 STRETCH = 1000
@@ -49,18 +51,23 @@ class Piece:
         return self.frames[self.places[start:stop]]
 
 
-def read_pieces(path: Path, view: View, time_limit_s: float, film: bool = True) -> Iterator[Piece]:
-    """What is seen of a video, as it is decoded; a stretch is held at a time.
+def read_pieces(
+    source: Path | bytes, view: View, time_limit_s: float, film: bool = True, formats: Formats = ANY
+) -> Iterator[Piece]:
+    """What is seen of a video, a file or its bytes, as it is decoded; a stretch is held at a time.
 
     Args:
         film: whether the thumbnail is made.
+        formats: which containers and codecs it may have.
 
     Raises:
         VideoError: it gives no two frames, or takes too long (what is done with the pieces in between counts).
     """
     side = max(view.size, SIDE)
-    even = side + side % 2
-    with open_frames(path, short_side=even, max_frames=view.max_frames, time_limit_s=time_limit_s, grid=2) as stream:
+    even, most = side + side % 2, view.max_frames
+    with open_frames(
+        source, short_side=even, max_frames=most, time_limit_s=time_limit_s, grid=2, formats=formats
+    ) as stream:
         fps = 0.0
         for first, frames in _stretches((_square(frame) for frame in stream.frames), view.extent):
             fps = fps or stream.fps  # measured once, over the first stretch: the later ones must follow it

@@ -14,6 +14,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vicc_ray.video.encryption import has_encrypted_track, names_a_key, scrambled_ids
+from vicc_ray.video.formats import Formats
 
 _GENERAL = (
     "mov mp4 3gp avi matroska webm mpeg mpegts flv asf ogg mxf rm nut ivf wtv dv gif apng yuv4mpegpipe swf kux ivr"
@@ -32,6 +33,8 @@ CONTAINERS = frozenset(f"{_GENERAL} {_RAW} {_CAMERAS} {_GAMES}".split())
 """FFmpeg's demuxers that may open a file: those of videos that read this one file and nothing else. Never playlists and
 lists (hls, concat, sdp, vobsub), series of files (image2, mlv) and scripts: they would read other files or addresses.
 Those that take nearly anything for theirs (tty, rawvideo, tiertexseq) are not among them either."""
+ANY = Formats(CONTAINERS)
+"""Of one's own videos."""
 _REFUSED = "Format not on whitelist"
 """How FFmpeg's message begins that it logs, under the demuxer's name, where the list does not have it."""
 
@@ -40,22 +43,23 @@ class VideoError(Exception):
     """A file gives no clip; the message is one line of plain words."""
 
 
-def open_container(source: Path | bytes) -> InputContainer:
-    """A video file, or its bytes, opened for reading; to be closed by whoever asked.
+def open_container(source: Path | bytes, formats: Formats = ANY) -> InputContainer:
+    """A video file, or its bytes, of one of the containers of ``formats``, opened for reading; to be closed by whoever
+    asked.
 
     Raises:
         VideoError: no such file, not a regular one, empty, not a video, of a container that is not read.
     """
-    with _plain_words(source):
+    with _plain_words(source, formats):
         if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
             raise VideoError("not a regular file")  # opening a named pipe would wait for ever
         if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise VideoError("empty file")
-        return _open(source)
+        return _open(source, formats)
 
 
 @contextmanager
-def _plain_words(source: Path | bytes) -> Iterator[None]:
+def _plain_words(source: Path | bytes, formats: Formats = ANY) -> Iterator[None]:
     """Errors of reading a file made VideoErrors."""
     try:
         yield
@@ -64,46 +68,56 @@ def _plain_words(source: Path | bytes) -> Iterator[None]:
     except OSError as error:
         raise VideoError(f"cannot be read ({error.strerror})") from None
     except av.FFmpegError as error:
-        raise VideoError(_reason(source, error)) from None
+        raise VideoError(_reason(source, formats, error)) from None
 
 
-def _open(source: Path | bytes) -> InputContainer:
+def _open(source: Path | bytes, formats: Formats) -> InputContainer:
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-    options = {"format_whitelist": ",".join(sorted(CONTAINERS))}
-    return av.open(file, mode="r", options=options, metadata_errors="replace")
+    return av.open(file, mode="r", options=formats.options(), metadata_errors="replace")
 
 
-def _reason(source: Path | bytes, error: av.FFmpegError) -> str:
-    name = _refused_demuxer(source) if isinstance(error, av.ArgumentError) else ""
+def _reason(source: Path | bytes, formats: Formats, error: av.FFmpegError) -> str:
+    name = _refused_demuxer(source, formats) if isinstance(error, av.ArgumentError) else ""
     if not name:
         return f"not a video, or damaged from the start ({error.strerror})"
-    kind = av.ContainerFormat(name, "r").long_name
+    kind = av.ContainerFormat(name.partition(",")[0], "r").long_name
     if name.endswith("_pipe"):
         return f"not a video but a picture, or an animation that FFmpeg does not read ({kind})"
+    if formats is not ANY and not CONTAINERS.isdisjoint(name.split(",")):
+        return f"a file of the form {kind} ({name}); allowed: {_listed(formats.containers)}; {_convert()}"
     return f"not a video that is read here: {kind} ({name})"
 
 
-def _refused_demuxer(source: Path | bytes) -> str:
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _convert() -> str:
+    return "convert it: ffmpeg -i VIDEO -c:v libx264 -an converted.mp4"
+
+
+def _refused_demuxer(source: Path | bytes, formats: Formats) -> str:
     """The demuxer that FFmpeg would have taken, where the list does not have it; its log alone tells."""
     level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture(local=True) as lines:
-            _open(source).close()
+            _open(source, formats).close()
     except (av.FFmpegError, OSError):
         pass
     finally:
         av.logging.set_level(level)
         av.logging.set_skip_repeated(skips)
-    return next((name.partition(",")[0] for _, name, message in lines if message.startswith(_REFUSED)), "")
+    return next((name for _, name, message in lines if message.startswith(_REFUSED)), "")
 
 
-def video_streams(container: InputContainer, source: Path | bytes) -> list[VideoStream]:
+def video_streams(container: InputContainer, source: Path | bytes, formats: Formats = ANY) -> list[VideoStream]:
     """The streams that may hold the video, in the order of the file, from which the container was opened.
 
     Raises:
-        VideoError: there is none, or none that can be decoded: all are encrypted, or of unknown codecs.
+        VideoError: there is none, or none that can be decoded: all are encrypted, or of codecs that are unknown or not
+            among ``formats``.
     """
     # The cover picture of a song is a video stream too, of one frame.
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
@@ -119,7 +133,17 @@ def video_streams(container: InputContainer, source: Path | bytes) -> list[Video
         raise VideoError("encrypted")
     if not known:
         raise VideoError("compressed in a way that FFmpeg does not know, or damaged")
-    return known
+    return _of_formats(known, formats)
+
+
+def _of_formats(streams: list[VideoStream], formats: Formats) -> list[VideoStream]:
+    if formats.codecs is None:
+        return streams
+    among = [stream for stream in streams if stream.codec_context.codec.name in formats.codecs]
+    if not among:
+        found = streams[0].codec_context.codec.name
+        raise VideoError(f"compressed as {found}; allowed: {_listed(formats.codecs)}; {_convert()}")
+    return among
 
 
 def _is_encrypted_mp4(container: InputContainer, source: Path | bytes) -> bool:

@@ -20,8 +20,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vicc_ray.video.colour import RgbConverter
-from vicc_ray.video.containers import VideoError, open_container, video_streams
+from vicc_ray.video.containers import ANY, VideoError, open_container, video_streams
 from vicc_ray.video.deinterlace import deinterlaced
+from vicc_ray.video.formats import Formats
 from vicc_ray.video.frame_rate import FrameRate
 from vicc_ray.video.orientation import AS_IT_IS, display_turn, turned
 from vicc_ray.video.packets import Items, decoded
@@ -89,6 +90,7 @@ def open_frames(
     time_limit_s: float,
     grid: int = 1,
     enough: int | None = None,
+    formats: Formats = ANY,
 ) -> Iterator[FrameStream]:
     """The frames of the first video stream that moves, upright, with square pixels, scaled as soon as they are decoded.
 
@@ -104,6 +106,7 @@ def open_frames(
             the frames in between counts too.
         grid: height and width of the result are rounded to multiples of this.
         enough: frames that make a video whose time is over one that is cut short there; None: it always fails.
+        formats: which containers and codecs it may have.
 
     Frames keep their order and number whatever their timestamps, so a variable rate is decoded as it is stored.
     A truncated or damaged file gives the frames that decode, if there are at least two.
@@ -113,7 +116,7 @@ def open_frames(
             taken: the time limit; at the end of the frames: fewer than two.
     """
     bounds = _Bounds(max_frames, time_limit_s, enough)
-    with _moving_stream(source, bounds) as (stream, items):
+    with _moving_stream(source, bounds, formats) as (stream, items):
         rate = FrameRate(stream)
         scaler = _Scaler(short_side, stream.sample_aspect_ratio, grid)
         yield FrameStream(deinterlaced(_noted(items, rate)), scaler, rate, bounds)
@@ -152,7 +155,7 @@ def too_long(time_limit_s: float) -> str:
 
 
 @contextmanager
-def _moving_stream(source: Path | bytes, bounds: _Bounds) -> Iterator[tuple[VideoStream, Items]]:
+def _moving_stream(source: Path | bytes, bounds: _Bounds, formats: Formats) -> Iterator[tuple[VideoStream, Items]]:
     """The first video stream that gives two frames, and its items (see :func:`decoded`).
 
     Others are there without frames (a rate that was never sent), or hold the still picture of an animation. Where no
@@ -161,8 +164,8 @@ def _moving_stream(source: Path | bytes, bounds: _Bounds) -> Iterator[tuple[Vide
     """
     told: list[tuple[int, bool]] = []
     while True:
-        with open_container(source) as container:
-            streams = video_streams(container, source)
+        with open_container(source, formats) as container:
+            streams = video_streams(container, source, formats)
             is_last = len(told) == len(streams)
             stream = streams[told.index(max(told)) if is_last else len(told)]
             items = decoded(container, stream, from_grey=is_last and EMPTY in told)
