@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -10,14 +11,17 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray._private import ray_constants
 
 from tests.pipelines.job_server import free_port
+from tests.pipelines.listening import listening, outside
 from vicc_ray.beside import beside
 from vicc_ray.cli import main
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.joining import cluster_address
 from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.private_ray import own_token
 from vicc_ray.pipelines.start_advice import check_memory, joining_advice, starting_advice
 from vicc_ray.pipelines.submit import past_proxies
 
@@ -60,6 +64,51 @@ def test_ray_starts_whatever_tmpdir_is_and_leaves_nothing(tmp_path: Path) -> Non
     session = Path(done.stdout.strip())
     assert "TMPDIR" in done.stderr and str(session.parents[2]) in done.stderr
     assert not session.parents[1].exists()
+
+
+TOKENS = """
+import os, ray
+from pathlib import Path
+from vicc_ray.config import RayConfig
+from vicc_ray.pipelines.local_ray import ray_session
+os.environ["RAY_AUTH_MODE"] = "token"  # as one who uses a cluster has it, and after Ray was imported
+before, seen = dict(os.environ), set()
+for _ in range(2):
+    with ray_session(RayConfig(cpus=1, object_store_mb=80)):
+        seen.add(os.environ["RAY_AUTH_TOKEN"])
+    assert {name: value for name, value in os.environ.items() if "AUTH" in name} == {"RAY_AUTH_MODE": "token"}
+print(len(seen), "of the cluster" in " ".join(seen), Path("~/.ray/auth_token").expanduser().exists())
+"""
+
+
+@pytest.mark.parametrize("cluster_token", [None, "of the cluster" * 3])
+def test_each_session_has_a_token_of_its_own_and_makes_no_file_of_it(cluster_token: str | None, tmp_path: Path) -> None:
+    """Also in a process that has looked at its token before, as for submitting a job."""
+    if cluster_token:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text(cluster_token)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_") or name == "RAY_TMPDIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", TOKENS], env={**own, "HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "False", str(bool(cluster_token))]
+
+
+def test_a_ray_that_asks_for_no_token_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with caplog.at_level(logging.WARNING, "vicc_ray"), own_token():
+        pass
+    assert "RAY_AUTH_MODE" in caplog.text
+
+
+def test_nothing_listens_beyond_this_machine() -> None:
+    """Of Ray, its agents and its workers; nor is Ray told to do without clusters once it has started."""
+    assert ray.get(ray.remote(free_port).remote())
+    assert listening() and not outside(listening())
+    assert ray_constants.ENABLE_RAY_CLUSTER and ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR not in os.environ
 
 
 def test_an_object_store_larger_than_the_memory_is_refused() -> None:

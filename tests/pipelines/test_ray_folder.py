@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import stat
 import subprocess
@@ -68,6 +69,33 @@ def test_it_is_private_and_goes_with_its_sockets(monkeypatch: pytest.MonkeyPatch
     assert not folder.path.exists()
 
 
+@pytest.mark.parametrize("everybodys", [".", "above"])
+def test_where_others_could_rename_it_it_is_not(
+    everybodys: str, monkeypatch: pytest.MonkeyPatch, short: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = short / "above" / "t"
+    wanted.mkdir(parents=True)
+    (wanted / everybodys if everybodys == "." else wanted.parent).chmod(0o777)
+    monkeypatch.setenv("TMPDIR", str(wanted))
+    with caplog.at_level(logging.WARNING, "vicc_ray"), ray_folder() as folder:
+        assert wanted not in folder.path.parents
+    assert str(wanted) in caplog.text
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another account")
+def test_a_pipe_that_another_account_lays_there_is_left_alone(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
+    """Opening it would wait for ever."""
+    trap = short / "vicc-trap"
+    trap.mkdir()
+    os.mkfifo(trap / ".lock")
+    for path in (trap, trap / ".lock"):
+        os.chown(path, 65534, 65534)
+    done = subprocess.run(
+        [sys.executable, "-c", ENTERED], env={**os.environ, "TMPDIR": str(short)}, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0 and trap.exists()
+
+
 def test_a_full_disk_is_told_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"MiB free of the 9\d{11} .*TMPDIR"), ray_folder(more_mb=9 * 10**11):
         pass
@@ -82,6 +110,11 @@ def test_where_nothing_can_be_written_each_place_is_told(monkeypatch: pytest.Mon
     assert str(wanted) in str(told.value) and str(other) in str(told.value)
 
 
+ENTERED = """
+from vicc_ray.pipelines.ray_folder import ray_folder
+with ray_folder():
+    pass
+"""
 KILLED = """
 import os, signal, sys
 from vicc_ray.pipelines.ray_folder import ray_folder

@@ -27,6 +27,7 @@ from vicc_ray.pipelines.leftovers import keep_releasing
 from vicc_ray.pipelines.local_ray import is_own, ray_session
 from vicc_ray.pipelines.lost_machines import note_lost_machines
 from vicc_ray.pipelines.machines import Tell, require
+from vicc_ray.pipelines.private_group import PrivateGroup
 from vicc_ray.pipelines.progress import follow_run
 from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
 from vicc_ray.pipelines.resource_check import training_bundles, training_lack, worker_resources
@@ -159,6 +160,7 @@ class _Trainer(TorchTrainer):
 
 def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFolder) -> TorchTrainer:
     workers = config.train.workers
+    group = PrivateGroup if is_own() else TorchConfig
     return _Trainer(
         train_worker,
         train_loop_config=asdict(job),
@@ -168,7 +170,7 @@ def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFo
             resources_per_worker=resources.as_dict(),
             elastic_resize_monitor_interval_s=config.train.resize_s,
         ),
-        torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
+        torch_config=group(backend="nccl" if resources.use_gpu else "gloo"),
         run_config=RunConfig(
             name="train",
             storage_path=str(folder.path.resolve() / "ray"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.interruption import kept_handlers
 from vicc_ray.joining import cluster_address
+from vicc_ray.pipelines.private_ray import look_at_token, on_loopback, own_token
 from vicc_ray.pipelines.ray_errors import first_line
 from vicc_ray.pipelines.ray_folder import ray_folder
 from vicc_ray.pipelines.start_advice import (
@@ -49,10 +49,8 @@ def ray_session(config: RayConfig) -> Iterator[None]:
 
     - Ray is initialised in this process: it is used as it is and left running.
     - ``RAY_ADDRESS`` is set: that cluster is joined, and left at the end.
-    - Otherwise Ray is started here, in a folder of its own (:mod:`vicc_ray.pipelines.ray_folder`), without a dashboard
-      and with a token that only this process and its children know (Ray's ports listen on all interfaces, whatever
-      address it is given), and stopped at the end. A ``RAY_AUTH_MODE`` or ``RAY_AUTH_TOKEN`` that is set already is
-      respected.
+    - Otherwise Ray is started here, in a folder of its own (:mod:`vicc_ray.pipelines.ray_folder`), without a dashboard,
+      on the loopback alone and with a token of its own (:mod:`vicc_ray.pipelines.private_ray`), and stopped at the end.
 
     Raises:
         UserError: Ray cannot be started or joined.
@@ -75,6 +73,7 @@ def is_own() -> bool:
 def _joined(address: str) -> Iterator[None]:
     try:
         _check_reachable(address)
+        look_at_token()
         with kept_handlers():
             ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
     except KeyboardInterrupt:
@@ -95,11 +94,11 @@ def _joined(address: str) -> Iterator[None]:
 def _started(config: RayConfig) -> Iterator[None]:
     check_memory(config.object_store_mb)
     on_disk = slow_store_mb(config.object_store_mb)
-    with ray_folder(on_disk) as folder:
+    with ray_folder(on_disk) as folder, own_token():
         if on_disk:
             LOG.warning("%s", slow_store_advice(config.object_store_mb, folder.path))
         try:
-            with kept_handlers():
+            with kept_handlers(), on_loopback():
                 _start(config, folder.inner)
         except KeyboardInterrupt:
             ray.shutdown()
@@ -118,11 +117,6 @@ def _started(config: RayConfig) -> Iterator[None]:
 
 
 def _start(config: RayConfig, folder: Path) -> None:
-    if "RAY_AUTH_MODE" not in os.environ:
-        # With the mode unset, init switches token mode on, for this process (where ray, once imported, no longer looks
-        # at the variable by itself) and its children. It reads the token once, so later sessions must find the same.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # "token mode is on"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_num_workers_soft_limit", WARM_PROCESSES)
     # One machine, which nobody announces to be taken away: not a process for each training that asks about it.
@@ -136,8 +130,8 @@ def _start(config: RayConfig, folder: Path) -> None:
         logging_level=logging.WARNING,
         _temp_dir=str(folder),
     )
-    if os.environ.get("RAY_AUTH_MODE") not in ("token", "disabled"):
-        raise RuntimeError("Ray did not switch its token mode on; set RAY_AUTH_MODE to token or disabled yourself")
+    if os.environ.get("RAY_AUTH_MODE", "").lower() not in ("token", "disabled"):
+        raise RuntimeError("Ray did not switch its token mode on")
 
 
 def _check_reachable(address: str) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -95,16 +96,31 @@ def _problem(folder: Path, needed_mb: int) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder):
             free = shutil.disk_usage(folder).free // 2**20
+        if any(_is_everybodys(above) for above in (folder.resolve(), *folder.resolve().parents)):
+            return "is below a folder where every account may rename what is another's (chmod o-w, or +t)"
     except OSError as error:
         return f"cannot be written ({error.strerror})"
     return f"has {free} MiB free of the {needed_mb} that Ray needs" if free < needed_mb else ""
 
 
+def _is_everybodys(folder: Path) -> bool:
+    mode = folder.stat().st_mode
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
+
+
 def _remove_abandoned(parent: Path) -> None:
     """Folders of processes that were killed, or whose Ray did not start."""
-    for old in parent.glob(f"{PREFIX}*/.lock"):
-        with suppress(OSError), old.open("r") as lock:
-            if old.stat().st_uid != os.getuid():
-                continue
+    for old in parent.glob(f"{PREFIX}*"):
+        # What is another's is not even opened: a pipe in the place of the lock would make this wait for ever.
+        if not _is_own_folder(old):
+            continue
+        with suppress(OSError), (old / ".lock").open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(old.parent, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_own_folder(path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        found = path.lstat()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return False

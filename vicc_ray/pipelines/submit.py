@@ -25,6 +25,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from vicc_ray.errors import UserError
 from vicc_ray.joining import TOKEN_ADVICE
 from vicc_ray.packaged_job import PackagedJob
+from vicc_ray.pipelines.private_ray import look_at_token
 from vicc_ray.pipelines.ray_errors import first_line
 
 OUT, COMMAND = "vicc_ray_out", "vicc_ray_command"
@@ -60,6 +61,7 @@ class JobServer:
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
             os.environ.pop(name, None)
         logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # "Uploading package"
+        look_at_token()
         try:
             self.client = JobSubmissionClient(self.address)
         except (RuntimeError, ConnectionError, RayError) as error:
