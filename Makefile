@@ -2,14 +2,14 @@
 # make test    set up and run the tests
 # make proofs  tests that take minutes each: machines that come and go, runs and a sweep that are killed, this CPU's torch
 # make launch  `ray up` on hosts made of namespaces, which fail and come back; for root, where sshd, ip and rsync are
-# make lint    style and types
+# make lint    style and types, and whether a dependency has a known fault (`make audit`)
 # make wheel   what the machines of a cluster install, in dist/: see docs/clusters.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test proofs launch lint wheel format requirements clean
+.PHONY: help venv demo test proofs launch lint audit audit-renew wheel format requirements clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -38,10 +38,16 @@ proofs: $(STAMP)
 launch: $(STAMP)
 	$(BIN)/python benchmarks/launch.py launch || [ $$? = 3 ]  # 3: this machine cannot, and it has said what is missing
 
-lint: $(STAMP)
+lint: $(STAMP) audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(STAMP)
+	$(BIN)/python requirements/audit.py
+
+audit-renew: $(STAMP)  # asks PyPI for advisories; look at what it adds to requirements/advisories.json
+	$(BIN)/python requirements/audit.py --renew
 
 wheel: $(STAMP)
 	rm -rf dist
