@@ -41,6 +41,8 @@ def test_ray_that_takes_too_long_to_start_is_told_in_one_line(monkeypatch: pytes
 
 
 STARTS = """
+import sys
+sys.path.remove("")  # as in the command
 import ray
 from pathlib import Path
 from vicc_ray.config import RayConfig
@@ -48,7 +50,10 @@ from vicc_ray.pipelines.local_ray import ray_session
 with ray_session(RayConfig(cpus=1, object_store_mb=80)):
     session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
     assert session.parents[1].stat().st_mode & 0o777 == 0o700, "others can look into it"
-    print(session)
+    @ray.remote
+    def imports_from():
+        return sys.path
+    print(session, *ray.get(imports_from.remote()), sep="\\n")
 """
 
 
@@ -58,10 +63,15 @@ def test_ray_starts_whatever_tmpdir_is_and_leaves_nothing(tmp_path: Path) -> Non
     (wanted / "ray").write_text("somebody else's")
     own = {name: value for name, value in os.environ.items() if name not in ("RAY_TMPDIR", "RAY_ADDRESS")}
     done = subprocess.run(
-        [sys.executable, "-c", STARTS], env={**own, "TMPDIR": str(wanted)}, capture_output=True, text=True
+        [sys.executable, "-c", STARTS],
+        env={**own, "TMPDIR": str(wanted)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
-    session = Path(done.stdout.strip())
+    session, *imports_from = map(Path, done.stdout.splitlines())
+    assert tmp_path not in imports_from, "a module in a folder of somebody's videos would be run"
     assert "TMPDIR" in done.stderr and str(session.parents[2]) in done.stderr
     assert not session.parents[1].exists()
 

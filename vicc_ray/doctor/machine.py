@@ -18,6 +18,8 @@ PACKAGES = ("ray", "torch", "vicc-ray")
 TOLD_IN_S = 120
 """Seconds after which a program that is asked is given up."""
 ASK_TORCH = """\
+import sys
+sys.path[:] = filter(None, sys.path)  # nothing from the current folder, whose files may be anybody's
 import json, torch
 try:
     torch.cuda.init()

@@ -16,6 +16,7 @@ from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.interruption import kept_handlers
 from vicc_ray.joining import cluster_address
+from vicc_ray.pipelines.job_imports import JobImports
 from vicc_ray.pipelines.private_ray import look_at_token, on_loopback, own_token
 from vicc_ray.pipelines.ray_errors import first_line
 from vicc_ray.pipelines.ray_folder import ray_folder
@@ -75,7 +76,7 @@ def _joined(address: str) -> Iterator[None]:
         _check_reachable(address)
         look_at_token()
         with kept_handlers():
-            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+            ray.init(address=address, job_config=JobImports(), logging_level=logging.WARNING, log_to_driver=False)
     except KeyboardInterrupt:
         ray.shutdown()
         raise
@@ -123,6 +124,7 @@ def _start(config: RayConfig, folder: Path) -> None:
     os.environ.setdefault(PREEMPTION_WATCHER, "0")
     ray.init(
         address="local",
+        job_config=JobImports(),
         num_cpus=config.cpus or None,
         object_store_memory=config.object_store_mb * 2**20,
         include_dashboard=False,
