@@ -9,8 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+
 from vicc_ray import __version__
 from vicc_ray.cli_arguments import (
+    Parser,
     Verb,
     add_quiet,
     add_ray,
@@ -30,6 +33,8 @@ from vicc_ray.cli_sweep import add_sweep
 from vicc_ray.errors import UserError
 from vicc_ray.joining import join_cluster
 from vicc_ray.recipe import dump_config, load_config
+from vicc_ray.standard_streams import say
+from vicc_ray.visible import padded, visible, visible_message
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
@@ -76,9 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all verbs; the chosen one is in ``verb``."""
-    parser = argparse.ArgumentParser(
-        prog="vicc-ray", description=OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="vicc-ray", description=OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     main_job = (_add_run, _add_make_videos, _add_config, _add_prepare, _add_pretrain, _add_evaluate, _add_report)
@@ -271,7 +274,7 @@ def _run(options: argparse.Namespace) -> None:
     table = options.out / "run" / "evaluation" / "evaluation.json"
     if table.exists():
         _print_table(json.loads(table.read_text()))
-    print(f"report: {page}")
+    say(f"report: {page}")
 
 
 def _make_videos(options: argparse.Namespace) -> None:
@@ -288,7 +291,7 @@ def _make_videos(options: argparse.Namespace) -> None:
             options.seed,
             progress=lambda done, total: bar.update(done),
         )
-    print(f"{total} videos in {options.out}, labels in {labels}")
+    say(f"{total} videos in {options.out}, labels in {labels}")
 
 
 def _config(options: argparse.Namespace) -> None:
@@ -307,7 +310,7 @@ def _pretrain(options: argparse.Namespace) -> None:
     from vicc_ray.pipelines.pretrain import pretrain
 
     last = pretrain(config, options.store, options.run, options.start_from, progress=not options.quiet)
-    print(f"trained: {last}")
+    say(f"trained: {last}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -327,7 +330,7 @@ def _report(options: argparse.Namespace) -> None:
     from vicc_ray.video.store import ClipStore
 
     store = ClipStore(options.store) if options.store else None
-    print(f"report: {build_report(options.run, store, options.other)}")
+    say(f"report: {build_report(options.run, store, options.other)}")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -336,8 +339,8 @@ def _export(options: argparse.Namespace) -> None:
 
     weights = find_weights(options.network, options.stream)
     for name, difference in export(weights, options.out, options.formats or FORMATS).items():
-        print(f"{options.out / name}: features within {difference:.1g} of the original's (relative)")
-    print(f"how to use them: {options.out / 'README.md'}")
+        say(f"{options.out / name}: features within {difference:.1g} of the original's (relative)")
+    say(f"how to use them: {options.out / 'README.md'}")
 
 
 def _import_weights(options: argparse.Namespace) -> None:
@@ -345,7 +348,7 @@ def _import_weights(options: argparse.Namespace) -> None:
 
     record = import_weights(options.file, options.out, options.stream)
     print(json.dumps({name: value for name, value in record.items() if name != "tensors"}, indent=2))
-    print(f"where each of its tensors went: {options.out / 'import.json'}")
+    say(f"where each of its tensors went: {options.out / 'import.json'}")
 
 
 def _load(options: argparse.Namespace) -> Config:
@@ -356,18 +359,19 @@ def _print_table(evaluation: dict[str, Any]) -> None:
     """Recall of each network in percent, that at 1 with its 95 % interval; a dash where it tells nothing."""
     rows = evaluation["rows"]
     ks = list(rows[0]["recall"]) if rows else []
-    width = max([len(row["name"]) for row in rows], default=0)
-    print(f"{'':{width}}  {'R@1 (95 % interval)':>20}" + "".join(f"{'R@' + k:>8}" for k in ks[1:]))
-    for row in rows:
+    names = [visible(row["name"]) for row in rows]
+    width = max(map(cell_len, names), default=0)
+    say(f"{'':{width}}  {'R@1 (95 % interval)':>20}" + "".join(f"{'R@' + k:>8}" for k in ks[1:]))
+    for name, row in zip(names, rows, strict=True):
         one, *rest = (_share(row["recall"][k]) for k in ks)
         first = one if row["low"] is None else f"{one} ({_share(row['low'])}-{_share(row['high'])})"
-        print(f"{row['name']:{width}}  {first:>20}" + "".join(f"{share:>8}" for share in rest))
+        say(f"{padded(name, width)}  {first:>20}" + "".join(f"{share:>8}" for share in rest))
     data = evaluation["dataset"]
     for key, what in (("unlabelled", "have no label"), ("without_split", "are in neither split")):
         if data[key]:
-            print(f"{data[key]} of {data['videos']} videos {what}: left out")
+            say(f"{data[key]} of {data['videos']} videos {what}: left out")
     for warning in evaluation["warnings"]:
-        print(f"warning: {warning['text']}")
+        say(f"warning: {warning['text']}")
 
 
 def _share(share: float | None) -> str:
@@ -375,5 +379,5 @@ def _share(share: float | None) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {visible_message(message)}", file=sys.stderr)
     return 2

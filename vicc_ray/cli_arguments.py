@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from vicc_ray.cli_paths import output_path, path_or_address
 from vicc_ray.recipe import recipe_names
+from vicc_ray.visible import visible
 
 Verb = Callable[[argparse.Namespace], None]
+
+
+class Parser(argparse.ArgumentParser):
+    """Of the command and its verbs; what it quotes, which a shell may have made of names of files, is visible."""
+
+    def error(self, message: str) -> NoReturn:
+        """See :meth:`argparse.ArgumentParser.error`."""
+        super().error(visible(message))
 
 
 def add_verb(verbs: Any, name: str, run: Verb, summary: str, detail: str, *examples: str) -> argparse.ArgumentParser:

@@ -6,10 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+
 from vicc_ray.cli_arguments import add_ray, add_set, add_store, add_verb
 from vicc_ray.cli_paths import input_path, output_path
 from vicc_ray.errors import UserError
 from vicc_ray.recipe import config_of, load_config, recipe_names
+from vicc_ray.standard_streams import say
+from vicc_ray.visible import padded, visible
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
@@ -115,16 +119,17 @@ def _of_file(options: argparse.Namespace, overrides: list[str]) -> tuple[Config,
 def _show(table: dict[str, Any]) -> None:
     """Accuracy of each classifier in percent, with 95 % intervals."""
     rows = table["rows"]
-    width = max(len(row["name"]) for row in rows)
-    print(f"{'':{width}}  {'top-1 (95 % interval)':>22}  {'top-5 (95 % interval)':>22}  {'chance':>6}  videos")
-    for row in rows:
-        first, some = (_in_words(row, *names) for names in (("top1", "low", "high"), ("top5", "top5_low", "top5_high")))
-        print(f"{row['name']:{width}}  {first:>22}  {some:>22}  {100 * row['chance']:6.1f}  {row['videos']:6}")
+    names = [visible(row["name"]) for row in rows]
+    width = max(map(cell_len, names))
+    say(f"{'':{width}}  {'top-1 (95 % interval)':>22}  {'top-5 (95 % interval)':>22}  {'chance':>6}  videos")
+    for name, row in zip(names, rows, strict=True):
+        first, some = (_in_words(row, *keys) for keys in (("top1", "low", "high"), ("top5", "top5_low", "top5_high")))
+        say(f"{padded(name, width)}  {first:>22}  {some:>22}  {100 * row['chance']:6.1f}  {row['videos']:6}")
     for row in rows:
         if "untrained_top1" in row["about"]:
-            print(f"{row['name']} of an untrained network: {100 * row['about']['untrained_top1']:.1f}")
+            say(f"{row['name']} of an untrained network: {100 * row['about']['untrained_top1']:.1f}")
     for note in table["notes"]:
-        print(note)
+        say(note)
 
 
 def _in_words(row: dict[str, Any], value: str, low: str, high: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vicc_ray.cli_arguments import add_address, add_set, add_store, add_verb
 from vicc_ray.cli_paths import output_path
 from vicc_ray.recipe import load_config
+from vicc_ray.standard_streams import say
 
 if TYPE_CHECKING:
     from vicc_ray.doctor.checks import Check
@@ -48,6 +49,6 @@ def _doctor(options: argparse.Namespace) -> None:
 
 
 def _tell(check: Check) -> None:
-    print(f"{check.mark:5} {check.what:9} {check.found}", flush=True)
+    say(f"{check.mark:5} {check.what:9} {check.found}", flush=True)
     if check.advice:
-        print(f"{'':15} -> {check.advice}", flush=True)
+        say(f"{'':15} -> {check.advice}", flush=True)

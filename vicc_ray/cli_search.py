@@ -7,9 +7,13 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+
 from vicc_ray.cli_arguments import add_labels, add_ray, add_set, add_verb
 from vicc_ray.cli_paths import input_path, output_path, path_or_address
 from vicc_ray.errors import UserError
+from vicc_ray.standard_streams import say
+from vicc_ray.visible import padded, visible
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
@@ -147,15 +151,15 @@ def _search(options: argparse.Namespace) -> None:
     hits = search(index, asked.query, options.k)
     _print_hits(index, hits)
     if len(hits) == options.k:
-        print(f"of all {len(index):,} videos, about half score {median_score(index, asked.query):.2f} or more")
+        say(f"of all {len(index):,} videos, about half score {median_score(index, asked.query):.2f} or more")
     note = missing_files(index, [hit.row for hit in hits])
     if note:
-        print(note)
+        say(note)
     if options.page:
         from vicc_ray.search.page import write_page
 
         write_page(index, asked, hits, options.k, options.page)
-        print(f"page: {options.page}")
+        say(f"page: {options.page}")
 
 
 def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
@@ -164,9 +168,10 @@ def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
     found = [index.video(hit.row) for hit in hits]
     spans = [span(hit.start, hit.end) for hit in hits]
     wide = max(map(len, spans), default=0)
-    label_wide = max([len(video.label) for video in found], default=0)
-    for rank, (hit, video, place) in enumerate(zip(hits, found, spans, strict=True), 1):
-        print(f"{rank:3}  {hit.score:6.3f}  {place:>{wide}}  {video.label:{label_wide}}  {video.id}")
+    labels = [visible(video.label) for video in found]
+    label_wide = max(map(cell_len, labels), default=0)
+    for rank, (hit, video, place, label) in enumerate(zip(hits, found, spans, labels, strict=True), 1):
+        say(f"{rank:3}  {hit.score:6.3f}  {place:>{wide}}  {padded(label, label_wide)}  {video.id}")
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -181,7 +186,7 @@ def _serve(options: argparse.Namespace) -> None:
         token = None if loopback else secrets.token_urlsafe(32)
         app = create_app(service, Access(token, loopback, options.max_upload * 2**20))
         link = f"http://{_shown_host(options.host)}:{listening.getsockname()[1]}/"
-        print(f"{len(index):,} videos; open {link}{f'?token={token}' if token else ''} (Ctrl-C ends)", flush=True)
+        say(f"{len(index):,} videos; open {link}{f'?token={token}' if token else ''} (Ctrl-C ends)", flush=True)
         serve(app, listening)
 
 

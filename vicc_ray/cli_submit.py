@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ from vicc_ray.cli_arguments import add_labels, add_set, add_verb
 from vicc_ray.errors import UserError
 from vicc_ray.joining import use_token
 from vicc_ray.packaged_job import package
+from vicc_ray.standard_streams import say
+from vicc_ray.visible import visible_lines
+
+COLORS = re.compile("\x1b\\[[0-9;]*m")
 
 if TYPE_CHECKING:
     from vicc_ray.pipelines.submit import JobServer
@@ -59,7 +64,7 @@ def _submit(options: argparse.Namespace) -> None:
 
     server = JobServer(options.server)
     id = server.submit(job, options.resume)
-    print(f"job {id} on {server.address}: vicc-ray {' '.join(job.arguments)}", file=sys.stderr)
+    say(f"job {id} on {server.address}: vicc-ray {' '.join(job.arguments)}", sys.stderr)
     if not options.detach:
         _follow(server, id)
 
@@ -73,17 +78,20 @@ def _with_known(options: argparse.Namespace) -> None:
     _follow(server, options.follow or options.stop)
 
 
+def _print_log(text: str) -> None:
+    """What a job has printed: its lines as they are, without their colors, and with nothing that a terminal obeys."""
+    print(visible_lines(COLORS.sub("", text.replace("\r\n", "\n"))), end="", flush=True)
+
+
 def _follow(server: JobServer, id: str) -> None:
     from vicc_ray.pipelines.submit import succeeded
 
     try:
-        job = server.follow(id, lambda text: print(text, end="", flush=True))
+        job = server.follow(id, _print_log)
     except KeyboardInterrupt:
-        print(
-            f"\nnot followed any more, the job goes on: vicc-ray submit --address {server.address} --follow {id} "
-            "(or --stop)",
-            file=sys.stderr,
-        )
+        say("", sys.stderr)
+        call = f"vicc-ray submit --address {server.address} --follow {id}"
+        say(f"not followed any more, the job goes on: {call} (or --stop)", sys.stderr)
         raise
     if not succeeded(job):
         raise UserError(server.why(job))

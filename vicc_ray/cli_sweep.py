@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vicc_ray.cli_arguments import add_ray, add_store, add_verb
 from vicc_ray.cli_paths import input_path, output_path
+from vicc_ray.standard_streams import say
 
 if TYPE_CHECKING:
     from vicc_ray.sweep.found import Summary
@@ -50,13 +51,13 @@ def _tell(summary: Summary, out: Path) -> None:
     folder = SweepFolder(out)
     ended = sum(trial.state != "running" for trial in summary.trials)
     if summary.best is None:
-        print(f"{ended} of {summary.total} trials have ended, none of them complete; the same command goes on")
+        say(f"{ended} of {summary.total} trials have ended, none of them complete; the same command goes on")
         return
     best = summary.best
-    print(f"best of {ended} trials: {best.number}, R@1 {100 * (best.recall_at_1 or 0):.1f} %: {setting_in_words(best)}")
+    say(f"best of {ended} trials: {best.number}, R@1 {100 * (best.recall_at_1 or 0):.1f} %: {setting_in_words(best)}")
     for run in summary.judged:
         spread = f" +- {100 * run.deviation:.1f}" if len(run.recall_at_1) > 1 else ""
         seeds = len(run.recall_at_1)
-        print(f"on the test videos, {run.setting} setting: R@1 {100 * run.mean:.1f}{spread} % (fresh seeds: {seeds})")
-    print(f"recipe: {folder.best_file}")
-    print(f"all trials: {folder.table_file}; optuna-dashboard {folder.study_file}")
+        say(f"on the test videos, {run.setting} setting: R@1 {100 * run.mean:.1f}{spread} % (fresh seeds: {seeds})")
+    say(f"recipe: {folder.best_file}")
+    say(f"all trials: {folder.table_file}; optuna-dashboard {folder.study_file}")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from vicc_ray.config import Config
 from vicc_ray.strict_yaml import format_value
+from vicc_ray.visible import OWN_BREAK
 
 Schema = dict[str, Any]
 Model = type[BaseModel]
@@ -63,7 +64,7 @@ def explain(error: ValidationError, root: Model = Config) -> str:
         line = _unknown(problem, root) if problem["type"] == "extra_forbidden" else _wrong(problem, root)
         if line not in lines:
             lines.append(line)
-    return "\n  ".join(lines)
+    return OWN_BREAK.join(lines)
 
 
 def unknown_setting(key: str, root: Model = Config) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from types import TracebackType
 
-from rich.console import Console, RenderableType
-from rich.markup import escape
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
+
+from vicc_ray.console import Console, lines_above
+from vicc_ray.visible import visible
 
 PLAIN_INTERVAL_S = 30.0
 """Seconds between lines where the output is no terminal."""
@@ -27,13 +30,15 @@ class ProgressBar:
     """
 
     def __init__(self, title: str, total: int, done: int = 0, show: bool = True) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not show)
+        self.console = Console(show)
+        self._above = ExitStack()
         self._live = _Display(self.console, disable=not (show and self.console.is_terminal))
-        self._task = self._live.add_task(title, total=total, completed=done, note="", left=None)
+        self._task = self._live.add_task(visible(title), total=total, completed=done, note="", left=None)
         self._printed = time.monotonic()
         self._written = ""
 
     def __enter__(self) -> ProgressBar:
+        self._above.enter_context(lines_above(self.console))
         self._live.start()
         return self
 
@@ -43,6 +48,7 @@ class ProgressBar:
         if not self.console.is_terminal:
             self._print_plain()
         self._live.stop()
+        self._above.close()
 
     @property
     def done(self) -> int:
@@ -65,13 +71,14 @@ class ProgressBar:
         state = self._state
         state.fields["left"] = seconds_left
         note = state.fields["note"] if note is None else note
-        self._live.update(self._task, completed=done, note=note, description=title or state.description)
+        title = visible(title) if title else state.description
+        self._live.update(self._task, completed=done, note=visible(note), description=title)
         if not self.console.is_terminal and time.monotonic() - self._printed >= PLAIN_INTERVAL_S:
             self._print_plain()
 
     def print(self, text: str, mark: str = "") -> None:
         """A line of its own above the bar; ``mark`` stands before it in yellow."""
-        self.console.print(f"[yellow]{mark}[/yellow]: {escape(text)}" if mark else escape(text))
+        self.console.tell(f": {text}" if mark else text, mark)
 
     @property
     def _state(self) -> Task:
@@ -86,7 +93,7 @@ class ProgressBar:
         self._written = ", ".join(said)
         left = _left(state)
         said += [f"{duration(state.elapsed or 0.0)} elapsed", "" if left is None else f"about {duration(left)} left"]
-        self.console.print(escape(", ".join(part for part in said if part)))
+        self.console.tell(", ".join(part for part in said if part))
 
 
 def duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from vicc_ray.errors import UserError
+from vicc_ray.visible import visible
 
 MOST_BYTES = 2**18
 """Of one text; the longest recipe with all its documentation has a tenth of it."""
@@ -159,6 +160,11 @@ def format_document(content: object) -> str:
 
 
 def format_value(value: object) -> str:
-    """One value on one line, so that :func:`parse_yaml` reads it back equal."""
-    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9, allow_unicode=True)
+    """One value on one line, so that :func:`parse_yaml` reads it back equal; what a reader would not see is escaped."""
+    text = _dumped(value, allow_unicode=True)
+    return text if text == visible(text) else _dumped(value, allow_unicode=False)
+
+
+def _dumped(value: object, allow_unicode: bool) -> str:
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9, allow_unicode=allow_unicode)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -24,5 +24,5 @@ def test_where_there_is_no_terminal_each_change_is_a_line(capsys: pytest.Capture
 def test_the_table_has_running_trials_first_then_the_best_and_tells_what_else_goes_on() -> None:
     trials = [trial(0, "pruned", 0.9), trial(1, "complete", 0.2), trial(2, "complete", 0.4), trial(3, "running")]
     table = leaderboard(trials, 5, 12.0, "runs with fresh seeds: 1 of 4 trained")
-    assert table.title == "3 of 5 trials, about 12 min left; runs with fresh seeds: 1 of 4 trained"
+    assert str(table.title) == "3 of 5 trials, about 12 min left; runs with fresh seeds: 1 of 4 trained"
     assert list(table.columns[0].cells) == ["3", "2", "1", "0"]

@@ -44,6 +44,7 @@ from vicc_ray.search.view import View
 from vicc_ray.video.sources import list_videos
 from vicc_ray.video.sources.places import Place, place_of
 from vicc_ray.video.store import FAILURES_FILE, shard_path, shard_writer
+from vicc_ray.visible import visible
 
 PROCESSES_A_GPU = 4
 """Processes that decode for one GPU, and embed on it: a single one would let it wait for the decoder."""
@@ -68,13 +69,17 @@ class IndexSummary:
     """How the request was understood, a line each."""
 
     def __str__(self) -> str:
+        return "\n".join(map(visible, self.lines()))
+
+    def lines(self) -> list[str]:
+        """What is told of it."""
         text = f"{self.inputs} videos: {self.rows} in the index, {self.failures} failed"
         text += f" (see {FAILURES_FILE})" if self.failures else ""
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
         text += f"; the file of {self.replaced} had been replaced" if self.replaced else ""
         text += f"; {self.gone} are not in the folder any more and stay in the index" if self.gone else ""
         text += f"; {self.unlisted} more are not in the labels" if self.unlisted else ""
-        return "\n".join([text, *self.notes])
+        return [text, *self.notes]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.interruption import kept_handlers
 from vicc_ray.joining import cluster_address
+from vicc_ray.log import LOG
 from vicc_ray.pipelines.job_imports import JobImports
 from vicc_ray.pipelines.private_ray import look_at_token, on_loopback, own_token
 from vicc_ray.pipelines.ray_errors import first_line
@@ -37,7 +38,6 @@ REACHABLE_S = 10.0
 """Seconds in which the head of a cluster must take a connection."""
 HTTP_ANSWER_S = 2.0
 """Seconds in which a web server says that it is one; a head of Ray says something else at once."""
-LOG = logging.getLogger("vicc_ray")
 
 
 _own: list[bool] = []

@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from vicc_ray.config import Config
+from vicc_ray.console import Console
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.pipelines.capacity import capacity
@@ -39,7 +38,7 @@ def main_job(
     Raises:
         UserError: from any of the steps.
     """
-    console = Console(stderr=True, quiet=not progress)
+    console = Console(progress)
     store, run = out / "store", out / "run"
     inputs = list_videos(videos, labels, config.prepare.fold)  # what is wrong with them is told before Ray starts
     trained = RunFolder(run).checkpoints.newest()
@@ -51,22 +50,23 @@ def main_job(
         if not is_trained(run, config):
             # Before hours of preparing: has a machine room for a worker? The object store is for the training to see.
             refuse_impossible(partial(training_lack, config.train, config.ray.share, 0), capacity(), log)
-        console.print("[bold]1/4[/bold] videos -> clip store")
+        console.tell(" videos -> clip store", "1/4", "bold")
         with stage_timer(run, "preparing"):
             summary = prepare_inputs(inputs, store, config, progress, retry=trained is None)
-            console.print(str(summary), highlight=False, markup=False, soft_wrap=True)
-        console.print("[bold]2/4[/bold] pretraining: the two networks take turns")
+            for line in summary.lines():
+                console.tell(line)
+        console.tell(" pretraining: the two networks take turns", "2/4", "bold")
         pretrain(config, store, run, progress=progress)
-        console.print("[bold]3/4[/bold] features of all videos, retrieval")
+        console.tell(" features of all videos, retrieval", "3/4", "bold")
         try:
             evaluate(run, store, config, progress)
         except UserError as error:
-            console.print(f"no retrieval table: {error}", highlight=False)
-        console.print("[bold]4/4[/bold] report")
+            console.tell(f"no retrieval table: {error}")
+        console.tell(" report", "4/4", "bold")
         page = build_report(run, ClipStore(store))
     times = stage_seconds(run)
     parts = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in times.items())
-    console.print(f"{duration(sum(times.values()))} in all: {parts}", highlight=False)
+    console.tell(f"{duration(sum(times.values()))} in all: {parts}")
     return page
 
 

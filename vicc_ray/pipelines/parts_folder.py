@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import ray.data
-from rich.console import Console
 
 from vicc_ray.config import PrepareConfig
+from vicc_ray.console import Console
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, clear_asides, folder_lock
 from vicc_ray.pipelines.mostly_failing import fails_too_much, mostly_failing
@@ -154,9 +154,9 @@ class PartsFolder:
 
 def tell_notes(inputs: Inputs, progress: bool) -> None:
     """Say before the work how the request was understood."""
-    console = Console(stderr=True, quiet=not progress, soft_wrap=True)
+    console = Console(progress)
     for note in inputs.notes:
-        console.print(note, markup=False, highlight=False)
+        console.tell(note)
 
 
 class PartMaker:

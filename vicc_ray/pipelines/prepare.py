@@ -35,6 +35,7 @@ from vicc_ray.video.store import (
     write_index,
     write_store_file,
 )
+from vicc_ray.visible import visible
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class Summary:
     """How the request was understood, a line each."""
 
     def __str__(self) -> str:
+        return "\n".join(map(visible, self.lines()))
+
+    def lines(self) -> list[str]:
+        """What is told of it."""
         text = f"{self.inputs} videos: {self.rows} in the clip store, {self.failures} failed"
         text += f" (see {FAILURES_FILE})" if self.failures else ""
         text += f"; {self.cut_short} are cut short at the time limit (see {CUT_SHORT_FILE})" if self.cut_short else ""
@@ -68,7 +73,7 @@ class Summary:
         if self.unlabelled:
             text += f"; {'all' if self.unlabelled == self.rows else self.unlabelled} without a label"
         text += f"; {self._repeats()} (see {DUPLICATES_FILE})" if self.repeats else ""
-        return "\n".join([text, *self.notes])
+        return [text, *self.notes]
 
     def _repeats(self) -> str:
         text = f"{self.repeats} repeat the content of another"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from vicc_ray.config import Config
+from vicc_ray.console import Console
 from vicc_ray.pipelines.fit import fit
 from vicc_ray.training.held_out import why_unchecked
 from vicc_ray.training.pretraining import Pretraining
@@ -49,6 +48,6 @@ def pretrain(
     folder.open(config, inputs=task.inputs)
     keep_start(folder, start)
     if note := why_unchecked(store.entries, config):
-        Console(stderr=True, quiet=not progress, highlight=False, soft_wrap=True).print(note)
+        Console(progress).tell(note)
     with stage_timer(run_dir, "pretraining"):
         return fit(task, folder, Path(start.checkpoint) if start else None, progress, awaits_scores)

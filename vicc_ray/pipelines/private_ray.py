@@ -5,7 +5,6 @@ Every account of this machine reaches the loopback, and whoever Ray listens to c
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,9 +13,10 @@ from contextlib import contextmanager
 from ray import _raylet
 from ray._private import ray_constants
 
+from vicc_ray.log import LOG
+
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 DISABLED = "disabled"
-LOG = logging.getLogger("vicc_ray")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Ray keeps its sockets, its logs and what its object store cannot hold there; by 
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import shutil
 import stat
@@ -17,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vicc_ray.errors import UserError
+from vicc_ray.log import LOG
 
 PREFIX = "vicc-"
 SOCKET_BYTES = 107
@@ -28,7 +28,6 @@ NEEDED_MB = 100
 ELSEWHERE = (Path("/tmp"), Path("/var/tmp"))
 GONE_IN_S = 3.0
 """Seconds in which Ray's processes have ended after their Ray: until then they may write here."""
-LOG = logging.getLogger("vicc_ray")
 
 
 class RayFolder:

@@ -27,6 +27,7 @@ from vicc_ray.joining import TOKEN_ADVICE
 from vicc_ray.packaged_job import PackagedJob
 from vicc_ray.pipelines.private_ray import look_at_token
 from vicc_ray.pipelines.ray_errors import first_line
+from vicc_ray.visible import OWN_BREAK
 
 OUT, COMMAND = "vicc_ray_out", "vicc_ray_command"
 """Keys of a job's metadata."""
@@ -181,7 +182,7 @@ class JobServer:
         for lost in self._nodes():
             if lost["state"] == "DEAD":
                 lines.append(f"lost machine {lost['node_ip']}: {lost.get('state_message') or 'no reason known'}")
-        return "\n".join(lines)
+        return OWN_BREAK.join(lines)
 
     def _address_of(self, node: str) -> str:
         return next((str(found["node_ip"]) for found in self._nodes() if found["node_id"] == node), "of its head")

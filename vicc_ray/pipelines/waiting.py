@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -16,6 +15,7 @@ import ray
 from ray.exceptions import RayError
 
 from vicc_ray.beside import beside
+from vicc_ray.log import LOG
 from vicc_ray.pipelines.capacity import ANYWHERE, Resources, free_in_words, has_free, in_words, tasks_lack
 from vicc_ray.pipelines.local_ray import is_own
 from vicc_ray.pipelines.machines import Tell, require
@@ -24,7 +24,6 @@ from vicc_ray.progress_bar import ProgressBar
 TOLD_AFTER_S = 15.0
 """Seconds of a wait after which it is told."""
 LOOK_S = 1.0
-LOG = logging.getLogger("vicc_ray")
 
 
 def log(text: str) -> None:

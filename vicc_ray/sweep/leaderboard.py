@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from vicc_ray.beside import beside
+from vicc_ray.console import Console, line_of, lines_above
 from vicc_ray.strict_yaml import format_value
 from vicc_ray.sweep.records import Trial
 
@@ -33,7 +33,7 @@ def follow_sweep(read: Read, total: int, doing: Callable[[], str], show: bool = 
     if not show:
         yield
         return
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console()
     with beside(_Follower(read, total, doing, console).run):
         yield
 
@@ -43,7 +43,7 @@ def leaderboard(trials: Sequence[Trial], total: int, minutes_left: float | None 
     ended = [trial for trial in trials if trial.state != "running"]
     left = "" if minutes_left is None else f", about {minutes_left:.0f} min left"
     also = f"; {doing}" if doing else ""
-    table = Table(title=f"{len(ended)} of {total} trials{left}{also}", title_justify="left", show_edge=False)
+    table = Table(title=line_of(f"{len(ended)} of {total} trials{left}{also}"), title_justify="left", show_edge=False)
     for name in ("trial", "R@1 %", "epochs", "min", "setting", ""):
         table.add_column(name, justify="right" if name in ("R@1 %", "epochs", "min") else "left")
     for trial in ranked(trials)[:SHOWN]:
@@ -52,8 +52,8 @@ def leaderboard(trials: Sequence[Trial], total: int, minutes_left: float | None 
             _percent(trial.recall_at_1),
             f"{trial.cost.epochs:.1f}",
             f"{trial.cost.seconds / 60:.1f}",
-            setting_in_words(trial),
-            _state(trial),
+            line_of(setting_in_words(trial)),
+            line_of(_state(trial)),
         )
     return table
 
@@ -83,7 +83,7 @@ class _Follower:
 
     def run(self, over: threading.Event) -> None:
         if self.console.is_terminal:
-            with Live(console=self.console, refresh_per_second=1) as live:
+            with lines_above(self.console), Live(console=self.console, refresh_per_second=1) as live:
                 while not over.wait(LOOK_S):
                     trials = self.read()
                     live.update(leaderboard(trials, self.total, self._minutes_left(trials), self.doing()))
@@ -103,12 +103,12 @@ class _Follower:
             left = self._minutes_left(trials)
             eta = "" if left is None else f" (about {left:.0f} min left)"
             place = f"trial {trial.number} of {self.total}, {_state(trial)}"
-            self.console.print(f"{place}{_score(trial)}  {setting_in_words(trial)}{eta}")
+            self.console.tell(f"{place}{_score(trial)}  {setting_in_words(trial)}{eta}")
         doing = self.doing()
         if doing != self.done:
             self.done = doing
             if doing:
-                self.console.print(doing)
+                self.console.tell(doing)
 
     def _minutes_left(self, trials: Sequence[Trial]) -> float | None:
         ended = sum(trial.state != "running" for trial in trials)

@@ -12,6 +12,7 @@ from vicc_ray.config.section import Count, CountOrZero, Positive, Section
 from vicc_ray.config_help import explain
 from vicc_ray.errors import UserError
 from vicc_ray.strict_yaml import read_yaml
+from vicc_ray.visible import OWN_BREAK
 
 Objective = Literal["recall_at_1", "minutes"]
 Number = int | float
@@ -164,7 +165,7 @@ def _told(error: ValidationError) -> str:
     inside = [problem for problem in error.errors() if problem["loc"][:1] == ("search",) and len(problem["loc"]) > 1]
     if not inside:
         return explain(error, SweepConfig)
-    return "\n  ".join(dict.fromkeys(_of_searched(problem) for problem in inside))
+    return OWN_BREAK.join(dict.fromkeys(_of_searched(problem) for problem in inside))
 
 
 def _of_searched(problem: Any) -> str:
