@@ -5,6 +5,7 @@ Every account of this machine reaches the loopback, and whoever Ray listens to c
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator
