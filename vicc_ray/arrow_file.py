@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
@@ -87,6 +88,41 @@ def open_parquet(path: Path, schema: pa.Schema, remedy: str, largest: int) -> pq
             file.close()
             raise
     return file
+
+
+def read_parquet(path: Path, schema: pa.Schema, remedy: str, largest: int) -> pa.Table:
+    """The columns of ``schema`` of a whole Parquet file, every offset in them checked; its metadata is the table's.
+
+    Args:
+        largest: bytes of memory that they may take.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it is damaged, lacks a column, or would take more memory.
+    """
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    with open_parquet(path, schema, remedy, largest) as looked_at, naming_damage(path, remedy):
+        _check_rows(looked_at.metadata, schema, largest)
+        # One long text may be that of a million rows: it is not repeated before the sum is known.
+        with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=texts) as file:
+            table = file.read(columns=schema.names)
+        if (memory := sum(_text_bytes(table.column(name)) for name in texts)) > largest:
+            raise ValueError(f"its texts would take {memory:,} bytes of memory; {largest:,} are allowed")
+        table = table.select(schema.names).cast(schema.with_metadata(table.schema.metadata))
+        table.validate(full=True)
+    return table
+
+
+def _check_rows(about: pq.FileMetaData, schema: pa.Schema, largest: int) -> None:
+    if about.num_rows * WIDEST * len(schema) > largest:
+        raise ValueError(f"{about.num_rows:,} rows would take more than the {largest:,} bytes of memory allowed")
+
+
+def _text_bytes(column: pa.ChunkedArray) -> int:
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    for chunk in chunks:
+        chunk.validate(full=True)
+    return sum(pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0 for chunk in chunks)
 
 
 def _check_schema(stored: pa.Schema, wanted: pa.Schema, also: bool = False) -> None:

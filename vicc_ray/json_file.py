@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
 
 from vicc_ray.errors import UserError
 from vicc_ray.regular_file import open_regular
 
+T = TypeVar("T")
 LARGEST = 256 * 2**20
 """Bytes of a file; a plan of a million videos has less."""
 DEEPEST = 64
@@ -37,6 +41,39 @@ def read_json(path: Path, what: str, remedy: str, largest: int = LARGEST) -> dic
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path} cannot be read as {what} ({reason}); {remedy}") from None
     return content
+
+
+def read_as(path: Path, kind: type[T], what: str, remedy: str) -> T:
+    """The object in a JSON file as a ``kind``, a dataclass that declares names and types; other names are left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: as of :func:`read_json`, or a name is missing or has a value of another type.
+    """
+    content = read_json(path, what, remedy)
+    try:
+        return as_kind(content, kind)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read as {what} ({error}); {remedy}") from None
+
+
+def as_kind(content: Any, kind: type[T]) -> T:
+    """What JSON says, as a ``kind``; see :func:`read_as`.
+
+    Raises:
+        ValueError: a name is missing, or has a value of another type.
+    """
+    try:
+        return cast(T, _adapter(cast(Any, kind)).validate_json(json.dumps(content), strict=True))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part)[:60] for part in first["loc"]) or "all of it"
+        raise ValueError(f"{place}: {first['msg'][:200]}") from None
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def read_bounded(path: Path, largest: int) -> bytes:

@@ -133,7 +133,7 @@ def test_a_damaged_store_ends_the_run_with_its_name(store: Path, tmp_path: Path)
     for shard in (tmp_path / "store").glob("part-*.parquet"):
         rows = pq.read_table(shard).to_pylist()
         damaged = pa.Table.from_pylist([{**row, "rgb": [b"?"] * row["frames"]} for row in rows], schema=SCHEMA)
-        pq.write_table(damaged, shard, row_group_size=1)
+        pq.write_table(damaged, shard, row_group_size=1, compression="none", use_dictionary=False)
     with pytest.raises(UserError, match=r"^part-\d+\.parquet of the clip store is damaged .* remove that file"):
         pretrain(settings(), tmp_path / "store", tmp_path / "run", progress=False)
 

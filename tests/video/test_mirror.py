@@ -97,7 +97,9 @@ def test_a_damaged_copy_is_named(tmp_path: Path, s3: S3) -> None:
     store.read(store.entries[0])
     (copy,) = cache_folder().rglob("part-00000.parquet")
     copy.write_bytes(copy.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"part-00000.parquet, copied from s3://.* remove it: it is copied again"):
+    with pytest.raises(
+        UserError, match=r"part-00000.parquet is damaged.* copied from s3://.* remove it: it is copied again"
+    ):
         ClipStore(s3.address("store")).read(store.entries[0])
     copy.unlink()
     assert ClipStore(s3.address("store")).read(store.entries[0]).frames == 6

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vicc_ray.files import atomic_write
 from vicc_ray.pipelines.plan import Plan
+from vicc_ray.training.json_lines import read_lines
 from vicc_ray.video.store import shard_path
 
 CUT_SHORT_FILE = "cut_short.jsonl"
@@ -29,12 +30,7 @@ def write_cut_short(store: Path, shard: int, frames: Mapping[str, int], reason: 
 def merge_cut_short(store: Path, plan: Plan) -> int:
     """Write those of all finished shards to one file, none where there are none; their number."""
     shards = [shard for shard in range(len(plan.shards)) if shard_path(store, shard).exists()]
-    lines = [
-        line
-        for shard in shards
-        if _path(store, shard).exists()
-        for line in _path(store, shard).read_text().splitlines()
-    ]
+    lines = [line for shard in shards for line in map(json.dumps, read_lines(_path(store, shard)))]
     if lines:
         atomic_write(store / CUT_SHORT_FILE, "".join(f"{line}\n" for line in sorted(lines)))
     else:

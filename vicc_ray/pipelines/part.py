@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vicc_ray.config import PrepareConfig
 from vicc_ray.files import atomic_write
+from vicc_ray.json_file import read_as
 from vicc_ray.pipelines.plan import Failure, PlannedVideo, stamp, write_failures
 from vicc_ray.pipelines.watchdog import Watchdog
 from vicc_ray.video.decode import VideoError, too_long
@@ -93,6 +95,13 @@ def _row_or_failure(
         return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}", file)
 
 
+@dataclass(frozen=True)
+class _Begun:
+    video: str
+    ended: list[str]
+    stuck: list[str]
+
+
 class _Journal:
     """Notes which video is being decoded, so that one that crashes the process is found out and left aside.
 
@@ -106,9 +115,9 @@ class _Journal:
         self.ended: list[str] = []
         self.stuck: list[str] = []
         if path.exists():
-            before = json.loads(path.read_text())
-            self.ended = before["ended"] + ([] if stuck else [before["video"]])
-            self.stuck = before["stuck"] + ([before["video"]] if stuck else [])
+            before = read_as(path, _Begun, "the notes of a part that was being made", "remove it")
+            self.ended = before.ended + ([] if stuck else [before.video])
+            self.stuck = before.stuck + ([before.video] if stuck else [])
 
     def begin(self, video: str) -> None:
         """Note that ``video`` comes next."""

@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.json_file import read_as
+from vicc_ray.training.json_lines import read_typed_lines
 from vicc_ray.video.sources import VideoItem, assign_splits
 from vicc_ray.video.sources.places import Place, size_and_time
-from vicc_ray.video.store import shard_path
+from vicc_ray.video.store import REMEDY, shard_path
+from vicc_ray.video.stored_rows import open_shard
 
 PLAN_FILE = "plan.json"
 SHARDS_AT_LEAST = 32
@@ -56,6 +57,19 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class _PlanFile:
+    test_share: float | None
+    shards: list[list[PlannedVideo]]
+
+
+@dataclass(frozen=True)
+class _FailureLine:
+    path: str
+    reason: str
+    stamp: list[float] | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """The videos of every shard. Of a video that was made anew, in a later shard, that shard counts."""
 
@@ -84,9 +98,8 @@ class Plan:
         path = store / PLAN_FILE
         if not path.exists():
             return Plan()
-        content: dict[str, Any] = json.loads(path.read_text())
-        shards = tuple(tuple(PlannedVideo(**video) for video in videos) for videos in content["shards"])
-        return Plan(shards, content["test_share"])
+        content = read_as(path, _PlanFile, "the plan of a folder", f"remove {store}, or give another folder")
+        return Plan(tuple(map(tuple, content.shards)), content.test_share)
 
 
 def make_plan(
@@ -189,16 +202,15 @@ def read_failures(store: Path, plan: Plan) -> dict[str, Failure]:
     for shard in range(len(plan.shards)):
         if not shard_path(store, shard).exists():
             continue
-        for line in failures_path(store, shard).read_text().splitlines():
-            content = json.loads(line)
-            if latest[content["path"]][0] == shard:
+        for content in read_typed_lines(failures_path(store, shard), _FailureLine):
+            if latest.get(content["path"], (None,))[0] == shard:
                 failures[content["path"]] = Failure(content["reason"], content["stamp"])
     return failures
 
 
 def stored_rows(store: Path, shard: int) -> int:
     """Rows of a finished shard."""
-    with pq.ParquetFile(shard_path(store, shard)) as file:
+    with open_shard(shard_path(store, shard), REMEDY) as file:
         return int(file.metadata.num_rows)
 
 

@@ -165,11 +165,11 @@ def _make_shard(store: Path, settings: PrepareConfig, shard: int, videos: Videos
 def _check_settings(store: Path, settings: PrepareConfig) -> None:
     if not (store / STORE_FILE).exists():
         return
-    before = read_store_file(store)["settings"]
+    before, _ = read_store_file(store)
     changed = [
-        f"prepare.{key} was {before[key]} and is {value} now"
-        for key, value in settings.model_dump().items()
-        if before[key] != value and key not in OF_ONE_CALL
+        f"prepare.{key} was {was} and is {is_now} now"
+        for key in type(settings).model_fields
+        if (was := getattr(before, key)) != (is_now := getattr(settings, key)) and key not in OF_ONE_CALL
     ]
     if changed:
         raise UserError(

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 
+from vicc_ray.arrow_file import read_parquet
 from vicc_ray.errors import UserError
 from vicc_ray.files import content_digest
 from vicc_ray.pipelines.plan import Plan, PlannedVideo
 from vicc_ray.video.sources.places import Place
-from vicc_ray.video.store import shard_path
+from vicc_ray.video.store import REMEDY, shard_path
+from vicc_ray.video.stored_rows import MOST_MEMORY
 
+CONTENTS = pa.schema([("id", pa.string()), ("content", pa.string())])
 READERS = 8
 """Files that are read at the same time."""
 
@@ -54,7 +57,7 @@ def _contents(store: Path, shard: int) -> dict[str, str]:
     path = shard_path(store, shard)
     if not path.exists():
         return {}
-    table = pq.read_table(path, columns=["id", "content"])
+    table = read_parquet(path, CONTENTS, REMEDY, MOST_MEMORY)
     return dict(zip(table.column("id").to_pylist(), table.column("content").to_pylist(), strict=True))
 
 

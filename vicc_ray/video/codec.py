@@ -21,6 +21,10 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Planes = tuple[Pixels, Pixels, Pixels]
 """A frame as H.264 has it: Y [H, W], U and V [H / 2, W / 2]."""
+FORMATS = ("yuv420p", "yuvj420p")
+"""Of decoded frames: three planes of bytes, the chroma of half the size."""
+JPEG = b"\xff\xd8\xff"
+"""A JPEG begins with it: no other format is decoded."""
 REPRODUCIBLE = "threads=1:cpu-independent=1"
 """What x264 is told so that the same frames become the same bytes in every process and on every CPU. Without it the
 stream depends on the CPU's instructions, and with AVX-512 it is another one nearly every time."""
@@ -93,8 +97,8 @@ def decode_planes(
     for index, frame in _decoded(packets, _needed(wanted, group)):
         if index not in left:
             continue
-        if (frame.height, frame.width) != (height, width):
-            raise DamagedFrameError(f"frame {index} is {frame.height} x {frame.width}")
+        if (frame.height, frame.width) != (height, width) or frame.format.name not in FORMATS:
+            raise DamagedFrameError(f"frame {index} is {frame.height} x {frame.width} {frame.format.name}")
         yield index, _planes(frame)
 
 
@@ -222,7 +226,10 @@ def decode_flow(tiles: Sequence[bytes], group: int, indices: NDArray[np.int64], 
 
 def _tile(tiles: Sequence[bytes], number: int, width: int) -> Pixels:
     data = tiles[number] if number < len(tiles) else b""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data.startswith(JPEG) else None
+    except cv2.error:  # of more pixels than OpenCV decodes
+        image = None
     if image is None or image.shape[1] != width:
         raise DamagedFrameError(f"group {number} of the flow is no JPEG of its size")
     return np.asarray(image, np.uint8)

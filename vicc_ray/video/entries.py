@@ -14,6 +14,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
+_TEXTS, _NUMBERS = ("id", "label", "source", "split", "content"), ("height", "width", "shard", "row")
+ENTRY_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in _TEXTS),
+        ("frames", pa.int32()),
+        ("fps", pa.float64()),
+        *((name, pa.int32()) for name in _NUMBERS),
+    ]
+)
+"""Columns of :class:`Entries`: the fields of :class:`Entry`."""
 ROWS_AT_ONCE = 1024
 """Entries that are objects at the same time while all are gone through."""
 

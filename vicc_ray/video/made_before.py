@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.json_file import read_json
 
 RECORD = ".make-videos.json"
 """Hidden, so that it is no input where the folder is prepared."""
@@ -33,7 +34,7 @@ def check_made_before(out: Path, settings: Settings, files: Sequence[str], made:
             raise UserError(f"{made[0]} is in {out}, and it is not known with which --seed it was made; {instead}")
         atomic_write(out / RECORD, json.dumps(dict(settings)))
         return
-    before = json.loads((out / RECORD).read_text())
+    before = read_json(out / RECORD, "what videos were made with", instead)
     for name, value in settings.items():
         if (was := before.get(name)) != value:
             raise UserError(f"{name}: {value} given, but the videos in {out} were made with {name} {was}; {instead}")

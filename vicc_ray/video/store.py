@@ -8,10 +8,11 @@ asked for, s = ``flow_scale``.
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,11 +22,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
-from pydantic import ValidationError
 
+from vicc_ray.arrow_file import naming_damage, read_parquet
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_path, atomic_write, unreadable
+from vicc_ray.json_file import read_json
 from vicc_ray.local_paths import is_address, local_path
 from vicc_ray.video.codec import (
     DamagedFrameError,
@@ -37,8 +39,9 @@ from vicc_ray.video.codec import (
     decode_i420,
     decode_planes,
 )
-from vicc_ray.video.entries import Entries, Entry
+from vicc_ray.video.entries import ENTRY_SCHEMA, Entries, Entry
 from vicc_ray.video.mirror import Mirror
+from vicc_ray.video.stored_rows import MOST_MEMORY, check_entries, open_shard, read_blobs
 
 FORMAT = 2
 """Version of the layout; a store of another one is refused."""
@@ -62,6 +65,11 @@ SCHEMA = pa.schema(
     ]
 )
 BLOBS = ("rgb", "flow")
+KNOWN = pa.schema([field for field in SCHEMA if field.name not in BLOBS])
+"""What is known of a video beside its frames."""
+MOST_SHARDS = 10**6
+REMEDY = "remove that file and run `vicc-ray prepare` again, it makes only what is missing"
+_SHARD = re.compile(r"part-(\d{5,9})\.parquet")
 OPEN_SHARDS = 32
 """Shards that one reader keeps open."""
 
@@ -202,14 +210,8 @@ class StoredVideo:
         try:
             yield
         except DamagedFrameError as error:
-            raise _damaged(shard_path(Path(), self.entry.shard), f"{self.entry.id}: {error}") from None
-
-
-def _damaged(shard: Path, what: str) -> UserError:
-    return UserError(
-        f"{shard} of the clip store is damaged ({what}); remove that file and run `vicc-ray prepare` again, "
-        "it makes only what is missing"
-    )
+            shard = shard_path(Path(), self.entry.shard)
+            raise UserError(f"{shard} of the clip store is damaged ({self.entry.id}: {error}); {REMEDY}") from None
 
 
 class ClipStore:
@@ -227,9 +229,7 @@ class ClipStore:
         self.location = str(location) if remote else str(local_path(location).resolve())
         """What opens the same store in another process, with the secrets of the address."""
         self._mirror = Mirror(self.location, (STORE_FILE, INDEX_FILE)) if remote else None
-        content = read_store_file(self._file(STORE_FILE).parent)
-        self.settings = PrepareConfig.model_validate(content["settings"])
-        self.shards: int = content["shards"]
+        self.settings, self.shards = read_store_file(self._file(STORE_FILE).parent)
         if self._mirror is None:
             self._check_finished()
         self._entries: Entries | None = None
@@ -239,10 +239,10 @@ class ClipStore:
         return str(self._mirror.source) if self._mirror else self.location
 
     def _check_finished(self) -> None:
-        missing = sum(not shard_path(Path(self.location), shard).exists() for shard in range(self.shards))
-        if missing:
+        there = sum(_is_shard(file.name, self.shards) for file in Path(self.location).iterdir())
+        if there < self.shards:
             raise UserError(
-                f"the clip store {self} is not finished: {missing} of {self.shards} shards are missing; "
+                f"the clip store {self} is not finished: {self.shards - there} of {self.shards} shards are missing; "
                 "run `vicc-ray prepare` again, it makes only those"
             )
 
@@ -251,7 +251,7 @@ class ClipStore:
         """All stored videos, sorted by id; read once, without their frames."""
         if self._entries is None:
             index = self._file(INDEX_FILE)
-            table = _read_index(index) if index.exists() else self._scan()
+            table = _read_index(index, self.shards, self.settings.grid) if index.exists() else self._scan()
             self._entries = Entries(table.sort_by("id"))
         return self._entries
 
@@ -270,39 +270,35 @@ class ClipStore:
         """The compressed frames of a video; ``columns`` may leave out "rgb" or "flow" where it is not needed."""
         try:
             with self._lock:
-                table = self._opened(entry.shard).read_row_group(entry.row, columns=list(columns))
-        except (OSError, pa.ArrowException) as error:
+                found = read_blobs(self._opened(entry.shard), entry.row, pa.schema([SCHEMA.field(n) for n in columns]))
+        except (OSError, pa.ArrowException, ValueError) as error:
             raise self._damaged(entry.shard, f"{entry.id} cannot be read: {error}") from None
-        blobs = {name: table.column(name)[0].as_py() for name in columns}
+        blobs = dict(zip(columns, found, strict=True))
         return StoredVideo(entry, self.settings, blobs.get("rgb", []), blobs.get("flow", []))
 
     def _shard_entries(self, shard: int) -> pa.Table:
-        names = [name for name in SCHEMA.names if name not in BLOBS]
-        try:
-            with pq.ParquetFile(self._shard(shard)) as file:
-                table = file.read(columns=names)
-        except (OSError, pa.ArrowException) as error:
-            raise self._damaged(shard, str(error)) from None
+        table = read_parquet(self._shard(shard), KNOWN, self._remedy(shard), MOST_MEMORY)
         places = {"shard": np.full(len(table), shard, np.int32), "row": np.arange(len(table), dtype=np.int32)}
         for name, values in places.items():
             table = table.append_column(name, pa.array(values))
+        with naming_damage(self._shard(shard), self._remedy(shard)):
+            check_entries(table, self.shards, self.settings.grid)
         return table
 
     def _damaged(self, shard: int, what: str) -> UserError:
         if reason := unreadable(self._shard(shard)):
             return reason
-        if self._mirror is None:
-            return _damaged(self._shard(shard), what)
-        return UserError(
-            f"{self._shard(shard)}, copied from {self}, is damaged ({what}); remove it: it is copied again"
-        )
+        return UserError(f"{self._shard(shard)} is damaged ({what}); {self._remedy(shard)}")
+
+    def _remedy(self, shard: int) -> str:
+        return REMEDY if self._mirror is None else f"it was copied from {self}; remove it: it is copied again"
 
     def _shard(self, shard: int) -> Path:
         return self._file(shard_path(Path(), shard).name)
 
     def _opened(self, shard: int) -> pq.ParquetFile:
         if shard not in self._files:
-            self._files[shard] = pq.ParquetFile(self._shard(shard), page_checksum_verification=True)
+            self._files[shard] = open_shard(self._shard(shard), self._remedy(shard))
         self._files.move_to_end(shard)
         if len(self._files) > OPEN_SHARDS:
             self._files.popitem(last=False)[1].close()
@@ -328,12 +324,12 @@ def write_index(store: Path, entries: Entries) -> None:
         pq.write_table(entries.table, aside)
 
 
-def _read_index(file: Path) -> pa.Table:
-    try:
-        return pq.read_table(file, columns=[field.name for field in fields(Entry)])
-    except (OSError, pa.ArrowException) as error:
-        reason = UserError(f"{file} is damaged ({error}); run `vicc-ray prepare` again, it makes it anew")
-        raise (unreadable(file) or reason) from None
+def _read_index(file: Path, shards: int, grid: int) -> pa.Table:
+    remedy = "run `vicc-ray prepare` again, it makes it anew"
+    table = read_parquet(file, ENTRY_SCHEMA, remedy, MOST_MEMORY)
+    with naming_damage(file, remedy):
+        check_entries(table, shards, grid)
+    return table.replace_schema_metadata()
 
 
 def write_store_file(store: Path, settings: PrepareConfig, shards: int) -> None:
@@ -342,24 +338,31 @@ def write_store_file(store: Path, settings: PrepareConfig, shards: int) -> None:
     atomic_write(store / STORE_FILE, json.dumps(content, indent=2) + "\n")
 
 
-def read_store_file(store: Path) -> dict[str, Any]:
-    """Content of ``store.json``.
+def read_store_file(store: Path) -> tuple[PrepareConfig, int]:
+    """What ``store.json`` says: the settings, and how many shards make the store whole.
 
     Raises:
         UserError: it is not there, not valid, or of another format.
     """
-    path = store / STORE_FILE
+    path, remedy = store / STORE_FILE, "prepare the videos into another folder"
     try:
-        content = json.loads(path.read_text())
-        version = content["format"]
-        if version == FORMAT:
-            PrepareConfig.model_validate(content["settings"])
-            int(content["shards"])
-    except FileNotFoundError:
+        content = read_json(path, "a clip store's description", remedy)
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{store} is not a clip store (no {STORE_FILE}); make one with `vicc-ray prepare`") from None
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        reason = UserError(f"{path} cannot be read as a clip store's description ({type(error).__name__})")
-        raise (unreadable(path) or reason) from None
-    if version != FORMAT:
-        raise UserError(f"{store} is a clip store of format {version}, this version reads {FORMAT}; prepare it anew")
-    return dict(content)
+    if (version := content.get("format")) != FORMAT:
+        raise UserError(
+            f"{store} is a clip store of format {str(version)[:20]}, this version reads {FORMAT}; prepare it anew"
+        )
+    try:
+        settings, shards = PrepareConfig.model_validate(content["settings"]), content["shards"]
+        if type(shards) is not int or not 0 <= shards <= MOST_SHARDS:
+            raise ValueError(f"shards: {str(shards)[:40]} given; 0 to {MOST_SHARDS} are allowed")
+    except (ValueError, KeyError) as error:
+        reason = f"{error}" if isinstance(error, ValueError) else f"no {error}"
+        raise UserError(f"{path} cannot be read as a clip store's description ({reason}); {remedy}") from None
+    return settings, shards
+
+
+def _is_shard(name: str, shards: int) -> bool:
+    number = _SHARD.fullmatch(name)
+    return number is not None and int(number[1]) < shards and name == shard_path(Path(), int(number[1])).name

@@ -1,0 +1,101 @@
+"""Rows of a clip store that somebody else may have written: looked through before anything in them is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vicc_ray.arrow_file import naming_damage
+from vicc_ray.regular_file import open_regular
+
+MOST_MEMORY = 2**31
+"""Bytes of all that is known of the videos of a store, frames aside; ten million videos take less."""
+LONGEST_TEXT = 4096
+MOST_FRAMES = 2**22
+MOST_PIXELS = 2**14
+"""Height or width of a stored frame."""
+_OUTSIDE = r"^/|(^|/)\.\.(/|$)|\x00"
+"""In an id: a path that leads out of the folder it is below."""
+
+
+def check_entries(table: pa.Table, shards: int, grid: int) -> None:
+    """See that what a table says of videos can be: bounds of numbers, lengths of texts, ids that are paths below.
+
+    Args:
+        shards: how many the store has.
+        grid: what heights and widths are multiples of.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    for name in table.schema.names:
+        if table.column(name).null_count:
+            raise ValueError(f"a row without {name}")
+        if pa.types.is_string(table.schema.field(name).type):
+            _check_bounds(f"the length of {name}", pc.binary_length(table.column(name)), 0, LONGEST_TEXT)
+    _check_bounds("frames", table.column("frames"), 1, MOST_FRAMES)
+    for name in ("height", "width"):
+        _check_bounds(name, table.column(name), grid, MOST_PIXELS)
+        if (table.column(name).to_numpy() % grid).any():
+            raise ValueError(f"{name} that is no multiple of {grid}")
+    _check_bounds("shard", table.column("shard"), 0, shards - 1)
+    _check_bounds("row", table.column("row"), 0, 2**31 - 1)
+    rates = table.column("fps").to_numpy()
+    if not (np.isfinite(rates) & (rates >= 0)).all():
+        raise ValueError("fps that is no number of at least 0")
+    outside = table.column("id").filter(pc.match_substring_regex(table.column("id"), _OUTSIDE))
+    if len(outside):
+        raise ValueError(f"the id {outside[0].as_py()[:200]!r} leads out of the videos folder")
+
+
+def _check_bounds(what: str, values: pa.ChunkedArray, least: int, most: int) -> None:
+    found = pc.min_max(values).as_py()
+    if len(values) and not least <= found["min"] <= found["max"] <= most:
+        raise ValueError(f"{what} from {found['min']} to {found['max']}; {least} to {most} is allowed")
+
+
+def open_shard(path: Path, remedy: str) -> pq.ParquetFile:
+    """A shard, of which nothing but its description is read; see :func:`read_blobs`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it is damaged.
+    """
+    with naming_damage(path, remedy):
+        open_regular(path).close()
+        return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+def read_blobs(file: pq.ParquetFile, row: int, schema: pa.Schema) -> list[list[bytes]]:
+    """The columns of ``schema``, lists of binaries, of one row, which is a row group.
+
+    Raises:
+        ValueError, OSError, pa.ArrowException: the row is not there, or not as it is written.
+    """
+    if not row < file.metadata.num_row_groups:
+        raise ValueError(f"no row {row} but {file.metadata.num_row_groups} rows")
+    _check_group(file.metadata.row_group(row), schema.names)
+    table = file.read_row_group(row, columns=schema.names).select(schema.names)
+    if table.num_rows != 1 or table.schema.types != schema.types:
+        raise ValueError(f"row {row} has columns of other types, or is not alone in its row group")
+    table.validate(full=True)
+    blobs = [table.column(name)[0].as_py() for name in schema.names]
+    if any(blob is None or None in blob for blob in blobs):
+        raise ValueError(f"row {row} lacks frames")
+    return blobs
+
+
+def _check_group(group: pq.RowGroupMetaData, names: Sequence[str]) -> None:
+    """See that a row is as long in memory as in the file: neither compressed nor made of repetitions."""
+    chunks = [group.column(column) for column in range(group.num_columns)]
+    for chunk in chunks:
+        if chunk.path_in_schema.partition(".")[0] not in names:
+            continue
+        repeated = any("DICTIONARY" in encoding for encoding in chunk.encodings)
+        if chunk.compression != "UNCOMPRESSED" or repeated or not 0 <= chunk.num_values <= MOST_FRAMES:
+            raise ValueError(f"{chunk.path_in_schema} is compressed, repeated, or of too many values")
