@@ -58,3 +58,8 @@ def use_token() -> None:
     there = (home() / TOKEN_FILE).exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
     if there:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def sends_token() -> bool:
+    """Whether Ray sends one, in this process."""
+    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"

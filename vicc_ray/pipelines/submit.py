@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import os
@@ -22,8 +21,10 @@ import requests
 from ray.exceptions import RayError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
+from vicc_ray.clear_text import is_in_clear, is_this_machine
 from vicc_ray.errors import UserError
-from vicc_ray.joining import TOKEN_ADVICE
+from vicc_ray.joining import TOKEN_ADVICE, sends_token
+from vicc_ray.local_paths import without_secrets
 from vicc_ray.packaged_job import PackagedJob
 from vicc_ray.pipelines.private_ray import look_at_token
 from vicc_ray.pipelines.ray_errors import first_line
@@ -37,6 +38,7 @@ COMES_UP_S = 60.0
 """Seconds in which a cluster gets ready to take jobs."""
 PATIENCE_S = 600.0
 """Seconds for which it is tried: a tunnel that is opened again, a head that is restarted."""
+LOG = logging.getLogger("vicc_ray")
 LOST = (RuntimeError, OSError, requests.RequestException, aiohttp.ClientError, asyncio.TimeoutError)
 
 
@@ -57,6 +59,12 @@ class JobServer:
                 "`ray dashboard CLUSTER.yaml` runs"
             )
         self.address = address.rstrip("/")
+        if sends_token() and is_in_clear(self.address):
+            LOG.warning(
+                "%s: the token is sent there as it is; whoever is on the way can read it, and run code on the cluster. "
+                "Use a tunnel (`ray dashboard`, `kubectl port-forward`, `ssh -L`) to http://127.0.0.1:8265, or https",
+                without_secrets(self.address),
+            )
         past_proxies(self.address)
         # Ray would prefer these to the address that was given.
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
@@ -197,17 +205,11 @@ class JobServer:
 def past_proxies(address: str) -> None:
     """Have this process reach an address on this machine, as of a tunnel, directly whatever ``HTTP_PROXY`` says."""
     host = urlsplit(address).hostname or ""
-    if host != "localhost" and not _is_loopback(host):
+    if not is_this_machine(host):
         return
     direct = [name for name in (os.environ.get("no_proxy"), os.environ.get("NO_PROXY"), host) if name]
     for variable in ("no_proxy", "NO_PROXY"):  # programs look at either
         os.environ[variable] = ",".join(dict.fromkeys(direct))
-
-
-def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 class _Log:

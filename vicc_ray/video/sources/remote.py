@@ -8,18 +8,21 @@ cluster every machine needs them.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
 import pyarrow.fs as arrow
 from pyarrow import ArrowException
 
+from vicc_ray.clear_text import is_in_clear
 from vicc_ray.errors import UserError
 from vicc_ray.local_paths import without_secrets
 
@@ -29,6 +32,7 @@ GCS_LISTING_S, GCS_FETCH_S = 5, 60
 """The same for Google's storage, in seconds; pyarrow's own limit is a quarter of an hour."""
 IN_A_PATH = "/:@!$&'()*+,;="
 """What may stand in the path of an address beside letters, digits and ``-._~``."""
+LOG = logging.getLogger("vicc_ray")
 CHUNK = 8 * 2**20
 """Bytes of a remote file that are held at once."""
 
@@ -118,8 +122,20 @@ def _file_system(root: str, patient: bool) -> tuple[arrow.FileSystem, str]:
     if not patient and isinstance(file_system, arrow.S3FileSystem):
         # An address has no word for patience; what pickles the file system knows how to make it again.
         make, (options,) = file_system.__reduce__()
+        if is_in_clear(_endpoint(options)):
+            LOG.warning(
+                "%s: files come as they are; whoever is on the way can read and change them. Use one with https",
+                without_secrets(root),
+            )
         file_system = make({**options, "retry_strategy": arrow.AwsStandardS3RetryStrategy(max_attempts=LISTING_TRIES)})
     return file_system, path
+
+
+def _endpoint(options: dict[str, Any]) -> str:
+    """What a file system of S3 asks, with its scheme; "" where it is Amazon's own."""
+    named = (os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+    endpoint = next(filter(None, (options["endpoint_override"], *named)), "")
+    return endpoint if "://" in endpoint or not endpoint else f"{options['scheme'] or 'https'}://{endpoint}"
 
 
 @contextmanager
