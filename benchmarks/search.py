@@ -39,13 +39,14 @@ from vicc_ray.search.index_folder import (
     ENCODER_FILE,
     FORMAT,
     INDEX_FILE,
-    PART_SCHEMA,
     VIDEOS_FILE,
     Description,
     part_row,
     write_videos,
 )
+from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.sources import list_videos
@@ -102,7 +103,7 @@ def make_index(folder: Path, count: int, film_of: Path) -> None:
                 windows = (own + rng.gamma(0.3, size=(WINDOWS, 1024))).astype(np.float32)
                 found = VideoFeatures(windows, spans, 11.0, film)
                 id = f"{number % 400:03d}/{number:06d}.mp4"
-                writer.write(part_row(id, f"class {number % 400}", "", id.encode(), found))
+                writer.write(part_row(id, f"class {number % 400}", "", id.encode(), UNKNOWN, found))
     write_videos(folder, parts, 1024)
 
 

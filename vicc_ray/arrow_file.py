@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
+from vicc_ray.files import unreadable
 from vicc_ray.regular_file import open_regular
 
 MAGIC = b"ARROW1"
@@ -34,7 +35,7 @@ def naming_damage(path: Path, remedy: str) -> Iterator[None]:
         raise
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{path} is damaged ({reason}); {remedy}") from None
+        raise (unreadable(path) or UserError(f"{path} is damaged ({reason}); {remedy}")) from None
 
 
 def read_arrow(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:

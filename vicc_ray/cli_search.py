@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import secrets
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
+from vicc_ray.account_key import key_file
 from vicc_ray.cli_arguments import add_labels, add_ray, add_set, add_verb
 from vicc_ray.cli_paths import input_path, output_path, path_or_address
 from vicc_ray.errors import UserError
@@ -110,7 +112,12 @@ def _add_opened(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("index", type=input_path, metavar="INDEX", help="folder of `vicc-ray index`")
     verb.add_argument("--k", type=_count, default=12, metavar="N", help="how many to find (default 12)")
     verb.add_argument(
-        "--videos", type=input_path, metavar="DIR", help="where the videos are now, if not where they were indexed"
+        "--videos",
+        type=input_path,
+        action="append",
+        metavar="DIR",
+        help="where the videos are now, if not where this account indexed them (none: nowhere); given again: another "
+        "folder that links in it lead into",
     )
     verb.add_argument(
         "--windows",
@@ -176,6 +183,7 @@ def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     index = _open(options)
+    _check_videos(index)
     from vicc_ray.search.guard import is_loopback
     from vicc_ray.search.server import Access, create_app, listen, serve
     from vicc_ray.search.service import Service
@@ -198,10 +206,27 @@ def _shown_host(host: str) -> str:
 
 def _open(options: argparse.Namespace) -> SearchIndex:
     from vicc_ray.search.opened import SearchIndex
+    from vicc_ray.search.video_folder import VideoFolder
 
-    if options.videos and not options.videos.is_dir():
-        raise UserError(f"--videos {options.videos}: no such folder")
-    return SearchIndex(options.index, options.videos)
+    given = options.videos
+    if given is None:
+        return SearchIndex(options.index)
+    if given == [Path("none")]:
+        return SearchIndex(options.index, VideoFolder())
+    for folder in given:
+        if not folder.is_dir():
+            raise UserError(f"--videos {folder}: no such folder")
+    return SearchIndex(options.index, VideoFolder(*given))
+
+
+def _check_videos(index: SearchIndex) -> None:
+    """Whoever made an index could name any folder in it, and have its files served."""
+    if index.unconfirmed_videos:
+        raise UserError(
+            f"--videos: say where the videos of {index.folder} are, or --videos none to serve it without them; it "
+            f"names the folder {index.unconfirmed_videos!r}, but this account has not indexed that folder itself (or "
+            f"has lost its key, {key_file()})"
+        )
 
 
 def _count(text: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from vicc_ray.errors import UserError
+from vicc_ray.files import unreadable
 from vicc_ray.regular_file import open_regular
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ def read_json(path: Path, what: str, remedy: str, largest: int = LARGEST) -> dic
         raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{path} cannot be read as {what} ({reason}); {remedy}") from None
+        raise (unreadable(path) or UserError(f"{path} cannot be read as {what} ({reason}); {remedy}")) from None
     return content
 
 

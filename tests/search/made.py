@@ -16,13 +16,15 @@ from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_folder import (
     ENCODER_FILE,
     FORMAT,
-    PART_SCHEMA,
     Description,
     part_row,
     write_videos,
 )
+from vicc_ray.search.index_schema import PART_SCHEMA
+from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
 from vicc_ray.video.sources import list_videos
+from vicc_ray.video.sources.places import size_and_time
 from vicc_ray.video.store import shard_path, shard_writer
 
 CLIP = ClipConfig(frames=4, step=1, size=32)
@@ -42,7 +44,7 @@ def describe(folder: Path, weights: EncoderWeights, videos: Path, features: int 
     folder.mkdir(parents=True, exist_ok=True)
     width = features or weights.features
     write_weights(folder / ENCODER_FILE, weights)
-    about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "tiny", "videos": str(videos)}
+    about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "tiny", "videos": str(videos.resolve())}
     Description(**about, features=width, view=VIEW).write(folder)
 
 
@@ -50,7 +52,10 @@ def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
     """An index of a folder of videos, ``a_part`` of them in a part, as the tasks of the pipeline make it."""
     weights = untrained()
     describe(folder, weights, videos)
-    items = [(item.place, PlannedVideo(item.id, item.label, item.source, "")) for item in list_videos(videos).items]
+    items = [
+        (item.place, PlannedVideo(item.id, item.label, item.source, "", list(size_and_time(item.place) or UNKNOWN)))
+        for item in list_videos(videos).items
+    ]
     indexer = Indexer(Work(folder, videos, weights, VIEW, CONFIG, use_gpu=False))
     starts = range(0, len(items), a_part)
     for part, start in enumerate(starts):
@@ -60,7 +65,10 @@ def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
 
 
 def made_up(folder: Path, windows: list[np.ndarray], a_part: int = 7) -> Path:
-    """An index of videos with these features of their windows, float32 [n, F] each; a window lasts a second."""
+    """An index of videos with these features of their windows, float32 [n, F] each; a window lasts a second.
+
+    Video N is the file ``videos/N.mp4`` in it, if it is there.
+    """
     describe(folder, untrained(), folder / "videos", windows[0].shape[1])
     starts = range(0, len(windows), a_part)
     for part, start in enumerate(starts):
@@ -68,6 +76,8 @@ def made_up(folder: Path, windows: list[np.ndarray], a_part: int = 7) -> Path:
             for number, features in enumerate(windows[start : start + a_part], start):
                 spans = np.arange(len(features), dtype=np.float32)[:, None] + np.float32([0, 1])
                 found = VideoFeatures(np.float32(features), spans, float(len(features)), b"film %d" % number)
-                writer.write(part_row(f"{number}.mp4", f"label {number % 3}", "", b"%d.mp4" % number, found))
+                id = f"{number}.mp4"
+                stamp = size_and_time(folder / "videos" / id) or UNKNOWN
+                writer.write(part_row(id, f"label {number % 3}", "", id.encode(), stamp, found))
     write_videos(folder, len(starts), windows[0].shape[1])
     return folder

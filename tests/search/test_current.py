@@ -15,19 +15,21 @@ from vicc_ray.search.current import CurrentIndex
 from vicc_ray.search.index_folder import VIDEOS_FILE, write_videos
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.ranking import query_of_row, search
+from vicc_ray.search.video_folder import VideoFolder
+
+FEATURES = untrained().features
 
 
 def windows(count: int) -> list[np.ndarray]:
-    return list(np.random.default_rng(0).standard_normal((count, 2, 4)).astype(np.float32))
+    return list(np.random.default_rng(0).standard_normal((count, 2, FEATURES)).astype(np.float32))
 
 
 def test_only_another_file_is_opened_and_the_old_one_can_still_be_used(tmp_path: Path) -> None:
     folder = made_up(tmp_path / "index", windows(14))
-    (tmp_path / "videos").mkdir()
-    first = SearchIndex(folder, tmp_path / "videos")
+    first = SearchIndex(folder, VideoFolder(tmp_path))
     current = CurrentIndex(first)
     assert current.get() is first
-    write_videos(folder, 2, 4, {0: {"3.mp4"}})
+    write_videos(folder, 2, FEATURES, {0: {"3.mp4"}})
     second = current.get()
     assert current.get() is second
     assert (len(first), len(second), second.videos) == (14, 13, first.videos)
@@ -49,12 +51,13 @@ def test_a_server_finds_what_was_indexed_since(tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_open_gets_the_videos_that_it_shows_though_rows_have_moved(tmp_path: Path) -> None:
-    folder = made_up(tmp_path / "index", windows(9))
-    (folder / "videos").mkdir()
+    folder = tmp_path / "index"
+    (folder / "videos").mkdir(parents=True)
     (folder / "videos/5.mp4").write_bytes(b"five")
+    made_up(folder, windows(9))
     with served(folder) as server:
         shown = server.ask("/api/videos").json["videos"]
-        write_videos(folder, 2, 4, {0: {"3.mp4"}})
+        write_videos(folder, 2, FEATURES, {0: {"3.mp4"}})
         assert server.ask("/film/5").body == b"film 6"
         assert server.ask("/" + shown[5]["film"]).body == b"film 5"
         assert server.ask("/" + shown[8]["film"]).body == b"film 8"  # its row is beyond the end now
@@ -69,8 +72,8 @@ def test_an_index_of_another_network_is_told(tmp_path: Path) -> None:
     folder = made_up(tmp_path / "index", windows(5))
     current = CurrentIndex(SearchIndex(folder))
     with served(folder) as server:
-        describe(folder, untrained(seed=1), folder / "videos", 4)
-        write_videos(folder, 1, 4)
+        describe(folder, untrained(seed=1), folder / "videos", FEATURES)
+        write_videos(folder, 1, FEATURES)
         answer = server.ask("/api/videos")
         assert answer.status == 500
         assert "has been made anew in another way; end `vicc-ray serve` and start it again" in answer.json["error"]

@@ -33,13 +33,14 @@ from vicc_ray.search.index_folder import (
     ENCODER_FILE,
     FORMAT,
     INDEX_FILE,
-    PART_SCHEMA,
     VIDEOS_FILE,
     Description,
     part_row,
     write_videos,
 )
+from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.pieces import read_pieces
+from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
 from vicc_ray.video.sources import list_videos
 from vicc_ray.video.sources.places import Place, place_of
@@ -112,7 +113,8 @@ class Indexer:
         def row(path: Path, video: PlannedVideo) -> dict[str, Any]:
             pieces = read_pieces(path, work.view, work.config.prepare.time_limit_s)
             found = embed_pieces(self._encoder, pieces, work.config.evaluate.batch)
-            return part_row(video.id, video.label, video.source, files[video.id], found)
+            stamp = video.file or UNKNOWN
+            return part_row(video.id, video.label, video.source, files[video.id], stamp, found)
 
         writing = shard_writer(shard_path(work.folder, part), PART_SCHEMA)
         return write_part(work.folder, part, videos, work.config.prepare, writing, row)
@@ -189,7 +191,7 @@ def _describe(weights: EncoderWeights, videos: Place, config: Config) -> Descrip
         backbone=weights.model.backbone,
         features=weights.features,
         view=View.of(weights.clip, config),
-        videos=str(videos),
+        videos=str(videos.resolve() if isinstance(videos, Path) else videos),
     )
 
 

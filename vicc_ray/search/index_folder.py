@@ -12,48 +12,38 @@ N videos, n windows of a video, F features.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vicc_ray.account_key import has_own_seal, make_seal
+from vicc_ray.arrow_file import naming_damage
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path, atomic_write, unreadable
+from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.json_file import read_json
 from vicc_ray.search.features import VideoFeatures
+from vicc_ray.search.index_checks import PART_REMEDY, check_part, open_part
+from vicc_ray.search.index_schema import FACTS, MEAN, videos_schema
+from vicc_ray.search.video_folder import LONGEST_NAME
 from vicc_ray.search.view import View
 from vicc_ray.video.store import shard_path
 
-FORMAT = "vicc_ray index 1"
+FORMAT: Literal["vicc_ray index 2"] = "vicc_ray index 2"
 INDEX_FILE, ENCODER_FILE, VIDEOS_FILE = "index.json", "encoder.safetensors", "videos.arrow"
-PART_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),  # path below the videos folder, or a data set's published path
-        ("file", pa.binary()),  # the path below the videos folder where it was found
-        ("label", pa.string()),  # "" where unknown
-        ("source", pa.string()),
-        ("seconds", pa.float64()),
-        ("start", pa.list_(pa.float32())),  # of each window, in seconds
-        ("end", pa.list_(pa.float32())),
-        ("windows", pa.list_(pa.float16())),  # n x F, one after the other
-        ("mean", pa.list_(pa.float16())),  # F
-        ("film", pa.binary()),  # H.264 in MP4
-    ]
-)
-FACTS = ("id", "file", "label", "source", "seconds")
-"""Columns of a part that are in :data:`VIDEOS_FILE` too."""
 BATCH = 16_384
 """Rows of :data:`VIDEOS_FILE` that are written, and later compared, at once."""
 TELLING = 3
 """Videos from which on their mean is subtracted: of two, it would make each the opposite of the other."""
-MEAN = b"mean"
-"""Metadata of :data:`VIDEOS_FILE`: float32 [F], subtracted from every feature before it is compared."""
+LARGEST = 2**20
+"""Bytes of ``index.json``."""
 
 
 class Description(BaseModel):
@@ -62,20 +52,32 @@ class Description(BaseModel):
     Attributes:
         fingerprint: of the network, see :class:`vicc_ray.models.weights_file.EncoderWeights`.
         videos: folder or address of the videos, without secrets.
+        seal: of the account that indexed them (:mod:`vicc_ray.account_key`), on all else; "" where it has no key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: str
-    fingerprint: str
-    backbone: str
-    features: int
+    format: Literal["vicc_ray index 2"]
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    backbone: Annotated[str, Field(max_length=100)]
+    features: Annotated[int, Field(ge=1, le=2**16)]
     view: View
-    videos: str
+    videos: Annotated[str, Field(max_length=LONGEST_NAME)]
+    seal: Annotated[str, Field(max_length=64)] = ""
 
     def write(self, folder: Path) -> None:
-        """Write it."""
-        atomic_write(folder / INDEX_FILE, self.model_dump_json(indent=2) + "\n")
+        """Write it with the seal of this account."""
+        sealed = self.model_copy(update={"seal": make_seal(self._sealed)})
+        atomic_write(folder / INDEX_FILE, sealed.model_dump_json(indent=2) + "\n")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this account wrote it, so that the folder of videos is one that it indexed itself."""
+        return has_own_seal(self._sealed, self.seal)
+
+    @property
+    def _sealed(self) -> bytes:
+        return json.dumps(self.model_dump(exclude={"seal"}), sort_keys=True).encode()
 
     @staticmethod
     def read(folder: Path) -> Description:
@@ -86,35 +88,29 @@ class Description(BaseModel):
         """
         path = folder / INDEX_FILE
         try:
-            text = path.read_text("utf-8")
+            content = read_json(path, "the description of an index", "index the videos anew", LARGEST)
         except (FileNotFoundError, NotADirectoryError):
             what = f"no {INDEX_FILE}" if folder.is_dir() else "nothing there" if not folder.exists() else "a file"
             raise UserError(f"{folder} is no index ({what}); make one with `vicc-ray index`") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read: {error}") from None
+        if content.get("format") != FORMAT:
+            raise UserError(f"{folder} is an index of another format than {FORMAT!r}; index the videos anew")
         try:
-            return Description.model_validate_json(text)
+            return Description.model_validate(content)
         except ValidationError as error:
-            if f'"{FORMAT}"' in text:
-                raise UserError(f"{path} is damaged ({error.error_count()} fields are wrong); index anew") from None
-            raise UserError(f"{folder} is an index of another format than {FORMAT!r}; index the videos anew") from None
+            raise UserError(f"{path} is damaged ({error.error_count()} fields are wrong); index anew") from None
 
 
-def part_row(id: str, label: str, source: str, file: bytes, found: VideoFeatures) -> dict[str, Any]:
-    """A row of :data:`PART_SCHEMA`."""
+def part_row(
+    id: str, label: str, source: str, file: bytes, stamp: Sequence[int], found: VideoFeatures
+) -> dict[str, Any]:
+    """A row of a part (:mod:`vicc_ray.search.index_schema`); ``stamp``: size and time of change of the file."""
+    size, mtime_ns = stamp
     return {
-        **{"id": id, "file": file, "label": label, "source": source, "seconds": found.seconds},
+        **{"id": id, "file": file, "size": size, "mtime_ns": mtime_ns},
+        **{"label": label, "source": source, "seconds": found.seconds},
         **{"start": found.spans[:, 0], "end": found.spans[:, 1], "film": found.film},
         **{"windows": found.windows.astype(np.float16).ravel(), "mean": found.mean.astype(np.float16)},
     }
-
-
-def damaged_part(path: Path, error: object) -> UserError:
-    """What to say of a part that cannot be read."""
-    return unreadable(path) or UserError(
-        f"{path} is damaged ({' '.join(str(error).split())}); remove that file and give the same `vicc-ray index` "
-        "again: it makes only what is missing"
-    )
 
 
 def write_videos(
@@ -136,17 +132,9 @@ def write_videos(
     """
     without = [superseded.get(part, ()) for part in range(parts)]
     rows, mean = _mean(folder, without, width)
-    schema = pa.schema(
-        [
-            *(PART_SCHEMA.field(name) for name in FACTS),
-            ("part", pa.int32()),
-            ("row", pa.int32()),
-            ("unit", pa.list_(pa.float32(), width)),  # to make float32 of float16 took ten times as long as to compare
-        ],
-        metadata={MEAN: mean.tobytes()},
-    )
+    schema = videos_schema(width).with_metadata({MEAN: mean.tobytes()})
     with atomic_path(folder / VIDEOS_FILE) as aside, pa.ipc.new_file(aside, schema) as writer:
-        for table in _batches(folder, without):
+        for table in _batches(folder, without, width):
             units = unit(features_of(table.column("mean"), width) - mean)
             values = pa.FixedSizeListArray.from_arrays(pa.array(units.ravel()), width)
             batch = table.drop_columns("mean").append_column("unit", values).cast(schema)
@@ -168,17 +156,17 @@ def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
 def _mean(folder: Path, without: Sequence[Collection[str]], width: int) -> tuple[int, NDArray[np.float32]]:
     """Number of rows, and what is subtracted from every feature."""
     rows, total = 0, np.zeros(width)
-    for table in _batches(folder, without):
+    for table in _batches(folder, without, width):
         total += features_of(table.column("mean"), width).sum(0, dtype=np.float64)
         rows += len(table)
     return rows, (total / rows if rows >= TELLING else np.zeros(width)).astype(np.float32)
 
 
-def _batches(folder: Path, without: Sequence[Collection[str]]) -> Iterator[pa.Table]:
+def _batches(folder: Path, without: Sequence[Collection[str]], width: int) -> Iterator[pa.Table]:
     """The rows of all parts with their places, :data:`BATCH` at a time; of each part, without some ids."""
     held: list[pa.Table] = []
     for part, ids in enumerate(without):
-        table = _read_part(folder, part)
+        table = _read_part(folder, part, width)
         held.append(table.filter(pc.invert(pc.is_in(table.column("id"), pa.array(ids, pa.string())))) if ids else table)
         while sum(map(len, held)) >= BATCH:
             table = pa.concat_tables(held)
@@ -188,12 +176,11 @@ def _batches(folder: Path, without: Sequence[Collection[str]]) -> Iterator[pa.Ta
         yield pa.concat_tables(held)
 
 
-def _read_part(folder: Path, part: int) -> pa.Table:
+def _read_part(folder: Path, part: int, width: int) -> pa.Table:
     path = shard_path(folder, part)
-    try:
-        table = pq.read_table(path, columns=[*FACTS, "mean"], page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise damaged_part(path, error) from None
+    with open_part(path) as file, naming_damage(path, PART_REMEDY):
+        table = file.read(columns=[*FACTS, "mean"])
+        check_part(table, width)
     places = {"part": np.full(len(table), part, np.int32), "row": np.arange(len(table), dtype=np.int32)}
     for name, values in places.items():
         table = table.append_column(name, pa.array(values))

@@ -9,17 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vicc_ray.arrow_file import naming_damage
 from vicc_ray.errors import UserError
-from vicc_ray.files import unreadable
 from vicc_ray.local_paths import is_address
 from vicc_ray.search.features import Floats
-from vicc_ray.search.index_folder import ENCODER_FILE, MEAN, VIDEOS_FILE, Description, damaged_part, features_of
+from vicc_ray.search.index_checks import PART_REMEDY, check_row, open_part
+from vicc_ray.search.index_folder import ENCODER_FILE, VIDEOS_FILE, Description, features_of
+from vicc_ray.search.video_folder import IndexedFile, VideoFolder
+from vicc_ray.search.videos_file import REMEDY, read_videos
 from vicc_ray.video.store import shard_path
 
 OPEN_PARTS = 256
@@ -49,42 +53,29 @@ class SearchIndex:
 
     Args:
         folder: of the index.
-        videos: folder where its videos are now; None: where they were.
+        videos: where its videos are now; None: where they were, if this account indexed them there.
 
     Raises:
         UserError: there is no index, one of another format, or one that is damaged, not finished or empty.
     """
 
-    def __init__(self, folder: Path, videos: Path | None = None) -> None:
+    def __init__(self, folder: Path, videos: VideoFolder | None = None) -> None:
         self.folder = folder
         self._given_videos, self._written = videos, _written(folder)  # before it is read: what comes later is newer
         self.description = Description.read(folder)
-        remote = is_address(self.description.videos)
-        self.videos = videos or (None if remote else Path(self.description.videos))
-        """Folder of the videos on this machine, if they are on it."""
-        self._table = self._read_table()
+        self._remote = is_address(self.description.videos)
+        confirmed = [Path(self.description.videos)] if _is_confirmed(self.description) else []
+        self.videos = videos or VideoFolder(*confirmed)
+        """Its videos on this machine, as far as it is known where they are."""
+        self.unconfirmed_videos = "" if videos or confirmed or self._remote else self.description.videos
+        """The folder that the index names for its videos, where nobody but its maker says so."""
+        self._table, self.mean = read_videos(folder, self.description.features)
+        """``mean`` is subtracted from every feature before it is compared, float32 [F]."""
         if not len(self._table):
             raise UserError(f"the index {folder} is empty: none of its videos could be used (see its failures.jsonl)")
-        self.mean = np.frombuffer(self._table.schema.metadata[MEAN], np.float32)
-        """What is subtracted from every feature before it is compared, float32 [F]."""
         self._units = [_matrix(chunk) for chunk in self._table.column("unit").chunks]
-        self._open: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        self._open: OrderedDict[Path, pq.ParquetFile] = OrderedDict()
         self._lock = Lock()
-
-    def _read_table(self) -> pa.Table:
-        path = self.folder / VIDEOS_FILE
-        try:
-            with pa.memory_map(str(path)) as file:
-                return pa.ipc.open_file(file).read_all()
-        except FileNotFoundError:
-            raise UserError(
-                f"the index {self.folder} is not finished (no {VIDEOS_FILE}); give the same `vicc-ray index` again"
-            ) from None
-        except (OSError, pa.ArrowException) as error:
-            reason = UserError(
-                f"{path} is damaged ({error}); remove it and give the same `vicc-ray index` again: it is made anew"
-            )
-            raise (unreadable(path) or reason) from None
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -146,21 +137,33 @@ class SearchIndex:
         rows = self.rows_named(text.rpartition("/")[2] or text, most) or range(min(most, len(self)))
         return [self.video(row).id for row in rows]
 
-    def file(self, row: int) -> Path | None:
-        """The video itself, where it is on this machine and has not moved."""
-        name = os.fsdecode(self._table.column("file")[row].as_py())
-        if self.videos is None or ".." in Path(name).parts or Path(name).is_absolute():
-            return None
-        path = self.videos / name
-        return path if path.is_file() else None
+    def has_video(self, row: int) -> bool:
+        """Whether the video itself is on this machine, as it was indexed."""
+        return self.videos.has(self.file(row))
+
+    def open_video(self, row: int) -> BinaryIO:
+        """The video itself; NoVideoError where :meth:`has_video` is false."""
+        return self.videos.open(self.file(row))
+
+    def file(self, row: int) -> IndexedFile:
+        """The video's file when it was indexed; of one at an address, a copy here has another time."""
+        name, size, mtime_ns = (self._table.column(name)[row].as_py() for name in ("file", "size", "mtime_ns"))
+        return IndexedFile(name, size, None if self._remote else mtime_ns)
 
     def similarity(self, queries: Floats) -> Floats:
         """Cosine of each video's mean feature with unit vectors float32 [q, F] from which the mean was subtracted.
 
         Returns:
             float32 [q, N].
+
+        Raises:
+            UserError: some features are no numbers.
         """
-        return np.concatenate([queries @ block.T for block in self._units], axis=1)
+        with np.errstate(all="ignore"), naming_damage(self.folder / VIDEOS_FILE, REMEDY):
+            similarity = np.concatenate([queries @ block.T for block in self._units], axis=1)
+            if not np.isfinite(similarity).all():
+                raise ValueError("features that are no numbers")
+        return similarity
 
     def windows(self, rows: Sequence[int]) -> list[Windows]:
         """The windows of some videos.
@@ -175,25 +178,40 @@ class SearchIndex:
         return bytes(self._read(row, ["film"]).column("film")[0].as_py())
 
     def _windows(self, row: int) -> Windows:
-        table = self._read(row, ["windows", "start", "end"])
+        table = self._read(row, ["windows", "start", "end", "id"])
+        width = len(self.mean)
+        with naming_damage(self._part_path(row), PART_REMEDY):
+            check_row(table, width, self.video(row).id)
         spans = [np.asarray(table.column(name).combine_chunks().flatten(), np.float32) for name in ("start", "end")]
-        return Windows(features_of(table.column("windows"), len(self.mean)), np.stack(spans, axis=1))
+        return Windows(features_of(table.column("windows"), width), np.stack(spans, axis=1))
 
     def _read(self, row: int, columns: list[str]) -> pa.Table:
-        part, place = (int(self._table.column(name)[row].as_py()) for name in ("part", "row"))
-        try:
-            with self._lock:
-                return self._part(part).read_row_group(place, columns=columns, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise damaged_part(shard_path(self.folder, part), error) from None
+        place = int(self._table.column("row")[row].as_py())
+        with self._lock, naming_damage(self._part_path(row), PART_REMEDY):
+            part = self._part(row)
+            if place >= part.num_row_groups:
+                raise ValueError(f"no row {place}")
+            table = part.read_row_group(place, columns=columns, use_threads=False)
+            if len(table) != 1 or any(column.null_count for column in table.columns):
+                raise ValueError(f"nothing in row {place}")
+            return table
 
-    def _part(self, part: int) -> pq.ParquetFile:
-        if part not in self._open:
-            self._open[part] = pq.ParquetFile(shard_path(self.folder, part), page_checksum_verification=True)
-        self._open.move_to_end(part)
+    def _part_path(self, row: int) -> Path:
+        return shard_path(self.folder, int(self._table.column("part")[row].as_py()))
+
+    def _part(self, row: int) -> pq.ParquetFile:
+        path = self._part_path(row)
+        if path not in self._open:
+            self._open[path] = open_part(path)
+        self._open.move_to_end(path)
         if len(self._open) > OPEN_PARTS:
             self._open.popitem(last=False)[1].close()
-        return self._open[part]
+        return self._open[path]
+
+
+def _is_confirmed(description: Description) -> bool:
+    """Whether the videos lie in a folder that this account indexed itself, and that no link leads away from by now."""
+    return description.is_own and os.path.realpath(description.videos) == description.videos
 
 
 def _written(folder: Path) -> tuple[int, int, int] | None:

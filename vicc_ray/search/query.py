@@ -13,8 +13,10 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, load_encoder
 from vicc_ray.local_paths import is_address, local_path
 from vicc_ray.models.arithmetic import gflop_of_clip
+from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.models.inference import for_inference
 from vicc_ray.search.features import embed_pieces
+from vicc_ray.search.index_folder import INDEX_FILE
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.pieces import STRETCH, read_pieces
 from vicc_ray.search.ranking import Query, query_of_row
@@ -62,6 +64,14 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
         raise UserError(
             f"{index.encoder_file} is the network {encoder.fingerprint}, and the features of this index were made by "
             f"{index.description.fingerprint}; put that file back, or index the videos anew into another folder"
+        )
+    seen, taken, smallest = index.description.view, encoder.clip, BACKBONES[encoder.model.backbone]
+    sizes = (seen.frames, seen.step, seen.size)
+    fits = sizes == (taken.frames, taken.step, taken.size) and encoder.features == index.description.features
+    if not fits or seen.frames < smallest.frames or seen.size < smallest.pixels:
+        raise UserError(
+            f"{index.folder / INDEX_FILE} says that {index.description.features} features were made of {seen.frames} "
+            f"frames of {seen.size} pixels, which its network does not do; index the videos anew"
         )
     return for_inference(encoder, torch.device("cpu"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from vicc_ray.errors import UserError
@@ -28,12 +27,16 @@ from vicc_ray.search.page import SCRIPT, STYLE, served_page
 from vicc_ray.search.query import in_words
 from vicc_ray.search.service import Service
 from vicc_ray.search.upload import how_to_send, uploaded
+from vicc_ray.search.video_folder import NoVideoError
+from vicc_ray.search.video_response import VideoResponse
 from vicc_ray.video.decode import VideoError
 
 AT_ONCE = 200
 """Requests that are answered at the same time; others are told to come again."""
 SHUTDOWN_S = 5
 """Seconds that answers which have begun are given at the end."""
+TOLD = (HTTPException, UserError, VideoError, NoVideoError, IndexError, ClientDisconnect)
+"""Errors that are answered in words."""
 UNCHANGING = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -76,7 +79,7 @@ def create_app(service: Service, access: Access) -> Starlette:
             Route("/video/{row:int}", handlers.video),
         ],
         middleware=guards,
-        exception_handlers=dict.fromkeys((HTTPException, UserError, VideoError, IndexError, ClientDisconnect), _told),
+        exception_handlers=dict.fromkeys(TOLD, _told),
         lifespan=lifespan,
     )
     app.state.time_limit_s = service.time_limit_s
@@ -155,12 +158,7 @@ class _Handlers:
         return Response(film, media_type=MEDIA_TYPE, headers=UNCHANGING)
 
     async def video(self, request: Request) -> Response:
-        file = await to_thread.run_sync(self._service.file, *_video_of(request))
-        if file is None:
-            raise HTTPException(404, "this video is not where it was when it was indexed")
-        kind = mimetypes.guess_type(file.name)[0] or ""
-        known = kind if kind.startswith("video/") else "application/octet-stream"
-        return FileResponse(file, media_type=known, content_disposition_type="inline", filename=file.name)
+        return VideoResponse(*await to_thread.run_sync(self._service.open_video, *_video_of(request)))
 
 
 def _video_of(request: Request) -> tuple[int, str | None]:
@@ -182,6 +180,8 @@ async def _told(request: Request, error: Exception) -> Response:
         return Response(status_code=400)  # nobody reads it
     if isinstance(error, IndexError):
         return JSONResponse({"error": "no video of this number in the index"}, 404)
+    if isinstance(error, NoVideoError):
+        return JSONResponse({"error": str(error)}, 404)
     if isinstance(error, VideoError):
         limit_s = request.app.state.time_limit_s
         return JSONResponse({"error": f"cannot be searched with: {in_words(error, limit_s)}{_stripped(request)}"}, 422)

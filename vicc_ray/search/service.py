@@ -7,9 +7,8 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 from urllib.parse import urlencode
 
 from vicc_ray.search.current import CurrentIndex
@@ -70,10 +69,11 @@ class Service:
         index = self.index
         return index.film(index.row_now(row, id))
 
-    def file(self, row: int, id: str | None = None) -> Path | None:
-        """The video itself, where it is on this machine."""
+    def open_video(self, row: int, id: str | None = None) -> tuple[BinaryIO, str]:
+        """The video itself, and its name; NoVideoError where it is not on this machine as it was indexed."""
         index = self.index
-        return index.file(index.row_now(row, id))
+        row = index.row_now(row, id)
+        return index.open_video(row), index.file(row).name.decode(errors="replace").rpartition("/")[2]
 
     def like(self, row: int, id: str | None = None) -> Answer:
         """The neighbours of a video of the index.
@@ -133,7 +133,7 @@ def _answer(index: SearchIndex, query: Answer, hits: Sequence[Hit], clock: Stopw
 def _video(index: SearchIndex, row: int) -> Answer:
     video = index.video(row)
     film = f"film/{row}?{urlencode({'id': video.id})}"
-    return {**asdict(video), "play": index.file(row) is not None, "film": film}
+    return {**asdict(video), "play": index.has_video(row), "film": film}
 
 
 def _evenly(count: int, most: int) -> list[int]:

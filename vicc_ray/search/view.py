@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from vicc_ray.config import ClipConfig, Config
 
@@ -16,12 +18,12 @@ class View(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    frames: int
-    step: int
-    size: int
-    overlap: float
-    max_windows: int
-    max_frames: int
+    frames: Annotated[int, Field(ge=2, le=4096)]
+    step: Annotated[int, Field(ge=1, le=4096)]
+    size: Annotated[int, Field(ge=16, le=4096)]
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    max_windows: Annotated[int, Field(ge=1, le=10**6)]
+    max_frames: Annotated[int, Field(ge=1, le=10**12)]
 
     @property
     def extent(self) -> int:

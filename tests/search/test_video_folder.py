@@ -1,0 +1,231 @@
+"""An index made by somebody else hands out no file of whoever serves it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.search.made import describe, index_here, untrained
+from tests.search.serving import served
+from tests.videos import moving, write_video
+from vicc_ray.account_key import has_own_seal, key_file, make_seal
+from vicc_ray.search.features import VideoFeatures
+from vicc_ray.search.index_folder import INDEX_FILE, Description, part_row, write_videos
+from vicc_ray.search.index_schema import PART_SCHEMA
+from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.video_folder import IndexedFile, NoVideoError, VideoFolder
+from vicc_ray.video.sources.places import size_and_time
+from vicc_ray.video.store import shard_path, shard_writer
+
+FEATURES = untrained().features
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """A folder with one video, and more things in it and beside it."""
+    folder = tmp_path / "videos"
+    (folder / "a").mkdir(parents=True)
+    (folder / "a/film.mp4").write_bytes(b"film")
+    (folder / "notes.txt").write_text("text")
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    return folder
+
+
+def file_at(path: Path, name: str) -> IndexedFile:
+    """As if that file had been indexed under that name."""
+    size, mtime_ns = size_and_time(path) or (0, 0)
+    return IndexedFile(os.fsencode(name), size, mtime_ns)
+
+
+def test_a_video_is_handed_out_as_it_was_indexed(videos: Path) -> None:
+    folder, film = VideoFolder(videos), videos / "a/film.mp4"
+    indexed = file_at(film, "a/film.mp4")
+    with folder.open(indexed) as file:
+        assert file.read() == b"film"
+    assert folder.has(indexed)
+    about = film.stat()
+    os.utime(film, ns=(about.st_atime_ns, about.st_mtime_ns // 10**9 * 10**9))  # as some file systems keep it
+    assert folder.has(indexed)
+    os.utime(film, ns=(about.st_atime_ns, about.st_mtime_ns + 2 * 10**9))
+    assert not folder.has(indexed)
+    assert folder.has(IndexedFile(indexed.name, indexed.size, None))
+    film.write_bytes(b"other film")
+    os.utime(film, ns=(about.st_atime_ns, about.st_mtime_ns))
+    with pytest.raises(NoVideoError, match="changed since it was indexed.*index again"):
+        folder.open(indexed)
+    assert not VideoFolder().has(file_at(film, "a/film.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("notes.txt", "videos/notes.txt"), ("../secret.mp4", "secret.mp4"), ("a/../../secret.mp4", "secret.mp4"),
+     ("{root}/secret.mp4", "secret.mp4"), ("", "videos"), ("a", "videos/a"), ("a/film.mp4\0.mp4", "videos/a/film.mp4"),
+     ("x" * 5000 + ".mp4", "secret.mp4"), ("gone.mp4", "secret.mp4")],
+)  # fmt: skip
+def test_a_name_that_is_no_video_below_the_folder_hands_out_nothing(
+    videos: Path, name: str, target: str, tmp_path: Path
+) -> None:
+    indexed = file_at(tmp_path / target, name.replace("{root}", str(tmp_path)))
+    with pytest.raises(NoVideoError):
+        VideoFolder(videos).open(indexed)
+
+
+def test_links_are_followed_within_the_folders_that_were_given(videos: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "disk"
+    outside.mkdir()
+    (outside / "other.mp4").write_bytes(b"other")
+    (videos / "disk").symlink_to(outside)
+    (videos / "same.mp4").symlink_to(videos / "a/film.mp4")
+    (videos / "text.mp4").symlink_to(videos / "notes.txt")
+    (videos / "secret.mp4").symlink_to(tmp_path / "secret.mp4")
+    (videos / "loop.mp4").symlink_to(videos / "loop.mp4")
+    assert VideoFolder(videos).has(file_at(videos / "a/film.mp4", "same.mp4"))
+    for name in ("text.mp4", "secret.mp4", "loop.mp4", "disk/other.mp4"):
+        assert not VideoFolder(videos, tmp_path / "empty").has(file_at(videos / "notes.txt", name))
+    other = file_at(outside / "other.mp4", "disk/other.mp4")
+    with pytest.raises(NoVideoError, match="--videos"):
+        VideoFolder(videos).open(other)
+    assert VideoFolder(videos, outside).has(other)
+    assert VideoFolder(tmp_path / "videos/../videos").has(file_at(videos / "a/film.mp4", "a/film.mp4"))
+
+
+def test_what_is_no_file_is_neither_waited_for_nor_opened(videos: Path) -> None:
+    os.mkfifo(videos / "pipe.mp4")
+    (videos / "zero.mp4").symlink_to("/dev/zero")
+    (videos / "folder.mp4").mkdir()
+    for name in ("pipe.mp4", "zero.mp4", "folder.mp4"):
+        assert not VideoFolder(videos, Path("/dev")).has(file_at(videos / name, name))
+
+
+def index_of_others(folder: Path, base: Path, names: list[str]) -> Path:
+    """An index as somebody may write it: with size and time of files of ours, which they can see."""
+    describe(folder, untrained(), base)
+    with shard_writer(shard_path(folder, 0), PART_SCHEMA) as writer:
+        for name in names:
+            found = VideoFeatures(np.ones((1, FEATURES), np.float32), np.float32([[0, 1]]), 1.0, b"")
+            file = name.strip("/").encode()
+            writer.write(part_row(name, "", "", file, size_and_time(base / name) or (0, 0), found))
+    write_videos(folder, 1, FEATURES)
+    content = json.loads((folder / INDEX_FILE).read_text())
+    (folder / INDEX_FILE).write_text(json.dumps({**content, "seal": "0" * 64}))
+    return folder
+
+
+def test_a_folder_that_an_index_of_somebody_else_names_is_not_looked_into(videos: Path, tmp_path: Path) -> None:
+    folder = index_of_others(tmp_path / "index", videos, ["a/film.mp4"])
+    for seal in ("0" * 64, "", "x"):
+        content = json.loads((folder / INDEX_FILE).read_text())
+        (folder / INDEX_FILE).write_text(json.dumps({**content, "seal": seal}))
+        index = SearchIndex(folder)
+        assert (index.unconfirmed_videos, index.has_video(0)) == (str(videos), False)
+    with served(folder) as server:
+        assert server.ask("/video/0").status == 404
+        assert server.ask("/api/videos").json["videos"][0]["play"] is False
+    confirmed = SearchIndex(folder, VideoFolder(videos))
+    assert (confirmed.unconfirmed_videos, confirmed.has_video(0)) == ("", True)
+
+
+def test_the_seal_is_on_the_folder_and_goes_with_the_index(videos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    index_of_others(folder, videos, ["a/film.mp4"])
+    describe(folder, untrained(), videos)
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert SearchIndex(moved).has_video(0)
+    content = json.loads((moved / INDEX_FILE).read_text())
+    (moved / INDEX_FILE).write_text(json.dumps({**content, "videos": str(tmp_path)}))
+    assert SearchIndex(moved).unconfirmed_videos == str(tmp_path)
+    (moved / INDEX_FILE).write_text(json.dumps(content))
+    videos.rename(tmp_path / "real")
+    videos.symlink_to(tmp_path / "real")
+    assert not SearchIndex(moved).has_video(0)  # the folder that was indexed is a link by now
+
+
+def test_the_key_is_of_this_account_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert not has_own_seal(b"a", "")
+    seal = make_seal(b"a")
+    assert has_own_seal(b"a", seal) and not has_own_seal(b"b", seal)
+    assert make_seal(b"a") == seal
+    assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
+    assert [path.name for path in key_file().parent.iterdir()] == [key_file().name]
+    key_file().chmod(0o644)
+    assert not has_own_seal(b"a", seal)  # others may know it by now
+    assert make_seal(b"a") != seal
+    assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
+
+
+def test_many_processes_that_need_the_key_first_get_the_same(tmp_path: Path) -> None:
+    code = "from vicc_ray.account_key import make_seal; print(make_seal(b'a'))"
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) for _ in range(6)]
+    assert len({run.communicate()[0] for run in runs}) == 1
+
+
+def test_without_a_place_for_the_key_an_index_is_made_and_served_with_its_videos_said(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    folder = index_of_others(tmp_path / "index", videos, ["a/film.mp4"])
+    describe(folder, untrained(), videos)
+    assert Description.read(folder).seal == ""
+    assert SearchIndex(folder).unconfirmed_videos == str(videos)
+    assert SearchIndex(folder, VideoFolder(videos)).has_video(0)
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vicc_ray", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_the_command_asks_where_the_videos_of_such_an_index_are(videos: Path, tmp_path: Path) -> None:
+    """With the attack as it was: the base is ``/``, and the names are those of its files."""
+    folder = index_of_others(tmp_path / "index", Path("/"), ["etc/passwd"])
+    told = run("serve", folder, "--port", "0")
+    assert told.returncode == 2
+    assert "--videos" in told.stderr and "'/'" in told.stderr and "Traceback" not in told.stderr
+    assert not SearchIndex(folder, VideoFolder(Path("/"))).has_video(0)
+
+
+def test_an_index_of_somebody_else_is_searched_as_any(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    for name in ("1.mp4", "2.mp4"):
+        write_video(own / name, moving(8, 32, 48, (1, 1), 0))
+    folder = index_here(own, tmp_path / "index")
+    content = json.loads((folder / INDEX_FILE).read_text())
+    (folder / INDEX_FILE).write_text(json.dumps({**content, "videos": "/nowhere"}))
+    told = run("search", folder, own / "1.mp4", "--page", tmp_path / "found.html")
+    assert (told.returncode, "1.mp4" in told.stdout) == (0, True)
+
+
+def test_what_is_served_is_the_file_that_was_looked_at_whatever_is_put_in_its_place(
+    videos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "index"
+    index_of_others(folder, videos, ["a/film.mp4"])
+    describe(folder, untrained(), videos)
+    film = videos / "a/film.mp4"
+    with served(folder) as server:
+        whole = server.ask("/video/0")
+        assert (whole.status, whole.body, whole.headers["content-type"]) == (200, b"film", "video/mp4")
+        part = server.ask("/video/0", Range="bytes=1-2")
+        assert (part.status, part.body) == (206, b"il")
+        opened = SearchIndex(folder).open_video(0)
+        film.unlink()
+        film.symlink_to(tmp_path / "secret.txt")
+        assert opened.read() == b"film"
+        opened.close()
+        answer = server.ask("/video/0")
+        assert (answer.status, "secret" in answer.body.decode()) == (404, False)
+        film.unlink()
+        shutil.copy(tmp_path / "secret.txt", film)
+        assert server.ask("/video/0").status == 404

@@ -1,0 +1,91 @@
+"""What the tables of an index may say; ValueError where they say something else. n windows, F features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vicc_ray.arrow_file import naming_damage, open_parquet
+from vicc_ray.search.index_schema import PART_SCHEMA
+from vicc_ray.search.video_folder import LONGEST_NAME
+
+PART_REMEDY = "remove that file and give the same `vicc-ray index` again: it makes only what is missing"
+LARGEST_ROW = 2**31
+"""Bytes of memory that a video's row may take: its windows are 1 MB for an hour, and more with more windows."""
+LONGEST_TEXT = 4096
+"""Bytes of an id, a label, a source."""
+LONGEST_VIDEO_S = 1e9
+
+
+def open_part(path: Path) -> pq.ParquetFile:
+    """A part, each row a row group.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        file = open_parquet(path, PART_SCHEMA, PART_REMEDY, LARGEST_ROW)
+    except FileNotFoundError:
+        with naming_damage(path, PART_REMEDY):
+            raise ValueError("it is missing") from None
+    with naming_damage(path, PART_REMEDY):
+        if file.num_row_groups != file.metadata.num_rows:
+            raise ValueError(f"{file.metadata.num_rows} rows in {file.num_row_groups} row groups")
+    return file
+
+
+def check_part(table: pa.Table, width: int) -> None:
+    """See that the facts and mean features of a part can be those of F features."""
+    table.validate(full=True)
+    check_facts(table)
+    means = table.column("mean").combine_chunks()
+    lengths = pc.list_value_length(means)
+    if len(table) and not pc.all(pc.equal(lengths, width)).as_py():
+        raise ValueError(f"mean features of other than {width} numbers")
+    _check_finite(means.flatten(), "mean features")
+
+
+def check_row(table: pa.Table, width: int, id: str) -> None:
+    """See that windows and spans belong together, and to the video of that id."""
+    table.validate(full=True)
+    if len(table) != 1 or table.column("id")[0].as_py() != id:
+        raise ValueError(f"it does not have {id!r} where videos.arrow says")
+    start, end, windows = (table.column(name).combine_chunks().flatten() for name in ("start", "end", "windows"))
+    if not len(start) == len(end) > 0 or len(windows) != width * len(start):
+        raise ValueError(f"{len(windows)} numbers for {len(start)} windows of {width} features")
+    for values in (start, end, windows):
+        _check_finite(values, f"windows of {id!r}")
+    if not pc.all(pc.and_(pc.less_equal(start, end), pc.greater_equal(start, 0))).as_py():
+        raise ValueError(f"windows of {id!r} that end before they begin")
+
+
+def check_facts(table: pa.Table) -> None:
+    """See that what is told of videos can be."""
+    without = [name for name in table.column_names if table.column(name).null_count]
+    if without:
+        raise ValueError(f"rows without {without[0]}")
+    for name in ("id", "label", "source", "file"):
+        longest = pc.max(pc.binary_length(table.column(name))).as_py() or 0
+        if longest > (LONGEST_NAME if name == "file" else LONGEST_TEXT):
+            raise ValueError(f"{name} of {longest:,} bytes")
+    names = table.column("file")
+    for wrong in (pc.starts_with(names, b"/"), pc.match_substring_regex(names, rb"(^|/)\.\.(/|$)|\x00")):
+        if pc.any(wrong).as_py():
+            raise ValueError("a file that does not lie below the folder of videos")
+    check_between(table, "seconds", 0, LONGEST_VIDEO_S)
+
+
+def check_between(table: pa.Table, name: str, least: float, most: float) -> None:
+    """See that all numbers of a column are such."""
+    values = table.column(name)
+    if len(values) and not pc.all(pc.and_(pc.greater_equal(values, least), pc.less_equal(values, most))).as_py():
+        raise ValueError(f"{name} beyond {least:g} to {most:g}")
+
+
+def _check_finite(values: pa.Array, what: str) -> None:
+    if values.null_count or not np.isfinite(values.to_numpy(zero_copy_only=False)).all():
+        raise ValueError(f"{what} that are no numbers")
