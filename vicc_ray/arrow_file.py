@@ -22,6 +22,8 @@ from vicc_ray.regular_file import open_regular
 MAGIC = b"ARROW1"
 _HEADER, _COMPRESSION = 2, 3
 """Fields of Arrow's flatbuffers: ``Message.header`` and ``RecordBatch.compression``."""
+WIDEST = 8
+"""Bytes of a value, for how much memory a number of them takes."""
 
 
 @contextmanager
