@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
+from vicc_ray.search.connections import ConnectionLimits
 from vicc_ray.search.opened import SearchIndex
-from vicc_ray.search.server import Access, create_app, listen
+from vicc_ray.search.server import Access, create_app, create_server, listen
 from vicc_ray.search.service import Service
 
 LARGEST = 300_000
 """Bytes of a video that the server takes."""
+LIMITS = ConnectionLimits()
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,18 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, token: str | None = None, loopback: bool = True, time_limit_s: float = 30) -> Iterator[Served]:
+def served(
+    folder: Path,
+    token: str | None = None,
+    loopback: bool = True,
+    time_limit_s: float = 30,
+    limits: ConnectionLimits = LIMITS,
+    **access: int,
+) -> Iterator[Served]:
     """A server of an index for as long as the block lasts."""
     service = Service(SearchIndex(folder), 4, time_limit_s)
     with listen("127.0.0.1", 0) as listening:
-        app = create_app(service, Access(token, loopback, LARGEST))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = create_server(create_app(service, Access(token, loopback, LARGEST, **access), limits))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
