@@ -124,7 +124,18 @@ def measure(folder: Path, files: Sequence[Path]) -> dict[str, object]:
     """Milliseconds of answers of a server, with what it takes of memory."""
     forget(folder)
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "vicc_ray", "serve", str(folder), "--port", "0", "--time-limit", "60"]
+    command = [
+        sys.executable,
+        "-m",
+        "vicc_ray",
+        "serve",
+        str(folder),
+        "--port",
+        "0",
+        "--time-limit",
+        "60",
+        "--no-token",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import secrets
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,14 +62,25 @@ def add_search(verbs: Any) -> None:
         "serve",
         _serve,
         "a page where one drops a video, or clicks a result, to search",
-        "Listens on this machine alone unless --host says otherwise; the link that is then printed has a token,\n"
-        "without which nothing is answered. Videos that are sent are removed once they have been looked at.",
+        "Listens on this machine alone unless --host says otherwise. The link that is printed has a token, without\n"
+        "which nothing is answered. Videos that are sent are removed once they have been looked at.",
         "vicc-ray serve my-index",
         "vicc-ray serve my-index --host 0.0.0.0 --port 8080 --videos /mnt/videos",
+        "vicc-ray serve my-index --token-file ~/.vicc-ray-token",
     )
     _add_opened(verb)
     verb.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1)")
     verb.add_argument("--port", type=_port, default=8000, help="port to listen at (default 8000; 0: any that is free)")
+    token = verb.add_mutually_exclusive_group()
+    token.add_argument(
+        "--token-file",
+        type=output_path,
+        metavar="FILE",
+        help="keep the token in a file that you alone may read, made if it is not there: the link stays the same",
+    )
+    token.add_argument(
+        "--no-token", action="store_true", help="answer all accounts of this machine, and nobody else's; see the docs"
+    )
     verb.add_argument(
         "--max-upload", type=_positive, default=200, metavar="MB", help="largest video that may be sent (default 200)"
     )
@@ -184,22 +194,42 @@ def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
 def _serve(options: argparse.Namespace) -> None:
     index = _open(options)
     _check_videos(index)
-    from vicc_ray.search.guard import is_loopback
+    from vicc_ray.search.connections import process_limits
+    from vicc_ray.search.loopback import is_loopback
     from vicc_ray.search.server import Access, create_app, listen, serve
     from vicc_ray.search.service import Service
 
     with listen(options.host, options.port) as listening:
+        loopback = is_loopback(listening.getsockname()[0])
+        token = _token(options, loopback)
         service = Service(index, options.k, options.time_limit, options.windows)
-        loopback = is_loopback(options.host)
-        token = None if loopback else secrets.token_urlsafe(32)
-        app = create_app(service, Access(token, loopback, options.max_upload * 2**20))
-        link = f"http://{_shown_host(options.host)}:{listening.getsockname()[1]}/"
-        say(f"{len(index):,} videos; open {link}{f'?token={token}' if token else ''} (Ctrl-C ends)", flush=True)
+        app = create_app(service, Access(token, loopback, options.max_upload * 2**20), process_limits())
+        say(f"{len(index):,} videos; open {_link(options, listening, token)} (Ctrl-C ends)", flush=True)
         serve(app, listening)
 
 
+def _token(options: argparse.Namespace, loopback: bool) -> str | None:
+    from vicc_ray.search.token_file import new_token, stored_token
+
+    if options.no_token and not loopback:
+        raise UserError(
+            f"--no-token --host {options.host}: whoever reaches this machine could see all videos; without a token it "
+            "listens on loopback alone (--host 127.0.0.1)"
+        )
+    if options.no_token:
+        return None
+    return stored_token(options.token_file) if options.token_file else new_token()
+
+
+def _link(options: argparse.Namespace, listening: socket.socket, token: str | None) -> str:
+    """What to type into a browser; a token that lasts is not shown, since a service's words are logged."""
+    link = f"http://{_shown_host(options.host)}:{listening.getsockname()[1]}/"
+    if options.token_file:
+        return f"{link}?token=... with the token that is in {options.token_file}"
+    return f"{link}?token={token}" if token else link
+
+
 def _shown_host(host: str) -> str:
-    """What to type into a browser."""
     name = socket.gethostname() if host in ("0.0.0.0", "::") else host
     return f"[{name}]" if ":" in name else name
 

@@ -175,3 +175,46 @@ def test_a_page_that_is_open_goes_on_when_rows_have_moved(tab: Tab, index_folder
         assert tab.page.evaluate("location.hash") == "#3"
         tab.page.reload()
         expect(tab.page.locator("#query-name")).to_have_text(names[-1])
+
+
+FOLLOW = """
+(address) => {
+  const link = document.createElement("a");
+  link.href = address;
+  document.body.append(link);
+  link.click();
+}
+"""
+
+
+def test_the_link_with_the_token_opens_the_page_and_does_not_stay(tab: Tab, index_folder: Path) -> None:
+    token = "t" * 43
+    with served(index_folder, token) as server:
+        tab.page.goto(f"{server.address}?token={token}#1")
+        expect(tab.page.locator(".hit")).to_have_count(4)
+        expect_all(tab, paused=False)
+        assert tab.page.url == f"{server.address}#1"
+        assert [address for address in tab.requests if token in address] == [f"{server.address}?token={token}"]
+        assert token not in tab.page.evaluate("document.cookie + document.referrer")
+        tab.page.reload()
+        expect(tab.page.locator(".hit")).to_have_count(4)
+
+
+def test_servers_of_one_host_do_not_throw_each_other_out(tab: Tab, index_folder: Path) -> None:
+    """Also where another site, for which localhost stands here, has the link opened."""
+    with served(index_folder, "a" * 43) as first, served(index_folder, "b" * 43) as second:
+        tab.page.goto(f"http://localhost:{first.port}/?token={'a' * 43}")
+        for server, token in ((first, "a" * 43), (second, "b" * 43)):
+            tab.page.evaluate(FOLLOW, f"{server.address}?token={token}")
+            tab.page.wait_for_url(server.address)
+            expect(tab.page.locator(".hit")).to_have_count(5)
+        tab.page.goto(first.address)
+        expect(tab.page.locator(".hit")).to_have_count(5)
+
+
+def test_who_comes_without_the_token_reads_what_to_do(tab: Tab, index_folder: Path) -> None:
+    with served(index_folder, "t" * 43) as server:
+        tab.page.goto(server.address)
+        expect(tab.page.locator("body")).to_contain_text("vicc-ray serve")
+    assert [problem for problem in tab.problems if "401" not in problem] == []
+    tab.problems.clear()

@@ -9,14 +9,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.interrupts import taking_interrupts
 from tests.search.serving import LARGEST, Served, served
 from vicc_ray.errors import UserError
-from vicc_ray.search.guard import COOKIE, is_loopback
 from vicc_ray.search.server import listen
 
 
@@ -111,27 +111,6 @@ def test_an_answer_begins_with_what_was_found(server: Served, videos: Path) -> N
     assert text.index("base64") > text.index("took_ms")
 
 
-def test_another_name_for_this_machine_is_declined(server: Served) -> None:
-    for host in ("127.0.0.1", f"localhost:{server.port}", f"127.0.0.1:{server.port}", f"[::1]:{server.port}"):
-        assert server.ask("/api/videos", Host=host).status == 200
-    for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example", "localhost.evil.example", ""):
-        assert server.ask("/api/videos", Host=host).status == 400
-
-
-def test_what_another_site_sends_is_declined(server: Served, videos: Path) -> None:
-    body = (videos / "b/up.mp4").read_bytes()
-    for headers in (
-        {"Origin": "http://evil.example"},
-        {"Origin": "null"},
-        {"Origin": f"http://127.0.0.1:{server.port + 1}"},
-        {"Sec_Fetch_Site": "cross-site"},
-        {"Sec_Fetch_Site": "same-site"},
-    ):
-        assert server.ask("/api/ask", "POST", body, **headers).status == 403
-    own = {"Origin": f"http://127.0.0.1:{server.port}", "Sec_Fetch_Site": "same-origin"}
-    assert server.ask("/api/ask", "POST", body, **own).status == 200
-
-
 @pytest.mark.parametrize("path", ["/", "/search.js", "/api/videos", "/nothing", "/film/0", "/video/0"])
 def test_every_answer_has_the_headers_that_keep_a_browser_in_bounds(server: Served, path: str) -> None:
     headers = server.ask(path).headers
@@ -143,36 +122,18 @@ def test_every_answer_has_the_headers_that_keep_a_browser_in_bounds(server: Serv
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_with_a_token_nothing_is_answered_without_it(index_folder: Path) -> None:
-    token = "t" * 43
-    with served(index_folder, token, loopback=False) as server:
-        for path in ("/", "/search.js", "/api/videos", "/film/0", "/?token=wrong", "/?token=", "/nothing"):
-            assert server.ask(path).status == 401
-        assert server.ask("/api/ask", "POST", b"x").status == 401
-        assert server.ask("/", Cookie=f"{COOKIE}=wrong").status == 401
-        assert server.ask("/", Authorization="Bearer wrong").status == 401
-        let_in = server.ask(f"//evil.example/?token={token}&x=1")
-        assert (let_in.status, let_in.headers["location"]) == (303, "/")
-        cookie = let_in.headers["set-cookie"]
-        assert "HttpOnly" in cookie and "SameSite=strict" in cookie
-        assert server.ask("/", Cookie=cookie.partition(";")[0], Host="some.name").status == 200
-        assert server.ask("/api/videos", Authorization=f"Bearer {token}").status == 200
-
-
-def test_which_addresses_are_of_this_machine_alone() -> None:
-    assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1", "127.1.2.3")))
-    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "127.0.0.1.example.org", "")))
-
-
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_says_where_it_is_and_ends_when_told(index_folder: Path, signum: signal.Signals) -> None:
     command = taking_interrupts([sys.executable, "-m", "vicc_ray", "serve", str(index_folder), "--port", "0"])
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stderr
-        told = re.fullmatch(r"5 videos; open (http://127.0.0.1:\d+/) \(Ctrl-C ends\)\n", process.stdout.readline())
+        told = re.search(r"5 videos; open (http://127.0.0.1:\d+/)\?token=([\w-]{43})", process.stdout.readline())
         try:
             assert told
-            with urlopen(told[1]) as answer:
+            assert told[2] not in Path(f"/proc/{process.pid}/cmdline").read_text()
+            with pytest.raises(HTTPError, match="401"):
+                urlopen(told[1])
+            with urlopen(Request(told[1], headers={"Authorization": f"Bearer {told[2]}"})) as answer:
                 assert b"vicc-ray search" in answer.read()
         finally:
             process.send_signal(signum)

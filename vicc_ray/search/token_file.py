@@ -1,0 +1,64 @@
+"""The token that a request must bring: a new one, or one in a file that no other account may read."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from vicc_ray.errors import UserError
+
+TOKEN = re.compile(r"[\w.~-]{32,512}", re.ASCII)
+"""As it may stand in an address and in a header; 32 letters of 16 are 128 bits."""
+
+
+def new_token() -> str:
+    """A token that nobody can guess."""
+    return secrets.token_urlsafe(32)
+
+
+def stored_token(path: Path) -> str:
+    """The token of a file, which is made where it is not there.
+
+    Raises:
+        UserError: the file can be read by others or belongs to another account, or what it has is no token.
+    """
+    try:
+        _create(path)
+        return _read(path)
+    except OSError as error:
+        raise UserError(f"--token-file {path}: {error.strerror}; name a file in a folder of yours") from None
+
+
+def _create(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(new_token() + "\n")
+
+
+def _read(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"--token-file {path}: not a file")
+        if status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            raise UserError(
+                f"--token-file {path}: its mode is {mode:04o}, so other accounts may have read it; put another token "
+                "into it after `chmod 600`, or remove it: it is made anew"
+            )
+        if status.st_uid not in (os.geteuid(), 0):
+            raise UserError(f"--token-file {path}: it belongs to another account, which knows the token; use your own")
+        text = file.read(1024).decode("latin-1").strip()
+    if not TOKEN.fullmatch(text):
+        raise UserError(
+            f"--token-file {path}: no token of 32 to 512 letters, digits, - . _ ~ in one line; "
+            "remove it, and one is made"
+        )
+    return text
