@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
+from markupsafe import Markup
 
 from vicc_ray.templates import load_templates
 
 
-def test_html_is_escaped_markdown_is_not_and_nothing_is_undefined(
+def test_texts_are_escaped_for_what_they_are_put_into_and_nothing_is_undefined(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pages_of_a_test/here").mkdir(parents=True)
@@ -26,6 +27,7 @@ def test_html_is_escaped_markdown_is_not_and_nothing_is_undefined(
         with pytest.raises(UndefinedError):
             page.render()
         text = load_templates("pages_of_a_test", "here", html=False).get_template("it.j2")
-        assert text.render(name="<&>") == "<b><&></b>\n"
+        assert text.render(name="<&>\n") == r"<b>\<\&\></b>" + "\n"
+        assert text.render(name=Markup("*")) == "<b>*</b>\n"
     finally:
         sys.modules.pop("pages_of_a_test", None)

@@ -5,12 +5,56 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from markupsafe import Markup
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from vicc_ray import __version__
 from vicc_ray.evaluation.table import RESULT_FILE
+from vicc_ray.markdown import as_block, as_code
 from vicc_ray.models.weights_file import EncoderWeights
 from vicc_ray.templates import load_templates
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Place = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}$")]
+
+
+class Retrieval(BaseModel):
+    """Recall at k of one network; None where it tells nothing."""
+
+    name: str
+    recall: Annotated[dict[Place, Share | None], Field(min_length=1, max_length=20)]
+    low: Share | None
+    high: Share | None
+
+
+class Data(BaseModel):
+    """On what it was measured."""
+
+    test: Count
+    train: Count
+    classes: Count
+    chance: Share | None
+
+
+class Warned(BaseModel):
+    """What is to be kept in mind."""
+
+    text: str
+
+
+class Card(BaseModel):
+    """What a file of weights says of itself: written by whoever made it, so every field is looked at."""
+
+    recipe: dict[str, Any] = {}
+    checkpoint: str = ""
+    step: Count = 0
+    epoch: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    data: Data | None = None
+    retrieval: Retrieval | None = None
+    warnings: Annotated[list[Warned], Field(max_length=20)] = []
 
 
 def measured(run: Path, turn: str) -> dict[str, Any]:
@@ -34,16 +78,37 @@ def card_text(weights: EncoderWeights, files: Sequence[str]) -> str:
         files: names of the files beside it.
     """
     templates = load_templates("vicc_ray.evaluation", "templates", html=False)
-    templates.filters["percent"] = _percent
+    templates.filters.update(percent=_percent, points=_points, code=_code)
+    fixed = [as_code(name) for name in files if not name.endswith(".safetensors")]
+    card = _read(weights.card)
     return templates.get_template("card.md.j2").render(
         weights=weights,
-        card={"recipe": {}, "retrieval": {}, "warnings": [], **weights.card},
+        card=card,
+        title=card.recipe.get("name", "a run") if card.recipe else "imported",
         files=files,
-        fixed=[f"`{name}`" for name in files if not name.endswith(".safetensors")],
-        version=__version__,
-        recipe=json.dumps(weights.card.get("recipe", {}), indent=1),
+        fixed=Markup(" and ".join(fixed)),
+        version=Markup(__version__),
+        told=Markup(as_block(card.recipe or weights.card)),
     )
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+def _read(told: dict[str, Any]) -> Card:
+    """The card's fields; none where one of them is not what it should be: it is shown as it is then."""
+    try:
+        card = Card.model_validate(told)
+    except ValidationError:
+        return Card()
+    whole = card.retrieval is not None and card.data is not None and "1" in card.retrieval.recall
+    return card if whole else card.model_copy(update={"retrieval": None})
+
+
+def _code(field: str) -> Markup:
+    return Markup(as_code(field))
+
+
+def _points(share: float) -> Markup:
+    return Markup(f"{100 * share:.1f}")
+
+
+def _percent(share: float | None) -> Markup:
+    return Markup("–" if share is None else f"{100 * share:.1f} %")

@@ -23,6 +23,7 @@ from torch import Tensor
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, unreadable
+from vicc_ray.json_file import parse_json
 from vicc_ray.models.backbones import backbone_kind
 from vicc_ray.models.encoder import Encoder, build_encoder
 
@@ -124,7 +125,9 @@ def _described(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]
     try:
         model = ModelConfig.model_validate_json(header["model"])
         clip = ClipConfig.model_validate_json(header["clip"])
-        card = json.loads(header.get("card", "{}"))
+        card = parse_json(header.get("card", "{}"))
+        if not isinstance(card, dict):
+            raise ValueError("card: a mapping is needed")
         if header["stream"] not in ("rgb", "flow"):
             raise ValueError(f"stream: {header['stream']!r} given; allowed: rgb, flow")
     except (KeyError, ValueError, ValidationError) as error:
