@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.injected import check_inert
 from tests.search.browser import Tab, browser
 from tests.search.conftest import NAMES
-from tests.search.made import untrained
+from tests.search.made import index_here, untrained
 from tests.search.serving import LARGEST, Served, served
 from vicc_ray.cli import main
 from vicc_ray.search.film import SIDE
@@ -160,6 +161,33 @@ def test_the_page_in_a_file_needs_no_network(tab: Tab, index_folder: Path, video
         assert len(tab.texts(".hit")) == 3
     expect_all(tab, paused=False)
     assert [address for address in tab.requests if not address.startswith("data:")] == [page.as_uri()]
+
+
+def test_the_policy_of_the_page_in_a_file_lets_nothing_else_act(tab: Tab, index_folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "found.html"
+    assert main(["search", str(index_folder), "b/up.mp4", "--page", str(page)]) == 0
+    check_inert(tab, page)
+    tab.page.goto(page.as_uri())
+    expect(tab.page.locator("#query-name")).to_have_text("b/up.mp4")
+
+
+def test_a_name_turns_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path) -> None:
+    name = "a\u202egpj.4pm\x1b[8m\u200b \U0001f469\u200d\U0001f467'.mp4"
+    shown = "a\\u202egpj.4pm\\u001b[8m\\u200b \U0001f469\u200d\U0001f467'.mp4"
+    folder, page = tmp_path / "own", tmp_path / "found.html"
+    folder.mkdir()
+    for place, of in ((name, "b/up.mp4"), ("b.mp4", "a/left.mp4"), ("c.mp4", "a/right.mp4")):
+        shutil.copy(videos / of, folder / place)
+    index = index_here(folder, tmp_path / "index")
+    assert main(["search", str(index), "b.mp4", "--k", "1", "--page", str(page)]) == 0
+    assert not set("\u202e\u200b\x1b") & set(page.read_text())
+    with served(index) as server:
+        tab.page.goto(server.address)
+        expect(tab.page.locator(".hit")).to_have_count(3)
+        assert shown in tab.texts(".hit .id")
+        tab.page.locator(".hit button", has_text="gpj").click()
+        expect(tab.page.locator("#query-name")).to_have_text(shown)
+        assert tab.page.title().startswith(shown)
 
 
 def test_a_page_that_is_open_goes_on_when_rows_have_moved(tab: Tab, index_folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.injected import check_inert
 from tests.search.browser import Tab, browser
 from tests.stored import store_of, video
 from tests.sweep.found import searched, summary_of, trial_of
@@ -249,3 +250,16 @@ def test_a_trial_is_followed_through_charts_and_the_table_is_sorted(quiet_tab: T
     texts = quiet_tab.texts("#trials tbody tr td:nth-last-child(2)")
     known = [int(text) for text in texts if text != "–"]
     assert known == sorted(known) and texts[: len(known)] == [str(value) for value in known]
+
+
+@pytest.mark.parametrize("state", ["whole", "hostile"])
+def test_its_policy_lets_nothing_else_act(tab: Tab, state: str, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.html"
+    write_page(hostile() if state == "hostile" else STATES[state], file)
+    check_inert(tab, file)
+
+
+def test_a_name_turns_nothing_beside_it() -> None:
+    page = render(summary_of([trial_of(0, "failed", (), reason="a\u202eb\x1b\u2066")], name="\u202ec\udcff"))
+    assert not set("\u202e\u2066\x1b\udcff") & set(page)
+    assert r"a\u202eb\x1b\u2066" in page and r"\u202ec\udcff" in page

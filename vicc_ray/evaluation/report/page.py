@@ -25,7 +25,7 @@ from vicc_ray.evaluation.report.training_charts import (
 )
 from vicc_ray.files import atomic_write
 from vicc_ray.progress_bar import duration
-from vicc_ray.templates import load_templates
+from vicc_ray.templates import content_policy, finished, load_templates
 from vicc_ray.video.store import ClipStore
 
 FLOW_VIDEOS = 4
@@ -69,14 +69,14 @@ def render(figures: dict[str, Any], store: ClipStore | None) -> str:
         figures=figures, films=films, charts=_charts(figures), bars=bar_scale(figures["table"]), flow_videos=shown,
         wheel=legend_uri(), posters=posters,
     )  # fmt: skip
-    style = environment.get_template("page.css.j2").render(frames=FRAMES, seconds=FRAMES / FRAMES_PER_S)
-    strips = "" if films is None else films.css()
+    style: str = environment.get_template("page.css.j2").render(frames=FRAMES, seconds=FRAMES / FRAMES_PER_S)
+    style += "" if films is None else films.css()
     if posters is not None:
-        strips += f"\n.pt b{{background-image:url({posters.uri});background-size:{100 * posters.columns}% auto}}"
-    # Styles are ours alone (numbers and base64), so they go in as they are.
-    return environment.get_template("page.html.j2").render(
-        title=figures["name"], style=Markup(style), strips=Markup(strips), body=Markup(body)
-    )
+        style += f"\n.pt b{{background-image:url({posters.uri});background-size:{100 * posters.columns}% auto}}"
+    # Styles are ours alone (numbers and base64), so they go in as they are; nothing else counts, and no script.
+    page = environment.get_template("page.html.j2")
+    policy = content_policy(style)
+    return finished(page.render(title=figures["name"], policy=policy, style=Markup(style), body=Markup(body)))
 
 
 def bar_scale(table: dict[str, Any] | None) -> float:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup
 
 from vicc_ray.search.opened import SearchIndex
-from vicc_ray.templates import load_templates
+from vicc_ray.templates import content_policy, finished, load_templates
 
 SCRIPT = files(__package__).joinpath("search.js").read_text("utf-8")
 STYLE = files(__package__).joinpath("search.css").read_text("utf-8")
@@ -23,18 +21,10 @@ def served_page(index: SearchIndex, largest: int) -> str:
 
 def carried_page(index: SearchIndex, data: dict[str, Any]) -> str:
     """The page with all that it shows; it asks for nothing over a network, and its policy does not let it."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; media-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return _render(index, {"served": False, **data}, policy, Markup(STYLE), Markup(SCRIPT))
+    return _render(index, {"served": False, **data}, content_policy(STYLE, SCRIPT), Markup(STYLE), Markup(SCRIPT))
 
 
 def _render(index: SearchIndex, data: dict[str, Any], policy: str, style: str, script: str) -> str:
     about = {"backbone": index.description.backbone, "fingerprint": index.description.fingerprint}
-    return (
-        load_templates("vicc_ray.search", "page")
-        .get_template("page.html.j2")
-        .render(data=data, count=len(index), policy=policy, style=style, script=script, **about)
-    )
+    page = load_templates("vicc_ray.search", "page").get_template("page.html.j2")
+    return finished(page.render(data=data, count=len(index), policy=policy, style=style, script=script, **about))

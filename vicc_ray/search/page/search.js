@@ -5,6 +5,8 @@
   const given = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const still = matchMedia("(prefers-reduced-motion: reduce)");
+  // Characters of names that are not seen, or turn what stands beside them.
+  const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u3164\uffa0\u{e0000}-\u{e0fff}]/gu;
   const ids = new Map(); // of the videos shown, by row: rows may move when the index is written anew
   let uploaded = null; // the answer to the video that was sent last
   let turn = 0; // an answer that comes when something else has been asked since is not shown
@@ -35,9 +37,11 @@
     return { query: given.videos[key], results, note: key === given.query ? given.note : "", command };
   }
 
-  // As a shell takes a name.
+  // As a shell takes a name; with escapes where a character of it would not be seen.
   function quoted(text) {
-    return /^[\w./-]+$/.test(text) && !text.startsWith("-") ? text : `'${text.replaceAll("'", "'\\''")}'`;
+    if (/^[\w./-]+$/.test(text) && !text.startsWith("-")) return text;
+    if (visible(text) === text) return `'${text.replaceAll("'", "'\\''")}'`;
+    return `$'${visible(text.replace(/[\\']/g, "\\$&"))}'`;
   }
 
   async function fetched(address, options) {
@@ -55,8 +59,27 @@
   function element(name, kind, text) {
     const made = document.createElement(name);
     if (kind) made.className = kind;
-    if (text !== undefined) made.textContent = text;
+    if (text !== undefined) put(made, text);
     return made;
+  }
+
+  function put(place, text) {
+    place.textContent = visible(text);
+  }
+
+  // A name as people read it, with escapes for what is unseen. Requests take the true name.
+  function visible(text) {
+    return String(text).replace(unseen, (found, at, whole) => {
+      if (joins(found, whole.slice(0, at), whole.slice(at + 1))) return found;
+      const code = found.codePointAt(0).toString(16);
+      return code.length > 4 ? `\\U${code.padStart(8, "0")}` : `\\u${code.padStart(4, "0")}`;
+    });
+  }
+
+  // Whether it is a joiner that an emoji or a script needs.
+  function joins(found, before, after) {
+    const joined = /^[\p{Lo}\p{M}\p{Emoji_Modifier}\p{Extended_Pictographic}]/u;
+    return /[\u200c\u200d]/.test(found) && joined.test([...before].at(-1) ?? "") && joined.test(after);
   }
 
   function clock(seconds) {
@@ -128,7 +151,7 @@
     ids.set(String(query.row), query.id);
     at("query").hidden = false;
     at("query-film").replaceChildren(film(query));
-    at("query-name").textContent = query.id;
+    put(at("query-name"), query.id);
     const facts = [query.label, clock(query.seconds), query.row === null ? "not one of the index" : ""];
     at("query-facts").replaceChildren(...facts.filter(Boolean).map((fact) => element("span", "", fact)));
     if (query.play) at("query-facts").append(player(query));
@@ -138,9 +161,9 @@
     heading(results.length ? "Most like it" : "No neighbours here", results.length ? about : "");
     at("hits").replaceChildren(...results.map(card));
     at("note").hidden = !answer.note && !answer.command;
-    at("note").textContent = answer.note || "";
+    put(at("note"), answer.note || "");
     if (answer.command) at("note").append("This page ends here. To go on: ", element("code", "", answer.command));
-    document.title = `${query.id} · vicc-ray search`;
+    document.title = `${visible(query.id)} · vicc-ray search`;
     document.body.dataset.shown = key;
   }
 
@@ -154,12 +177,12 @@
   }
 
   function heading(title, about) {
-    at("title").textContent = title;
-    at("about").textContent = about;
+    put(at("title"), title);
+    put(at("about"), about);
   }
 
   function tell(problem) {
-    at("problem").textContent = problem;
+    put(at("problem"), problem);
     at("problem").hidden = !problem;
   }
 
@@ -210,7 +233,7 @@
     }
     tell("");
     waitFor(async () => {
-      at("sending").textContent = `Looking at ${file.name} …`;
+      put(at("sending"), `Looking at ${file.name} …`);
       try {
         const headers = { "X-File-Name": encodeURIComponent(file.name), "Content-Type": "application/octet-stream" };
         uploaded = await fetched("api/ask", { method: "POST", body: file, headers });

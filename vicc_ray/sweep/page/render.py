@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from vicc_ray.sweep.page.progress import learning_plot, progress_plot
 from vicc_ray.sweep.page.rows import rows
 from vicc_ray.sweep.page.seen import names, percent, scored, state_legend
 from vicc_ray.sweep.page.slices import cost_plot, slice_plot
-from vicc_ray.templates import load_templates
+from vicc_ray.templates import content_policy, finished, load_templates
 
 FOLDER = files("vicc_ray.sweep.page") / "templates"
 REPORT = files("vicc_ray.evaluation.report") / "templates"
@@ -40,10 +38,10 @@ def render(summary: Summary) -> str:
     """The page as HTML; every text of the sweep is escaped."""
     script = (FOLDER / "page.js").read_text("utf-8")
     style = (REPORT / "base.css").read_text("utf-8") + (FOLDER / "page.css").read_text("utf-8")
-    # Style and script are ours alone, so they go in as they are; no other script may run.
-    return load_templates("vicc_ray.sweep.page", "templates").get_template("page.html.j2").render(
+    # Style and script are ours alone, so they go in as they are; no other may count.
+    page = load_templates("vicc_ray.sweep.page", "templates").get_template("page.html.j2").render(
         summary=summary,
-        policy=_policy(script),
+        policy=content_policy(style, script),
         style=Markup(style),
         script=Markup(script),
         told=told,
@@ -57,6 +55,7 @@ def render(summary: Summary) -> str:
         rows=rows(summary),
         charts=_charts(summary),
     )  # fmt: skip
+    return finished(page)
 
 
 def _charts(summary: Summary) -> dict[str, Any]:
@@ -84,11 +83,3 @@ def _importances(summary: Summary) -> list[dict[str, Any]]:
         for key, name in ordered
         for share in [summary.importances.get(key)]
     ]
-
-
-def _policy(script: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
