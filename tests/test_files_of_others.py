@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vicc_ray.arrow_file import open_parquet, read_arrow
+from vicc_ray.arrow_file import open_parquet, read_arrow, read_parquet
 from vicc_ray.errors import UserError
 from vicc_ray.json_file import DEEPEST, parse_json, read_json
 from vicc_ray.regular_file import NotRegularError, open_regular
@@ -140,3 +140,13 @@ def test_a_parquet_file_is_opened_where_it_has_the_columns_and_takes_no_more_mem
     assert path.stat().st_size < MEMORY // 10
     with pytest.raises(UserError, match=r"allowed.*make it anew"):
         open_parquet(path, pa.schema([("id", pa.string())]), "make it anew", MEMORY)
+
+
+def test_a_text_that_a_parquet_file_has_once_is_not_repeated_beyond_the_memory(tmp_path: Path) -> None:
+    path, schema = tmp_path / "a.parquet", pa.schema([("id", pa.string())])
+    pq.write_table(pa.table({"id": ["a" * 1000] * 1000}), path)
+    assert read_parquet(path, schema, "make it anew", MEMORY).num_rows == 1000
+    pq.write_table(pa.table({"id": ["a" * 1000] * 2000}), path)
+    assert path.stat().st_size < 5000
+    with pytest.raises(UserError, match=r"a\.parquet.*memory.*make it anew"):
+        read_parquet(path, schema, "make it anew", MEMORY)

@@ -268,12 +268,13 @@ def _add_import_weights(verbs: Any) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     config = _load(options)
+    from vicc_ray.evaluation.result_file import read_result
     from vicc_ray.pipelines.main_job import main_job
 
     page = main_job(config, options.videos, options.out, options.labels, progress=not options.quiet)
-    table = options.out / "run" / "evaluation" / "evaluation.json"
-    if table.exists():
-        _print_table(json.loads(table.read_text()))
+    table = read_result(options.out / "run" / "evaluation")
+    if table is not None:
+        _print_table(table)
     say(f"report: {page}")
 
 

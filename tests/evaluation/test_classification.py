@@ -98,5 +98,5 @@ def test_predictions_come_back_as_they_were_written(tmp_path: Path) -> None:
         assert np.array_equal(getattr(found, name), getattr(written, name))
     assert found.probabilities.dtype == np.float32
     (tmp_path / "predictions.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(UserError, match="not a readable predictions file"):
+    with pytest.raises(UserError, match=r"predictions\.parquet"):
         read_predictions(tmp_path / "predictions.parquet")

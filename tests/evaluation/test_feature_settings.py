@@ -14,7 +14,8 @@ from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, featur
 from vicc_ray.evaluation.feature_settings import check_same_store, forget_other_features
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.evaluation.report.comparison import compare
-from vicc_ray.evaluation.table import RESULT_FILE, evaluate_features
+from vicc_ray.evaluation.result_file import RESULT_FILE
+from vicc_ray.evaluation.table import evaluate_features
 from vicc_ray.video.store import ClipStore
 
 NAMES = ["rgb-random", "rgb-stage1"]

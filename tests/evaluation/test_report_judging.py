@@ -7,9 +7,9 @@ import re
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -19,6 +19,7 @@ from tests.evaluation.run_folder import features_of
 from tests.evaluation.test_report import build
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
+from vicc_ray.evaluation import feature_file
 from vicc_ray.evaluation.feature_file import Features, FeatureTable, feature_path, load_features, save_features
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.evaluation.report.classes import read_classes
@@ -124,13 +125,13 @@ def test_prototypes_are_on_the_page(trained: tuple[Path, Config], store: ClipSto
 def test_features_are_read_once_for_gallery_map_and_prototypes(
     trained: tuple[Path, Config], store: ClipStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, parts = pq.read_table, []
+    read, parts = feature_file.read_parquet, []
 
-    def noted(source: object, *given: object, **named: object) -> object:
-        parts.append(str(source))
-        return read(source, *given, **named)
+    def noted(path: Path, *given: Any) -> object:
+        parts.append(str(path))
+        return read(path, *given)
 
-    monkeypatch.setattr(pq, "read_table", noted)
+    monkeypatch.setattr(feature_file, "read_parquet", noted)
     _, _, figures = build(trained[0], store)
     assert figures["gallery"] and figures["map"] and figures["prototypes"]
     assert len([part for part in parts if "features-rgb-stage1" in part]) == 1

@@ -160,17 +160,6 @@ def test_frames_of_another_type_are_told(tmp_path: Path, kind: pa.DataType, valu
         ClipStore(tmp_path).read(entry)
 
 
-def test_frames_that_are_larger_in_memory_than_in_the_file_are_told(tmp_path: Path) -> None:
-    store = store_of(tmp_path, [video(0)])
-    entry = store.entries[0]
-    for options in ({"compression": "zstd", "use_dictionary": False}, {"compression": "none", "use_dictionary": True}):
-        table = pa.Table.from_pylist([{**video(0), "rgb": [b"0" * 10**6] * 50}], SCHEMA)
-        pq.write_table(table, shard_path(tmp_path, 0), **options)
-        assert shard_path(tmp_path, 0).stat().st_size < 2 * 10**6
-        with pytest.raises(UserError, match="part-00000.parquet"):
-            ClipStore(tmp_path).read(entry)
-
-
 def test_a_row_is_alone_in_its_row_group(tmp_path: Path) -> None:
     entry = store_of(tmp_path, [video(0)]).entries[0]
     table = pa.Table.from_pylist([video(0), video(1)], SCHEMA)

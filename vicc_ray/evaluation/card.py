@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from vicc_ray import __version__
-from vicc_ray.evaluation.table import RESULT_FILE
+from vicc_ray.evaluation.result_file import read_result
 from vicc_ray.markdown import as_block, as_code
 from vicc_ray.models.weights_file import EncoderWeights
 from vicc_ray.templates import load_templates
@@ -59,12 +58,9 @@ class Card(BaseModel):
 
 def measured(run: Path, turn: str) -> dict[str, Any]:
     """What the evaluation of a run says of the network after ``turn``, for its card; empty where there is none."""
-    file = run / "evaluation" / RESULT_FILE
-    if not file.exists():
-        return {}
-    result = json.loads(file.read_text())
-    row = next((row for row in result["rows"] if row["key"] == turn), None)
-    if row is None:
+    result = read_result(run / "evaluation")
+    row = next((row for row in result["rows"] if row["key"] == turn), None) if result else None
+    if result is None or row is None:
         return {}
     kept = ("name", "recall", "low", "high", "queries")
     found = {"data": result["dataset"], "retrieval": {name: row[name] for name in kept}}

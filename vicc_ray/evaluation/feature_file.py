@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vicc_ray.arrow_file import naming_damage, open_parquet, read_parquet
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.retrieval import FeatureSet
-from vicc_ray.files import atomic_path, unreadable
+from vicc_ray.files import atomic_path
+from vicc_ray.regular_file import open_regular
 
 PREFIX, PART, SUFFIX = "features-", "part-", ".parquet"
 PART_VIDEOS = 1024
@@ -25,6 +27,9 @@ TEXTS = ("id", "label", "source", "split")
 COLUMNS = ("ids", "labels", "sources", "splits")
 """The same, as :class:`FeatureTable` calls them."""
 PARTS_KEY, NETWORK_KEY = b"vicc_ray parts", b"vicc_ray network"
+TEXT_SCHEMA = pa.schema([(name, pa.string()) for name in TEXTS])
+MOST_PARTS, MOST_MEMORY, LONGEST_TEXT = 10**6, 2**30, 4096
+"""More parts than there can be; bytes of memory of one part, and of one id or label, that are given to it."""
 AGAIN = "delete it and run `vicc-ray evaluate` again"
 
 
@@ -85,13 +90,15 @@ def missing_parts(path: Path, videos: int | None = None) -> list[int]:
     there = {_number(part) for part in _parts(path)}
     if videos is not None:
         return [part for part in range(part_count(videos)) if part not in there]
-    told = _told(path).get(PARTS_KEY, b"")
-    return [part for part in range(int(told) if told.isdigit() else 1) if part not in there]
+    told = _told(path).get(PARTS_KEY, b"1")
+    if not told.isdigit() or not 1 <= len(told) <= len(str(MOST_PARTS)) or int(told) > MOST_PARTS:
+        raise UserError(f"{path}: features of {told[:20]!r} parts, where 1 to {MOST_PARTS} are possible; {AGAIN}")
+    return [part for part in range(int(told)) if part not in there]
 
 
 def network_of(path: Path) -> str:
     """Fingerprint of the network that made the features, "" where there are none or nothing is known of it."""
-    return _told(path).get(NETWORK_KEY, b"").decode()
+    return _told(path).get(NETWORK_KEY, b"").decode(errors="replace")
 
 
 def write_part(path: Path, part: int, table: FeatureTable, parts: int, network: str = "") -> None:
@@ -160,14 +167,22 @@ class Features:
 
 def _read(part: Path) -> FeatureTable:
     try:
-        content = pq.read_table(part)
-        features = content.column("features").combine_chunks()
-        values = features.flatten().to_numpy(zero_copy_only=False).reshape(len(features), -1)
-        ids, labels, sources, splits = (np.array(content.column(name).to_pylist(), dtype=str) for name in TEXTS)
+        with open_parquet(part, TEXT_SCHEMA, AGAIN, MOST_MEMORY) as file, naming_damage(part, AGAIN):
+            kind, rows = file.schema_arrow.field("features").type, file.metadata.num_rows
+        with naming_damage(part, AGAIN):
+            if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32() or rows > PART_VIDEOS:
+                raise ValueError(f"{rows} rows of features that are {str(kind)[:80]}")
+        table = read_parquet(part, TEXT_SCHEMA.append(pa.field("features", kind)), AGAIN, MOST_MEMORY)
+    except FileNotFoundError as error:
+        raise UserError(f"{part} is gone; {AGAIN}") from error
+    with naming_damage(part, AGAIN):
+        features = table.column("features").combine_chunks()
+        longest = max(len(text) for name in TEXTS for text in (*table.column(name).to_pylist(), ""))
+        if features.flatten().null_count or longest > LONGEST_TEXT:
+            raise ValueError("features that are missing, or an id or label without end")
+        values = features.flatten().to_numpy().reshape(len(features), -1)
+        ids, labels, sources, splits = (np.array(table.column(name).to_pylist(), dtype=str) for name in TEXTS)
         return FeatureTable(ids, labels, sources, splits, values)
-    except (OSError, pa.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
-        reason = UserError(f"{part} is not a readable part of features ({error}): {AGAIN}")
-        raise (unreadable(part) or reason) from error
 
 
 def _joined(tables: Sequence[FeatureTable]) -> FeatureTable:
@@ -180,15 +195,16 @@ def _parts(path: Path) -> list[Path]:
 
 def _number(part: Path) -> int:
     digits = part.name[len(PART) : -len(SUFFIX)]
-    return int(digits) if digits.isdigit() else -1
+    return int(digits) if digits.isdecimal() else -1
 
 
 def _told(path: Path) -> dict[bytes, bytes]:
     """What the first part that is there says of all; {} where none can be read."""
     for part in _parts(path)[:1]:
         try:
+            open_regular(part).close()
             return dict(pq.read_schema(part).metadata or {})
-        except (OSError, pa.ArrowException):
+        except (OSError, pa.ArrowException, ValueError):
             return {}
     return {}
 

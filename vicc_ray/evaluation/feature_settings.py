@@ -10,8 +10,9 @@ from typing import Any
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import PREFIX, remove_features
-from vicc_ray.evaluation.table import RESULT_FILE
+from vicc_ray.evaluation.result_file import RESULT_FILE
 from vicc_ray.files import atomic_write
+from vicc_ray.json_file import read_json
 from vicc_ray.video.fingerprint import videos_fingerprint
 from vicc_ray.video.store import ClipStore
 
@@ -64,7 +65,14 @@ def are_of_same_videos(one: Path, other: Path) -> bool:
 
 def _read(out: Path) -> dict[str, Any] | None:
     file = out / SETTINGS_FILE
-    return dict(json.loads(file.read_text())) if file.exists() else None
+    remedy = "delete it and run `vicc-ray evaluate` again"
+    try:
+        content = read_json(file, "what features were made from", remedy)
+    except FileNotFoundError:
+        return None
+    if not all(isinstance(content.get(name), str) for name in (PLACE, "videos")):
+        raise UserError(f"{file} does not say of which videos the features are; {remedy}")
+    return content
 
 
 def _without_place(settings: dict[str, Any]) -> dict[str, Any]:

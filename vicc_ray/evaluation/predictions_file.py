@@ -11,9 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vicc_ray.arrow_file import naming_damage, open_parquet, read_parquet
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path, unreadable
+from vicc_ray.files import atomic_path
+from vicc_ray.json_file import as_kind, parse_json
 
+TEXT_SCHEMA = pa.schema([("id", pa.string()), ("label", pa.string())])
+MOST_MEMORY, LONGEST_TEXT = 2**30, 4096
+"""Bytes of memory that are given to a file, and to one id in it."""
 AGAIN = "delete it and run `vicc-ray classify` again"
 
 
@@ -56,18 +61,36 @@ def read_predictions(path: Path) -> Predictions:
         UserError: the file is missing, damaged, or no such file.
     """
     try:
-        table = pq.ParquetFile(path).read()
-        metadata = table.schema.metadata or {}
-        classes = json.loads(metadata[b"classes"])
-        return Predictions(
-            np.array(table["id"].to_pylist(), dtype=str),
-            np.array(table["label"].to_pylist(), dtype=str),
-            table["probabilities"].combine_chunks().flatten().to_numpy().reshape(-1, len(classes)),
-            classes,
-            json.loads(metadata[b"about"]),
-        )
+        with open_parquet(path, TEXT_SCHEMA, AGAIN, MOST_MEMORY) as file, naming_damage(path, AGAIN):
+            kind = file.schema_arrow.field("probabilities").type
+        table = read_parquet(path, TEXT_SCHEMA.append(pa.field("probabilities", kind)), AGAIN, MOST_MEMORY)
     except FileNotFoundError:
         raise UserError(f"no predictions {path}: run `vicc-ray classify` first") from None
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        reason = UserError(f"{path} is not a readable predictions file ({error}): {AGAIN}")
-        raise (unreadable(path) or reason) from error
+    with naming_damage(path, AGAIN):
+        known = {name: parse_json((table.schema.metadata or {})[name.encode()]) for name in ("classes", "about")}
+        about = as_kind(known, _About)
+        if len(set(about.classes)) != len(about.classes) or kind != pa.list_(pa.float32(), len(about.classes)):
+            raise ValueError(f"{len(about.classes)} classes, and probabilities that are {str(kind)[:80]}")
+        return _predictions(table, about)
+
+
+@dataclass(frozen=True)
+class _About:
+    classes: list[str]
+    about: dict[str, Any]
+
+
+def _predictions(table: pa.Table, about: _About) -> Predictions:
+    ids, labels = (table.column(name).to_pylist() for name in ("id", "label"))
+    flat = table.column("probabilities").combine_chunks().flatten()
+    if (
+        None in ids
+        or flat.null_count
+        or not set(labels) <= set(about.classes)
+        or max(map(len, ids), default=0) > LONGEST_TEXT
+    ):
+        raise ValueError("probabilities that are missing, or labels that are no classes")
+    probabilities = flat.to_numpy().reshape(-1, len(about.classes))
+    if not np.isfinite(probabilities).all():
+        raise ValueError("probabilities that are no numbers")
+    return Predictions(np.array(ids, dtype=str), np.array(labels, dtype=str), probabilities, about.classes, about.about)

@@ -17,10 +17,10 @@ from vicc_ray.evaluation.by_class import by_class
 from vicc_ray.evaluation.caveats import Judged, caveats
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, load_features
 from vicc_ray.evaluation.interval import DRAWS, bootstrap_interval
+from vicc_ray.evaluation.result_file import RESULT_FILE
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve, retrieve_two
 from vicc_ray.files import atomic_write
 
-RESULT_FILE = "evaluation.json"
 BOTH = "rgb+flow"
 """Key of the row of both streams together."""
 STREAMS = {"rgb": "RGB", "flow": "Flow"}

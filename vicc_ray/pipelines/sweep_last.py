@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.table import RESULT_FILE, newest
+from vicc_ray.evaluation.result_file import Recalls, read_result
+from vicc_ray.evaluation.table import newest
 from vicc_ray.files import atomic_write
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.recipe import dump_config
@@ -98,10 +98,10 @@ class LastRuns:
 def score_on_test_videos(folder: TrialFolder) -> float | None:
     """R@1 on the test videos of the RGB network that was trained last; None before it has been evaluated, NaN where R@1
     would be the same whatever the network is."""
-    file = folder.run.path / "evaluation" / RESULT_FILE
-    if not file.exists():
+    result = read_result(folder.run.path / "evaluation", Recalls)
+    if result is None:
         return None
-    rows = {row["key"]: row for row in json.loads(file.read_text())["rows"]}
+    rows = {row["key"]: row for row in result["rows"]}
     last = newest(list(rows), SCORED)
     if last is None:
         return None

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vicc_ray.errors import UserError
 from vicc_ray.evaluation.classification import TABLE_FILE
+from vicc_ray.json_file import as_kind, read_json
 
 FOLDER = "classify"
 """Of a run; see ``vicc_ray/pipelines/classify.py``."""
 
 
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    top1: float
+    low: float
+    high: float
+    top5: float | None
+    chance: float
+
+
+@dataclass(frozen=True)
+class _Table:
+    rows: list[_Row]
+    notes: list[str]
+
+
 def read_classification(run: Path) -> dict[str, Any] | None:
-    """The content of the run's ``classify/classification.json``, None where nothing was classified."""
-    file = run / FOLDER / TABLE_FILE
-    return dict(json.loads(file.read_text())) if file.exists() else None
+    """The content of the run's ``classify/classification.json``, None where nothing was classified.
+
+    Raises:
+        UserError: it is damaged, or something is missing in it.
+    """
+    file, remedy = run / FOLDER / TABLE_FILE, "delete it and run `vicc-ray classify` again"
+    try:
+        content = read_json(file, "a table of classifications", remedy)
+    except FileNotFoundError:
+        return None
+    try:
+        as_kind(content, _Table)
+    except ValueError as error:
+        raise UserError(f"{file} cannot be read as a table of classifications ({error}); {remedy}") from None
+    return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from vicc_ray.evaluation.feature_settings import are_of_same_videos
 from vicc_ray.evaluation.interval import bootstrap_interval
 from vicc_ray.evaluation.report.curves import read_turns
 from vicc_ray.evaluation.report.settings import as_config, plain, read_settings
+from vicc_ray.evaluation.result_file import RESULT_FILE, read_result
 from vicc_ray.evaluation.retrieval import retrieve
-from vicc_ray.evaluation.table import RESULT_FILE
 
 NOT_COMPARED = {"name", "ray"}
 
@@ -55,10 +54,10 @@ def compare(run: Path, other: Path) -> dict[str, Any]:
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:
-    file = folder / "evaluation" / RESULT_FILE
-    if not file.exists():
+    result = read_result(folder / "evaluation")
+    if result is None:
         raise UserError(f"{folder}: no {RESULT_FILE} to compare with; run `vicc-ray evaluate` on this run first")
-    return dict(json.loads(file.read_text()))
+    return result
 
 
 def _difference(run: Path, other: Path, key: str, settings: dict[str, Any]) -> dict[str, float | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -22,7 +21,9 @@ from vicc_ray.evaluation.report.prototypes import read_prototypes
 from vicc_ray.evaluation.report.published import published
 from vicc_ray.evaluation.report.settings import as_config, read_settings, recipe_of, settings
 from vicc_ray.evaluation.report.warnings import warnings
-from vicc_ray.evaluation.table import NAME, RESULT_FILE, STREAMS, newest
+from vicc_ray.evaluation.result_file import read_result
+from vicc_ray.evaluation.table import NAME, STREAMS, newest
+from vicc_ray.json_file import read_json
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.stage_times import stage_seconds
 from vicc_ray.video.store import ClipStore
@@ -58,7 +59,7 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
     unlabelled = _unlabelled(features, store)
     if not checks:
         missing["checks"] = _why_no_checks(unlabelled)
-    table = _json(run_dir / "evaluation" / RESULT_FILE)
+    table = _finite(read_result(run_dir / "evaluation"))
     if table is None:
         missing["table"] = _why_no_table(run_dir, unlabelled)
     asked = {**(table["settings"] if table else _asked(config)), "cross_stream": cross}
@@ -87,7 +88,7 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
         "data": None if store is None else account(store),
         "settings": settings(config),
         "recipe": recipe_of(config),
-        "versions": _json(run_dir / "versions.json") or {},
+        "versions": _versions(run_dir / "versions.json"),
         "missing": missing,
     }
 
@@ -187,13 +188,12 @@ def _check_run(run_dir: Path) -> None:
         )
 
 
-def _json(path: Path) -> Any:
-    if not path.exists():
-        return None
+def _versions(file: Path) -> dict[str, str]:
     try:
-        return _finite(json.loads(path.read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON ({error}): delete it and run the command that wrote it again") from error
+        found = read_json(file, "versions", "delete it")
+    except FileNotFoundError:
+        return {}
+    return {name: str(version) for name, version in found.items()}
 
 
 def _finite(value: Any) -> Any:
