@@ -130,6 +130,8 @@ def _described(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]
             raise ValueError("card: a mapping is needed")
         if header["stream"] not in ("rgb", "flow"):
             raise ValueError(f"stream: {header['stream']!r} given; allowed: rgb, flow")
+        if not any(model.embedding in tensor.shape for tensor in tensors.values()):  # else building it takes memory
+            raise ValueError(f"embedding: {model.embedding} given, and no tensor has such a side")
     except (KeyError, ValueError, ValidationError) as error:
         raise UserError(f"{path}: its header does not describe a network ({error}); {WRITE_AGAIN}") from error
     return EncoderWeights(cast(Stream, header["stream"]), model, clip, tensors, card)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vicc_ray.evaluation.pretrained import PretrainedEncoder
 from vicc_ray.search.pieces import Piece
+from vicc_ray.video.containers import VideoError
 
 Floats = NDArray[np.float32]
 
@@ -42,7 +43,7 @@ def embed_pieces(encoder: PretrainedEncoder, pieces: Iterable[Piece], batch: int
     """The features of the pieces of one video; ``batch`` windows are embedded at once.
 
     Raises:
-        VideoError: as the pieces raise it.
+        VideoError: as the pieces raise it, or where the network makes no numbers of them that an index can hold.
     """
     windows: list[Floats] = []
     spans: list[Floats] = []
@@ -52,4 +53,7 @@ def embed_pieces(encoder: PretrainedEncoder, pieces: Iterable[Piece], batch: int
             windows.append(encoder(torch.from_numpy(piece.clips(start, start + batch))).cpu().numpy())
         spans.append(piece.spans)
         film, seconds = film or piece.film, piece.seconds
-    return VideoFeatures(np.concatenate(windows), np.concatenate(spans), seconds, film)
+    features = np.concatenate(windows)
+    if not (np.abs(features) <= np.finfo(np.float16).max).all():  # nor is it for what is no number
+        raise VideoError("the network makes features of it that are no numbers, or too large")
+    return VideoFeatures(features, np.concatenate(spans), seconds, film)

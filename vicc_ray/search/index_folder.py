@@ -149,7 +149,8 @@ def features_of(column: pa.ChunkedArray, width: int) -> NDArray[np.float32]:
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features [..., F] at unit norm; zeros stay zeros."""
-    norm = np.linalg.norm(features, axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):  # of features beyond all others, zeros are made
+        norm = np.linalg.norm(features, axis=-1, keepdims=True)
     return np.asarray(features / np.where(norm > 0, norm, 1), np.float32)
 
 
