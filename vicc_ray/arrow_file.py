@@ -106,7 +106,7 @@ def read_parquet(path: Path, schema: pa.Schema, remedy: str, largest: int) -> pa
         # One long text may be that of a million rows: it is not repeated before the sum is known.
         with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=texts) as file:
             table = file.read(columns=schema.names)
-        if (memory := sum(_text_bytes(table.column(name)) for name in texts)) > largest:
+        if (memory := sum(text_bytes(table.column(name)) for name in texts)) > largest:
             raise ValueError(f"its texts would take {memory:,} bytes of memory; {largest:,} are allowed")
         table = table.select(schema.names).cast(schema.with_metadata(table.schema.metadata))
         table.validate(full=True)
@@ -118,7 +118,8 @@ def _check_rows(about: pq.FileMetaData, schema: pa.Schema, largest: int) -> None
         raise ValueError(f"{about.num_rows:,} rows would take more than the {largest:,} bytes of memory allowed")
 
 
-def _text_bytes(column: pa.ChunkedArray) -> int:
+def text_bytes(column: pa.ChunkedArray) -> int:
+    """Bytes that a column of texts takes once it is read, of dictionaries as Parquet's ``read_dictionary`` gives."""
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     for chunk in chunks:
         chunk.validate(full=True)

@@ -32,7 +32,7 @@ def hmdb51_items(labels: Labels, listing: Listing, fold: int) -> list[VideoItem]
     if missing:
         raise UserError(f"{labels.place}: no {missing[0]}_test_split{fold}.txt; add it, or choose another prepare.fold")
     labels.notes.append(f"{labels.place}: fold {fold}, the lists of {len(chosen)} classes")
-    finder = Finder(listing, chosen, str.casefold)
+    finder = Finder(listing, labels.place, chosen, str.casefold)
     return each_once((item for label, name in chosen.items() for item in _items(labels, finder, label, name)), labels)
 
 

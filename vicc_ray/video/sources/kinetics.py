@@ -28,7 +28,7 @@ def kinetics_items(labels: Labels, listing: Listing, fold: int = 1) -> list[Vide
         UserError: a list cannot be read, or a line of it cannot be used.
     """
     rows = [row for name in _lists(labels) for row in _rows(labels, name)]
-    finder = Finder(listing, {label for label, _, _, _ in rows if label})
+    finder = Finder(listing, labels.place, {label for label, _, _, _ in rows if label})
     return each_once((_item(finder, *row) for row in rows), labels)
 
 
@@ -64,7 +64,7 @@ def _row(row: dict[str, str], split_of_file: str, where: str) -> tuple[str, str,
         raise UserError(f"{where}: split {split!r}; allowed are {', '.join(SPLIT_OF)}, here or in the file's name")
     try:
         start, end = (int(float(row[name])) for name in COLUMNS[1:])
-    except ValueError:
+    except (ValueError, OverflowError):
         given = f"{row['time_start']!r} and {row['time_end']!r}"
         raise UserError(f"{where}: time_start and time_end are {given}; expected seconds") from None
     source = row["youtube_id"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources.places import Place, below, tree_of
+from vicc_ray.video.sources.tree import leads_out
 
 _NAMES = (
     ".264 .265 .266 .3g2 .3gp .apng .asf .avc .avi .avs2 .avs3 .cavs .dav .dif .divx .dv .f4v .flc .fli .flv .gif .gxf "
@@ -101,14 +102,15 @@ class Finder:
     upper for lower case), or in a folder that is named like none of the labels; how deep does not matter.
     """
 
-    def __init__(self, listing: Listing, labels: Iterable[str], plain: Callable[[str], str] = str) -> None:
-        """``plain``: what of a file's name without suffix must be equal, beside Unicode's composition.
+    def __init__(self, listing: Listing, lists: object, labels: Iterable[str], plain: Callable[[str], str] = str):
+        """``lists``: what to call the lists; ``plain``: what of a file's name without suffix must be equal, beside
+        Unicode's composition.
 
         Raises:
             UserError: a folder of the listing could not be listed.
         """
         listing.check_complete()
-        self._listing = listing
+        self._listing, self._lists = listing, lists
         self._plain = plain
         self._labels = {_plain_label(label) for label in labels}
         self._by_name: dict[str, list[str]] = defaultdict(list)
@@ -116,7 +118,16 @@ class Finder:
             self._by_name[self._key(id)].append(id)
 
     def place(self, id: str) -> Place:
-        """The file of the video whose published path is ``id``, or where that would lie."""
+        """The file of the video whose published path is ``id``, or where that would lie.
+
+        Raises:
+            UserError: the path leads out of the videos folder.
+        """
+        if leads_out(id):
+            raise UserError(
+                f"{self._lists} names {id!r}, which leads out of the videos folder {self._listing.folder}: take the "
+                "line away, or get the lists from where the data set is published"
+            )
         wanted = _plain_label(_folder(id))
         found = [other for other in self._by_name.get(self._key(id), ()) if self._may_be(wanted, other)]
         found.sort(key=lambda other: (other != id, _plain_label(_folder(other)) != wanted, len(other)))

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vicc_ray.arrow_file import text_bytes
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources.columns import match_columns
 from vicc_ray.video.sources.csv_table import cells_by_name, read_csv
@@ -22,6 +23,8 @@ from vicc_ray.video.sources.places import Place
 DEFAULT_NAMES = ("labels.csv", "labels.jsonl", "labels.parquet")
 """Manifests of these names in the videos folder are used without being asked for."""
 COLUMNS = ("path", "label", "source", "split")
+ROWS_A_BYTE, MOST_TEXT = 4, 2**30
+"""The most that a Parquet file may have: rows by its size, and bytes of all texts."""
 JSON_LINES = (".jsonl", ".ndjson")
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet", *JSON_LINES)
 SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test", "": ""}
@@ -135,7 +138,7 @@ def _json_lines(labels: Labels) -> tuple[list[str], list[Row]]:
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line, object_pairs_hook=lambda pairs: _pairs(pairs, where))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where} cannot be read: it is no JSON ({error})") from None
     if not isinstance(row, dict):
         raise UserError(f'{where}: {line.strip()[:60]!r}; each line is an object such as {{"path": "a/1.mp4"}}')
@@ -151,13 +154,30 @@ def _pairs(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
 
 def _parquet(labels: Labels) -> tuple[list[str], list[Row]]:
     try:
-        file = pq.ParquetFile(pa.BufferReader(labels.read("")))
-        names = file.schema_arrow.names
-        columns = match_columns(names, COLUMNS, str(labels.place))
-        rows = file.read(columns=list(columns.used.values())).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+        names, columns = _columns(labels, content := labels.read(""))
+        rows = _table(content, columns).to_pylist()
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{labels.place} cannot be read: it is no Parquet file ({error})") from None
     return names, [(f"row {number}", row) for number, row in enumerate(rows, 1)]
+
+
+def _columns(labels: Labels, content: bytes) -> tuple[list[str], list[str]]:
+    """All columns, and those that are read."""
+    names = pq.read_schema(pa.BufferReader(content)).names
+    return names, list(match_columns(names, COLUMNS, str(labels.place)).used.values())
+
+
+def _table(content: bytes, columns: list[str]) -> pa.Table:
+    """Columns of a manifest; there cannot be many more rows than bytes, since each names another path."""
+    with pq.ParquetFile(pa.BufferReader(content), read_dictionary=columns) as file:
+        if not 0 <= file.metadata.num_rows <= ROWS_A_BYTE * len(content):
+            raise ValueError(f"{file.metadata.num_rows:,} rows in {len(content):,} bytes")
+        table = file.read(columns=columns)
+    table.validate(full=True)
+    texts = [column for column in table.itercolumns() if pa.types.is_dictionary(column.type)]
+    if (memory := sum(map(text_bytes, texts))) > MOST_TEXT:
+        raise ValueError(f"its texts would take {memory:,} bytes of memory; {MOST_TEXT:,} are allowed")
+    return table
 
 
 def _fits(labels: Labels) -> bool:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.errors import UserError
+from vicc_ray.json_file import read_bounded
 from vicc_ray.local_paths import is_address, local_path
 from vicc_ray.video.sources.remote import Remote, Unreadable
-from vicc_ray.video.sources.tree import Tree, list_tree
+from vicc_ray.video.sources.tree import Tree, leads_out, list_tree
 
 Place = Path | Remote
+LARGEST = 2**30
+"""Bytes of a list of videos; one of ten million has less."""
 
 
 def place_of(address: Path | str) -> Place:
@@ -62,7 +65,9 @@ def tree_of(folder: Place) -> Tree:
         UserError: no such folder, or it cannot be reached.
     """
     if isinstance(folder, Remote):
-        return Tree({file.name.removeprefix(f"{folder.name}/"): file for file in folder.files(recursive=True)})
+        files = {file.name.removeprefix(f"{folder.name}/"): file for file in folder.files(recursive=True)}
+        outside = {name: "a name that leads out of its folder" for name in files if leads_out(name)}
+        return Tree({name: file for name, file in files.items() if name not in outside}, dead=outside)
     with _told(folder):
         if not folder.is_dir():
             what = "that is a file" if folder.exists() else "nothing there"
@@ -91,12 +96,15 @@ def read(place: Place) -> bytes:
     """The content of a small file.
 
     Raises:
-        UserError: it is not there, or cannot be read.
+        UserError: it is not there, is no file or larger than :data:`LARGEST`, or cannot be read.
     """
     if isinstance(place, Remote):
         return place.read()
-    with _told(place):
-        return place.read_bytes()
+    try:
+        with _told(place):
+            return read_bounded(place, LARGEST)
+    except ValueError as error:
+        raise UserError(f"{place} cannot be read: {error}; give a smaller one") from None
 
 
 @contextmanager
@@ -104,9 +112,11 @@ def local_file(place: Place) -> Iterator[Path]:
     """The file on this machine: itself, or a copy that is removed when the block ends.
 
     Raises:
-        Unreadable: a remote file cannot be had.
+        Unreadable: a remote file cannot be had, or this is no file (a named pipe would be waited for).
     """
     if isinstance(place, Path):
+        if place.exists() and not place.is_file():
+            raise Unreadable("no file, but a folder, a named pipe or a device")
         yield place
         return
     if place.size is None:  # no listing had it

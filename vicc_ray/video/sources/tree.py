@@ -47,6 +47,11 @@ class Tree:
     again: dict[str, Again] = field(default_factory=dict)
 
 
+def leads_out(name: str) -> bool:
+    """Whether a name is no path below the folder that it is to be in."""
+    return name.startswith("/") or ".." in name.split("/") or "\0" in name
+
+
 def list_tree(folder: Path) -> Tree:
     """The tree of a folder; what cannot be listed is among its errors."""
     tree, seen = Tree(), dict[str, Again]()

@@ -32,7 +32,7 @@ def ucf101_items(labels: Labels, listing: Listing, fold: int) -> list[VideoItem]
     labels.notes.append(f"{labels.place}: fold {fold}, {' and '.join(sorted(names.values()))}")
     rows = [(split, *row) for split, name in names.items() for row in _rows(labels, name)]
     # In the lists one class is HandstandPushups with videos v_HandStandPushups_*, in some copies the other way round.
-    finder = Finder(listing, {label for _, label, _ in rows}, str.casefold)
+    finder = Finder(listing, labels.place, {label for _, label, _ in rows}, str.casefold)
     return each_once((_item(finder, *row) for row in rows), labels)
 
 
