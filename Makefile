@@ -49,11 +49,11 @@ audit: $(STAMP)
 audit-renew: $(STAMP)  # asks PyPI for advisories; look at what it adds to requirements/advisories.json
 	$(BIN)/python requirements/audit.py --renew
 
+PINNED := uv cluster aws gcp azure
 wheel: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m hatchling build -t wheel -d dist
-	cp requirements/cluster.txt dist/constraints.txt
-	cp requirements/uv.txt cluster/node/install.sh cluster/node/mount.sh dist
+	cp $(PINNED:%=requirements/%.txt) cluster/node/install.sh cluster/node/mount.sh dist
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
@@ -63,14 +63,17 @@ format: $(STAMP)
 PIN := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate
 COMPILE := $(PIN) --upgrade --universal --python-version 3.10
 LINUX := $(PIN) --python-platform x86_64-manylinux_2_28 --constraint requirements/dev.txt
-# The machines of a cluster are alike: Linux on x86-64 with Python 3.12 (cluster/*.yaml); versions as in dev.txt.
+# The machines of a cluster are alike: Linux on x86-64 with Python 3.12 (cluster/*.yaml); versions as in dev.txt. What a
+# cloud's head needs besides is pinned in a file of its own.
 CLUSTER := $(LINUX) --python-version 3.12
 # The tests of the job server (ray[default]) run on one Python: its yarl has no wheels for some of the others.
 JOBS := $(LINUX) --python-version 3.11
 requirements: $(STAMP)
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
 	echo uv | $(COMPILE) - --output-file requirements/uv.txt
-	$(CLUSTER) pyproject.toml --extra cluster --extra aws --extra gcp --extra azure --output-file requirements/cluster.txt
+	$(CLUSTER) pyproject.toml --extra cluster --output-file requirements/cluster.txt
+	for cloud in aws gcp azure; do $(BIN)/python requirements/extra.py $$cloud | $(CLUSTER) - \
+	  --constraint requirements/cluster.txt --output-file requirements/$$cloud.txt || exit 1; done
 	$(JOBS) pyproject.toml --extra cluster --output-file requirements/jobs.txt
 
 clean:

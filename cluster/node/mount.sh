@@ -10,5 +10,5 @@ if ! command -v mount.nfs4 >/dev/null; then
 fi
 sudo mkdir -p /shared
 # hard: a server that is away for a while makes writers wait, where soft would tear files.
-sudo mount -t nfs4 -o nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport "$1" /shared
+sudo mount -t nfs4 -o nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport,nosuid,nodev "$1" /shared
 [ -w /shared ] || sudo chown "$(id -u):$(id -g)" /shared

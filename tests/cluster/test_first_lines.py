@@ -62,7 +62,7 @@ def test_nothing_is_left_of_anchors_and_nothing_looks_like_a_secret(name: str) -
 
 def test_what_stays_is_told_as_well() -> None:
     lines = (FOLDER / "kuberay" / "shared.yaml").read_text()
-    claim, policy = yaml.safe_load_all(lines)
+    claim, policy, _ = yaml.safe_load_all(lines)
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     assert re.search(r"20\d\d-\d\d-\d\d", lines) and "FILL-IN" in claim["spec"]["storageClassName"]
-    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]

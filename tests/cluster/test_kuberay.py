@@ -6,6 +6,7 @@ import copy
 import gzip
 import json
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jsonschema
 import pytest
 import ray
 import yaml
+from ray.autoscaler._private.kuberay import node_provider
 
 from tests.cluster.files import FOLDER, KUBERAY, load, path_of
 
@@ -75,7 +77,7 @@ def test_versions_are_those_of_the_project(name: str) -> None:
         ("", OPERATOR),
     }
     assert _cluster_of(load(name))["rayVersion"] == ray.__version__
-    assert f"FROM rayproject/ray:{ray.__version__}-py312\n" in (FOLDER / "kuberay" / "Dockerfile").read_text()
+    assert f"rayproject/ray:{ray.__version__}-py312@sha256:" in (FOLDER / "kuberay" / "Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("name", KUBERAY)
@@ -93,29 +95,121 @@ def test_nothing_is_placed_on_the_head_and_workers_are_spot_in_bounds(name: str)
     assert cluster["enableInTreeAutoscaling"] and cluster["autoscalerOptions"]["idleTimeoutSeconds"] <= 900
 
 
+def _pods(name: str) -> list[dict[str, Any]]:
+    """Specifications of all pods of a file."""
+    spec = load(name)["spec"]
+    submitter = [spec["submitterPodTemplate"]["spec"]] if "submitterPodTemplate" in spec else []
+    return [group["template"]["spec"] for group in _groups(name)] + submitter
+
+
+def _shared(kind: str) -> list[dict[str, Any]]:
+    found = yaml.safe_load_all((FOLDER / "kuberay" / "shared.yaml").read_text())
+    return [content for content in found if content["kind"] == kind]
+
+
 @pytest.mark.parametrize("name", KUBERAY)
-def test_all_pods_have_one_pinned_image_and_one_shared_folder(name: str) -> None:
-    claim, _ = yaml.safe_load_all((FOLDER / "kuberay" / "shared.yaml").read_text())
-    images = set()
+def test_all_pods_have_one_image_by_its_digest_and_one_shared_folder(name: str) -> None:
+    (claim,) = _shared("PersistentVolumeClaim")
+    (image,) = {container["image"] for pod in _pods(name) for container in pod["containers"]}
+    assert re.search(r"@sha256:FILL-IN$", image), "a tag may name another image tomorrow"
     for group in _groups(name):
-        (container,) = group["template"]["spec"]["containers"]
-        (volume,) = group["template"]["spec"]["volumes"]
-        images.add(container["image"])
-        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
-        assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/shared"}]
-    (image,) = images
-    assert re.search(r":\d+\.\d+\.\d+$", image)
+        pod = group["template"]["spec"]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        (mount,) = (mount for mount in pod["containers"][0]["volumeMounts"] if mount["mountPath"] == "/shared")
+        assert volumes[mount["name"]]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+
+
+def test_the_image_is_built_on_a_digest_alone() -> None:
+    """That of Ray's own is looked up by whoever builds it; a mere tag does not pass."""
+    lines = (FOLDER / "kuberay" / "Dockerfile").read_text().splitlines()
+    assert "ARG RAY" in lines and "FROM ${RAY}" in lines
+    assert [line for line in lines if line.startswith("USER")] == ["USER 1000:100"]
+    (pattern,) = (match[1] for line in lines if (match := re.search(r"grep -qE '(.*)'", line)))
+    for base, passes in (
+        (f"rayproject/ray:{ray.__version__}-py312@sha256:{'0a' * 32}", True),
+        (f"rayproject/ray:{ray.__version__}-py312", False),
+        (f"rayproject/ray:{ray.__version__}-py312@sha256:0a", False),
+        (f"somebody/ray:{ray.__version__}-py312@sha256:{'0a' * 32}", False),
+    ):
+        assert (re.search(pattern, base) is not None) == passes
+
+
+@pytest.mark.parametrize("name", KUBERAY)
+def test_pods_may_do_no_more_than_they_need(name: str) -> None:
+    """As the restricted of Kubernetes' pod security standards asks, and nothing of the image can be written."""
+    for pod in _pods(name):
+        whole = pod["securityContext"]
+        assert whole["runAsNonRoot"] is True and whole["runAsUser"] > 0
+        assert whole["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        for container in pod["containers"]:
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False and own["capabilities"] == {"drop": ["ALL"]}
+            assert own["readOnlyRootFilesystem"] is True
+            assert {"limits", "requests"} <= set(container["resources"])
+            assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert all("hostPath" not in volume for volume in pod["volumes"])
+
+
+@pytest.mark.parametrize("name", KUBERAY)
+def test_the_autoscaler_alone_has_the_account_that_asks_for_pods(name: str) -> None:
+    options = _cluster_of(load(name))["autoscalerOptions"]
+    assert options["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    (mount,) = options["volumeMounts"]
+    assert Path(mount["mountPath"], "token") == Path(node_provider.IN_CLUSTER_TOKEN_PATH)
+    head, *others = _pods(name)
+    (volume,) = (volume for volume in head["volumes"] if volume["name"] == mount["name"])
+    assert {"serviceAccountToken", "configMap"} <= {key for source in volume["projected"]["sources"] for key in source}
+    for pod in (head, *others):
+        mounts = [mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]]
+        assert mount["name"] not in mounts
+    assert all("projected" not in volume for pod in others for volume in pod["volumes"])
 
 
 @pytest.mark.parametrize("name", KUBERAY)
 def test_the_token_is_asked_for_and_others_are_kept_out(name: str) -> None:
-    _, policy = yaml.safe_load_all((FOLDER / "kuberay" / "shared.yaml").read_text())
+    policy, _ = _shared("NetworkPolicy")
     assert _cluster_of(load(name))["authOptions"] == {"mode": "token"}
     for group in _groups(name):
         assert policy["spec"]["podSelector"]["matchLabels"].items() <= group["template"]["metadata"]["labels"].items()
     within, operator = policy["spec"]["ingress"]
     assert within["from"] == [{"podSelector": policy["spec"]["podSelector"]}]
     assert [port["port"] for port in operator["ports"]] == [8265]
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "worker", "head"),
+    [
+        ("169.254.169.254", 80, False, False),  # the cloud's metadata, with the machine's credentials
+        ("169.254.169.254", 443, False, False),
+        ("8.8.8.8", 443, True, True),
+        ("8.8.8.8", 25, False, False),
+        ("10.0.0.1", 443, False, True),  # Kubernetes itself
+        ("192.168.7.7", 443, False, True),
+        ("10.0.0.1", 22, False, False),
+    ],
+)
+def test_pods_reach_the_internet_by_https_and_no_other_machines(
+    address: str, port: int, worker: bool, head: bool
+) -> None:
+    for_all, for_head = _shared("NetworkPolicy")
+    for policy in (for_all, for_head):
+        assert "Egress" in policy["spec"]["policyTypes"]
+    assert for_head["spec"]["podSelector"]["matchLabels"]["ray.io/node-type"] == "head"
+    assert _lets_out(for_all, address, port) == worker
+    assert (_lets_out(for_all, address, port) or _lets_out(for_head, address, port)) == head
+
+
+def _lets_out(policy: dict[str, Any], address: str, port: int) -> bool:
+    for rule in policy["spec"]["egress"]:
+        if "ports" in rule and port not in {entry["port"] for entry in rule["ports"]}:
+            continue
+        for block in (to["ipBlock"] for to in rule["to"] if "ipBlock" in to):
+            inside = [ip_network(text) for text in (block["cidr"], *block.get("except", []))]
+            if ip_address(address) in inside[0] and not any(ip_address(address) in one for one in inside[1:]):
+                return True
+    return False
 
 
 def test_only_where_the_operator_asks_it_the_dashboard_is_open_to_the_network() -> None:

@@ -7,7 +7,10 @@ for the subscription): of them Ray's own validation is run, and Azure's paramete
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +73,43 @@ def test_all_machines_install_the_same(name: str) -> None:
     assert config["head_setup_commands"] == config["worker_setup_commands"] == config["setup_commands"]
     assert sum("~/dist/install.sh" in command for command in config["setup_commands"]) == 1
     assert config["file_mounts"]["~/dist"] == "dist", "what `make wheel` writes"
-    script = (FOLDER / "node" / "install.sh").read_text()
-    assert "vicc_ray-*.whl" in script and '--constraint "$here/constraints.txt"' in script
+
+
+STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >> "$HOME/calls"
+[ "$1" = -m ] || exit 0
+mkdir -p "$4/bin" && cp "$0" "$4/bin/pip" && cp "$0" "$4/bin/uv"
+"""
+
+
+def test_a_machine_installs_what_is_pinned_by_its_hash_and_the_wheel_with_nothing_else(tmp_path: Path) -> None:
+    """What the script calls, given a Python and a uv that write down how they are called."""
+    home, tools, dist = (tmp_path / name for name in ("home", "tools", "dist"))
+    for folder in (home, tools, dist):
+        folder.mkdir()
+    (tools / "python3.12").write_text(STAND_IN)
+    (tools / "python3.12").chmod(0o755)
+    shutil.copy(FOLDER / "node" / "install.sh", dist)
+    (dist / "vicc_ray-0.1.0-py3-none-any.whl").touch()
+    environment = {"HOME": str(home), "PATH": f"{tools}:{os.environ['PATH']}"}
+    subprocess.run(["bash", dist / "install.sh", "aws"], env=environment, check=True)
+    installs = [call for call in (home / "calls").read_text().splitlines() if " install " in call]
+    pinned = [call for call in installs if " -r " in call]
+    (wheel,) = (call for call in installs if ".whl" in call)
+    assert len(pinned) == len(installs) - 1 and all("--require-hashes" in call for call in pinned)
+    assert "--no-deps" in wheel and " -r " not in wheel
+    asked = {Path(name).name for call in pinned for name in re.findall(r"-r (\S+)", call)}
+    assert asked == {"uv.txt", "cluster.txt", "aws.txt"}
+
+
+def test_what_a_cloud_s_head_needs_besides_does_not_change_what_all_machines_have() -> None:
+    folder = FOLDER.parent / "requirements"
+    texts = {name: (folder / f"{name}.txt").read_text() for name in ("cluster", *CLOUDS)}
+    pins = {name: dict(re.findall(r"^(\S+)==(\S+)", text, re.MULTILINE)) for name, text in texts.items()}
+    for cloud in CLOUDS:
+        assert pins[cloud]
+        both = pins[cloud].keys() & pins["cluster"].keys()
+        assert {name: pins[cloud][name] for name in both} == {name: pins["cluster"][name] for name in both}
 
 
 @pytest.mark.parametrize("name", CLOUDS)
@@ -103,3 +141,9 @@ def test_azure_knows_every_parameter() -> None:
     template = json.loads((Path(autoscaler.__file__).parent / "_azure" / "azure-vm-template.json").read_text())
     for node in load("azure")["available_node_types"].values():
         assert set(node["node_config"]["azure_arm_parameters"]) <= set(template["parameters"])
+
+
+def test_machines_at_amazon_give_their_credentials_to_nothing_that_cannot_ask_twice() -> None:
+    """As a container, or a page that was tricked into one request."""
+    for node in load("aws")["available_node_types"].values():
+        assert node["node_config"]["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}

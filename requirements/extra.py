@@ -1,0 +1,17 @@
+"""Print what an extra of pyproject.toml asks for, a line each.
+
+usage: python requirements/extra.py EXTRA
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+print("\n".join(project["optional-dependencies"][sys.argv[1]]))
