@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from vicc_ray.arrow_file import naming_damage, open_parquet
 from vicc_ray.search.index_schema import PART_SCHEMA
@@ -49,18 +50,14 @@ def check_part(table: pa.Table, width: int) -> None:
     _check_finite(means.flatten(), "mean features")
 
 
-def check_row(table: pa.Table, width: int, id: str) -> None:
-    """See that windows and spans belong together, and to the video of that id."""
-    table.validate(full=True)
-    if len(table) != 1 or table.column("id")[0].as_py() != id:
-        raise ValueError(f"it does not have {id!r} where videos.arrow says")
-    start, end, windows = (table.column(name).combine_chunks().flatten() for name in ("start", "end", "windows"))
-    if not len(start) == len(end) > 0 or len(windows) != width * len(start):
-        raise ValueError(f"{len(windows)} numbers for {len(start)} windows of {width} features")
-    for values in (start, end, windows):
-        _check_finite(values, f"windows of {id!r}")
-    if not pc.all(pc.and_(pc.less_equal(start, end), pc.greater_equal(start, 0))).as_py():
-        raise ValueError(f"windows of {id!r} that end before they begin")
+def check_windows(spans: NDArray[np.float32], features: NDArray[np.float32]) -> None:
+    """See that spans [n, 2] and features [n, F] belong together, and are such."""
+    if not len(spans) == len(features) > 0:
+        raise ValueError(f"{len(spans)} spans and the features of {len(features)} windows")
+    if not (np.isfinite(spans).all() and (spans[:, 0] >= 0).all() and (spans[:, 0] <= spans[:, 1]).all()):
+        raise ValueError("windows that end before they begin")
+    if not np.isfinite(features).all():
+        raise ValueError("windows that are no numbers")
 
 
 def check_facts(table: pa.Table) -> None:

@@ -135,16 +135,16 @@ def write_videos(
     schema = videos_schema(width).with_metadata({MEAN: mean.tobytes()})
     with atomic_path(folder / VIDEOS_FILE) as aside, pa.ipc.new_file(aside, schema) as writer:
         for table in _batches(folder, without, width):
-            units = unit(features_of(table.column("mean"), width) - mean)
+            units = unit(numbers_of(table.column("mean")).reshape(-1, width) - mean)
             values = pa.FixedSizeListArray.from_arrays(pa.array(units.ravel()), width)
             batch = table.drop_columns("mean").append_column("unit", values).cast(schema)
             writer.write_batch(batch.combine_chunks().to_batches()[0])
     return rows
 
 
-def features_of(column: pa.ChunkedArray, width: int) -> NDArray[np.float32]:
-    """A column of lists of float16 as float32 [rows, width]."""
-    return np.asarray(column.combine_chunks().flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, width)
+def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """All numbers in a column of lists, one after the other; NaN where there is none."""
+    return np.asarray(column.combine_chunks().flatten().to_numpy(zero_copy_only=False), np.float32)
 
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -158,7 +158,7 @@ def _mean(folder: Path, without: Sequence[Collection[str]], width: int) -> tuple
     """Number of rows, and what is subtracted from every feature."""
     rows, total = 0, np.zeros(width)
     for table in _batches(folder, without, width):
-        total += features_of(table.column("mean"), width).sum(0, dtype=np.float64)
+        total += numbers_of(table.column("mean")).reshape(-1, width).sum(0, dtype=np.float64)
         rows += len(table)
     return rows, (total / rows if rows >= TELLING else np.zeros(width)).astype(np.float32)
 

@@ -20,8 +20,8 @@ from vicc_ray.arrow_file import naming_damage
 from vicc_ray.errors import UserError
 from vicc_ray.local_paths import is_address
 from vicc_ray.search.features import Floats
-from vicc_ray.search.index_checks import PART_REMEDY, check_row, open_part
-from vicc_ray.search.index_folder import ENCODER_FILE, VIDEOS_FILE, Description, features_of
+from vicc_ray.search.index_checks import PART_REMEDY, check_windows, open_part
+from vicc_ray.search.index_folder import ENCODER_FILE, VIDEOS_FILE, Description, numbers_of
 from vicc_ray.search.video_folder import IndexedFile, VideoFolder
 from vicc_ray.search.videos_file import REMEDY, read_videos
 from vicc_ray.video.store import shard_path
@@ -179,11 +179,14 @@ class SearchIndex:
 
     def _windows(self, row: int) -> Windows:
         table = self._read(row, ["windows", "start", "end", "id"])
-        width = len(self.mean)
         with naming_damage(self._part_path(row), PART_REMEDY):
-            check_row(table, width, self.video(row).id)
-        spans = [np.asarray(table.column(name).combine_chunks().flatten(), np.float32) for name in ("start", "end")]
-        return Windows(features_of(table.column("windows"), width), np.stack(spans, axis=1))
+            if table.column("id")[0].as_py() != (id := self.video(row).id):
+                raise ValueError(f"it does not have {id!r} where {VIDEOS_FILE} says")
+            start, end = (numbers_of(table.column(name)) for name in ("start", "end"))
+            features = numbers_of(table.column("windows")).reshape(-1, len(self.mean))
+            spans = np.stack([start, end], axis=1)
+            check_windows(spans, features)
+        return Windows(features, spans)
 
     def _read(self, row: int, columns: list[str]) -> pa.Table:
         place = int(self._table.column("row")[row].as_py())
