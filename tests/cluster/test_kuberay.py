@@ -17,6 +17,7 @@ import yaml
 from ray.autoscaler._private.kuberay import node_provider
 
 from tests.cluster.files import FOLDER, KUBERAY, load, path_of
+from vicc_ray.video.mirror import CACHE_VARIABLE
 
 OPERATOR = "1.7.0"
 
@@ -148,6 +149,9 @@ def test_pods_may_do_no_more_than_they_need(name: str) -> None:
             assert own["allowPrivilegeEscalation"] is False and own["capabilities"] == {"drop": ["ALL"]}
             assert own["readOnlyRootFilesystem"] is True
             assert {"limits", "requests"} <= set(container["resources"])
+            if container["name"] == "ray":
+                given = {variable["name"]: variable["value"] for variable in container["env"]}
+                assert given[CACHE_VARIABLE].startswith("/tmp/"), "the home cannot be written"
             assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
         assert all("hostPath" not in volume for volume in pod["volumes"])
 
