@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from vicc_ray.cli_submit import print_log
+from vicc_ray.strict_yaml import format_value, parse_yaml
+from vicc_ray.visible import visible
+
 ROOT = Path(__file__).parents[1]
 NAME = "a\x1b]0;owned\x07\x9b2J\u202e\u2066\u200b\udcff[red]\rerror: :smile:\nerror: forged\x1b[8mb"
 """Of a file, as a shell may hand it over."""
@@ -119,3 +123,15 @@ def test_what_is_wrong_with_an_argument_is_told_in_lines_of_our_own(verb: str, t
     assert "owned" in told
     assert not set(OBEYED) & set(told + done.stdout.decode())
     assert not [line for line in told.splitlines() if line.startswith("error: forged")]
+
+
+def test_what_a_job_of_a_cluster_prints_is_shown_without_its_colors(capsys: pytest.CaptureFixture[str]) -> None:
+    print_log("\x1b[36m(worker)\x1b[0m of a\r\n\tb\x1b]0;owned\x07\x1b[2J\u202e\n")
+    assert capsys.readouterr().out == "(worker) of a\n\tb\\x1b]0;owned\\x07\\x1b[2J\\u202e\n"
+
+
+@pytest.mark.parametrize("name", [NAME, "\u2028 \u200b", "日本 é", "\U000e0041", ["[\x9b]", 1], {"\ufeff": "\x85"}])
+def test_settings_are_printed_so_that_they_are_read_back(name: object) -> None:
+    text = format_value(name)
+    assert visible(text) == text
+    assert parse_yaml(text, "it") == name

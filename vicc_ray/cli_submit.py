@@ -78,7 +78,7 @@ def _with_known(options: argparse.Namespace) -> None:
     _follow(server, options.follow or options.stop)
 
 
-def _print_log(text: str) -> None:
+def print_log(text: str) -> None:
     """What a job has printed: its lines as they are, without their colors, and with nothing that a terminal obeys."""
     print(visible_lines(COLORS.sub("", text.replace("\r\n", "\n"))), end="", flush=True)
 
@@ -87,7 +87,7 @@ def _follow(server: JobServer, id: str) -> None:
     from vicc_ray.pipelines.submit import succeeded
 
     try:
-        job = server.follow(id, _print_log)
+        job = server.follow(id, print_log)
     except KeyboardInterrupt:
         say("", sys.stderr)
         call = f"vicc-ray submit --address {server.address} --follow {id}"

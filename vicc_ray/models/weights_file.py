@@ -70,7 +70,8 @@ class EncoderWeights:
         try:
             encoder.load_state_dict(self.tensors)
         except RuntimeError as error:
-            raise UserError(f"the weights do not fit a {self.model.backbone}: {error}") from error
+            what = " ".join(str(error).split())
+            raise UserError(f"the weights do not fit a {self.model.backbone}: {what}") from error
         return encoder.eval()
 
 

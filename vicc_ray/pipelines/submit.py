@@ -25,6 +25,7 @@ from vicc_ray.clear_text import is_in_clear, is_this_machine
 from vicc_ray.errors import UserError
 from vicc_ray.joining import TOKEN_ADVICE, sends_token
 from vicc_ray.local_paths import without_secrets
+from vicc_ray.log import LOG
 from vicc_ray.packaged_job import PackagedJob
 from vicc_ray.pipelines.private_ray import look_at_token
 from vicc_ray.pipelines.ray_errors import first_line
@@ -38,7 +39,6 @@ COMES_UP_S = 60.0
 """Seconds in which a cluster gets ready to take jobs."""
 PATIENCE_S = 600.0
 """Seconds for which it is tried: a tunnel that is opened again, a head that is restarted."""
-LOG = logging.getLogger("vicc_ray")
 LOST = (RuntimeError, OSError, requests.RequestException, aiohttp.ClientError, asyncio.TimeoutError)
 
 

@@ -107,7 +107,8 @@ def load_model(folder: Path, trainer: Trainer) -> None:
         try:
             module.load_state_dict(_below(tensors, prefix))
         except RuntimeError as error:
-            raise UserError(f"{folder / MODEL} does not fit the configured model: {error}") from error
+            what = " ".join(str(error).split())
+            raise UserError(f"{folder / MODEL} does not fit the configured model: {what}") from error
 
 
 def load_progress(folder: Path, trainer: Trainer) -> None:

@@ -8,7 +8,6 @@ cluster every machine needs them.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ from pyarrow import ArrowException
 from vicc_ray.clear_text import is_in_clear
 from vicc_ray.errors import UserError
 from vicc_ray.local_paths import without_secrets
+from vicc_ray.log import LOG
 
 LISTING_TRIES = 3
 """Requests to S3 before a listing is given up: ten seconds where nobody answers, against 100 by pyarrow's own way."""
@@ -32,7 +32,6 @@ GCS_LISTING_S, GCS_FETCH_S = 5, 60
 """The same for Google's storage, in seconds; pyarrow's own limit is a quarter of an hour."""
 IN_A_PATH = "/:@!$&'()*+,;="
 """What may stand in the path of an address beside letters, digits and ``-._~``."""
-LOG = logging.getLogger("vicc_ray")
 CHUNK = 8 * 2**20
 """Bytes of a remote file that are held at once."""
 
