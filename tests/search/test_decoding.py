@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 import signal
 import socket
 import struct
@@ -278,3 +279,45 @@ def test_it_decodes_where_it_may_neither_open_files_nor_start_threads(film: Path
     processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-P", "-c", code))
     assert len(read(processes, film)) == 1
     processes.close()
+
+
+TRIED = """
+import ctypes, os, socket, subprocess, sys
+from pathlib import Path
+from vicc_ray.search import decode_worker, sandbox
+
+def tried(what):
+    try:
+        what()
+    except (OSError, RuntimeError) as error:
+        return type(error).__name__
+    return "done"
+
+pipe = socket.socket(fileno=int(sys.argv[-1]))
+parent = os.getppid()
+decode_worker._warm_up()
+sandbox.give_up_rights()
+results = [
+    tried(lambda: os.open("/etc/passwd", os.O_RDONLY)),
+    tried(lambda: os.open("/tmp/made", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)),
+    tried(lambda: socket.socket()),
+    tried(lambda: os.fork() or os._exit(0)),
+    tried(lambda: os.execv("/bin/true", ["true"])),
+    tried(lambda: os.kill(parent, 0)),
+    tried(lambda: os.unlink("/tmp/made")),
+    tried(lambda: open(f"/proc/{parent}/mem", "rb")),
+]
+socket.recv_fds(pipe, 4096, 1)
+decode_worker.send_words(pipe, decode_worker.NO_VIDEO, " ".join(results))
+"""
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the filter is of Linux on x86-64"
+)
+def test_a_decoder_that_was_taken_over_reaches_nothing(film: Path) -> None:
+    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-P", "-c", TRIED))
+    with pytest.raises(VideoError) as told:
+        read(processes, film)
+    processes.close()
+    assert str(told.value).split() == ["PermissionError"] * 8

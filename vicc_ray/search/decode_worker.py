@@ -12,8 +12,10 @@ import socket
 import sys
 
 import cv2
+import numpy as np
 
 from vicc_ray.search.decode_protocol import END, NO_VIDEO, TOO_LONG, receive_request, send_piece, send_words
+from vicc_ray.search.film import RATE, SIDE, make_film
 from vicc_ray.search.pieces import read_pieces
 from vicc_ray.search.sandbox import give_up_rights
 from vicc_ray.search.view import View
@@ -31,13 +33,22 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     pipe = socket.socket(fileno=int(sys.argv[1]))
     cv2.setNumThreads(1)
-    give_up_rights()
+    _warm_up()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # what a decoder says is for no terminal
+    give_up_rights()
     while request := receive_request(pipe):
         file, view, limit_s = request
         signal.setitimer(signal.ITIMER_REAL, GRACE * limit_s + LAST_S)
         _answer(pipe, _content(file), view, limit_s)
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _warm_up() -> None:
+    """Decode a film once: what is loaded when it is first used cannot be loaded later."""
+    black = [np.zeros((SIDE, SIDE, 3), np.uint8)] * 4
+    view = View(frames=2, step=1, size=16, overlap=0.0, max_windows=1, max_frames=2)
+    for _ in read_pieces(make_film(black, RATE), view, LAST_S, formats=COMMON):
+        pass
 
 
 def _content(file: int) -> bytes:

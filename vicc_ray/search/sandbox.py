@@ -8,6 +8,8 @@ import resource
 import signal
 import sys
 
+from vicc_ray.search.system_calls import refuse_system_calls
+
 MEMORY = 6 * 2**30
 """Bytes of addresses that a process may have: a picture of 16,384 x 16,384 decodes, a flood of them does not."""
 FILES = 32
@@ -26,7 +28,8 @@ def bare_environment(package_folder: str) -> dict[str, str]:
 
 
 def give_up_rights() -> None:
-    """To be called once all is imported: no larger memory, no further processes, no files, no dumps, no new rights."""
+    """To be called once all is imported, and has been used: no larger memory, no further processes, no files, no dumps,
+    no new rights, and no system calls that decoding does not need."""
     limits = {"AS": MEMORY, "CORE": 0, "FSIZE": 0, "NOFILE": FILES, "NPROC": 0}
     for name, most in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}")
@@ -38,3 +41,4 @@ def give_up_rights() -> None:
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    refuse_system_calls()
