@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.injected import check_inert
 from tests.search.browser import Tab, browser
@@ -89,6 +89,22 @@ def test_a_result_that_is_clicked_is_the_query_and_back_goes_back(tab: Tab, serv
     tab.page.go_back()
     expect(tab.page.locator("#query-name")).to_have_text("up.mp4")
     assert tab.texts(".hit .id") == first
+
+
+def test_an_answer_that_comes_late_is_not_shown(tab: Tab, server: Served, videos: Path) -> None:
+    """The list that the page begins with, when a video has been sent before it was there."""
+    late: list[Route] = []
+    tab.page.route("**/api/videos", lambda route: late.append(route))
+    tab.page.goto(server.address)
+    tab.page.set_input_files("#file", videos / "b/up.mp4")
+    expect(tab.page.locator("#query-name")).to_have_text("up.mp4")
+    with tab.page.expect_response("**/api/videos") as answer:
+        late.pop().continue_()
+    answer.value.finished()
+    tab.page.unroute("**/api/videos")
+    tab.page.evaluate("new Promise(requestAnimationFrame)")
+    expect(tab.page.locator("#query")).to_be_visible()
+    assert tab.texts(".hit .id")[0] == "b/up.mp4"
 
 
 def test_names_are_text_and_find_their_video(tab: Tab, server: Served) -> None:

@@ -12,7 +12,7 @@
   let turn = 0; // an answer that comes when something else has been asked since is not shown
 
   const carried = {
-    first: () => show(answerOf(given.query), given.query),
+    first: async () => () => show(answerOf(given.query), given.query),
     async like(key) {
       if (!given.videos[key]) throw new Error("this page does not have that video");
       return answerOf(key);
@@ -20,7 +20,8 @@
   };
   const served = {
     async first() {
-      list(await fetched("api/videos"), "Some of the videos", "Choose one to see which are like it, or search with a video of your own.");
+      const some = await fetched("api/videos");
+      return () => list(some, "Some of the videos", "Choose one to see which are like it, or search with a video of your own.");
     },
     like: (row) => fetched(`api/like/${encodeURIComponent(row)}${named(row)}`),
   };
@@ -196,9 +197,9 @@
   async function shown() {
     await waitFor(async () => {
       const key = decodeURIComponent(location.hash.slice(1));
-      if (!key) return source.first;
+      if (!key) return source.first();
       if (key === "sent" && uploaded) return () => show(uploaded, "sent");
-      if (key === "sent") return source.first;
+      if (key === "sent") return source.first();
       if (given.served && key.startsWith("named=")) {
         const found = await fetched(`api/videos?named=${encodeURIComponent(key.slice(6))}`);
         const about = found.videos.length ? "Choose one to see which are like it." : "No video has this in its name.";
