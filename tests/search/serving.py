@@ -15,6 +15,7 @@ from vicc_ray.search.connections import ConnectionLimits
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.server import Access, create_app, create_server, listen
 from vicc_ray.search.service import Service
+from vicc_ray.search.video_folder import VideoFolder
 
 LARGEST = 300_000
 """Bytes of a video that the server takes."""
@@ -64,10 +65,11 @@ def served(
     loopback: bool = True,
     time_limit_s: float = 30,
     limits: ConnectionLimits = LIMITS,
+    videos: VideoFolder | None = None,
     **access: int,
 ) -> Iterator[Served]:
     """A server of an index for as long as the block lasts."""
-    service = Service(SearchIndex(folder), 4, time_limit_s)
+    service = Service(SearchIndex(folder, videos), 4, time_limit_s)
     with listen("127.0.0.1", 0) as listening:
         server = create_server(create_app(service, Access(token, loopback, LARGEST, **access), limits))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -66,6 +66,7 @@ def create_app(service: Service, access: Access, limits: ConnectionLimits) -> AS
         exception_handlers=dict.fromkeys((*EXPECTED, Exception), error_answer),
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # to an address of whatever name the request calls the server by
     app.state.time_limit_s = service.time_limit_s
     return Guard(app, access.token, access.loopback)
 
