@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from vicc_ray.beside import beside
 from vicc_ray.descendants import descendants
 
 LISTENS = "0A"
+LOOK_S = 0.2
 
 
 def listening() -> dict[str, set[int]]:
@@ -28,6 +32,19 @@ def listening() -> dict[str, set[int]]:
 def outside(listens: dict[str, set[int]]) -> dict[str, set[int]]:
     """Those that are not of the loopback."""
     return {address: ports for address, ports in listens.items() if not _is_loopback(address)}
+
+
+@contextmanager
+def heard_outside() -> Iterator[set[str]]:
+    """Other addresses than of the loopback at which something listens while the block runs."""
+    found: set[str] = set()
+
+    def look(over: threading.Event) -> None:
+        while not over.wait(LOOK_S):
+            found.update(outside(listening()))
+
+    with beside(look):
+        yield found
 
 
 def _is_loopback(text: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.listening import listening, outside
+from tests.pipelines.listening import heard_outside
 from tests.pipelines.runs import computed_here, losses, settings
 from tests.s3 import s3_server
-from vicc_ray.beside import beside
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.ingest import batches
@@ -94,17 +92,11 @@ def test_a_finished_run_is_left_as_it_is(undisturbed: Path, store: Path) -> None
 
 def test_two_workers_with_uneven_shares_compute_what_one_does(store: Path, tmp_path: Path) -> None:
     """And talk to each other where nobody else listens."""
-    listens: set[str] = set()
-
-    def look(over: threading.Event) -> None:
-        while not over.wait(0.2):
-            listens.update(outside(listening()))
-
     train = {"workers": 2, "batch": 5, "record_samples": True, "evaluate_epochs": 0}
     config = settings(train=train, method={"queue": 10})
-    with beside(look):
+    with heard_outside() as heard:
         pretrain(config, store, tmp_path, progress=False)
-    assert not listens
+    assert not heard
     np.testing.assert_allclose(losses(tmp_path), list(computed_here(config, store)), rtol=1e-4)
     assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {2}
     taken = [video for line in read_lines(tmp_path / "samples.jsonl") for video in line["videos"]]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.pipelines.listening import heard_outside
 from tests.pipelines.runs import computed_here
 from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
 from vicc_ray.errors import UserError
@@ -28,7 +29,10 @@ def done(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFo
     """Two trials, of which the first fails."""
     folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "out")
     file = sweep_file(folder.path.parent, final={"seeds": 0})
-    return folder, sweep(load_sweep(file), store, folder.path, progress=False)
+    with heard_outside() as heard:
+        summary = sweep(load_sweep(file), store, folder.path, progress=False)
+    assert not heard, "trials train in processes of their own, and listen to this machine alone as well"
+    return folder, summary
 
 
 def test_the_trial_that_fails_says_why_and_the_other_is_the_best(done: tuple[SweepFolder, Summary]) -> None:

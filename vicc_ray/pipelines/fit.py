@@ -28,6 +28,7 @@ from vicc_ray.pipelines.local_ray import is_own, ray_session
 from vicc_ray.pipelines.lost_machines import note_lost_machines
 from vicc_ray.pipelines.machines import Tell, require
 from vicc_ray.pipelines.private_group import PrivateGroup
+from vicc_ray.pipelines.private_ray import is_private
 from vicc_ray.pipelines.progress import follow_run
 from vicc_ray.pipelines.ray_errors import first_line, last_line, user_error_in
 from vicc_ray.pipelines.resource_check import training_bundles, training_lack, worker_resources
@@ -160,7 +161,7 @@ class _Trainer(TorchTrainer):
 
 def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFolder) -> TorchTrainer:
     workers = config.train.workers
-    group = PrivateGroup if is_own() else TorchConfig
+    group = PrivateGroup if is_private() else TorchConfig
     return _Trainer(
         train_worker,
         train_loop_config=asdict(job),

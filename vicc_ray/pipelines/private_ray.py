@@ -11,9 +11,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import ray
 from ray import _raylet
 from ray._private import ray_constants
 
+from vicc_ray.clear_text import is_this_machine
 from vicc_ray.log import LOG
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
@@ -56,6 +58,11 @@ def on_loopback() -> Iterator[None]:
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def is_private() -> bool:
+    """Whether the Ray of this process, which may be one of its workers, is such a one."""
+    return is_this_machine(ray.util.get_node_ip_address())
 
 
 def look_at_token() -> None:
