@@ -21,7 +21,7 @@ from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import load_features
 from vicc_ray.evaluation.predictions_file import read_predictions
-from vicc_ray.files import atomic_path, clear_asides, unreadable
+from vicc_ray.files import LOCK_FILE, atomic_path, clear_asides, file_lock, folder_lock, unreadable
 from vicc_ray.models.published import read_published
 from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
 from vicc_ray.recipe import load_config
@@ -157,3 +157,14 @@ def test_what_can_be_opened_or_is_not_there_is_not_unreadable(tmp_path: Path) ->
     (tmp_path / "a").write_bytes(b"damaged")
     assert unreadable(tmp_path / "a") is None
     assert unreadable(tmp_path / "b") is None
+
+
+def test_a_lock_follows_no_link_and_empties_no_file(tmp_path: Path) -> None:
+    """Whoever made the folder could have the file of another emptied."""
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / LOCK_FILE).symlink_to(tmp_path / "mine")
+    for lock in (lambda: folder_lock(tmp_path), lambda: file_lock(tmp_path / LOCK_FILE)):
+        with pytest.raises(OSError), lock():
+            pass
+    with file_lock(tmp_path / "mine"):
+        assert (tmp_path / "mine").read_text() == "kept"

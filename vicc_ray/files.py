@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from vicc_ray.errors import UserError
 
@@ -108,7 +109,7 @@ def folder_lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
         OSError: the folder cannot be written.
     """
     deadline = time.monotonic() + wait_s
-    with (folder / LOCK_FILE).open("w") as lock:
+    with _lock_file(folder / LOCK_FILE) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,6 +124,13 @@ def folder_lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Wait until no other process is in a block with the same ``path``; an empty file stays there."""
-    with path.open("w") as lock:
+    with _lock_file(path) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _lock_file(path: Path) -> IO[bytes]:
+    """The file of a lock, made if need be; one that is there keeps its content, and a link, which whoever made the
+    folder may have put there, is not followed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o666), "rb", buffering=0)

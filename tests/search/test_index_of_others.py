@@ -124,6 +124,8 @@ def test_a_part_of_another_layout_is_told(folder: Path) -> None:
         (lambda table: table.drop_columns("film"), {}),
         (lambda table: table.set_column(0, "id", table.column("file")), {}),
         (lambda table: table.slice(0, 1), {}),
+        (lambda table: with_value(table, "film", bytes(10**6)), {"compression": "zstd"}),
+        (lambda table: with_value(table, "film", bytes(2**20 + 1)), {}),
     ]
     content = (folder / PART).read_bytes()
     for change, options in changes:

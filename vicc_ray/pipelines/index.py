@@ -19,7 +19,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
 from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.models.inference import for_inference
-from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
 from vicc_ray.pipelines.capacity import Capacity, capacity
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.local_ray import ray_session
@@ -153,7 +153,7 @@ def index_videos(
     """
     files = (INDEX_FILE, ENCODER_FILE, VIDEOS_FILE)
     parts = PartsFolder(local_path(folder, WRITTEN_HERE).absolute(), "index", "index", "indexing videos", files)
-    weights = find_weights(_model_of(parts.path, model))
+    weights = find_weights(model) if model else _own_network(parts.path)
     inputs = list_videos(videos, labels, config.prepare.fold)
     tell_notes(inputs, progress)
     description = _describe(weights, place_of(videos), config)
@@ -177,11 +177,11 @@ def index_videos(
         return replace(summary, processed=processed, unlisted=inputs.unlisted, notes=inputs.notes)
 
 
-def _model_of(folder: Path, model: Path | None) -> Path:
+def _own_network(folder: Path) -> EncoderWeights:
     own = folder / ENCODER_FILE
-    if model is None and not own.exists():
+    if not own.exists():
         raise UserError(f"--model: say which network makes the features; {folder} is no index yet, which would have it")
-    return model or own
+    return read_weights(own)
 
 
 def _describe(weights: EncoderWeights, videos: Place, config: Config) -> Description:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vicc_ray.search.film import LARGEST_FILM
 from vicc_ray.search.pieces import STRETCH, Piece
 from vicc_ray.search.view import View
 
@@ -23,8 +24,8 @@ _HEAD = struct.Struct("<BIIdI")
 """Kind, t, n, seconds, and bytes of the film or of the words."""
 _REQUEST = struct.Struct("<Id")
 """Bytes of the view as JSON, and the time limit in seconds."""
-LONGEST_REQUEST, LONGEST_TEXT, LARGEST_FILM = 4096, 1000, 2**20
-"""Bytes. A film has 10 KB."""
+LONGEST_REQUEST, LONGEST_TEXT = 4096, 1000
+"""Bytes."""
 
 
 class AnswerError(Exception):

@@ -24,6 +24,8 @@ RATE = 12
 FRAMES = 24
 CRF = 24
 """Rate factor of x264."""
+LARGEST_FILM = 2**20
+"""Bytes of one that is taken from somebody else; they have 10 KB."""
 MEDIA_TYPE = "video/mp4"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -20,6 +20,7 @@ from vicc_ray.arrow_file import naming_damage
 from vicc_ray.errors import UserError
 from vicc_ray.local_paths import is_address
 from vicc_ray.search.features import Floats
+from vicc_ray.search.film import LARGEST_FILM
 from vicc_ray.search.index_checks import PART_REMEDY, check_windows, open_part
 from vicc_ray.search.index_folder import ENCODER_FILE, VIDEOS_FILE, Description, numbers_of
 from vicc_ray.search.video_folder import IndexedFile, VideoFolder
@@ -165,17 +166,21 @@ class SearchIndex:
                 raise ValueError("features that are no numbers")
         return similarity
 
-    def windows(self, rows: Sequence[int]) -> list[Windows]:
-        """The windows of some videos.
+    def windows(self, rows: Sequence[int]) -> Iterator[Windows]:
+        """The windows of some videos, read one after another.
 
         Raises:
             UserError: a part is damaged.
         """
-        return [self._windows(row) for row in rows]
+        return map(self._windows, rows)
 
     def film(self, row: int) -> bytes:
         """The moving thumbnail of a video; UserError where the part is damaged."""
-        return bytes(self._read(row, ["film"]).column("film")[0].as_py())
+        film = bytes(self._read(row, ["film"]).column("film")[0].as_py())
+        with naming_damage(self._part_path(row), PART_REMEDY):
+            if len(film) > LARGEST_FILM:
+                raise ValueError(f"a thumbnail of {len(film):,} bytes")
+        return film
 
     def _windows(self, row: int) -> Windows:
         table = self._read(row, ["windows", "start", "end", "id"])

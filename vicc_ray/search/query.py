@@ -10,11 +10,12 @@ import torch
 
 from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.pretrained import PretrainedEncoder, load_encoder
+from vicc_ray.evaluation.pretrained import PretrainedEncoder
 from vicc_ray.local_paths import is_address, local_path
 from vicc_ray.models.arithmetic import gflop_of_clip
 from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.models.inference import for_inference
+from vicc_ray.models.weights_file import read_weights
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.index_folder import INDEX_FILE
 from vicc_ray.search.opened import SearchIndex
@@ -59,7 +60,10 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
     Raises:
         UserError: it is missing or damaged, or another network than that of the features.
     """
-    encoder = load_encoder(index.encoder_file)
+    weights = read_weights(index.encoder_file)
+    if weights.stream != "rgb":
+        raise UserError(f"{index.encoder_file} is a network of {weights.stream}; index the videos anew with one of RGB")
+    encoder = PretrainedEncoder(weights).requires_grad_(False).eval()
     if encoder.fingerprint != index.description.fingerprint:
         raise UserError(
             f"{index.encoder_file} is the network {encoder.fingerprint}, and the features of this index were made by "
