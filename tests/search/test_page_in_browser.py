@@ -198,6 +198,8 @@ def test_a_name_turns_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path) 
     assert main(["search", str(index), "b.mp4", "--k", "1", "--page", str(page)]) == 0
     assert not set("\u202e\u200b\x1b") & set(page.read_text())
     with served(index) as server:
+        listed = server.ask("/api/videos")
+        assert listed.body.isascii() and name in [video["id"] for video in listed.json["videos"]]
         tab.page.goto(server.address)
         expect(tab.page.locator(".hit")).to_have_count(3)
         assert shown in tab.texts(".hit .id")

@@ -134,5 +134,6 @@ def _described(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]
         if not any(model.embedding in tensor.shape for tensor in tensors.values()):  # else building it takes memory
             raise ValueError(f"embedding: {model.embedding} given, and no tensor has such a side")
     except (KeyError, ValueError, ValidationError) as error:
-        raise UserError(f"{path}: its header does not describe a network ({error}); {WRITE_AGAIN}") from error
+        what = " ".join(str(error).split())
+        raise UserError(f"{path}: its header does not describe a network ({what}); {WRITE_AGAIN}") from error
     return EncoderWeights(cast(Stream, header["stream"]), model, clip, tensors, card)

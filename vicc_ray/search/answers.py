@@ -20,15 +20,14 @@ EXPECTED = (HTTPException, UserError, VideoError, NoVideoError, IndexError, Clie
 
 
 class Json(JSONResponse):
-    """JSON in which a byte of a path that is not UTF-8 is a question mark."""
+    """JSON with escapes for all but ASCII: a terminal that shows it obeys no name, and any byte of a path has its."""
 
     def render(self, content: Any) -> bytes:
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode("utf-8", "replace")
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
 class Html(HTMLResponse):
-    """The same of HTML."""
+    """HTML in which a byte of a path that is not UTF-8 is a question mark."""
 
     def render(self, content: Any) -> bytes:
         return str(content).encode("utf-8", "replace")
