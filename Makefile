@@ -17,7 +17,7 @@ help:
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml requirements/dev.txt requirements/jobs.txt requirements/uv.txt requirements/install.py
-	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 15) or sys.exit("Python 3.10 to 3.14 is needed, this is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 15) or sys.exit("Python 3.11 to 3.14 is needed, this is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python requirements/install.py
 	@touch $@
@@ -59,9 +59,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Renew the pinned versions: for every Python from 3.10 on, with hashes, without the address of any index.
+# Renew the pinned versions: for every Python from 3.11 on, with hashes, without the address of any index.
 PIN := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate
-COMPILE := $(PIN) --upgrade --universal --python-version 3.10
+COMPILE := $(PIN) --upgrade --universal --python-version 3.11
 LINUX := $(PIN) --python-platform x86_64-manylinux_2_28 --constraint requirements/dev.txt
 # The machines of a cluster are alike: Linux on x86-64 with Python 3.12 (cluster/*.yaml); versions as in dev.txt. What a
 # cloud's head needs besides is pinned in a file of its own.

@@ -11,6 +11,7 @@ import argparse
 import json
 import re
 import sys
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from datetime import date
@@ -21,11 +22,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 LIST = "requirements/advisories.json"
 INDEX = "https://pypi.org/pypi"

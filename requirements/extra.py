@@ -6,12 +6,8 @@ usage: python requirements/extra.py EXTRA
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 print("\n".join(project["optional-dependencies"][sys.argv[1]]))
