@@ -88,7 +88,8 @@ def make_index(folder: Path, count: int, film_of: Path) -> None:
     weights = EncoderWeights("rgb", model, clip, dict(build_encoder(model).state_dict()))
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / ENCODER_FILE, weights)
-    about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "s3d", "videos": str(folder / "videos")}
+    videos = str((folder / "videos").resolve())
+    about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "s3d", "videos": videos}
     Description(**about, features=1024, view=View.of(clip, config)).write(folder)
     video = decode_video(film_of, short_side=128, max_frames=1000, time_limit_s=60, grid=2)
     film = make_film(squares(video.frames), video.fps)

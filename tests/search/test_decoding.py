@@ -21,9 +21,10 @@ from tests.odd_videos import write_stream
 from tests.search.made import VIEW
 from tests.videos import moving, write_video
 from vicc_ray.search import decode_protocol as protocol
-from vicc_ray.search import decoding_process
+from vicc_ray.search import decode_worker
 from vicc_ray.search.decoding_process import DecodingProcesses
 from vicc_ray.search.pieces import Piece, read_pieces
+from vicc_ray.search.sandbox import isolated_command
 from vicc_ray.video.decode import TookTooLong, VideoError
 from vicc_ray.video.formats import COMMON
 
@@ -142,7 +143,7 @@ def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
         os.kill(hostile, 0)
     assert not (tmp_path / "bomb").exists()
     if what == "a pickle":
-        processes._worker = decoding_process.WORKER
+        processes._worker = isolated_command(decode_worker.__name__)
         assert len(read(processes, film)) == 1
     processes.close()
 
@@ -276,7 +277,7 @@ def test_it_decodes_where_it_may_neither_open_files_nor_start_threads(film: Path
         "main()"
     )
     film.chmod(0o600)
-    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-P", "-c", code))
+    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-c", code))
     assert len(read(processes, film)) == 1
     processes.close()
 
@@ -316,8 +317,17 @@ decode_worker.send_words(pipe, decode_worker.NO_VIDEO, " ".join(results))
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the filter is of Linux on x86-64"
 )
 def test_a_decoder_that_was_taken_over_reaches_nothing(film: Path) -> None:
-    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-P", "-c", TRIED))
+    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-c", TRIED))
     with pytest.raises(VideoError) as told:
         read(processes, film)
     processes.close()
     assert str(told.value).split() == ["PermissionError"] * 8
+
+
+def test_no_module_of_the_current_folder_is_run(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("signal", "cv2", "vicc_ray", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    processes = DecodingProcesses(1, VIEW, 60)
+    assert len(read(processes, film)) == 1
+    processes.close()

@@ -1,4 +1,4 @@
-"""The process that decodes files of strangers: ``python -m vicc_ray.search.decode_worker DESCRIPTOR``.
+"""The process that decodes files of strangers; its argument is the descriptor of a socket.
 
 It is started anew, without the memory and the environment of the server; it gets opened files over a socket, and
 answers as :mod:`vicc_ray.search.decode_protocol` says.
@@ -71,7 +71,3 @@ def _answer(pipe: socket.socket, video: bytes, view: View, limit_s: float) -> No
         raise
     except Exception as error:  # noqa: BLE001 - whatever a codec does, it must cost this video alone
         send_words(pipe, NO_VIDEO, f"{type(error).__name__}: {' '.join(str(error).split())}")
-
-
-if __name__ == "__main__":
-    main()

@@ -10,26 +10,21 @@ import queue
 import select
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO
 
-import vicc_ray
 from vicc_ray.search import decode_worker
 from vicc_ray.search.decode_protocol import NO_VIDEO, PIECE, TOO_LONG, AnswerError, receive_answer, send_request
 from vicc_ray.search.decode_worker import GRACE
 from vicc_ray.search.pieces import STRETCH, Piece
-from vicc_ray.search.sandbox import bare_environment
+from vicc_ray.search.sandbox import bare_environment, isolated_command
 from vicc_ray.search.view import View
 from vicc_ray.video.decode import TookTooLong, VideoError, too_long
 
 START_S = 30.0
 """Seconds that a process is given to start, beside the time of its video."""
-WORKER = (sys.executable, "-P", "-m", decode_worker.__name__)
-"""Command of a process, without the descriptor of its socket."""
 
 
 class DecodingProcesses:
@@ -38,15 +33,16 @@ class DecodingProcesses:
     Args:
         view: what is looked at of a video.
         time_limit_s: for decoding one video.
-        worker: what is started, see :data:`WORKER`.
+        worker: the command of a process, without the descriptor of its socket; None: :mod:`decode_worker`.
     """
 
-    def __init__(self, count: int, view: View, time_limit_s: float, worker: Sequence[str] = WORKER) -> None:
-        self._view, self._limit_s, self._worker = view, time_limit_s, worker
+    def __init__(self, count: int, view: View, time_limit_s: float, worker: Sequence[str] | None = None) -> None:
+        self._view, self._limit_s = view, time_limit_s
+        self._worker = worker or isolated_command(decode_worker.__name__)
         self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
         for _ in range(count - 1):
             self._idle.put(None)
-        self._idle.put(_Process(worker))
+        self._idle.put(_Process(self._worker))
 
     def read(self, file: IO[bytes]) -> list[Piece]:
         """The pieces of a video, an opened file that may have no name; waits for a process that is free.
@@ -81,9 +77,12 @@ class _Process:
     def __init__(self, worker: Sequence[str]) -> None:
         self._pipe, theirs = socket.socketpair()
         command = [*worker, str(theirs.fileno())]
-        environment = bare_environment(str(Path(vicc_ray.__file__).parents[1]))
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env=bare_environment(),
         )
         theirs.close()
         self._is_new = True

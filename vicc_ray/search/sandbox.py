@@ -7,7 +7,9 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
+import vicc_ray
 from vicc_ray.search.system_calls import refuse_system_calls
 
 MEMORY = 6 * 2**30
@@ -19,12 +21,18 @@ KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHO
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 
 
-def bare_environment(package_folder: str) -> dict[str, str]:
-    """The environment of such a process: what it imports is found, and no token or key is in it."""
+def bare_environment() -> dict[str, str]:
+    """The environment of such a process: no token or key is in it."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    paths = [path for path in [package_folder, *sys.path] if path]
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**kept, **one_thread, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
+
+
+def isolated_command(module: str) -> list[str]:
+    """The command that runs ``main`` of a module, imported from where this process imports, and from no current folder,
+    which may be anybody's."""
+    paths = [path for path in [str(Path(vicc_ray.__file__).parents[1]), *sys.path] if path]
+    code = f"import sys; sys.path[:] = {paths!a}; from {module} import main; main()"
+    return [sys.executable, "-I", "-B", "-c", code]
 
 
 def give_up_rights() -> None:
