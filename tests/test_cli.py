@@ -139,6 +139,7 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: py
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("RAY_ADDRESS", address)
+        monkeypatch.setenv("HOME", str(tmp_path))  # a token of whoever runs the tests may be told of
         (tmp_path / "video.mp4").touch()
         done = vicc_ray("prepare", "demo", "--videos", tmp_path, "--store", tmp_path / "store")
     assert done.returncode == 2

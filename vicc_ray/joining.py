@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from pathlib import Path
 
 from vicc_ray.errors import UserError
 from vicc_ray.home import home
 
+TOKEN, TOKEN_PATH = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 TOKEN_FILE = ".ray/auth_token"
 """Below the home."""
 TOKEN_ADVICE = "put the cluster's into ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
 LOCAL = "local"
 """In the place of an address: start a Ray here."""
+LOG = logging.getLogger("vicc_ray")
 
 
 def join_cluster(address: str | None) -> None:
@@ -55,9 +59,14 @@ def use_token() -> None:
     Ray looks for it in ``RAY_AUTH_TOKEN``, in the file ``RAY_AUTH_TOKEN_PATH`` and in ``~/.ray/auth_token``, but sends
     none as long as ``RAY_AUTH_MODE`` is not set.
     """
-    there = (home() / TOKEN_FILE).exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
-    if there:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    file = Path(os.environ.get(TOKEN_PATH) or home() / TOKEN_FILE)
+    if not (file.exists() or {TOKEN, TOKEN_PATH} & set(os.environ)):
+        return
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if TOKEN not in os.environ and file.exists() and file.stat().st_mode & 0o077:
+        LOG.warning(
+            "%s: other accounts may read the cluster's token, and run code there as you: chmod 600 %s", file, file
+        )
 
 
 def sends_token() -> bool:

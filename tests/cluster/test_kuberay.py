@@ -205,6 +205,15 @@ def test_pods_reach_the_internet_by_https_and_no_other_machines(
     assert (_lets_out(for_all, address, port) or _lets_out(for_head, address, port)) == head
 
 
+def test_kubernetes_takes_the_ways_out(schemas: dict[str, Any]) -> None:
+    """By the schema of rules that the operator takes over from Kubernetes."""
+    cluster = schemas["RayCluster"].schema["properties"]["spec"]["properties"]
+    rules = cluster["networkPolicy"]["properties"]["head"]["properties"]
+    for policy in _shared("NetworkPolicy"):
+        for direction in {"ingress", "egress"} & set(policy["spec"]):
+            jsonschema.validate(policy["spec"][direction], rules[f"{direction}Rules"])
+
+
 def _lets_out(policy: dict[str, Any], address: str, port: int) -> bool:
     for rule in policy["spec"]["egress"]:
         if "ports" in rule and port not in {entry["port"] for entry in rule["ports"]}:

@@ -16,10 +16,10 @@ from ray import _raylet
 from ray._private import ray_constants
 
 from vicc_ray.clear_text import is_this_machine
+from vicc_ray.joining import TOKEN, TOKEN_PATH
 from vicc_ray.log import LOG
 
-MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
-DISABLED = "disabled"
+MODE, DISABLED = "RAY_AUTH_MODE", "disabled"
 
 
 @contextmanager
