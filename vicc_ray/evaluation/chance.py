@@ -35,8 +35,8 @@ class Galleries:
             excluded = ignore_same_source and source != ""
             permitted = total - (sources[source] if excluded else 0)
             found.append((permitted, labels[label] - (pairs[label, source] if excluded else 0)))
-        permitted, right = np.array(found, dtype=np.int64).reshape(-1, 2).T
-        return cls(permitted, right)
+        counts = np.array(found, dtype=np.int64).reshape(-1, 2)
+        return cls(counts[:, 0], counts[:, 1])
 
     def select(self, chosen: np.ndarray) -> Galleries:
         """Those of some of the labelled queries, bool [n]."""
