@@ -125,18 +125,8 @@ def measure(folder: Path, files: Sequence[Path]) -> dict[str, object]:
     """Milliseconds of answers of a server, with what it takes of memory."""
     forget(folder)
     begun = time.perf_counter()
-    command = [
-        sys.executable,
-        "-m",
-        "vicc_ray",
-        "serve",
-        str(folder),
-        "--port",
-        "0",
-        "--time-limit",
-        "60",
-        "--no-token",
-    ]
+    options = ["--port", "0", "--time-limit", "60", "--videos", "none", "--no-token"]
+    command = [sys.executable, "-m", "vicc_ray", "serve", str(folder), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

@@ -26,8 +26,14 @@ from vicc_ray.search.security_headers import SECURITY_HEADERS
 MAX_OPEN_FILES = 8192
 """Open files that the process asks for."""
 OTHER_FILES = 768
-"""Of them for other things than connections: parts of the index, videos, uploads, decoding processes."""
-MALFORMED = b'{"error": "no valid HTTP request"}'
+"""Of them for other things than connections, where there are enough: parts of the index, videos, uploads, decoding."""
+MALFORMED = b'{"error":"no valid HTTP request, or one whose header is too long"}'
+MALFORMED_ABOUT = {
+    "Content-Type": "application/json",
+    "Content-Length": str(len(MALFORMED)),
+    "Cache-Control": "no-store",
+    "Connection": "close",
+}
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,12 @@ class LimitedProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            headers = [*SECURITY_HEADERS.items(), ("Content-Type", "application/json"), ("Connection", "close")]
+            about = {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(MALFORMED)),
+                "Cache-Control": "no-store",
+            }
+            headers = [*SECURITY_HEADERS.items(), *about.items(), ("Connection", "close")]
             for event in (h11.Response(status_code=400, headers=headers), h11.Data(MALFORMED), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
@@ -182,8 +193,8 @@ def process_limits() -> ConnectionLimits:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     room = MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
-    total = max(64, min(ConnectionLimits.total, room - OTHER_FILES))
-    return ConnectionLimits(per_address=min(ConnectionLimits.per_address, total // 2), total=total)
+    total = min(ConnectionLimits.total, max(room // 2, room - OTHER_FILES))
+    return ConnectionLimits(per_address=min(ConnectionLimits.per_address, total * 3 // 4), total=total)
 
 
 def _network(address: str) -> str:

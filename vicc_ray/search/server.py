@@ -25,7 +25,7 @@ from vicc_ray.search.upload_space import UploadSpace
 
 MAX_UPLOADED = 2 * 2**30
 """Bytes on the disk of all videos that are received or looked at."""
-ACCEPTED, QUEUED = 32, 4096
+ACCEPTED, QUEUED = 16, 4096
 """Connections that are accepted in one turn of the event loop, and that wait for it. A request that has come is read a
 few turns later, before so many other connections that its own would have to go for them."""
 SHUTDOWN_S = 5
