@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
 from vicc_ray.errors import UserError
 from vicc_ray.home import home
+from vicc_ray.log import LOG
 
 TOKEN, TOKEN_PATH = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 TOKEN_FILE = ".ray/auth_token"
@@ -15,7 +15,6 @@ TOKEN_FILE = ".ray/auth_token"
 TOKEN_ADVICE = "put the cluster's into ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
 LOCAL = "local"
 """In the place of an address: start a Ray here."""
-LOG = logging.getLogger("vicc_ray")
 
 
 def join_cluster(address: str | None) -> None:

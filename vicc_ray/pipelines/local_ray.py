@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import ray
@@ -18,7 +18,7 @@ from vicc_ray.interruption import kept_handlers
 from vicc_ray.joining import cluster_address
 from vicc_ray.log import LOG
 from vicc_ray.pipelines.job_imports import JobImports
-from vicc_ray.pipelines.private_ray import look_at_token, on_loopback, own_token
+from vicc_ray.pipelines.private_ray import listens_on_loopback, look_at_token, on_loopback, own_token
 from vicc_ray.pipelines.ray_errors import first_line
 from vicc_ray.pipelines.ray_folder import ray_folder
 from vicc_ray.pipelines.start_advice import (
@@ -75,7 +75,7 @@ def _joined(address: str) -> Iterator[None]:
     try:
         _check_reachable(address)
         look_at_token()
-        with kept_handlers():
+        with kept_handlers(), on_loopback() if listens_on_loopback(address) else nullcontext():
             ray.init(address=address, job_config=JobImports(), logging_level=logging.WARNING, log_to_driver=False)
     except KeyboardInterrupt:
         ray.shutdown()

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import ray
 from ray import _raylet
@@ -20,6 +21,8 @@ from vicc_ray.joining import TOKEN, TOKEN_PATH
 from vicc_ray.log import LOG
 
 MODE, DISABLED = "RAY_AUTH_MODE", "disabled"
+REACHABLE_S = 2.0
+"""Seconds in which this machine takes a connection of its own."""
 
 
 @contextmanager
@@ -50,7 +53,10 @@ def own_token() -> Iterator[None]:
 
 @contextmanager
 def on_loopback() -> Iterator[None]:
-    """Have the Ray that is started in the block listen on 127.0.0.1 alone, as it does where it knows no clusters."""
+    """Have the Ray that is started in the block listen on 127.0.0.1 alone, as it does where it knows no clusters.
+
+    Who joins such a one must do without clusters too: else Ray takes 127.0.0.1 for the machine's other address.
+    """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
@@ -58,6 +64,16 @@ def on_loopback() -> Iterator[None]:
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def listens_on_loopback(address: str) -> bool:
+    """Whether a head of this machine, by its address, is not to be had by the machine's other address."""
+    host, _, port = address.rpartition(":")
+    if not (port.isdigit() and is_this_machine(host.strip("[]"))):
+        return False
+    with suppress(OSError), socket.create_connection((ray.util.get_node_ip_address(), int(port)), REACHABLE_S):
+        return False
+    return True
 
 
 def is_private() -> bool:
