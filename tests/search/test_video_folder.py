@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from tests.search.made import describe, index_here, untrained
 from tests.search.serving import served
 from tests.videos import moving, write_video
 from vicc_ray.account_key import has_own_seal, key_file, make_seal
+from vicc_ray.cli_search import _open
+from vicc_ray.errors import UserError
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_folder import INDEX_FILE, Description, part_row, write_videos
 from vicc_ray.search.index_schema import PART_SCHEMA
@@ -33,7 +36,9 @@ def videos(tmp_path: Path) -> Path:
     """A folder with one video, and more things in it and beside it."""
     folder = tmp_path / "videos"
     (folder / "a").mkdir(parents=True)
-    (folder / "a/film.mp4").write_bytes(b"film")
+    (folder / ".hidden").mkdir()
+    for name in ("a/film.mp4", "a/.film.mp4", ".hidden/film.mp4"):
+        (folder / name).write_bytes(b"film")
     (folder / "notes.txt").write_text("text")
     (tmp_path / "secret.mp4").write_bytes(b"secret")
     (tmp_path / "secret.txt").write_bytes(b"secret")
@@ -69,7 +74,8 @@ def test_a_video_is_handed_out_as_it_was_indexed(videos: Path) -> None:
     ("name", "target"),
     [("notes.txt", "videos/notes.txt"), ("../secret.mp4", "secret.mp4"), ("a/../../secret.mp4", "secret.mp4"),
      ("{root}/secret.mp4", "secret.mp4"), ("", "videos"), ("a", "videos/a"), ("a/film.mp4\0.mp4", "videos/a/film.mp4"),
-     ("x" * 5000 + ".mp4", "secret.mp4"), ("gone.mp4", "secret.mp4")],
+     ("x" * 5000 + ".mp4", "secret.mp4"), ("gone.mp4", "secret.mp4"),
+     (".hidden/film.mp4", "videos/.hidden/film.mp4"), ("a/.film.mp4", "videos/a/.film.mp4")],
 )  # fmt: skip
 def test_a_name_that_is_no_video_below_the_folder_hands_out_nothing(
     videos: Path, name: str, target: str, tmp_path: Path
@@ -194,6 +200,20 @@ def test_the_command_asks_where_the_videos_of_such_an_index_are(videos: Path, tm
     assert told.returncode == 2
     assert "--videos" in told.stderr and "'/'" in told.stderr and "Traceback" not in told.stderr
     assert not SearchIndex(folder, VideoFolder(Path("/"))).has_video(0)
+
+
+def test_where_the_videos_are_can_be_said_once_twice_and_not_at_all(videos: Path, tmp_path: Path) -> None:
+    folder = index_of_others(tmp_path / "index", videos, ["a/film.mp4"])
+
+    def opened(*given: Path) -> SearchIndex:
+        return _open(argparse.Namespace(index=folder, videos=list(given) or None))
+
+    assert opened().unconfirmed_videos
+    for given, folders in (([Path("none")], ()), ([videos], (videos,)), ([videos, tmp_path], (videos, tmp_path))):
+        index = opened(*given)
+        assert (index.unconfirmed_videos, index.videos.folders, index.has_video(0)) == ("", folders, bool(folders))
+    with pytest.raises(UserError, match="--videos"):
+        opened(videos, tmp_path / "nowhere")
 
 
 def test_an_index_of_somebody_else_is_searched_as_any(tmp_path: Path) -> None:

@@ -97,10 +97,10 @@ def has_video_suffix(name: str) -> bool:
 
 
 def _is_name(name: bytes) -> bool:
-    """Whether a name may be that of a video below a folder."""
+    """Whether a name may be that of a video below a folder: one that is listed, so neither hidden nor ``..``."""
     text = os.fsdecode(name)
-    plain = 0 < len(name) <= LONGEST_NAME and "\0" not in text and ".." not in text.split("/")
-    return plain and not text.startswith("/") and has_video_suffix(text)
+    hidden = text.startswith((".", "/")) or "/." in text
+    return 0 < len(name) <= LONGEST_NAME and "\0" not in text and not hidden and has_video_suffix(text)
 
 
 def _is_unchanged(now: os.stat_result, then: IndexedFile) -> bool:
