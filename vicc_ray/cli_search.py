@@ -223,14 +223,22 @@ def _token(options: argparse.Namespace, loopback: bool) -> str | None:
 
 def _link(options: argparse.Namespace, listening: socket.socket, token: str | None) -> str:
     """What to type into a browser; a token that lasts is not shown, since a service's words are logged."""
-    link = f"http://{_shown_host(options.host)}:{listening.getsockname()[1]}/"
+    address, port = listening.getsockname()[:2]
+    link = f"http://{_shown_host(options.host, address)}:{port}/"
     if options.token_file:
         return f"{link}?token=... with the token that is in {options.token_file}"
     return f"{link}?token={token}" if token else link
 
 
-def _shown_host(host: str) -> str:
-    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+def _shown_host(host: str, address: str) -> str:
+    """A name under which the server answers: of its own machine, not every one that leads there."""
+    from vicc_ray.search.loopback import is_loopback
+
+    name = host
+    if host in ("0.0.0.0", "::"):
+        name = socket.gethostname()
+    elif is_loopback(address) and not is_loopback(host):
+        name = address
     return f"[{name}]" if ":" in name else name
 
 

@@ -23,7 +23,9 @@ def status(command: Command, token: str = "") -> int:
 
 
 def test_without_a_token_where_it_is_said(index_folder: Path) -> None:
-    with serving(index_folder, "--no-token") as command:
+    """The link has a name that is answered, whatever the host was called."""
+    with serving(index_folder, "--no-token", "--host", "127.1") as command:
+        assert command.link == f"http://127.0.0.1:{command.port}/"
         assert (command.token, status(command)) == ("", 200)
 
 

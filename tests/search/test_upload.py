@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from tests.search.command import Command, serving, wait_until
 from tests.search.serving import served
+from vicc_ray.search import upload
 from vicc_ray.search.upload_space import UploadSpace
 
 SIZE = 5_000_000
@@ -34,13 +35,18 @@ def answer_of(connection: socket) -> tuple[HTTPResponse, dict[str, str]]:
     return answer, json.loads(answer.read())
 
 
+def files(folder: Path) -> list[Path]:
+    """torch makes a folder for itself."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def test_a_server_that_is_killed_while_it_receives_leaves_no_file(command: Command, tmp_path: Path) -> None:
     with command.connect() as connection:
         connection.sendall(command.upload_head(SIZE) + bytes(SIZE // 2))
         wait_until(lambda: max(command.open_sizes(tmp_path), default=0) >= 2**20)
         command.process.kill()
         command.process.wait()
-    assert not list(tmp_path.rglob("*"))
+    assert not files(tmp_path)
 
 
 def test_a_server_that_is_killed_while_it_decodes_leaves_no_file(command: Command, tmp_path: Path) -> None:
@@ -52,7 +58,7 @@ def test_a_server_that_is_killed_while_it_decodes_leaves_no_file(command: Comman
             wait_until(lambda: SIZE in command.open_sizes(tmp_path))
             command.process.kill()
             command.process.wait()
-        assert not list(tmp_path.rglob("*"))
+        assert not files(tmp_path)
     finally:
         os.kill(decoding, signal.SIGKILL)
 
@@ -84,6 +90,15 @@ def test_uploads_at_once_are_bounded(index_folder: Path) -> None:
         assert refused.json["error"]
         waiting[0].close()
         wait_until(lambda: server.ask("/api/ask", "POST", b"no video").status == 422)
+
+
+def test_a_place_is_not_kept_for_an_upload_of_which_no_more_comes(
+    index_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "IDLE_S", 0.2)
+    with served(index_folder) as server, create_connection(("127.0.0.1", server.port), 60) as connection:
+        connection.sendall(b"POST /api/ask HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx")
+        assert answer_of(connection)[0].status == 408
 
 
 def test_bytes_of_uploads_are_bounded() -> None:

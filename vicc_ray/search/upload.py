@@ -20,8 +20,8 @@ from starlette.requests import Request
 
 from vicc_ray.search.upload_space import UploadReservation, UploadSpace
 
-TIME_LIMIT_S = 600.0
-"""For one upload."""
+TIME_LIMIT_S, IDLE_S = 600.0, 60.0
+"""For one upload, and within which more of it must come."""
 CHUNK = 2**20
 """Bytes that are written at once."""
 DRAINED, DRAIN_S = 16 * 2**20, 2.0
@@ -58,9 +58,11 @@ def _check_announced(request: Request, largest: int) -> None:
 
 
 async def _save(stream: AsyncIterator[bytes], file: IO[bytes], largest: int, reservation: UploadReservation) -> None:
-    with anyio.move_on_after(TIME_LIMIT_S) as limit:
+    end = anyio.current_time() + TIME_LIMIT_S
+    with anyio.move_on_after(IDLE_S) as limit:
         held = bytearray()
         async for chunk in stream:
+            limit.deadline = min(end, anyio.current_time() + IDLE_S)
             if reservation.size + len(chunk) > largest:
                 raise too_large(largest)
             reservation.grow(len(chunk))
@@ -70,7 +72,9 @@ async def _save(stream: AsyncIterator[bytes], file: IO[bytes], largest: int, res
                 held.clear()
         await to_thread.run_sync(_write, file, bytes(held))
     if limit.cancelled_caught:
-        raise HTTPException(408, f"the video did not arrive within {TIME_LIMIT_S:g} s")
+        raise HTTPException(
+            408, f"not all of the video came within {TIME_LIMIT_S:g} s, or no more of it in {IDLE_S:g} s"
+        )
     if not reservation.size:
         raise HTTPException(400, "an empty file")
 
