@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.search.made import describe, made_up, untrained
 from vicc_ray.errors import UserError
+from vicc_ray.search import opened
 from vicc_ray.search.current import CurrentIndex
 from vicc_ray.search.index_folder import ENCODER_FILE, INDEX_FILE, VIDEOS_FILE
 from vicc_ray.search.index_schema import MEAN
@@ -133,6 +134,13 @@ def test_a_part_of_another_layout_is_told(folder: Path) -> None:
         change_part(folder, change, **options)
         with pytest.raises(UserError, match=f"{PART} is damaged"):
             use(folder)
+
+
+def test_a_row_that_is_larger_than_its_part_said_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages say themselves how large they become; the sizes in the description of a part are not believed alone."""
+    monkeypatch.setattr(opened, "LARGEST_READ", 4 * FEATURES)
+    with pytest.raises(UserError, match=f"{PART} is damaged"):
+        use(folder)
 
 
 @pytest.mark.parametrize(

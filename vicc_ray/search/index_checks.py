@@ -17,8 +17,8 @@ from vicc_ray.search.video_folder import LONGEST_NAME
 PART_REMEDY = "remove that file and give the same `vicc-ray index` again: it makes only what is missing"
 LARGEST_ROW = 2**31
 """Bytes of memory that a video's row may take: its windows are 1 MB for an hour, and more with more windows."""
-MOST_FEATURES = 2**27
-"""Numbers of all windows of a video that are taken into memory, 512 MB."""
+LARGEST_READ = 2**29
+"""Bytes of a row's columns once they are read, whatever the file said of them before."""
 LONGEST_TEXT = 4096
 """Bytes of an id, a label, a source."""
 LONGEST_VIDEO_S = 1e9
@@ -59,8 +59,6 @@ def check_windows(spans: NDArray[np.float32], features: NDArray[np.float32]) -> 
     """See that spans [n, 2] and features [n, F] belong together, and are such."""
     if not len(spans) == len(features) > 0:
         raise ValueError(f"{len(spans)} spans and the features of {len(features)} windows")
-    if features.size > MOST_FEATURES:
-        raise ValueError(f"{features.size:,} features of one video; {MOST_FEATURES:,} are allowed")
     if not (np.isfinite(spans).all() and (spans[:, 0] >= 0).all() and (spans[:, 0] <= spans[:, 1]).all()):
         raise ValueError("windows that end before they begin")
     if not np.isfinite(features).all():

@@ -21,7 +21,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.local_paths import is_address
 from vicc_ray.search.features import Floats
 from vicc_ray.search.film import LARGEST_FILM
-from vicc_ray.search.index_checks import PART_REMEDY, check_windows, open_part
+from vicc_ray.search.index_checks import LARGEST_READ, PART_REMEDY, check_windows, open_part
 from vicc_ray.search.index_folder import ENCODER_FILE, VIDEOS_FILE, Description, numbers_of
 from vicc_ray.search.video_folder import IndexedFile, VideoFolder
 from vicc_ray.search.videos_file import REMEDY, read_videos
@@ -202,6 +202,8 @@ class SearchIndex:
             table = part.read_row_group(place, columns=columns, use_threads=False)
             if len(table) != 1 or any(column.null_count for column in table.columns):
                 raise ValueError(f"nothing in row {place}")
+            if table.nbytes > LARGEST_READ:
+                raise ValueError(f"{table.nbytes:,} bytes in row {place}; {LARGEST_READ:,} are allowed")
             return table
 
     def _part_path(self, row: int) -> Path:
