@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -133,4 +134,9 @@ def _lock_file(path: Path) -> IO[bytes]:
     """The file of a lock, made if need be; one that is there keeps its content, and a link, which whoever made the
     folder may have put there, is not followed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o666), "rb", buffering=0)
+    try:
+        return os.fdopen(os.open(path, flags, 0o666), "rb", buffering=0)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise UserError(f"{path} is a link, which may lead to any file; remove it") from None

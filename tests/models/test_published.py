@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,6 +216,36 @@ def test_other_torch_files_are_declined(content: object, message: str, tmp_path:
     torch.save(content, tmp_path / "other.pth.tar")
     with pytest.raises(UserError, match=re.escape(message)):
         read_published(tmp_path / "other.pth.tar")
+
+
+@pytest.mark.parametrize("member", ["archive/data.pkl", "archive/data/0", "more"])
+def test_an_archive_that_unpacks_to_more_than_it_has_is_refused(member: str, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth.tar"
+    torch.save({"state_dict": {"encoder_q.0.a": torch.zeros(1)}}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    root = next(iter(content)).partition("/")[0]
+    content[member.replace("archive", root)] = bytes(10**7)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    assert path.stat().st_size < 10**5
+    with pytest.raises(UserError, match="unpack"):
+        read_published(path)
+
+
+@pytest.mark.parametrize("name", ["prototypes.weight", "encoder_q.4.weight", "more"])
+def test_a_tensor_of_more_places_than_values_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth.tar"
+    torch.save({"state_dict": {"encoder_q.0.a": torch.zeros(1), name: torch.zeros(1).expand(10**12, 128)}}, path)
+    with pytest.raises(UserError, match=re.escape(name)):
+        read_published(path)
+    torch.save({"state_dict": {"encoder_q.0.a": torch.zeros(1, device="meta")}}, path)
+    with pytest.raises(UserError, match=r"encoder_q\.0\.a"):
+        read_published(path)
+    torch.save({"state_dict": {"encoder_q.0.a": torch.zeros(2, 2).to_sparse()}}, path)
+    with pytest.raises(UserError, match=r"encoder_q\.0\.a"):
+        read_published(path)
 
 
 def test_missing_file(tmp_path: Path) -> None:

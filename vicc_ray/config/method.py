@@ -58,7 +58,7 @@ class ScheduleConfig(Section):
     """Epochs after which flow stage 1 stops."""
     stage1_cosine_epochs: Count = 500
     """Length in epochs of the cosine of a stage-1 turn; it may be longer than the turn, which then stops early."""
-    cycles: CountOrZero = 2
+    cycles: Annotated[int, Field(ge=0, le=10_000)] = 2
     """Cycles of stage 2; one cycle is an RGB turn and a flow turn."""
     alternation_period: Count = 100
     """Epochs of each turn of stage 2."""

@@ -17,13 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vicc_ray.config import ClipConfig, Config, Stream
+from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.card import measured
 from vicc_ray.local_paths import local_path
 from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.models.published import read_published
 from vicc_ray.models.weights_file import EncoderWeights, read_weights
+from vicc_ray.recipe import config_of
 from vicc_ray.training.appearance import to_flow_input, to_rgb_input
 from vicc_ray.training.checkpoint import STATE, load_encoder_tensors, read_state
 from vicc_ray.training.run_folder import RunFolder
@@ -195,8 +196,13 @@ def _fine_tuned(folder: Path, there: Sequence[str], stream: Stream) -> Path:
 
 def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:
     state = read_state(folder)
-    config = Config.model_validate(state["settings"])
-    turn = turns(config.schedule)[state["turn"]].name
+    config = config_of(state["settings"], str(folder / STATE))
+    planned = turns(config.schedule)
+    if state["turn"] >= len(planned):
+        raise UserError(
+            f"{folder / STATE}: turn {state['turn']}, where the schedule has {len(planned)}; remove {folder}"
+        )
+    turn = planned[state["turn"]].name
     card = {
         "recipe": config.model_dump(mode="json"),
         **{"checkpoint": folder.name, "step": state["step"], "epoch": state["epoch"]},

@@ -12,6 +12,7 @@ import hashlib
 import json
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,19 @@ STREAMS = {"encoder": "encoder_q.", "second": "second."}
 """Our name of a stream -> its prefix in the file: encoder was optimised last, second was frozen meanwhile."""
 PROTOTYPES = "prototypes.weight"
 HEAD = {"2": "head.0", "4": "head.2"}
-UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    zipfile.BadZipFile,
+    RecursionError,
+    MemoryError,
+)
 """What reading a file of arbitrary bytes as a torch file can raise."""
 
 
@@ -172,6 +185,7 @@ def _load(path: Path) -> object:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
+        _check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         what = re.search(r"GLOBAL (\S+)", str(error))
@@ -185,6 +199,33 @@ def _load(path: Path) -> object:
         raise (unreadable(path) or UserError(f"{path}: not a torch checkpoint, or a damaged one")) from error
 
 
+def _check_archive(path: Path) -> None:
+    """See that a file that is a ZIP archive is none that unpacks to more than it has; torch packs nothing.
+
+    Raises:
+        UserError: it is one.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise UserError(f"{path}: refused: it would unpack to {unpacked:,} bytes, more than a checkpoint of its size")
+
+
+def _check_tensor(name: str, tensor: Tensor) -> None:
+    """See that a tensor has as many values as are stored: one value may be said to be that of a billion places.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_nested:
+        raise ValueError(f"{name} is no plain tensor")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ValueError(f"{name} of {list(tensor.shape)} has fewer values than places")
+
+
 def _state_dict(content: object, path: Path) -> State:
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
@@ -193,6 +234,10 @@ def _state_dict(content: object, path: Path) -> State:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise UserError(f"{path}: state_dict entry {name!r} is {type(value).__name__}; a tensor was expected")
+        try:
+            _check_tensor(name, value)
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"{path}: state_dict entry {error}; it is no published checkpoint") from None
     return dict(state)
 
 

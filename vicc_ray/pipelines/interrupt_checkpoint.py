@@ -52,7 +52,7 @@ def _keep(runs: Sequence[RunFolder]) -> None:
 
 def _last(file: Path) -> int:
     """The last step in a file of JSON lines; 0 if there is none."""
-    return max((int(line["step"]) for line in read_lines(file)), default=0)
+    return max((int(line["step"]) for line in read_lines(file, "step")), default=0)
 
 
 def _in_words(run: RunFolder) -> str:

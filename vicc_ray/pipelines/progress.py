@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections import deque
@@ -14,7 +13,7 @@ from typing import Any, TextIO
 from vicc_ray.beside import beside
 from vicc_ray.evaluation.report.curves import end_mean, start_mean
 from vicc_ray.progress_bar import ProgressBar, duration
-from vicc_ray.training.json_lines import read_lines
+from vicc_ray.training.json_lines import parse_line, read_lines
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.task import Task
 from vicc_ray.training.workload import Workload
@@ -142,7 +141,7 @@ class _Tail:
                 return []
             self._file, self._rest = self._path.open(), ""
         *whole, self._rest = (self._rest + self._file.read()).split("\n")
-        lines = [json.loads(line) for line in whole if line]
+        lines = [record for line in whole if (record := parse_line(line)) is not None]
         new = [line for line in lines if self._key(line) not in self._seen]
         self._seen.update(self._key(line) for line in new)
         return new

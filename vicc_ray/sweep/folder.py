@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, folder_lock
+from vicc_ray.json_file import as_kind, read_as, read_json
 from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.sweep.records import Trial, TrialFolder, training_seconds
 from vicc_ray.sweep.settings import SweepConfig
@@ -29,6 +33,26 @@ FREE_IN_RECIPE = {
 }
 """What a run may go on with, but for what its scores depend on."""
 LOCK_WAIT_S = 20.0
+
+
+@dataclass(frozen=True)
+class _Videos:
+    count: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Begun:
+    settings: dict[str, Any]
+    recipe: dict[str, Any]
+    epochs: int
+    videos: _Videos
+    store: str
+
+
+@dataclass(frozen=True)
+class _Spent:
+    search: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class SweepFolder:
@@ -83,8 +107,16 @@ class SweepFolder:
             raise UserError(f"{self.path}: another process runs this sweep; wait for it or end it") from None
 
     def trial(self, number: int) -> TrialFolder:
-        """The folder of a trial."""
-        return TrialFolder(self.path / "trials" / f"{number:04d}")
+        """The folder of a trial.
+
+        Raises:
+            UserError: it, or the run in it, is a link: what is removed of a trial would be removed elsewhere.
+        """
+        path = self.path / "trials" / f"{number:04d}"
+        for part in (path.parent, path, path / "run"):
+            if part.is_symlink():
+                raise UserError(f"{part} is a link, which may lead to any folder; remove it")
+        return TrialFolder(path)
 
     def last_run(self, setting: str, seed: int) -> TrialFolder:
         """The folder of one of the runs that judge what was found; ``setting`` names the trial or the default."""
@@ -102,7 +134,10 @@ class SweepFolder:
 
     def seconds_spent(self) -> float:
         """On the search, in all calls before."""
-        return float(json.loads(self.spent_file.read_text())["search"]) if self.spent_file.exists() else 0.0
+        try:
+            return read_as(self.spent_file, _Spent, "the seconds of a sweep", "remove it").search
+        except FileNotFoundError:
+            return 0.0
 
     def note_seconds_spent(self, seconds: float) -> None:
         """For the next call."""
@@ -113,13 +148,19 @@ class SweepFolder:
         return sum(training_seconds(RunFolder(path)) for path in self.stage1.iterdir() if path.is_dir())
 
     def _check_same(self, now: Mapping[str, Any]) -> None:
-        before = json.loads(self.settings_file.read_text())
         anew = "another folder (--out) to start anew"
+        before = read_json(self.settings_file, "the settings of a sweep", f"give {anew}")
         if "videos" not in before:
             raise UserError(
                 f"{self.path}: on which videos this sweep is made is not recorded in {self.settings_file.name}, so it "
                 f"cannot go on; give {anew}"
             )
+        try:
+            as_kind(before, _Begun)
+        except ValueError as error:
+            raise UserError(
+                f"{self.settings_file} cannot be read as the settings of a sweep ({error}); give {anew}"
+            ) from None
         if changed := _changed(before, now):
             raise UserError(
                 f"{self.path} is the folder of a sweep with other settings ({'; '.join(changed)}). Give the old ones "

@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vicc_ray.files import atomic_write
+from vicc_ray.json_file import read_as
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
 
 State = Literal["running", "complete", "pruned", "failed"]
+TIMES = ("data_ms", "step_ms")
+STEPS = ("step", "epoch", "stage", *TIMES)
+SCORES = ("step", "epoch", "stream", "recall_at_1", "low", "high")
+"""What is read of a run's lines."""
 SCORED = "rgb"
 """The stream whose network is scored: the one that is used in the end."""
 
@@ -76,10 +81,12 @@ class TrialFolder:
         atomic_write(self.record_file, json.dumps(asdict(trial), indent=1))
 
     def read(self) -> Trial:
-        """What was kept."""
-        found = json.loads(self.record_file.read_text())
-        curve = [Score(**score) for score in found["curve"]]
-        return Trial(**{**found, "cost": Cost(**found["cost"]), "curve": curve})
+        """What was kept.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        return read_as(self.record_file, Trial, "what is known of a trial", "remove it")
 
     def seen(self, trial: Trial, steps_an_epoch: float) -> Trial:
         """``trial`` with what its run has written so far."""
@@ -90,7 +97,7 @@ class TrialFolder:
             recall_at_1=curve[-1].recall_at_1 if curve else None,
             cost=Cost(round(len(steps) / steps_an_epoch, 3), round(sum(map(_seconds, steps)), 2)),
             curve=curve,
-            warnings=sorted({line["kind"] for line in read_lines(self.run.warnings_file)}),
+            warnings=sorted({line["kind"] for line in read_lines(self.run.warnings_file, "kind")}),
         )
 
 
@@ -105,7 +112,7 @@ def _curve(run: RunFolder, steps: list[dict[str, Any]]) -> list[Score]:
     first = steps[0]["epoch"]
     numbers, spent = [step["step"] for step in steps], list(accumulate(map(_seconds, steps)))
     scores = {}
-    for line in read_lines(run.evaluations_file):
+    for line in read_lines(run.evaluations_file, *SCORES):
         if line["stream"] == SCORED and line["step"] >= steps[0]["step"]:
             scores[line["epoch"] - first] = Score(
                 line["epoch"] - first,
@@ -119,11 +126,11 @@ def _curve(run: RunFolder, steps: list[dict[str, Any]]) -> list[Score]:
 
 def training_seconds(run: RunFolder) -> float:
     """Of all steps of a run, of either stage."""
-    return sum(_seconds(line) for line in read_lines(run.metrics_file))
+    return sum(_seconds(line) for line in read_lines(run.metrics_file, *TIMES))
 
 
 def _stage2_steps(run: RunFolder) -> list[dict[str, Any]]:
-    return [line for line in read_lines(run.metrics_file) if line["stage"] == 2]
+    return [line for line in read_lines(run.metrics_file, *STEPS) if line["stage"] == 2]
 
 
 def _seconds(step: Mapping[str, Any]) -> float:

@@ -93,7 +93,7 @@ class Resources(Section):
 class Final(Section):
     """How what was found is judged at the end, on the test videos, which the search has not seen."""
 
-    seeds: CountOrZero = 3
+    seeds: Annotated[int, Field(ge=0, le=1000)] = 3
     """Fresh seeds with which the best setting and the default one are trained on all training videos; 0: not at all."""
 
 

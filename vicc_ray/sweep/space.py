@@ -19,6 +19,7 @@ from vicc_ray.sweep.settings import SearchedSetting
 Values = dict[str, Any]
 """Setting -> value, of those searched settings whose conditions hold."""
 MOST_POINTS = 1000
+MOST_COMBINATIONS = 10_000
 """Combinations that are listed at most: of more, a search hardly comes to the end."""
 
 
@@ -66,7 +67,17 @@ class Parameter:
         if step is None:
             raise UserError(f"search.{self.key}: a range without step given; sampler grid needs a choice or a step")
         assert low is not None and high is not None
+        if (high - low) / step > MOST_COMBINATIONS:
+            raise _too_many()
         return [low + n * step for n in range(int((high - low) / step + 1e-9) + 1)]
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        low, high, step = self.given.low, self.given.high, self.given.step
+        if self.given.choice is not None:
+            return len(self.given.choice)
+        return math.inf if step is None or low is None or high is None else (high - low) / step + 1
 
     def holds(self, value: Any) -> bool:
         """Whether ``value`` is one that can be asked for."""
@@ -120,9 +131,11 @@ class Space:
         """Every combination, once.
 
         Raises:
-            UserError: a range has no step.
+            UserError: a range has no step, or there are more than :data:`MOST_COMBINATIONS`.
         """
         found: list[Values] = []
+        if math.prod(len(parameter.grid) for parameter in self.parameters) > MOST_COMBINATIONS:
+            raise _too_many()
         for combination in itertools.product(*(parameter.grid for parameter in self.parameters)):
             values: Values = {}
             for parameter, value in zip(self.parameters, combination, strict=True):
@@ -135,9 +148,13 @@ class Space:
     @cached_property
     def points(self) -> list[Values] | None:
         """Every combination, once; None if there is no end of them, or more than :data:`MOST_POINTS`."""
-        if not all(p.given.choice is not None or p.given.step for p in self.parameters):
-            return None
-        return self.grid if math.prod(len(p.grid) for p in self.parameters) <= MOST_POINTS else None
+        return self.grid if math.prod(p.size for p in self.parameters) <= MOST_POINTS else None
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether ``values`` are what can be asked for: of each setting whose conditions hold, and of no other."""
+        wanted = [parameter for parameter in self.parameters if parameter.applies(values)]
+        known = {parameter.key for parameter in wanted} == set(values)
+        return known and all(parameter.holds(values[parameter.key]) for parameter in wanted)
 
     def as_asked(self, values: Mapping[str, Any]) -> Values | None:
         """Values in the form in which Optuna takes them to be asked next; None if they are not all in the space."""
@@ -148,6 +165,12 @@ class Space:
                     return None
                 asked[parameter.key] = parameter.as_asked(values[parameter.key])
         return asked
+
+
+def _too_many() -> UserError:
+    return UserError(
+        f"search: a grid of more than {MOST_COMBINATIONS:,} combinations; take larger steps, or another sampler"
+    )
 
 
 def _checked(parameter: Parameter) -> Parameter:

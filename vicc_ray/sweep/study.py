@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHal
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from vicc_ray.errors import UserError
 from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.records import State
 from vicc_ray.sweep.space import Values
@@ -37,6 +40,8 @@ STATES: dict[State, TrialState] = {
 STARTUP_SHARE = 0.4
 """Share of the trials that is drawn at random before TPE has enough to go by; ten at the most."""
 
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, RecursionError)
+"""What Optuna raises where a line of its journal is not as it wrote it."""
 DRAWS = 20
 """Of values that were tried before, until an untried point is taken as it comes."""
 
@@ -57,14 +62,41 @@ class SweepStudy:
         self._sweep, self._settings = sweep, sweep.settings
         _mend(file)
         several = len(self._settings.objectives) > 1
-        self._study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(file))),
-            study_name=self._settings.name,
-            directions=["maximize", "minimize"] if several else ["maximize"],
-            sampler=RandomSampler(),  # unused: what a trial tries is known before the study makes it
-            pruner=self._pruner(),
-            load_if_exists=True,
-        )
+        directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE][: 2 if several else 1]
+        with _naming_damage(file):
+            self._study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(file))),
+                study_name=self._settings.name,
+                directions=directions,
+                sampler=RandomSampler(),  # unused: what a trial tries is known before the study makes it
+                pruner=self._pruner(),
+                load_if_exists=True,
+            )
+            if self._study.directions != directions:
+                raise ValueError("its objectives are other ones")
+            for trial in self._study.get_trials(deepcopy=False):
+                self._check(trial)
+
+    def _check(self, trial: FrozenTrial) -> None:
+        """See that a trial is one of this sweep: Optuna takes what a journal says, whoever wrote it.
+
+        Raises:
+            ValueError: it is not.
+        """
+        named = f"trial {trial.number}"
+        keys = {parameter.key for parameter in self._sweep.space.parameters}
+        if not keys.issuperset(trial.params):
+            raise ValueError(f"{named} tries settings that are not searched")
+        values = trial.user_attrs.get(VALUES)
+        if VALUES in trial.user_attrs and not (isinstance(values, dict) and self._sweep.space.holds(values)):
+            raise ValueError(f"{named} tries values that are not searched")
+        scores = [*(trial.values or ()), *trial.intermediate_values.values()]
+        if not all(type(score) in (int, float) for score in scores):
+            raise ValueError(f"{named} has scores that are no numbers")
+        if trial.values is not None and len(trial.values) != len(self._settings.objectives):
+            raise ValueError(f"{named} has {len(trial.values)} scores")
+        if not all(type(epoch) is int for epoch in trial.intermediate_values):
+            raise ValueError(f"{named} was scored after epochs that are no numbers")
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -173,9 +205,25 @@ def _key(values: Values) -> frozenset[tuple[str, Any]]:
     return frozenset((key, f"{value:.12g}" if isinstance(value, float) else value) for key, value in values.items())
 
 
+@contextmanager
+def _naming_damage(file: Path) -> Iterator[None]:
+    """Whatever Optuna says of a journal that is none, as a UserError."""
+    try:
+        yield
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{file} is damaged, or of another sweep ({reason}); give another folder (--out)") from None
+
+
 def _mend(file: Path) -> None:
-    """Take away what a process that was killed may have left: a line that is not whole, and its lock."""
+    """Take away what a process that was killed may have left: a line that is not whole, and its lock.
+
+    Raises:
+        UserError: the file is a link, which may lead to any file, or no file.
+    """
     file.with_name(f"{file.name}.lock").unlink(missing_ok=True)
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise UserError(f"{file} is a link, or no file; give another folder (--out)")
     if not file.exists():
         return
     content = file.read_bytes()

@@ -18,7 +18,7 @@ class Attempts:
 
     def workers(self) -> list[int]:
         """How many there were at each beginning, one after the other."""
-        return [int(line["workers"]) for line in read_lines(self.file) if "step" in line]
+        return [n for line in read_lines(self.file) if "step" in line and isinstance(n := line.get("workers"), int)]
 
     def begin(self, step: int, workers: int, command: str = "") -> int:
         """Note a beginning at ``step`` and return how many in a row before it began with the same step and workers.

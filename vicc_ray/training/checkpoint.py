@@ -10,23 +10,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vicc_ray.errors import UserError
 from vicc_ray.files import create, unreadable
+from vicc_ray.json_file import as_kind, read_json
+from vicc_ray.regular_file import open_regular
+from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.trainer import Trainer
 
 FORMAT = 3
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+DAMAGED = "the checkpoint is damaged, remove its folder"
 PROGRESS = "progress."
 """Prefix in optimiser.safetensors of what the trainer keeps beside: the queue, the keys' network."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """What ``state.json`` has beside the format; what does not fit the run is told where it is used."""
+
+    step: Annotated[int, Field(ge=0, lt=2**53)]
+    epoch: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    turn: Annotated[int, Field(ge=0)] = 0
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    inputs: RunInputs | None = None
 
 
 @dataclass(frozen=True)
@@ -86,14 +103,25 @@ def read_state(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the folder is no checkpoint, or one of another format.
     """
+    remedy = "give a folder inside RUN/checkpoints; one that is damaged can be removed"
     try:
-        state = json.loads((folder / STATE).read_text())
-    except (OSError, ValueError) as error:
-        reason = UserError(f"{folder}: not a checkpoint ({error}); give a folder inside RUN/checkpoints")
-        raise (unreadable(folder / STATE) or reason) from error
+        state = read_json(folder / STATE, "the state of a checkpoint", remedy)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{folder}: not a checkpoint (no {STATE}); {remedy}") from None
     if state.get("format") != FORMAT:
-        raise UserError(f"{folder}: checkpoint format {state.get('format')}, this version reads format {FORMAT}")
-    return state
+        raise UserError(
+            f"{folder}: checkpoint format {str(state.get('format'))[:20]}, this version reads format {FORMAT}"
+        )
+    try:
+        return {**vars(as_kind(state, _State)), **state}
+    except ValueError as error:
+        raise UserError(f"{folder / STATE} cannot be read as the state of a checkpoint ({error}); {remedy}") from None
+
+
+def read_inputs(folder: Path) -> RunInputs | None:
+    """What a checkpoint's run was trained on; None where it does not tell."""
+    inputs = read_state(folder).get("inputs")
+    return None if inputs is None else as_kind(inputs, RunInputs)
 
 
 def load_model(folder: Path, trainer: Trainer) -> None:
@@ -117,7 +145,10 @@ def load_progress(folder: Path, trainer: Trainer) -> None:
     progress = {k.removeprefix(PROGRESS): v for k, v in tensors.items() if k.startswith(PROGRESS)}
     trainer.load_progress_tensors(progress)
     optimiser = {k: v for k, v in tensors.items() if not k.startswith(PROGRESS)}
-    trainer.optimiser.load_state_dict(_unflatten(optimiser, read_state(folder)["groups"]))
+    try:
+        trainer.optimiser.load_state_dict(_unflatten(optimiser, read_state(folder)["groups"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / OPTIMISER} does not fit the optimiser ({error}); {DAMAGED}") from error
 
 
 def model_tensors(trainer: Trainer) -> dict[str, Tensor]:
@@ -145,7 +176,10 @@ def load_encoder_tensors(folder: Path, stream: str) -> dict[str, Tensor]:
 
 def load_prototypes(folder: Path, stream: str) -> Tensor:
     """One stream's prototypes [K, D] out of a checkpoint."""
-    return _below(read_model(folder), f"{stream}.prototypes.")["weight"]
+    try:
+        return _below(read_model(folder), f"{stream}.prototypes.")["weight"]
+    except KeyError:
+        raise UserError(f"{folder / MODEL}: no prototypes of {stream}; {DAMAGED}") from None
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -154,9 +188,10 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
+        open_regular(path).close()
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        reason = UserError(f"{path}: cannot be read ({error}); the checkpoint is damaged, remove its folder")
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        reason = UserError(f"{path}: cannot be read ({error}); {DAMAGED}")
         raise (unreadable(path) or reason) from error
 
 

@@ -7,10 +7,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.json_file import read_as
 from vicc_ray.training.checkpoint import STATE, read_state
 
 SCORE = "score.json"
@@ -117,8 +119,8 @@ class CheckpointFolder:
         Returns:
             whether it is the best now.
         """
-        before = {path.name: json.loads((path / SCORE).read_text()) for path in self._best(stream)}
-        if any(old["score"] >= score and old.get("judged_by", "") == judged_by for old in before.values()):
+        before = {path.name: _score_of(path) for path in self._best(stream)}
+        if any(old.score >= score and old.judged_by == judged_by for old in before.values()):
             return False
         source = self.path / name
         best = f"best-{stream}-{read_state(source)['step']:08d}"
@@ -135,6 +137,16 @@ class CheckpointFolder:
 
     def _best(self, stream: str) -> list[Path]:
         return [path for path in self.path.glob(f"best-{stream}-*") if (path / SCORE).exists()]
+
+
+@dataclass(frozen=True)
+class _Score:
+    score: float
+    judged_by: str = ""
+
+
+def _score_of(checkpoint: Path) -> _Score:
+    return read_as(checkpoint / SCORE, _Score, "the score of a checkpoint", f"remove {checkpoint}")
 
 
 def _link_or_copy(file: Path, to: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.json_file import read_json
 from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
 from vicc_ray.training.batch_maker import BatchMaker, sample_bytes
 from vicc_ray.training.classifier_trainer import ClassifierTrainer
@@ -74,10 +75,10 @@ class Classification:
         """
         start, facts = self.folder.path / "start.safetensors", self.folder.classes_file
         known = {"classes": self.labelling.classes, "network": weights.fingerprint, "from": _origin(weights)}
-        before = json.loads(facts.read_text()) if facts.exists() else known
-        if before["network"] != weights.fingerprint:
+        before = read_json(facts, "what a classification learns", "remove its folder") if facts.exists() else known
+        if before.get("network") != weights.fingerprint:
             raise UserError(
-                f"{self.folder.path} was started from another network ({before['from']}, now {_origin(weights)}): "
+                f"{self.folder.path} was started from another network ({before.get('from')}, now {_origin(weights)}): "
                 f"give that one to go on with it; remove {self.folder.path} to start anew, or choose another folder"
             )
         if not facts.exists():

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.config import Config
+from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.json_file import read_bounded
 from vicc_ray.training.checkpoint import read_state
 from vicc_ray.training.collapse import Problem, problems_inherited, problems_now
 from vicc_ray.training.json_lines import append_line, read_lines
@@ -46,7 +48,10 @@ class Journal:
         self._folder, self._config, self._start_from = folder, config, start_from
         self._problems = problems or self._of_pretraining
         files = {"step": folder.metrics_file, "epoch": folder.epochs_file}
-        known = {series: max([line["step"] for line in read_lines(file)], default=0) for series, file in files.items()}
+        known = {
+            series: max([line["step"] for line in read_lines(file, "step")], default=0)
+            for series, file in files.items()
+        }
         folder.rewind(resumed_at)
         self._trackers = Trackers(folder.path, config, resumed_at, known)
 
@@ -64,11 +69,11 @@ class Journal:
         """
         if turn.stage != 2:
             return []
-        earlier = [*_epochs_behind(self._start_from), *read_lines(self._folder.epochs_file)]
+        earlier = [*_epochs_behind(self._start_from), *read_lines(self._folder.epochs_file, "turn")]
         earlier = [line for line in earlier if line["turn"] != turn.name]
         streams = STREAMS if turn.cross else (turn.stream,)
         found = problems_inherited(earlier, streams, self._config, read_lines(self._folder.evaluations_file))
-        told = {warning["kind"] for warning in self._of_turn(self._folder.warnings_file, turn)}
+        told = {warning.get("kind") for warning in self._of_turn(self._folder.warnings_file, turn)}
         self._warn([problem for problem in found if problem.kind not in told], turn, step, turn.first_epoch)
         return found
 
@@ -90,7 +95,7 @@ class Journal:
             **({"ln_k": math.log(prototypes)} if "assignment_entropy" in figures else {}),
         }
         found = self._problems(turn, [*history, line])
-        before = history[-1]["problems"] if history else []
+        before = history[-1].get("problems", []) if history else []
         self._warn([problem for problem in found if problem.kind not in before], turn, step, epoch)
         self._write(self._folder.epochs_file, {**line, "problems": [problem.kind for problem in found]})
         self._trackers.log("epoch", step, _figures(line))
@@ -108,7 +113,7 @@ class Journal:
         return problems_now(epochs, self._config.of_stage(turn.stage))
 
     def _of_turn(self, file: Path, turn: Turn) -> list[dict[str, Any]]:
-        return [line for line in read_lines(file) if line["turn"] == turn.name]
+        return [line for line in read_lines(file, "turn") if line["turn"] == turn.name]
 
     def _warn(self, problems: Iterable[Problem], turn: Turn, step: int, epoch: int) -> None:
         for problem in problems:
@@ -123,8 +128,11 @@ class Journal:
 
         How many were passed on is kept in the folder, so that none comes twice.
         """
-        lines, counter = read_lines(self._folder.evaluations_file), self._folder.path / "trackers" / "evaluations"
-        done = int(counter.read_text()) if counter.exists() else 0
+        lines, counter = (
+            read_lines(self._folder.evaluations_file, "step", "stream"),
+            self._folder.path / "trackers" / "evaluations",
+        )
+        done = _count(counter)
         for line in lines[done:]:
             self._trackers.log(f"held_out/{line['stream']}", line["step"], _figures(line))
         atomic_write(counter, str(len(lines)))
@@ -133,12 +141,29 @@ class Journal:
         append_line(file, {name: _for_json(value) for name, value in line.items()})
 
 
+def _count(file: Path) -> int:
+    """The number in a small file; 0 where there is none."""
+    try:
+        content = read_bounded(file, 9)
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError):
+        content = b""
+    if not content.isdigit():
+        raise UserError(f"{file}: no number; remove it, and all evaluations go to the trackers once more")
+    return int(content)
+
+
 def _epochs_behind(checkpoint: Path | None) -> list[dict[str, Any]]:
     """The epochs of the run that made a checkpoint, up to it; none where that run's folder does not tell."""
     if checkpoint is None:
         return []
     step = read_state(checkpoint)["step"]
-    return [line for line in read_lines(RunFolder(checkpoint.parent.parent).epochs_file) if line["step"] <= step]
+    return [
+        line
+        for line in read_lines(RunFolder(checkpoint.parent.parent).epochs_file, "step", "turn")
+        if line["step"] <= step
+    ]
 
 
 def _figures(line: Mapping[str, Any]) -> dict[str, float]:

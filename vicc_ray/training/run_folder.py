@@ -13,10 +13,11 @@ from typing import Any
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, folder_lock
+from vicc_ray.json_file import read_as, read_bounded
 from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.training.attempts import Attempts
-from vicc_ray.training.checkpoint import read_state
+from vicc_ray.training.checkpoint import read_inputs, read_state
 from vicc_ray.training.checkpoint_folder import CheckpointFolder
 from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_inputs import RunInputs
@@ -116,19 +117,24 @@ class RunFolder:
         newest = self.checkpoints.newest()
         if newest is None:
             return
-        kept = json.loads(self.inputs_file.read_text()) if self.inputs_file.exists() else None
-        records = [record for record in (kept, read_state(newest).get("inputs")) if record]
+        records = [record for record in (self._kept_inputs(), read_inputs(newest)) if record]
         if len(records) < 2:
             raise UserError(
                 f"{self.path}: which videos this run was trained on is not recorded ({self.inputs_file.name} and "
                 f"{newest.name} would tell), so it cannot go on. {self._anew()}"
             )
         for before in records:
-            if changed := RunInputs(**before).changes(now):
+            if changed := before.changes(now):
                 raise UserError(
                     f"{self.path} was trained on something else ({'; '.join(changed)}). Give the clip store of before "
                     f"to go on with it. {self._anew()}"
                 )
+
+    def _kept_inputs(self) -> RunInputs | None:
+        try:
+            return read_as(self.inputs_file, RunInputs, "what a run was trained on", self._anew())
+        except FileNotFoundError:
+            return None
 
     def _anew(self) -> str:
         """What to do where a run cannot go on."""
@@ -198,9 +204,11 @@ class RunFolder:
     def held(self) -> str:
         """The checkpoint on whose score the run waits; "" while it goes on."""
         try:
-            return self.hold_file.read_text()
+            return read_bounded(self.hold_file, 255).decode(errors="replace")
         except FileNotFoundError:
             return ""
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.hold_file}: no name of a checkpoint ({error}); remove it") from None
 
     def rewind(self, step: int) -> None:
         """Drop the lines of steps after ``step``: a resumed run makes them again.
@@ -215,7 +223,7 @@ class RunFolder:
             self.checkpoints_file,
         ):
             if file.exists():
-                kept = [line for line in read_lines(file) if line["step"] <= step]
+                kept = [line for line in read_lines(file, "step") if line["step"] <= step]
                 atomic_write(file, "".join(json.dumps(line) + "\n" for line in kept))
 
 

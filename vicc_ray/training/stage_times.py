@@ -31,6 +31,6 @@ def stage_timer(run: Path, stage: str) -> Iterator[None]:
 def stage_seconds(run: Path) -> dict[str, float]:
     """Seconds of each stage, in the order in which they were begun first."""
     total: dict[str, float] = {}
-    for line in read_lines(run / FILE):
+    for line in read_lines(run / FILE, "stage", "seconds"):
         total[line["stage"]] = total.get(line["stage"], 0.0) + float(line["seconds"])
     return total

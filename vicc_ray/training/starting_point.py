@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write, content_digest
+from vicc_ray.json_file import read_as
 from vicc_ray.training.checkpoint import MODEL, read_state
 from vicc_ray.training.run_folder import RunFolder
 
@@ -60,7 +61,7 @@ def checked_start(folder: RunFolder, given: Path | None) -> StartingPoint | None
         UserError: it began with something else.
     """
     file, begun = folder.path / START_FILE, folder.checkpoints.newest() is not None
-    before = StartingPoint(**json.loads(file.read_text())) if file.exists() else None
+    before = _kept(file)
     if given is None:
         return _recorded(folder, before, begun)
     now = StartingPoint.of(given)
@@ -75,6 +76,13 @@ def checked_start(folder: RunFolder, given: Path | None) -> StartingPoint | None
             "with it, or another output folder"
         )
     return now
+
+
+def _kept(file: Path) -> StartingPoint | None:
+    try:
+        return read_as(file, StartingPoint, "what a run began with", "give another output folder")
+    except FileNotFoundError:
+        return None
 
 
 def _recorded(folder: RunFolder, before: StartingPoint | None, begun: bool) -> StartingPoint | None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+from vicc_ray.errors import UserError
 from vicc_ray.files import atomic_write
+from vicc_ray.json_file import read_bounded
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What trackers make names of; they become parts of paths and of addresses."""
 
 
 def kept_identity(run: Path, tracker: str, new: Callable[[], str]) -> str:
@@ -13,4 +19,10 @@ def kept_identity(run: Path, tracker: str, new: Callable[[], str]) -> str:
     file = run / "trackers" / tracker
     if not file.exists():
         atomic_write(file, new())
-    return file.read_text()
+    try:
+        identity = read_bounded(file, 64).decode()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: no name of a run ({error}); remove it, and {tracker} tells of a new one") from None
+    if not _NAME.fullmatch(identity):
+        raise UserError(f"{file}: {identity!r} is no name of a run; remove it, and {tracker} tells of a new one")
+    return identity
