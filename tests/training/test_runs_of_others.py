@@ -187,8 +187,11 @@ READERS: dict[str, tuple[Callable[[RunFolder], object], ...]] = {
     "samples.jsonl": (lambda run: run.rewind(0),),
     "stage_times.jsonl": (lambda run: read_figures(run.path, None),),
 }  # fmt: skip
-LINES = ['{"step": "1", "seconds": ""}', '{"step": 1e999, "stage": 3}', '{"step": null, "turn": 3, "stage": null}', '{"step": true, "stage": []}',
-         '{"step": ' + "9" * 300 + ', "seconds": null}', '{"step": [], "turn": {}, "stage": "2", "seconds": "x"}']  # fmt: skip
+LINES = [
+    '{"step": "1", "seconds": ""}', '{"step": 1e999, "stage": 3}', '{"step": null, "turn": 3, "stage": null}',
+    '{"step": true, "stage": []}', '{"step": ' + "9" * 300 + ', "seconds": null}',
+    '{"step": [], "turn": {}, "stage": "2", "seconds": "x"}',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[:30])
