@@ -32,9 +32,8 @@ def main(folder: Path, seed: int, times: int) -> None:
                 read()
                 found["read"] += 1
             except UserError as error:
-                found[
-                    "told" if file.name in str(error) or "part-" in str(error) else f"told without a file: {error}"
-                ] += 1
+                named = str(folder) in str(error) or "part-" in str(error)
+                found["told" if named else f"told without a file: {error}"] += 1
         file.write_bytes(content)
         read()
     print(dict(found))

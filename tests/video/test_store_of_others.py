@@ -31,7 +31,7 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(
-    "shards", [10**12, 10**7, -1, "2", 1.0, None, [1], {"a": 1}, True, 10**400], ids=lambda shards: str(shards)[:20]
+    "shards", [10**12, 10**7, 0, -1, "2", 1.0, None, [1], {"a": 1}, True, 10**400], ids=lambda shards: str(shards)[:20]
 )
 def test_a_number_of_shards_that_cannot_be_is_told(tmp_path: Path, shards: object) -> None:
     store_of(tmp_path, [video(0)])

@@ -355,8 +355,8 @@ def read_store_file(store: Path) -> tuple[PrepareConfig, int]:
         )
     try:
         settings, shards = PrepareConfig.model_validate(content["settings"]), content["shards"]
-        if type(shards) is not int or not 0 <= shards <= MOST_SHARDS:
-            raise ValueError(f"shards: {str(shards)[:40]} given; 0 to {MOST_SHARDS} are allowed")
+        if type(shards) is not int or not 1 <= shards <= MOST_SHARDS:
+            raise ValueError(f"shards: {str(shards)[:40]} given; 1 to {MOST_SHARDS} are allowed")
     except (ValueError, KeyError) as error:
         reason = f"{error}" if isinstance(error, ValueError) else f"no {error}"
         raise UserError(f"{path} cannot be read as a clip store's description ({reason}); {remedy}") from None
