@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -36,8 +38,10 @@ def read_json(path: Path, what: str, remedy: str, largest: int = LARGEST) -> dic
         content = parse_json(read_bounded(path, largest))
         if not isinstance(content, dict):
             raise ValueError(f"no object but a {type(content).__name__}")
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise (unreadable(path) or UserError(f"{path} cannot be read as {what} ({reason}); {remedy}")) from None

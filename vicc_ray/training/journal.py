@@ -145,7 +145,7 @@ def _count(file: Path) -> int:
     """The number in a small file; 0 where there is none."""
     try:
         content = read_bounded(file, 9)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
     except (OSError, ValueError):
         content = b""

@@ -106,7 +106,7 @@ def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 record = parse_line(line)
                 if record is not None:
                     yield number, record
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror or 'not a regular file'})") from None
