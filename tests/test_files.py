@@ -164,7 +164,7 @@ def test_a_lock_follows_no_link_and_empties_no_file(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("kept")
     (tmp_path / LOCK_FILE).symlink_to(tmp_path / "mine")
     for lock in (lambda: folder_lock(tmp_path), lambda: file_lock(tmp_path / LOCK_FILE)):
-        with pytest.raises(OSError), lock():
+        with pytest.raises(UserError, match=LOCK_FILE), lock():
             pass
     with file_lock(tmp_path / "mine"):
         assert (tmp_path / "mine").read_text() == "kept"
