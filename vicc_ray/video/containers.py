@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -37,6 +38,8 @@ ANY = Formats(CONTAINERS)
 """Of one's own videos."""
 _REFUSED = "Format not on whitelist"
 """How FFmpeg's message begins that it logs, under the demuxer's name, where the list does not have it."""
+ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+"""What has PyAV open a file whose title is not UTF-8; from 19 on it does so by itself, and has no such argument."""
 
 
 class VideoError(Exception):
@@ -73,7 +76,7 @@ def _plain_words(source: Path | bytes, formats: Formats = ANY) -> Iterator[None]
 
 def _open(source: Path | bytes, formats: Formats) -> InputContainer:
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-    return av.open(file, mode="r", options=formats.options(), metadata_errors="replace")
+    return av.open(file, mode="r", options=formats.options(), **ANY_METADATA)
 
 
 def _reason(source: Path | bytes, formats: Formats, error: av.FFmpegError) -> str:
