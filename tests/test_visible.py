@@ -78,6 +78,12 @@ def test_marks_do_not_pile_up_over_other_lines() -> None:
     assert sum(unicodedata.combining(char) > 0 for char in shown) < 10
 
 
+@pytest.mark.parametrize("repeated", ["\u200d", "\u200c", "\U0001f469\u200d", "\ufe0f", "\u200d\ufe0f", "\u094d\u200d"])
+def test_a_name_of_nothing_but_such_characters_has_an_end(repeated: str) -> None:
+    shown = visible(f"a{5000 * repeated}b")
+    assert shown.startswith("a") and shown.endswith("b")
+
+
 def test_columns_are_as_wide_as_what_is_shown() -> None:
     names = [visible(name) for name in ("walk", "日本語", "\x1b[1m", "e\u0301")]
     assert {cell_len(padded(name, 12)) for name in names} == {12}

@@ -98,7 +98,7 @@ def _marks_before(text: str, at: int) -> int:
 def _is_needed_joiner(text: str, at: int) -> bool:
     """Between two emoji (ZWJ), after a virama, or between two Arabic letters (ZWNJ), as names on the internet have."""
     before, after = text[at - 1 : at], text[at + 1 : at + 2]
-    if not before or not _stays(text, at - 1):
+    if not before or before in (ZWNJ, ZWJ) or not _stays(text, at - 1):
         return False
     if unicodedata.combining(before) == VIRAMA:
         return True

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from vicc_ray.errors import UserError
+from vicc_ray.files import folder_lock
 from vicc_ray.pipelines import ray_folder as module
 from vicc_ray.pipelines.ray_folder import ray_folder
 
@@ -82,13 +83,36 @@ def test_where_others_could_rename_it_it_is_not(
     assert str(wanted) in caplog.text
 
 
+def test_where_others_could_rename_it_everywhere_it_is_there_all_the_same_and_said(
+    monkeypatch: pytest.MonkeyPatch, short: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a pod, whose folder for temporary files is everybody's, and nobody else is there."""
+    short.chmod(0o777)
+    monkeypatch.setenv("TMPDIR", str(short))
+    monkeypatch.setattr(module, "ELSEWHERE", ())
+    with caplog.at_level(logging.WARNING, "vicc_ray"), ray_folder() as folder:
+        assert folder.path.parent == short
+    assert str(short) in caplog.text
+
+
+@pytest.mark.parametrize("name", ["vicc-store", "vicc-12345678"])
+def test_a_clip_store_of_such_a_name_stays(name: str, monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
+    store = short / name
+    store.mkdir()
+    with folder_lock(store):
+        (store / "store.json").write_text("{}")
+    monkeypatch.setenv("TMPDIR", str(short))
+    with ray_folder():
+        assert (store / "store.json").exists()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another account")
 def test_a_pipe_that_another_account_lays_there_is_left_alone(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
     """Opening it would wait for ever."""
-    trap = short / "vicc-trap"
+    trap = short / "vicc-trap0008"
     trap.mkdir()
-    os.mkfifo(trap / ".lock")
-    for path in (trap, trap / ".lock"):
+    os.mkfifo(trap / module.LOCK)
+    for path in (trap, trap / module.LOCK):
         os.chown(path, 65534, 65534)
     done = subprocess.run(
         [sys.executable, "-c", ENTERED], env={**os.environ, "TMPDIR": str(short)}, capture_output=True, timeout=60

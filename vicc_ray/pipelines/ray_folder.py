@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -19,12 +20,17 @@ from vicc_ray.errors import UserError
 from vicc_ray.log import LOG
 
 PREFIX = "vicc-"
+OURS = re.compile(rf"{PREFIX}\w{{8}}")
+"""How :func:`tempfile.mkdtemp` makes a name of it."""
+LOCK = ".ray-lock"
+"""Another name than that of the lock in stores, indexes and runs: a folder with it may be removed."""
 SOCKET_BYTES = 107
 """The path of a socket may have so many."""
 LONGEST = len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 """Bytes that Ray adds to the folder that the user gives."""
 NEEDED_MB = 100
 """MiB of disk that Ray's logs take in a long run."""
+OPEN_TO_ALL = "is below a folder where every account may rename what is another's (chmod o-w, or +t)"
 ELSEWHERE = (Path("/tmp"), Path("/var/tmp"))
 GONE_IN_S = 3.0
 """Seconds in which Ray's processes have ended after their Ray: until then they may write here."""
@@ -38,7 +44,7 @@ class RayFolder:
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))  # of mode 0700
         self.inner = self.path / "r"
         """What Ray is given: it opens its folder to all users."""
-        self._lock = (self.path / ".lock").open("w")
+        self._lock = (self.path / LOCK).open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
@@ -82,6 +88,10 @@ def _parent(needed_mb: int) -> Path:
         if wanted and folder != wanted[0]:
             LOG.warning("%s: %s %s; Ray's files are in %s instead", name, wanted[0], problems[wanted[0]], folder)
         return folder
+    for folder, problem in problems.items():
+        if problem == OPEN_TO_ALL:  # as the folder for temporary files is in a pod, where nobody else is
+            LOG.warning("Ray's files are in %s, which %s", folder, problem)
+            return folder
     told = "; ".join(f"{folder} {problem}" for folder, problem in problems.items())
     raise UserError(f"no folder for Ray's files: {told}. Set TMPDIR to a short path that is yours, with free disk")
 
@@ -95,11 +105,12 @@ def _problem(folder: Path, needed_mb: int) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder):
             free = shutil.disk_usage(folder).free // 2**20
-        if any(_is_everybodys(above) for above in (folder.resolve(), *folder.resolve().parents)):
-            return "is below a folder where every account may rename what is another's (chmod o-w, or +t)"
+        is_open = any(_is_everybodys(above) for above in (folder.resolve(), *folder.resolve().parents))
     except OSError as error:
         return f"cannot be written ({error.strerror})"
-    return f"has {free} MiB free of the {needed_mb} that Ray needs" if free < needed_mb else ""
+    if free < needed_mb:
+        return f"has {free} MiB free of the {needed_mb} that Ray needs"
+    return OPEN_TO_ALL if is_open else ""
 
 
 def _is_everybodys(folder: Path) -> bool:
@@ -111,9 +122,9 @@ def _remove_abandoned(parent: Path) -> None:
     """Folders of processes that were killed, or whose Ray did not start."""
     for old in parent.glob(f"{PREFIX}*"):
         # What is another's is not even opened: a pipe in the place of the lock would make this wait for ever.
-        if not _is_own_folder(old):
+        if not (OURS.fullmatch(old.name) and _is_own_folder(old)):
             continue
-        with suppress(OSError), (old / ".lock").open("r") as lock:
+        with suppress(OSError), (old / LOCK).open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(old, ignore_errors=True)
 
