@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,13 @@ def test_the_card_of_somebody_elses_weights_has_our_structure_alone(field: str, 
     card = written(whole(field), tmp_path)
     assert kinds(card) == kinds(written(whole("name"), tmp_path))
     assert not ACTIVE & set(kinds(card))
+
+
+def test_warnings_are_paragraphs_below_the_table_and_whole(tmp_path: Path) -> None:
+    warning = " ".join(f"Sentence {number} says something." for number in range(30))
+    tokens = PARSER.parse(written({**whole("name"), "warnings": 2 * [{"text": warning}]}, tmp_path))
+    alone = [token.content for before, token in pairwise(tokens) if before.type == "paragraph_open"]
+    assert alone.count(warning) == 2
 
 
 BROKEN: tuple[dict[str, Any], ...] = (

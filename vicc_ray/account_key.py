@@ -6,9 +6,9 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from contextlib import suppress
 from pathlib import Path
 
+from vicc_ray.files import file_lock
 from vicc_ray.home import home
 from vicc_ray.regular_file import open_regular
 
@@ -50,20 +50,23 @@ def _read_key() -> bytes | None:
 
 
 def _make_key() -> bytes | None:
-    """A new key in the place of none, or of one that others may know; of several processes, one makes it."""
+    """A new key in the place of none, or of one that others may know; of several processes, the first makes it."""
     path = key_file()
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file_lock(path.with_name(".key.lock")):
+            return _read_key() or _write_key(path)
+    except OSError:
+        return None
+
+
+def _write_key(path: Path) -> bytes | None:
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
-        if os.path.lexists(path):
-            aside.replace(path)
-        else:
-            path.hardlink_to(aside)  # fails where another process was first, whose key counts
-    except OSError:
-        pass
-    with suppress(OSError):
-        aside.unlink()
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     return _read_key()

@@ -261,9 +261,9 @@ def _check_videos(index: SearchIndex) -> None:
     """Whoever made an index could name any folder in it, and have its files served."""
     if index.unconfirmed_videos:
         raise UserError(
-            f"--videos: say where the videos of {index.folder} are, or --videos none to serve it without them; it "
+            f"--videos FOLDER says where the videos of {index.folder} are, --videos none serves it without them; it "
             f"names the folder {index.unconfirmed_videos!r}, but this account has not indexed that folder itself (or "
-            f"has lost its key, {key_file()})"
+            f"has lost its key, {key_file()}, or the folder is behind a link by now)"
         )
 
 

@@ -11,6 +11,8 @@ from vicc_ray.visible import visible
 
 LONGEST = 200
 """Characters of a field; what is longer is cut off."""
+LONGEST_SENTENCES = 2_000
+"""Characters of a field that has sentences, as a warning."""
 LONGEST_BLOCK = 20_000
 """Characters of a block."""
 ACTIVE = re.compile(r"[\\`*\[\]<>#|&~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=/)|(?<=\w)\.(?=[^\W\d])")
@@ -20,9 +22,14 @@ STARTS = re.compile(r"^(\d*)([-+=.)])")
 """What begins a list, or makes a heading of the line above, where it is the first of a line."""
 
 
-def as_text(field: object) -> str:
+def as_text(field: object, longest: int = LONGEST) -> str:
     """A field as Markdown that says just that."""
-    return STARTS.sub(r"\1\\\2", ACTIVE.sub(r"\\\g<0>", _one_line(str(field))))
+    return STARTS.sub(r"\1\\\2", ACTIVE.sub(r"\\\g<0>", _one_line(str(field), longest)))
+
+
+def as_sentences(field: object) -> str:
+    """A field of several sentences, in one paragraph."""
+    return as_text(field, LONGEST_SENTENCES)
 
 
 def as_code(field: object) -> str:
@@ -44,6 +51,6 @@ def of_field(value: object) -> object:
     return value if isinstance(value, int | float | Markup) else as_text(value)
 
 
-def _one_line(text: str) -> str:
+def _one_line(text: str, longest: int = LONGEST) -> str:
     shown = visible(text.strip())
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"

@@ -152,3 +152,13 @@ def test_what_another_site_sends_is_declined(open_server: Served, videos: Path) 
     assert open_server.ask("/api/ask", "POST", body, **own).status == 200
     behind_a_proxy = {"Origin": "https://search.example.org", "Sec_Fetch_Site": "same-origin", "Host": "localhost"}
     assert open_server.ask("/api/ask", "POST", body, **behind_a_proxy).status == 200
+
+
+@pytest.mark.parametrize("path", ["/api/like/0", "/film/0", "/video/0", "/"])
+def test_what_another_site_builds_into_its_page_is_declined(path: str, open_server: Served) -> None:
+    for site in ("cross-site", "same-site"):
+        for mode, kind in (("no-cors", "video"), ("cors", "empty"), ("navigate", "iframe")):
+            headers = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": mode, "Sec_Fetch_Dest": kind}
+            assert open_server.ask(path, **headers).status == 403
+    link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    assert open_server.ask(path, **link).status == 200

@@ -162,7 +162,7 @@ def test_the_key_is_of_this_account_alone(tmp_path: Path, monkeypatch: pytest.Mo
     assert has_own_seal(b"a", seal) and not has_own_seal(b"b", seal)
     assert make_seal(b"a") == seal
     assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
-    assert [path.name for path in key_file().parent.iterdir()] == [key_file().name]
+    assert {path.name for path in key_file().parent.iterdir()} == {key_file().name, ".key.lock"}
     key_file().chmod(0o644)
     assert not has_own_seal(b"a", seal)  # others may know it by now
     assert make_seal(b"a") != seal

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from vicc_ray import __version__
 from vicc_ray.evaluation.result_file import read_result
-from vicc_ray.markdown import as_block, as_code
+from vicc_ray.markdown import as_block, as_code, as_sentences
 from vicc_ray.models.weights_file import EncoderWeights
 from vicc_ray.templates import load_templates
 
@@ -74,7 +74,7 @@ def card_text(weights: EncoderWeights, files: Sequence[str]) -> str:
         files: names of the files beside it.
     """
     templates = load_templates("vicc_ray.evaluation", "templates", html=False)
-    templates.filters.update(percent=_percent, points=_points, code=_code)
+    templates.filters.update(percent=_percent, points=_points, code=_code, sentences=_sentences)
     fixed = [as_code(name) for name in files if not name.endswith(".safetensors")]
     card = _read(weights.card)
     return templates.get_template("card.md.j2").render(
@@ -100,6 +100,10 @@ def _read(told: dict[str, Any]) -> Card:
 
 def _code(field: str) -> Markup:
     return Markup(as_code(field))
+
+
+def _sentences(field: str) -> Markup:
+    return Markup(as_sentences(field))
 
 
 def _points(share: float) -> Markup:

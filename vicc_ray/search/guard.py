@@ -51,10 +51,11 @@ class Guard:
             given = list(_given_tokens(scope, headers))
             if not any(map(self._is_right, given)):
                 return _refusal(headers, 401, WRONG_TOKEN if given else NO_TOKEN)
-        if scope["method"] not in ("GET", "HEAD") and not _same_site(headers):
+        reads = scope["method"] in ("GET", "HEAD")
+        if not (_may_read(headers) if reads else _same_site(headers)):
             return _refusal(headers, 403, "another site sent this request")
         trust_connection(scope)
-        if self._token is not None and scope["method"] in ("GET", "HEAD") and _tokens_of_query(scope):
+        if self._token is not None and reads and _tokens_of_query(scope):
             return self._let_in(scope, headers)
         return None
 
@@ -125,6 +126,12 @@ def _parts_of_query(scope: Scope) -> list[str]:
 def _tokens_of_query(scope: Scope) -> list[str]:
     pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     return [value for name, value in pairs if name == "token"]
+
+
+def _may_read(headers: Headers) -> bool:
+    """Whether a request that reads comes from the page itself, from no page, or from a link to the page elsewhere."""
+    opened = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest", "document") == "document"
+    return headers.get("sec-fetch-site", "none") in ("same-origin", "none") or opened
 
 
 def _same_site(headers: Headers) -> bool:

@@ -64,7 +64,7 @@ class VideoFolder:
             NoVideoError: it is not there, no video, not in the folder, or not as it was.
         """
         if not self.folders or not _is_name(file.name):
-            raise NoVideoError("this video is not on this machine")
+            raise NoVideoError("this video is not on this machine, or this server hands out none (--videos)")
         try:
             root, place = self._place(os.fsdecode(file.name))
             opened = _open_below(root, place)
