@@ -118,6 +118,19 @@ def test_names_are_text_and_find_their_video(tab: Tab, server: Served) -> None:
     assert tab.page.locator("img").count() == 0
 
 
+def test_what_is_said_stays_when_the_list_comes_late(tab: Tab, server: Served, tmp_path: Path) -> None:
+    (tmp_path / "large.mp4").write_bytes(b"x" * (LARGEST + 1))
+    late: list[Route] = []
+    tab.page.route("**/api/videos", lambda route: late.append(route))
+    tab.page.goto(server.address)
+    tab.page.set_input_files("#file", tmp_path / "large.mp4")
+    expect(tab.page.locator("#problem")).to_contain_text("large.mp4")
+    late.pop().continue_()
+    expect(tab.page.locator(".hit")).to_have_count(5)
+    tab.page.unroute("**/api/videos")
+    expect(tab.page.locator("#problem")).to_contain_text("large.mp4")
+
+
 def test_what_cannot_be_searched_with_is_said(tab: Tab, server: Served, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "large.mp4").write_bytes(b"x" * (LARGEST + 1))

@@ -147,7 +147,6 @@
   }
 
   function show(answer, key) {
-    tell("");
     const { query, results } = answer;
     ids.set(String(query.row), query.id);
     at("query").hidden = false;
@@ -169,7 +168,6 @@
   }
 
   function list(answer, title, about) {
-    tell("");
     at("query").hidden = at("note").hidden = true;
     heading(title, about);
     at("hits").replaceChildren(...answer.videos.map(card));
@@ -215,6 +213,7 @@
 
   async function waitFor(work) {
     const mine = ++turn;
+    tell(""); // now, not once the answer is there: what is told meanwhile stays
     document.querySelector("main").classList.add("busy");
     try {
       const finish = await work();
@@ -232,7 +231,6 @@
       tell(`${file.name} is larger than the ${given.largest / 2 ** 20} MB that this server takes`);
       return;
     }
-    tell("");
     waitFor(async () => {
       put(at("sending"), `Looking at ${file.name} …`);
       try {
