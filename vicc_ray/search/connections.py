@@ -147,12 +147,7 @@ class LimitedProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            about = {
-                "Content-Type": "application/json",
-                "Content-Length": str(len(MALFORMED)),
-                "Cache-Control": "no-store",
-            }
-            headers = [*SECURITY_HEADERS.items(), *about.items(), ("Connection", "close")]
+            headers = [*SECURITY_HEADERS.items(), *MALFORMED_ABOUT.items()]
             for event in (h11.Response(status_code=400, headers=headers), h11.Data(MALFORMED), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
