@@ -39,6 +39,8 @@ INDEX_SETTINGS = (
 )
 MOST = 100
 """Results that can be asked for."""
+_LARGEST_UPLOAD = 2048
+"""MB: a third of what a decoder may have in memory, where the video is."""
 
 
 def add_search(verbs: Any) -> None:
@@ -82,7 +84,11 @@ def add_search(verbs: Any) -> None:
         "--no-token", action="store_true", help="answer all accounts of this machine, and nobody else's; see the docs"
     )
     verb.add_argument(
-        "--max-upload", type=_positive, default=200, metavar="MB", help="largest video that may be sent (default 200)"
+        "--max-upload",
+        type=_upload_size,
+        default=200,
+        metavar="MB",
+        help=f"largest video that may be sent (default 200, at most {_LARGEST_UPLOAD}: it is decoded in memory)",
     )
     verb.add_argument(
         "--time-limit", type=_positive, default=30, metavar="S", help="seconds for decoding one (default 30)"
@@ -277,6 +283,16 @@ def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text} given; a whole number from 0 to 65535 is allowed")
     return int(text)
+
+
+def _upload_size(text: str) -> int:
+    size = _positive(text)
+    if size > _LARGEST_UPLOAD:
+        raise argparse.ArgumentTypeError(
+            f"{text} MB given; 1 to {_LARGEST_UPLOAD} are allowed, as a video that is sent is decoded in memory; "
+            "add larger ones with vicc-ray index, or search with a shorter clip of them"
+        )
+    return size
 
 
 def _positive(text: str) -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.search.command import Command, serving
-from vicc_ray.cli import main
+from vicc_ray.cli import build_parser, main
 from vicc_ray.errors import UserError
+from vicc_ray.search.sandbox import MEMORY
 from vicc_ray.search.token_file import new_token, stored_token
 
 
@@ -35,6 +36,18 @@ def test_nothing_listens_beyond_this_machine_without_a_token(
 ) -> None:
     assert main(["serve", str(index_folder), "--host", host, "--port", "0", "--no-token"]) == 2
     assert "--no-token" in capsys.readouterr().err
+
+
+def test_a_video_that_a_decoder_has_no_memory_for_may_not_be_sent(
+    index_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    largest = build_parser().parse_args(["serve", str(index_folder), "--max-upload", "2048"]).max_upload
+    assert 2 * largest * 2**20 < MEMORY
+    with pytest.raises(SystemExit) as stopped:
+        build_parser().parse_args(["serve", str(index_folder), "--max-upload", "2049"])
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert all(word in told for word in ("--max-upload", "2049", "2048"))
 
 
 def test_a_token_in_a_file_is_not_shown(index_folder: Path, tmp_path: Path) -> None:
