@@ -28,9 +28,11 @@ def bare_environment() -> dict[str, str]:
 
 
 def isolated_command(module: str) -> list[str]:
-    """The command that runs ``main`` of a module, imported from where this process imports, and from no current folder,
-    which may be anybody's."""
-    paths = [path for path in [str(Path(vicc_ray.__file__).parents[1]), *sys.path] if path]
+    """The command that runs ``main`` of a module, imported from where this process imports, in the same order, and from
+    no current folder, which may be anybody's."""
+    paths, package = [path for path in sys.path if path], Path(vicc_ray.__file__).parents[1]
+    if package.resolve() not in [Path(path).resolve() for path in paths]:
+        paths.insert(0, str(package))
     code = f"import sys; sys.path[:] = {paths!a}; from {module} import main; main()"
     return [sys.executable, "-I", "-B", "-c", code]
 
