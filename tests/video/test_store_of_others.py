@@ -232,3 +232,14 @@ def test_a_record_of_made_videos_that_is_none_is_told(tmp_path: Path, content: b
     (tmp_path / RECORD).write_bytes(content)
     with pytest.raises(UserError, match=RECORD):
         check_made_before(tmp_path, {"seed": 0}, [], [])
+
+
+def test_a_frame_that_a_small_shard_repeats_is_once_in_memory(tmp_path: Path) -> None:
+    store_of(tmp_path, [video(0, rgb=[bytes(2**20)] * 200)])
+    shard = shard_path(tmp_path, 0)
+    pq.write_table(pq.read_table(shard), shard, row_group_size=1, compression="none")
+    entry = next(iter(ClipStore(tmp_path).entries))
+    stored = ClipStore(tmp_path).read(entry, ["rgb"])
+    assert shard.stat().st_size < 2**22
+    assert len(stored._rgb) == 200
+    assert len({id(frame) for frame in stored._rgb}) == 1

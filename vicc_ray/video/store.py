@@ -270,7 +270,7 @@ class ClipStore:
         """The compressed frames of a video; ``columns`` may leave out "rgb" or "flow" where it is not needed."""
         try:
             with self._lock:
-                found = read_blobs(self._opened(entry.shard), entry.row, pa.schema([SCHEMA.field(n) for n in columns]))
+                found = read_blobs(self._opened(entry.shard), entry.row, columns)
         except (OSError, pa.ArrowException, ValueError) as error:
             raise self._damaged(entry.shard, f"{entry.id} cannot be read: {error}") from None
         blobs = dict(zip(columns, found, strict=True))

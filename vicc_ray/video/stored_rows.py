@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ LONGEST_TEXT = 4096
 MOST_FRAMES = 2**22
 MOST_PIXELS = 2**14
 """Height or width of a stored frame."""
+_BLOBS = pa.list_(pa.binary())
+_BLOBS_ONCE = pa.list_(pa.dictionary(pa.int32(), pa.binary()))
+"""As they are read: a frame that a small file repeats a million times is there once."""
 _OUTSIDE = r"^/|(^|/)\.\.(/|$)|\x00"
 """In an id: a path that leads out of the folder it is below."""
 
@@ -67,11 +71,14 @@ def open_shard(path: Path, remedy: str) -> pq.ParquetFile:
     """
     with naming_damage(path, remedy):
         open_regular(path).close()
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        with pq.ParquetFile(path) as file:
+            about, fields = file.metadata, [field for field in file.schema_arrow if field.type == _BLOBS]
+        once = [f"{field.name}.list.{field.type.value_field.name}" for field in fields]
+        return pq.ParquetFile(path, metadata=about, page_checksum_verification=True, read_dictionary=once)
 
 
-def read_blobs(file: pq.ParquetFile, row: int, schema: pa.Schema) -> list[list[bytes]]:
-    """The columns of ``schema``, lists of binaries, of one row, which is a row group.
+def read_blobs(file: pq.ParquetFile, row: int, names: Sequence[str]) -> list[list[bytes]]:
+    """Some columns, lists of binaries, of one row, which is a row group; equal ones are one in memory.
 
     Raises:
         ValueError, OSError, pa.ArrowException: the row is not there, or not as it is written.
@@ -81,11 +88,17 @@ def read_blobs(file: pq.ParquetFile, row: int, schema: pa.Schema) -> list[list[b
     group = file.metadata.row_group(row)  # of its columns nothing is asked: a damaged one would end the process
     if group.num_rows != 1 or not 0 <= group.total_byte_size <= MOST_MEMORY:
         raise ValueError(f"row {row} is not alone in its row group, or of {group.total_byte_size:,} bytes")
-    table = file.read_row_group(row, columns=schema.names).select(schema.names)
-    if table.num_rows != 1 or table.schema.types != schema.types:
+    if any(file.schema_arrow.field(name).type != _BLOBS_ONCE for name in names):
         raise ValueError(f"row {row} has columns of other types")
+    table = file.read_row_group(row, columns=list(names)).select(list(names))
+    if table.num_rows != 1:
+        raise ValueError(f"row {row} is not there")
     table.validate(full=True)
-    blobs = [table.column(name)[0].as_py() for name in schema.names]
-    if any(blob is None or None in blob for blob in blobs):
-        raise ValueError(f"row {row} lacks frames")
-    return blobs
+    return [_blobs(table.column(name)[0].values) for name in names]
+
+
+def _blobs(values: pa.DictionaryArray | None) -> list[bytes]:
+    if values is None or values.null_count or values.dictionary.null_count:
+        raise ValueError("a row lacks frames")
+    blobs = values.dictionary.to_pylist()
+    return [blobs[index] for index in values.indices.to_pylist()]
