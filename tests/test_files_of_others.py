@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -150,3 +151,19 @@ def test_a_text_that_a_parquet_file_has_once_is_not_repeated_beyond_the_memory(t
     assert path.stat().st_size < 5000
     with pytest.raises(UserError, match=r"a\.parquet.*memory.*make it anew"):
         read_parquet(path, schema, "make it anew", MEMORY)
+
+
+def test_a_sparse_file_of_another_account_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = arrow(tmp_path / "a.arrow")
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    os.truncate(path, 2**28)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=str(path)):
+            read_arrow(path, SCHEMA, "make it anew")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()

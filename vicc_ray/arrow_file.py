@@ -22,6 +22,12 @@ from vicc_ray.regular_file import open_regular
 MAGIC = b"ARROW1"
 _HEADER, _COMPRESSION = 2, 3
 """Fields of Arrow's flatbuffers: ``Message.header`` and ``RecordBatch.compression``."""
+LARGEST_COPY = 2**33
+"""Bytes of a file of another account, which is copied into memory."""
+_SPARSE, _DENSITY = 2**24, 8
+"""A file of more bytes than the first that takes less than one in so many on its disk; one that its disk compresses
+takes more.
+"""
 WIDEST = 8
 """Bytes of a value, for how much memory a number of them takes."""
 
@@ -151,10 +157,19 @@ def _check_groups(about: pq.FileMetaData, largest: int) -> None:
 
 def _content(path: Path) -> pa.Buffer:
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_uid not in (os.geteuid(), 0):
-            return pa.py_buffer(file.read())
+        status = os.fstat(file.fileno())
+        if status.st_uid not in (os.geteuid(), 0):
+            _check_copy(status)
+            return pa.py_buffer(file.read(status.st_size))
     with pa.memory_map(str(path)) as mapped:
         return mapped.read_buffer()
+
+
+def _check_copy(status: os.stat_result) -> None:
+    if status.st_size > LARGEST_COPY:
+        raise ValueError(f"{status.st_size:,} bytes of another account; {LARGEST_COPY:,} are allowed")
+    if status.st_size > max(_SPARSE, status.st_blocks * 512 * _DENSITY):
+        raise ValueError(f"sparse: {status.st_size:,} bytes, of which {status.st_blocks * 512:,} are on its disk")
 
 
 def _batch(message: pa.ipc.Message, schema: pa.Schema) -> pa.RecordBatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -277,3 +278,16 @@ def test_a_checkpoint_is_found_beside_folders_that_are_none(run: RunFolder) -> N
     newest = CheckpointFolder(run.checkpoints.path).newest()
     assert newest is not None
     assert newest.name == "step-00000003"
+
+
+def test_a_line_without_an_end_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    append_line(file, STEP)
+    os.truncate(file, 2**29)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=rf"{file}, line 2"):
+            read_lines(file)
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()

@@ -54,6 +54,8 @@ TYPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "stage_times.jsonl": {"stage": (str,), "seconds": _NUMBER},
 }
 """By the name of a file, the types of what its lines may have: a run may be somebody else's."""
+LONGEST_LINE = 2**20
+"""Bytes of one; a few hundred are written."""
 LARGEST = 2**53
 """Of a whole number."""
 
@@ -102,7 +104,9 @@ def read_typed_lines(file: Path, kind: type[Any]) -> list[dict[str, Any]]:
 def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with open_regular(file) as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), b""), 1):
+                if len(line) > LONGEST_LINE:
+                    raise UserError(f"{file}, line {number} has more than {LONGEST_LINE:,} bytes; remove the line")
                 record = parse_line(line)
                 if record is not None:
                     yield number, record
