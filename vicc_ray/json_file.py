@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -81,14 +82,17 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def read_bounded(path: Path, largest: int) -> bytes:
+def read_bounded(path: Path, largest: int, opener: Callable[[Path], BinaryIO] = open_regular) -> bytes:
     """The content of a small file.
+
+    Args:
+        opener: :func:`open_given` where the user names the file.
 
     Raises:
         OSError: it is not there, no regular file, or cannot be read.
         ValueError: it has more than ``largest`` bytes.
     """
-    with open_regular(path) as file:
+    with opener(path) as file:
         content = file.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"more than {largest:,} bytes")

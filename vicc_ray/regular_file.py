@@ -34,6 +34,15 @@ def open_regular(path: Path | str, *, dir_fd: int | None = None, follow: bool = 
         raise
 
 
+def open_given(path: Path) -> BinaryIO:
+    """A file that the user named: as :func:`open_regular`, or what a shell gives in the place of one, a pipe in /dev.
+
+    Raises:
+        OSError: as of :func:`open_regular`.
+    """
+    return path.open("rb") if str(path).startswith("/dev/") else open_regular(path)
+
+
 def _check(status: os.stat_result, path: Path | str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise NotRegularError(0, "not a regular file", str(path))

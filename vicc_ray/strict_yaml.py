@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from vicc_ray.errors import UserError
+from vicc_ray.regular_file import NotRegularError, open_given
 from vicc_ray.visible import visible
 
 MOST_BYTES = 2**18
@@ -136,11 +137,11 @@ def read_yaml(path: Path, source: str) -> object:
         OSError: the file cannot be read.
         UserError: as of :func:`parse_yaml`, or it is no file of UTF-8 text.
     """
-    pipe = str(path).startswith("/dev/")  # what a shell gives in the place of a file
-    if "\0" in str(path) or (path.exists() and not path.is_file() and not pipe):
-        raise UserError(f"{source}: this is no file; give the path of a file of YAML")
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
+    try:
+        with open_given(path) as file:
+            content = file.read(MOST_BYTES + 1)
+    except (NotRegularError, ValueError):  # ValueError: a path with a null
+        raise UserError(f"{source}: this is no file; give the path of a file of YAML") from None
     if len(content) > MOST_BYTES:
         raise _too_long(source)
     try:

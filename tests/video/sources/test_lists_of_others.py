@@ -16,7 +16,7 @@ from tests.listed import touch, write_lists
 from tests.s3 import S3, s3_server
 from vicc_ray.errors import UserError
 from vicc_ray.video.sources import list_videos
-from vicc_ray.video.sources.places import local_file, tree_of
+from vicc_ray.video.sources.places import local_file, read, tree_of
 from vicc_ray.video.sources.remote import Remote, Unreadable
 
 UCF, KINETICS = "trainlist01.txt", "label,youtube_id,time_start,time_end,split\n"
@@ -111,3 +111,19 @@ def test_a_name_in_a_bucket_that_leads_out_of_the_folder_is_no_video(s3: S3) -> 
     assert list(tree.files) == ["a.mp4"]
     with pytest.raises(UserError, match=r"\.\./\.\./etc/b\.mp4"):
         list_videos(s3.address("videos"))
+
+
+def test_a_list_may_come_from_a_shell_through_a_pipe() -> None:
+    out, into = os.pipe()
+    os.write(into, b"path,label\n")
+    os.close(into)
+    try:
+        assert read(Path(f"/dev/fd/{out}")) == b"path,label\n"
+    finally:
+        os.close(out)
+
+
+def test_no_pipe_is_waited_for_in_a_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(UserError, match="labels.csv"):
+        read(tmp_path / "labels.csv")

@@ -12,6 +12,7 @@ from typing import Any
 from vicc_ray.errors import UserError
 from vicc_ray.json_file import read_bounded
 from vicc_ray.local_paths import is_address, local_path
+from vicc_ray.regular_file import open_given
 from vicc_ray.video.sources.remote import Remote, Unreadable
 from vicc_ray.video.sources.tree import Tree, leads_out, list_tree
 
@@ -102,7 +103,7 @@ def read(place: Place) -> bytes:
         return place.read()
     try:
         with _told(place):
-            return read_bounded(place, LARGEST)
+            return read_bounded(place, LARGEST, open_given)
     except ValueError as error:
         raise UserError(f"{place} cannot be read: {error}; give a smaller one") from None
 
