@@ -29,7 +29,9 @@ def stored_token(path: Path) -> str:
         _create(path)
         return _read(path)
     except OSError as error:
-        raise UserError(f"--token-file {path}: {error.strerror}; name a file in a folder of yours") from None
+        raise UserError(
+            f"--token-file {path}: {error.strerror}; it must be in a folder of yours, made before"
+        ) from None
 
 
 def _create(path: Path) -> None:

@@ -150,7 +150,7 @@ def load_sweep(path: Path) -> SweepConfig:
     try:
         content = read_yaml(path, str(path))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read as a sweep ({error})") from error
+        raise UserError(f"{path}: cannot be read as a sweep: {error.strerror}; examples are in sweeps/") from error
     if not isinstance(content, dict):
         keys = ", ".join(SweepConfig.model_fields)
         raise UserError(f"{path}: {type(content).__name__} given; a sweep is a mapping of {keys}")

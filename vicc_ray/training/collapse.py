@@ -22,6 +22,7 @@ ln K if it is not given. A figure that is not there (another objective, an older
 """
 Rule = Callable[[Sequence[Epoch], Config], str]
 
+WITH_ARTICLE = {"rgb": "an RGB", "flow": "a flow"}
 UNIFORM = 0.995
 """Share of ln K from which on the entropy of single assignments says that they say nothing. A cross-stream turn of the
 demo that ends well comes to 0.983 in its third epoch."""
@@ -92,9 +93,9 @@ def problems_inherited(
         check = next((check for check in reversed(checks) if check["turn"] == turn), None)
         for problem in problems_at_end(own[-1], config, None if math.isnan(steps) else steps, check):
             text = (
-                f"this turn starts from a {stream} network that collapsed or learnt nothing. At the end of {turn}: "
-                f"{problem.text} A turn that starts so seldom recovers: better stop, and train {turn} anew in another "
-                "output folder."
+                f"this turn starts from {WITH_ARTICLE[stream]} network that collapsed or learnt nothing. At the end of "
+                f"{turn}: {problem.text} A turn that starts so seldom recovers: better stop, and train {turn} anew in "
+                "another output folder."
             )
             found.append(Problem(f"starts-from-{stream}-{problem.kind}", text))
     return found
