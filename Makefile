@@ -46,8 +46,8 @@ lint: $(STAMP) audit
 audit: $(STAMP)
 	$(BIN)/python requirements/audit.py
 
-audit-renew: $(STAMP)  # asks PyPI for advisories; look at what it adds to requirements/advisories.json
-	$(BIN)/python requirements/audit.py --renew
+audit-renew: $(STAMP)  # make audit-renew INDEX=address of PyPI's JSON API; look at what it adds to the list
+	$(BIN)/python requirements/audit.py --renew --index "$(INDEX)"
 
 PINNED := uv cluster aws gcp azure
 wheel: $(STAMP)

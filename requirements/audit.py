@@ -1,6 +1,6 @@
 """Whether pyproject.toml lets in a version with a known fault, or a pin is one: against advisories.json beside this.
 
-usage: python requirements/audit.py [--root DIR] [--renew] [--index URL]
+usage: python requirements/audit.py [--root DIR] [--renew --index URL]
 
     --renew   ask a package index for the advisories of all floors and pins, and add what is new to the list
 """
@@ -24,7 +24,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 LIST = "requirements/advisories.json"
-INDEX = "https://pypi.org/pypi"
 SHORTEST = 100
 """Characters that are kept of what an index tells of an advisory."""
 
@@ -133,11 +132,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1])
     parser.add_argument("--renew", action="store_true")
-    parser.add_argument("--index", default=INDEX, help=f"default {INDEX}")
+    parser.add_argument("--index", help="address of PyPI's JSON API, below which PACKAGE/VERSION/json are")
     options = parser.parse_args()
     file = options.root / LIST
     known = json.loads(file.read_text("utf-8"))
     given = [*floors(options.root), *pins(options.root)]
+    if options.renew and not options.index:
+        parser.error("--renew asks a package index: give its address by --index")
     if options.renew:
         known = renewed(known, given, options.index)
         write(file, known)
