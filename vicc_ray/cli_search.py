@@ -132,8 +132,8 @@ def _add_opened(verb: argparse.ArgumentParser) -> None:
         type=input_path,
         action="append",
         metavar="DIR",
-        help="where the videos are now, if not where this account indexed them (none: nowhere); given again: another "
-        "folder that links in it lead into",
+        help="where the videos are now, if not where this account indexed them (none: nowhere); once more for each "
+        "folder outside to which links in it lead",
     )
     verb.add_argument(
         "--windows",
