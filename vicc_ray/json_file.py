@@ -56,9 +56,22 @@ def read_as(path: Path, kind: type[T], what: str, remedy: str) -> T:
         FileNotFoundError: there is no such file.
         UserError: as of :func:`read_json`, or a name is missing or has a value of another type.
     """
+    return _read_kind(path, kind, what, remedy)[1]
+
+
+def read_checked(path: Path, kind: type[Any], what: str, remedy: str) -> dict[str, Any]:
+    """The object in a JSON file with all its names, of which those of ``kind`` are there and of their types.
+
+    Raises:
+        FileNotFoundError, UserError: as of :func:`read_as`.
+    """
+    return _read_kind(path, kind, what, remedy)[0]
+
+
+def _read_kind(path: Path, kind: type[T], what: str, remedy: str) -> tuple[dict[str, Any], T]:
     content = read_json(path, what, remedy)
     try:
-        return as_kind(content, kind)
+        return content, as_kind(content, kind)
     except ValueError as error:
         raise UserError(f"{path} cannot be read as {what} ({error}); {remedy}") from None
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.errors import UserError
-from vicc_ray.json_file import as_kind, read_json
+from vicc_ray.json_file import read_checked
 
 RESULT_FILE = "evaluation.json"
 
@@ -117,11 +116,6 @@ def read_result(folder: Path, kind: type[Any] = Result) -> dict[str, Any] | None
     """
     file, remedy = folder / RESULT_FILE, "delete it and run `vicc-ray evaluate` again"
     try:
-        content = read_json(file, "an evaluation's result", remedy)
+        return read_checked(file, kind, "an evaluation's result", remedy)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        as_kind(content, kind)
-    except ValueError as error:
-        raise UserError(f"{file} cannot be read as an evaluation's result ({error}); {remedy}") from None
-    return content

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.errors import UserError
 from vicc_ray.evaluation.classification import TABLE_FILE
-from vicc_ray.json_file import as_kind, read_json
+from vicc_ray.json_file import read_checked
 
 FOLDER = "classify"
 """Of a run; see ``vicc_ray/pipelines/classify.py``."""
@@ -38,11 +37,6 @@ def read_classification(run: Path) -> dict[str, Any] | None:
     """
     file, remedy = run / FOLDER / TABLE_FILE, "delete it and run `vicc-ray classify` again"
     try:
-        content = read_json(file, "a table of classifications", remedy)
+        return read_checked(file, _Table, "a table of classifications", remedy)
     except FileNotFoundError:
         return None
-    try:
-        as_kind(content, _Table)
-    except ValueError as error:
-        raise UserError(f"{file} cannot be read as a table of classifications ({error}); {remedy}") from None
-    return content
