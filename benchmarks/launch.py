@@ -35,8 +35,8 @@ import yaml
 from hosts import SHARED, Host, hosts, missing
 from measured import began, machine, vicc_ray, wait_until
 
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.utils.jsonl import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).with_suffix(".json")

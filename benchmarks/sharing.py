@@ -28,7 +28,7 @@ from tests.fake_cluster import fake_cluster
 from tests.pipelines.runs import settings
 from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.training.json_lines import read_lines
+from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.synthetic import Scene, make_videos
 
 RESULT = Path(__file__).with_suffix(".json")

@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from vicc_ray.beside import beside
+from vicc_ray.utils.background_thread import beside
 
 ROOT = Path(__file__).parents[1]
 KNOWN = {

@@ -14,7 +14,6 @@ from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.export import export
 from vicc_ray.evaluation.pretrained import load_encoder
-from vicc_ray.local_paths import is_address, local_path, without_secrets
 from vicc_ray.models.published import import_weights
 from vicc_ray.models.weights_file import EncoderWeights
 from vicc_ray.pipelines.index import index_videos
@@ -23,6 +22,7 @@ from vicc_ray.recipe import load_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.trackers.database import sqlite_address
+from vicc_ray.utils.local_paths import is_address, local_path, without_secrets
 from vicc_ray.video.sources import Inputs
 from vicc_ray.video.synthetic import make_videos
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vicc_ray.arrow_file import open_parquet, read_arrow, read_parquet
 from vicc_ray.errors import UserError
-from vicc_ray.json_file import DEEPEST, parse_json, read_json
-from vicc_ray.regular_file import NotRegularError, open_regular
+from vicc_ray.utils.arrow_file import open_parquet, read_arrow, read_parquet
+from vicc_ray.utils.json_file import DEEPEST, parse_json, read_json
+from vicc_ray.utils.regular_file import NotRegularError, open_regular
 
 SCHEMA = pa.schema([("id", pa.string()), ("unit", pa.list_(pa.float32(), 2)), ("spans", pa.list_(pa.float32()))])
 ROWS = [{"id": f"video {n}", "unit": [n, 1.0], "spans": [0.5] * n} for n in range(20)]

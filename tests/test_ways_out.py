@@ -14,7 +14,7 @@ import pytest
 
 from vicc_ray.cli_submit import print_log
 from vicc_ray.strict_yaml import format_value, parse_yaml
-from vicc_ray.visible import visible
+from vicc_ray.utils.visible_text import visible
 
 ROOT = Path(__file__).parents[1]
 NAME = "a\x1b]0;owned\x07\x9b2J\u202e\u2066\u200b\udcff[red]\rerror: :smile:\nerror: forged\x1b[8mb"
@@ -42,11 +42,11 @@ OTHERS = {
 }
 PROGRAM = """
 import logging, sys, threading, warnings
-from vicc_ray.standard_streams import Output, say
+from vicc_ray.utils.standard_streams import Output, say
 output = Output()
-from vicc_ray.console import Console
-from vicc_ray.log import LOG
-from vicc_ray.progress_bar import ProgressBar
+from vicc_ray.utils.console import Console
+from vicc_ray.utils.log import LOG
+from vicc_ray.utils.progress_bar import ProgressBar
 
 def broken(name):
     raise RuntimeError(name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import sys
 
-from vicc_ray.descendants import kill_descendants
-from vicc_ray.home import ensure_home
-from vicc_ray.interruption import Interruption, tell
-from vicc_ray.standard_streams import Output
+from vicc_ray.utils.child_processes import kill_descendants
+from vicc_ray.utils.home import ensure_home
+from vicc_ray.utils.interruption import Interruption, tell
+from vicc_ray.utils.standard_streams import Output
 
 
 def main() -> int:

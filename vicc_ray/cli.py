@@ -33,8 +33,8 @@ from vicc_ray.cli_sweep import add_sweep
 from vicc_ray.errors import UserError
 from vicc_ray.joining import join_cluster
 from vicc_ray.recipe import dump_config, load_config
-from vicc_ray.standard_streams import say
-from vicc_ray.visible import padded, visible, visible_message
+from vicc_ray.utils.standard_streams import say
+from vicc_ray.utils.visible_text import padded, visible, visible_message
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
@@ -279,7 +279,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _make_videos(options: argparse.Namespace) -> None:
-    from vicc_ray.progress_bar import ProgressBar
+    from vicc_ray.utils.progress_bar import ProgressBar
     from vicc_ray.video.synthetic import make_videos
 
     total = options.classes * (options.train + options.test)

@@ -12,8 +12,8 @@ from vicc_ray.cli_arguments import add_ray, add_set, add_store, add_verb
 from vicc_ray.cli_paths import input_path, output_path
 from vicc_ray.errors import UserError
 from vicc_ray.recipe import config_of, load_config, recipe_names
-from vicc_ray.standard_streams import say
-from vicc_ray.visible import padded, visible
+from vicc_ray.utils.standard_streams import say
+from vicc_ray.utils.visible_text import padded, visible
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vicc_ray.errors import UserError
-from vicc_ray.local_paths import READ_HERE, WRITTEN_HERE, is_address, local_path
+from vicc_ray.utils.local_paths import READ_HERE, WRITTEN_HERE, is_address, local_path
 
 T = TypeVar("T")
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from vicc_ray.account_key import key_file
 from vicc_ray.cli_arguments import add_labels, add_ray, add_set, add_verb
 from vicc_ray.cli_paths import input_path, output_path, path_or_address
 from vicc_ray.errors import UserError
-from vicc_ray.standard_streams import say
-from vicc_ray.visible import padded, visible
+from vicc_ray.utils.account_key import key_file
+from vicc_ray.utils.standard_streams import say
+from vicc_ray.utils.visible_text import padded, visible
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
@@ -186,7 +186,7 @@ def _search(options: argparse.Namespace) -> None:
 
 
 def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
-    from vicc_ray.search.clock import span
+    from vicc_ray.utils.timecode import span
 
     found = [index.video(hit.row) for hit in hits]
     spans = [span(hit.start, hit.end) for hit in hits]

@@ -12,8 +12,8 @@ from vicc_ray.cli_arguments import add_labels, add_set, add_verb
 from vicc_ray.errors import UserError
 from vicc_ray.joining import use_token
 from vicc_ray.packaged_job import package
-from vicc_ray.standard_streams import say
-from vicc_ray.visible import visible_lines
+from vicc_ray.utils.standard_streams import say
+from vicc_ray.utils.visible_text import visible_lines
 
 COLORS = re.compile("\x1b\\[[0-9;]*m")
 

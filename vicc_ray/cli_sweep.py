@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vicc_ray.cli_arguments import add_ray, add_store, add_verb
 from vicc_ray.cli_paths import input_path, output_path
-from vicc_ray.standard_streams import say
+from vicc_ray.utils.standard_streams import say
 
 if TYPE_CHECKING:
     from vicc_ray.sweep.found import Summary

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from vicc_ray.config import Config
 from vicc_ray.strict_yaml import format_value
-from vicc_ray.visible import OWN_BREAK
+from vicc_ray.utils.visible_text import OWN_BREAK
 
 Schema = dict[str, Any]
 Model = type[BaseModel]

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.home import home
-from vicc_ray.log import LOG
+from vicc_ray.utils.home import home
+from vicc_ray.utils.log import LOG
 
 TOKEN, TOKEN_PATH = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 TOKEN_FILE = ".ray/auth_token"

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 from vicc_ray.config import Config
 from vicc_ray.config_help import allowed, explain, sections, suggest
 from vicc_ray.errors import UserError
-from vicc_ray.files import unreadable
-from vicc_ray.local_paths import local_path
 from vicc_ray.strict_yaml import MOST_DEPTH, format_value, parse_yaml, read_yaml
+from vicc_ray.utils.fs import unreadable
+from vicc_ray.utils.local_paths import local_path
 
 RECIPES = Path(__file__).parent / "recipes"
 

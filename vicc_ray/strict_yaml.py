@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from vicc_ray.errors import UserError
-from vicc_ray.regular_file import NotRegularError, open_given
-from vicc_ray.visible import visible
+from vicc_ray.utils.regular_file import NotRegularError, open_given
+from vicc_ray.utils.visible_text import visible
 
 MOST_BYTES = 2**18
 """Of one text; the longest recipe with all its documentation has a tenth of it."""

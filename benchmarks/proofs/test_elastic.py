@@ -10,8 +10,8 @@ import numpy as np
 from tests.fake_cluster import fake_cluster
 from tests.pipelines.processes import begun, wait_until
 from tests.pipelines.runs import computed_here, rgb_alone
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.utils.jsonl import read_lines
 
 
 def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(store: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from vicc_ray.recipe import load_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.settings import load_sweep
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.utils.jsonl import read_lines
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from vicc_ray.evaluation.report.films import Films
 from vicc_ray.evaluation.report.page import _flow_videos
 from vicc_ray.evaluation.table import evaluate_features
 from vicc_ray.recipe import dump_config, load_config
-from vicc_ray.training.json_lines import append_line
 from vicc_ray.training.stage_times import FILE
+from vicc_ray.utils.jsonl import append_line
 from vicc_ray.video.store import ClipStore
 
 SECTIONS = ["retrieval", "classes", "gallery", "map", "flow", "training", "timing", "settings"]

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vicc_ray.beside import beside
-from vicc_ray.descendants import descendants
+from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.child_processes import descendants
 
 LISTENS = "0A"
 LOOK_S = 0.2

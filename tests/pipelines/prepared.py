@@ -45,7 +45,7 @@ def contents(store: Path) -> dict[str, bytes]:
 WRITING = """
 import os, signal, sys
 from pathlib import Path
-from vicc_ray.files import atomic_path
+from vicc_ray.utils.fs import atomic_path
 with atomic_path(Path(sys.argv[1])) as aside:
     print(aside, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

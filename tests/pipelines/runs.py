@@ -11,8 +11,8 @@ import torch
 
 from tests.pipelines.prepared import RAY
 from vicc_ray.config import Config
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.pretraining import Pretraining
+from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.store import ClipStore
 
 

@@ -25,8 +25,8 @@ from vicc_ray.pipelines.classify import classify, quick_classify
 from vicc_ray.recipe import dump_config
 from vicc_ray.training.checkpoint import read_model
 from vicc_ray.training.classification import Classification
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.store import ClipStore
 
 EPOCHS, STEPS = 12, 48  # 16 training videos, 4 a step

@@ -18,8 +18,8 @@ from ray.core.generated import gcs_pb2
 from tests.interrupts import interrupted
 from tests.pipelines.runs import rgb_alone
 from vicc_ray.recipe import dump_config
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.utils.jsonl import read_lines
 
 SOON_S = 15.0
 MARGIN = 1.5

@@ -16,7 +16,6 @@ from ray._private import ray_constants
 
 from tests.pipelines.job_server import free_port
 from tests.pipelines.listening import listening, outside
-from vicc_ray.beside import beside
 from vicc_ray.cli import main
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
@@ -25,6 +24,7 @@ from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.private_ray import own_token
 from vicc_ray.pipelines.start_advice import check_memory, joining_advice, starting_advice
 from vicc_ray.pipelines.submit import JobServer, past_proxies
+from vicc_ray.utils.background_thread import beside
 
 
 def test_ray_that_takes_too_long_to_start_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ from tests.pipelines.prepared import CONFIG, RAY, contents, failures, films, kil
 from tests.videos import moving, write_audio, write_video
 from vicc_ray.config import Config, EvaluateConfig, PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.files import folder_lock
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.prepare import Summary
+from vicc_ray.utils.fs import folder_lock
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, dequantise, shrink
 from vicc_ray.video.store import ClipStore, shard_path

@@ -19,8 +19,8 @@ from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.training.batch_maker import BatchMaker
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.plan import Plan
+from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.sample import make_samples
 from vicc_ray.video.store import SCHEMA, ClipStore
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import folder_lock
 from vicc_ray.pipelines import ray_folder as module
 from vicc_ray.pipelines.ray_folder import ray_folder
+from vicc_ray.utils.fs import folder_lock
 
 SESSION = "session_2026-01-01_00-00-00_000000_4194304/sockets"
 

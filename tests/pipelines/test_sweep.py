@@ -21,7 +21,7 @@ from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.records import Trial
 from vicc_ray.sweep.settings import load_sweep
 from vicc_ray.sweep.study import SweepStudy
-from vicc_ray.training.json_lines import read_lines
+from vicc_ray.utils.jsonl import read_lines
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,9 @@ from vicc_ray.pipelines.sweep import sweep
 from vicc_ray.pipelines.waiting import stalls_told, wait_for_room
 from vicc_ray.sweep.settings import load_sweep
 from vicc_ray.training.checkpoint import FORMAT, STATE
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
+from vicc_ray.utils.jsonl import read_lines
 
 AT_ONCE_S = 20.0
 """Far less than a start of Ray Train takes to fail, and the tests' machine may be busy."""

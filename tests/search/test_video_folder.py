@@ -17,7 +17,6 @@ import pytest
 from tests.search.made import describe, index_here, untrained
 from tests.search.serving import served
 from tests.videos import moving, write_video
-from vicc_ray.account_key import has_own_seal, key_file, make_seal
 from vicc_ray.cli_search import _open
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import VideoFeatures
@@ -25,6 +24,7 @@ from vicc_ray.search.index_folder import INDEX_FILE, Description, part_row, writ
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.video_folder import IndexedFile, NoVideoError, VideoFolder
+from vicc_ray.utils.account_key import has_own_seal, key_file, make_seal
 from vicc_ray.video.sources.places import size_and_time
 from vicc_ray.video.store import shard_path, shard_writer
 
@@ -170,7 +170,7 @@ def test_the_key_is_of_this_account_alone(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_many_processes_that_need_the_key_first_get_the_same(tmp_path: Path) -> None:
-    code = "from vicc_ray.account_key import make_seal; print(make_seal(b'a'))"
+    code = "from vicc_ray.utils.account_key import make_seal; print(make_seal(b'a'))"
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
     runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) for _ in range(6)]
     assert len({run.communicate()[0] for run in runs}) == 1

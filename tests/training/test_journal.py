@@ -13,9 +13,9 @@ from tests.training.fixtures import small_config
 from vicc_ray.config import Config
 from vicc_ray.training.checkpoint import FORMAT, STATE
 from vicc_ray.training.journal import EVERY, Journal
-from vicc_ray.training.json_lines import append_line, read_lines
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import Turn, turns
+from vicc_ray.utils.jsonl import append_line, read_lines
 
 CONFIG = small_config()
 RGB, FLOW, CROSS = turns(CONFIG.schedule)[:3]

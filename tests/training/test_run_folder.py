@@ -9,8 +9,8 @@ import pytest
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.training import run_folder
-from vicc_ray.training.json_lines import append_line, read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.utils.jsonl import append_line, read_lines
 
 
 def test_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ from tests.training.fixtures import small_config, started
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import find_weights
 from vicc_ray.evaluation.report.figures import read_figures
-from vicc_ray.files import folder_lock
 from vicc_ray.sweep.records import read_curve, training_seconds
 from vicc_ray.training.checkpoint import (
     MODEL,
@@ -32,11 +31,12 @@ from vicc_ray.training.checkpoint import (
 )
 from vicc_ray.training.checkpoint_folder import SCORE, CheckpointFolder
 from vicc_ray.training.journal import Journal
-from vicc_ray.training.json_lines import append_line, read_lines
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.starting_point import START_FILE, checked_start
 from vicc_ray.training.trackers.identity import kept_identity
+from vicc_ray.utils.fs import folder_lock
+from vicc_ray.utils.jsonl import append_line, read_lines
 
 STEP = {"step": 1, "epoch": 0.5, "turn": "rgb-stage2-1", "stage": 2, "stream": "rgb", "data_ms": 1.0, "step_ms": 2.0}
 CHECK = {

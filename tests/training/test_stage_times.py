@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vicc_ray.training.json_lines import append_line
 from vicc_ray.training.stage_times import FILE, stage_seconds, stage_timer
+from vicc_ray.utils.jsonl import append_line
 
 
 def test_an_interrupted_stage_counts_too(tmp_path: Path) -> None:

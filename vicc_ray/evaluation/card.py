@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from vicc_ray import __version__
 from vicc_ray.evaluation.result_file import read_result
-from vicc_ray.markdown import as_block, as_code, as_sentences
 from vicc_ray.models.weights_file import EncoderWeights
-from vicc_ray.templates import load_templates
+from vicc_ray.utils.html import load_templates
+from vicc_ray.utils.markdown import as_block, as_code, as_sentences
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**12)]

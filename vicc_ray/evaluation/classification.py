@@ -34,7 +34,7 @@ import numpy as np
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.interval import hit_interval
 from vicc_ray.evaluation.predictions_file import Predictions, read_predictions
-from vicc_ray.files import atomic_write
+from vicc_ray.utils.fs import atomic_write
 
 TABLE_FILE, RESULT_FILE, PREDICTIONS_FILE = "classification.json", "result.json", "predictions.parquet"
 STREAMS = {"rgb": "RGB", "flow": "Flow", "rgb+flow": "R+F: mean probability"}

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vicc_ray.arrow_file import naming_damage, open_parquet, read_parquet
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.retrieval import FeatureSet
-from vicc_ray.files import atomic_path
-from vicc_ray.regular_file import open_regular
+from vicc_ray.utils.arrow_file import naming_damage, open_parquet, read_parquet
+from vicc_ray.utils.fs import atomic_path
+from vicc_ray.utils.regular_file import open_regular
 
 PREFIX, PART, SUFFIX = "features-", "part-", ".parquet"
 PART_VIDEOS = 1024

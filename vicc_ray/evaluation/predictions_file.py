@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vicc_ray.arrow_file import naming_damage, open_parquet, read_parquet
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path
-from vicc_ray.json_file import as_kind, parse_json
+from vicc_ray.utils.arrow_file import naming_damage, open_parquet, read_parquet
+from vicc_ray.utils.fs import atomic_path
+from vicc_ray.utils.json_file import as_kind, parse_json
 
 TEXT_SCHEMA = pa.schema([("id", pa.string()), ("label", pa.string())])
 MOST_MEMORY, LONGEST_TEXT = 2**30, 4096

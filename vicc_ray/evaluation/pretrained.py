@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.card import measured
-from vicc_ray.local_paths import local_path
 from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.models.published import read_published
 from vicc_ray.models.weights_file import EncoderWeights, read_weights
@@ -29,6 +28,7 @@ from vicc_ray.training.appearance import to_flow_input, to_rgb_input
 from vicc_ray.training.checkpoint import STATE, load_encoder_tensors, read_state
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
+from vicc_ray.utils.local_paths import local_path
 from vicc_ray.video.sample import CHANNELS
 
 PUBLISHED = (".pth.tar", ".pth", ".pt", ".tar")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.json_file import read_checked
+from vicc_ray.utils.json_file import read_checked
 
 RESULT_FILE = "evaluation.json"
 

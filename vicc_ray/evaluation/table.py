@@ -19,7 +19,7 @@ from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, featur
 from vicc_ray.evaluation.interval import DRAWS, bootstrap_interval
 from vicc_ray.evaluation.result_file import RESULT_FILE
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve, retrieve_two
-from vicc_ray.files import atomic_write
+from vicc_ray.utils.fs import atomic_write
 
 BOTH = "rgb+flow"
 """Key of the row of both streams together."""

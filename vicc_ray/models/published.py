@@ -24,11 +24,11 @@ from torch import Tensor
 
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write, unreadable
-from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.models import published_r2plus1d, published_s3d
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.utils.fs import atomic_write, unreadable
+from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 
 State = dict[str, Tensor]
 STREAMS = {"encoder": "encoder_q.", "second": "second."}

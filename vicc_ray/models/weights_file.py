@@ -22,10 +22,10 @@ from torch import Tensor
 
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write, unreadable
-from vicc_ray.json_file import parse_json
 from vicc_ray.models.backbones import backbone_kind
 from vicc_ray.models.encoder import Encoder, build_encoder
+from vicc_ray.utils.fs import atomic_write, unreadable
+from vicc_ray.utils.json_file import parse_json
 
 FORMAT = "vicc_ray encoder 1"
 WRITE_AGAIN = "write it anew with `vicc-ray export` or `vicc-ray import-weights`"

@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from vicc_ray.files import atomic_write
 from vicc_ray.pipelines.plan import Plan
-from vicc_ray.training.json_lines import read_lines
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.store import shard_path
 
 CUT_SHORT_FILE = "cut_short.jsonl"

@@ -20,13 +20,13 @@ from vicc_ray.doctor.checks import Check
 from vicc_ray.doctor.machine import Machine, describe
 from vicc_ray.doctor.probe import Probe
 from vicc_ray.errors import UserError
-from vicc_ray.local_paths import is_address
 from vicc_ray.pipelines.capacity import STORE, Capacity, capacity
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.machines import lack_for_ever
 from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.pipelines.resources import size_workers
 from vicc_ray.training.batch_maker import sample_bytes
+from vicc_ray.utils.local_paths import is_address
 from vicc_ray.video.sources.remote import Remote
 from vicc_ray.video.store import ClipStore
 

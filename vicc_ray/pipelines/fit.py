@@ -19,7 +19,6 @@ from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from vicc_ray.beside import beside
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.interrupt_checkpoint import checkpoint_on_interrupt
@@ -39,6 +38,7 @@ from vicc_ray.pipelines.waiting import log
 from vicc_ray.pipelines.waiting_places import tell_waiting
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.task import Task
+from vicc_ray.utils.background_thread import beside
 
 HEALTH_CHECK_S = "0.5"
 """How often Ray Train's controller looks at its workers; a report waits for such a look (2 s by default)."""

@@ -17,7 +17,6 @@ from ray.data import ActorPoolStrategy
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
-from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
 from vicc_ray.pipelines.capacity import Capacity, capacity
@@ -42,10 +41,11 @@ from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.pieces import read_pieces
 from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
+from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
+from vicc_ray.utils.visible_text import visible
 from vicc_ray.video.sources import list_videos
 from vicc_ray.video.sources.places import Place, place_of
 from vicc_ray.video.store import FAILURES_FILE, shard_path, shard_writer
-from vicc_ray.visible import visible
 
 PROCESSES_A_GPU = 4
 """Processes that decode for one GPU, and embed on it: a single one would let it wait for the decoder."""

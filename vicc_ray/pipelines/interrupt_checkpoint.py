@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vicc_ray.interruption import tell
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.utils.interruption import tell
+from vicc_ray.utils.jsonl import read_lines
 
 CHECKPOINT_S = 6.0
 """Seconds that the workers have for it: a step or two, and the writing."""

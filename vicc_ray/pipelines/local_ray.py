@@ -14,9 +14,7 @@ from ray.data import DataContext
 
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
-from vicc_ray.interruption import kept_handlers
 from vicc_ray.joining import cluster_address
-from vicc_ray.log import LOG
 from vicc_ray.pipelines.job_imports import JobImports
 from vicc_ray.pipelines.private_ray import listens_on_loopback, look_at_token, on_loopback, own_token
 from vicc_ray.pipelines.ray_errors import first_line
@@ -28,6 +26,8 @@ from vicc_ray.pipelines.start_advice import (
     slow_store_mb,
     starting_advice,
 )
+from vicc_ray.utils.interruption import kept_handlers
+from vicc_ray.utils.log import LOG
 
 WARM_PROCESSES = "64"
 """Processes up to which Ray keeps those that wait for work. By default it ends them after a second as soon as there are

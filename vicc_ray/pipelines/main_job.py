@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 from vicc_ray.config import Config
-from vicc_ray.console import Console
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.pipelines.capacity import capacity
@@ -18,11 +17,12 @@ from vicc_ray.pipelines.prepare import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.pipelines.waiting import log
-from vicc_ray.progress_bar import duration
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
 from vicc_ray.training.stage_times import stage_seconds, stage_timer
 from vicc_ray.training.workload import planned_workload
+from vicc_ray.utils.console import Console
+from vicc_ray.utils.progress_bar import duration
 from vicc_ray.video.sources import Inputs, list_videos
 from vicc_ray.video.store import ClipStore
 

@@ -14,7 +14,7 @@ from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.machines import Tell
 from vicc_ray.pipelines.ray_errors import user_error_in
 from vicc_ray.pipelines.waiting import Room, stalls_told, teller
-from vicc_ray.progress_bar import ProgressBar
+from vicc_ray.utils.progress_bar import ProgressBar
 
 VIDEOS_A_TASK = 8
 STALLED_AFTER_S = 60.0

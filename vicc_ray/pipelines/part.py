@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.config import PrepareConfig
-from vicc_ray.files import atomic_write
-from vicc_ray.json_file import read_as
 from vicc_ray.pipelines.plan import Failure, PlannedVideo, stamp, write_failures
 from vicc_ray.pipelines.watchdog import Watchdog
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.json_file import read_as
 from vicc_ray.video.decode import VideoError, too_long
 from vicc_ray.video.sources.places import Place, local_file
 from vicc_ray.video.sources.remote import Unreadable

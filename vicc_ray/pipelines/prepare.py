@@ -15,7 +15,6 @@ from pathlib import Path
 
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
 from vicc_ray.pipelines.duplicates import DUPLICATES_FILE, find_duplicates
 from vicc_ray.pipelines.local_ray import ray_session
@@ -24,6 +23,8 @@ from vicc_ray.pipelines.plan import Plan, PlannedVideo, make_plan, planned, stor
 from vicc_ray.pipelines.same_files import check_same_files
 from vicc_ray.pipelines.shard import prepare_shard
 from vicc_ray.pipelines.waiting import Room
+from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
+from vicc_ray.utils.visible_text import visible
 from vicc_ray.video.fingerprint import OF_ONE_CALL
 from vicc_ray.video.sources import Inputs, list_videos
 from vicc_ray.video.store import (
@@ -35,7 +36,6 @@ from vicc_ray.video.store import (
     write_index,
     write_store_file,
 )
-from vicc_ray.visible import visible
 
 
 @dataclass(frozen=True)

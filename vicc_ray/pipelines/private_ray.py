@@ -16,9 +16,9 @@ import ray
 from ray import _raylet
 from ray._private import ray_constants
 
-from vicc_ray.clear_text import is_this_machine
 from vicc_ray.joining import TOKEN, TOKEN_PATH
-from vicc_ray.log import LOG
+from vicc_ray.utils.cleartext import is_this_machine
+from vicc_ray.utils.log import LOG
 
 MODE, DISABLED = "RAY_AUTH_MODE", "disabled"
 REACHABLE_S = 2.0

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from vicc_ray.beside import beside
 from vicc_ray.evaluation.report.curves import end_mean, start_mean
-from vicc_ray.progress_bar import ProgressBar, duration
-from vicc_ray.training.json_lines import parse_line, read_lines
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.task import Task
 from vicc_ray.training.workload import Workload
+from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.jsonl import parse_line, read_lines
+from vicc_ray.utils.progress_bar import ProgressBar, duration
 
 FIRST_STEPS = 10
 """Steps after which the speed of a run is worth telling."""

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.log import LOG
+from vicc_ray.utils.log import LOG
 
 PREFIX = "vicc-"
 OURS = re.compile(rf"{PREFIX}\w{{8}}")

@@ -6,7 +6,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-from vicc_ray.beside import beside
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.leftovers import keep_releasing
@@ -26,6 +25,7 @@ from vicc_ray.sweep.settings import SweepConfig
 from vicc_ray.sweep.study import SweepStudy
 from vicc_ray.sweep.summary import summarise, write_summary
 from vicc_ray.training.pretraining import Pretraining
+from vicc_ray.utils.background_thread import beside
 from vicc_ray.video.store import ClipStore
 
 

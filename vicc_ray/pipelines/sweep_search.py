@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
 from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.records import Trial
 from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.utils.fs import atomic_write
 
 
 class Search:

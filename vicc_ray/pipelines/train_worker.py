@@ -18,7 +18,6 @@ from torch import Tensor
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
 from vicc_ray.pipelines import validation
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.preemption import Lookout
@@ -31,12 +30,13 @@ from vicc_ray.training.classification import Classification
 from vicc_ray.training.group import gather, rank, sum_, world_size
 from vicc_ray.training.health import CHOICES
 from vicc_ray.training.journal import Journal
-from vicc_ray.training.json_lines import append_line
 from vicc_ray.training.objective import Metrics
 from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import Turn
 from vicc_ray.training.task import Task
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.jsonl import append_line
 from vicc_ray.video.store import ClipStore
 
 

@@ -18,9 +18,9 @@ from vicc_ray.pipelines.local_ray import quiet
 from vicc_ray.training.checkpoint import load_encoder_tensors, read_state
 from vicc_ray.training.group import rank
 from vicc_ray.training.held_out import HeldOut
-from vicc_ray.training.json_lines import append_line
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
+from vicc_ray.utils.jsonl import append_line
 from vicc_ray.video.store import ClipStore
 
 POINTER = "checkpoint.json"

@@ -14,12 +14,12 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from vicc_ray.beside import beside
-from vicc_ray.log import LOG
 from vicc_ray.pipelines.capacity import ANYWHERE, Resources, free_in_words, has_free, in_words, tasks_lack
 from vicc_ray.pipelines.local_ray import is_own
 from vicc_ray.pipelines.machines import Tell, require
-from vicc_ray.progress_bar import ProgressBar
+from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.log import LOG
+from vicc_ray.utils.progress_bar import ProgressBar
 
 TOLD_AFTER_S = 15.0
 """Seconds of a wait after which it is told."""

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vicc_ray.arrow_file import naming_damage, open_parquet
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.video_folder import LONGEST_NAME
+from vicc_ray.utils.arrow_file import naming_damage, open_parquet
 
 PART_REMEDY = "remove that file and give the same `vicc-ray index` again: it makes only what is missing"
 LARGEST_ROW = 2**31

@@ -24,16 +24,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vicc_ray.account_key import has_own_seal, make_seal
-from vicc_ray.arrow_file import naming_damage
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path, atomic_write
-from vicc_ray.json_file import read_json
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_checks import PART_REMEDY, check_part, open_part
 from vicc_ray.search.index_schema import FACTS, MEAN, videos_schema
 from vicc_ray.search.video_folder import LONGEST_NAME
 from vicc_ray.search.view import View
+from vicc_ray.utils.account_key import has_own_seal, make_seal
+from vicc_ray.utils.arrow_file import naming_damage
+from vicc_ray.utils.fs import atomic_path, atomic_write
+from vicc_ray.utils.json_file import read_json
 from vicc_ray.video.store import shard_path
 
 FORMAT: Literal["vicc_ray index 2"] = "vicc_ray index 2"
@@ -52,7 +52,7 @@ class Description(BaseModel):
     Attributes:
         fingerprint: of the network, see :class:`vicc_ray.models.weights_file.EncoderWeights`.
         videos: folder or address of the videos, without secrets.
-        seal: of the account that indexed them (:mod:`vicc_ray.account_key`), on all else; "" where it has no key.
+        seal: of the account that indexed them (:mod:`vicc_ray.utils.account_key`), on all else; "" where it has no key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vicc_ray.arrow_file import naming_damage
 from vicc_ray.errors import UserError
-from vicc_ray.local_paths import is_address
 from vicc_ray.search.features import Floats
 from vicc_ray.search.film import LARGEST_FILM
 from vicc_ray.search.index_checks import LARGEST_READ, PART_REMEDY, check_windows, open_part
 from vicc_ray.search.index_folder import ENCODER_FILE, VIDEOS_FILE, Description, numbers_of
 from vicc_ray.search.video_folder import IndexedFile, VideoFolder
 from vicc_ray.search.videos_file import REMEDY, read_videos
+from vicc_ray.utils.arrow_file import naming_damage
+from vicc_ray.utils.local_paths import is_address
 from vicc_ray.video.store import shard_path
 
 OPEN_PARTS = 256

@@ -11,7 +11,6 @@ import torch
 from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder
-from vicc_ray.local_paths import is_address, local_path
 from vicc_ray.models.arithmetic import gflop_of_clip
 from vicc_ray.models.catalogue import BACKBONES
 from vicc_ray.models.inference import for_inference
@@ -22,6 +21,7 @@ from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.pieces import STRETCH, read_pieces
 from vicc_ray.search.ranking import Query, query_of_row
 from vicc_ray.search.view import View
+from vicc_ray.utils.local_paths import is_address, local_path
 from vicc_ray.video.decode import TookTooLong, VideoError
 
 MOST_WINDOWS, MOST_GFLOP = 5, 50.0

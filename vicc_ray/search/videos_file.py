@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from vicc_ray.arrow_file import naming_damage, read_arrow
 from vicc_ray.errors import UserError
 from vicc_ray.search.index_checks import check_between, check_facts
 from vicc_ray.search.index_folder import VIDEOS_FILE
 from vicc_ray.search.index_schema import MEAN, videos_schema
+from vicc_ray.utils.arrow_file import naming_damage, read_arrow
 
 REMEDY = "remove it and give the same `vicc-ray index` again: it is made anew"
 MOST_PARTS = 10**6

@@ -13,13 +13,13 @@ from pydantic import Field
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write, folder_lock
-from vicc_ray.json_file import as_kind, read_as, read_json
-from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.sweep.records import Trial, TrialFolder, training_seconds
 from vicc_ray.sweep.settings import SweepConfig
 from vicc_ray.training import run_folder
 from vicc_ray.training.run_folder import RunFolder, changed_settings
+from vicc_ray.utils.fs import atomic_write, folder_lock
+from vicc_ray.utils.json_file import as_kind, read_as, read_json
+from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.video.fingerprint import videos_fingerprint
 from vicc_ray.video.store import ClipStore
 

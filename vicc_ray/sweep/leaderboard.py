@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from rich.live import Live
 from rich.table import Table
 
-from vicc_ray.beside import beside
-from vicc_ray.console import Console, line_of, lines_above
 from vicc_ray.strict_yaml import format_value
 from vicc_ray.sweep.records import Trial
+from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.console import Console, line_of, lines_above
 
 LOOK_S = 2.0
 SHOWN = 10

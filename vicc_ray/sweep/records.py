@@ -10,10 +10,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
-from vicc_ray.files import atomic_write
-from vicc_ray.json_file import read_as
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.json_file import read_as
+from vicc_ray.utils.jsonl import read_lines
 
 State = Literal["running", "complete", "pruned", "failed"]
 TIMES = ("data_ms", "step_ms")

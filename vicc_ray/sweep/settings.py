@@ -12,7 +12,7 @@ from vicc_ray.config.section import Count, CountOrZero, Positive, Section
 from vicc_ray.config_help import explain
 from vicc_ray.errors import UserError
 from vicc_ray.strict_yaml import read_yaml
-from vicc_ray.visible import OWN_BREAK
+from vicc_ray.utils.visible_text import OWN_BREAK
 
 Objective = Literal["recall_at_1", "minutes"]
 Number = int | float

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from vicc_ray.files import atomic_write
 from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Judged, Summary, best_of
@@ -13,6 +12,7 @@ from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.records import Trial
 from vicc_ray.sweep.study import SweepStudy
 from vicc_ray.sweep.table import write_table
+from vicc_ray.utils.fs import atomic_write
 
 
 def summarise(

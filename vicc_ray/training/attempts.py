@@ -6,7 +6,7 @@ import time
 from itertools import takewhile
 from pathlib import Path
 
-from vicc_ray.training.json_lines import append_line, read_lines
+from vicc_ray.utils.jsonl import append_line, read_lines
 
 
 class Attempts:

@@ -21,11 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import create, unreadable
-from vicc_ray.json_file import as_kind, read_json
-from vicc_ray.regular_file import open_regular
 from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.trainer import Trainer
+from vicc_ray.utils.fs import create, unreadable
+from vicc_ray.utils.json_file import as_kind, read_json
+from vicc_ray.utils.regular_file import open_regular
 
 FORMAT = 3
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"

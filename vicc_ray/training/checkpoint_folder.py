@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
-from vicc_ray.json_file import read_as
 from vicc_ray.training.checkpoint import STATE, read_state
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.json_file import read_as
 
 SCORE = "score.json"
 """In a checkpoint that is kept as the best: what it was scored."""

@@ -10,8 +10,6 @@ import torch
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
-from vicc_ray.json_file import read_json
 from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
 from vicc_ray.training.batch_maker import BatchMaker, sample_bytes
 from vicc_ray.training.classifier_trainer import ClassifierTrainer
@@ -22,6 +20,8 @@ from vicc_ray.training.plan import Plan
 from vicc_ray.training.run_folder import FREE_TO_CHANGE, FreeSettings, RunFolder
 from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.schedule import Turn
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.json_file import read_json
 from vicc_ray.video.fingerprint import CLIPS
 from vicc_ray.video.store import ClipStore
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vicc_ray.config import TrainConfig
-from vicc_ray.freed_memory import keep_freed_memory
+from vicc_ray.utils.malloc import keep_freed_memory
 
 
 def set_up(train: TrainConfig, device: torch.device) -> None:

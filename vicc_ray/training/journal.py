@@ -12,14 +12,14 @@ from typing import Any
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
-from vicc_ray.json_file import read_bounded
 from vicc_ray.training.checkpoint import read_state
 from vicc_ray.training.collapse import Problem, problems_inherited, problems_now
-from vicc_ray.training.json_lines import append_line, read_lines
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import STREAMS, Turn
 from vicc_ray.training.trackers import Trackers
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.json_file import read_bounded
+from vicc_ray.utils.jsonl import append_line, read_lines
 
 EVERY = 10
 """Steps between two points of a step's figures in the trackers; metrics.jsonl has every step."""

@@ -12,15 +12,15 @@ from typing import Any
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write, folder_lock
-from vicc_ray.json_file import read_as, read_bounded
-from vicc_ray.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.training.attempts import Attempts
 from vicc_ray.training.checkpoint import read_inputs, read_state
 from vicc_ray.training.checkpoint_folder import CheckpointFolder
-from vicc_ray.training.json_lines import read_lines
 from vicc_ray.training.run_inputs import RunInputs
+from vicc_ray.utils.fs import atomic_write, folder_lock
+from vicc_ray.utils.json_file import read_as, read_bounded
+from vicc_ray.utils.jsonl import read_lines
+from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 
 FreeSettings = Mapping[str, str | Collection[str]]
 """By section the names of settings, or "all"."""

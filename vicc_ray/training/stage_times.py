@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vicc_ray.training.json_lines import append_line, read_lines
+from vicc_ray.utils.jsonl import append_line, read_lines
 
 FILE = "stage_times.jsonl"
 """In a run's folder: a line for each time that a stage ended or was interrupted."""

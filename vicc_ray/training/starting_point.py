@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write, content_digest
-from vicc_ray.json_file import read_as
 from vicc_ray.training.checkpoint import MODEL, read_state
 from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.utils.fs import atomic_write, content_digest
+from vicc_ray.utils.json_file import read_as
 
 START_FILE = "start.json"
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
-from vicc_ray.json_file import read_json
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.json_file import read_json
 
 RECORD = ".make-videos.json"
 """Hidden, so that it is no input where the folder is prepared."""

@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path, file_lock
-from vicc_ray.home import home
-from vicc_ray.local_paths import local_path
+from vicc_ray.utils.fs import atomic_path, file_lock
+from vicc_ray.utils.home import home
+from vicc_ray.utils.local_paths import local_path
 from vicc_ray.video.sources.remote import Remote, Unreadable
 
 CACHE_VARIABLE = "VICC_RAY_CACHE"

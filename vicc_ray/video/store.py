@@ -23,12 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from vicc_ray.arrow_file import naming_damage, read_parquet
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path, atomic_write, unreadable
-from vicc_ray.json_file import read_json
-from vicc_ray.local_paths import is_address, local_path
+from vicc_ray.utils.arrow_file import naming_damage, read_parquet
+from vicc_ray.utils.fs import atomic_path, atomic_write, unreadable
+from vicc_ray.utils.json_file import read_json
+from vicc_ray.utils.local_paths import is_address, local_path
 from vicc_ray.video.codec import (
     DamagedFrameError,
     FlowEncoder,

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vicc_ray.arrow_file import naming_damage
-from vicc_ray.regular_file import open_regular
+from vicc_ray.utils.arrow_file import naming_damage
+from vicc_ray.utils.regular_file import open_regular
 
 MOST_MEMORY = 2**31
 """Bytes of the frames of one video, and of all that is known of the videos of a store beside their frames."""

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_path, atomic_write
-from vicc_ray.local_paths import WRITTEN_HERE, local_path
+from vicc_ray.utils.fs import atomic_path, atomic_write
+from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.video import codec
 from vicc_ray.video.made_before import check_made_before
 from vicc_ray.video.motions import MOTIONS, Pose, draw_path

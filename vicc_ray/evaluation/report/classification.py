@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.evaluation.classification import TABLE_FILE
-from vicc_ray.json_file import read_checked
+from vicc_ray.utils.json_file import read_checked
 
 FOLDER = "classify"
 """Of a run; see ``vicc_ray/pipelines/classify.py``."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicc_ray.training.json_lines import read_lines
+from vicc_ray.utils.jsonl import read_lines
 
 POINTS = 240  # drawn points of a turn
 SMOOTHED = 0.04  # width of the running mean, as a share of the turn

@@ -23,9 +23,9 @@ from vicc_ray.evaluation.report.training_charts import (
     prototypes_chart,
     rank_chart,
 )
-from vicc_ray.files import atomic_write
-from vicc_ray.progress_bar import duration
-from vicc_ray.templates import content_policy, finished, load_templates
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.html import content_policy, finished, load_templates
+from vicc_ray.utils.progress_bar import duration
 from vicc_ray.video.store import ClipStore
 
 FLOW_VIDEOS = 4

@@ -7,13 +7,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.files import atomic_write
 from vicc_ray.search.film import MEDIA_TYPE
 from vicc_ray.search.missing import missing_files
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.page.render import carried_page
 from vicc_ray.search.query import Asked
 from vicc_ray.search.ranking import Hit, Query, search_all
+from vicc_ray.utils.fs import atomic_write
 
 LARGEST = 6 * 2**20
 """Bytes of a page, about; beyond the neighbours of the query's neighbours."""

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from vicc_ray.search.opened import SearchIndex
-from vicc_ray.templates import content_policy, finished, load_templates
+from vicc_ray.utils.html import content_policy, finished, load_templates
 
 SCRIPT = files(__package__).joinpath("search.js").read_text("utf-8")
 STYLE = files(__package__).joinpath("search.css").read_text("utf-8")

@@ -8,7 +8,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vicc_ray.files import atomic_write
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.page import told
 from vicc_ray.sweep.page.judged import NAMES, in_words, judged_plot, verdict
@@ -18,7 +17,8 @@ from vicc_ray.sweep.page.progress import learning_plot, progress_plot
 from vicc_ray.sweep.page.rows import rows
 from vicc_ray.sweep.page.seen import names, percent, scored, state_legend
 from vicc_ray.sweep.page.slices import cost_plot, slice_plot
-from vicc_ray.templates import content_policy, finished, load_templates
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.html import content_policy, finished, load_templates
 
 FOLDER = files("vicc_ray.sweep.page") / "templates"
 REPORT = files("vicc_ray.evaluation.report") / "templates"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import atomic_write
-from vicc_ray.json_file import read_bounded
+from vicc_ray.utils.fs import atomic_write
+from vicc_ray.utils.json_file import read_bounded
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What trackers make names of; they become parts of paths and of addresses."""

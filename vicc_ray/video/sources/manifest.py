@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vicc_ray.arrow_file import text_bytes
 from vicc_ray.errors import UserError
+from vicc_ray.utils.arrow_file import text_bytes
 from vicc_ray.video.sources.columns import match_columns
 from vicc_ray.video.sources.csv_table import cells_by_name, read_csv
 from vicc_ray.video.sources.item import Source, VideoItem, first_folder

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.errors import UserError
-from vicc_ray.json_file import read_bounded
-from vicc_ray.local_paths import is_address, local_path
-from vicc_ray.regular_file import open_given
+from vicc_ray.utils.json_file import read_bounded
+from vicc_ray.utils.local_paths import is_address, local_path
+from vicc_ray.utils.regular_file import open_given
 from vicc_ray.video.sources.remote import Remote, Unreadable
 from vicc_ray.video.sources.tree import Tree, leads_out, list_tree
 

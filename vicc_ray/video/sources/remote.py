@@ -21,10 +21,10 @@ from urllib.parse import quote
 import pyarrow.fs as arrow
 from pyarrow import ArrowException
 
-from vicc_ray.clear_text import is_in_clear
 from vicc_ray.errors import UserError
-from vicc_ray.local_paths import without_secrets
-from vicc_ray.log import LOG
+from vicc_ray.utils.cleartext import is_in_clear
+from vicc_ray.utils.local_paths import without_secrets
+from vicc_ray.utils.log import LOG
 
 LISTING_TRIES = 3
 """Requests to S3 before a listing is given up: ten seconds where nobody answers, against 100 by pyarrow's own way."""

@@ -13,14 +13,14 @@ import pytest
 
 from tests.interrupts import catches_signals, interrupted, taking_interrupts
 from tests.test_cli import VERBS
-from vicc_ray.interruption import RESUMABLE, kept_handlers
+from vicc_ray.utils.interruption import RESUMABLE, kept_handlers
 
 SOON_S = 15.0
 SIGINT, SIGTERM = signal.SIGINT, signal.SIGTERM
 EVERY_VERB = (*VERBS, "sweep", "submit")
 STUBBORN = """
 import pathlib, signal, subprocess, sys, time
-from vicc_ray import interruption
+from vicc_ray.utils import interruption
 interruption.GRACE_PERIOD_S, interruption.DEBOUNCE_S = float(sys.argv[2]), 0.0
 interruption.Interruption("pretrain").listen()
 if sys.argv[3] == "replaced":
@@ -51,7 +51,7 @@ sys.exit(main())
 
 SWALLOWING = """
 import os, signal, time, weakref
-from vicc_ray.interruption import Interruption
+from vicc_ray.utils.interruption import Interruption
 Interruption("pretrain").listen()
 def forget(_):
     os.kill(os.getpid(), signal.SIGINT)
@@ -76,7 +76,7 @@ AGAIN = SWALLOWING.replace(
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(1000)
 """,
-).replace("import os,", "from vicc_ray import interruption; interruption.GRACE_PERIOD_S = 1000; import os,")
+).replace("import os,", "from vicc_ray.utils import interruption; interruption.GRACE_PERIOD_S = 1000; import os,")
 """The same, interrupted once more while it tidies up."""
 
 

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from vicc_ray import progress_bar
-from vicc_ray.progress_bar import ProgressBar
+from vicc_ray.utils import progress_bar
+from vicc_ray.utils.progress_bar import ProgressBar
 
 
 def lines(captured: pytest.CaptureFixture[str]) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import unreadable
-from vicc_ray.regular_file import open_regular
+from vicc_ray.utils.fs import unreadable
+from vicc_ray.utils.regular_file import open_regular
 
 T = TypeVar("T")
 LARGEST = 256 * 2**20

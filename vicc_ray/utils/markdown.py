@@ -7,7 +7,7 @@ import re
 
 from markupsafe import Markup
 
-from vicc_ray.visible import visible
+from vicc_ray.utils.visible_text import visible
 
 LONGEST = 200
 """Characters of a field; what is longer is cut off."""

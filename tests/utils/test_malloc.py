@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import resource
 import torch
-from vicc_ray.freed_memory import keep_freed_memory
+from vicc_ray.utils.malloc import keep_freed_memory
 if {keep}:
     keep_freed_memory()
 for _ in range(30):

@@ -10,8 +10,8 @@ import hashlib
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vicc_ray.markdown import of_field
-from vicc_ray.visible import visible_lines
+from vicc_ray.utils.markdown import of_field
+from vicc_ray.utils.visible_text import visible_lines
 
 
 def load_templates(package: str, folder: str, html: bool = True) -> Environment:

@@ -9,7 +9,7 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from vicc_ray.templates import load_templates
+from vicc_ray.utils.html import load_templates
 
 
 def test_texts_are_escaped_for_what_they_are_put_into_and_nothing_is_undefined(

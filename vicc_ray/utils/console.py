@@ -13,8 +13,8 @@ from rich.file_proxy import FileProxy
 from rich.segment import Segment
 from rich.text import Text
 
-from vicc_ray.standard_streams import VisibleStream
-from vicc_ray.visible import visible, visible_lines
+from vicc_ray.utils.standard_streams import VisibleStream
+from vicc_ray.utils.visible_text import visible, visible_lines
 
 
 class Console(rich.console.Console):

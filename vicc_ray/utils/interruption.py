@@ -19,7 +19,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from vicc_ray.descendants import adopt_orphans, kill_descendants
+from vicc_ray.utils.child_processes import adopt_orphans, kill_descendants
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs

@@ -21,13 +21,13 @@ from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import load_features
 from vicc_ray.evaluation.predictions_file import read_predictions
-from vicc_ray.files import LOCK_FILE, atomic_path, clear_asides, file_lock, folder_lock, unreadable
 from vicc_ray.models.published import read_published
 from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
 from vicc_ray.recipe import load_config
 from vicc_ray.search.index_checks import open_part
 from vicc_ray.search.index_folder import Description
 from vicc_ray.training.checkpoint import MODEL, STATE, Snapshot, read_model, read_state
+from vicc_ray.utils.fs import LOCK_FILE, atomic_path, clear_asides, file_lock, folder_lock, unreadable
 from vicc_ray.video.store import STORE_FILE, read_store_file
 
 NOBODY = 54321
@@ -35,7 +35,7 @@ NOBODY = 54321
 WRITING = """
 import os, stat, sys, threading
 from pathlib import Path
-from vicc_ray.files import atomic_path, atomic_write
+from vicc_ray.utils.fs import atomic_path, atomic_write
 
 os.umask(int(sys.argv[2], 8))
 changes = []

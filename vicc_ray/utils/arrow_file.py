@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
-from vicc_ray.files import unreadable
-from vicc_ray.regular_file import open_regular
+from vicc_ray.utils.fs import unreadable
+from vicc_ray.utils.regular_file import open_regular
 
 MAGIC = b"ARROW1"
 _HEADER, _COMPRESSION = 2, 3

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vicc_ray.home import home
+from vicc_ray.utils.home import home
 
 MAKING = "make-videos out --classes 2 --train 1 --test 1"
 NAME = "Tänzer"
@@ -33,7 +33,7 @@ def test_the_work_is_done_whatever_the_streams_are(redirected: str, tmp_path: Pa
 
 def test_what_is_not_buffered_stays_so(tmp_path: Path) -> None:
     """Ray's job server has it so, and follows what a job prints."""
-    program = "import os; from vicc_ray.standard_streams import Output; Output(); print('x', end=''); os._exit(0)"
+    program = "import os; from vicc_ray.utils.standard_streams import Output; Output(); print('x', end=''); os._exit(0)"
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "x"
@@ -90,7 +90,7 @@ def test_a_name_of_bytes_that_are_no_text_is_printed(tmp_path: Path) -> None:
 
 NOBODY = """
 import getpass, os, pathlib
-from vicc_ray.home import ensure_home
+from vicc_ray.utils.home import ensure_home
 os.setgid(54321)
 os.setuid(54321)
 ensure_home()

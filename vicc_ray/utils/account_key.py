@@ -8,9 +8,9 @@ import os
 import secrets
 from pathlib import Path
 
-from vicc_ray.files import file_lock
-from vicc_ray.home import home
-from vicc_ray.regular_file import open_regular
+from vicc_ray.utils.fs import file_lock
+from vicc_ray.utils.home import home
+from vicc_ray.utils.regular_file import open_regular
 
 KEY_BYTES = 32
 

@@ -11,8 +11,8 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from vicc_ray.console import Console, lines_above
-from vicc_ray.visible import visible
+from vicc_ray.utils.console import Console, lines_above
+from vicc_ray.utils.visible_text import visible
 
 PLAIN_INTERVAL_S = 30.0
 """Seconds between lines where the output is no terminal."""

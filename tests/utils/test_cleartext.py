@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from vicc_ray.clear_text import is_in_clear
+from vicc_ray.utils.cleartext import is_in_clear
 from vicc_ray.video.sources import remote
 from vicc_ray.video.sources.remote import Remote
 

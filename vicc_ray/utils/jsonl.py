@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vicc_ray.errors import UserError
-from vicc_ray.json_file import as_kind, parse_json
-from vicc_ray.regular_file import open_regular
+from vicc_ray.utils.json_file import as_kind, parse_json
+from vicc_ray.utils.regular_file import open_regular
 
 
 def append_line(file: Path, line: dict[str, Any]) -> None:

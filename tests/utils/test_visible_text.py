@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 from rich.cells import cell_len
 
-from vicc_ray.visible import OWN_BREAK, indented, padded, visible, visible_lines, visible_message
+from vicc_ray.utils.visible_text import OWN_BREAK, indented, padded, visible, visible_lines, visible_message
 
 SHOWN = {
     "\x1b]0;owned\x07.mp4": r"\x1b]0;owned\x07.mp4",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from vicc_ray.visible import visible
+from vicc_ray.utils.visible_text import visible
 
 
 def _make_visible(record: logging.LogRecord) -> bool:

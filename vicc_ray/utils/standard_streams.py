@@ -17,7 +17,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TextIO, cast
 
-from vicc_ray.visible import indented, visible, visible_lines
+from vicc_ray.utils.visible_text import indented, visible, visible_lines
 
 STRICT = ("strict", "surrogateescape")
 """What Python does by default with characters that a stream cannot take: an error."""
