@@ -39,8 +39,8 @@ sys.path.append(str(Path(__file__).parents[1]))  # runs of seconds are those of 
 
 from tests.pipelines.runs import computed_here, losses, rgb_alone, settings
 from tests.pipelines.sweeps import sweep_file
+from vicc_ray.config.loader import dump_config
 from vicc_ray.pipelines.prepare import prepare
-from vicc_ray.recipe import dump_config
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.synthetic import Scene, make_videos

@@ -29,8 +29,8 @@ from measured import machine
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vicc_ray.config.loader import load_config
 from vicc_ray.models.encoder import IN_CHANNELS, build_encoder
-from vicc_ray.recipe import load_config
 
 HERE = Path(__file__).parent
 RESULT = HERE / "scale.json"

@@ -18,9 +18,9 @@ import yaml
 from vicc_ray import __version__
 from vicc_ray.cli import build_parser, main
 from vicc_ray.config import ClipConfig, ModelConfig
+from vicc_ray.config.loader import load_config
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
-from vicc_ray.recipe import load_config
 
 VERBS = (
     "run",

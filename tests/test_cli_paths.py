@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 
 from vicc_ray.cli import build_parser, main
 from vicc_ray.config import ClipConfig, Config, ModelConfig
+from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.export import export
 from vicc_ray.evaluation.pretrained import load_encoder
@@ -18,7 +19,6 @@ from vicc_ray.models.published import import_weights
 from vicc_ray.models.weights_file import EncoderWeights
 from vicc_ray.pipelines.index import index_videos
 from vicc_ray.pipelines.prepare import prepare_inputs
-from vicc_ray.recipe import load_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.trackers.database import sqlite_address

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from vicc_ray.cli import build_parser
+from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.packaged_job import PackagedJob, package
-from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.sweep.settings import load_sweep
 
 

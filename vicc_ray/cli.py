@@ -30,9 +30,9 @@ from vicc_ray.cli_paths import input_path, output_path
 from vicc_ray.cli_search import add_search
 from vicc_ray.cli_submit import add_submit
 from vicc_ray.cli_sweep import add_sweep
+from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.joining import join_cluster
-from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.utils.standard_streams import say
 from vicc_ray.utils.visible_text import padded, visible, visible_message
 

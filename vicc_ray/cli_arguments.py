@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from vicc_ray.cli_paths import output_path, path_or_address
-from vicc_ray.recipe import recipe_names
+from vicc_ray.config.loader import recipe_names
 from vicc_ray.utils.visible_text import visible
 
 Verb = Callable[[argparse.Namespace], None]

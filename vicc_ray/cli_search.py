@@ -153,8 +153,8 @@ def _index(options: argparse.Namespace) -> None:
 
 
 def _index_config(overrides: list[str]) -> Config:
-    from vicc_ray.config_help import suggest
-    from vicc_ray.recipe import config_of
+    from vicc_ray.config.loader import config_of
+    from vicc_ray.config.messages import suggest
 
     for override in overrides:
         key = override.partition("=")[0].strip()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vicc_ray.config.loader import dump_config, load_config, recipe_names
+from vicc_ray.config.yaml import format_document, read_yaml
 from vicc_ray.errors import UserError
-from vicc_ray.recipe import dump_config, load_config, recipe_names
-from vicc_ray.strict_yaml import format_document, read_yaml
 from vicc_ray.utils.local_paths import WRITTEN_HERE, is_address, local_path, without_secrets
 
 RECIPE_FILE, SWEEP_FILE = "recipe.yaml", "sweep.yaml"

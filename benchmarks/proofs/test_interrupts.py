@@ -17,8 +17,8 @@ from tests.interrupts import Ended, interrupted
 from tests.pipelines.runs import rgb_alone, settings
 from tests.pipelines.sweeps import sweep_file
 from vicc_ray.config import Config
+from vicc_ray.config.loader import dump_config
 from vicc_ray.pipelines.pretrain import pretrain
-from vicc_ray.recipe import dump_config
 from vicc_ray.utils.interruption import RESUMABLE
 from vicc_ray.video.synthetic import Scene, make_videos
 

@@ -13,8 +13,8 @@ from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.pipelines.prepared import CONFIG, films
 from tests.pipelines.processes import DEADLINE_S, command
 from tests.pipelines.runs import settings
+from vicc_ray.config.loader import dump_config
 from vicc_ray.pipelines.machines import SETTLE_S
-from vicc_ray.recipe import dump_config
 
 TOLD_S = 60 + SETTLE_S
 

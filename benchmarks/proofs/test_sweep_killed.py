@@ -10,8 +10,8 @@ import pytest
 from tests.pipelines.processes import DEADLINE_S, command, kill_below, wait_until
 from tests.pipelines.runs import losses
 from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
+from vicc_ray.config.loader import load_config
 from vicc_ray.pipelines.sweep import sweep
-from vicc_ray.recipe import load_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.settings import load_sweep

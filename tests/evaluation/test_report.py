@@ -14,13 +14,13 @@ import pytest
 from tests.evaluation.run_folder import features_of, write_metrics
 from tests.search.browser import browser
 from vicc_ray.config import Config
+from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, remove_features, save_features
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.evaluation.report.films import Films
 from vicc_ray.evaluation.report.page import _flow_videos
 from vicc_ray.evaluation.table import evaluate_features
-from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.training.stage_times import FILE
 from vicc_ray.utils.jsonl import append_line
 from vicc_ray.video.store import ClipStore

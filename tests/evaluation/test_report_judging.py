@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from tests.evaluation.run_folder import features_of
 from tests.evaluation.test_report import build
 from vicc_ray.config import Config
+from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation import feature_file
 from vicc_ray.evaluation.feature_file import Features, FeatureTable, feature_path, load_features, save_features
@@ -28,7 +29,6 @@ from vicc_ray.evaluation.report.prototypes import CLOSEST, read_prototypes
 from vicc_ray.evaluation.report.published import known_data_set, published
 from vicc_ray.evaluation.retrieval import retrieve
 from vicc_ray.evaluation.table import evaluate_features
-from vicc_ray.recipe import load_config
 from vicc_ray.training.checkpoint import take_snapshot
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.run_folder import RunFolder

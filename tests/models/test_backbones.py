@@ -111,7 +111,9 @@ def test_the_configuration_knows_every_listed_backbone(name: str) -> None:
 
 def test_reading_a_recipe_imports_no_torch() -> None:
     """Decoding processes read the configuration, which names backbones; torch would cost each of them seconds."""
-    script = "import sys; from vicc_ray.recipe import load_config; load_config('demo'); print('torch' in sys.modules)"
+    script = (
+        "import sys; from vicc_ray.config.loader import load_config; load_config('demo'); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

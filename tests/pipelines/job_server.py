@@ -23,7 +23,7 @@ import psutil
 from tests.pipelines.processes import DEADLINE_S
 from tests.pipelines.runs import settings
 from vicc_ray.config import Config
-from vicc_ray.recipe import dump_config
+from vicc_ray.config.loader import dump_config
 
 assert ray
 

@@ -19,7 +19,7 @@ import psutil
 
 from tests.interrupts import taking_interrupts
 from vicc_ray.config import Config
-from vicc_ray.recipe import dump_config
+from vicc_ray.config.loader import dump_config
 from vicc_ray.training.run_folder import RunFolder
 
 DEADLINE_S = 600

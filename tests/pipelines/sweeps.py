@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from tests.pipelines.runs import settings
-from vicc_ray.recipe import dump_config
+from vicc_ray.config.loader import dump_config
 
 EPOCHS, SCORED = 24, [8, 16, 24]
 DIVERGES = 1e30

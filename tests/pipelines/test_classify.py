@@ -15,6 +15,7 @@ from tests.pipelines.processes import killed_here
 from tests.pipelines.runs import losses, settings
 from vicc_ray.cli import main
 from vicc_ray.config import Config, Stream
+from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
 from vicc_ray.evaluation.predictions_file import read_predictions
@@ -22,7 +23,6 @@ from vicc_ray.evaluation.pretrained import find_weights
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_file import EncoderWeights, write_weights
 from vicc_ray.pipelines.classify import classify, quick_classify
-from vicc_ray.recipe import dump_config
 from vicc_ray.training.checkpoint import read_model
 from vicc_ray.training.classification import Classification
 from vicc_ray.training.run_folder import RunFolder

@@ -17,7 +17,7 @@ from ray.core.generated import gcs_pb2
 
 from tests.interrupts import interrupted
 from tests.pipelines.runs import rgb_alone
-from vicc_ray.recipe import dump_config
+from vicc_ray.config.loader import dump_config
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.utils.jsonl import read_lines
 

@@ -12,9 +12,9 @@ import pytest
 from tests.pipelines.listening import heard_outside
 from tests.pipelines.runs import computed_here
 from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
+from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.sweep import sweep
-from vicc_ray.recipe import load_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.plan import Sweep

@@ -12,10 +12,10 @@ from tests.stored import store_of, video
 from tests.sweep.found import trial_of
 from tests.sweep.made import SEARCH, sweep_of
 from vicc_ray.config import PrepareConfig
+from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.result_file import RESULT_FILE
 from vicc_ray.pipelines.sweep_last import LastRuns
-from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.sweep.folder import SweepFolder
 
 VIDEOS = [video(n, split="train" if n < 6 else "test") for n in range(8)]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.sweep.made import SEARCH, sweep_of
 from vicc_ray.config import Config
-from vicc_ray.recipe import load_config
+from vicc_ray.config.loader import load_config
 from vicc_ray.training.schedule import turns
 
 

@@ -1,18 +1,18 @@
 """Every setting of a run: declared once, typed, documented where it is declared, validated.
 
 Each class is one section of a recipe; the text under a field is what ``vicc-ray config`` and the error messages show.
-Reading recipes and overrides is in :mod:`vicc_ray.recipe`.
+Reading recipes and overrides is in :mod:`vicc_ray.config.loader`.
 """
 
 from __future__ import annotations
 
 from pydantic import model_validator
 
+from vicc_ray.config.base import CountOrZero, Section, Stream
 from vicc_ray.config.data import ClipConfig, PrepareConfig
-from vicc_ray.config.judging import ClassifyConfig, EvaluateConfig
+from vicc_ray.config.evaluate import ClassifyConfig, EvaluateConfig
 from vicc_ray.config.method import MethodConfig, ModelConfig, OptimiserConfig, ScheduleConfig, Stage2Config
-from vicc_ray.config.running import RayConfig, TrackerName, TrainConfig, Workers
-from vicc_ray.config.section import CountOrZero, Section, Stream
+from vicc_ray.config.train import RayConfig, TrackerName, TrainConfig, Workers
 from vicc_ray.models.catalogue import BACKBONES
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vicc_ray.config.section import Count, Positive, Section, Share
+from vicc_ray.config.base import Count, Positive, Section, Share
 
 
 class PrepareConfig(Section):

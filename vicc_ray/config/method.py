@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from vicc_ray.config.section import Count, CountOrZero, Positive, Section, Share
+from vicc_ray.config.base import Count, CountOrZero, Positive, Section, Share
 from vicc_ray.models.catalogue import BACKBONES
 
 if TYPE_CHECKING:

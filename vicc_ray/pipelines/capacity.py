@@ -16,8 +16,8 @@ from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray.exceptions import RayError
 from ray.experimental.internal_kv import _internal_kv_get
 
+from vicc_ray.config.yaml import read_yaml
 from vicc_ray.errors import UserError
-from vicc_ray.strict_yaml import read_yaml
 
 Resources = Mapping[str, float]
 """Amounts by name, as Ray has them: CPU, GPU, object_store_memory, and what a user has named."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.result_file import Recalls, read_result
 from vicc_ray.evaluation.table import newest
 from vicc_ray.pipelines.evaluate import evaluate
-from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import BEST, DEFAULT, Judged
 from vicc_ray.sweep.plan import Sweep

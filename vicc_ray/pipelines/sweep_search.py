@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
-from vicc_ray.recipe import dump_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.records import Trial

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from vicc_ray.config import Config
-from vicc_ray.config_help import setting_names, unknown_setting
+from vicc_ray.config.loader import config_of, load_config
+from vicc_ray.config.messages import setting_names, unknown_setting
+from vicc_ray.config.yaml import format_value
 from vicc_ray.errors import UserError
-from vicc_ray.recipe import config_of, load_config
-from vicc_ray.strict_yaml import format_value
 from vicc_ray.sweep.settings import SweepConfig
 from vicc_ray.sweep.space import Space, Values
 from vicc_ray.training.pretrainer import check_queue

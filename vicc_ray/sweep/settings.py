@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from vicc_ray.config.section import Count, CountOrZero, Positive, Section
-from vicc_ray.config_help import explain
+from vicc_ray.config.base import Count, CountOrZero, Positive, Section
+from vicc_ray.config.messages import explain
+from vicc_ray.config.yaml import read_yaml
 from vicc_ray.errors import UserError
-from vicc_ray.strict_yaml import read_yaml
 from vicc_ray.utils.visible_text import OWN_BREAK
 
 Objective = Literal["recall_at_1", "minutes"]

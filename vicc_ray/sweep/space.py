@@ -11,9 +11,9 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from vicc_ray.config_help import schema_of, setting_names, suggest, unknown_setting
+from vicc_ray.config.messages import schema_of, setting_names, suggest, unknown_setting
+from vicc_ray.config.yaml import format_value
 from vicc_ray.errors import UserError
-from vicc_ray.strict_yaml import format_value
 from vicc_ray.sweep.settings import SearchedSetting
 
 Values = dict[str, Any]

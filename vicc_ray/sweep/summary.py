@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from vicc_ray.recipe import dump_config
+from vicc_ray.config.loader import dump_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Judged, Summary, best_of
 from vicc_ray.sweep.page import write_page

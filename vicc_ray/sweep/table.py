@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vicc_ray.strict_yaml import format_value
+from vicc_ray.config.yaml import format_value
 from vicc_ray.sweep.records import Trial
 from vicc_ray.utils.fs import atomic_path
 

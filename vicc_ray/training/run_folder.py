@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.config import Config
+from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
-from vicc_ray.recipe import dump_config, load_config
 from vicc_ray.training.attempts import Attempts
 from vicc_ray.training.checkpoint import read_inputs, read_state
 from vicc_ray.training.checkpoint_folder import CheckpointFolder

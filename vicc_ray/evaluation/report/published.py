@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vicc_ray.config import Config
+from vicc_ray.config.loader import load_config
 from vicc_ray.evaluation.report.settings import plain
-from vicc_ray.recipe import load_config
 
 
 class DataSet(NamedTuple):

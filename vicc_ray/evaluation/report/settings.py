@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.config import Config, Section
+from vicc_ray.config.loader import load_config, recipe_names
+from vicc_ray.config.yaml import read_yaml
 from vicc_ray.errors import UserError
-from vicc_ray.recipe import load_config, recipe_names
-from vicc_ray.strict_yaml import read_yaml
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from vicc_ray.config import Config
-from vicc_ray.config_help import setting_names
+from vicc_ray.config.messages import setting_names
 from vicc_ray.training.trackers.database import sqlite_address
 from vicc_ray.training.trackers.identity import kept_identity
 

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from vicc_ray.config import Config
-from vicc_ray.config_help import allowed, explain, sections, suggest
+from vicc_ray.config.messages import allowed, explain, sections, suggest
+from vicc_ray.config.yaml import MOST_DEPTH, format_value, parse_yaml, read_yaml
 from vicc_ray.errors import UserError
-from vicc_ray.strict_yaml import MOST_DEPTH, format_value, parse_yaml, read_yaml
 from vicc_ray.utils.fs import unreadable
 from vicc_ray.utils.local_paths import local_path
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from vicc_ray.config import Config
-from vicc_ray.config_help import setting_names
+from vicc_ray.config.loader import RECIPES, dump_config, load_config, recipe_names
+from vicc_ray.config.messages import setting_names
 from vicc_ray.errors import UserError
 from vicc_ray.models.catalogue import BACKBONES
-from vicc_ray.recipe import RECIPES, dump_config, load_config, recipe_names
 
 
 def problem(text: str, tmp_path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from vicc_ray.config import Config
-from vicc_ray.strict_yaml import format_value
+from vicc_ray.config.yaml import format_value
 from vicc_ray.utils.visible_text import OWN_BREAK
 
 Schema = dict[str, Any]

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from vicc_ray.config.base import Count, CountOrZero, Positive, Section, Share, Stream
 from vicc_ray.config.method import OptimiserConfig
-from vicc_ray.config.section import Count, CountOrZero, Positive, Section, Share, Stream
 
 
 class EvaluateConfig(Section):

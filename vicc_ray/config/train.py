@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_serializer, model_validator
 
-from vicc_ray.config.section import Count, CountOrZero, Positive, Section
+from vicc_ray.config.base import Count, CountOrZero, Positive, Section
 
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 WORKERS_IN_WORDS = "a whole number of at least 1, or {min: 1, max: 8} with two of them"
