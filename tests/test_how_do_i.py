@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from vicc_ray.cli import build_parser
+from vicc_ray.cli.main import build_parser
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.models.backbones import Backbone

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vicc_ray.cli import build_parser
+from vicc_ray.cli.main import build_parser
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.packaged_job import PackagedJob, package

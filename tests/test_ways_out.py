@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vicc_ray.cli_submit import print_log
+from vicc_ray.cli.submit import print_log
 from vicc_ray.config.yaml import format_value, parse_yaml
 from vicc_ray.utils.visible_text import visible
 

@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def _run_verb() -> int:
-    from vicc_ray.cli import main as run
+    from vicc_ray.cli.main import main as run
 
     try:
         return run()

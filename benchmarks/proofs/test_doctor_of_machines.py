@@ -30,9 +30,9 @@ def test_the_machine_with_another_folder_and_the_one_that_cannot_write_are_named
 
 UNEXPANDED = """
 import sys
-from vicc_ray import cli_doctor
-cli_doctor.output_path = str
-from vicc_ray.cli import main
+from vicc_ray.cli import doctor
+doctor.output_path = str
+from vicc_ray.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 """The command without its care for ``~``, which is here a path that leads each machine somewhere else."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vicc_ray.cli import _print_table
+from vicc_ray.cli.main import _print_table
 from vicc_ray.config import Config, EvaluateConfig
 from vicc_ray.evaluation.card import measured
 from vicc_ray.evaluation.chance import Galleries

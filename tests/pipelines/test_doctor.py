@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vicc_ray.cli import main
+from vicc_ray.cli.main import main
 
 
 def lines_of(output: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ import pytest
 from tests.pipelines.prepared import RAY, contents, failures, films, killed_while_writing, parts
 from tests.s3 import s3_server
 from tests.search.made import untrained
-from vicc_ray.cli import main
+from vicc_ray.cli.main import main
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import load_encoder

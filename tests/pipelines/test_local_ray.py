@@ -16,7 +16,7 @@ from ray._private import ray_constants
 
 from tests.pipelines.job_server import free_port
 from tests.pipelines.listening import listening, outside
-from vicc_ray.cli import main
+from vicc_ray.cli.main import main
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.joining import cluster_address

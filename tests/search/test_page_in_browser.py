@@ -15,7 +15,7 @@ from tests.search.browser import Tab, browser
 from tests.search.conftest import NAMES
 from tests.search.made import index_here, untrained
 from tests.search.serving import LARGEST, Served, served
-from vicc_ray.cli import main
+from vicc_ray.cli.main import main
 from vicc_ray.search.film import SIDE
 from vicc_ray.search.index_folder import write_videos
 

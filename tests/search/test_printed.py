@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.search.made import index_here
-from vicc_ray.cli import main
+from vicc_ray.cli.main import main
 
 HOSTILE = "up\x1b[2J\nerror: forged\u202e\rgpj"
 CLASSES = ("left", "日本語", HOSTILE)

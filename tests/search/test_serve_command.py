@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.search.command import Command, serving
-from vicc_ray.cli import build_parser, main
+from vicc_ray.cli.main import build_parser, main
 from vicc_ray.errors import UserError
 from vicc_ray.search.sandbox import MEMORY
 from vicc_ray.search.token_file import new_token, stored_token

@@ -17,7 +17,7 @@ import pytest
 from tests.search.made import describe, index_here, untrained
 from tests.search.serving import served
 from tests.videos import moving, write_video
-from vicc_ray.cli_search import _open
+from vicc_ray.cli.search import _open
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_folder import INDEX_FILE, Description, part_row, write_videos

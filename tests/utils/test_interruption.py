@@ -10,9 +10,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.cli.test_main import VERBS
 
 from tests.interrupts import catches_signals, interrupted, taking_interrupts
-from tests.test_cli import VERBS
 from vicc_ray.utils.interruption import RESUMABLE, kept_handlers
 
 SOON_S = 15.0
@@ -37,12 +37,12 @@ while True:
 """A program that does not let itself be interrupted, with processes below it, one of them an orphan."""
 EXITING = """
 import os, signal, sys
-import vicc_ray.cli
+import vicc_ray.cli.main
 from vicc_ray.__main__ import main
 def verb():
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
     os.kill(os.getpid(), signal.SIGTERM)
-vicc_ray.cli.main = verb
+vicc_ray.cli.main.main = verb
 sys.argv[1:] = ["pretrain"]
 sys.exit(main())
 """

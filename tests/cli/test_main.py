@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from vicc_ray import __version__
-from vicc_ray.cli import build_parser, main
+from vicc_ray.cli.main import build_parser, main
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.config.loader import load_config
 from vicc_ray.models.encoder import build_encoder

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli_arguments import add_address, add_set, add_store, add_verb
-from vicc_ray.cli_paths import output_path
+from vicc_ray.cli.options import add_address, add_set, add_store, add_verb
+from vicc_ray.cli.path_types import output_path
 from vicc_ray.config.loader import load_config
 from vicc_ray.utils.standard_streams import say
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vicc_ray.cli import main
+from vicc_ray.cli.main import main
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_file import EncoderWeights, write_weights

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from vicc_ray.cli_paths import output_path, path_or_address
+from vicc_ray.cli.path_types import output_path, path_or_address
 from vicc_ray.config.loader import recipe_names
 from vicc_ray.utils.visible_text import visible
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from vicc_ray.cli_arguments import add_ray, add_set, add_store, add_verb
-from vicc_ray.cli_paths import input_path, output_path
+from vicc_ray.cli.options import add_ray, add_set, add_store, add_verb
+from vicc_ray.cli.path_types import input_path, output_path
 from vicc_ray.config.loader import config_of, load_config, recipe_names
 from vicc_ray.errors import UserError
 from vicc_ray.utils.standard_streams import say

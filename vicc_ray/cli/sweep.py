@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli_arguments import add_ray, add_store, add_verb
-from vicc_ray.cli_paths import input_path, output_path
+from vicc_ray.cli.options import add_ray, add_store, add_verb
+from vicc_ray.cli.path_types import input_path, output_path
 from vicc_ray.utils.standard_streams import say
 
 if TYPE_CHECKING:

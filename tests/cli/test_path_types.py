@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from vicc_ray.cli import build_parser, main
+from vicc_ray.cli.main import build_parser, main
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 
 from vicc_ray import __version__
-from vicc_ray.cli_arguments import (
+from vicc_ray.cli.classify import add_classify
+from vicc_ray.cli.doctor import add_doctor
+from vicc_ray.cli.options import (
     Parser,
     Verb,
     add_quiet,
@@ -24,12 +26,10 @@ from vicc_ray.cli_arguments import (
     add_verb,
     add_videos,
 )
-from vicc_ray.cli_classify import add_classify
-from vicc_ray.cli_doctor import add_doctor
-from vicc_ray.cli_paths import input_path, output_path
-from vicc_ray.cli_search import add_search
-from vicc_ray.cli_submit import add_submit
-from vicc_ray.cli_sweep import add_sweep
+from vicc_ray.cli.path_types import input_path, output_path
+from vicc_ray.cli.search import add_search
+from vicc_ray.cli.submit import add_submit
+from vicc_ray.cli.sweep import add_sweep
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.joining import join_cluster

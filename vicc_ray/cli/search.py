@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from vicc_ray.cli_arguments import add_labels, add_ray, add_set, add_verb
-from vicc_ray.cli_paths import input_path, output_path, path_or_address
+from vicc_ray.cli.options import add_labels, add_ray, add_set, add_verb
+from vicc_ray.cli.path_types import input_path, output_path, path_or_address
 from vicc_ray.errors import UserError
 from vicc_ray.utils.account_key import key_file
 from vicc_ray.utils.standard_streams import say

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli_arguments import add_labels, add_set, add_verb
+from vicc_ray.cli.options import add_labels, add_set, add_verb
 from vicc_ray.errors import UserError
 from vicc_ray.joining import use_token
 from vicc_ray.packaged_job import package
