@@ -32,7 +32,7 @@ from PIL import Image
 
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.film import FRAMES, RATE, SIDE, film_indices, make_film
 from vicc_ray.search.index_folder import (

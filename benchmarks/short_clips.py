@@ -7,7 +7,7 @@ fp32 and bf16, channels last: as it is built, as training on CPUs changes it, an
 forward and backward in processes of its own (torch's apart from ours), under glibc's checks of the heap, and is
 compared with contiguous tensors without oneDNN. Clips shorter than a kernel come first; what the seconds do not suffice
 for is left out and counted. `torch` lists what is wrong or ends its process there: it is why
-`vicc_ray/models/padded.py` exists.
+`vicc_ray/models/padded_conv3d.py` exists.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ import torch
 from measured import machine
 from torch import Tensor, nn
 
-from vicc_ray.models.backbones import build_backbone
-from vicc_ray.models.catalogue import BACKBONES
-from vicc_ray.models.on_cpu import for_cpu
-from vicc_ray.models.padded import pad_by_hand
+from vicc_ray.models.backbones.base import build_backbone
+from vicc_ray.models.cpu_conv.convert import for_cpu
+from vicc_ray.models.padded_conv3d import pad_by_hand
+from vicc_ray.models.registry import BACKBONES
 
 HEAP_CHECKS = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}
 DEBUG_LIBRARY = "libc_malloc_debug.so.0"

@@ -13,7 +13,7 @@ class ShortClipGuard(TorchDispatchMode):
     """Fails where a convolution's backward pass, channels last, leaves padding over time to torch, and the kernel and a
     step together are longer than the input; inside custom functions too.
 
-    Such a call corrupts memory on some CPUs; see :mod:`vicc_ray.models.padded`. It is not made.
+    Such a call corrupts memory on some CPUs; see :mod:`vicc_ray.models.padded_conv3d`. It is not made.
     """
 
     def __init__(self) -> None:

@@ -14,8 +14,8 @@ from torch import nn
 from vicc_ray.cli.main import build_parser
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
-from vicc_ray.models.backbones import Backbone
-from vicc_ray.models.catalogue import Listed
+from vicc_ray.models.backbones.base import Backbone
+from vicc_ray.models.registry import Listed
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
 from vicc_ray.video.sources import list_videos

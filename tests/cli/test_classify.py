@@ -10,7 +10,7 @@ import torch
 from vicc_ray.cli.main import main
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.training.checkpoint import take_snapshot
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.run_folder import RunFolder

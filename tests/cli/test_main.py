@@ -20,7 +20,7 @@ from vicc_ray.cli.main import build_parser, main
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.config.loader import load_config
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, write_weights
 
 VERBS = (
     "run",

@@ -17,7 +17,7 @@ from vicc_ray.evaluation import export as module
 from vicc_ray.evaluation.export import FILES, TOLERANCE, example_clips, export
 from vicc_ray.evaluation.pretrained import PretrainedEncoder
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.weights_file import EncoderWeights
+from vicc_ray.models.weights_io import EncoderWeights
 
 CARD = {
     "recipe": Config(name="mine").model_dump(mode="json"),

@@ -16,7 +16,7 @@ from vicc_ray.config import ClassifyConfig, Config, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import find_weights, load_encoder
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.training.checkpoint import take_snapshot
 from vicc_ray.training.classifier_trainer import ClassifierTrainer
 from vicc_ray.training.pretrainer import Pretrainer

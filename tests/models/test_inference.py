@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from vicc_ray.config import ModelConfig
+from vicc_ray.models.cpu_conv.per_frame_conv2d import PlanarConv3d
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.inference import for_inference
-from vicc_ray.models.planar import PlanarConv3d
 
 
 @pytest.mark.parametrize("backbone", ["s3d", "r2plus1d-small", "tiny"])

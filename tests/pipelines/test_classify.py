@@ -21,7 +21,7 @@ from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_fe
 from vicc_ray.evaluation.predictions_file import read_predictions
 from vicc_ray.evaluation.pretrained import find_weights
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.pipelines.classify import classify, quick_classify
 from vicc_ray.training.checkpoint import read_model
 from vicc_ray.training.classification import Classification

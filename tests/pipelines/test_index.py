@@ -20,7 +20,7 @@ from vicc_ray.cli.main import main
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import load_encoder
-from vicc_ray.models.weights_file import write_weights
+from vicc_ray.models.weights_io import write_weights
 from vicc_ray.pipelines.index import IndexSummary, index_videos
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.video_folder import VideoFolder

@@ -9,7 +9,7 @@ import torch
 
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.pipelines.index import Indexer, Work
 from vicc_ray.pipelines.plan import PlannedVideo
 from vicc_ray.search.features import VideoFeatures

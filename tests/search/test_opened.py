@@ -12,7 +12,7 @@ import pytest
 from tests.search.made import describe, index_here, untrained
 from tests.videos import moving, write_video
 from vicc_ray.errors import UserError
-from vicc_ray.models.weights_file import write_weights
+from vicc_ray.models.weights_io import write_weights
 from vicc_ray.search.index_folder import ENCODER_FILE, FORMAT, INDEX_FILE, VIDEOS_FILE, write_videos
 from vicc_ray.search.missing import missing_files
 from vicc_ray.search.opened import SearchIndex

@@ -14,7 +14,7 @@ from tests.stored import Row, store_of, video
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.weights_file import EncoderWeights
+from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.training.checkpoint import STATE, take_snapshot
 from vicc_ray.training.classification import Classification, free_settings
 from vicc_ray.training.pretraining import Pretraining

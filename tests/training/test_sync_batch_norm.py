@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.gloo import run_workers
-from vicc_ray.models.backbones import build_backbone
-from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.backbones.base import build_backbone
+from vicc_ray.models.registry import BACKBONES
 from vicc_ray.training.group import rank, world_size
 from vicc_ray.training.sync_batch_norm import synchronise
 

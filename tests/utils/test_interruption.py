@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.cli.test_main import VERBS
 
+from tests.cli.test_main import VERBS
 from tests.interrupts import catches_signals, interrupted, taking_interrupts
 from vicc_ray.utils.interruption import RESUMABLE, kept_handlers
 

@@ -17,7 +17,7 @@ from vicc_ray.utils.visible_text import padded, visible
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
-    from vicc_ray.models.weights_file import EncoderWeights
+    from vicc_ray.models.weights_io import EncoderWeights
 
 CHANGEABLE = ("classify.", "evaluate.", "train.", "clip.", "ray.", "seed=", "name=")
 

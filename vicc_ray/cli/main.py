@@ -345,7 +345,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _import_weights(options: argparse.Namespace) -> None:
-    from vicc_ray.models.published import import_weights
+    from vicc_ray.models.checkpoint_import.importer import import_weights
 
     record = import_weights(options.file, options.out, options.stream)
     print(json.dumps({name: value for name, value in record.items() if name != "tensors"}, indent=2))

@@ -13,7 +13,7 @@ from vicc_ray.config.data import ClipConfig, PrepareConfig
 from vicc_ray.config.evaluate import ClassifyConfig, EvaluateConfig
 from vicc_ray.config.method import MethodConfig, ModelConfig, OptimiserConfig, ScheduleConfig, Stage2Config
 from vicc_ray.config.train import RayConfig, TrackerName, TrainConfig, Workers
-from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.registry import BACKBONES
 
 __all__ = [
     "ClassifyConfig",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from vicc_ray.config.base import Count, CountOrZero, Positive, Section, Share
-from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.registry import BACKBONES
 
 if TYPE_CHECKING:
     BackboneName = str

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from vicc_ray import __version__
 from vicc_ray.evaluation.result_file import read_result
-from vicc_ray.models.weights_file import EncoderWeights
+from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.utils.html import load_templates
 from vicc_ray.utils.markdown import as_block, as_code, as_sentences
 

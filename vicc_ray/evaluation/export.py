@@ -21,7 +21,7 @@ from torch import Tensor
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.card import card_text
 from vicc_ray.evaluation.pretrained import PretrainedEncoder
-from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.utils.fs import atomic_path, atomic_write
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.video.sample import CHANNELS

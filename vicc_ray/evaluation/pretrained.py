@@ -21,9 +21,9 @@ from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.config.loader import config_of
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.card import measured
-from vicc_ray.models.catalogue import BACKBONES
-from vicc_ray.models.published import read_published
-from vicc_ray.models.weights_file import EncoderWeights, read_weights
+from vicc_ray.models.checkpoint_import.importer import read_published
+from vicc_ray.models.registry import BACKBONES
+from vicc_ray.models.weights_io import EncoderWeights, read_weights
 from vicc_ray.training.appearance import to_flow_input, to_rgb_input
 from vicc_ray.training.checkpoint import STATE, load_encoder_tensors, read_state
 from vicc_ray.training.run_folder import RunFolder

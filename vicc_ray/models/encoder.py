@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vicc_ray.config import ModelConfig
-from vicc_ray.models.backbones import Backbone, build_backbone
+from vicc_ray.models.backbones.base import Backbone, build_backbone
 
 IN_CHANNELS = 3
 """Of both streams: red, green, blue, or horizontal flow, vertical flow and zero, as in the published weights."""

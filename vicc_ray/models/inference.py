@@ -7,8 +7,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from vicc_ray.models.folded import folded
-from vicc_ray.models.on_cpu import for_cpu
+from vicc_ray.models.cpu_conv.convert import for_cpu
+from vicc_ray.models.fuse_batch_norms import folded
 from vicc_ray.utils.malloc import keep_freed_memory
 
 M = TypeVar("M", bound=nn.Module)

@@ -14,7 +14,7 @@ from vicc_ray.evaluation.feature_file import feature_names, feature_path, load_f
 from vicc_ray.evaluation.predictions_file import Predictions, read_predictions, write_predictions
 from vicc_ray.evaluation.quick_probe import fit_quick_probe
 from vicc_ray.evaluation.table import newest
-from vicc_ray.models.weights_file import EncoderWeights
+from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.fit import fit
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.predict import predict

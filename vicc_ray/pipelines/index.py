@@ -18,7 +18,7 @@ from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
 from vicc_ray.models.inference import for_inference
-from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.pipelines.capacity import Capacity, capacity
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.local_ray import ray_session

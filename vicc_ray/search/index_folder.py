@@ -50,7 +50,7 @@ class Description(BaseModel):
     """Content of ``index.json``.
 
     Attributes:
-        fingerprint: of the network, see :class:`vicc_ray.models.weights_file.EncoderWeights`.
+        fingerprint: of the network, see :class:`vicc_ray.models.weights_io.EncoderWeights`.
         videos: folder or address of the videos, without secrets.
         seal: of the account that indexed them (:mod:`vicc_ray.utils.account_key`), on all else; "" where it has no key.
     """

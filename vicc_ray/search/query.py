@@ -11,10 +11,10 @@ import torch
 from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder
-from vicc_ray.models.arithmetic import gflop_of_clip
-from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.flops import gflop_of_clip
 from vicc_ray.models.inference import for_inference
-from vicc_ray.models.weights_file import read_weights
+from vicc_ray.models.registry import BACKBONES
+from vicc_ray.models.weights_io import read_weights
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.index_folder import INDEX_FILE
 from vicc_ray.search.opened import SearchIndex

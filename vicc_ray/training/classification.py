@@ -10,7 +10,7 @@ import torch
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.training.batch_maker import BatchMaker, sample_bytes
 from vicc_ray.training.classifier_trainer import ClassifierTrainer
 from vicc_ray.training.collapse import PATIENCE, STUCK, Problem

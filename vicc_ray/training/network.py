@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from vicc_ray.config import Config, TrainConfig
+from vicc_ray.models.cpu_conv.convert import for_cpu
 from vicc_ray.models.encoder import Encoder, build_encoder
-from vicc_ray.models.on_cpu import for_cpu
 from vicc_ray.training.activation_checkpointing import checkpoint_activations
 from vicc_ray.training.sync_batch_norm import synchronise
 

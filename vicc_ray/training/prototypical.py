@@ -25,7 +25,7 @@ from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.method.sinkhorn import sinkhorn
 from vicc_ray.models.encoder import Encoder
-from vicc_ray.models.folded import folded
+from vicc_ray.models.fuse_batch_norms import folded
 from vicc_ray.training.objective import Metrics
 from vicc_ray.training.schedule import Turn
 

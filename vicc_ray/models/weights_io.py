@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.models.backbones import backbone_kind
+from vicc_ray.models.backbones.base import backbone_kind
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.utils.fs import atomic_write, unreadable
 from vicc_ray.utils.json_file import parse_json

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from vicc_ray.models.padded import PaddedConv3d, can_be_padded
-from vicc_ray.models.planar import PlanarConv3d, can_be_planar
-from vicc_ray.models.replaced import replace_convs
-from vicc_ray.models.temporal import TemporalConv3d, can_be_temporal
+from vicc_ray.models.cpu_conv.per_frame_conv2d import PlanarConv3d, can_be_planar
+from vicc_ray.models.cpu_conv.temporal_conv_matmul import TemporalConv3d, can_be_temporal
+from vicc_ray.models.padded_conv3d import PaddedConv3d, can_be_padded
+from vicc_ray.models.replace_convs import replace_convs
 
 
 def for_cpu(module: nn.Module) -> nn.Module:

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.models import published_r2plus1d, published_s3d
+from vicc_ray.models.checkpoint_import import r2plus1d, s3d
 from vicc_ray.models.encoder import Encoder, build_encoder
-from vicc_ray.models.weights_file import EncoderWeights, write_weights
+from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.utils.fs import atomic_write, unreadable
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 
@@ -63,8 +63,8 @@ class Network(NamedTuple):
 
 
 NETWORKS = (
-    Network("s3d", "S3D", published_s3d.our_name),
-    Network("r2plus1d-small", "the small R(2+1)D", published_r2plus1d.our_name),
+    Network("s3d", "S3D", s3d.our_name),
+    Network("r2plus1d-small", "the small R(2+1)D", r2plus1d.our_name),
 )
 
 
@@ -142,7 +142,7 @@ def import_weights(path: Path, out: Path, stream: Stream = "rgb") -> dict[str, o
     """Write a published checkpoint as safetensors into the folder ``out`` and return what went where.
 
     ``encoder.safetensors`` (the network that was optimised last) and ``second.safetensors`` are files of
-    :mod:`vicc_ray.models.weights_file`; ``prototypes.safetensors`` holds ``weight`` [K, D]; ``import.json`` is the
+    :mod:`vicc_ray.models.weights_io`; ``prototypes.safetensors`` holds ``weight`` [K, D]; ``import.json`` is the
     returned record.
 
     Args:

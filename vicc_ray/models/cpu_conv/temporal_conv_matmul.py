@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv3d
 
-from vicc_ray.models.padded import PaddedConv3d
+from vicc_ray.models.padded_conv3d import PaddedConv3d
 
 FORWARD_FROM, BACKWARD_FROM = 32_000_000, 128_000_000
 """Multiplications in the product of one tap and sample from which it is faster than oneDNN, found on two cores

@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vicc_ray.models.backbones import Backbone
+from vicc_ray.models.backbones.base import Backbone
 
 WIDTHS = (64, 64, 128, 256, 512)
 """Channels of the stem and of the four stages."""

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.errors import UserError
-from vicc_ray.models.backbones import build_backbone
-from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.backbones.base import build_backbone
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.weights_file import EncoderWeights, read_weights, write_weights
+from vicc_ray.models.registry import BACKBONES
+from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 
 
 @pytest.fixture(scope="module")

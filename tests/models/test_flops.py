@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from vicc_ray.config import ModelConfig
-from vicc_ray.models.arithmetic import gflop_of_clip
 from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.flops import gflop_of_clip
 
 
 @pytest.mark.parametrize("backbone", ["r2plus1d-small", "tiny"])

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from vicc_ray.models.backbones import Backbone
+from vicc_ray.models.backbones.base import Backbone
 
 NORM = partial(nn.BatchNorm3d, eps=1e-5, momentum=0.1)
 """The method's batch norm; torchvision's own S3D has eps 1e-3 and momentum 1e-3."""

@@ -11,12 +11,12 @@ from torch import nn
 
 from tests.short_clips import ShortClipGuard
 from vicc_ray.config import ModelConfig, TrainConfig
-from vicc_ray.models import temporal
-from vicc_ray.models.backbones import build_backbone
-from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.backbones.base import build_backbone
+from vicc_ray.models.cpu_conv import temporal_conv_matmul
+from vicc_ray.models.cpu_conv.convert import for_cpu
 from vicc_ray.models.encoder import Encoder, build_encoder
-from vicc_ray.models.on_cpu import for_cpu
-from vicc_ray.models.padded import PaddedConv3d, pad_by_hand
+from vicc_ray.models.padded_conv3d import PaddedConv3d, pad_by_hand
+from vicc_ray.models.registry import BACKBONES
 from vicc_ray.training.network import prepare_network
 
 LAST = torch.channels_last_3d
@@ -114,7 +114,7 @@ def test_gradients_of_the_smallest_clip_are_those_of_the_contiguous_network(name
 def test_a_layer_that_learns_nothing_leaves_the_padding_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no backward pass, and no clip is copied for it."""
     layer = PaddedConv3d(3, 4, (7, 1, 1), padding=(3, 0, 0)).requires_grad_(False)
-    monkeypatch.setattr("vicc_ray.models.padded.pad", None)
+    monkeypatch.setattr("vicc_ray.models.padded_conv3d.pad", None)
     assert layer(torch.randn(1, 3, 2, 4, 4)).shape == (1, 4, 2, 4, 4)
     with torch.inference_mode():
         assert layer.requires_grad_()(torch.randn(1, 3, 2, 4, 4)).shape == (1, 4, 2, 4, 4)
@@ -125,7 +125,7 @@ def test_the_guard_sees_plain_convolutions_and_custom_functions() -> None:
     weight = torch.randn(4, 4, 3, 1, 1).contiguous(memory_format=LAST).requires_grad_()
     for y in (
         nn.functional.conv3d(x, weight, padding=(1, 0, 0)),
-        temporal._OverTime.apply(x, weight, None, 1, True, False),
+        temporal_conv_matmul._OverTime.apply(x, weight, None, 1, True, False),
     ):
         with pytest.raises(AssertionError, match="backward pass"):
             y.sum().backward()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tests.conftest import golden_folder
 from vicc_ray.errors import UserError
-from vicc_ray.models.published import import_weights, map_published, read_published
+from vicc_ray.models.checkpoint_import.importer import import_weights, map_published, read_published
 
 State = dict[str, Tensor]
 KEYS = sorted(golden_folder().glob("*_keys.json"))

@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from vicc_ray.errors import UserError
-from vicc_ray.models.catalogue import BACKBONES
-from vicc_ray.models.padded import pad_by_hand
+from vicc_ray.models.padded_conv3d import pad_by_hand
+from vicc_ray.models.registry import BACKBONES
 
 
 class Backbone(nn.Module):
@@ -35,7 +35,7 @@ def backbone_kind(name: str) -> type[Backbone]:
     if name not in BACKBONES:
         raise UserError(f"model.backbone: {name!r} given; allowed: {', '.join(BACKBONES)}")
     listed = BACKBONES[name]
-    kind: type[Backbone] = getattr(import_module(f"vicc_ray.models.{listed.module}"), listed.kind)
+    kind: type[Backbone] = getattr(import_module(f"vicc_ray.models.backbones.{listed.module}"), listed.kind)
     return kind
 
 

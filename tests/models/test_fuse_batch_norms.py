@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from vicc_ray.config import ModelConfig
-from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.cpu_conv.convert import for_cpu
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.folded import folded
-from vicc_ray.models.on_cpu import for_cpu
+from vicc_ray.models.fuse_batch_norms import folded
+from vicc_ray.models.registry import BACKBONES
 
 
 @pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - {"r2plus1d-18"}))

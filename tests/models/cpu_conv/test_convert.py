@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from vicc_ray.config import ModelConfig
-from vicc_ray.models import temporal
+from vicc_ray.models.cpu_conv import temporal_conv_matmul
+from vicc_ray.models.cpu_conv.convert import for_cpu
+from vicc_ray.models.cpu_conv.per_frame_conv2d import PlanarConv3d
+from vicc_ray.models.cpu_conv.temporal_conv_matmul import TemporalConv3d
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.on_cpu import for_cpu
-from vicc_ray.models.padded import PaddedConv3d
-from vicc_ray.models.planar import PlanarConv3d
-from vicc_ray.models.temporal import TemporalConv3d
+from vicc_ray.models.padded_conv3d import PaddedConv3d
 
 CONVS = [
     nn.Conv3d(4, 6, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False),
@@ -37,8 +37,8 @@ def test_output_and_gradients_are_those_of_the_3d_convolution(
     pays: tuple[int, int],
 ) -> None:
     """Whether products of matrices are used forward, backward, or both."""
-    monkeypatch.setattr(temporal, "FORWARD_FROM", pays[0])
-    monkeypatch.setattr(temporal, "BACKWARD_FROM", pays[1])
+    monkeypatch.setattr(temporal_conv_matmul, "FORWARD_FROM", pays[0])
+    monkeypatch.setattr(temporal_conv_matmul, "BACKWARD_FROM", pays[1])
     torch.manual_seed(0)
     conv = conv.to(memory_format=torch.contiguous_format)
     x = torch.randn(2, 4, frames, 12, 10)
@@ -59,8 +59,8 @@ def test_output_and_gradients_are_those_of_the_3d_convolution(
 def test_a_layer_whose_input_needs_no_gradient_and_one_that_is_only_looked_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(temporal, "FORWARD_FROM", 0)
-    monkeypatch.setattr(temporal, "BACKWARD_FROM", 0)
+    monkeypatch.setattr(temporal_conv_matmul, "FORWARD_FROM", 0)
+    monkeypatch.setattr(temporal_conv_matmul, "BACKWARD_FROM", 0)
     conv = nn.Conv3d(3, 4, (3, 1, 1), padding=(1, 0, 0))
     layer = for_cpu(nn.Sequential(conv))
     x = torch.randn(1, 3, 4, 5, 5).contiguous(memory_format=torch.channels_last_3d)

@@ -1,4 +1,4 @@
-"""The backbones that there are. A new one is a file of its own in this folder and a line in the table below.
+"""The backbones that there are. A new one is a file of its own in ``backbones/`` and a line in the table below.
 
 Nothing here imports torch: processes that only decode videos read the configuration, which names backbones, and must
 not wait for it.
@@ -14,9 +14,9 @@ class Listed(NamedTuple):
     that the configuration allows (:class:`vicc_ray.config.ClipConfig`)."""
 
     module: str
-    """File in ``vicc_ray/models``."""
+    """File in ``vicc_ray/models/backbones``."""
     kind: str
-    """Class in it, a :class:`vicc_ray.models.backbones.Backbone`."""
+    """Class in it, a :class:`vicc_ray.models.backbones.base.Backbone`."""
     frames: int = 2
     """Fewest frames."""
     pixels: int = 16

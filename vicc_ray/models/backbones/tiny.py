@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from vicc_ray.models.backbones import Backbone
+from vicc_ray.models.backbones.base import Backbone
 
 Size = tuple[int, int, int]
 

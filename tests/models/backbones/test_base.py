@@ -15,8 +15,8 @@ from torchvision.models.video import r2plus1d_18
 
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.errors import UserError
-from vicc_ray.models.backbones import Backbone, build_backbone
-from vicc_ray.models.catalogue import BACKBONES
+from vicc_ray.models.backbones.base import Backbone, build_backbone
+from vicc_ray.models.registry import BACKBONES
 
 every_backbone = pytest.mark.parametrize("name", BACKBONES)
 
@@ -121,8 +121,8 @@ def test_reading_a_recipe_imports_no_torch() -> None:
 def test_making_one_backbone_imports_no_other() -> None:
     """The networks of torchvision wait until one of them is asked for."""
     script = (
-        "import sys; from vicc_ray.models.backbones import build_backbone; build_backbone('tiny');"
-        "print('torchvision' in sys.modules, 'vicc_ray.models.s3d' in sys.modules)"
+        "import sys; from vicc_ray.models.backbones.base import build_backbone; build_backbone('tiny');"
+        "print('torchvision' in sys.modules, 'vicc_ray.models.backbones.s3d' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

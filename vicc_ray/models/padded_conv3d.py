@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv3d, pad
 
-from vicc_ray.models.replaced import replace_convs
+from vicc_ray.models.replace_convs import replace_convs
 
 
 class PaddedConv3d(nn.Conv3d):
