@@ -29,9 +29,9 @@ from measured import machine
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, quantise, shrink
-from vicc_ray.video.motions import MOTIONS
 from vicc_ray.video.sources import list_videos
-from vicc_ray.video.synthetic import Scene, render
+from vicc_ray.video.synthetic.generate import Scene, render
+from vicc_ray.video.synthetic.motions import MOTIONS
 
 RESULT = Path(__file__).with_suffix(".json")
 FRAMES = 40

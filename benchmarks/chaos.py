@@ -41,7 +41,7 @@ from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.utils.jsonl import read_lines
-from vicc_ray.video.synthetic import Scene, make_videos
+from vicc_ray.video.synthetic.generate import Scene, make_videos
 
 RESULT = Path(__file__).with_suffix(".json")
 KINDS = {"worker": 9, "controller": 7, "driver": 7, "machine": 7}

@@ -27,11 +27,11 @@ from vicc_ray.pipelines.plan import PlannedVideo
 from vicc_ray.pipelines.shard import prepare_shard
 from vicc_ray.search.film import make_film
 from vicc_ray.video import codec
-from vicc_ray.video.augment import FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, quantise, shrink
-from vicc_ray.video.motions import MOTIONS
-from vicc_ray.video.synthetic import Scene, render, write_h264
+from vicc_ray.video.synthetic.generate import Scene, render, write_h264
+from vicc_ray.video.synthetic.motions import MOTIONS
+from vicc_ray.video.transforms import FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop
 
 SIDE, GROUP, CRF, BOUND, CLIP = 128, 8, 18, 20.0, 112
 CODINGS = {

@@ -46,12 +46,12 @@ from processes import object_store, watched
 from vicc_ray.config import Config, RayConfig
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.training.appearance import to_rgb_input
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
-from vicc_ray.video.augment import draw_appearance
+from vicc_ray.video.device_transforms import to_rgb_input
 from vicc_ray.video.flow import compute_flow, quantise
 from vicc_ray.video.store import shard_path
+from vicc_ray.video.transforms import draw_appearance
 
 RESULT = Path(__file__).with_suffix(".json")
 CLIP = Config().clip

@@ -15,7 +15,7 @@ from torch.nn.functional import log_softmax
 from vicc_ray.config import Config, Stream
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.training.appearance import to_flow_input, to_rgb_input
+from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 
 class PlainStep:

@@ -29,7 +29,7 @@ from measured import machine
 import psutil
 
 from vicc_ray.video.store import ClipStore
-from vicc_ray.video.synthetic import Scene, make_videos
+from vicc_ray.video.synthetic.generate import Scene, make_videos
 
 RESULT = Path(__file__).with_suffix(".json")
 KILLS = 20

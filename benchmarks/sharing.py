@@ -29,7 +29,7 @@ from tests.pipelines.runs import settings
 from vicc_ray.config.loader import dump_config
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.utils.jsonl import read_lines
-from vicc_ray.video.synthetic import Scene, make_videos
+from vicc_ray.video.synthetic.generate import Scene, make_videos
 
 RESULT = Path(__file__).with_suffix(".json")
 TRIALS, CPUS = 4, 2

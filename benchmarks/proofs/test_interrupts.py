@@ -20,7 +20,7 @@ from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.utils.interruption import RESUMABLE
-from vicc_ray.video.synthetic import Scene, make_videos
+from vicc_ray.video.synthetic.generate import Scene, make_videos
 
 LIMIT_S = 15.0
 LONG = {"schedule": {"rgb_epochs": 5000, "stage1_cosine_epochs": 5000, "flow_epochs": 0, "cycles": 0}}

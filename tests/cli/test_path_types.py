@@ -24,7 +24,7 @@ from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.trackers.database import sqlite_address
 from vicc_ray.utils.local_paths import is_address, local_path, without_secrets
 from vicc_ray.video.sources import Inputs
-from vicc_ray.video.synthetic import make_videos
+from vicc_ray.video.synthetic.generate import make_videos
 
 ADDRESS = "s3://key:sec/ret@bucket/run"
 WRITING = [

@@ -12,7 +12,7 @@ from tests.pipelines.runs import settings
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.prepare import prepare
 from vicc_ray.video.mirror import CACHE_VARIABLE
-from vicc_ray.video.synthetic import Scene, make_videos
+from vicc_ray.video.synthetic.generate import Scene, make_videos
 
 
 @pytest.fixture(scope="session", autouse=True)

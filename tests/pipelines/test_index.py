@@ -25,8 +25,8 @@ from vicc_ray.pipelines.index import IndexSummary, index_videos
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.video_folder import VideoFolder
 from vicc_ray.utils.fs import folder_lock
+from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.sampling import windows
 
 CONFIG = Config.model_validate({"evaluate": {"max_windows": 4}, "ray": RAY.model_dump()})
 

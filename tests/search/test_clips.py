@@ -11,8 +11,8 @@ import vicc_ray
 from tests.videos import moving, write_video
 from vicc_ray.config import ClipConfig
 from vicc_ray.errors import UserError
+from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.sampling import windows
 
 CLIP = ClipConfig(frames=6, step=2, size=112)
 

@@ -16,8 +16,8 @@ from tests.videos import moving, write_video
 from vicc_ray.search import pieces
 from vicc_ray.search.film import FRAMES, RATE, SIDE, film_indices
 from vicc_ray.search.pieces import Piece, read_pieces
+from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.decode import TookTooLong, VideoError, decode_video
-from vicc_ray.video.sampling import windows
 
 STRETCH = 40
 

@@ -14,7 +14,7 @@ from vicc_ray.config import Config
 from vicc_ray.training.health import EpochHealth
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.schedule import turns
-from vicc_ray.video.augment import APPEARANCE
+from vicc_ray.video.transforms import APPEARANCE
 
 BATCH, FRAMES, SIZE, STEPS = 16, 4, 16, 25
 KINDS = 6

@@ -12,7 +12,7 @@ from tests.videos import moving
 from vicc_ray.search.film import make_film
 from vicc_ray.video import codec
 from vicc_ray.video.codec import DamagedFrameError, decode_flow, decode_i420, encode_flow, encode_rgb
-from vicc_ray.video.synthetic import write_h264
+from vicc_ray.video.synthetic.generate import write_h264
 
 FRAMES = moving(21, 48, 64)
 LONG = moving(80, 64, 96)

@@ -10,7 +10,7 @@ from av.filter import Graph
 from numpy.typing import NDArray
 
 from tests.videos import moving, write_video
-from vicc_ray.video.colour import RgbConverter
+from vicc_ray.video.color import RgbConverter
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.deinterlace import deinterlaced
 

@@ -19,8 +19,8 @@ from tests.video.test_store import make_store
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.plan import PLAN_FILE, Plan, failures_path, read_failures, stored_rows
 from vicc_ray.pipelines.same_files import _contents
-from vicc_ray.video.made_before import RECORD, check_made_before
 from vicc_ray.video.store import INDEX_FILE, SCHEMA, STORE_FILE, ClipStore, shard_path, shard_writer, write_index
+from vicc_ray.video.synthetic.existing_videos import RECORD, check_made_before
 
 Rows = list[dict[str, Any]]
 IDS = ["../../etc/passwd", "/etc/passwd", "a/../../b", "a\0b", "..", "a" * 5000]

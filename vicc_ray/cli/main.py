@@ -280,7 +280,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _make_videos(options: argparse.Namespace) -> None:
     from vicc_ray.utils.progress_bar import ProgressBar
-    from vicc_ray.video.synthetic import make_videos
+    from vicc_ray.video.synthetic.generate import make_videos
 
     total = options.classes * (options.train + options.test)
     with ProgressBar("making videos", total, show=not options.quiet) as bar:

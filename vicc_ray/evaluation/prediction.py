@@ -15,7 +15,7 @@ from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.embedding import load_windows
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.training.appearance import to_flow_input, to_rgb_input
+from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 from vicc_ray.video.entries import Entry
 from vicc_ray.video.store import ClipStore
 

@@ -1,7 +1,7 @@
 """Video file -> the windows that a network sees, stretch by stretch, in bounded memory; nothing here needs torch.
 
 A stretch is :data:`STRETCH` frames. A video that is no longer gives the windows of the evaluation
-(:func:`vicc_ray.video.sampling.windows`); a longer one gives those of each stretch, so that they stand as closely
+(:func:`vicc_ray.video.clip_sampling.windows`); a longer one gives those of each stretch, so that they stand as closely
 however long it is. n windows, t frames, T frames of a window, S side of a window, D side of a decoded frame.
 """
 
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from vicc_ray.search.film import SIDE, make_film
 from vicc_ray.search.view import View
-from vicc_ray.video.augment import centre_crop
+from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.containers import ANY
 from vicc_ray.video.decode import open_frames
 from vicc_ray.video.formats import Formats
-from vicc_ray.video.sampling import windows
+from vicc_ray.video.transforms import centre_crop
 
 STRETCH = 1000
 """Frames: 40 s at 25 frames a second, and 49 MB at 128 x 128."""

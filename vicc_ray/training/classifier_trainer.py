@@ -17,7 +17,6 @@ from torch.nn import functional
 from vicc_ray.config import Config, Stream
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import Encoder
-from vicc_ray.training.appearance import to_flow_input, to_rgb_input
 from vicc_ray.training.device import mixed_precision, send, set_up
 from vicc_ray.training.group import sum_, world_size
 from vicc_ray.training.network import prepare_network
@@ -27,6 +26,7 @@ from vicc_ray.training.schedule import Turn, learning_rate
 from vicc_ray.training.shared_gradient import backward
 from vicc_ray.training.shares import share_sizes
 from vicc_ray.training.trainer import Batch
+from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 
 class ClassifierTrainer:

@@ -17,7 +17,6 @@ from vicc_ray.errors import UserError
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.models.encoder import Encoder
-from vicc_ray.training.appearance import to_flow_input, to_rgb_input
 from vicc_ray.training.device import mixed_precision, send, set_up
 from vicc_ray.training.group import gather, rank, world_size
 from vicc_ray.training.instances import InstanceContrast
@@ -29,6 +28,7 @@ from vicc_ray.training.schedule import STREAMS, Turn, learning_rate
 from vicc_ray.training.shared_gradient import backward
 from vicc_ray.training.shares import share_of, share_sizes
 from vicc_ray.training.trainer import Batch
+from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 
 def check_queue(config: Config) -> None:

@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vicc_ray.video.colour import RgbConverter
+from vicc_ray.video.color import RgbConverter
 from vicc_ray.video.containers import ANY, VideoError, open_container, video_streams
 from vicc_ray.video.deinterlace import deinterlaced
 from vicc_ray.video.formats import Formats
@@ -94,7 +94,7 @@ def open_frames(
 ) -> Iterator[FrameStream]:
     """The frames of the first video stream that moves, upright, with square pixels, scaled as soon as they are decoded.
 
-    Colours come out as :mod:`vicc_ray.video.colour` tells, and interlaced frames as whole ones. However long the video
+    Colours come out as :mod:`vicc_ray.video.color` tells, and interlaced frames as whole ones. However long the video
     is, two frames at most are held.
 
     Args:

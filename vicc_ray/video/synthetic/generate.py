@@ -1,7 +1,7 @@
 """Synthetic action videos: H.264 files of classes that differ only in motion.
 
 Texture, colour, shape and number of objects, background, start phase, camera shake and a distractor are drawn
-independently of the class; see :mod:`vicc_ray.video.motions` for why one frame does not tell the class.
+independently of the class; see :mod:`vicc_ray.video.synthetic.motions` for why one frame does not tell the class.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from vicc_ray.errors import UserError
 from vicc_ray.utils.fs import atomic_path, atomic_write
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.video import codec
-from vicc_ray.video.made_before import check_made_before
-from vicc_ray.video.motions import MOTIONS, Pose, draw_path
+from vicc_ray.video.synthetic.existing_videos import check_made_before
+from vicc_ray.video.synthetic.motions import MOTIONS, Pose, draw_path
 
 LABELS = "labels.csv"
 MARGIN = 0.15

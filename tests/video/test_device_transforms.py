@@ -7,8 +7,8 @@ import torch
 from torchvision.transforms.v2.functional import adjust_brightness, adjust_saturation, gaussian_blur
 
 from vicc_ray.config import ClipConfig
-from vicc_ray.training.appearance import IMAGENET_MEAN, IMAGENET_STD, augment, to_flow_input, to_rgb_input
-from vicc_ray.video.augment import APPEARANCE, draw_appearance
+from vicc_ray.video.device_transforms import IMAGENET_MEAN, IMAGENET_STD, augment, to_flow_input, to_rgb_input
+from vicc_ray.video.transforms import APPEARANCE, draw_appearance
 
 NEUTRAL = {"jitter": 1, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "grey": 0, "channel": 0, "sigma": 0}
 

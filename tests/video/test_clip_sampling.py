@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vicc_ray.config import ClipConfig
-from vicc_ray.video.augment import Crop, FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop, ten_crops
-from vicc_ray.video.sampling import sample_generator, two_clips, windows
+from vicc_ray.video.clip_sampling import sample_generator, two_clips, windows
+from vicc_ray.video.transforms import Crop, FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop, ten_crops
 
 
 def test_draws_depend_on_seed_epoch_and_id_alone() -> None:

@@ -1,6 +1,6 @@
 """RGB appearance augmentation and normalisation on the training device, in batches. B clips, C channels, T frames.
 
-Every clip has its own parameters, drawn with the sample (see :data:`vicc_ray.video.augment.APPEARANCE`), so what a clip
+Every clip has its own parameters, drawn with the sample (see :data:`vicc_ray.video.transforms.APPEARANCE`), so what a clip
 looks like does not depend on the batch or worker that it lands in.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from vicc_ray.training.device import send
-from vicc_ray.video.augment import APPEARANCE
+from vicc_ray.video.transforms import APPEARANCE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -1,7 +1,7 @@
 """Geometric augmentation of a clip on the CPU, one draw for its RGB and its flow. T frames, S clip side.
 
 Appearance (jitter, grey, blur) is only drawn here, from the same generator, and applied later on the training device;
-see :mod:`vicc_ray.training.appearance`.
+see :mod:`vicc_ray.video.device_transforms`.
 """
 
 from __future__ import annotations

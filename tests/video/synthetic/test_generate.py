@@ -14,9 +14,9 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.retrieval import FeatureSet, retrieve
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow
-from vicc_ray.video.motions import MOTIONS, draw_path
 from vicc_ray.video.sources import list_videos
-from vicc_ray.video.synthetic import Scene, make_videos, render
+from vicc_ray.video.synthetic.generate import Scene, make_videos, render
+from vicc_ray.video.synthetic.motions import MOTIONS, draw_path
 
 QUICK = Scene(side=48, frames=6)
 

@@ -14,7 +14,7 @@ import pytest
 from av.video.reformatter import ColorPrimaries, ColorTrc
 from numpy.typing import NDArray
 
-from vicc_ray.video.colour import BT2020_LUMA, BT2020_TO_BT709, GAMMA, HLG_PEAK_NITS, KNEE, WHITE_NITS, to_bt709
+from vicc_ray.video.color import BT2020_LUMA, BT2020_TO_BT709, GAMMA, HLG_PEAK_NITS, KNEE, WHITE_NITS, to_bt709
 from vicc_ray.video.decode import decode_video
 
 # FFmpeg's numbers of matrices, and the weights of red and blue in the luma of each.
@@ -170,7 +170,7 @@ def test_highlights_are_compressed_and_never_clipped_flat(transfer: int) -> None
 IN_FULL = """
 import hashlib
 import numpy as np
-from vicc_ray.video.colour import to_bt709
+from vicc_ray.video.color import to_bt709
 image = np.random.default_rng(0).integers(0, 65536, size=(1500, 1500, 3), dtype=np.uint16)
 print(*(hashlib.sha256(to_bt709(image, transfer)).hexdigest() for transfer in (1, 16, 18)))
 """

@@ -1,0 +1,1 @@
+"""Synthetic action videos whose classes differ only in motion."""
