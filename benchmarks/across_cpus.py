@@ -26,10 +26,10 @@ import numpy as np
 from cpu_stages import BOUND, CODINGS, CRF, GROUP, HDR, SIDE, STAGES
 from measured import machine
 
+from vicc_ray.datasets import list_videos
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, quantise, shrink
-from vicc_ray.video.sources import list_videos
 from vicc_ray.video.synthetic.generate import Scene, render
 from vicc_ray.video.synthetic.motions import MOTIONS
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vicc_ray.config import ClipConfig, Config, ModelConfig
+from vicc_ray.datasets import list_videos
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.search.features import VideoFeatures
@@ -49,7 +50,6 @@ from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.sources import list_videos
 from vicc_ray.video.store import shard_path, shard_writer
 
 A_PART, WINDOWS = 64, 10

@@ -27,10 +27,10 @@ import pyarrow as pa
 from chart import Panel, Point, scatter
 from measured import machine
 
+from vicc_ray.datasets import list_videos
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, dequantise, quantise, shrink
-from vicc_ray.video.sources import list_videos
 from vicc_ray.video.transforms import FlowCutter, RgbCutter, centre_crop
 
 RESULT = Path(__file__).with_suffix(".json")

@@ -14,11 +14,11 @@ from torch import nn
 from vicc_ray.cli.main import build_parser
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
+from vicc_ray.datasets import list_videos
 from vicc_ray.models.backbones.base import Backbone
 from vicc_ray.models.registry import Listed
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
-from vicc_ray.video.sources import list_videos
 
 PAGE = (Path(__file__).parents[1] / "docs" / "how-do-i.md").read_text()
 BLOCKS = [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE, re.M)]

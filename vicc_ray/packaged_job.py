@@ -50,7 +50,7 @@ def package(
     Raises:
         UserError: settings cannot be used, or the arguments do not fit together.
     """
-    from vicc_ray.video.sources.inputs import are_none
+    from vicc_ray.datasets.resolve import are_none
 
     if is_address(out):
         raise UserError(f"--out: {without_secrets(out)} is an address; {WRITTEN_HERE}")

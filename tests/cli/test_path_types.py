@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 from vicc_ray.cli.main import build_parser, main
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.config.loader import load_config
+from vicc_ray.datasets import Inputs
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.export import export
 from vicc_ray.evaluation.pretrained import load_encoder
@@ -23,7 +24,6 @@ from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.trackers.database import sqlite_address
 from vicc_ray.utils.local_paths import is_address, local_path, without_secrets
-from vicc_ray.video.sources import Inputs
 from vicc_ray.video.synthetic.generate import make_videos
 
 ADDRESS = "s3://key:sec/ret@bucket/run"

@@ -11,13 +11,13 @@ import pytest
 from tests.pipelines.prepared import CONFIG, contents, films, parts, run
 from tests.stored import store_of, video
 from vicc_ray.config.loader import load_config
+from vicc_ray.datasets import list_videos
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.main_job import check_none_to_come, main_job
 from vicc_ray.pipelines.plan import Failure, make_plan, stamp, write_failures
 from vicc_ray.pipelines.prepare import prepare_inputs
 from vicc_ray.training.checkpoint import FORMAT, STATE
 from vicc_ray.utils.fs import content_digest
-from vicc_ray.video.sources import list_videos
 
 
 def test_a_batch_above_the_number_of_training_videos_is_told_before_preparing(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from tests.listed import write_lists
 from tests.pipelines.prepared import CONFIG, contents, failures, films, run
 from tests.s3 import BUCKET, s3_server
 from vicc_ray.config import PrepareConfig
+from vicc_ray.datasets import list_videos
 from vicc_ray.pipelines.plan import PLAN_FILE, Plan
 from vicc_ray.pipelines.prepare import Summary, prepare_inputs
-from vicc_ray.video.sources import list_videos
 from vicc_ray.video.store import ClipStore
 
 

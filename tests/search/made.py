@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from vicc_ray.config import ClipConfig, Config, ModelConfig
+from vicc_ray.datasets import list_videos
+from vicc_ray.datasets.locations import size_and_time
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.pipelines.index import Indexer, Work
@@ -23,8 +25,6 @@ from vicc_ray.search.index_folder import (
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
-from vicc_ray.video.sources import list_videos
-from vicc_ray.video.sources.places import size_and_time
 from vicc_ray.video.store import shard_path, shard_writer
 
 CLIP = ClipConfig(frames=4, step=1, size=32)

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
+from vicc_ray.datasets import object_storage
+from vicc_ray.datasets.object_storage import Remote
 from vicc_ray.utils.cleartext import is_in_clear
-from vicc_ray.video.sources import remote
-from vicc_ray.video.sources.remote import Remote
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_a_bucket_whose_files_come_unencrypted_is_told_once_without_its_secret(
         monkeypatch.delenv(name, raising=False)
     if variable:
         monkeypatch.setenv("AWS_ENDPOINT_URL", variable)
-    remote._file_system.cache_clear()
+    object_storage._file_system.cache_clear()
     place = Remote(f"s3://key:secret@bucket/videos{query}")
     with caplog.at_level(logging.WARNING, "vicc_ray"):
         for patient in (False, True):
             place._open(patient)
     assert len(caplog.records) == told
     assert ("bucket" in caplog.text) == told and "secret" not in caplog.text
-    remote._file_system.cache_clear()
+    object_storage._file_system.cache_clear()

@@ -21,9 +21,9 @@ from tests.odd_videos import (
     write_with_sound,
 )
 from tests.videos import moving, write_video
+from vicc_ray.datasets import list_videos
 from vicc_ray.video.containers import CONTAINERS
 from vicc_ray.video.decode import VideoError, decode_video
-from vicc_ray.video.sources import list_videos
 
 FRAMES = moving(20, 64, 96)
 READ = [

@@ -15,6 +15,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vicc_ray.config import Config
+from vicc_ray.datasets.object_storage import Remote
 from vicc_ray.doctor import checks
 from vicc_ray.doctor.checks import Check
 from vicc_ray.doctor.machine import Machine, describe
@@ -27,7 +28,6 @@ from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.pipelines.resources import size_workers
 from vicc_ray.training.batch_maker import sample_bytes
 from vicc_ray.utils.local_paths import is_address
-from vicc_ray.video.sources.remote import Remote
 from vicc_ray.video.store import ClipStore
 
 ANSWER_S = 180.0

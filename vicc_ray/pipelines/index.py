@@ -15,6 +15,8 @@ import torch
 from ray.data import ActorPoolStrategy
 
 from vicc_ray.config import Config
+from vicc_ray.datasets import list_videos
+from vicc_ray.datasets.locations import Place, place_of
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
 from vicc_ray.models.inference import for_inference
@@ -43,8 +45,6 @@ from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.utils.visible_text import visible
-from vicc_ray.video.sources import list_videos
-from vicc_ray.video.sources.places import Place, place_of
 from vicc_ray.video.store import FAILURES_FILE, shard_path, shard_writer
 
 PROCESSES_A_GPU = 4

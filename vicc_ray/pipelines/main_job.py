@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from vicc_ray.config import Config
+from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.pipelines.capacity import capacity
@@ -23,7 +24,6 @@ from vicc_ray.training.stage_times import stage_seconds, stage_timer
 from vicc_ray.training.workload import planned_workload
 from vicc_ray.utils.console import Console
 from vicc_ray.utils.progress_bar import duration
-from vicc_ray.video.sources import Inputs, list_videos
 from vicc_ray.video.store import ClipStore
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.config import PrepareConfig
+from vicc_ray.datasets.locations import Place, local_file
+from vicc_ray.datasets.object_storage import Unreadable
 from vicc_ray.pipelines.plan import Failure, PlannedVideo, stamp, write_failures
 from vicc_ray.pipelines.watchdog import Watchdog
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
 from vicc_ray.video.decode import VideoError, too_long
-from vicc_ray.video.sources.places import Place, local_file
-from vicc_ray.video.sources.remote import Unreadable
 from vicc_ray.video.store import ShardWriter
 
 MakeRow = Callable[[Path, PlannedVideo], dict[str, Any]]

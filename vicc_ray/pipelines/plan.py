@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.config import PrepareConfig
+from vicc_ray.datasets import VideoItem, assign_splits
+from vicc_ray.datasets.locations import Place, size_and_time
 from vicc_ray.errors import UserError
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
 from vicc_ray.utils.jsonl import read_typed_lines
-from vicc_ray.video.sources import VideoItem, assign_splits
-from vicc_ray.video.sources.places import Place, size_and_time
 from vicc_ray.video.store import REMEDY, shard_path
 from vicc_ray.video.stored_rows import open_shard
 

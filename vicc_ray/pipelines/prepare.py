@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from vicc_ray.config import Config, PrepareConfig
+from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
 from vicc_ray.pipelines.duplicates import DUPLICATES_FILE, find_duplicates
@@ -26,7 +27,6 @@ from vicc_ray.pipelines.waiting import Room
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.utils.visible_text import visible
 from vicc_ray.video.fingerprint import OF_ONE_CALL
-from vicc_ray.video.sources import Inputs, list_videos
 from vicc_ray.video.store import (
     FAILURES_FILE,
     INDEX_FILE,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from vicc_ray.datasets.locations import Place
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.plan import Plan, PlannedVideo
 from vicc_ray.utils.arrow_file import read_parquet
 from vicc_ray.utils.fs import content_digest
-from vicc_ray.video.sources.places import Place
 from vicc_ray.video.store import REMEDY, shard_path
 from vicc_ray.video.stored_rows import MOST_MEMORY
 

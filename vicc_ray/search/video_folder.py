@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from vicc_ray.datasets.file_listing import SUFFIXES
 from vicc_ray.utils.regular_file import NotRegularError, open_regular
-from vicc_ray.video.sources.listing import SUFFIXES
 
 LONGEST_NAME = 4096
 """Bytes; no system opens longer ones."""

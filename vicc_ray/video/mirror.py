@@ -10,11 +10,11 @@ import hashlib
 import os
 from pathlib import Path
 
+from vicc_ray.datasets.object_storage import Remote, Unreadable
 from vicc_ray.errors import UserError
 from vicc_ray.utils.fs import atomic_path, file_lock
 from vicc_ray.utils.home import home
 from vicc_ray.utils.local_paths import local_path
-from vicc_ray.video.sources.remote import Remote, Unreadable
 
 CACHE_VARIABLE = "VICC_RAY_CACHE"
 """Environment variable: the folder of the copies, of all machines; by default ~/.cache/vicc_ray."""

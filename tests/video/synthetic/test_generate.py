@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vicc_ray.datasets import list_videos
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.retrieval import FeatureSet, retrieve
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow
-from vicc_ray.video.sources import list_videos
 from vicc_ray.video.synthetic.generate import Scene, make_videos, render
 from vicc_ray.video.synthetic.motions import MOTIONS, draw_path
 

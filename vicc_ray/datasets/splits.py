@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vicc_ray.video.sources.item import VideoItem
+from vicc_ray.datasets.base import VideoItem
 
 
 def assign_splits(items: Sequence[VideoItem], test_share: float, seed: int) -> list[VideoItem]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
 
-from vicc_ray.video.sources.remote import Remote
+from vicc_ray.datasets.object_storage import Remote
 
 NO_FOLDERS_OF_USERS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
 """Made by file systems, and often unreadable."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from vicc_ray.datasets.locations import Place, below, files_in, read
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.places import Place, below, files_in, read
 
 
 class Labels:

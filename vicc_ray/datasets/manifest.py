@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vicc_ray.datasets.annotations import Labels
+from vicc_ray.datasets.base import Source, VideoItem, first_folder
+from vicc_ray.datasets.columns import match_columns
+from vicc_ray.datasets.csv_table import cells_by_name, read_csv
+from vicc_ray.datasets.file_listing import Listing, composed
+from vicc_ray.datasets.locations import Place
 from vicc_ray.errors import UserError
 from vicc_ray.utils.arrow_file import text_bytes
-from vicc_ray.video.sources.columns import match_columns
-from vicc_ray.video.sources.csv_table import cells_by_name, read_csv
-from vicc_ray.video.sources.item import Source, VideoItem, first_folder
-from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import Listing, composed
-from vicc_ray.video.sources.places import Place
 
 DEFAULT_NAMES = ("labels.csv", "labels.jsonl", "labels.parquet")
 """Manifests of these names in the videos folder are used without being asked for."""

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.listed import touch
+from vicc_ray.datasets import VideoItem, list_videos
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources import VideoItem, list_videos
 
 ROWS = [
     {"source": "s1", "path": "a/2.mp4", "label": "run", "split": "test"},

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from vicc_ray.datasets.annotations import Labels
+from vicc_ray.datasets.base import Source, VideoItem, each_once
+from vicc_ray.datasets.columns import match_columns, plain
+from vicc_ray.datasets.csv_table import cells_by_name, first_names, read_csv
+from vicc_ray.datasets.file_listing import Finder, Listing, composed
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.columns import match_columns, plain
-from vicc_ray.video.sources.csv_table import cells_by_name, first_names, read_csv
-from vicc_ray.video.sources.item import Source, VideoItem, each_once
-from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import Finder, Listing, composed
 
 SPLIT_OF = {"train": "train", "val": "test", "validate": "test", "validation": "test", "test": ""}
 """Kinetics' own test set has no public labels: what is published is measured on the validation set."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from vicc_ray.datasets.annotations import Labels
+from vicc_ray.datasets.file_listing import Listing, composed
+from vicc_ray.datasets.locations import Place
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import Listing, composed
-from vicc_ray.video.sources.places import Place
 
 SPLITS = ("train", "test", "")
 

@@ -19,16 +19,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from vicc_ray.datasets.annotations import Labels
+from vicc_ray.datasets.base import Source, VideoItem
+from vicc_ray.datasets.class_folders import folder_items
+from vicc_ray.datasets.file_listing import SUFFIXES, Listing
+from vicc_ray.datasets.hmdb51 import HMDB51
+from vicc_ray.datasets.kinetics import KINETICS
+from vicc_ray.datasets.locations import place_of, size_and_time
+from vicc_ray.datasets.manifest import DEFAULT_NAMES, MANIFEST, MANIFEST_SUFFIXES
+from vicc_ray.datasets.ucf101 import UCF101
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.folder import folder_items
-from vicc_ray.video.sources.hmdb51 import HMDB51
-from vicc_ray.video.sources.item import Source, VideoItem
-from vicc_ray.video.sources.kinetics import KINETICS
-from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import SUFFIXES, Listing
-from vicc_ray.video.sources.manifest import DEFAULT_NAMES, MANIFEST, MANIFEST_SUFFIXES
-from vicc_ray.video.sources.places import place_of, size_and_time
-from vicc_ray.video.sources.ucf101 import UCF101
 
 SOURCES = (UCF101, HMDB51, KINETICS, MANIFEST)
 NO_LABELS = "none"

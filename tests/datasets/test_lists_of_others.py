@@ -14,10 +14,10 @@ import pytest
 
 from tests.listed import touch, write_lists
 from tests.s3 import S3, s3_server
+from vicc_ray.datasets import list_videos
+from vicc_ray.datasets.locations import local_file, read, tree_of
+from vicc_ray.datasets.object_storage import Remote, Unreadable
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources import list_videos
-from vicc_ray.video.sources.places import local_file, read, tree_of
-from vicc_ray.video.sources.remote import Remote, Unreadable
 
 UCF, KINETICS = "trainlist01.txt", "label,youtube_id,time_start,time_end,split\n"
 OUTSIDE = {

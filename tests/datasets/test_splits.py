@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vicc_ray.video.sources import VideoItem, assign_splits
+from vicc_ray.datasets import VideoItem, assign_splits
 
 
 def item(id: str, label: str = "a", source: str = "", split: str = "") -> VideoItem:

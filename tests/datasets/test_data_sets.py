@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.listed import touch, write_lists
+from vicc_ray.datasets import Inputs, list_videos
+from vicc_ray.datasets.hmdb51 import film
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources import Inputs, list_videos
-from vicc_ray.video.sources.hmdb51 import film
 
 UCF_LISTS = {
     "classInd.txt": "1 ApplyEyeMakeup\n37 HandstandPushups\n",

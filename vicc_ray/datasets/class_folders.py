@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from vicc_ray.datasets.base import VideoItem, first_folder
+from vicc_ray.datasets.file_listing import Listing
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.item import VideoItem, first_folder
-from vicc_ray.video.sources.listing import Listing
 
 
 def folder_items(listing: Listing, classes: bool = True) -> list[VideoItem]:

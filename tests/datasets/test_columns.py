@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.listed import touch
+from vicc_ray.datasets import Inputs, VideoItem, list_videos
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources import Inputs, VideoItem, list_videos
 
 CAFE = "Caf\u00e9"
 DECOMPOSED = unicodedata.normalize("NFD", CAFE)

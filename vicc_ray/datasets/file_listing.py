@@ -6,9 +6,9 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from vicc_ray.datasets.file_tree import leads_out
+from vicc_ray.datasets.locations import Place, below, tree_of
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.places import Place, below, tree_of
-from vicc_ray.video.sources.tree import leads_out
 
 _NAMES = (
     ".264 .265 .266 .3g2 .3gp .apng .asf .avc .avi .avs2 .avs3 .cavs .dav .dif .divx .dv .f4v .flc .fli .flv .gif .gxf "

@@ -7,8 +7,8 @@ import io
 import re
 from itertools import zip_longest
 
+from vicc_ray.datasets.columns import plain
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.columns import plain
 
 DELIMITERS = ",;\t|"
 _SAID = re.compile(r"\s*sep=(.)\r?\n")

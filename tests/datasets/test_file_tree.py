@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.listed import touch
+from vicc_ray.datasets import list_videos
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources import list_videos
 
 LISTING = """
 import ctypes, sys
-from vicc_ray.video.sources import list_videos
+from vicc_ray.datasets import list_videos
 version_3, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
 assert ctypes.CDLL(None).capset(version_3, nothing) == 0
 print([item.id for item in list_videos(*sys.argv[1:]).items])

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.s3 import BUCKET, S3, s3_server
+from vicc_ray.datasets import list_videos
+from vicc_ray.datasets.locations import as_json, files_in, from_json, local_file, place_of, read, size_and_time
+from vicc_ray.datasets.object_storage import CHUNK, Remote, Unreadable
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources import list_videos
-from vicc_ray.video.sources.places import as_json, files_in, from_json, local_file, place_of, read, size_and_time
-from vicc_ray.video.sources.remote import CHUNK, Remote, Unreadable
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.listed import touch
+from vicc_ray.datasets import list_videos
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources import list_videos
 
 
 def test_a_folder_a_class(tmp_path: Path) -> None:

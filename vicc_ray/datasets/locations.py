@@ -9,12 +9,12 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from vicc_ray.datasets.file_tree import Tree, leads_out, list_tree
+from vicc_ray.datasets.object_storage import Remote, Unreadable
 from vicc_ray.errors import UserError
 from vicc_ray.utils.json_file import read_bounded
 from vicc_ray.utils.local_paths import is_address, local_path
 from vicc_ray.utils.regular_file import open_given
-from vicc_ray.video.sources.remote import Remote, Unreadable
-from vicc_ray.video.sources.tree import Tree, leads_out, list_tree
 
 Place = Path | Remote
 LARGEST = 2**30

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from vicc_ray.datasets.annotations import Labels
+from vicc_ray.datasets.base import Source, VideoItem, each_once
+from vicc_ray.datasets.file_listing import Finder, Listing, composed
 from vicc_ray.errors import UserError
-from vicc_ray.video.sources.item import Source, VideoItem, each_once
-from vicc_ray.video.sources.labels import Labels
-from vicc_ray.video.sources.listing import Finder, Listing, composed
 
 SPLIT_OF = {"0": "", "1": "train", "2": "test"}
 _LIST = re.compile(r"(.+)_test_split(\d)\.txt")
