@@ -7,11 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
+from vicc_ray.clip_store.store import (
+    STORE_FILE,
+    About,
+    ClipStore,
+    encode_video,
+    shard_path,
+    shard_writer,
+    write_store_file,
+)
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import quantise, shrink, with_flow
-from vicc_ray.video.store import STORE_FILE, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 
 BOUND = 20.0
 """Of the flow, in pixels."""

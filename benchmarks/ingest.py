@@ -43,6 +43,7 @@ from measured import machine
 from plain_loader import PlainClips, plain_loader, write_lmdb
 from processes import object_store, watched
 
+from vicc_ray.clip_store.store import shard_path
 from vicc_ray.config import Config, RayConfig
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.local_ray import ray_session
@@ -50,7 +51,6 @@ from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
 from vicc_ray.video.device_transforms import to_rgb_input
 from vicc_ray.video.flow import compute_flow, quantise
-from vicc_ray.video.store import shard_path
 from vicc_ray.video.transforms import draw_appearance
 
 RESULT = Path(__file__).with_suffix(".json")

@@ -42,13 +42,13 @@ from films import choose, make_store
 from measured import free_port, machine
 from ray.cluster_utils import Cluster
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.pipelines.decode_task import MAKERS_KEPT
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
-from vicc_ray.video.store import ClipStore
 
 RESULT = Path(__file__).with_suffix(".json")
 CLIP = Config().clip

@@ -29,6 +29,15 @@ import numpy as np
 from measured import machine
 from processes import object_store, watched
 
+from vicc_ray.clip_store.store import (
+    STORE_FILE,
+    About,
+    ClipStore,
+    encode_video,
+    shard_path,
+    shard_writer,
+    write_store_file,
+)
 from vicc_ray.config import ClipConfig, Config, PrepareConfig, RayConfig
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.local_ray import ray_session
@@ -37,7 +46,6 @@ from vicc_ray.pipelines.resources import STORE_SHARE
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.validation_split import training_videos
-from vicc_ray.video.store import STORE_FILE, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 
 RESULT = Path(__file__).with_suffix(".json")
 CPUS = os.cpu_count() or 1

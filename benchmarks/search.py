@@ -30,6 +30,7 @@ from measured import machine
 from numpy.typing import NDArray
 from PIL import Image
 
+from vicc_ray.clip_store.store import shard_path, shard_writer
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.models.encoder import build_encoder
@@ -50,7 +51,6 @@ from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.store import shard_path, shard_writer
 
 A_PART, WINDOWS = 64, 10
 ASKED, SENT = 24, 10

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.video.test_store import make_store
+from tests.clip_store.test_store import make_store
+from vicc_ray.clip_store.store import ClipStore, write_index
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import Features, FeatureTable, network_of, save_features
 from vicc_ray.evaluation.predictions_file import Predictions, read_predictions, write_predictions
-from vicc_ray.video.store import ClipStore, write_index
 
 
 def main(folder: Path, seed: int, times: int) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from vicc_ray.clip_store.store import ClipStore, shard_path, shard_writer, write_store_file
 from vicc_ray.config import PrepareConfig
-from vicc_ray.video.store import ClipStore, shard_path, shard_writer, write_store_file
 
 Row = dict[str, Any]
 

@@ -17,7 +17,7 @@ import yaml
 from ray.autoscaler._private.kuberay import node_provider
 
 from tests.cluster.files import FOLDER, KUBERAY, load, path_of
-from vicc_ray.video.mirror import CACHE_VARIABLE
+from vicc_ray.clip_store.remote_cache import CACHE_VARIABLE
 
 OPERATOR = "1.7.0"
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import ClipConfig, EvaluateConfig, ModelConfig
 from vicc_ray.evaluation.embedding import embed_videos, embed_windows, load_windows
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.video.store import ClipStore
 
 CLIP = ClipConfig(frames=8, size=16)
 CENTRE, TEN = EvaluateConfig(), EvaluateConfig(crops="ten")

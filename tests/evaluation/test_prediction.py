@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.evaluation.embedding import load_windows
 from vicc_ray.evaluation.prediction import build_classifier, predict_videos
@@ -16,7 +17,6 @@ from vicc_ray.training.checkpoint import read_model, take_snapshot
 from vicc_ray.training.classifier_trainer import ClassifierTrainer
 from vicc_ray.training.schedule import Turn
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
-from vicc_ray.video.store import ClipStore
 
 CPU = torch.device("cpu")
 

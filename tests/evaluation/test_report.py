@@ -13,6 +13,7 @@ import pytest
 
 from tests.evaluation.run_folder import features_of, write_metrics
 from tests.search.browser import browser
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
@@ -23,7 +24,6 @@ from vicc_ray.evaluation.report.page import _flow_videos
 from vicc_ray.evaluation.table import evaluate_features
 from vicc_ray.training.stage_times import FILE
 from vicc_ray.utils.jsonl import append_line
-from vicc_ray.video.store import ClipStore
 
 SECTIONS = ["retrieval", "classes", "gallery", "map", "flow", "training", "timing", "settings"]
 VOID = {"meta", "link", "img", "input", "br", "path"}

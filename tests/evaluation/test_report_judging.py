@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from tests.evaluation.run_folder import features_of
 from tests.evaluation.test_report import build
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
@@ -33,7 +34,6 @@ from vicc_ray.training.checkpoint import take_snapshot
 from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
-from vicc_ray.video.store import ClipStore
 
 UCF101 = {"classes": 101, "train": 9537, "test": 3783}
 FIRST = {"seed": 0, "cross_stream": True}

@@ -14,6 +14,7 @@ import torch
 from tests.pipelines.processes import killed_here
 from tests.pipelines.runs import losses, settings
 from vicc_ray.cli.main import main
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
@@ -27,7 +28,6 @@ from vicc_ray.training.checkpoint import read_model
 from vicc_ray.training.classification import Classification
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.utils.jsonl import read_lines
-from vicc_ray.video.store import ClipStore
 
 EPOCHS, STEPS = 12, 48  # 16 training videos, 4 a step
 

@@ -10,6 +10,7 @@ import torch
 
 from tests.pipelines.prepared import parts
 from tests.pipelines.runs import settings
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.evaluation import feature_file
 from vicc_ray.evaluation.embedding import embed_videos
 from vicc_ray.evaluation.feature_file import feature_path, load_features
@@ -17,7 +18,6 @@ from vicc_ray.models.encoder import build_encoder
 from vicc_ray.pipelines import features
 from vicc_ray.pipelines.embed import Network
 from vicc_ray.pipelines.features import make_features
-from vicc_ray.video.store import ClipStore
 
 
 def test_features_are_those_of_one_process_and_only_missing_parts_are_made(

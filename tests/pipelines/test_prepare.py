@@ -15,6 +15,7 @@ import ray
 
 from tests.pipelines.prepared import CONFIG, RAY, contents, failures, films, killed_while_writing, parts, run
 from tests.videos import moving, write_audio, write_video
+from vicc_ray.clip_store.store import ClipStore, shard_path
 from vicc_ray.config import Config, EvaluateConfig, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.local_ray import ray_session
@@ -22,7 +23,6 @@ from vicc_ray.pipelines.prepare import Summary
 from vicc_ray.utils.fs import folder_lock
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, dequantise, shrink
-from vicc_ray.video.store import ClipStore, shard_path
 
 
 def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None:

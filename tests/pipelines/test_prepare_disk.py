@@ -13,9 +13,9 @@ import pytest
 
 from tests.pipelines.prepared import CONFIG, contents, run
 from tests.videos import moving, write_video
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.video.store import ClipStore
 
 SMALL_SHARDS = CONFIG.model_copy(update={"prepare": PrepareConfig(short_side=64, videos_per_shard=1)})
 

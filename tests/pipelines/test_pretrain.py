@@ -14,6 +14,8 @@ import pytest
 from tests.pipelines.listening import heard_outside
 from tests.pipelines.runs import computed_here, losses, settings
 from tests.s3 import s3_server
+from vicc_ray.clip_store.store import SCHEMA, ClipStore
+from vicc_ray.clip_store.training_clips import make_samples
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.ingest import batches
@@ -21,8 +23,6 @@ from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.plan import Plan
 from vicc_ray.utils.jsonl import read_lines
-from vicc_ray.video.sample import make_samples
-from vicc_ray.video.store import SCHEMA, ClipStore
 
 TURNS = ["rgb-stage1", "flow-stage1", "rgb-stage2-1"]
 STEPS = 12  # 16 training videos, 4 a step, 3 turns of an epoch

@@ -19,11 +19,11 @@ import pytest
 from tests.mutations import mutated
 from tests.pipelines.prepared import films
 from tests.videos import moving, write_video
+from vicc_ray.clip_store.store import ClipStore, write_store_file
 from vicc_ray.config import PrepareConfig
 from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
 from vicc_ray.pipelines.plan import Plan, PlannedVideo
 from vicc_ray.pipelines.shard import prepare_shard
-from vicc_ray.video.store import ClipStore, write_store_file
 
 SETTINGS = PrepareConfig(short_side=32)
 ATTEMPTS = """

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vicc_ray.clip_store.store import shard_path, shard_writer
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.datasets.locations import size_and_time
@@ -25,7 +26,6 @@ from vicc_ray.search.index_folder import (
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
-from vicc_ray.video.store import shard_path, shard_writer
 
 CLIP = ClipConfig(frames=4, step=1, size=32)
 CONFIG = Config.model_validate({"evaluate": {"max_windows": 4, "batch": 4}})

@@ -18,6 +18,7 @@ from tests.search.made import describe, index_here, untrained
 from tests.search.serving import served
 from tests.videos import moving, write_video
 from vicc_ray.cli.search import _open
+from vicc_ray.clip_store.store import shard_path, shard_writer
 from vicc_ray.datasets.locations import size_and_time
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import VideoFeatures
@@ -26,7 +27,6 @@ from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.video_folder import IndexedFile, NoVideoError, VideoFolder
 from vicc_ray.utils.account_key import has_own_seal, key_file, make_seal
-from vicc_ray.video.store import shard_path, shard_writer
 
 FEATURES = untrained().features
 

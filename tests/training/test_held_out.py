@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from tests.training.fixtures import small_config
+from vicc_ray.clip_store.catalog import Entries, Entry
 from vicc_ray.training.held_out import HeldOut, why_unchecked
-from vicc_ray.video.entries import Entries, Entry
 
 
 def made(*videos: tuple[str, str]) -> Entries:

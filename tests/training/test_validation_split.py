@@ -7,9 +7,9 @@ from dataclasses import asdict
 import pyarrow as pa
 
 from tests.training.fixtures import small_config
+from vicc_ray.clip_store.catalog import Entries, Entry
 from vicc_ray.training.held_out import HeldOut
 from vicc_ray.training.validation_split import training_videos, validation_sources, validation_videos
-from vicc_ray.video.entries import Entries, Entry
 
 CLASSES, SOURCES, CLIPS = 3, 10, 4
 

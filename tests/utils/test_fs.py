@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from tests.pipelines.prepared import killed_while_writing
+from vicc_ray.clip_store.store import STORE_FILE, read_store_file
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
@@ -28,7 +29,6 @@ from vicc_ray.search.index_checks import open_part
 from vicc_ray.search.index_folder import Description
 from vicc_ray.training.checkpoint import MODEL, STATE, Snapshot, read_model, read_state
 from vicc_ray.utils.fs import LOCK_FILE, atomic_path, clear_asides, file_lock, folder_lock, unreadable
-from vicc_ray.video.store import STORE_FILE, read_store_file
 
 NOBODY = 54321
 

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.training_clips import CHANNELS, cut_flow, cut_rgb
 from vicc_ray.config import ClipConfig, EvaluateConfig, Stream
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
-from vicc_ray.video.entries import Entry
-from vicc_ray.video.sample import CHANNELS, cut_flow, cut_rgb
-from vicc_ray.video.store import ClipStore
 from vicc_ray.video.transforms import centre_crop, ten_crops
 
 

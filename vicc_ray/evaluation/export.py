@@ -18,13 +18,13 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
+from vicc_ray.clip_store.training_clips import CHANNELS
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.card import card_text
 from vicc_ray.evaluation.pretrained import PretrainedEncoder
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.utils.fs import atomic_path, atomic_write
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
-from vicc_ray.video.sample import CHANNELS
 
 Format = Literal["safetensors", "onnx", "torch"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.embedding import load_windows
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
-from vicc_ray.video.entries import Entry
-from vicc_ray.video.store import ClipStore
 
 
 def build_classifier(tensors: Mapping[str, Tensor], config: Config) -> Classifier:

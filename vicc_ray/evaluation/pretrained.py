@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vicc_ray.clip_store.training_clips import CHANNELS
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.config.loader import config_of
 from vicc_ray.errors import UserError
@@ -29,7 +30,6 @@ from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
 from vicc_ray.utils.local_paths import local_path
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
-from vicc_ray.video.sample import CHANNELS
 
 PUBLISHED = (".pth.tar", ".pth", ".pt", ".tar")
 Array = Tensor | NDArray[np.uint8]

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from vicc_ray.clip_store.fingerprint import CLIPS, videos_fingerprint
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.classification import PREDICTIONS_FILE, tabulate
@@ -23,8 +25,6 @@ from vicc_ray.training.classification import Classification, free_settings
 from vicc_ray.training.labelling import Labelling
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.trackers import check_trackers
-from vicc_ray.video.fingerprint import CLIPS, videos_fingerprint
-from vicc_ray.video.store import ClipStore
 
 
 def classify(

@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from vicc_ray.clip_store.store import shard_path
 from vicc_ray.pipelines.plan import Plan
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.jsonl import read_lines
-from vicc_ray.video.store import shard_path
 
 CUT_SHORT_FILE = "cut_short.jsonl"
 

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.datasets.object_storage import Remote
 from vicc_ray.doctor import checks
@@ -28,7 +29,6 @@ from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.pipelines.resources import size_workers
 from vicc_ray.training.batch_maker import sample_bytes
 from vicc_ray.utils.local_paths import is_address
-from vicc_ray.video.store import ClipStore
 
 ANSWER_S = 180.0
 """Seconds in which a machine must answer; the first answer takes the start of a process and an import of torch."""

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.embedding import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
@@ -20,8 +22,6 @@ from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_io import tensors_digest
 from vicc_ray.pipelines.machines import Tell
 from vicc_ray.pipelines.over_videos import in_order, over_videos, task_room, usable_gpus
-from vicc_ray.video.entries import Entry
-from vicc_ray.video.store import ClipStore
 
 
 @dataclass(frozen=True)

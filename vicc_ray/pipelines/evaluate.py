@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_settings import forget_other_features
@@ -18,7 +19,6 @@ from vicc_ray.training.pretrainer import Pretrainer
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import STREAMS, turns
 from vicc_ray.training.stage_times import stage_timer
-from vicc_ray.video.store import ClipStore
 
 
 def evaluate(

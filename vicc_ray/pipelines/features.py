@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.evaluation.feature_file import (
     PART_VIDEOS,
@@ -21,7 +22,6 @@ from vicc_ray.evaluation.feature_file import (
 )
 from vicc_ray.pipelines.embed import Network, embedded
 from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.video.store import ClipStore
 
 
 def make_features(

@@ -14,6 +14,7 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy
 
+from vicc_ray.clip_store.store import FAILURES_FILE, shard_path, shard_writer
 from vicc_ray.config import Config
 from vicc_ray.datasets import list_videos
 from vicc_ray.datasets.locations import Place, place_of
@@ -45,7 +46,6 @@ from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.utils.visible_text import visible
-from vicc_ray.video.store import FAILURES_FILE, shard_path, shard_writer
 
 PROCESSES_A_GPU = 4
 """Processes that decode for one GPU, and embed on it: a single one would let it wait for the decoder."""

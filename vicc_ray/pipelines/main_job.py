@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError
@@ -24,7 +25,6 @@ from vicc_ray.training.stage_times import stage_seconds, stage_timer
 from vicc_ray.training.workload import planned_workload
 from vicc_ray.utils.console import Console
 from vicc_ray.utils.progress_bar import duration
-from vicc_ray.video.store import ClipStore
 
 
 def main_job(

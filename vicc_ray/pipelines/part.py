@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vicc_ray.clip_store.store import ShardWriter
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets.locations import Place, local_file
 from vicc_ray.datasets.object_storage import Unreadable
@@ -17,7 +18,6 @@ from vicc_ray.pipelines.watchdog import Watchdog
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
 from vicc_ray.video.decode import VideoError, too_long
-from vicc_ray.video.store import ShardWriter
 
 MakeRow = Callable[[Path, PlannedVideo], dict[str, Any]]
 """Of a file and what is known of it to a row; VideoError where it gives none."""

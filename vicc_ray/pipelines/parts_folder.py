@@ -11,6 +11,7 @@ from typing import Any
 
 import ray.data
 
+from vicc_ray.clip_store.store import FAILURES_FILE, shard_path
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import Inputs
 from vicc_ray.datasets.locations import Place, as_json, from_json
@@ -21,7 +22,6 @@ from vicc_ray.pipelines.waiting import Room, stalls_told, teller
 from vicc_ray.utils.console import Console
 from vicc_ray.utils.fs import atomic_write, clear_asides, folder_lock
 from vicc_ray.utils.progress_bar import ProgressBar
-from vicc_ray.video.store import FAILURES_FILE, shard_path
 
 Videos = list[tuple[Place, PlannedVideo]]
 MakePart = Callable[[int, Videos], int]

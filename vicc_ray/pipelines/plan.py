@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vicc_ray.clip_store.row_checks import open_shard
+from vicc_ray.clip_store.store import REMEDY, shard_path
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import VideoItem, assign_splits
 from vicc_ray.datasets.locations import Place, size_and_time
@@ -15,8 +17,6 @@ from vicc_ray.errors import UserError
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
 from vicc_ray.utils.jsonl import read_typed_lines
-from vicc_ray.video.store import REMEDY, shard_path
-from vicc_ray.video.stored_rows import open_shard
 
 PLAN_FILE = "plan.json"
 SHARDS_AT_LEAST = 32

@@ -13,21 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from vicc_ray.config import Config, PrepareConfig
-from vicc_ray.datasets import Inputs, list_videos
-from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
-from vicc_ray.pipelines.duplicates import DUPLICATES_FILE, find_duplicates
-from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
-from vicc_ray.pipelines.plan import Plan, PlannedVideo, make_plan, planned, stored_rows
-from vicc_ray.pipelines.same_files import check_same_files
-from vicc_ray.pipelines.shard import prepare_shard
-from vicc_ray.pipelines.waiting import Room
-from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
-from vicc_ray.utils.visible_text import visible
-from vicc_ray.video.fingerprint import OF_ONE_CALL
-from vicc_ray.video.store import (
+from vicc_ray.clip_store.duplicates import DUPLICATES_FILE, find_duplicates
+from vicc_ray.clip_store.fingerprint import OF_ONE_CALL
+from vicc_ray.clip_store.store import (
     FAILURES_FILE,
     INDEX_FILE,
     STORE_FILE,
@@ -36,6 +24,18 @@ from vicc_ray.video.store import (
     write_index,
     write_store_file,
 )
+from vicc_ray.config import Config, PrepareConfig
+from vicc_ray.datasets import Inputs, list_videos
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
+from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
+from vicc_ray.pipelines.plan import Plan, PlannedVideo, make_plan, planned, stored_rows
+from vicc_ray.pipelines.same_files import check_same_files
+from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.pipelines.waiting import Room
+from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
+from vicc_ray.utils.visible_text import visible
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.pipelines.fit import fit
 from vicc_ray.training.held_out import why_unchecked
@@ -13,7 +14,6 @@ from vicc_ray.training.stage_times import stage_timer
 from vicc_ray.training.starting_point import check_something_left, checked_start, keep_start
 from vicc_ray.training.trackers import check_trackers
 from vicc_ray.utils.console import Console
-from vicc_ray.video.store import ClipStore
 
 
 def pretrain(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from vicc_ray.clip_store.row_checks import MOST_MEMORY
+from vicc_ray.clip_store.store import REMEDY, shard_path
 from vicc_ray.datasets.locations import Place
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.plan import Plan, PlannedVideo
 from vicc_ray.utils.arrow_file import read_parquet
 from vicc_ray.utils.fs import content_digest
-from vicc_ray.video.store import REMEDY, shard_path
-from vicc_ray.video.stored_rows import MOST_MEMORY
 
 CONTENTS = pa.schema([("id", pa.string()), ("content", pa.string())])
 READERS = 8

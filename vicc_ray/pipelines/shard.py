@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 
+from vicc_ray.clip_store.store import About, ShardWriter, encode_video, shard_path, shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets.locations import Place
 from vicc_ray.pipelines.cut_short import write_cut_short
@@ -17,7 +18,6 @@ from vicc_ray.pipelines.plan import PlannedVideo
 from vicc_ray.utils.fs import content_digest
 from vicc_ray.video.decode import open_frames, too_long
 from vicc_ray.video.flow import quantise, shrink, with_flow
-from vicc_ray.video.store import About, ShardWriter, encode_video, shard_path, shard_writer
 
 ENOUGH_FRAMES = 100
 """Frames with their flow that are kept of a video whose time limit is over; fewer are a failure."""

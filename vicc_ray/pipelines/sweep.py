@@ -6,6 +6,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.leftovers import keep_releasing
@@ -26,7 +27,6 @@ from vicc_ray.sweep.study import SweepStudy
 from vicc_ray.sweep.summary import summarise, write_summary
 from vicc_ray.training.pretraining import Pretraining
 from vicc_ray.utils.background_thread import beside
-from vicc_ray.video.store import ClipStore
 
 
 def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bool = True) -> Summary:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ray import tune
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
@@ -19,7 +20,6 @@ from vicc_ray.sweep.stage1 import stage1_key, stage1_of
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.utils.background_thread import beside
 from vicc_ray.utils.fs import file_lock
-from vicc_ray.video.store import ClipStore
 
 LOOK_S = 0.5
 """Seconds between looks for a new score."""

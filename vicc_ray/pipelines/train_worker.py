@@ -16,6 +16,7 @@ import torch
 from ray.exceptions import RayTaskError
 from torch import Tensor
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines import validation
@@ -37,7 +38,6 @@ from vicc_ray.training.schedule import Turn
 from vicc_ray.training.task import Task
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.jsonl import append_line
-from vicc_ray.video.store import ClipStore
 
 
 @dataclass(frozen=True)

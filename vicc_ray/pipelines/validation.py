@@ -12,6 +12,7 @@ import numpy as np
 import ray.train
 from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.pipelines.capacity import ANYWHERE
 from vicc_ray.pipelines.embed import Embedder, Network, Work, embed
 from vicc_ray.pipelines.local_ray import quiet
@@ -21,7 +22,6 @@ from vicc_ray.training.held_out import HeldOut
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
 from vicc_ray.utils.jsonl import append_line
-from vicc_ray.video.store import ClipStore
 
 POINTER = "checkpoint.json"
 """What Ray Train keeps of a checkpoint: the name of ours, in the run's folder."""

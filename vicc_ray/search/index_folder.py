@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vicc_ray.clip_store.store import shard_path
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_checks import PART_REMEDY, check_part, open_part
@@ -34,7 +35,6 @@ from vicc_ray.utils.account_key import has_own_seal, make_seal
 from vicc_ray.utils.arrow_file import naming_damage
 from vicc_ray.utils.fs import atomic_path, atomic_write
 from vicc_ray.utils.json_file import read_json
-from vicc_ray.video.store import shard_path
 
 FORMAT: Literal["vicc_ray index 2"] = "vicc_ray index 2"
 INDEX_FILE, ENCODER_FILE, VIDEOS_FILE = "index.json", "encoder.safetensors", "videos.arrow"

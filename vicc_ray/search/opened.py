@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vicc_ray.clip_store.store import shard_path
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import Floats
 from vicc_ray.search.film import LARGEST_FILM
@@ -25,7 +26,6 @@ from vicc_ray.search.video_folder import IndexedFile, VideoFolder
 from vicc_ray.search.videos_file import REMEDY, read_videos
 from vicc_ray.utils.arrow_file import naming_damage
 from vicc_ray.utils.local_paths import is_address
-from vicc_ray.video.store import shard_path
 
 OPEN_PARTS = 256
 """Parts whose descriptions are kept in memory, of 50 KB each."""

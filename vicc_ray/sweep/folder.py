@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from vicc_ray.clip_store.fingerprint import videos_fingerprint
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.sweep.records import Trial, TrialFolder, training_seconds
@@ -20,8 +22,6 @@ from vicc_ray.training.run_folder import RunFolder, changed_settings
 from vicc_ray.utils.fs import atomic_write, folder_lock
 from vicc_ray.utils.json_file import as_kind, read_as, read_json
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
-from vicc_ray.video.fingerprint import videos_fingerprint
-from vicc_ray.video.store import ClipStore
 
 FREE_TO_CHANGE = {"recipe", "budget", "concurrency", "resources", "final"}
 """Settings that may differ when a sweep goes on: they do not change what a trial computes, or (of the recipe) the

@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.training_clips import CHANNELS, make_samples
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.shares import share_sizes
-from vicc_ray.video.entries import Entry
-from vicc_ray.video.sample import CHANNELS, make_samples
-from vicc_ray.video.store import ClipStore
 
 PART_BYTES = 32 << 20
 """A batch is made in parts of at most this size, or of one sample: many processes can then work on one batch."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from vicc_ray.clip_store.fingerprint import CLIPS
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
@@ -22,8 +24,6 @@ from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.schedule import Turn
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_json
-from vicc_ray.video.fingerprint import CLIPS
-from vicc_ray.video.store import ClipStore
 
 NO_STAGE = 0
 """The method's stages are 1 and 2."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vicc_ray.clip_store.catalog import Entries, Entry
 from vicc_ray.config import Config
 from vicc_ray.evaluation.chance import Galleries
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
 from vicc_ray.training.validation_split import training_videos, validation_videos
-from vicc_ray.video.entries import Entries, Entry
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.training.batch_maker import BatchMaker, sample_bytes
 from vicc_ray.training.collapse import Problem, problems_now
@@ -20,7 +21,6 @@ from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.schedule import STREAMS, Turn, turns
 from vicc_ray.training.shares import share_sizes
 from vicc_ray.training.validation_split import training_videos
-from vicc_ray.video.store import ClipStore
 
 
 class Pretraining:

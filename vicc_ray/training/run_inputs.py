@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vicc_ray.clip_store.catalog import Entries
+from vicc_ray.clip_store.fingerprint import CLIPS, pixel_settings, videos_fingerprint
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.schedule import Turn
-from vicc_ray.video.entries import Entries
-from vicc_ray.video.fingerprint import CLIPS, pixel_settings, videos_fingerprint
-from vicc_ray.video.store import ClipStore
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RunInputs:
 
     Attributes:
         videos: how many are trained on: neither test videos nor those held out for validation.
-        fingerprint: of these videos, see :func:`~vicc_ray.video.fingerprint.videos_fingerprint`.
+        fingerprint: of these videos, see :func:`~vicc_ray.clip_store.fingerprint.videos_fingerprint`.
         prepare: settings of the clip store that their pixels depend on.
         steps_per_epoch: with the global batch.
         turns: the step that each one ends with, in their order.

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.collapse import Problem
@@ -15,7 +16,6 @@ from vicc_ray.training.plan import Plan
 from vicc_ray.training.run_inputs import RunInputs
 from vicc_ray.training.schedule import Turn
 from vicc_ray.training.trainer import Trainer
-from vicc_ray.video.store import ClipStore
 
 
 class Task(Protocol):

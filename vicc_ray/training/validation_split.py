@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vicc_ray.video.entries import Entries
+from vicc_ray.clip_store.catalog import Entries
 
 Row = tuple[str, str, str]
 """Split, label and source of a video."""

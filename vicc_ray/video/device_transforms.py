@@ -1,7 +1,7 @@
 """RGB appearance augmentation and normalisation on the training device, in batches. B clips, C channels, T frames.
 
-Every clip has its own parameters, drawn with the sample (:data:`vicc_ray.video.transforms.APPEARANCE`): a clip looks the
-same in whichever batch and worker it lands.
+Every clip has its own parameters, drawn with the sample (:data:`vicc_ray.video.transforms.APPEARANCE`): a clip looks
+the same in whichever batch and worker it lands.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_file import Features, feature_names
@@ -26,7 +27,6 @@ from vicc_ray.evaluation.table import NAME, STREAMS, newest
 from vicc_ray.training.stage_times import stage_seconds
 from vicc_ray.utils.json_file import read_json
 from vicc_ray.utils.jsonl import read_lines
-from vicc_ray.video.store import ClipStore
 
 REASONS = 12  # failures listed on the page; the rest are counted
 

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vicc_ray.clip_store.store import ClipStore, StoredVideo
 from vicc_ray.evaluation.report.colour_wheel import fast_speed, flow_to_colour, legend
 from vicc_ray.video.flow import dequantise
-from vicc_ray.video.store import ClipStore, StoredVideo
 
 FRAMES = 16
 FRAMES_PER_S = 10.0

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.evaluation.feature_settings import check_same_store
 from vicc_ray.evaluation.report.charts import draw
 from vicc_ray.evaluation.report.figures import read_figures
@@ -26,7 +27,6 @@ from vicc_ray.evaluation.report.training_charts import (
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.html import content_policy, finished, load_templates
 from vicc_ray.utils.progress_bar import duration
-from vicc_ray.video.store import ClipStore
 
 FLOW_VIDEOS = 4
 

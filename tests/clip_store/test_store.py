@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.videos import moving
+from vicc_ray.clip_store.store import SCHEMA, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.video.decode import Video
 from vicc_ray.video.flow import dequantise, quantise, shrink
-from vicc_ray.video.store import SCHEMA, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 
 BOUND = 20.0
 SETTINGS = PrepareConfig(short_side=48, group=4)

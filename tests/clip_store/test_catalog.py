@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vicc_ray.video.entries import ROWS_AT_ONCE, Entries, Entry
+from vicc_ray.clip_store.catalog import ROWS_AT_ONCE, Entries, Entry
 
 SPLITS = ("train", "test", "")
 

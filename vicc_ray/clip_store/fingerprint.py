@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from vicc_ray.clip_store.catalog import Entries
 from vicc_ray.config import PrepareConfig
-from vicc_ray.video.entries import Entries
 
 OF_ONE_CALL = ("time_limit_s", "videos_per_shard", "max_failures")
 """Settings that may differ between the calls that fill one store."""
@@ -28,7 +28,7 @@ def videos_fingerprint(entries: Entries, settings: PrepareConfig, columns: Seque
 
     Args:
         settings: of the store that has them.
-        columns: fields of :class:`~vicc_ray.video.entries.Entry` that count.
+        columns: fields of :class:`~vicc_ray.clip_store.catalog.Entry` that count.
     """
     digest = hashlib.blake2b(json.dumps(pixel_settings(settings), sort_keys=True).encode(), digest_size=8)
     for name in columns:

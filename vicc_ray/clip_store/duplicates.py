@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vicc_ray.clip_store.catalog import Entries, Entry
 from vicc_ray.utils.fs import atomic_write
-from vicc_ray.video.entries import Entries, Entry
 
 DUPLICATES_FILE = "duplicates.jsonl"
 SIDES = {"train", "test"}

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.store import ClipStore, StoredVideo
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.video.clip_sampling import sample_generator, two_clips
-from vicc_ray.video.entries import Entry
-from vicc_ray.video.store import ClipStore, StoredVideo
 from vicc_ray.video.transforms import APPEARANCE, Crop, FlowCutter, RgbCutter, draw_appearance, draw_crop
 
 CHANNELS: dict[Stream, int] = {"rgb": 3, "flow": 2}

@@ -23,6 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from vicc_ray.clip_store.catalog import ENTRY_SCHEMA, Entries, Entry
+from vicc_ray.clip_store.remote_cache import Mirror
+from vicc_ray.clip_store.row_checks import MOST_MEMORY, check_entries, open_shard, read_blobs
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.utils.arrow_file import naming_damage, read_parquet
@@ -39,9 +42,6 @@ from vicc_ray.video.codec import (
     decode_i420,
     decode_planes,
 )
-from vicc_ray.video.entries import ENTRY_SCHEMA, Entries, Entry
-from vicc_ray.video.mirror import Mirror
-from vicc_ray.video.stored_rows import MOST_MEMORY, check_entries, open_shard, read_blobs
 
 FORMAT = 2
 """Version of the layout; a store of another one is refused."""
@@ -218,7 +218,7 @@ class ClipStore:
     """A finished clip store, for reading; can be pickled and used from several threads.
 
     Args:
-        location: its folder, or the address of a folder in a bucket (see :mod:`vicc_ray.video.mirror`).
+        location: its folder, or the address of a folder in a bucket (see :mod:`vicc_ray.clip_store.remote_cache`).
 
     Raises:
         UserError: there is no clip store, or one of another format, or one that is not finished.

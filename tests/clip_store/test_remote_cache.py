@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.clip_store.test_store import make_store
 from tests.s3 import BUCKET, S3, s3_server
-from tests.video.test_store import make_store
+from vicc_ray.clip_store.remote_cache import CACHE_VARIABLE, Mirror, cache_folder
+from vicc_ray.clip_store.store import INDEX_FILE, STORE_FILE, ClipStore, shard_path, write_index
 from vicc_ray.errors import UserError
-from vicc_ray.video.mirror import CACHE_VARIABLE, Mirror, cache_folder
-from vicc_ray.video.store import INDEX_FILE, STORE_FILE, ClipStore, shard_path, write_index
 
 
 @pytest.fixture
