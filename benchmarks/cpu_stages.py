@@ -23,9 +23,9 @@ from vicc_ray.config import ClipConfig, ModelConfig, PrepareConfig
 from vicc_ray.evaluation.embedding import embed_windows
 from vicc_ray.evaluation.quick_probe import fit_quick_probe
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.pipelines.plan import PlannedVideo
-from vicc_ray.pipelines.shard import prepare_shard
 from vicc_ray.search.film import make_film
+from vicc_ray.sharding.build_shard import prepare_shard
+from vicc_ray.sharding.plan import PlannedVideo
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, quantise, shrink

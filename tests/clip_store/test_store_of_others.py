@@ -18,8 +18,8 @@ from tests.clip_store.test_store import make_store
 from tests.stored import store_of, video
 from vicc_ray.clip_store.store import INDEX_FILE, SCHEMA, STORE_FILE, ClipStore, shard_path, shard_writer, write_index
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.plan import PLAN_FILE, Plan, failures_path, read_failures, stored_rows
-from vicc_ray.pipelines.same_files import _contents
+from vicc_ray.sharding.plan import PLAN_FILE, Plan, failures_path, read_failures, stored_rows
+from vicc_ray.sharding.source_check import _contents
 from vicc_ray.video.synthetic.existing_videos import RECORD, check_made_before
 
 Rows = list[dict[str, Any]]

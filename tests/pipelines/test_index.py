@@ -189,7 +189,7 @@ import sys
 from pathlib import Path
 from tests.search.made import CONFIG, VIEW, untrained
 from vicc_ray.pipelines.index import Indexer, Work
-from vicc_ray.pipelines.plan import Plan
+from vicc_ray.sharding.plan import Plan
 from vicc_ray.datasets import list_videos
 folder, videos = Path(sys.argv[1]), Path(sys.argv[2])
 indexer = Indexer(Work(folder, videos, untrained(), VIEW, CONFIG, use_gpu=False))

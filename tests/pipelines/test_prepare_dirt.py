@@ -15,8 +15,8 @@ from tests.videos import moving, write_video
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE
 from vicc_ray.pipelines.prepare import Summary
+from vicc_ray.sharding.truncated_videos import CUT_SHORT_FILE
 
 
 def write_ten_bits(path: Path) -> Path:

@@ -62,8 +62,8 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from vicc_ray.config import PrepareConfig
-from vicc_ray.pipelines.plan import PlannedVideo
-from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.sharding.plan import PlannedVideo
+from vicc_ray.sharding.build_shard import prepare_shard
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 video = (Path(sys.argv[1]) / "0.mp4", PlannedVideo("0.mp4", "", "0.mp4", ""))

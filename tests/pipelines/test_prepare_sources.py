@@ -13,8 +13,8 @@ from tests.s3 import BUCKET, s3_server
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import list_videos
-from vicc_ray.pipelines.plan import PLAN_FILE, Plan
 from vicc_ray.pipelines.prepare import Summary, prepare_inputs
+from vicc_ray.sharding.plan import PLAN_FILE, Plan
 
 
 def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> None:

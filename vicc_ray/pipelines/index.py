@@ -26,9 +26,7 @@ from vicc_ray.pipelines.capacity import Capacity, capacity
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.over_videos import usable_gpus
-from vicc_ray.pipelines.part import write_part
 from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
-from vicc_ray.pipelines.plan import Plan, PlannedVideo, extended, planned
 from vicc_ray.pipelines.waiting import Room
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.index_folder import (
@@ -44,6 +42,8 @@ from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.pieces import read_pieces
 from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.view import View
+from vicc_ray.sharding.plan import Plan, PlannedVideo, extended, planned
+from vicc_ray.sharding.task import write_part
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.utils.visible_text import visible
 

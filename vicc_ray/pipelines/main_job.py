@@ -14,11 +14,11 @@ from vicc_ray.pipelines.capacity import capacity
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.machines import refuse_impossible
-from vicc_ray.pipelines.plan import PLAN_FILE, make_plan
 from vicc_ray.pipelines.prepare import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.pipelines.waiting import log
+from vicc_ray.sharding.plan import PLAN_FILE, make_plan
 from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.schedule import turns
 from vicc_ray.training.stage_times import stage_seconds, stage_timer

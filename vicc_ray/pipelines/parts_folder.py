@@ -16,9 +16,9 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import Inputs
 from vicc_ray.datasets.locations import Place, as_json, from_json
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.mostly_failing import fails_too_much, mostly_failing
-from vicc_ray.pipelines.plan import PLAN_FILE, Failure, Plan, PlannedVideo, read_failures
 from vicc_ray.pipelines.waiting import Room, stalls_told, teller
+from vicc_ray.sharding.failure_limit import fails_too_much, mostly_failing
+from vicc_ray.sharding.plan import PLAN_FILE, Failure, Plan, PlannedVideo, read_failures
 from vicc_ray.utils.console import Console
 from vicc_ray.utils.fs import atomic_write, clear_asides, folder_lock
 from vicc_ray.utils.progress_bar import ProgressBar

@@ -27,13 +27,13 @@ from vicc_ray.clip_store.store import (
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
-from vicc_ray.pipelines.plan import Plan, PlannedVideo, make_plan, planned, stored_rows
-from vicc_ray.pipelines.same_files import check_same_files
-from vicc_ray.pipelines.shard import prepare_shard
 from vicc_ray.pipelines.waiting import Room
+from vicc_ray.sharding.build_shard import prepare_shard
+from vicc_ray.sharding.plan import Plan, PlannedVideo, make_plan, planned, stored_rows
+from vicc_ray.sharding.source_check import check_same_files
+from vicc_ray.sharding.truncated_videos import CUT_SHORT_FILE, merge_cut_short
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.utils.visible_text import visible
 

@@ -12,7 +12,7 @@ from vicc_ray.clip_store.row_checks import MOST_MEMORY
 from vicc_ray.clip_store.store import REMEDY, shard_path
 from vicc_ray.datasets.locations import Place
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.plan import Plan, PlannedVideo
+from vicc_ray.sharding.plan import Plan, PlannedVideo
 from vicc_ray.utils.arrow_file import read_parquet
 from vicc_ray.utils.fs import content_digest
 

@@ -13,8 +13,8 @@ from vicc_ray.clip_store.store import ShardWriter
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets.locations import Place, local_file
 from vicc_ray.datasets.object_storage import Unreadable
-from vicc_ray.pipelines.plan import Failure, PlannedVideo, stamp, write_failures
-from vicc_ray.pipelines.watchdog import Watchdog
+from vicc_ray.sharding.plan import Failure, PlannedVideo, stamp, write_failures
+from vicc_ray.sharding.watchdog import Watchdog
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
 from vicc_ray.video.decode import VideoError, too_long

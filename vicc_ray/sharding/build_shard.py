@@ -12,9 +12,9 @@ import cv2
 from vicc_ray.clip_store.store import About, ShardWriter, encode_video, shard_path, shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets.locations import Place
-from vicc_ray.pipelines.cut_short import write_cut_short
-from vicc_ray.pipelines.part import write_part
-from vicc_ray.pipelines.plan import PlannedVideo
+from vicc_ray.sharding.plan import PlannedVideo
+from vicc_ray.sharding.task import write_part
+from vicc_ray.sharding.truncated_videos import write_cut_short
 from vicc_ray.utils.fs import content_digest
 from vicc_ray.video.decode import open_frames, too_long
 from vicc_ray.video.flow import quantise, shrink, with_flow

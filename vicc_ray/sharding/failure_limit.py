@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.plan import Failure
+from vicc_ray.sharding.plan import Failure
 
 VIDEOS_AT_LEAST = 20
 """Videos from which on the share of failures says something."""

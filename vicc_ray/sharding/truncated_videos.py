@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vicc_ray.clip_store.store import shard_path
-from vicc_ray.pipelines.plan import Plan
+from vicc_ray.sharding.plan import Plan
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.jsonl import read_lines
 

@@ -21,9 +21,9 @@ from tests.pipelines.prepared import films
 from tests.videos import moving, write_video
 from vicc_ray.clip_store.store import ClipStore, write_store_file
 from vicc_ray.config import PrepareConfig
-from vicc_ray.pipelines.cut_short import CUT_SHORT_FILE, merge_cut_short
-from vicc_ray.pipelines.plan import Plan, PlannedVideo
-from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.sharding.build_shard import prepare_shard
+from vicc_ray.sharding.plan import Plan, PlannedVideo
+from vicc_ray.sharding.truncated_videos import CUT_SHORT_FILE, merge_cut_short
 
 SETTINGS = PrepareConfig(short_side=32)
 ATTEMPTS = """
@@ -31,8 +31,8 @@ import os, re, sys, time
 from contextlib import contextmanager
 from pathlib import Path
 from vicc_ray.config import PrepareConfig
-from vicc_ray.pipelines import shard
-from vicc_ray.pipelines.plan import PlannedVideo
+from vicc_ray.sharding import build_shard
+from vicc_ray.sharding.plan import PlannedVideo
 
 def crash():
     os._exit(9)
@@ -40,7 +40,7 @@ def crash():
 def hang():
     re.match("(a+)+$", "a" * 60 + "b")  # for years, in C code that keeps the interpreter's lock
 
-open_frames = shard.open_frames
+open_frames = build_shard.open_frames
 
 @contextmanager
 def open_bad_frames(path, **limits):
@@ -49,12 +49,12 @@ def open_bad_frames(path, **limits):
     with open_frames(path, **limits) as frames:
         yield frames
 
-shard.open_frames = open_bad_frames
+build_shard.open_frames = open_bad_frames
 videos = [(Path(sys.argv[1]) / name, PlannedVideo(name, "", name, "")) for name in sys.argv[5:]]
 for attempt in range(3):
     if not os.fork():
         settings = PrepareConfig(short_side=32, time_limit_s=float(sys.argv[4]))
-        os._exit(100 + shard.prepare_shard(Path(sys.argv[2]), 0, videos, settings))
+        os._exit(100 + build_shard.prepare_shard(Path(sys.argv[2]), 0, videos, settings))
     code = os.waitstatus_to_exitcode(os.wait()[1])
     print(code)
     if code >= 100:
@@ -65,8 +65,8 @@ WHOLE = """
 import sys
 from pathlib import Path
 from vicc_ray.config import PrepareConfig
-from vicc_ray.pipelines.plan import PlannedVideo
-from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.sharding.plan import PlannedVideo
+from vicc_ray.sharding.build_shard import prepare_shard
 from vicc_ray.video import codec
 codec.REPRODUCIBLE += sys.argv[3]
 videos = [(path, PlannedVideo(path.name, "", path.name, "")) for path in sorted(Path(sys.argv[1]).iterdir())]
@@ -112,7 +112,7 @@ def test_a_surprise_in_one_video_costs_only_that_video(tmp_path: Path, monkeypat
         yield
 
     videos = [(tmp_path / f"{n}.mp4", PlannedVideo(f"{n}.mp4", "", "", "")) for n in range(2)]
-    monkeypatch.setattr("vicc_ray.pipelines.shard.open_frames", surprise)
+    monkeypatch.setattr("vicc_ray.sharding.build_shard.open_frames", surprise)
     assert prepare_shard(tmp_path, 0, videos, PrepareConfig()) == 2
     assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
 
@@ -166,8 +166,8 @@ PREPARE_ALL = """
 import sys
 from pathlib import Path
 from vicc_ray.config import PrepareConfig
-from vicc_ray.pipelines.plan import PlannedVideo
-from vicc_ray.pipelines.shard import prepare_shard
+from vicc_ray.sharding.plan import PlannedVideo
+from vicc_ray.sharding.build_shard import prepare_shard
 videos = [(path, PlannedVideo(path.name, "", path.name, "")) for path in sorted(Path(sys.argv[1]).iterdir())]
 settings = PrepareConfig(short_side=int(sys.argv[3]), max_frames=int(sys.argv[4]), time_limit_s=300)
 prepare_shard(Path(sys.argv[2]), 0, videos, settings)
