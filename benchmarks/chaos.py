@@ -39,7 +39,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the fake machines are those o
 from tests.fake_cluster import FakeCluster, fake_cluster
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.synthetic.generate import Scene, make_videos
 

@@ -35,7 +35,7 @@ import yaml
 from hosts import SHARED, Host, hosts, missing
 from measured import began, machine, vicc_ray, wait_until
 
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.utils.jsonl import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.utils.jsonl import read_lines
 
 

@@ -36,8 +36,8 @@ from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
 from vicc_ray.config import Config
+from vicc_ray.runs.schedule import turns
 from vicc_ray.training.pretrainer import Pretrainer
-from vicc_ray.training.schedule import turns
 from vicc_ray.video.transforms import APPEARANCE
 
 RESULT = Path(__file__).with_suffix(".json")

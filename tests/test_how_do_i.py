@@ -17,8 +17,8 @@ from vicc_ray.config.loader import load_config
 from vicc_ray.datasets import list_videos
 from vicc_ray.models.backbones.base import Backbone
 from vicc_ray.models.registry import Listed
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
 
 PAGE = (Path(__file__).parents[1] / "docs" / "how-do-i.md").read_text()
 BLOCKS = [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE, re.M)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.pipelines.processes import killed_here
 from tests.pipelines.runs import computed_here, losses, rgb_alone
 from vicc_ray.pipelines.pretrain import pretrain
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 
 
 def test_a_run_whose_controller_is_killed_is_undisturbed(store: Path, tmp_path: Path) -> None:

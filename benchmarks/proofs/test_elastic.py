@@ -10,7 +10,7 @@ import numpy as np
 from tests.fake_cluster import fake_cluster
 from tests.pipelines.processes import begun, wait_until
 from tests.pipelines.runs import computed_here, rgb_alone
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.utils.jsonl import read_lines
 
 

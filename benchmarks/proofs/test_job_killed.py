@@ -10,7 +10,7 @@ import pytest
 from tests.pipelines.job_server import Server, job_server, recipe, submit
 from tests.pipelines.processes import DEADLINE_S, command, past, wait_until
 from tests.pipelines.runs import computed_here, losses
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 
 pytest.importorskip("aiohttp", reason="the job server (ray[default]) is not pinned for this Python")
 

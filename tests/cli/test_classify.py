@@ -11,10 +11,10 @@ from vicc_ray.cli.main import main
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
-from vicc_ray.training.checkpoint import take_snapshot
+from vicc_ray.runs.checkpoint_state import take_snapshot
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
 from vicc_ray.training.pretrainer import Pretrainer
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
 
 
 @pytest.fixture

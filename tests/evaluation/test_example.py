@@ -14,10 +14,10 @@ from tests.videos import moving, write_video
 from vicc_ray.config import Config
 from vicc_ray.evaluation.export import export
 from vicc_ray.evaluation.pretrained import find_weights
-from vicc_ray.training.checkpoint import take_snapshot
+from vicc_ray.runs.checkpoint_state import take_snapshot
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
 from vicc_ray.training.pretrainer import Pretrainer
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Config.model_validate(

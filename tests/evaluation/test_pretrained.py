@@ -17,11 +17,11 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import find_weights, load_encoder
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
-from vicc_ray.training.checkpoint import take_snapshot
+from vicc_ray.runs.checkpoint_state import take_snapshot
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import Turn, turns
 from vicc_ray.training.classifier_trainer import ClassifierTrainer
 from vicc_ray.training.pretrainer import Pretrainer
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import Turn, turns
 
 CONFIG = Config.model_validate(
     {

@@ -22,7 +22,7 @@ from vicc_ray.evaluation.report import build_report
 from vicc_ray.evaluation.report.films import Films
 from vicc_ray.evaluation.report.page import _flow_videos
 from vicc_ray.evaluation.table import evaluate_features
-from vicc_ray.training.stage_times import FILE
+from vicc_ray.runs.stage_times import FILE
 from vicc_ray.utils.jsonl import append_line
 
 SECTIONS = ["retrieval", "classes", "gallery", "map", "flow", "training", "timing", "settings"]

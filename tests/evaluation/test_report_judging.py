@@ -30,10 +30,10 @@ from vicc_ray.evaluation.report.prototypes import CLOSEST, read_prototypes
 from vicc_ray.evaluation.report.published import known_data_set, published
 from vicc_ray.evaluation.retrieval import retrieve
 from vicc_ray.evaluation.table import evaluate_features
-from vicc_ray.training.checkpoint import take_snapshot
+from vicc_ray.runs.checkpoint_state import take_snapshot
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
 from vicc_ray.training.pretrainer import Pretrainer
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
 
 UCF101 = {"classes": 101, "train": 9537, "test": 3783}
 FIRST = {"seed": 0, "cross_stream": True}

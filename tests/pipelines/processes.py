@@ -20,7 +20,7 @@ import psutil
 from tests.interrupts import taking_interrupts
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 
 DEADLINE_S = 600
 """For one thing to happen; a start of Ray Train takes half a minute on a busy machine."""

@@ -24,9 +24,9 @@ from vicc_ray.evaluation.pretrained import find_weights
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.pipelines.classify import classify, quick_classify
-from vicc_ray.training.checkpoint import read_model
+from vicc_ray.runs.checkpoint_state import read_model
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.training.classification import Classification
-from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.utils.jsonl import read_lines
 
 EPOCHS, STEPS = 12, 48  # 16 training videos, 4 a step

@@ -18,7 +18,7 @@ from ray.core.generated import gcs_pb2
 from tests.interrupts import interrupted
 from tests.pipelines.runs import rgb_alone
 from vicc_ray.config.loader import dump_config
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.utils.jsonl import read_lines
 
 SOON_S = 15.0

@@ -15,8 +15,8 @@ from vicc_ray.datasets import list_videos
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.main_job import check_none_to_come, main_job
 from vicc_ray.pipelines.prepare import prepare_inputs
+from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 from vicc_ray.sharding.plan import Failure, make_plan, stamp, write_failures
-from vicc_ray.training.checkpoint import FORMAT, STATE
 from vicc_ray.utils.fs import content_digest
 
 

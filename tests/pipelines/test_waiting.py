@@ -23,10 +23,10 @@ from vicc_ray.pipelines.main_job import main_job
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.sweep import sweep
 from vicc_ray.pipelines.waiting import stalls_told, wait_for_room
+from vicc_ray.runs.checkpoint_state import FORMAT, STATE
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
 from vicc_ray.sweep.settings import load_sweep
-from vicc_ray.training.checkpoint import FORMAT, STATE
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
 from vicc_ray.utils.jsonl import read_lines
 
 AT_ONCE_S = 20.0

@@ -9,7 +9,7 @@ import pytest
 from tests.sweep.made import SEARCH, sweep_of
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
-from vicc_ray.training.schedule import turns
+from vicc_ray.runs.schedule import turns
 
 
 def differences(one: Config, other: Config) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from tests.stored import store_of, video
 from tests.sweep.made import sweep_of
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, PrepareConfig
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
 from vicc_ray.sweep.stage1 import stage1_key, stage1_of
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
 
 LATER = {
     **{"stage2.epsilon": 0.2, "stage2.prototypes": 20, "stage2.learning_rate": 0.1, "stage2.queue": 64},

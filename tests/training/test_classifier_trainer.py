@@ -11,10 +11,10 @@ import torch
 from tests.gloo import run_workers
 from tests.training.fixtures import BATCH, make_batch, small_config
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.training.checkpoint import load_model, load_progress, model_tensors, take_snapshot
+from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tensors, take_snapshot
+from vicc_ray.runs.schedule import Turn
 from vicc_ray.training.classifier_trainer import ClassifierTrainer
 from vicc_ray.training.group import rank, world_size
-from vicc_ray.training.schedule import Turn
 from vicc_ray.training.shares import share_of
 
 CLASSES, EPOCHS = 3, 4

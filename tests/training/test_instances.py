@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tests.training.fixtures import BATCH, make_batch, small_config, started, steps
 from vicc_ray.errors import UserError
-from vicc_ray.training.checkpoint import model_tensors
+from vicc_ray.runs.checkpoint_state import model_tensors
 from vicc_ray.training.instances import InstanceContrast
 
 ALONE = {"cross_stream": False}

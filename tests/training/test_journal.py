@@ -11,10 +11,10 @@ import pytest
 from tests.training.event_file import shown
 from tests.training.fixtures import small_config
 from vicc_ray.config import Config
-from vicc_ray.training.checkpoint import FORMAT, STATE
+from vicc_ray.runs.checkpoint_state import FORMAT, STATE
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import Turn, turns
 from vicc_ray.training.journal import EVERY, Journal
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import Turn, turns
 from vicc_ray.utils.jsonl import append_line, read_lines
 
 CONFIG = small_config()

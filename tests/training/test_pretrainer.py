@@ -12,10 +12,10 @@ import torch.distributed as dist
 from tests.gloo import run_workers
 from tests.training.fixtures import BATCH, make_batch, small_config, started, steps
 from vicc_ray.errors import UserError
-from vicc_ray.training.checkpoint import load_model, load_progress, model_tensors, take_snapshot
+from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tensors, take_snapshot
+from vicc_ray.runs.schedule import turns
 from vicc_ray.training.group import rank, world_size
 from vicc_ray.training.pretrainer import Pretrainer
-from vicc_ray.training.schedule import turns
 from vicc_ray.training.shares import share_of
 
 INSTANCES = small_config(method={"contrast": "instances"}, schedule={"cross_stream": False})

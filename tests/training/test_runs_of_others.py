@@ -18,8 +18,8 @@ from tests.training.fixtures import small_config, started
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.pretrained import find_weights
 from vicc_ray.evaluation.report.figures import read_figures
-from vicc_ray.sweep.records import read_curve, training_seconds
-from vicc_ray.training.checkpoint import (
+from vicc_ray.runs.checkpoint_manager import SCORE, CheckpointFolder
+from vicc_ray.runs.checkpoint_state import (
     MODEL,
     OPTIMISER,
     STATE,
@@ -29,11 +29,11 @@ from vicc_ray.training.checkpoint import (
     read_state,
     take_snapshot,
 )
-from vicc_ray.training.checkpoint_folder import SCORE, CheckpointFolder
+from vicc_ray.runs.initial_checkpoint import START_FILE, checked_start
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_inputs import RunInputs
+from vicc_ray.sweep.records import read_curve, training_seconds
 from vicc_ray.training.journal import Journal
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.run_inputs import RunInputs
-from vicc_ray.training.starting_point import START_FILE, checked_start
 from vicc_ray.training.trackers.identity import kept_identity
 from vicc_ray.utils.fs import folder_lock
 from vicc_ray.utils.jsonl import append_line, read_lines

@@ -7,8 +7,8 @@ import pytest
 
 from vicc_ray.config import OptimiserConfig, ScheduleConfig
 from vicc_ray.errors import UserError
+from vicc_ray.runs.schedule import learning_rate, turn_of, turns
 from vicc_ray.training.plan import Plan
-from vicc_ray.training.schedule import learning_rate, turn_of, turns
 from vicc_ray.training.shares import share_sizes
 
 SCHEDULE = ScheduleConfig(

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.fixtures import make_batch, small_config, started, steps
-from vicc_ray.training.checkpoint import model_tensors
+from vicc_ray.runs.checkpoint_state import model_tensors
+from vicc_ray.runs.schedule import turns
 from vicc_ray.training.device import mixed_precision
 from vicc_ray.training.pretrainer import Pretrainer
-from vicc_ray.training.schedule import turns
 
 TURN = "rgb-stage2-1"
 

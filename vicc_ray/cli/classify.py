@@ -96,7 +96,7 @@ def _check(options: argparse.Namespace, overrides: list[str]) -> None:
 def _of_run(run: Path, overrides: list[str]) -> tuple[Config, EncoderWeights]:
     """The run's settings, and the stream's network."""
     from vicc_ray.evaluation.pretrained import find_weights
-    from vicc_ray.training.run_folder import RunFolder
+    from vicc_ray.runs.run_dir import RunFolder
 
     RunFolder(run).config()
     config = load_config(str(run / "config.yaml"), overrides)

@@ -319,7 +319,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if wrong:
         raise UserError(f"--set {wrong[0]}: the run is trained; only settings of evaluate and ray can be changed now")
     from vicc_ray.pipelines.evaluate import evaluate
-    from vicc_ray.training.run_folder import RunFolder
+    from vicc_ray.runs.run_dir import RunFolder
 
     RunFolder(options.run).config()
     config = load_config(str(options.run / "config.yaml"), options.overrides)

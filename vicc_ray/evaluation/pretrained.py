@@ -25,9 +25,9 @@ from vicc_ray.evaluation.card import measured
 from vicc_ray.models.checkpoint_import.importer import read_published
 from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import EncoderWeights, read_weights
-from vicc_ray.training.checkpoint import STATE, load_encoder_tensors, read_state
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
+from vicc_ray.runs.checkpoint_state import STATE, load_encoder_tensors, read_state
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
 from vicc_ray.utils.local_paths import local_path
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 

@@ -20,10 +20,10 @@ from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.fit import fit
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.predict import predict
-from vicc_ray.training.checkpoint import read_model
+from vicc_ray.runs.checkpoint_state import read_model
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.training.classification import Classification, free_settings
 from vicc_ray.training.labelling import Labelling
-from vicc_ray.training.run_folder import RunFolder
 from vicc_ray.training.trackers import check_trackers
 
 

@@ -14,11 +14,11 @@ from vicc_ray.evaluation.feature_settings import forget_other_features
 from vicc_ray.evaluation.table import evaluate_features
 from vicc_ray.pipelines.embed import Network
 from vicc_ray.pipelines.features import make_features
-from vicc_ray.training.checkpoint import load_encoder_tensors
+from vicc_ray.runs.checkpoint_state import load_encoder_tensors
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import STREAMS, turns
+from vicc_ray.runs.stage_times import stage_timer
 from vicc_ray.training.pretrainer import Pretrainer
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import STREAMS, turns
-from vicc_ray.training.stage_times import stage_timer
 
 
 def evaluate(

@@ -36,7 +36,7 @@ from vicc_ray.pipelines.train_worker import Job, train_worker
 from vicc_ray.pipelines.validation import validation
 from vicc_ray.pipelines.waiting import log
 from vicc_ray.pipelines.waiting_places import tell_waiting
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.training.task import Task
 from vicc_ray.utils.background_thread import beside
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.utils.interruption import tell
 from vicc_ray.utils.jsonl import read_lines
 

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from vicc_ray.training.attempts import Attempts
+from vicc_ray.runs.restart_log import Attempts
 
 LOOK_S = 2.0
 """Seconds between looks at the cluster's machines."""

@@ -18,10 +18,10 @@ from vicc_ray.pipelines.prepare import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.pipelines.waiting import log
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.stage_times import stage_seconds, stage_timer
 from vicc_ray.sharding.plan import PLAN_FILE, make_plan
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
-from vicc_ray.training.stage_times import stage_seconds, stage_timer
 from vicc_ray.training.workload import planned_workload
 from vicc_ray.utils.console import Console
 from vicc_ray.utils.progress_bar import duration

@@ -25,16 +25,16 @@ from vicc_ray.pipelines.preemption import Lookout
 from vicc_ray.pipelines.ray_errors import last_line, user_error_in
 from vicc_ray.pipelines.resources import DecodingShare, decoding_share
 from vicc_ray.pipelines.waiting import stalls_told
-from vicc_ray.training import checkpoint
-from vicc_ray.training.checkpoint_writer import CheckpointWriter
+from vicc_ray.runs import checkpoint_state
+from vicc_ray.runs.async_checkpointer import CheckpointWriter
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import Turn
 from vicc_ray.training.classification import Classification
 from vicc_ray.training.group import gather, rank, sum_, world_size
 from vicc_ray.training.health import CHOICES
 from vicc_ray.training.journal import Journal
 from vicc_ray.training.objective import Metrics
 from vicc_ray.training.pretraining import Pretraining
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import Turn
 from vicc_ray.training.task import Task
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.jsonl import append_line
@@ -183,17 +183,17 @@ class Worker:
         newest = own or (Path(self.job.start_from) if self.job.start_from else None)
         if newest is None:
             return
-        state = checkpoint.read_state(newest)
+        state = checkpoint_state.read_state(newest)
         # Another run may have had other videos or another batch: what counts is how many epochs it made.
         self.steps = state["step"] if own else self.plan.first_step(state["epoch"])
         self.restored_turn = state["turn"]
-        checkpoint.load_model(newest, self.trainer)
+        checkpoint_state.load_model(newest, self.trainer)
         self._restored_from = newest
 
     def _run_turn(self, turn: Turn) -> None:
         self.trainer.start_turn(turn)
         if self.restored_turn == turn.index:
-            checkpoint.load_progress(self._restored_from, self.trainer)
+            checkpoint_state.load_progress(self._restored_from, self.trainer)
         self.health = self.task.health(turn, self.device)
         if self.journal:
             self.journal.begin_turn(turn, self.steps)
@@ -273,7 +273,7 @@ class Worker:
         if rank() == 0:
             epoch = self.plan.epoch_at(self.steps)
             inputs = self.task.inputs.as_json()
-            take = partial(checkpoint.take_snapshot, self.trainer, self.steps, epoch, self.job.config, inputs)
+            take = partial(checkpoint_state.take_snapshot, self.trainer, self.steps, epoch, self.job.config, inputs)
             self.writer.save(take, name, why, scored)
         if scored:
             self.writer.wait()

@@ -16,11 +16,11 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.pipelines.capacity import ANYWHERE
 from vicc_ray.pipelines.embed import Embedder, Network, Work, embed
 from vicc_ray.pipelines.local_ray import quiet
-from vicc_ray.training.checkpoint import load_encoder_tensors, read_state
+from vicc_ray.runs.checkpoint_state import load_encoder_tensors, read_state
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
 from vicc_ray.training.group import rank
 from vicc_ray.training.held_out import HeldOut
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
 from vicc_ray.utils.jsonl import append_line
 
 POINTER = "checkpoint.json"

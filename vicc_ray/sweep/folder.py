@@ -15,10 +15,10 @@ from vicc_ray.clip_store.fingerprint import videos_fingerprint
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
+from vicc_ray.runs import run_dir
+from vicc_ray.runs.run_dir import RunFolder, changed_settings
 from vicc_ray.sweep.records import Trial, TrialFolder, training_seconds
 from vicc_ray.sweep.settings import SweepConfig
-from vicc_ray.training import run_folder
-from vicc_ray.training.run_folder import RunFolder, changed_settings
 from vicc_ray.utils.fs import atomic_write, folder_lock
 from vicc_ray.utils.json_file import as_kind, read_as, read_json
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
@@ -28,8 +28,8 @@ FREE_TO_CHANGE = {"recipe", "budget", "concurrency", "resources", "final"}
 contents are compared."""
 SCORING = {"evaluate_epochs", "evaluate_videos"}
 FREE_IN_RECIPE = {
-    **{name: run_folder.FREE_TO_CHANGE[name] for name in ("name", "ray", "classify")},
-    "train": set(run_folder.FREE_TO_CHANGE["train"]) - SCORING,
+    **{name: run_dir.FREE_TO_CHANGE[name] for name in ("name", "ray", "classify")},
+    "train": set(run_dir.FREE_TO_CHANGE["train"]) - SCORING,
 }
 """What a run may go on with, but for what its scores depend on."""
 LOCK_WAIT_S = 20.0

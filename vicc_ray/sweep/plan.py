@@ -12,10 +12,10 @@ from vicc_ray.config.loader import config_of, load_config
 from vicc_ray.config.messages import setting_names, unknown_setting
 from vicc_ray.config.yaml import format_value
 from vicc_ray.errors import UserError
+from vicc_ray.runs.schedule import turns
 from vicc_ray.sweep.settings import SweepConfig
 from vicc_ray.sweep.space import Space, Values
 from vicc_ray.training.pretrainer import check_queue
-from vicc_ray.training.schedule import turns
 
 LAST_SEEDS_FROM = 1000
 """Seeds of the last runs are this far from the recipe's, so that none of them is one that trials had."""

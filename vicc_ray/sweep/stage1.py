@@ -9,8 +9,8 @@ from typing import Any
 from vicc_ray.clip_store.fingerprint import videos_fingerprint
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, ScheduleConfig, Stage2Config
-from vicc_ray.training.run_folder import FREE_TO_CHANGE
-from vicc_ray.training.schedule import turns
+from vicc_ray.runs.run_dir import FREE_TO_CHANGE
+from vicc_ray.runs.schedule import turns
 
 NOT_YET = {"cycles", "alternation_period", "stage2_epochs", "stage2_cosine_epochs", "last_flow_turn", "cross_stream"}
 """Settings of the schedule that stage 1 does not look at."""

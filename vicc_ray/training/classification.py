@@ -13,15 +13,15 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
+from vicc_ray.runs.run_dir import FREE_TO_CHANGE, FreeSettings, RunFolder
+from vicc_ray.runs.run_inputs import RunInputs
+from vicc_ray.runs.schedule import Turn
 from vicc_ray.training.batch_maker import BatchMaker, sample_bytes
 from vicc_ray.training.classifier_trainer import ClassifierTrainer
 from vicc_ray.training.collapse import PATIENCE, STUCK, Problem
 from vicc_ray.training.health import EpochHealth
 from vicc_ray.training.labelling import Labelling
 from vicc_ray.training.plan import Plan
-from vicc_ray.training.run_folder import FREE_TO_CHANGE, FreeSettings, RunFolder
-from vicc_ray.training.run_inputs import RunInputs
-from vicc_ray.training.schedule import Turn
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_json
 

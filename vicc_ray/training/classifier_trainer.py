@@ -17,12 +17,12 @@ from torch.nn import functional
 from vicc_ray.config import Config, Stream
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import Encoder
+from vicc_ray.runs.schedule import Turn, learning_rate
 from vicc_ray.training.device import mixed_precision, send, set_up
 from vicc_ray.training.group import sum_, world_size
 from vicc_ray.training.network import prepare_network
 from vicc_ray.training.objective import Metrics
 from vicc_ray.training.optimiser import adamw
-from vicc_ray.training.schedule import Turn, learning_rate
 from vicc_ray.training.shared_gradient import backward
 from vicc_ray.training.shares import share_sizes
 from vicc_ray.training.trainer import Batch

@@ -16,9 +16,9 @@ from vicc_ray.method.infonce import info_nce, matched
 from vicc_ray.method.momentum_encoder import MomentumEncoder
 from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.models.encoder import Encoder
+from vicc_ray.runs.schedule import Turn
 from vicc_ray.training.network import build_network
 from vicc_ray.training.objective import Metrics
-from vicc_ray.training.schedule import Turn
 
 
 class InstanceContrast:

@@ -12,10 +12,10 @@ from typing import Any
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.training.checkpoint import read_state
+from vicc_ray.runs.checkpoint_state import read_state
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import STREAMS, Turn
 from vicc_ray.training.collapse import Problem, problems_inherited, problems_now
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import STREAMS, Turn
 from vicc_ray.training.trackers import Trackers
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_bounded

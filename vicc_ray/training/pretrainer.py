@@ -17,6 +17,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.models.encoder import Encoder
+from vicc_ray.runs.schedule import STREAMS, Turn, learning_rate
 from vicc_ray.training.device import mixed_precision, send, set_up
 from vicc_ray.training.group import gather, rank, world_size
 from vicc_ray.training.instances import InstanceContrast
@@ -24,7 +25,6 @@ from vicc_ray.training.network import build_network
 from vicc_ray.training.objective import Metrics, Objective
 from vicc_ray.training.optimiser import build_optimiser
 from vicc_ray.training.prototypical import PrototypicalContrast
-from vicc_ray.training.schedule import STREAMS, Turn, learning_rate
 from vicc_ray.training.shared_gradient import backward
 from vicc_ray.training.shares import share_of, share_sizes
 from vicc_ray.training.trainer import Batch

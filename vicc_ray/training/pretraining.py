@@ -11,14 +11,14 @@ import torch
 
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
+from vicc_ray.runs.run_inputs import RunInputs
+from vicc_ray.runs.schedule import STREAMS, Turn, turns
 from vicc_ray.training.batch_maker import BatchMaker, sample_bytes
 from vicc_ray.training.collapse import Problem, problems_now
 from vicc_ray.training.health import EpochHealth
 from vicc_ray.training.held_out import HeldOut
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.pretrainer import Pretrainer, check_queue
-from vicc_ray.training.run_inputs import RunInputs
-from vicc_ray.training.schedule import STREAMS, Turn, turns
 from vicc_ray.training.shares import share_sizes
 from vicc_ray.training.validation_split import training_videos
 

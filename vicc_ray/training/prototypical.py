@@ -26,8 +26,8 @@ from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.method.sinkhorn import sinkhorn
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.models.fuse_batch_norms import folded
+from vicc_ray.runs.schedule import Turn
 from vicc_ray.training.objective import Metrics
-from vicc_ray.training.schedule import Turn
 
 
 class PrototypicalContrast:

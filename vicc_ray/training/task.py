@@ -9,12 +9,12 @@ import torch
 
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
+from vicc_ray.runs.run_inputs import RunInputs
+from vicc_ray.runs.schedule import Turn
 from vicc_ray.training.batch_maker import BatchMaker
 from vicc_ray.training.collapse import Problem
 from vicc_ray.training.health import EpochHealth
 from vicc_ray.training.plan import Plan
-from vicc_ray.training.run_inputs import RunInputs
-from vicc_ray.training.schedule import Turn
 from vicc_ray.training.trainer import Trainer
 
 

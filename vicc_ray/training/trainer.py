@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from vicc_ray.runs.schedule import Turn
 from vicc_ray.training.objective import Metrics
-from vicc_ray.training.schedule import Turn
 
 Batch = Mapping[str, Tensor]
 """What a :class:`vicc_ray.training.batch_maker.BatchMaker` makes: clips of this worker's b samples, and their draws."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from vicc_ray.config import Config
+from vicc_ray.runs.schedule import Turn, turns
 from vicc_ray.training.plan import Plan
 from vicc_ray.training.pretrainer import check_queue
-from vicc_ray.training.schedule import Turn, turns
 from vicc_ray.training.shares import share_sizes
 from vicc_ray.training.validation_split import Row, validation_sources
 

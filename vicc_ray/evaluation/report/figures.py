@@ -24,7 +24,7 @@ from vicc_ray.evaluation.report.settings import as_config, read_settings, recipe
 from vicc_ray.evaluation.report.warnings import warnings
 from vicc_ray.evaluation.result_file import read_result
 from vicc_ray.evaluation.table import NAME, STREAMS, newest
-from vicc_ray.training.stage_times import stage_seconds
+from vicc_ray.runs.stage_times import stage_seconds
 from vicc_ray.utils.json_file import read_json
 from vicc_ray.utils.jsonl import read_lines
 

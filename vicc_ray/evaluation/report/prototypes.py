@@ -15,9 +15,9 @@ from vicc_ray.config import Config
 from vicc_ray.evaluation.feature_file import Features, FeatureTable
 from vicc_ray.evaluation.table import newest
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.training.checkpoint import load_encoder_tensors, load_prototypes
-from vicc_ray.training.run_folder import RunFolder
-from vicc_ray.training.schedule import turns
+from vicc_ray.runs.checkpoint_state import load_encoder_tensors, load_prototypes
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
 
 SHOWN, CLOSEST = 8, 5
 

@@ -8,13 +8,13 @@ import pytest
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.training import run_folder
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs import run_dir
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.utils.jsonl import append_line, read_lines
 
 
 def test_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_folder, "LOCK_WAIT_S", 0.0)
+    monkeypatch.setattr(run_dir, "LOCK_WAIT_S", 0.0)
     with RunFolder(tmp_path).writing(), pytest.raises(UserError, match="another process is training"):  # noqa: SIM117
         with RunFolder(tmp_path).writing():
             pass

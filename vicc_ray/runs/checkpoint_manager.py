@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.training.checkpoint import STATE, read_state
+from vicc_ray.runs.checkpoint_state import STATE, read_state
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vicc_ray.training.stage_times import FILE, stage_seconds, stage_timer
+from vicc_ray.runs.stage_times import FILE, stage_seconds, stage_timer
 from vicc_ray.utils.jsonl import append_line
 
 

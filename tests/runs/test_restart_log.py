@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vicc_ray.training.attempts import Attempts
+from vicc_ray.runs.restart_log import Attempts
 
 
 def begun(attempts: Attempts, *beginnings: tuple[int, int]) -> list[int]:

@@ -13,10 +13,10 @@ from typing import Any
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
-from vicc_ray.training.attempts import Attempts
-from vicc_ray.training.checkpoint import read_inputs, read_state
-from vicc_ray.training.checkpoint_folder import CheckpointFolder
-from vicc_ray.training.run_inputs import RunInputs
+from vicc_ray.runs.checkpoint_manager import CheckpointFolder
+from vicc_ray.runs.checkpoint_state import read_inputs, read_state
+from vicc_ray.runs.restart_log import Attempts
+from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.utils.fs import atomic_write, folder_lock
 from vicc_ray.utils.json_file import read_as, read_bounded
 from vicc_ray.utils.jsonl import read_lines

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vicc_ray.errors import UserError
-from vicc_ray.training.run_inputs import RunInputs
+from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.training.trainer import Trainer
 from vicc_ray.utils.fs import create, unreadable
 from vicc_ray.utils.json_file import as_kind, read_json
@@ -83,7 +83,7 @@ def take_snapshot(
     Args:
         step: global steps made so far, ``epoch``: the epochs of samples that they took.
         settings: of the run, for the record.
-        inputs: what it is trained on (:class:`vicc_ray.training.run_inputs.RunInputs`); without, it cannot go on.
+        inputs: what it is trained on (:class:`vicc_ray.runs.run_inputs.RunInputs`); without, it cannot go on.
     """
     tensors, groups = _flatten(trainer.optimiser.state_dict())
     tensors |= {PROGRESS + name: value for name, value in trainer.progress_tensors().items()}

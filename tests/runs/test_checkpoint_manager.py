@@ -13,8 +13,8 @@ import pytest
 
 from tests.forked import FORKED
 from vicc_ray.errors import UserError
-from vicc_ray.training.checkpoint import FORMAT, STATE
-from vicc_ray.training.checkpoint_folder import MOST_MARKED, SCORE, CheckpointFolder
+from vicc_ray.runs.checkpoint_manager import MOST_MARKED, SCORE, CheckpointFolder
+from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 
 
 def made(folder: CheckpointFolder, step: int, name: str = "", to_be_scored: bool = False) -> str:

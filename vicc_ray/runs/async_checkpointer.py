@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vicc_ray.training.checkpoint import Snapshot
-from vicc_ray.training.checkpoint_folder import CheckpointFolder
+from vicc_ray.runs.checkpoint_manager import CheckpointFolder
+from vicc_ray.runs.checkpoint_state import Snapshot
 
 Written = dict[str, float | int | str]
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vicc_ray.errors import UserError
-from vicc_ray.training.checkpoint import MODEL, read_state
-from vicc_ray.training.run_folder import RunFolder
+from vicc_ray.runs.checkpoint_state import MODEL, read_state
+from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.utils.fs import atomic_write, content_digest
 from vicc_ray.utils.json_file import read_as
 

@@ -10,7 +10,9 @@ import torch
 
 from tests.training.fixtures import small_config, started, steps
 from vicc_ray.errors import UserError
-from vicc_ray.training.checkpoint import (
+from vicc_ray.runs.async_checkpointer import CheckpointWriter
+from vicc_ray.runs.checkpoint_manager import CheckpointFolder
+from vicc_ray.runs.checkpoint_state import (
     MODEL,
     load_encoder_tensors,
     load_model,
@@ -19,8 +21,6 @@ from vicc_ray.training.checkpoint import (
     read_state,
     take_snapshot,
 )
-from vicc_ray.training.checkpoint_folder import CheckpointFolder
-from vicc_ray.training.checkpoint_writer import CheckpointWriter
 
 
 @pytest.mark.parametrize("optimiser", ["lars", "adamw"])

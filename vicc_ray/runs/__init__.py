@@ -1,0 +1,1 @@
+"""The folder of a run: settings, restarts, the schedule of phases, and checkpoints."""
