@@ -47,8 +47,8 @@ from vicc_ray.clip_store.store import shard_path
 from vicc_ray.config import Config, RayConfig
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.training.batch_maker import BatchMaker
-from vicc_ray.training.plan import Plan
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.clip_batches import BatchMaker
 from vicc_ray.video.device_transforms import to_rgb_input
 from vicc_ray.video.flow import compute_flow, quantise
 from vicc_ray.video.transforms import draw_appearance

@@ -47,8 +47,8 @@ from vicc_ray.config import Config
 from vicc_ray.pipelines.decode_task import MAKERS_KEPT
 from vicc_ray.pipelines.held import unpacked
 from vicc_ray.pipelines.ingest import batches
-from vicc_ray.training.batch_maker import BatchMaker
-from vicc_ray.training.plan import Plan
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.clip_batches import BatchMaker
 
 RESULT = Path(__file__).with_suffix(".json")
 CLIP = Config().clip

@@ -43,9 +43,9 @@ from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.prepare import prepare
 from vicc_ray.pipelines.resources import STORE_SHARE
-from vicc_ray.training.batch_maker import BatchMaker
-from vicc_ray.training.plan import Plan
-from vicc_ray.training.validation_split import training_videos
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.clip_batches import BatchMaker
+from vicc_ray.training.validation.split import training_videos
 
 RESULT = Path(__file__).with_suffix(".json")
 CPUS = os.cpu_count() or 1

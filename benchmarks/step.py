@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vicc_ray.config import Config
 from vicc_ray.runs.schedule import turns
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 from vicc_ray.video.transforms import APPEARANCE
 
 RESULT = Path(__file__).with_suffix(".json")

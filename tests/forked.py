@@ -9,5 +9,11 @@ import multiprocessing
 
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(
-    ["pytest", "torch", "torch.distributed", "vicc_ray.training.classifier_trainer", "vicc_ray.training.pretrainer"]
+    [
+        "pytest",
+        "torch",
+        "torch.distributed",
+        "vicc_ray.training.tasks.classifier_trainer",
+        "vicc_ray.training.tasks.pretrainer",
+    ]
 )

@@ -14,7 +14,7 @@ from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 
 @pytest.fixture

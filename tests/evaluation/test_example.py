@@ -17,7 +17,7 @@ from vicc_ray.evaluation.pretrained import find_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Config.model_validate(

@@ -15,7 +15,7 @@ from vicc_ray.evaluation.prediction import build_classifier, predict_videos
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import read_model, take_snapshot
 from vicc_ray.runs.schedule import Turn
-from vicc_ray.training.classifier_trainer import ClassifierTrainer
+from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 CPU = torch.device("cpu")

@@ -20,8 +20,8 @@ from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import Turn, turns
-from vicc_ray.training.classifier_trainer import ClassifierTrainer
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 CONFIG = Config.model_validate(
     {

@@ -33,7 +33,7 @@ from vicc_ray.evaluation.table import evaluate_features
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 UCF101 = {"classes": 101, "train": 9537, "test": 3783}
 FIRST = {"seed": 0, "cross_stream": True}

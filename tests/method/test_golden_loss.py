@@ -11,11 +11,11 @@ from torch.nn.functional import normalize
 
 from tests.conftest import golden_folder
 from tests.gloo import run_workers
+from vicc_ray.method.embedding_queue import EmbeddingQueue
 from vicc_ray.method.loss import cross_view_loss
 from vicc_ray.method.prototypes import Prototypes
-from vicc_ray.method.queue import EmbeddingQueue
 from vicc_ray.method.sinkhorn import sinkhorn
-from vicc_ray.training.group import gather, rank
+from vicc_ray.training.distributed.collectives import gather, rank
 
 GOLDEN_DIR = golden_folder()
 FIRST_RANKS = sorted(path.name for path in GOLDEN_DIR.glob("*queue_w*_r0.npz"))

@@ -7,9 +7,9 @@ import math
 import torch
 from torch.nn.functional import normalize, one_hot
 
+from vicc_ray.method.embedding_queue import EmbeddingQueue
 from vicc_ray.method.loss import cross_view_loss
 from vicc_ray.method.prototypes import Prototypes
-from vicc_ray.method.queue import EmbeddingQueue
 
 
 def test_loss_of_equal_scores_is_ln_k() -> None:

@@ -17,7 +17,7 @@ from vicc_ray.models.cpu_conv.convert import for_cpu
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.padded_conv3d import PaddedConv3d, pad_by_hand
 from vicc_ray.models.registry import BACKBONES
-from vicc_ray.training.network import prepare_network
+from vicc_ray.training.model_setup import prepare_network
 
 LAST = torch.channels_last_3d
 CPU = torch.device("cpu")

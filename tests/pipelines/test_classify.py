@@ -26,7 +26,7 @@ from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.pipelines.classify import classify, quick_classify
 from vicc_ray.runs.checkpoint_state import read_model
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.training.classification import Classification
+from vicc_ray.training.tasks.classification import Classification
 from vicc_ray.utils.jsonl import read_lines
 
 EPOCHS, STEPS = 12, 48  # 16 training videos, 4 a step

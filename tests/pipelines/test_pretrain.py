@@ -20,8 +20,8 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.pretrain import pretrain
-from vicc_ray.training.batch_maker import BatchMaker
-from vicc_ray.training.plan import Plan
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.clip_batches import BatchMaker
 from vicc_ray.utils.jsonl import read_lines
 
 TURNS = ["rgb-stage1", "flow-stage1", "rgb-stage2-1"]

@@ -13,7 +13,7 @@ from vicc_ray.evaluation.report.curves import read_turns
 from vicc_ray.pipelines.progress import _Follower, _Tail
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
-from vicc_ray.training.plan import Plan
+from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.workload import Workload
 from vicc_ray.utils.fs import atomic_write
 

@@ -18,8 +18,8 @@ from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.runs.checkpoint_state import STATE, take_snapshot
 from vicc_ray.runs.initial_checkpoint import StartingPoint, check_something_left, checked_start, keep_start
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.training.classification import Classification, free_settings
-from vicc_ray.training.pretraining import Pretraining
+from vicc_ray.training.tasks.classification import Classification, free_settings
+from vicc_ray.training.tasks.pretraining import Pretraining
 
 TRAINED = 16
 VIDEOS = [*map(video, range(TRAINED)), *(video(n, split="test") for n in range(TRAINED, TRAINED + 4))]

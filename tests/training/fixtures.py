@@ -8,7 +8,7 @@ import torch
 
 from vicc_ray.config import Config
 from vicc_ray.runs.schedule import turns
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 from vicc_ray.video.transforms import APPEARANCE
 
 BATCH, FRAMES, SIZE = 8, 8, 32

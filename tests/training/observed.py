@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tests.training.fixtures import small_config
 from vicc_ray.config import Config
 from vicc_ray.runs.schedule import turns
-from vicc_ray.training.health import EpochHealth
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.monitoring.epoch_stats import EpochHealth
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 from vicc_ray.video.transforms import APPEARANCE
 
 BATCH, FRAMES, SIZE, STEPS = 16, 4, 16, 25

@@ -8,8 +8,8 @@ import pytest
 from vicc_ray.config import OptimiserConfig, ScheduleConfig
 from vicc_ray.errors import UserError
 from vicc_ray.runs.schedule import learning_rate, turn_of, turns
-from vicc_ray.training.plan import Plan
-from vicc_ray.training.shares import share_sizes
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.shares import share_sizes
 
 SCHEDULE = ScheduleConfig(
     rgb_epochs=3, flow_epochs=2, stage1_cosine_epochs=5, cycles=2, alternation_period=4, stage2_cosine_epochs=4

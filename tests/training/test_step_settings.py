@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.training.fixtures import make_batch, small_config, started, steps
 from vicc_ray.runs.checkpoint_state import model_tensors
 from vicc_ray.runs.schedule import turns
-from vicc_ray.training.device import mixed_precision
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.precision import mixed_precision
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 TURN = "rgb-stage2-1"
 

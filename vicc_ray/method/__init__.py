@@ -1,0 +1,1 @@
+"""The method, each part of the paper in a file, and the objectives made of them."""

@@ -22,8 +22,8 @@ from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.predict import predict
 from vicc_ray.runs.checkpoint_state import read_model
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.training.classification import Classification, free_settings
-from vicc_ray.training.labelling import Labelling
+from vicc_ray.training.tasks.class_labels import Labelling
+from vicc_ray.training.tasks.classification import Classification, free_settings
 from vicc_ray.training.trackers import check_trackers
 
 

@@ -27,7 +27,7 @@ from vicc_ray.pipelines.local_ray import ray_session
 from vicc_ray.pipelines.machines import lack_for_ever
 from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.pipelines.resources import size_workers
-from vicc_ray.training.batch_maker import sample_bytes
+from vicc_ray.training.data.clip_batches import sample_bytes
 from vicc_ray.utils.local_paths import is_address
 
 ANSWER_S = 180.0

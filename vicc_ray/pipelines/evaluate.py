@@ -18,7 +18,7 @@ from vicc_ray.runs.checkpoint_state import load_encoder_tensors
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import STREAMS, turns
 from vicc_ray.runs.stage_times import stage_timer
-from vicc_ray.training.pretrainer import Pretrainer
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""A :class:`~vicc_ray.training.task.Task` on Ray Train: starts the workers and starts them again until it ends."""
+"""A :class:`~vicc_ray.training.tasks.base.Task` on Ray Train: workers are started, and restarted until it ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from vicc_ray.pipelines.validation import validation
 from vicc_ray.pipelines.waiting import log
 from vicc_ray.pipelines.waiting_places import tell_waiting
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.training.task import Task
+from vicc_ray.training.tasks.base import Task
 from vicc_ray.utils.background_thread import beside
 
 HEALTH_CHECK_S = "0.5"

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from vicc_ray.pipelines.capacity import ANYWHERE
 from vicc_ray.pipelines.decode_task import decode
-from vicc_ray.training.batch_maker import BatchMaker
+from vicc_ray.training.data.clip_batches import BatchMaker
 
 BATCHES_AHEAD = 2
 """Batches that may lie in the object store at least: the one that is trained on and the next."""

@@ -6,7 +6,7 @@ import time
 
 import ray.train
 
-from vicc_ray.training.group import rank
+from vicc_ray.training.distributed.collectives import rank
 
 ASK_EVERY_S = 1.0
 """Asking is a round trip of all workers through an actor; clouds announce minutes or half a minute before."""

@@ -10,9 +10,9 @@ from vicc_ray.pipelines.fit import fit
 from vicc_ray.runs.initial_checkpoint import check_something_left, checked_start, keep_start
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.stage_times import stage_timer
-from vicc_ray.training.held_out import why_unchecked
-from vicc_ray.training.pretraining import Pretraining
+from vicc_ray.training.tasks.pretraining import Pretraining
 from vicc_ray.training.trackers import check_trackers
+from vicc_ray.training.validation.evaluator import why_unchecked
 from vicc_ray.utils.console import Console
 
 

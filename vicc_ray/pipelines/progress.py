@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from vicc_ray.evaluation.report.curves import end_mean, start_mean
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.training.task import Task
+from vicc_ray.training.tasks.base import Task
 from vicc_ray.training.workload import Workload
 from vicc_ray.utils.background_thread import beside
 from vicc_ray.utils.jsonl import parse_line, read_lines

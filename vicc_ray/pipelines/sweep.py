@@ -25,7 +25,7 @@ from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.settings import SweepConfig
 from vicc_ray.sweep.study import SweepStudy
 from vicc_ray.sweep.summary import summarise, write_summary
-from vicc_ray.training.pretraining import Pretraining
+from vicc_ray.training.tasks.pretraining import Pretraining
 from vicc_ray.utils.background_thread import beside
 
 

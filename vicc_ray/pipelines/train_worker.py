@@ -19,6 +19,7 @@ from torch import Tensor
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
+from vicc_ray.method.objective import Metrics
 from vicc_ray.pipelines import validation
 from vicc_ray.pipelines.ingest import batches
 from vicc_ray.pipelines.preemption import Lookout
@@ -29,13 +30,12 @@ from vicc_ray.runs import checkpoint_state
 from vicc_ray.runs.async_checkpointer import CheckpointWriter
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import Turn
-from vicc_ray.training.classification import Classification
-from vicc_ray.training.group import gather, rank, sum_, world_size
-from vicc_ray.training.health import CHOICES
-from vicc_ray.training.journal import Journal
-from vicc_ray.training.objective import Metrics
-from vicc_ray.training.pretraining import Pretraining
-from vicc_ray.training.task import Task
+from vicc_ray.training.distributed.collectives import gather, rank, sum_, world_size
+from vicc_ray.training.monitoring.epoch_stats import CHOICES
+from vicc_ray.training.monitoring.run_logger import Journal
+from vicc_ray.training.tasks.base import Task
+from vicc_ray.training.tasks.classification import Classification
+from vicc_ray.training.tasks.pretraining import Pretraining
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.jsonl import append_line
 
@@ -74,7 +74,7 @@ class Step:
     turn: Turn
     metrics: Metrics
     embeddings: Tensor | None
-    """[B, D], see :class:`~vicc_ray.training.trainer.Trainer`."""
+    """[B, D], see :class:`~vicc_ray.training.tasks.trainer.Trainer`."""
     waited: float
     """Seconds that this worker waited for the batch."""
     notes: Tensor

@@ -19,8 +19,8 @@ from vicc_ray.pipelines.local_ray import quiet
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, read_state
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
-from vicc_ray.training.group import rank
-from vicc_ray.training.held_out import HeldOut
+from vicc_ray.training.distributed.collectives import rank
+from vicc_ray.training.validation.evaluator import HeldOut
 from vicc_ray.utils.jsonl import append_line
 
 POINTER = "checkpoint.json"

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vicc_ray.errors import UserError
 from vicc_ray.runs.run_inputs import RunInputs
-from vicc_ray.training.trainer import Trainer
+from vicc_ray.training.tasks.trainer import Trainer
 from vicc_ray.utils.fs import create, unreadable
 from vicc_ray.utils.json_file import as_kind, read_json
 from vicc_ray.utils.regular_file import open_regular

@@ -10,7 +10,7 @@ from vicc_ray.clip_store.catalog import Entries
 from vicc_ray.clip_store.fingerprint import CLIPS, pixel_settings, videos_fingerprint
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.runs.schedule import Turn
-from vicc_ray.training.plan import Plan
+from vicc_ray.training.data.batch_sampler import Plan
 
 
 @dataclass(frozen=True)

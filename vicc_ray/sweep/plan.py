@@ -15,7 +15,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.runs.schedule import turns
 from vicc_ray.sweep.settings import SweepConfig
 from vicc_ray.sweep.space import Space, Values
-from vicc_ray.training.pretrainer import check_queue
+from vicc_ray.training.tasks.pretrainer import check_queue
 
 LAST_SEEDS_FROM = 1000
 """Seeds of the last runs are this far from the recipe's, so that none of them is one that trials had."""

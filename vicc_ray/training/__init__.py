@@ -1,0 +1,1 @@
+"""Training without Ray: tasks, batches, optimizers, collectives, validation, monitoring and trackers."""

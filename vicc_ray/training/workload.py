@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from vicc_ray.config import Config
 from vicc_ray.runs.schedule import Turn, turns
-from vicc_ray.training.plan import Plan
-from vicc_ray.training.pretrainer import check_queue
-from vicc_ray.training.shares import share_sizes
-from vicc_ray.training.validation_split import Row, validation_sources
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.shares import share_sizes
+from vicc_ray.training.tasks.pretrainer import check_queue
+from vicc_ray.training.validation.split import Row, validation_sources
 
 CROSS_COST = 4 / 3
 """What a step of a cross-stream turn computes of one in stage 1: the frozen network's forward pass beside the other's

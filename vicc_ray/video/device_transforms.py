@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from vicc_ray.training.device import send
+from vicc_ray.training.precision import send
 from vicc_ray.video.transforms import APPEARANCE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

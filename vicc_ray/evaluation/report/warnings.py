@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vicc_ray.config import Config
-from vicc_ray.training.collapse import problems_at_end
+from vicc_ray.training.monitoring.diagnostics import problems_at_end
 
 FROM_STEPS = ("loss", "entropy", "assignment_entropy")
 

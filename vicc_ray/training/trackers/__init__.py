@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.training.trackers.background import Background, Tracker
+from vicc_ray.training.trackers.async_tracker import Background, Tracker
 
 
 @dataclass(frozen=True)

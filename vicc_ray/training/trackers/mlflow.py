@@ -14,7 +14,7 @@ from mlflow.entities import Metric, Param
 from vicc_ray.config import Config
 from vicc_ray.config.messages import setting_names
 from vicc_ray.training.trackers.database import sqlite_address
-from vicc_ray.training.trackers.identity import kept_identity
+from vicc_ray.training.trackers.run_id import kept_identity
 
 EXPERIMENT = "vicc-ray"
 PARAMS_AT_ONCE = 100
@@ -40,7 +40,7 @@ class MLflow:
         return identity
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """See :class:`vicc_ray.training.trackers.background.Tracker`."""
+        """See :class:`vicc_ray.training.trackers.async_tracker.Tracker`."""
         now = int(1000 * time.time())
         self._client.log_batch(self._id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 

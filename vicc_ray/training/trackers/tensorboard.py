@@ -28,7 +28,7 @@ class TensorBoard:
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """See :class:`vicc_ray.training.trackers.background.Tracker`."""
+        """See :class:`vicc_ray.training.trackers.async_tracker.Tracker`."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 

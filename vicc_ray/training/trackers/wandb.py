@@ -10,7 +10,7 @@ from pathlib import Path
 import wandb
 
 from vicc_ray.config import Config
-from vicc_ray.training.trackers.identity import kept_identity
+from vicc_ray.training.trackers.run_id import kept_identity
 
 PROJECT = "vicc-ray"
 STEP = "step"
@@ -34,7 +34,7 @@ class WandB:
         self._row = -1
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """See :class:`vicc_ray.training.trackers.background.Tracker`."""
+        """See :class:`vicc_ray.training.trackers.async_tracker.Tracker`."""
         # W&B's own counter must grow from call to call and from one part of a run to the next, but figures of held-out
         # videos come late. So the step is a value of its own; the counter is the step, or the next one that is free.
         self._row = max(self._row + 1, step)

@@ -1,0 +1,293 @@
+"""Folders of runs that somebody else made: used, or told with the file; nothing is written through a link in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tracemalloc
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.training.fixtures import small_config, started
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.pretrained import find_weights
+from vicc_ray.evaluation.report.figures import read_figures
+from vicc_ray.runs.checkpoint_manager import SCORE, CheckpointFolder
+from vicc_ray.runs.checkpoint_state import (
+    MODEL,
+    OPTIMISER,
+    STATE,
+    load_model,
+    load_progress,
+    load_prototypes,
+    read_state,
+    take_snapshot,
+)
+from vicc_ray.runs.initial_checkpoint import START_FILE, checked_start
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_inputs import RunInputs
+from vicc_ray.sweep.records import read_curve, training_seconds
+from vicc_ray.training.monitoring.run_logger import Journal
+from vicc_ray.training.trackers.run_id import kept_identity
+from vicc_ray.utils.fs import folder_lock
+from vicc_ray.utils.jsonl import append_line, read_lines
+
+STEP = {"step": 1, "epoch": 0.5, "turn": "rgb-stage2-1", "stage": 2, "stream": "rgb", "data_ms": 1.0, "step_ms": 2.0}
+CHECK = {
+    "step": 1,
+    "epoch": 1,
+    "turn": "rgb-stage2-1",
+    "stream": "rgb",
+    "recall_at_1": 0.5,
+    "low": 0.4,
+    "high": 0.6,
+    "videos": 9,
+}
+CONFIG = small_config()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """With one checkpoint, of three steps."""
+    folder = RunFolder(tmp_path / "run")
+    folder.open(CONFIG)
+    with folder.checkpoints.publish("step-00000003") as aside:
+        take_snapshot(started(CONFIG, "rgb-stage1"), 3, 0.75, CONFIG.model_dump(mode="json")).write(aside)
+    folder.metrics_file.write_text(json.dumps(STEP) + "\n")
+    folder.evaluations_file.write_text(json.dumps(CHECK) + "\n")
+    return folder
+
+
+def checkpoint(run: RunFolder) -> Path:
+    return run.checkpoints.path / "step-00000003"
+
+
+STATES: dict[str, Any] = {
+    "a list": [],
+    "no step": {"format": 3},
+    "a step below 0": {"step": -1},
+    "a step that is text": {"step": "3"},
+    "a step that is true": {"step": True},
+    "a step without end": {"step": 10**300},
+    "an epoch that is text": {"epoch": "1"},
+    "an epoch that is none": {"epoch": float("nan")},
+    "a turn that is there in no run": {"turn": 10**6},
+    "a turn below 0": {"turn": -1},
+    "settings that are text": {"settings": "a"},
+    "settings that cannot be": {"settings": {"train": {"batch": "many"}}},
+    "settings of endless turns": {"settings": {"schedule": {"cycles": 10**12}}},
+    "inputs that are none": {"inputs": {"videos": "a"}},
+    "groups that are text": {"groups": "a"},
+    "another format": {"format": [3]},
+}
+
+
+@pytest.mark.parametrize("change", STATES)
+def test_a_state_that_cannot_be_is_told(run: RunFolder, change: str) -> None:
+    file, given = checkpoint(run) / STATE, STATES[change]
+    before = json.loads(file.read_text())
+    changed = {**before, **given} if isinstance(given, dict) and change != "no step" else given
+    file.write_text(json.dumps(changed))
+    with pytest.raises(UserError, match="step-00000003"):
+        find_weights(checkpoint(run))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 20_000, b'{"format": ' + b"9" * 5000 + b"}"])
+def test_a_state_that_is_no_json_is_told(run: RunFolder, content: bytes) -> None:
+    (checkpoint(run) / STATE).write_bytes(content)
+    for read in (lambda: read_state(checkpoint(run)), lambda: run.step, lambda: run.checkpoints.newest()):
+        with pytest.raises(UserError, match="step-00000003"):
+            read()
+
+
+GROUPS: list[Any] = [[], [{}], [{"params": "a"}], [{"params": [10**6]}]]
+
+
+@pytest.mark.parametrize("groups", GROUPS, ids=str)
+def test_an_optimiser_that_does_not_fit_is_told(run: RunFolder, groups: Any) -> None:
+    file = checkpoint(run) / STATE
+    file.write_text(json.dumps({**json.loads(file.read_text()), "groups": groups}))
+    with pytest.raises(UserError, match=OPTIMISER):
+        load_progress(checkpoint(run), started(CONFIG, "rgb-stage1"))
+
+
+@pytest.mark.parametrize("name", ["a", "a.b", "0"])
+def test_tensors_of_other_names_are_told(run: RunFolder, name: str) -> None:
+    trainer = started(CONFIG, "rgb-stage1")
+    progress = {f"progress.{key}": value for key, value in trainer.progress_tensors().items()}
+    save_file({**progress, name: torch.zeros(3)}, checkpoint(run) / OPTIMISER)
+    with pytest.raises(UserError, match=OPTIMISER):
+        load_progress(checkpoint(run), trainer)
+    save_file({name: torch.zeros(3)}, checkpoint(run) / MODEL)
+    for load in (lambda: load_model(checkpoint(run), trainer), lambda: load_prototypes(checkpoint(run), "rgb")):
+        with pytest.raises(UserError, match=MODEL):
+            load()
+
+
+def header(description: bytes) -> bytes:
+    return len(description).to_bytes(8, "little") + description
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff" * 8, header(b"{"), header(b"[" * 20_000), header(b'{"a": 3}'),
+     header(b'{"a": {"dtype": "F32", "shape": [1000000000000], "data_offsets": [0, 4000000000000]}}'),
+     header(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}'),
+     header(b'{"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}}')],
+    ids=lambda content: content[8:60],
+)  # fmt: skip
+def test_tensors_that_are_not_in_the_file_are_told(run: RunFolder, content: bytes) -> None:
+    (checkpoint(run) / MODEL).write_bytes(content)
+    with pytest.raises(UserError, match=MODEL):
+        load_model(checkpoint(run), started(CONFIG, "rgb-stage1"))
+
+
+def test_a_checkpoint_that_is_a_pipe_is_not_waited_for(run: RunFolder) -> None:
+    (checkpoint(run) / MODEL).unlink()
+    os.mkfifo(checkpoint(run) / MODEL)
+    with pytest.raises(UserError, match=MODEL):
+        load_prototypes(checkpoint(run), "rgb")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"score": "a"}', '{"score": 1, "judged_by": 3}', "{", "[" * 20_000])
+def test_a_score_that_cannot_be_is_told(run: RunFolder, content: str) -> None:
+    run.checkpoints.keep_best("step-00000003", "rgb", 0.5)
+    (run.checkpoints.path / "best-rgb-00000003" / SCORE).write_text(content)
+    with pytest.raises(UserError, match=SCORE):
+        run.checkpoints.keep_best("step-00000003", "rgb", 0.9)
+
+
+INPUTS = RunInputs(1, "a", {}, 1.0, {})
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"videos": "a"}', '{"more": 1}', "{", "[" * 20_000])
+def test_inputs_and_starting_points_that_cannot_be_are_told(run: RunFolder, content: str) -> None:
+    run.inputs_file.write_text(content)
+    with pytest.raises(UserError, match=run.inputs_file.name):
+        run.check_inputs(INPUTS)
+    (run.path / START_FILE).write_text(content)
+    with pytest.raises(UserError, match=START_FILE):
+        checked_start(run, None)
+
+
+READERS: dict[str, tuple[Callable[[RunFolder], object], ...]] = {
+    "metrics.jsonl": (
+        lambda run: read_curve(run), lambda run: training_seconds(run), lambda run: run.rewind(0),
+        lambda run: read_figures(run.path, None), lambda run: Journal(run, CONFIG, 0),
+    ),
+    "evaluations.jsonl": (lambda run: read_curve(run), lambda run: read_figures(run.path, None)),
+    "epochs.jsonl": (lambda run: run.rewind(0), lambda run: read_figures(run.path, None)),
+    "warnings.jsonl": (lambda run: run.rewind(0),),
+    "checkpoints.jsonl": (lambda run: run.rewind(0),),
+    "samples.jsonl": (lambda run: run.rewind(0),),
+    "stage_times.jsonl": (lambda run: read_figures(run.path, None),),
+}  # fmt: skip
+LINES = [
+    '{"step": "1", "seconds": ""}', '{"step": 1e999, "stage": 3}', '{"step": null, "turn": 3, "stage": null}',
+    '{"step": true, "stage": []}', '{"step": ' + "9" * 300 + ', "seconds": null}',
+    '{"step": [], "turn": {}, "stage": "2", "seconds": "x"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line[:30])
+@pytest.mark.parametrize("name", READERS)
+def test_a_line_that_cannot_be_is_told_with_its_number(run: RunFolder, name: str, line: str) -> None:
+    (run.path / name).write_text(f'{{"half": \n{line}\n')
+    for read in READERS[name]:
+        with pytest.raises(UserError, match=f"{name}, line 2"):
+            read(run)
+
+
+def test_a_line_that_lacks_what_is_read_is_told(run: RunFolder) -> None:
+    run.metrics_file.write_text('{"a": 1}\n')
+    for read in (read_curve, training_seconds, lambda run: run.rewind(0), lambda run: Journal(run, CONFIG, 0)):
+        with pytest.raises(UserError, match=r"metrics\.jsonl, line 1"):
+            read(run)
+    run.metrics_file.write_text(json.dumps(STEP) + "\n")
+    run.evaluations_file.write_text('{"step": 1}\n')
+    with pytest.raises(UserError, match=r"evaluations\.jsonl, line 1"):
+        read_curve(run)
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 1', b"\xff\xfe", b"[" * 20_000, b"9" * 5000, b"[]", b""])
+def test_half_a_line_is_left_out(tmp_path: Path, torn: bytes) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(json.dumps(STEP).encode() + b"\n" + torn)
+    assert read_lines(file) == [STEP]
+    append_line(file, STEP)
+    assert read_lines(file) == [STEP, STEP]
+
+
+def test_attempts_of_others_are_told_or_left_out(run: RunFolder) -> None:
+    run.attempts.file.write_text('{"step": 1}\n{"step": 1, "workers": "two"}\n{"step": 1, "workers": 2}\n')
+    assert run.attempts.workers() == [2]
+
+
+def test_what_is_no_file_is_neither_waited_for_nor_read(run: RunFolder) -> None:
+    for name in ("metrics.jsonl", "hold", "config.yaml", "inputs.json"):
+        (run.path / name).unlink(missing_ok=True)
+        os.mkfifo(run.path / name)
+    readers: tuple[Callable[[], object], ...] = (
+        lambda: read_lines(run.metrics_file),
+        lambda: run.held,
+        lambda: run.config(),
+        lambda: run.check_inputs(INPUTS),
+    )
+    for read in readers:
+        with pytest.raises(UserError, match=str(run.path)):
+            read()
+
+
+@pytest.mark.parametrize("name", ["attempts.jsonl", ".lock"])
+def test_nothing_is_written_through_a_link(run: RunFolder, tmp_path: Path, name: str) -> None:
+    """Else a run's folder from elsewhere could have any file of the user's changed."""
+    own = tmp_path / "own"
+    own.write_text("mine\n")
+    (run.path / name).symlink_to(own)
+    with pytest.raises(UserError, match=name), ExitStack() as stack:
+        stack.enter_context(folder_lock(run.path)) if name == ".lock" else run.attempts.note_error("it ended")
+    assert own.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("identity", ["../../etc", "a/b", "a\nb", "", "a" * 300, "\x1b[2J"])
+def test_a_name_at_a_tracker_is_a_name(tmp_path: Path, identity: str) -> None:
+    assert kept_identity(tmp_path, "wandb", lambda: "0a1b2c3d") == "0a1b2c3d"
+    (tmp_path / "trackers" / "wandb").write_text(identity)
+    with pytest.raises(UserError, match="wandb"):
+        kept_identity(tmp_path, "wandb", lambda: "new")
+
+
+@pytest.mark.parametrize("count", ["a", "-1", "", "9" * 5000, "1.5"])
+def test_a_count_of_passed_evaluations_is_a_count(run: RunFolder, count: str) -> None:
+    (run.path / "trackers").mkdir(exist_ok=True)
+    (run.path / "trackers" / "evaluations").write_text(count)
+    journal = Journal(run, CONFIG, 3)
+    with pytest.raises(UserError, match="evaluations"):
+        journal._pass_on_evaluations()
+
+
+def test_a_checkpoint_is_found_beside_folders_that_are_none(run: RunFolder) -> None:
+    (run.checkpoints.path / "step-x").mkdir()
+    (run.checkpoints.path / "link").symlink_to("/")
+    newest = CheckpointFolder(run.checkpoints.path).newest()
+    assert newest is not None
+    assert newest.name == "step-00000003"
+
+
+def test_a_line_without_an_end_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    append_line(file, STEP)
+    os.truncate(file, 2**29)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=rf"{file}, line 2"):
+            read_lines(file)
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,157 @@
+"""One step of the alternating training: who learns, who is frozen, and that workers do not matter."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from tests.gloo import run_workers
+from tests.training.fixtures import BATCH, make_batch, small_config, started, steps
+from vicc_ray.errors import UserError
+from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tensors, take_snapshot
+from vicc_ray.runs.schedule import turns
+from vicc_ray.training.data.shares import share_of
+from vicc_ray.training.distributed.collectives import rank, world_size
+from vicc_ray.training.tasks.pretrainer import Pretrainer
+
+INSTANCES = small_config(method={"contrast": "instances"}, schedule={"cross_stream": False})
+
+
+def changed(before: dict[str, torch.Tensor], pretrainer: Pretrainer) -> set[str]:
+    """Which of rgb.encoder, rgb.prototypes, flow.encoder, flow.prototypes moved."""
+    after = model_tensors(pretrainer)
+    return {".".join(name.split(".")[:2]) for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("turn", ["rgb-stage1", "flow-stage1", "rgb-stage2-1", "flow-stage2-1"])
+def test_only_the_stream_of_the_turn_moves(turn: str) -> None:
+    pretrainer = started(small_config(), turn)
+    before = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
+    steps(pretrainer, 1)
+    stream = turn.split("-")[0]
+    assert changed(before, pretrainer) == {f"{stream}.encoder", f"{stream}.prototypes"}
+
+
+def test_frozen_prototypes_stay_while_the_encoder_moves() -> None:
+    pretrainer = started(small_config(method={"freeze_prototypes": 1, "queue": 0}), "rgb-stage1")
+    before = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
+    steps(pretrainer, 1)
+    moved = changed(before, pretrainer)
+    assert "rgb.encoder" in moved
+    torch.testing.assert_close(model_tensors(pretrainer)["rgb.prototypes.weight"], before["rgb.prototypes.weight"])
+
+
+def test_loss_of_a_repeated_batch_falls() -> None:
+    config = small_config(optimiser={"name": "adamw", "learning_rate": 3e-3}, method={"queue": 0})
+    pretrainer = started(config, "rgb-stage2-1")
+    epoch = pretrainer.turn.first_epoch
+    losses = [float(pretrainer.step(make_batch(0), epoch)["loss"]) for _ in range(30)]
+    assert min(losses[-5:]) < 0.8 * losses[0]
+
+
+def test_a_queue_that_no_step_fits_is_refused() -> None:
+    with pytest.raises(UserError, match=r"method\.queue: 12 given"):
+        Pretrainer(small_config(method={"queue": 12}), torch.device("cpu"))
+
+
+def test_stage_2_follows_its_own_settings_and_stage_1_does_not() -> None:
+    """As if they had been those of the whole run from the beginning of stage 2 on."""
+    own = {"temperature": 0.3, "epsilon": 0.2, "queue": 0, "freeze_prototypes": 1, "learning_rate": 0.01}
+    rates = {"learning_rate": own["learning_rate"]}
+    method = {name: value for name, value in own.items() if name != "learning_rate"}
+    plain, own_stage2 = small_config(), small_config(stage2=own)
+    assert steps(started(own_stage2, "rgb-stage1"), 3) == steps(started(plain, "rgb-stage1"), 3)
+    as_if = small_config(method=method, optimiser=rates)
+    cross = steps(started(own_stage2, "rgb-stage2-1"), 3)
+    assert cross == steps(started(as_if, "rgb-stage2-1"), 3)
+    assert cross != steps(started(plain, "rgb-stage2-1"), 3)
+
+
+def test_another_number_of_prototypes_in_stage_2_draws_them_anew_and_is_restored(tmp_path: Path) -> None:
+    pretrainer = started(small_config(stage2={"prototypes": 9}), "flow-stage1")
+    steps(pretrainer, 1)
+    stage1 = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
+    planned = turns(pretrainer.config.schedule)
+    pretrainer.start_turn(planned[2])
+    assert changed(stage1, pretrainer) == {"rgb.prototypes", "flow.prototypes"}
+    assert model_tensors(pretrainer)["flow.prototypes.weight"].shape == (9, 16)
+    steps(pretrainer, 1)
+    take_snapshot(pretrainer, 3, 3.0, {}).write(tmp_path)
+    restored = Pretrainer(pretrainer.config, torch.device("cpu"))
+    load_model(tmp_path, restored)
+    restored.start_turn(planned[2])
+    load_progress(tmp_path, restored)
+    assert steps(restored, 2) == steps(pretrainer, 2)
+    before = model_tensors(pretrainer)["flow.prototypes.weight"].clone()
+    pretrainer.start_turn(planned[3])
+    assert torch.equal(model_tensors(pretrainer)["flow.prototypes.weight"], before)
+
+
+def test_the_gradient_norm_is_that_of_all_trained_parameters() -> None:
+    pretrainer = started(small_config(), "rgb-stage2-1")
+    norm = pretrainer.step(make_batch(0), pretrainer.turn.first_epoch)["gradient_norm"]
+    trained = [*pretrainer.encoders["rgb"].parameters(), pretrainer.prototypes["rgb"].weight]
+    flat = torch.cat([p.grad.flatten() for p in trained if p.grad is not None])
+    assert float(norm) == pytest.approx(float(flat.norm()), rel=1e-5)
+
+
+def test_embeddings_of_the_step_are_kept_for_a_look_at_their_health() -> None:
+    pretrainer = started(small_config(), "rgb-stage2-1")
+    steps(pretrainer, 1)
+    assert pretrainer.last_embeddings.shape == (BATCH, 16)
+    assert not pretrainer.last_embeddings.requires_grad
+
+
+def test_a_gradient_that_is_not_finite_shows_in_its_norm_while_the_loss_is_still_fine() -> None:
+    pretrainer = started(small_config(), "rgb-stage1")
+    hook = pretrainer.encoders["rgb"].head[0].weight.register_hook(lambda gradient: gradient * float("inf"))
+    metrics = [pretrainer.step(make_batch(0), 0)]
+    hook.remove()
+    metrics.append(pretrainer.step(make_batch(1), 0))
+    assert [math.isfinite(m["loss"]) for m in metrics] == [True, False]
+    assert [math.isfinite(m["gradient_norm"]) for m in metrics] == [False, False]
+
+
+def own_share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    own = share_of(BATCH, rank(), world_size())
+    return {name: value[own] for name, value in batch.items()}
+
+
+def train_three_steps() -> dict[str, torch.Tensor]:
+    """What three steps on this worker's shares compute and leave behind, in three turns."""
+    found = {}
+    for turn, config in (("rgb-stage1", small_config()), ("flow-stage2-1", small_config()), ("rgb-stage1", INSTANCES)):
+        pretrainer = started(config, turn)
+        epoch, name = pretrainer.turn.first_epoch, f"{config.method.contrast} {turn}"
+        metrics = [pretrainer.step(own_share(make_batch(k)), epoch + k / 10) for k in range(3)]
+        found |= {f"{name} {key}": torch.tensor([float(m[key]) for m in metrics]) for key in ("loss", "gradient_norm")}
+        tensors = {**model_tensors(pretrainer), **pretrainer.progress_tensors()}
+        found |= {f"{name} {key}": value.clone() for key, value in tensors.items()}
+    return found
+
+
+def train_in_groups(folder: str) -> dict[str, dict[str, torch.Tensor]]:
+    """The same as two, three and four of four processes, since importing torch anew takes longer than the steps."""
+    number, found = rank(), {}
+    for workers in (2, 3, 4):
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        if number < workers:
+            meet = f"file://{folder}/meet-{workers}"
+            dist.init_process_group("gloo", init_method=meet, rank=number, world_size=workers)
+            found[f"{workers} workers"] = train_three_steps()
+    return found
+
+
+def test_any_number_of_workers_computes_the_same(tmp_path: Path) -> None:
+    """Three take 3, 3 and 2 of the samples."""
+    alone = train_three_steps()
+    results = run_workers(train_in_groups, 4, tmp_path / "gloo", str(tmp_path))
+    assert [len(found) for found in results] == [3, 3, 2, 1]
+    for workers, found in ((workers, found) for result in results for workers, found in result.items()):
+        for name, value in alone.items():
+            torch.testing.assert_close(found[name], value, atol=5e-5, rtol=1e-5, msg=f"{workers}: {name}")

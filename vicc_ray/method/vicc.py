@@ -1,0 +1,89 @@
+"""The method's objective: every view predicts the prototypes that the other views are assigned to.
+
+    z_s = f(x_s) / |f(x_s)|                  embeddings of the views s                          models/encoder.py
+    q_s = sinkhorn(z_s c / epsilon)          assignments of the global batch, with the queue    method/sinkhorn.py
+    p_t = softmax(z_t c / temperature)       predictions                                        method/loss.py
+    L   = - mean over s and t != s of sum_k q_s,k log p_t,k                                     method/loss.py
+
+c are the prototypes of the turn's stream, of unit norm. In stage 1 the views are two clips of that stream, in stage 2
+also those of the other stream, whose network f is frozen. Only z_t of the turn's stream and c have a gradient.
+V views, b samples of this worker, B of all, Q queued, D embedding, K prototypes.
+Source: Toering et al., ViCC, 2021 (arXiv 2106.10137), section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vicc_ray.config import Config, Stream
+from vicc_ray.method.embedding_queue import EmbeddingQueue
+from vicc_ray.method.loss import cross_view_loss
+from vicc_ray.method.objective import Metrics
+from vicc_ray.method.prototypes import Prototypes
+from vicc_ray.method.sinkhorn import sinkhorn
+from vicc_ray.models.encoder import Encoder
+from vicc_ray.models.fuse_batch_norms import folded
+from vicc_ray.runs.schedule import Turn
+
+
+class PrototypicalContrast:
+    """The :class:`~vicc_ray.method.objective.Objective` of one turn; equations above."""
+
+    def __init__(
+        self, config: Config, turn: Turn, encoders: Mapping[Stream, Encoder], prototypes: Mapping[Stream, Prototypes]
+    ) -> None:
+        other: Stream = "flow" if turn.stream == "rgb" else "rgb"
+        self.still = (other, folded(encoders[other])) if turn.cross else None
+        self.prototypes = prototypes[turn.stream]
+        self.trained: list[nn.Module] = [self.prototypes]
+        self.method = config.method
+        self.views = 4 if turn.cross else 2
+        self.queue = EmbeddingQueue(self.views, self.method.queue, config.model.embedding)
+        self.queue.to(self.prototypes.weight.device)
+        self.state = nn.ModuleDict({"queue": self.queue})
+        self.thaw_epoch = turn.first_epoch + self.method.freeze_prototypes
+        self.queue_epoch = turn.first_epoch + self.method.queue_start
+        self._coming: Tensor | None = None
+
+    def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
+        """L over this worker's samples; arguments as of the protocol."""
+        c = self.prototypes
+        c.renormalise()
+        c.requires_grad_(epoch >= self.thaw_epoch)
+        q = self._assignments(gathered, epoch)
+        loss = cross_view_loss(c(z), q[:, own], list(range(self.views)), self.method.temperature)
+        return loss, assignment_metrics(q)
+
+    @torch.no_grad()
+    def _assignments(self, gathered: Tensor, epoch: float) -> Tensor:
+        """q [V, B, K] of all workers' samples, balanced over them and, when it is full, the queue."""
+        self._coming = gathered if self.method.queue and epoch >= self.queue_epoch else None
+        with_queue = self._coming is not None and self.queue.ready
+        rows = torch.cat([self.queue.rows, gathered], dim=1) if with_queue else gathered
+        q = sinkhorn(self.prototypes(rows), self.method.epsilon, self.method.sinkhorn_iterations)
+        return q[:, -gathered.shape[1] :]
+
+    def after_step(self) -> None:
+        """Queue the step's embeddings."""
+        if self._coming is not None:
+            self.queue.push(self._coming)
+
+
+@torch.no_grad()
+def assignment_metrics(q: Tensor) -> Metrics:
+    """Health of the assignments [V, B, K] of the first view: near ln K in the mean, well below it for each sample."""
+    own = q[0]
+    mean = own.mean(dim=0)
+    choices = own.argmax(dim=1)
+    first_choices = torch.zeros_like(mean).scatter_add_(0, choices, torch.ones_like(choices, dtype=mean.dtype))
+    return {
+        "chance_loss": math.log(q.shape[2]),
+        "entropy": torch.special.entr(mean).sum(),
+        "assignment_entropy": torch.special.entr(own).sum(dim=1).mean(),
+        "prototypes_used": (first_choices > 0).sum(),
+        "first_choices": first_choices,
+    }

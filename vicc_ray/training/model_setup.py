@@ -1,0 +1,33 @@
+"""A stream's network as it is trained: memory layout, batch norm over all workers, what the backward pass keeps."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from vicc_ray.config import Config, TrainConfig
+from vicc_ray.models.cpu_conv.convert import for_cpu
+from vicc_ray.models.encoder import Encoder, build_encoder
+from vicc_ray.training.activation_checkpointing import checkpoint_activations
+from vicc_ray.training.distributed.sync_batch_norm import synchronise
+
+
+def build_network(config: Config, device: torch.device) -> Encoder:
+    """A network with fresh weights from torch's global generator, under the settings of ``config.train``."""
+    encoder = build_encoder(config.model)
+    prepare_network(encoder, encoder, config.train, device)
+    return encoder
+
+
+def prepare_network(network: nn.Module, encoder: Encoder, train: TrainConfig, device: torch.device) -> None:
+    """Put ``network``, which is or holds ``encoder``, under the settings of a run, in place."""
+    network.to(device)
+    if train.channels_last:
+        network.to(memory_format=torch.channels_last_3d)
+    if device.type == "cpu":
+        for_cpu(network)
+    synchronise(network)
+    if train.activation_checkpointing:
+        checkpoint_activations(encoder.backbone)
+    if train.compile:
+        network.compile(dynamic=False)

@@ -1,0 +1,1 @@
+"""Figures of epochs, what they diagnose, and the log of a run."""

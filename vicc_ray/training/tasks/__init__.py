@@ -1,0 +1,1 @@
+"""What a run trains: pretraining and classification, and the trainers of both."""

@@ -1,0 +1,66 @@
+"""What a run trains, as the workers' loop sees it: pretraining and classification are two of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.config import Config
+from vicc_ray.runs.run_inputs import RunInputs
+from vicc_ray.runs.schedule import Turn
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.clip_batches import BatchMaker
+from vicc_ray.training.monitoring.diagnostics import Problem
+from vicc_ray.training.monitoring.epoch_stats import EpochHealth
+from vicc_ray.training.tasks.trainer import Trainer
+
+
+class Task(Protocol):
+    """Made from settings, clip store and run folder by the driver and by every worker; making it trains nothing.
+
+    Raises (when it is made):
+        UserError: settings and store do not fit.
+    """
+
+    kind: str
+    """By which the workers make the same one."""
+    config: Config
+    store: ClipStore
+    turns: list[Turn]
+    """What is trained one after the other; at least one."""
+    plan: Plan
+    """Which videos form a step; its batch is the global batch."""
+    inputs: RunInputs
+    """What going on depends on beside the settings."""
+    batch_bytes: int
+    """Of the clips of the largest global batch."""
+    calmer: str
+    """What to change where a run diverges, as the end of an error message."""
+
+    @property
+    def scored(self) -> bool:
+        """Whether checkpoints are scored on held-out videos while the run goes on."""
+        ...
+
+    def trainer(self, device: torch.device) -> Trainer:
+        """The networks as they are at the very start."""
+        ...
+
+    def maker(self, turn: Turn, rank: int, workers: int) -> BatchMaker:
+        """The batches of one worker in a turn."""
+        ...
+
+    def health(self, turn: Turn, device: torch.device) -> EpochHealth:
+        """What gathers the figures of an epoch of a turn."""
+        ...
+
+    def figures(self, turn: Turn) -> Mapping[str, float]:
+        """What stands in every step's line beside what the step gave."""
+        ...
+
+    def problems(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        """What is wrong with a running ``turn``, given the figures of its epochs so far."""
+        ...

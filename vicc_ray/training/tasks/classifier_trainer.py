@@ -1,0 +1,126 @@
+"""One worker's side of classification: cross-entropy of one clip a video, moved on step by step.
+
+b samples of this worker, B of all workers, N videos, F features, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vicc_ray.config import Config, Stream
+from vicc_ray.method.objective import Metrics
+from vicc_ray.models.classifier import Classifier
+from vicc_ray.models.encoder import Encoder
+from vicc_ray.runs.schedule import Turn, learning_rate
+from vicc_ray.training.data.shares import share_sizes
+from vicc_ray.training.distributed.collectives import sum_, world_size
+from vicc_ray.training.distributed.global_gradient import backward
+from vicc_ray.training.model_setup import prepare_network
+from vicc_ray.training.optim.build import adamw
+from vicc_ray.training.precision import mixed_precision, send, set_up
+from vicc_ray.training.tasks.trainer import Batch
+from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+
+
+class ClassifierTrainer:
+    """The :class:`~vicc_ray.training.tasks.trainer.Trainer` of linear probes and of fine-tuning.
+
+    Args:
+        encoder: with the weights to start from.
+        labels: int64 [N], the class of every video by its place in the plan.
+        classes: K.
+
+    Raises:
+        UserError: there are more workers than samples in a step.
+    """
+
+    last_embeddings: Tensor | None = None
+
+    def __init__(self, config: Config, device: torch.device, encoder: Encoder, labels: Tensor, classes: int) -> None:
+        self.config, self.device, self.settings = config, device, config.classify
+        self.stream: Stream = self.settings.stream
+        self.rates = self.settings.rates
+        self.labels, self.classes = labels, classes
+        self.frozen = self.settings.mode == "probe"
+        self.sizes = share_sizes(self.settings.batch, world_size())
+        self.mixed = mixed_precision(config.train, device)
+        set_up(config.train, device)
+        torch.manual_seed(config.seed)
+        self.network = Classifier(encoder, classes, self.frozen)
+        prepare_network(self.network, encoder, config.train, device)
+
+    def start_turn(self, turn: Turn) -> None:
+        """The only one."""
+        self.turn = turn
+        self.network.train()
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        parts: list[tuple[nn.Module, float]] = [(self.network.layers, 1.0)]
+        if not self.frozen:
+            parts.append((self.network.encoder.backbone, self.settings.backbone_rate))
+        self.optimiser = adamw(parts, self.settings.weight_decay)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The encoder under the name that it has in pretraining, and the layers on it."""
+        return {f"{self.stream}.encoder.": self.network.encoder, "classifier.": self.network.layers}
+
+    def progress_tensors(self) -> dict[str, Tensor]:
+        """None."""
+        return {}
+
+    def load_progress_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """None."""
+
+    def step(self, batch: Batch, epoch: float) -> Metrics:
+        """One optimisation step on this worker's share of a global batch.
+
+        Args:
+            batch: rgb uint8 [b, 1, T, S, S, 3] and appearance [b, 1, P], or flow uint8 [b, 1, T, S, S, 2]; videos and
+                epochs int64 [b].
+            epoch: fractional.
+
+        Returns:
+            metrics, equal on all workers; tensors stay on the device, so that nothing waits for it here.
+        """
+        rate = learning_rate(self.rates, self.turn, epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["share"]
+        labels = send(self.labels[batch["videos"]], self.device)
+        scores = self._scores(batch)
+        loss, norm = backward(functional.cross_entropy(scores, labels), self.sizes, self.optimiser, self.parameters)
+        self.optimiser.step()
+        hits = (scores.detach().argmax(dim=1) == labels).float().sum()
+        sum_([hits])
+        return {
+            **{"loss": loss, "learning_rate": rate, "gradient_norm": norm},
+            **{"top1": hits / self.settings.batch, "chance_loss": math.log(self.classes)},
+        }
+
+    def _scores(self, batch: Batch) -> Tensor:
+        layout = torch.channels_last_3d if self.config.train.channels_last else torch.contiguous_format
+        with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
+            scores: Tensor = self.network(self._input(batch).contiguous(memory_format=layout), self._kept(batch))
+        return scores
+
+    def _input(self, batch: Batch) -> Tensor:
+        clips = send(batch[self.stream], self.device).flatten(0, 1)
+        return to_flow_input(clips) if self.stream == "flow" else to_rgb_input(clips, batch["appearance"].flatten(0, 1))
+
+    def _kept(self, batch: Batch) -> Tensor | None:
+        """What fine-tuning multiplies features by, [b, F]: a sample's is drawn by (seed, epoch, video), like its clip,
+        so that neither the workers' number nor a new beginning changes it.
+        """
+        dropped = self.settings.dropout
+        if self.frozen or not dropped:
+            return None
+        width = self.network.encoder.backbone.features
+        samples = zip(batch["epochs"].tolist(), batch["videos"].tolist(), strict=True)
+        draws = [np.random.default_rng([self.config.seed, *sample]).random(width, np.float32) for sample in samples]
+        kept = torch.from_numpy(np.stack(draws) >= dropped).float() / (1 - dropped)
+        return send(kept, self.device)

@@ -1,0 +1,178 @@
+"""One worker's side of pretraining: both networks, prototypes, objective and optimiser, moved on step by step.
+
+V views (the trained network's two clips, then the still one's), b samples of this worker, B of all workers,
+D embedding. It knows nothing of how batches are made or workers started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from vicc_ray.config import Config, Stream
+from vicc_ray.errors import UserError
+from vicc_ray.method.embedding_queue import EmbeddingQueue
+from vicc_ray.method.moco import InstanceContrast
+from vicc_ray.method.objective import Metrics, Objective
+from vicc_ray.method.prototypes import Prototypes
+from vicc_ray.method.vicc import PrototypicalContrast
+from vicc_ray.models.encoder import Encoder
+from vicc_ray.runs.schedule import STREAMS, Turn, learning_rate
+from vicc_ray.training.data.shares import share_of, share_sizes
+from vicc_ray.training.distributed.collectives import gather, rank, world_size
+from vicc_ray.training.distributed.global_gradient import backward
+from vicc_ray.training.model_setup import build_network
+from vicc_ray.training.optim.build import build_optimiser
+from vicc_ray.training.precision import mixed_precision, send, set_up
+from vicc_ray.training.tasks.trainer import Batch
+from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+
+
+def check_queue(config: Config) -> None:
+    """Whole steps enter and leave the queue.
+
+    Raises:
+        UserError: its length is no multiple of the global batch.
+    """
+    for key, length in (("method.queue", config.method.queue), ("stage2.queue", config.stage2.queue or 0)):
+        if length % config.train.batch:
+            raise UserError(
+                f"{key}: {length} given; it must be 0 or a multiple of train.batch ({config.train.batch}), since "
+                "whole steps enter and leave it"
+            )
+
+
+class Pretrainer:
+    """The :class:`~vicc_ray.training.tasks.trainer.Trainer` of the method.
+
+    Weights start from ``config.seed`` alone, so all workers begin alike.
+
+    Attributes:
+        last_embeddings: [B, D], the first view of the last step's samples of all workers.
+
+    Raises:
+        UserError: the queue is not a multiple of the global batch, or there are more workers than samples in it.
+    """
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        check_queue(config)
+        self.config, self.device = config, device
+        self.sizes = share_sizes(config.train.batch, world_size())
+        self.own = share_of(config.train.batch, rank(), world_size())
+        self.mixed = mixed_precision(config.train, device)
+        set_up(config.train, device)
+        torch.manual_seed(config.seed)
+        self.encoders: dict[Stream, Encoder] = {s: build_network(config, device) for s in STREAMS}
+        self.prototypes: dict[Stream, Prototypes] = {s: self._fresh_prototypes(config) for s in STREAMS}
+
+    def start_turn(self, turn: Turn) -> None:
+        """Make ``turn`` the current one: a fresh optimiser and an empty queue for its stream, the other frozen.
+
+        Prototypes are taken over from the turn before, unless there are to be more or fewer of them.
+        """
+        self.turn = turn
+        self.settings = self.config.of_stage(turn.stage)
+        if self.prototypes["rgb"].count != self.settings.method.prototypes:
+            torch.manual_seed(self.config.seed)
+            self.prototypes = {stream: self._fresh_prototypes(self.settings) for stream in STREAMS}
+        for stream in STREAMS:
+            active = stream == turn.stream
+            for module in (self.encoders[stream], self.prototypes[stream]):
+                module.requires_grad_(active)
+                module.train(active)
+        self.objective = self._objective(turn)
+        trained = [self.encoders[turn.stream], *self.objective.trained]
+        self.parameters = [p for module in trained for p in module.parameters()]
+        self.optimiser = build_optimiser(trained, self.settings.optimiser)
+
+    def _fresh_prototypes(self, settings: Config) -> Prototypes:
+        return Prototypes(settings.method.prototypes, settings.model.embedding).to(self.device)
+
+    def _objective(self, turn: Turn) -> Objective:
+        if self.settings.method.contrast == "instances":
+            return InstanceContrast(self.settings, turn, self.encoders[turn.stream])
+        return PrototypicalContrast(self.settings, turn, self.encoders, self.prototypes)
+
+    @property
+    def queue(self) -> EmbeddingQueue:
+        """The queue of the current turn."""
+        return self.objective.queue
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Both encoders and both prototype sets: ``rgb.encoder.``, ``rgb.prototypes.``, ``flow.…``."""
+        named: dict[str, nn.Module] = {}
+        for stream in STREAMS:
+            named[f"{stream}.encoder."] = self.encoders[stream]
+            named[f"{stream}.prototypes."] = self.prototypes[stream]
+        return named
+
+    def progress_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint needs of the current turn beside networks, prototypes and optimiser: the queue, and the
+        keys' network where instances are contrasted. Not copies.
+        """
+        return dict(self.objective.state.state_dict())
+
+    def load_progress_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`progress_tensors` gave; the turn that it is of must have been started.
+
+        Raises:
+            UserError: it is of other settings.
+        """
+        try:
+            self.objective.state.load_state_dict(dict(tensors))
+        except RuntimeError as error:
+            raise UserError(f"the checkpoint's queue does not fit the configured method: {error}") from error
+
+    def step(self, batch: Batch, epoch: float) -> Metrics:
+        """One optimisation step on this worker's share of a global batch.
+
+        Args:
+            batch: rgb uint8 [b, 2, T, S, S, 3], flow uint8 [b, 2, T, S, S, 2] (only the streams of the turn) and
+                appearance [b, 2, P].
+            epoch: fractional position, counted from the start of the run.
+
+        Returns:
+            metrics, equal on all workers; tensors stay on the device, so that nothing waits for it here. Where ``loss``
+            or ``gradient_norm`` is not finite, weights and the statistics of batch norm may not be numbers any more, so
+            both are to be looked at, of all steps, before a checkpoint is made.
+        """
+        rate = learning_rate(self.settings.optimiser, self.turn, epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        z = self._embed_views(batch)  # [V, b, D]
+        gathered = gather(z, dim=1, sizes=self.sizes)  # [V, B, D]
+        own_loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
+        loss, norm = backward(own_loss, self.sizes, self.optimiser, self.parameters)
+        self.optimiser.step()
+        self.objective.after_step()
+        self.last_embeddings = gathered[0]
+        return {"loss": loss, "learning_rate": rate, "gradient_norm": norm, **metrics}
+
+    def _embed_views(self, batch: Batch) -> Tensor:
+        """Unit-norm embeddings [V, b, D], with gradient in those of the trained network."""
+        stream = self.turn.stream
+        x = self._input(batch, stream)
+        views = [self._embed(self.encoders[stream], x)]
+        if self.objective.still is not None:
+            # Inference mode leaves out what autograd keeps of a tensor; concatenating copies out of it.
+            with torch.inference_mode():
+                other, network = self.objective.still
+                views.append(self._embed(network, x if other == stream else self._input(batch, other)))
+        return torch.cat(views)
+
+    def _input(self, batch: Batch, stream: Stream) -> Tensor:
+        """Network input [2 b, 3, T, S, S]: the first clips of all samples, then the second ones."""
+        clips = send(batch[stream], self.device).transpose(0, 1).flatten(0, 1)
+        if stream == "flow":
+            return to_flow_input(clips)
+        return to_rgb_input(clips, batch["appearance"].transpose(0, 1).flatten(0, 1))
+
+    def _embed(self, network: Encoder, x: Tensor) -> Tensor:
+        """Embeddings [2, b, D] in fp32 of both clips, in one pass."""
+        layout = torch.channels_last_3d if self.config.train.channels_last else torch.contiguous_format
+        with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
+            z = network(x.contiguous(memory_format=layout))
+        return z.float().unflatten(0, (2, -1))

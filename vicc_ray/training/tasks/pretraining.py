@@ -1,0 +1,76 @@
+"""The method as a :class:`~vicc_ray.training.tasks.base.Task`: both streams take turns, no label is looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.config import Config, Stream
+from vicc_ray.runs.run_inputs import RunInputs
+from vicc_ray.runs.schedule import STREAMS, Turn, turns
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.clip_batches import BatchMaker, sample_bytes
+from vicc_ray.training.data.shares import share_sizes
+from vicc_ray.training.monitoring.diagnostics import Problem, problems_now
+from vicc_ray.training.monitoring.epoch_stats import EpochHealth
+from vicc_ray.training.tasks.pretrainer import Pretrainer, check_queue
+from vicc_ray.training.validation.evaluator import HeldOut
+from vicc_ray.training.validation.split import training_videos
+
+
+class Pretraining:
+    """See the module.
+
+    Raises:
+        UserError: the global batch fits neither the queue, nor the workers, nor the number of videos.
+    """
+
+    kind = "pretraining"
+    calmer = "Lower optimiser.learning_rate or raise optimiser.warmup_epochs"
+
+    def __init__(self, config: Config, store: ClipStore) -> None:
+        batch = config.train.batch
+        share_sizes(batch, config.train.workers.max)
+        check_queue(config)
+        self.config, self.store = config, store
+        self.turns = turns(config.schedule)
+        self.videos = training_videos(store.entries, config.train.validation_share)
+        self.plan = Plan(len(self.videos), batch, config.seed)
+        self.inputs = RunInputs.of(store, self.videos, self.plan, self.turns)
+        self.batch_bytes = batch * max(sample_bytes(config.clip, _streams(turn)) for turn in self.turns)
+
+    @cached_property
+    def scored(self) -> bool:
+        """Where there are labelled videos of both splits."""
+        checked = bool(self.config.train.evaluate_epochs)
+        return checked and HeldOut.choose(self.store.entries, self.config) is not None
+
+    def trainer(self, device: torch.device) -> Pretrainer:
+        """Fresh weights of both networks."""
+        return Pretrainer(self.config, device)
+
+    def maker(self, turn: Turn, rank: int, workers: int) -> BatchMaker:
+        """Clips of both streams in a cross-stream turn."""
+        return BatchMaker(self.store, self.videos, self.plan, self.config.clip, _streams(turn), rank, workers)
+
+    def health(self, turn: Turn, device: torch.device) -> EpochHealth:
+        """Embeddings and prototypes too."""
+        config = self.config.of_stage(turn.stage)
+        return EpochHealth(config.method.prototypes, config.model.embedding, config.train.batch, device)
+
+    def figures(self, turn: Turn) -> Mapping[str, float]:
+        """``ln_k``, which loss and entropies are to be compared with."""
+        return {"ln_k": math.log(self.config.of_stage(turn.stage).method.prototypes)}
+
+    def problems(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        """Collapse in all its forms."""
+        return problems_now(epochs, self.config.of_stage(turn.stage))
+
+
+def _streams(turn: Turn) -> tuple[Stream, ...]:
+    return STREAMS if turn.cross else (turn.stream,)

@@ -1,0 +1,1 @@
+"""Held-out videos and their retrieval scores while a run goes on."""
