@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from vicc_ray.config import ClipConfig, ModelConfig, PrepareConfig
-from vicc_ray.evaluation.embedding import embed_windows
-from vicc_ray.evaluation.quick_probe import fit_quick_probe
+from vicc_ray.evaluation.linear_probe import fit_quick_probe
+from vicc_ray.evaluation.video_features import embed_windows
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.search.film import make_film
 from vicc_ray.sharding.build_shard import prepare_shard

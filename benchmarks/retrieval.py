@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from measured import machine
 
-from vicc_ray.evaluation.nearest import CentredUnit, nearest
+from vicc_ray.evaluation.knn import CentredUnit, nearest
 
 RESULT = Path(__file__).with_suffix(".json")
 K = 50

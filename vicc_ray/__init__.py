@@ -9,10 +9,10 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load_clips", "load_encoder"]
 
 if TYPE_CHECKING:
-    from vicc_ray.evaluation.pretrained import load_encoder
+    from vicc_ray.export.pretrained import load_encoder
     from vicc_ray.search.clips import load_clips
 
-PLACES = {"load_clips": "vicc_ray.search.clips", "load_encoder": "vicc_ray.evaluation.pretrained"}
+PLACES = {"load_clips": "vicc_ray.search.clips", "load_encoder": "vicc_ray.export.pretrained"}
 """Where the public functions are."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.evaluation.test_export import check_every_format, weights
+from tests.export.test_exporter import check_every_format, weights
 
 
 def test_every_format_of_s3d_computes_the_same(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.config.loader import load_config
 from vicc_ray.datasets import Inputs
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.export import export
-from vicc_ray.evaluation.pretrained import load_encoder
+from vicc_ray.export.exporter import export
+from vicc_ray.export.pretrained import load_encoder
 from vicc_ray.models.checkpoint_import.importer import import_weights
 from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.index import index_videos

@@ -13,8 +13,8 @@ import yaml
 from tests.evaluation.run_folder import PROTOTYPES, TURNS, features_of, write_metrics
 from vicc_ray.clip_store.store import About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 from vicc_ray.config import Config, MethodConfig, TrainConfig
-from vicc_ray.evaluation.feature_file import feature_path, save_features
-from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.evaluation.feature_store import feature_path, save_features
+from vicc_ray.evaluation.retrieval_results import evaluate_features
 
 CLASSES = ("left & right", "<script>alert(1)</script>")
 

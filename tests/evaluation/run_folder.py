@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vicc_ray.clip_store.store import ClipStore
-from vicc_ray.evaluation.feature_file import FeatureTable
+from vicc_ray.evaluation.feature_store import FeatureTable
 
 PROTOTYPES = 20
 TURNS = ("rgb-stage1", "flow-stage1", "rgb-stage2-1", "flow-stage2-1")

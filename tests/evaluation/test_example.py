@@ -12,8 +12,8 @@ import torch
 
 from tests.videos import moving, write_video
 from vicc_ray.config import Config
-from vicc_ray.evaluation.export import export
-from vicc_ray.evaluation.pretrained import find_weights
+from vicc_ray.export.exporter import export
+from vicc_ray.export.pretrained import find_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns

@@ -11,12 +11,12 @@ from tests.stored import Row, store_of, video
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, save_features
 from vicc_ray.evaluation.feature_settings import check_same_store, forget_other_features
+from vicc_ray.evaluation.feature_store import FeatureTable, feature_names, feature_path, save_features
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.evaluation.report.comparison import compare
-from vicc_ray.evaluation.result_file import RESULT_FILE
-from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.evaluation.results_io import RESULT_FILE
+from vicc_ray.evaluation.retrieval_results import evaluate_features
 
 NAMES = ["rgb-random", "rgb-stage1"]
 VIDEOS = [video(n, split="train" if n < 4 else "test") for n in range(6)]

@@ -16,9 +16,9 @@ import pytest
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.card import measured
-from vicc_ray.evaluation.classification import TABLE_FILE
-from vicc_ray.evaluation.feature_file import (
+from vicc_ray.evaluation.classification_results import TABLE_FILE
+from vicc_ray.evaluation.feature_settings import SETTINGS_FILE, are_of_same_videos
+from vicc_ray.evaluation.feature_store import (
     Features,
     FeatureTable,
     load_features,
@@ -26,13 +26,13 @@ from vicc_ray.evaluation.feature_file import (
     network_of,
     save_features,
 )
-from vicc_ray.evaluation.feature_settings import SETTINGS_FILE, are_of_same_videos
-from vicc_ray.evaluation.predictions_file import Predictions, read_predictions, write_predictions
+from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions
 from vicc_ray.evaluation.report.classification import read_classification
 from vicc_ray.evaluation.report.comparison import compare
 from vicc_ray.evaluation.report.figures import read_figures
-from vicc_ray.evaluation.result_file import RESULT_FILE, read_result
-from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.evaluation.results_io import RESULT_FILE, read_result
+from vicc_ray.evaluation.retrieval_results import evaluate_features
+from vicc_ray.export.model_card import measured
 
 Change = Callable[[pa.Table], pa.Table]
 LABELS = ["a", "b"] * 4

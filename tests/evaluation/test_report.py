@@ -17,11 +17,11 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, remove_features, save_features
+from vicc_ray.evaluation.feature_store import FeatureTable, feature_path, remove_features, save_features
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.evaluation.report.films import Films
 from vicc_ray.evaluation.report.page import _flow_videos
-from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.runs.stage_times import FILE
 from vicc_ray.utils.jsonl import append_line
 

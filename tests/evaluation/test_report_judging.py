@@ -21,15 +21,15 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation import feature_file
-from vicc_ray.evaluation.feature_file import Features, FeatureTable, feature_path, load_features, save_features
+from vicc_ray.evaluation import feature_store
+from vicc_ray.evaluation.feature_store import Features, FeatureTable, feature_path, load_features, save_features
 from vicc_ray.evaluation.report import build_report
 from vicc_ray.evaluation.report.classes import read_classes
 from vicc_ray.evaluation.report.embedding_map import flat, read_map
 from vicc_ray.evaluation.report.prototypes import CLOSEST, read_prototypes
 from vicc_ray.evaluation.report.published import known_data_set, published
 from vicc_ray.evaluation.retrieval import retrieve
-from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
@@ -125,13 +125,13 @@ def test_prototypes_are_on_the_page(trained: tuple[Path, Config], store: ClipSto
 def test_features_are_read_once_for_gallery_map_and_prototypes(
     trained: tuple[Path, Config], store: ClipStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, parts = feature_file.read_parquet, []
+    read, parts = feature_store.read_parquet, []
 
     def noted(path: Path, *given: Any) -> object:
         parts.append(str(path))
         return read(path, *given)
 
-    monkeypatch.setattr(feature_file, "read_parquet", noted)
+    monkeypatch.setattr(feature_store, "read_parquet", noted)
     _, _, figures = build(trained[0], store)
     assert figures["gallery"] and figures["map"] and figures["prototypes"]
     assert len([part for part in parts if "features-rgb-stage1" in part]) == 1

@@ -18,9 +18,9 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_path, save_features
-from vicc_ray.evaluation.predictions_file import read_predictions
-from vicc_ray.evaluation.pretrained import find_weights
+from vicc_ray.evaluation.feature_store import FeatureTable, feature_path, save_features
+from vicc_ray.evaluation.predictions_io import read_predictions
+from vicc_ray.export.pretrained import find_weights
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.pipelines.classify import classify, quick_classify

@@ -11,9 +11,9 @@ import torch
 from tests.pipelines.prepared import parts
 from tests.pipelines.runs import settings
 from vicc_ray.clip_store.store import ClipStore
-from vicc_ray.evaluation import feature_file
-from vicc_ray.evaluation.embedding import embed_videos
-from vicc_ray.evaluation.feature_file import feature_path, load_features
+from vicc_ray.evaluation import feature_store
+from vicc_ray.evaluation.feature_store import feature_path, load_features
+from vicc_ray.evaluation.video_features import embed_videos
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.pipelines import features
 from vicc_ray.pipelines.embed import Network
@@ -23,7 +23,7 @@ from vicc_ray.pipelines.features import make_features
 def test_features_are_those_of_one_process_and_only_missing_parts_are_made(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (feature_file, features):
+    for module in (feature_store, features):
         monkeypatch.setattr(module, "PART_VIDEOS", 7)  # of 20
     config, opened = settings(), ClipStore(store)
     torch.manual_seed(0)

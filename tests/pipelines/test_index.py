@@ -19,7 +19,7 @@ from tests.search.made import untrained
 from vicc_ray.cli.main import main
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.pretrained import load_encoder
+from vicc_ray.export.pretrained import load_encoder
 from vicc_ray.models.weights_io import write_weights
 from vicc_ray.pipelines.index import IndexSummary, index_videos
 from vicc_ray.search.opened import SearchIndex

@@ -14,7 +14,7 @@ from tests.sweep.made import SEARCH, sweep_of
 from vicc_ray.config import PrepareConfig
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.result_file import RESULT_FILE
+from vicc_ray.evaluation.results_io import RESULT_FILE
 from vicc_ray.pipelines.sweep_last import LastRuns
 from vicc_ray.sweep.folder import SweepFolder
 

@@ -21,8 +21,8 @@ from vicc_ray.clip_store.store import STORE_FILE, read_store_file
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import load_features
-from vicc_ray.evaluation.predictions_file import read_predictions
+from vicc_ray.evaluation.feature_store import load_features
+from vicc_ray.evaluation.predictions_io import read_predictions
 from vicc_ray.models.checkpoint_import.importer import read_published
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.runs.checkpoint_state import MODEL, STATE, Snapshot, read_model, read_state

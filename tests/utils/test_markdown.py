@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.card import card_text
+from vicc_ray.export.model_card import card_text
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.utils.markdown import LONGEST, as_block, as_code, as_text, of_field

@@ -95,7 +95,7 @@ def _check(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def _of_run(run: Path, overrides: list[str]) -> tuple[Config, EncoderWeights]:
     """The run's settings, and the stream's network."""
-    from vicc_ray.evaluation.pretrained import find_weights
+    from vicc_ray.export.pretrained import find_weights
     from vicc_ray.runs.run_dir import RunFolder
 
     RunFolder(run).config()
@@ -105,7 +105,7 @@ def _of_run(run: Path, overrides: list[str]) -> tuple[Config, EncoderWeights]:
 
 def _of_file(options: argparse.Namespace, overrides: list[str]) -> tuple[Config, EncoderWeights]:
     """The recipe's settings with the file's network; without a recipe the defaults with its clips."""
-    from vicc_ray.evaluation.pretrained import find_weights
+    from vicc_ray.export.pretrained import find_weights
 
     settings = load_config(options.recipe).model_dump(mode="json") if options.recipe else {}
     source = options.recipe or str(options.model)

@@ -268,7 +268,7 @@ def _add_import_weights(verbs: Any) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     config = _load(options)
-    from vicc_ray.evaluation.result_file import read_result
+    from vicc_ray.evaluation.results_io import read_result
     from vicc_ray.pipelines.main_job import main_job
 
     page = main_job(config, options.videos, options.out, options.labels, progress=not options.quiet)
@@ -335,8 +335,8 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from vicc_ray.evaluation.export import FORMATS, export
-    from vicc_ray.evaluation.pretrained import find_weights
+    from vicc_ray.export.exporter import FORMATS, export
+    from vicc_ray.export.pretrained import find_weights
 
     weights = find_weights(options.network, options.stream)
     for name, difference in export(weights, options.out, options.formats or FORMATS).items():

@@ -1,0 +1,1 @@
+"""Features of whole videos and what they are judged by: retrieval, probes, classification."""

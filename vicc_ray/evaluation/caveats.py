@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vicc_ray.evaluation.chance import Galleries
-from vicc_ray.evaluation.interval import bootstrap_interval
+from vicc_ray.evaluation.bootstrap import bootstrap_interval
+from vicc_ray.evaluation.chance_level import Galleries
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, galleries
 
 FEW = 32

@@ -11,8 +11,8 @@ from vicc_ray.clip_store.fingerprint import videos_fingerprint
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import PREFIX, remove_features
-from vicc_ray.evaluation.result_file import RESULT_FILE
+from vicc_ray.evaluation.feature_store import PREFIX, remove_features
+from vicc_ray.evaluation.results_io import RESULT_FILE
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_json
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vicc_ray.evaluation.chance import Galleries
-from vicc_ray.evaluation.interval import hit_interval
-from vicc_ray.evaluation.nearest import CentredUnit, Exclusion, codes, nearest
+from vicc_ray.evaluation.bootstrap import hit_interval
+from vicc_ray.evaluation.chance_level import Galleries
+from vicc_ray.evaluation.knn import CentredUnit, Exclusion, codes, nearest
 
 KS = (1, 5, 10, 20, 50)
 NEIGHBOURS = 5
@@ -61,8 +61,8 @@ class Retrieval:
 
     Attributes:
         recall: for each k the share of labelled queries (0 to 1) with their label among the k nearest. NaN where it
-            says nothing of the features (:meth:`~vicc_ray.evaluation.chance.Galleries.tells`), and of one test video
-            that is centred on itself.
+            says nothing of the features (:meth:`~vicc_ray.evaluation.chance_level.Galleries.tells`), and of one test
+            video that is centred on itself.
         hits: bool [Nq], whether the nearest neighbour has the query's label; False for queries without a label.
         neighbours: int64 [Nq, 5], gallery positions, nearest first; -1 where the gallery has no further video.
         interval: 95 % interval of R@1, by bootstrap over the queries; NaN where R@1 is.

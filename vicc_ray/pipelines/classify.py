@@ -11,11 +11,11 @@ from vicc_ray.clip_store.fingerprint import CLIPS, videos_fingerprint
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.classification import PREDICTIONS_FILE, tabulate
-from vicc_ray.evaluation.feature_file import feature_names, feature_path, load_features
-from vicc_ray.evaluation.predictions_file import Predictions, read_predictions, write_predictions
-from vicc_ray.evaluation.quick_probe import fit_quick_probe
-from vicc_ray.evaluation.table import newest
+from vicc_ray.evaluation.classification_results import PREDICTIONS_FILE, tabulate
+from vicc_ray.evaluation.feature_store import feature_names, feature_path, load_features
+from vicc_ray.evaluation.linear_probe import fit_quick_probe
+from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions
+from vicc_ray.evaluation.retrieval_results import newest
 from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.fit import fit
 from vicc_ray.pipelines.local_ray import ray_session
@@ -39,7 +39,7 @@ def classify(
         config: whose model and clips fit the network.
 
     Returns:
-        the content of ``out/classification.json``, see :mod:`vicc_ray.evaluation.classification`.
+        the content of ``out/classification.json``, see :mod:`vicc_ray.evaluation.classification_results`.
 
     Raises:
         UserError: labels, settings, store or folder cannot be used, or training failed.

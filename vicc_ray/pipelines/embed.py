@@ -16,7 +16,7 @@ from torch import Tensor
 from vicc_ray.clip_store.catalog import Entry
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
-from vicc_ray.evaluation.embedding import embed_videos
+from vicc_ray.evaluation.video_features import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_io import tensors_digest

@@ -11,7 +11,7 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_settings import forget_other_features
-from vicc_ray.evaluation.table import evaluate_features
+from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.pipelines.embed import Network
 from vicc_ray.pipelines.features import make_features
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors

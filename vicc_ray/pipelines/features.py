@@ -9,7 +9,7 @@ import numpy as np
 
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
-from vicc_ray.evaluation.feature_file import (
+from vicc_ray.evaluation.feature_store import (
     PART_VIDEOS,
     TEXTS,
     FeatureTable,

@@ -19,7 +19,7 @@ from vicc_ray.config import Config
 from vicc_ray.datasets import list_videos
 from vicc_ray.datasets.locations import Place, place_of
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.pretrained import PretrainedEncoder, find_weights
+from vicc_ray.export.pretrained import PretrainedEncoder, find_weights
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.pipelines.capacity import Capacity, capacity

@@ -13,7 +13,7 @@ from torch import Tensor
 from vicc_ray.clip_store.catalog import Entry
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
-from vicc_ray.evaluation.prediction import build_classifier, predict_videos
+from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
 from vicc_ray.models.inference import for_inference
 from vicc_ray.pipelines.over_videos import Columns, in_order, over_videos, task_room, usable_gpus
 

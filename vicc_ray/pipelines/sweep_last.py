@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.result_file import Recalls, read_result
-from vicc_ray.evaluation.table import newest
+from vicc_ray.evaluation.results_io import Recalls, read_result
+from vicc_ray.evaluation.retrieval_results import newest
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import BEST, DEFAULT, Judged

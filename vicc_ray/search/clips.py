@@ -36,7 +36,7 @@ def load_clips(
     ``clip.size`` pixels. They reach to its end; a video that is shorter than a window is repeated from its start.
 
     Args:
-        clip: what the network was trained with, :attr:`vicc_ray.evaluation.pretrained.PretrainedEncoder.clip`.
+        clip: what the network was trained with, :attr:`vicc_ray.export.pretrained.PretrainedEncoder.clip`.
         overlap: of neighbouring windows, 0 to below 1; see ``evaluate.overlap``.
         max_windows: most windows, evenly spread, for each 1,000 frames; see ``evaluate.max_windows``.
         max_frames: frames that are looked at, from the start of the video.

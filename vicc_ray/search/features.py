@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vicc_ray.evaluation.pretrained import PretrainedEncoder
+from vicc_ray.export.pretrained import PretrainedEncoder
 from vicc_ray.search.pieces import Piece
 from vicc_ray.video.containers import VideoError
 

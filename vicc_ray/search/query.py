@@ -10,7 +10,7 @@ import torch
 
 from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.pretrained import PretrainedEncoder
+from vicc_ray.export.pretrained import PretrainedEncoder
 from vicc_ray.models.flops import gflop_of_clip
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.registry import BACKBONES

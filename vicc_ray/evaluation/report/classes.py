@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vicc_ray.evaluation.table import newest
+from vicc_ray.evaluation.retrieval_results import newest
 
 MOST_IN_A_MATRIX = 24
 """Classes up to which all pairs are shown as a matrix; of more, the pairs that are confused most."""
@@ -19,7 +19,7 @@ def read_classes(table: dict[str, Any] | None) -> dict[str, Any] | None:
 
     Returns:
         ``network``, ``before`` (name of RGB after stage 1, None if it is the same or is not there), ``classes``: those
-        of :func:`vicc_ray.evaluation.by_class.by_class` with ``before`` (R@1 after stage 1, or None), ``matrix``: a row
+        of :func:`vicc_ray.evaluation.per_class.by_class` with ``before`` (R@1 after stage 1, None), ``matrix``: a row
         of counts for each class of queries, by the class of the nearest neighbour, in the order of ``labels`` (None
         where there are too many), ``pairs`` of different classes, most often confused first, with ``share`` of the
         query's class. None without a table, or from a table of an older version.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.evaluation.classification import TABLE_FILE
+from vicc_ray.evaluation.classification_results import TABLE_FILE
 from vicc_ray.utils.json_file import read_checked
 
 FOLDER = "classify"

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicc_ray.evaluation.feature_file import Features, FeatureTable
-from vicc_ray.evaluation.nearest import CentredUnit
-from vicc_ray.evaluation.table import newest, row_label
+from vicc_ray.evaluation.feature_store import Features, FeatureTable
+from vicc_ray.evaluation.knn import CentredUnit
+from vicc_ray.evaluation.retrieval_results import newest, row_label
 
 MOST = 480
 """Videos shown: each has a picture in the page."""

@@ -10,7 +10,7 @@ from typing import Any
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import Features, feature_names
+from vicc_ray.evaluation.feature_store import Features, feature_names
 from vicc_ray.evaluation.report.classes import read_classes
 from vicc_ray.evaluation.report.classification import read_classification
 from vicc_ray.evaluation.report.comparison import compare
@@ -22,8 +22,8 @@ from vicc_ray.evaluation.report.prototypes import read_prototypes
 from vicc_ray.evaluation.report.published import published
 from vicc_ray.evaluation.report.settings import as_config, read_settings, recipe_of, settings
 from vicc_ray.evaluation.report.warnings import warnings
-from vicc_ray.evaluation.result_file import read_result
-from vicc_ray.evaluation.table import NAME, STREAMS, newest
+from vicc_ray.evaluation.results_io import read_result
+from vicc_ray.evaluation.retrieval_results import NAME, STREAMS, newest
 from vicc_ray.runs.stage_times import stage_seconds
 from vicc_ray.utils.json_file import read_json
 from vicc_ray.utils.jsonl import read_lines

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_file import Features
+from vicc_ray.evaluation.feature_store import Features
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
-from vicc_ray.evaluation.table import newest, row_label
+from vicc_ray.evaluation.retrieval_results import newest, row_label
 
 QUERIES = 8
 POOL = 1024

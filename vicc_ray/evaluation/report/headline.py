@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vicc_ray.evaluation.table import newest
+from vicc_ray.evaluation.retrieval_results import newest
 
 
 def headline(

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vicc_ray.config import Config
-from vicc_ray.evaluation.feature_file import Features, FeatureTable
-from vicc_ray.evaluation.table import newest
+from vicc_ray.evaluation.feature_store import Features, FeatureTable
+from vicc_ray.evaluation.retrieval_results import newest
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, load_prototypes
 from vicc_ray.runs.run_dir import RunFolder

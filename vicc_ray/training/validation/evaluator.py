@@ -11,7 +11,7 @@ import numpy as np
 
 from vicc_ray.clip_store.catalog import Entries, Entry
 from vicc_ray.config import Config
-from vicc_ray.evaluation.chance import Galleries
+from vicc_ray.evaluation.chance_level import Galleries
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
 from vicc_ray.training.validation.split import training_videos, validation_videos
 

@@ -14,7 +14,7 @@ import torch
 import vicc_ray
 from vicc_ray.config import ClassifyConfig, Config, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.pretrained import find_weights, load_encoder
+from vicc_ray.export.pretrained import find_weights, load_encoder
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
@@ -64,7 +64,7 @@ def test_three_lines_of_python(run: Path) -> None:
 
 
 def test_features_are_those_of_the_evaluation(run: Path) -> None:
-    from vicc_ray.evaluation.embedding import embed_windows
+    from vicc_ray.evaluation.video_features import embed_windows
 
     for stream, channels in (("rgb", 3), ("flow", 2)):
         encoder = load_encoder(run, stream)

@@ -14,7 +14,7 @@ from torch import Tensor
 from vicc_ray.clip_store.catalog import Entry
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
-from vicc_ray.evaluation.embedding import load_windows
+from vicc_ray.evaluation.video_features import load_windows
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input

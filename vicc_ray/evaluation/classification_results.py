@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.interval import hit_interval
-from vicc_ray.evaluation.predictions_file import Predictions, read_predictions
+from vicc_ray.evaluation.bootstrap import hit_interval
+from vicc_ray.evaluation.predictions_io import Predictions, read_predictions
 from vicc_ray.utils.fs import atomic_write
 
 TABLE_FILE, RESULT_FILE, PREDICTIONS_FILE = "classification.json", "result.json", "predictions.parquet"

@@ -10,8 +10,8 @@ import pytest
 
 from vicc_ray.config import Config, EvaluateConfig, ScheduleConfig
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation import feature_file
-from vicc_ray.evaluation.feature_file import (
+from vicc_ray.evaluation import feature_store
+from vicc_ray.evaluation.feature_store import (
     FeatureTable,
     feature_names,
     feature_path,
@@ -20,7 +20,7 @@ from vicc_ray.evaluation.feature_file import (
     save_features,
 )
 from vicc_ray.evaluation.retrieval import retrieve, retrieve_two
-from vicc_ray.evaluation.table import evaluate_features, row_label, row_order
+from vicc_ray.evaluation.retrieval_results import evaluate_features, row_label, row_order
 
 NAMES = ["flow-random", "flow-stage1", "flow-stage2-1", "rgb-random", "rgb-stage1", "rgb-stage2-1"]
 
@@ -57,7 +57,7 @@ def test_a_feature_file_gives_back_what_was_saved(tmp_path: Path) -> None:
 def test_features_of_many_videos_lie_in_parts_and_are_whole_or_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feature_file, "PART_VIDEOS", 7)
+    monkeypatch.setattr(feature_store, "PART_VIDEOS", 7)
     table, path = make_table(1, 0, videos=40), feature_path(tmp_path, "rgb-stage1")
     save_features(path, table)
     assert np.array_equal(load_features(path).features, table.features)

@@ -8,7 +8,7 @@ import torch
 
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import ClipConfig, EvaluateConfig, ModelConfig
-from vicc_ray.evaluation.embedding import embed_videos, embed_windows, load_windows
+from vicc_ray.evaluation.video_features import embed_videos, embed_windows, load_windows
 from vicc_ray.models.encoder import build_encoder
 
 CLIP = ClipConfig(frames=8, size=16)

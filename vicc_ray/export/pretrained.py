@@ -21,7 +21,7 @@ from vicc_ray.clip_store.training_clips import CHANNELS
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.config.loader import config_of
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.card import measured
+from vicc_ray.export.model_card import measured
 from vicc_ray.models.checkpoint_import.importer import read_published
 from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import EncoderWeights, read_weights

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from vicc_ray.evaluation import nearest as module
-from vicc_ray.evaluation.nearest import CentredUnit, Exclusion, codes, nearest
+from vicc_ray.evaluation import knn as module
+from vicc_ray.evaluation.knn import CentredUnit, Exclusion, codes, nearest
 
 
 def by_hand(queries: CentredUnit, gallery: CentredUnit) -> torch.Tensor:
@@ -92,7 +92,7 @@ def test_a_gallery_on_the_disk_is_not_read_into_the_memory(tmp_path: Path) -> No
     features.flush()
     script = f"""
 import resource, numpy as np
-from vicc_ray.evaluation.nearest import CentredUnit, nearest
+from vicc_ray.evaluation.knn import CentredUnit, nearest
 features = np.load({str(tmp_path / "gallery.npy")!r}, mmap_mode="r")
 for rows in (2**15, 2**18):
     gallery = CentredUnit(features[:rows])

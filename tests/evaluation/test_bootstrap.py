@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vicc_ray.evaluation.interval import bootstrap_interval, hit_interval
+from vicc_ray.evaluation.bootstrap import bootstrap_interval, hit_interval
 
 
 def test_covers_the_true_rate_about_95_times_in_100() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.classification import confusion, fuse, hits, score, tabulate
-from vicc_ray.evaluation.predictions_file import Predictions, read_predictions, write_predictions
+from vicc_ray.evaluation.classification_results import confusion, fuse, hits, score, tabulate
+from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions
 
 CLASSES = ["a", "b", "c", "d", "e", "f"]
 

@@ -1,6 +1,6 @@
 """A trained network as files for other programs: safetensors with a card, ONNX, torch.export; each checked.
 
-All take uint8 clips as :class:`vicc_ray.evaluation.pretrained.PretrainedEncoder` does, any number at once, of the
+All take uint8 clips as :class:`vicc_ray.export.pretrained.PretrainedEncoder` does, any number at once, of the
 frames and the size that the network was trained with, and give float32 features. None needs Ray; ONNX and torch.export
 do not need this package either.
 """
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from vicc_ray.clip_store.training_clips import CHANNELS
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.card import card_text
-from vicc_ray.evaluation.pretrained import PretrainedEncoder
+from vicc_ray.export.model_card import card_text
+from vicc_ray.export.pretrained import PretrainedEncoder
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.utils.fs import atomic_path, atomic_write
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path

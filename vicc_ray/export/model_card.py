@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from vicc_ray import __version__
-from vicc_ray.evaluation.result_file import read_result
+from vicc_ray.evaluation.results_io import read_result
 from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.utils.html import load_templates
 from vicc_ray.utils.markdown import as_block, as_code, as_sentences
@@ -73,7 +73,7 @@ def card_text(weights: EncoderWeights, files: Sequence[str]) -> str:
     Args:
         files: names of the files beside it.
     """
-    templates = load_templates("vicc_ray.evaluation", "templates", html=False)
+    templates = load_templates("vicc_ray.export", "templates", html=False)
     templates.filters.update(percent=_percent, points=_points, code=_code, sentences=_sentences)
     fixed = [as_code(name) for name in files if not name.endswith(".safetensors")]
     card = _read(weights.card)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vicc_ray.evaluation.by_class import by_class
+from vicc_ray.evaluation.per_class import by_class
 from vicc_ray.evaluation.retrieval import FeatureSet, retrieve
 
 WAYS = {"a": (1, 0), "b": (0, 1), "c": (-1, -1)}

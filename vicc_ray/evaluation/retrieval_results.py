@@ -13,11 +13,11 @@ import numpy as np
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.by_class import by_class
+from vicc_ray.evaluation.bootstrap import DRAWS, bootstrap_interval
 from vicc_ray.evaluation.caveats import Judged, caveats
-from vicc_ray.evaluation.feature_file import FeatureTable, feature_names, feature_path, load_features
-from vicc_ray.evaluation.interval import DRAWS, bootstrap_interval
-from vicc_ray.evaluation.result_file import RESULT_FILE
+from vicc_ray.evaluation.feature_store import FeatureTable, feature_names, feature_path, load_features
+from vicc_ray.evaluation.per_class import by_class
+from vicc_ray.evaluation.results_io import RESULT_FILE
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve, retrieve_two
 from vicc_ray.utils.fs import atomic_write
 

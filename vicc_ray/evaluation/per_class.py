@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vicc_ray.evaluation.interval import hit_interval
+from vicc_ray.evaluation.bootstrap import hit_interval
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, galleries
 
 NONE = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vicc_ray.evaluation.quick_probe import PENALTIES, fit_quick_probe
+from vicc_ray.evaluation.linear_probe import PENALTIES, fit_quick_probe
 
 CLASSES, WIDTH = 4, 16
 NONE = np.full(1000, "")

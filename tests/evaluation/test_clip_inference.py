@@ -10,8 +10,8 @@ import torch
 
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
-from vicc_ray.evaluation.embedding import load_windows
-from vicc_ray.evaluation.prediction import build_classifier, predict_videos
+from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
+from vicc_ray.evaluation.video_features import load_windows
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import read_model, take_snapshot
 from vicc_ray.runs.schedule import Turn

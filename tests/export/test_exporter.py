@@ -13,9 +13,9 @@ import torch
 
 from vicc_ray.config import ClipConfig, Config, ModelConfig, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation import export as module
-from vicc_ray.evaluation.export import FILES, TOLERANCE, example_clips, export
-from vicc_ray.evaluation.pretrained import PretrainedEncoder
+from vicc_ray.export import exporter as module
+from vicc_ray.export.exporter import FILES, TOLERANCE, example_clips, export
+from vicc_ray.export.pretrained import PretrainedEncoder
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights
 
