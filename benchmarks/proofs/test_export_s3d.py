@@ -1,4 +1,4 @@
-"""The published network in every format, see ``tests/evaluation/test_export.py``."""
+"""The published network in every format, see ``tests/export/test_exporter.py``."""
 
 from __future__ import annotations
 

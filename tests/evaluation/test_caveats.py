@@ -12,12 +12,12 @@ from vicc_ray.cli.main import _print_table
 from vicc_ray.config import Config, EvaluateConfig
 from vicc_ray.evaluation.chance_level import Galleries
 from vicc_ray.evaluation.feature_store import Features, FeatureTable, feature_path, save_features
-from vicc_ray.evaluation.report import build_report
-from vicc_ray.evaluation.report.comparison import compare
-from vicc_ray.evaluation.report.gallery import find_neighbours
 from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.export.model_card import measured
 from vicc_ray.pipelines.sweep_last import score_on_test_videos
+from vicc_ray.reports.run import build_report
+from vicc_ray.reports.run.comparison import compare
+from vicc_ray.reports.run.gallery import find_neighbours
 from vicc_ray.sweep.records import TrialFolder
 
 CONFIG = Config()

@@ -13,10 +13,10 @@ from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_settings import check_same_store, forget_other_features
 from vicc_ray.evaluation.feature_store import FeatureTable, feature_names, feature_path, save_features
-from vicc_ray.evaluation.report import build_report
-from vicc_ray.evaluation.report.comparison import compare
 from vicc_ray.evaluation.results_io import RESULT_FILE
 from vicc_ray.evaluation.retrieval_results import evaluate_features
+from vicc_ray.reports.run import build_report
+from vicc_ray.reports.run.comparison import compare
 
 NAMES = ["rgb-random", "rgb-stage1"]
 VIDEOS = [video(n, split="train" if n < 4 else "test") for n in range(6)]

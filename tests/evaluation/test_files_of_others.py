@@ -27,12 +27,12 @@ from vicc_ray.evaluation.feature_store import (
     save_features,
 )
 from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions
-from vicc_ray.evaluation.report.classification import read_classification
-from vicc_ray.evaluation.report.comparison import compare
-from vicc_ray.evaluation.report.figures import read_figures
 from vicc_ray.evaluation.results_io import RESULT_FILE, read_result
 from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.export.model_card import measured
+from vicc_ray.reports.run.classification import read_classification
+from vicc_ray.reports.run.comparison import compare
+from vicc_ray.reports.run.data import read_figures
 
 Change = Callable[[pa.Table], pa.Table]
 LABELS = ["a", "b"] * 4

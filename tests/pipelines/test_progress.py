@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vicc_ray.config import ScheduleConfig
-from vicc_ray.evaluation.report.curves import read_turns
 from vicc_ray.pipelines.progress import _Follower, _Tail
+from vicc_ray.reports.run.curves import read_turns
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
 from vicc_ray.training.data.batch_sampler import Plan

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 
 from tests.training.fixtures import small_config, started
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.report.figures import read_figures
 from vicc_ray.export.pretrained import find_weights
+from vicc_ray.reports.run.data import read_figures
 from vicc_ray.runs.checkpoint_manager import SCORE, CheckpointFolder
 from vicc_ray.runs.checkpoint_state import (
     MODEL,

@@ -9,7 +9,6 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.report import build_report
 from vicc_ray.pipelines.capacity import capacity
 from vicc_ray.pipelines.evaluate import evaluate
 from vicc_ray.pipelines.local_ray import ray_session
@@ -18,6 +17,7 @@ from vicc_ray.pipelines.prepare import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.pipelines.resource_check import training_lack
 from vicc_ray.pipelines.waiting import log
+from vicc_ray.reports.run import build_report
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
 from vicc_ray.runs.stage_times import stage_seconds, stage_timer

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from vicc_ray.evaluation.report.curves import end_mean, start_mean
+from vicc_ray.reports.run.curves import end_mean, start_mean
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.training.tasks.base import Task
 from vicc_ray.training.workload import Workload

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from vicc_ray.config.loader import dump_config
+from vicc_ray.reports.sweep import write_page
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Judged, Summary, best_of
-from vicc_ray.sweep.page import write_page
 from vicc_ray.sweep.plan import Sweep
 from vicc_ray.sweep.records import Trial
 from vicc_ray.sweep.study import SweepStudy

@@ -10,12 +10,11 @@ from markupsafe import Markup
 
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.evaluation.feature_settings import check_same_store
-from vicc_ray.evaluation.report.charts import draw
-from vicc_ray.evaluation.report.figures import read_figures
-from vicc_ray.evaluation.report.films import FRAMES, FRAMES_PER_S, Films, legend_uri
-from vicc_ray.evaluation.report.headline import percent, points
-from vicc_ray.evaluation.report.posters import Posters
-from vicc_ray.evaluation.report.training_charts import (
+from vicc_ray.reports.run.data import read_figures
+from vicc_ray.reports.run.poster_sheet import Posters
+from vicc_ray.reports.run.summary import percent, points
+from vicc_ray.reports.run.thumbnails import FRAMES, FRAMES_PER_S, Films, legend_uri
+from vicc_ray.reports.run.training_charts import (
     checks_chart,
     data_wait_chart,
     entropy_chart,
@@ -24,6 +23,7 @@ from vicc_ray.evaluation.report.training_charts import (
     prototypes_chart,
     rank_chart,
 )
+from vicc_ray.reports.svg.line_chart import draw
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.html import content_policy, finished, load_templates
 from vicc_ray.utils.progress_bar import duration
@@ -58,7 +58,7 @@ def build_report(run_dir: Path, store: ClipStore | None, other: Path | None = No
 
 def render(figures: dict[str, Any], store: ClipStore | None) -> str:
     """The page as HTML; every text of the run is escaped."""
-    environment = load_templates("vicc_ray.evaluation.report", "templates")
+    environment = load_templates("vicc_ray.reports.run", "templates")
     environment.filters.update(percent=percent, points=points, duration=duration, value=value, gib=gib)
     films = None if store is None else Films(store)
     shown = None if films is None or store is None else _flow_videos(figures, store, films)

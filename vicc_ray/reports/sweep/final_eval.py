@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vicc_ray.evaluation.report.headline import points
+from vicc_ray.reports.run.summary import points
+from vicc_ray.reports.svg.axes import Axis, share_axis
+from vicc_ray.reports.svg.scatter import Curve, Dot, Plot
+from vicc_ray.reports.sweep.trial_style import percent
 from vicc_ray.sweep.found import BEST, DEFAULT, Judged, Summary
-from vicc_ray.sweep.page.axis import Axis, share_axis
-from vicc_ray.sweep.page.plot import Curve, Dot, Plot
-from vicc_ray.sweep.page.seen import percent
 
 NAMES = {BEST: "best setting", DEFAULT: "recipe's own"}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vicc_ray.evaluation.report.charts import nice_ticks
+from vicc_ray.reports.svg.line_chart import nice_ticks
 from vicc_ray.sweep.leaderboard import short
 
 LOG_FROM = 5.0

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from vicc_ray.reports.svg.axes import Axis, choice_axis, linear_axis, score_axis
+from vicc_ray.reports.svg.scatter import Curve, Dot, Plot, Point
+from vicc_ray.reports.sweep.trial_style import (
+    best_last,
+    curve,
+    is_best,
+    percent,
+    score,
+    scored,
+    state_legend,
+    style,
+    title,
+)
 from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.page.axis import Axis, choice_axis, linear_axis, score_axis
-from vicc_ray.sweep.page.plot import Curve, Dot, Plot, Point
-from vicc_ray.sweep.page.seen import best_last, curve, is_best, percent, score, scored, state_legend, style, title
 
 
 def progress_plot(summary: Summary) -> Plot:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
-from vicc_ray.evaluation.report.settings import plain
+from vicc_ray.reports.run.settings import plain
 
 
 class DataSet(NamedTuple):

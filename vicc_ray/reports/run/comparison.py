@@ -13,10 +13,10 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.bootstrap import bootstrap_interval
 from vicc_ray.evaluation.feature_settings import are_of_same_videos
 from vicc_ray.evaluation.feature_store import feature_names, feature_path, load_features
-from vicc_ray.evaluation.report.curves import read_turns
-from vicc_ray.evaluation.report.settings import as_config, plain, read_settings
 from vicc_ray.evaluation.results_io import RESULT_FILE, read_result
 from vicc_ray.evaluation.retrieval import retrieve
+from vicc_ray.reports.run.curves import read_turns
+from vicc_ray.reports.run.settings import as_config, plain, read_settings
 
 NOT_COMPARED = {"name", "ray"}
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vicc_ray.reports.svg.axes import Axis, axis_of, score_axis
+from vicc_ray.reports.svg.scatter import Curve, Point, draw_curves
+from vicc_ray.reports.sweep.trial_style import best_last, names, percent, score, scored, style
 from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.page.axis import Axis, axis_of, score_axis
-from vicc_ray.sweep.page.plot import Curve, Point, draw_curves
-from vicc_ray.sweep.page.seen import best_last, names, percent, score, scored, style
 from vicc_ray.sweep.records import Trial
 
 FLOOR = 0.13

@@ -8,20 +8,20 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vicc_ray.reports.svg.scatter import draw
+from vicc_ray.reports.sweep import summary as summary_text
+from vicc_ray.reports.sweep.final_eval import NAMES, in_words, judged_plot, verdict
+from vicc_ray.reports.sweep.history import learning_plot, progress_plot
+from vicc_ray.reports.sweep.parallel import draw_parallel, leaves_out
+from vicc_ray.reports.sweep.slices import cost_plot, slice_plot
+from vicc_ray.reports.sweep.trial_style import names, percent, scored, state_legend
+from vicc_ray.reports.sweep.trial_table import rows
 from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.page import told
-from vicc_ray.sweep.page.judged import NAMES, in_words, judged_plot, verdict
-from vicc_ray.sweep.page.parallel import draw_parallel, leaves_out
-from vicc_ray.sweep.page.plot import draw
-from vicc_ray.sweep.page.progress import learning_plot, progress_plot
-from vicc_ray.sweep.page.rows import rows
-from vicc_ray.sweep.page.seen import names, percent, scored, state_legend
-from vicc_ray.sweep.page.slices import cost_plot, slice_plot
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.html import content_policy, finished, load_templates
 
-FOLDER = files("vicc_ray.sweep.page") / "templates"
-REPORT = files("vicc_ray.evaluation.report") / "templates"
+FOLDER = files("vicc_ray.reports.sweep") / "templates"
+REPORT = files("vicc_ray.reports.run") / "templates"
 
 
 def write_page(summary: Summary, file: Path) -> None:
@@ -39,12 +39,12 @@ def render(summary: Summary) -> str:
     script = (FOLDER / "page.js").read_text("utf-8")
     style = (REPORT / "base.css").read_text("utf-8") + (FOLDER / "page.css").read_text("utf-8")
     # Style and script are ours alone, so they go in as they are; no other may count.
-    page = load_templates("vicc_ray.sweep.page", "templates").get_template("page.html.j2").render(
+    page = load_templates("vicc_ray.reports.sweep", "templates").get_template("page.html.j2").render(
         summary=summary,
         policy=content_policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        told=told,
+        told=summary_text,
         names=names(summary),
         verdict=verdict(summary),
         judged=[(run.setting, NAMES.get(run.setting, run.setting), *in_words(run)) for run in summary.judged],

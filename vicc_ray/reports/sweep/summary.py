@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from vicc_ray.evaluation.report.headline import points
-from vicc_ray.evaluation.report.page import duration
+from vicc_ray.reports.run.build import duration
+from vicc_ray.reports.run.summary import points
+from vicc_ray.reports.sweep.trial_style import WORDS, interval, is_best, names, percent, score
 from vicc_ray.sweep.found import BEST, DEFAULT, Summary
 from vicc_ray.sweep.leaderboard import short
-from vicc_ray.sweep.page.seen import WORDS, interval, is_best, names, percent, score
 from vicc_ray.sweep.records import Trial
 
 

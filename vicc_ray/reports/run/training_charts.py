@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vicc_ray.evaluation.report.charts import Area, Chart, Line, Rule, Span
-from vicc_ray.evaluation.report.headline import percent
+from vicc_ray.reports.run.summary import percent
+from vicc_ray.reports.svg.line_chart import Area, Chart, Line, Rule, Span
 
 STREAM_KEYS = (("rgb", "RGB"), ("flow", "flow"))
 

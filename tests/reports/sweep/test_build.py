@@ -15,15 +15,15 @@ from tests.search.browser import Tab, browser
 from tests.stored import store_of, video
 from tests.sweep.found import searched, summary_of, trial_of
 from tests.sweep.made import sweep_of
+from vicc_ray.reports.svg.axes import axis_of, score_axis
+from vicc_ray.reports.sweep import write_page
+from vicc_ray.reports.sweep.build import render
+from vicc_ray.reports.sweep.final_eval import judged_plot, verdict
+from vicc_ray.reports.sweep.history import learning_plot, progress_plot
+from vicc_ray.reports.sweep.slices import cost_plot, pareto_front, slice_plot
+from vicc_ray.reports.sweep.summary import headline, luck, saved_by_ending
 from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.found import Judged, Summary
-from vicc_ray.sweep.page import write_page
-from vicc_ray.sweep.page.axis import axis_of, score_axis
-from vicc_ray.sweep.page.judged import judged_plot, verdict
-from vicc_ray.sweep.page.progress import learning_plot, progress_plot
-from vicc_ray.sweep.page.render import render
-from vicc_ray.sweep.page.slices import cost_plot, pareto_front, slice_plot
-from vicc_ray.sweep.page.told import headline, luck, saved_by_ending
 from vicc_ray.sweep.study import SweepStudy
 from vicc_ray.sweep.summary import summarise, write_summary
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from vicc_ray.evaluation.report.charts import HEIGHT, WIDTH, draw_legend
-from vicc_ray.sweep.page.axis import Axis
+from vicc_ray.reports.svg.axes import Axis
+from vicc_ray.reports.svg.line_chart import HEIGHT, WIDTH, draw_legend
 
 Point = tuple[float, float]
 """Shares of the width and, from below, of the height."""

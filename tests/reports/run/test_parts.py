@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from vicc_ray.clip_store.store import ClipStore
-from vicc_ray.evaluation.report.charts import HEIGHT, WIDTH, Area, Chart, Line, Rule, Span, draw, nice_ticks
-from vicc_ray.evaluation.report.curves import POINTS, read_turns, running_mean
-from vicc_ray.evaluation.report.films import FRAMES, LARGEST_STRIP, SIDE, Films, film_indices, strip_uri
-from vicc_ray.evaluation.report.gallery import choose_queries
+from vicc_ray.reports.run.curves import POINTS, read_turns, running_mean
+from vicc_ray.reports.run.gallery import choose_queries
+from vicc_ray.reports.run.thumbnails import FRAMES, LARGEST_STRIP, SIDE, Films, film_indices, strip_uri
+from vicc_ray.reports.svg.line_chart import HEIGHT, WIDTH, Area, Chart, Line, Rule, Span, draw, nice_ticks
 
 
 def decoded(uri: str) -> np.ndarray:

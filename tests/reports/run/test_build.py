@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.evaluation.run_folder import features_of, write_metrics
+from tests.run_folder import features_of, write_metrics
 from tests.search.browser import browser
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_store import FeatureTable, feature_path, remove_features, save_features
-from vicc_ray.evaluation.report import build_report
-from vicc_ray.evaluation.report.films import Films
-from vicc_ray.evaluation.report.page import _flow_videos
 from vicc_ray.evaluation.retrieval_results import evaluate_features
+from vicc_ray.reports.run import build_report
+from vicc_ray.reports.run.build import _flow_videos
+from vicc_ray.reports.run.thumbnails import Films
 from vicc_ray.runs.stage_times import FILE
 from vicc_ray.utils.jsonl import append_line
 

@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from vicc_ray.evaluation.report.colour_wheel import colour_wheel, fast_speed, flow_to_colour, legend
+from vicc_ray.reports.svg.flow_color import colour_wheel, fast_speed, flow_to_colour, legend
 
 ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=-1)

@@ -1,5 +1,5 @@
 """The report of a run: one HTML page that needs nothing else, and the same figures as JSON."""
 
-from vicc_ray.evaluation.report.page import build_report
+from vicc_ray.reports.run.build import build_report
 
 __all__ = ["build_report"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.injected import check_inert
 from tests.search.browser import browser
 from vicc_ray.clip_store.store import ClipStore
-from vicc_ray.evaluation.report import build_report
+from vicc_ray.reports.run import build_report
 
 
 def test_its_policy_lets_it_show_all_and_nothing_else_act(run_dir: Path, store: ClipStore) -> None:

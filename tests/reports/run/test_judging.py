@@ -15,21 +15,21 @@ import torch
 import yaml
 from torch.nn.functional import normalize
 
-from tests.evaluation.run_folder import features_of
-from tests.evaluation.test_report import build
+from tests.reports.run.test_build import build
+from tests.run_folder import features_of
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation import feature_store
 from vicc_ray.evaluation.feature_store import Features, FeatureTable, feature_path, load_features, save_features
-from vicc_ray.evaluation.report import build_report
-from vicc_ray.evaluation.report.classes import read_classes
-from vicc_ray.evaluation.report.embedding_map import flat, read_map
-from vicc_ray.evaluation.report.prototypes import CLOSEST, read_prototypes
-from vicc_ray.evaluation.report.published import known_data_set, published
 from vicc_ray.evaluation.retrieval import retrieve
 from vicc_ray.evaluation.retrieval_results import evaluate_features
+from vicc_ray.reports.run import build_report
+from vicc_ray.reports.run.confusion import read_classes
+from vicc_ray.reports.run.embedding_map import flat, read_map
+from vicc_ray.reports.run.prototypes import CLOSEST, read_prototypes
+from vicc_ray.reports.run.reference_results import known_data_set, published
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.page.axis import Axis, axis_of, linear_axis, score_axis
-from vicc_ray.sweep.page.plot import Curve, Dot, Plot, Point
-from vicc_ray.sweep.page.seen import (
+from vicc_ray.reports.svg.axes import Axis, axis_of, linear_axis, score_axis
+from vicc_ray.reports.svg.scatter import Curve, Dot, Plot, Point
+from vicc_ray.reports.sweep.trial_style import (
     best_last,
     interval,
     names,
@@ -17,6 +16,7 @@ from vicc_ray.sweep.page.seen import (
     style,
     title,
 )
+from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.records import Trial
 
 SPREAD = 0.6

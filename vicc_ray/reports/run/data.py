@@ -11,19 +11,19 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_store import Features, feature_names
-from vicc_ray.evaluation.report.classes import read_classes
-from vicc_ray.evaluation.report.classification import read_classification
-from vicc_ray.evaluation.report.comparison import compare
-from vicc_ray.evaluation.report.curves import read_checks, read_epochs, read_turns
-from vicc_ray.evaluation.report.embedding_map import read_map
-from vicc_ray.evaluation.report.gallery import find_neighbours
-from vicc_ray.evaluation.report.headline import headline
-from vicc_ray.evaluation.report.prototypes import read_prototypes
-from vicc_ray.evaluation.report.published import published
-from vicc_ray.evaluation.report.settings import as_config, read_settings, recipe_of, settings
-from vicc_ray.evaluation.report.warnings import warnings
 from vicc_ray.evaluation.results_io import read_result
 from vicc_ray.evaluation.retrieval_results import NAME, STREAMS, newest
+from vicc_ray.reports.run.classification import read_classification
+from vicc_ray.reports.run.comparison import compare
+from vicc_ray.reports.run.confusion import read_classes
+from vicc_ray.reports.run.curves import read_checks, read_epochs, read_turns
+from vicc_ray.reports.run.embedding_map import read_map
+from vicc_ray.reports.run.gallery import find_neighbours
+from vicc_ray.reports.run.prototypes import read_prototypes
+from vicc_ray.reports.run.reference_results import published
+from vicc_ray.reports.run.settings import as_config, read_settings, recipe_of, settings
+from vicc_ray.reports.run.summary import headline
+from vicc_ray.reports.run.warnings import warnings
 from vicc_ray.runs.stage_times import stage_seconds
 from vicc_ray.utils.json_file import read_json
 from vicc_ray.utils.jsonl import read_lines

@@ -19,7 +19,7 @@ def warnings(
     ``{"turn", "name", "kind", "text"}``.
 
     Args:
-        turns: as :func:`vicc_ray.evaluation.report.curves.read_turns` returns them, with their ``name`` in words and
+        turns: as :func:`vicc_ray.reports.run.curves.read_turns` returns them, with their ``name`` in words and
             their ``epochs`` (None where none are recorded).
         config: settings of the run.
         checks: the held-out checks in order.

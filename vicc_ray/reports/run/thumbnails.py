@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicc_ray.clip_store.store import ClipStore, StoredVideo
-from vicc_ray.evaluation.report.colour_wheel import fast_speed, flow_to_colour, legend
+from vicc_ray.reports.svg.flow_color import fast_speed, flow_to_colour, legend
 from vicc_ray.video.flow import dequantise
 
 FRAMES = 16

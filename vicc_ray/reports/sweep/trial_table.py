@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vicc_ray.reports.svg.axes import is_number
+from vicc_ray.reports.sweep.trial_style import WORDS, interval, names, percent, score, style
 from vicc_ray.sweep.found import Summary
 from vicc_ray.sweep.leaderboard import ranked, short
-from vicc_ray.sweep.page.axis import is_number
-from vicc_ray.sweep.page.seen import WORDS, interval, names, percent, score, style
 from vicc_ray.sweep.records import Trial
 
 

@@ -1,0 +1,1 @@
+"""Pages that people look at: the report of a run, the page of a sweep, and the charts of both."""
