@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the fake machines and the set
 from tests.fake_cluster import fake_cluster
 from tests.pipelines.runs import settings
 from vicc_ray.config.loader import dump_config
-from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.sweep_dir import SweepFolder
 from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.synthetic.generate import Scene, make_videos
 

@@ -26,9 +26,9 @@ from typing import Any
 import yaml
 from measured import machine, vicc_ray
 
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.settings import load_sweep
-from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.sweep.config import load_sweep
+from vicc_ray.sweep.optuna_study import SweepStudy
+from vicc_ray.sweep.trial_config import Sweep
 
 RESULT = Path(__file__).with_suffix(".json")
 SEARCH = {

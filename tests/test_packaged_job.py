@@ -11,7 +11,7 @@ from vicc_ray.cli.main import build_parser
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.packaged_job import PackagedJob, package
-from vicc_ray.sweep.settings import load_sweep
+from vicc_ray.sweep.config import load_sweep
 
 
 def unpack(job: PackagedJob, folder: Path) -> None:

@@ -63,8 +63,8 @@ with ProgressBar("doing", 2, show=%s) as bar:
 output.finish()
 """
 TABLE = """
-from vicc_ray.sweep.leaderboard import leaderboard
-from vicc_ray.sweep.records import Trial
+from vicc_ray.sweep.live_table import leaderboard
+from vicc_ray.sweep.trial import Trial
 trial = Trial(0, {"model.backbone": NAME}, state="failed", reason=NAME)
 Console().print(leaderboard([trial], 2, 1.0, NAME))
 bar = ProgressBar(NAME, 2)

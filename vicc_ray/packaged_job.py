@@ -107,8 +107,8 @@ def _sweep(what: str) -> dict[str, Any] | None:
 
 def _check_sweep(path: Path) -> None:
     """Raise UserError here, and not on the cluster, where a setting of a sweep cannot be."""
-    from vicc_ray.sweep.plan import Sweep
-    from vicc_ray.sweep.settings import load_sweep
+    from vicc_ray.sweep.config import load_sweep
+    from vicc_ray.sweep.trial_config import Sweep
 
     Sweep(load_sweep(path))
 

@@ -13,9 +13,9 @@ from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
 from vicc_ray.config.loader import load_config
 from vicc_ray.pipelines.sweep import sweep
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.settings import load_sweep
+from vicc_ray.sweep.config import load_sweep
+from vicc_ray.sweep.results import Summary
+from vicc_ray.sweep.sweep_dir import SweepFolder
 from vicc_ray.utils.jsonl import read_lines
 
 

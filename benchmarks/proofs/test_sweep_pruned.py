@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tests.pipelines.sweeps import SCORED, sweep_file
 from vicc_ray.pipelines.sweep import sweep
-from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.records import Trial
-from vicc_ray.sweep.settings import load_sweep
-from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.sweep.config import load_sweep
+from vicc_ray.sweep.optuna_study import SweepStudy
+from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.trial import Trial
+from vicc_ray.sweep.trial_config import Sweep
 
 
 def test_a_trial_that_a_score_ends_has_made_no_step_after_it(store: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.index import index_videos
 from vicc_ray.pipelines.prepare import prepare_inputs
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.sweep.folder import SweepFolder
+from vicc_ray.sweep.sweep_dir import SweepFolder
 from vicc_ray.training.trackers.database import sqlite_address
 from vicc_ray.utils.local_paths import is_address, local_path, without_secrets
 from vicc_ray.video.synthetic.generate import make_videos

@@ -13,7 +13,7 @@ from vicc_ray.config.loader import load_config
 from vicc_ray.config.yaml import MOST_BYTES, MOST_DEPTH, format_document, parse_yaml, read_yaml
 from vicc_ray.errors import UserError
 from vicc_ray.reports.run.settings import read_settings
-from vicc_ray.sweep.settings import load_sweep
+from vicc_ray.sweep.config import load_sweep
 
 LAUGHS = b"seed: 1\na: &a [x, x, x]\nb: [*a, *a, *a]\n"
 HOSTILE = {

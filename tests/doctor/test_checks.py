@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from vicc_ray.doctor import checks
 from vicc_ray.doctor.checks import Check
-from vicc_ray.doctor.machine import Gpus, Machine, describe
+from vicc_ray.doctor.node_info import Gpus, Machine, describe
 
 GIB = 2**30
 GPU = Gpus(("L4",), "595.71.05", 1)

@@ -18,7 +18,7 @@ from vicc_ray.pipelines.sweep_last import score_on_test_videos
 from vicc_ray.reports.run import build_report
 from vicc_ray.reports.run.comparison import compare
 from vicc_ray.reports.run.gallery import find_neighbours
-from vicc_ray.sweep.records import TrialFolder
+from vicc_ray.sweep.trial import TrialFolder
 
 CONFIG = Config()
 NAMES = ("rgb-random", "rgb-stage1")

@@ -18,8 +18,8 @@ from vicc_ray.pipelines.machines import refuse_impossible
 from vicc_ray.pipelines.over_videos import task_room
 from vicc_ray.pipelines.resource_check import sweep_bundles, sweep_lack, training_lack
 from vicc_ray.pipelines.resources import LEAST, size_workers
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.settings import SweepConfig
+from vicc_ray.sweep.config import SweepConfig
+from vicc_ray.sweep.trial_config import Sweep
 
 STORE = 200 * 2**20
 

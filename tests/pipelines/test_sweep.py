@@ -15,12 +15,12 @@ from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.sweep import sweep
-from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.records import Trial
-from vicc_ray.sweep.settings import load_sweep
-from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.sweep.config import load_sweep
+from vicc_ray.sweep.optuna_study import SweepStudy
+from vicc_ray.sweep.results import Summary
+from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.trial import Trial
+from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.utils.jsonl import read_lines
 
 

@@ -26,7 +26,7 @@ from vicc_ray.pipelines.waiting import stalls_told, wait_for_room
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
-from vicc_ray.sweep.settings import load_sweep
+from vicc_ray.sweep.config import load_sweep
 from vicc_ray.utils.jsonl import read_lines
 
 AT_ONCE_S = 20.0

@@ -32,7 +32,7 @@ from vicc_ray.runs.checkpoint_state import (
 from vicc_ray.runs.initial_checkpoint import START_FILE, checked_start
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.run_inputs import RunInputs
-from vicc_ray.sweep.records import read_curve, training_seconds
+from vicc_ray.sweep.trial import read_curve, training_seconds
 from vicc_ray.training.monitoring.run_logger import Journal
 from vicc_ray.training.trackers.run_id import kept_identity
 from vicc_ray.utils.fs import folder_lock

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vicc_ray.sweep.found import Judged, Summary, best_of
-from vicc_ray.sweep.records import Cost, Score, State, Trial
+from vicc_ray.sweep.results import Judged, Summary, best_of
+from vicc_ray.sweep.trial import Cost, Score, State, Trial
 
 SEARCHED = ["stage2.prototypes", "stage2.temperature", "stage2.epsilon", "schedule.alternation_period", "stage2.queue",
             "stage2.queue_start"]  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.settings import SweepConfig
+from vicc_ray.sweep.config import SweepConfig
+from vicc_ray.sweep.trial_config import Sweep
 
 SEARCH: dict[str, Any] = {
     "stage2.epsilon": {"low": 0.01, "high": 1.0, "log": True},

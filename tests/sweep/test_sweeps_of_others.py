@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.sweep.made import sweep_of
-from tests.sweep.test_study import opened
+from tests.sweep.test_optuna_study import opened
 from vicc_ray.errors import UserError
-from vicc_ray.sweep.folder import SweepFolder
 from vicc_ray.sweep.space import MOST_COMBINATIONS
+from vicc_ray.sweep.sweep_dir import SweepFolder
 
 EPSILON = '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.01, "high": 1.0, "log": true}}'
 TRIAL = {"op_code": 4, "worker_id": "w", "study_id": 0, "datetime_start": "2026-01-01T00:00:00.000000"}

@@ -11,7 +11,7 @@ from vicc_ray.cli.path_types import input_path, output_path
 from vicc_ray.utils.standard_streams import say
 
 if TYPE_CHECKING:
-    from vicc_ray.sweep.found import Summary
+    from vicc_ray.sweep.results import Summary
 
 
 def add_sweep(verbs: Any) -> None:
@@ -36,7 +36,7 @@ def add_sweep(verbs: Any) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from vicc_ray.sweep.settings import load_sweep
+    from vicc_ray.sweep.config import load_sweep
 
     settings = load_sweep(options.sweep)
     from vicc_ray.pipelines.sweep import sweep
@@ -45,8 +45,8 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _tell(summary: Summary, out: Path) -> None:
-    from vicc_ray.sweep.folder import SweepFolder
-    from vicc_ray.sweep.leaderboard import setting_in_words
+    from vicc_ray.sweep.live_table import setting_in_words
+    from vicc_ray.sweep.sweep_dir import SweepFolder
 
     folder = SweepFolder(out)
     ended = sum(trial.state != "running" for trial in summary.trials)

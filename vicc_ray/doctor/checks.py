@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vicc_ray.doctor.machine import Machine
+from vicc_ray.doctor.node_info import Machine
 
 Mark = Literal["ok", "warn", "FAIL"]
 LOW_DISK, LOW_MEMORY = 10 * 2**30, 2 * 2**30

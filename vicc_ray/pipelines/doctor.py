@@ -19,8 +19,8 @@ from vicc_ray.config import Config
 from vicc_ray.datasets.object_storage import Remote
 from vicc_ray.doctor import checks
 from vicc_ray.doctor.checks import Check
-from vicc_ray.doctor.machine import Machine, describe
-from vicc_ray.doctor.probe import Probe
+from vicc_ray.doctor.node_info import Machine, describe
+from vicc_ray.doctor.shared_fs_probe import Probe
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.capacity import STORE, Capacity, capacity
 from vicc_ray.pipelines.local_ray import ray_session

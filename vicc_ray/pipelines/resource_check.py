@@ -16,7 +16,7 @@ from vicc_ray.pipelines.resources import (
     size_workers,
     workers_at_once,
 )
-from vicc_ray.sweep.settings import SweepConfig
+from vicc_ray.sweep.config import SweepConfig
 
 ROUNDING = 1e-6
 """Of CPUs that are added up."""

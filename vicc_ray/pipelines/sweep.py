@@ -18,13 +18,13 @@ from vicc_ray.pipelines.sweep_search import Search
 from vicc_ray.pipelines.tuned import Candidates, run_candidates
 from vicc_ray.pipelines.waiting import log
 from vicc_ray.pipelines.waiting_places import tell_waiting
-from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.sweep.found import Judged, Summary, best_of
-from vicc_ray.sweep.leaderboard import follow_sweep
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.settings import SweepConfig
-from vicc_ray.sweep.study import SweepStudy
-from vicc_ray.sweep.summary import summarise, write_summary
+from vicc_ray.sweep.config import SweepConfig
+from vicc_ray.sweep.live_table import follow_sweep
+from vicc_ray.sweep.optuna_study import SweepStudy
+from vicc_ray.sweep.outputs import summarise, write_summary
+from vicc_ray.sweep.results import Judged, Summary, best_of
+from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.training.tasks.pretraining import Pretraining
 from vicc_ray.utils.background_thread import beside
 

@@ -10,10 +10,10 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.results_io import Recalls, read_result
 from vicc_ray.evaluation.retrieval_results import newest
 from vicc_ray.pipelines.evaluate import evaluate
-from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.sweep.found import BEST, DEFAULT, Judged
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.records import SCORED, Trial, TrialFolder
+from vicc_ray.sweep.results import BEST, DEFAULT, Judged
+from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.trial import SCORED, Trial, TrialFolder
+from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.utils.fs import atomic_write
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
-from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.records import Trial
-from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.sweep.optuna_study import SweepStudy
+from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.trial import Trial
+from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.utils.fs import atomic_write
 
 

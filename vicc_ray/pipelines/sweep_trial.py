@@ -16,8 +16,8 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.local_ray import quiet
 from vicc_ray.pipelines.pretrain import pretrain
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.sweep.records import TrialFolder, read_curve
-from vicc_ray.sweep.stage1 import stage1_key, stage1_of
+from vicc_ray.sweep.shared_stage1 import stage1_key, stage1_of
+from vicc_ray.sweep.trial import TrialFolder, read_curve
 from vicc_ray.utils.background_thread import beside
 from vicc_ray.utils.fs import file_lock
 

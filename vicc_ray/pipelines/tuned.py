@@ -20,8 +20,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from vicc_ray.pipelines.sweep_trial import run_trial
-from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.sweep.settings import SweepConfig
+from vicc_ray.sweep.config import SweepConfig
+from vicc_ray.sweep.sweep_dir import SweepFolder
 
 REPEATS = 8
 """How often a trial is begun again whose process or machine was lost; what it has trained so far is kept."""

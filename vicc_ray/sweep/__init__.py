@@ -1,1 +1,1 @@
-"""Searches for the best settings: what is tried, what was found, how it is told. Ray comes in above."""
+"""Hyperparameter sweeps without Ray: search space, Optuna study, trials, results, the folder of a sweep."""

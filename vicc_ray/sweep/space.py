@@ -14,7 +14,7 @@ from optuna.trial import BaseTrial
 from vicc_ray.config.messages import schema_of, setting_names, suggest, unknown_setting
 from vicc_ray.config.yaml import format_value
 from vicc_ray.errors import UserError
-from vicc_ray.sweep.settings import SearchedSetting
+from vicc_ray.sweep.config import SearchedSetting
 
 Values = dict[str, Any]
 """Setting -> value, of those searched settings whose conditions hold."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vicc_ray.config.yaml import format_value
-from vicc_ray.sweep.records import Trial
+from vicc_ray.sweep.trial import Trial
 from vicc_ray.utils.fs import atomic_path
 
 SCORES = pa.list_(

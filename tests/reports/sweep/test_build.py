@@ -22,10 +22,10 @@ from vicc_ray.reports.sweep.final_eval import judged_plot, verdict
 from vicc_ray.reports.sweep.history import learning_plot, progress_plot
 from vicc_ray.reports.sweep.slices import cost_plot, pareto_front, slice_plot
 from vicc_ray.reports.sweep.summary import headline, luck, saved_by_ending
-from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.sweep.found import Judged, Summary
-from vicc_ray.sweep.study import SweepStudy
-from vicc_ray.sweep.summary import summarise, write_summary
+from vicc_ray.sweep.optuna_study import SweepStudy
+from vicc_ray.sweep.outputs import summarise, write_summary
+from vicc_ray.sweep.results import Judged, Summary
+from vicc_ray.sweep.sweep_dir import SweepFolder
 
 HTML = '<img src=x onerror="alert(1)">'
 STATES = {

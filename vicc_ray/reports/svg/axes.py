@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicc_ray.reports.svg.line_chart import nice_ticks
-from vicc_ray.sweep.leaderboard import short
+from vicc_ray.sweep.live_table import short
 
 LOG_FROM = 5.0
 """Largest over smallest from which an axis is logarithmic: draws of a decade need not reach its ends."""

@@ -16,7 +16,7 @@ from vicc_ray.reports.sweep.parallel import draw_parallel, leaves_out
 from vicc_ray.reports.sweep.slices import cost_plot, slice_plot
 from vicc_ray.reports.sweep.trial_style import names, percent, scored, state_legend
 from vicc_ray.reports.sweep.trial_table import rows
-from vicc_ray.sweep.found import Summary
+from vicc_ray.sweep.results import Summary
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.html import content_policy, finished, load_templates
 

@@ -8,7 +8,7 @@ from vicc_ray.reports.run.summary import points
 from vicc_ray.reports.svg.axes import Axis, share_axis
 from vicc_ray.reports.svg.scatter import Curve, Dot, Plot
 from vicc_ray.reports.sweep.trial_style import percent
-from vicc_ray.sweep.found import BEST, DEFAULT, Judged, Summary
+from vicc_ray.sweep.results import BEST, DEFAULT, Judged, Summary
 
 NAMES = {BEST: "best setting", DEFAULT: "recipe's own"}
 

@@ -15,7 +15,7 @@ from vicc_ray.reports.sweep.trial_style import (
     style,
     title,
 )
-from vicc_ray.sweep.found import Summary
+from vicc_ray.sweep.results import Summary
 
 
 def progress_plot(summary: Summary) -> Plot:

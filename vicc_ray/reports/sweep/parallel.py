@@ -10,8 +10,8 @@ from markupsafe import Markup
 from vicc_ray.reports.svg.axes import Axis, axis_of, score_axis
 from vicc_ray.reports.svg.scatter import Curve, Point, draw_curves
 from vicc_ray.reports.sweep.trial_style import best_last, names, percent, score, scored, style
-from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.records import Trial
+from vicc_ray.sweep.results import Summary
+from vicc_ray.sweep.trial import Trial
 
 FLOOR = 0.13
 """Where axes begin if there is a place below them for settings that a condition left out."""

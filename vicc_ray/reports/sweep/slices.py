@@ -16,8 +16,8 @@ from vicc_ray.reports.sweep.trial_style import (
     style,
     title,
 )
-from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.records import Trial
+from vicc_ray.sweep.results import Summary
+from vicc_ray.sweep.trial import Trial
 
 SPREAD = 0.6
 """Share of a choice's place over which its trials are spread, so that they do not hide each other."""

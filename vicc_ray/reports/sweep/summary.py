@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from vicc_ray.reports.run.build import duration
 from vicc_ray.reports.run.summary import points
 from vicc_ray.reports.sweep.trial_style import WORDS, interval, is_best, names, percent, score
-from vicc_ray.sweep.found import BEST, DEFAULT, Summary
-from vicc_ray.sweep.leaderboard import short
-from vicc_ray.sweep.records import Trial
+from vicc_ray.sweep.live_table import short
+from vicc_ray.sweep.results import BEST, DEFAULT, Summary
+from vicc_ray.sweep.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.records import Score, State, Trial
+from vicc_ray.sweep.results import Summary
+from vicc_ray.sweep.trial import Score, State, Trial
 
 WORDS: dict[State, str] = {
     "complete": "complete",

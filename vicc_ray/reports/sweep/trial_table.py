@@ -7,9 +7,9 @@ from typing import Any
 
 from vicc_ray.reports.svg.axes import is_number
 from vicc_ray.reports.sweep.trial_style import WORDS, interval, names, percent, score, style
-from vicc_ray.sweep.found import Summary
-from vicc_ray.sweep.leaderboard import ranked, short
-from vicc_ray.sweep.records import Trial
+from vicc_ray.sweep.live_table import ranked, short
+from vicc_ray.sweep.results import Summary
+from vicc_ray.sweep.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.runs import run_dir
 from vicc_ray.runs.run_dir import RunFolder, changed_settings
-from vicc_ray.sweep.records import Trial, TrialFolder, training_seconds
-from vicc_ray.sweep.settings import SweepConfig
+from vicc_ray.sweep.config import SweepConfig
+from vicc_ray.sweep.trial import Trial, TrialFolder, training_seconds
 from vicc_ray.utils.fs import atomic_write, folder_lock
 from vicc_ray.utils.json_file import as_kind, read_as, read_json
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vicc_ray.sweep.records import Trial
+from vicc_ray.sweep.trial import Trial
 
 BEST, DEFAULT = "best", "default"
 

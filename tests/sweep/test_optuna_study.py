@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from tests.sweep.made import sweep_of
-from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.sweep.optuna_study import SweepStudy
 
 
 def opened(folder: Path, **changes: Any) -> SweepStudy:

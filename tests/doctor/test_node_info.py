@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vicc_ray.doctor.machine import ASK_TORCH
+from vicc_ray.doctor.node_info import ASK_TORCH
 
 
 def test_torch_is_not_what_lies_in_the_current_folder(tmp_path: Path) -> None:

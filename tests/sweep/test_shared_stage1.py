@@ -12,7 +12,7 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.runs.schedule import turns
-from vicc_ray.sweep.stage1 import stage1_key, stage1_of
+from vicc_ray.sweep.shared_stage1 import stage1_key, stage1_of
 
 LATER = {
     **{"stage2.epsilon": 0.2, "stage2.prototypes": 20, "stage2.learning_rate": 0.1, "stage2.queue": 64},

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from vicc_ray.config.yaml import format_value
-from vicc_ray.sweep.records import Trial
+from vicc_ray.sweep.trial import Trial
 from vicc_ray.utils.background_thread import beside
 from vicc_ray.utils.console import Console, line_of, lines_above
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from vicc_ray.errors import UserError
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.settings import load_sweep
+from vicc_ray.sweep.config import load_sweep
+from vicc_ray.sweep.trial_config import Sweep
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 RIGHT = {"recipe": "demo", "search": {"stage2.epsilon": {"low": 0.02, "high": 0.2, "log": True}}}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from vicc_ray.sweep.leaderboard import follow_sweep, leaderboard
-from vicc_ray.sweep.records import Cost, Score, State, Trial
+from vicc_ray.sweep.live_table import follow_sweep, leaderboard
+from vicc_ray.sweep.trial import Cost, Score, State, Trial
 
 
 def trial(number: int, state: State, recall: float | None = None, reason: str = "") -> Trial:

@@ -6,12 +6,12 @@ import json
 
 from vicc_ray.config.loader import dump_config
 from vicc_ray.reports.sweep import write_page
-from vicc_ray.sweep.folder import SweepFolder
-from vicc_ray.sweep.found import Judged, Summary, best_of
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.records import Trial
-from vicc_ray.sweep.study import SweepStudy
+from vicc_ray.sweep.optuna_study import SweepStudy
+from vicc_ray.sweep.results import Judged, Summary, best_of
+from vicc_ray.sweep.sweep_dir import SweepFolder
 from vicc_ray.sweep.table import write_table
+from vicc_ray.sweep.trial import Trial
+from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.utils.fs import atomic_write
 
 

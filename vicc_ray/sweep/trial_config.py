@@ -13,7 +13,7 @@ from vicc_ray.config.messages import setting_names, unknown_setting
 from vicc_ray.config.yaml import format_value
 from vicc_ray.errors import UserError
 from vicc_ray.runs.schedule import turns
-from vicc_ray.sweep.settings import SweepConfig
+from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.space import Space, Values
 from vicc_ray.training.tasks.pretrainer import check_queue
 

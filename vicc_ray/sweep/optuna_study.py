@@ -24,9 +24,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from vicc_ray.errors import UserError
-from vicc_ray.sweep.plan import Sweep
-from vicc_ray.sweep.records import State
 from vicc_ray.sweep.space import Values
+from vicc_ray.sweep.trial import State
+from vicc_ray.sweep.trial_config import Sweep
 
 VALUES = "values"
 """Attribute of a trial: the settings that it tries, as they stand in a recipe."""

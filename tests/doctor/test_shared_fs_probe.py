@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vicc_ray.doctor.probe import Probe
+from vicc_ray.doctor.shared_fs_probe import Probe
 
 
 def test_machines_that_share_a_folder_see_each_other_and_leave_nothing(tmp_path: Path) -> None:
