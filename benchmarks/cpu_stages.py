@@ -23,7 +23,7 @@ from vicc_ray.config import ClipConfig, ModelConfig, PrepareConfig
 from vicc_ray.evaluation.linear_probe import fit_quick_probe
 from vicc_ray.evaluation.video_features import embed_windows
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.search.film import make_film
+from vicc_ray.search.thumbnail import make_film
 from vicc_ray.sharding.build_shard import prepare_shard
 from vicc_ray.sharding.plan import PlannedVideo
 from vicc_ray.video import codec

@@ -36,8 +36,7 @@ from vicc_ray.datasets import list_videos
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.search.features import VideoFeatures
-from vicc_ray.search.film import FRAMES, RATE, SIDE, film_indices, make_film
-from vicc_ray.search.index_folder import (
+from vicc_ray.search.index_format import (
     ENCODER_FILE,
     FORMAT,
     INDEX_FILE,
@@ -47,9 +46,10 @@ from vicc_ray.search.index_folder import (
     write_videos,
 )
 from vicc_ray.search.index_schema import PART_SCHEMA
-from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.reader import SearchIndex
+from vicc_ray.search.thumbnail import FRAMES, RATE, SIDE, film_indices, make_film
 from vicc_ray.search.video_folder import UNKNOWN
-from vicc_ray.search.view import View
+from vicc_ray.search.window_spec import View
 from vicc_ray.video.decode import decode_video
 
 A_PART, WINDOWS = 64, 10

@@ -22,7 +22,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.export.pretrained import load_encoder
 from vicc_ray.models.weights_io import write_weights
 from vicc_ray.pipelines.index import IndexSummary, index_videos
-from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.reader import SearchIndex
 from vicc_ray.search.video_folder import VideoFolder
 from vicc_ray.utils.fs import folder_lock
 from vicc_ray.video.clip_sampling import windows

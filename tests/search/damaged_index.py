@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 from tests.search.made import made_up, untrained
 from vicc_ray.clip_store.store import shard_path
 from vicc_ray.errors import UserError
-from vicc_ray.search.current import CurrentIndex
-from vicc_ray.search.index_folder import ENCODER_FILE, INDEX_FILE, VIDEOS_FILE, write_videos
-from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.index_format import ENCODER_FILE, INDEX_FILE, VIDEOS_FILE, write_videos
 from vicc_ray.search.query import index_encoder
 from vicc_ray.search.ranking import median_score, query_of_row, search
+from vicc_ray.search.reader import SearchIndex
+from vicc_ray.search.reload import CurrentIndex
 
 VIDEOS, A_PART = 6, 4
 NUMBERS = (0, 1, 2, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)

@@ -15,7 +15,7 @@ from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.pipelines.index import Indexer, Work
 from vicc_ray.search.features import VideoFeatures
-from vicc_ray.search.index_folder import (
+from vicc_ray.search.index_format import (
     ENCODER_FILE,
     FORMAT,
     Description,
@@ -24,7 +24,7 @@ from vicc_ray.search.index_folder import (
 )
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.video_folder import UNKNOWN
-from vicc_ray.search.view import View
+from vicc_ray.search.window_spec import View
 from vicc_ray.sharding.plan import PlannedVideo
 
 CLIP = ClipConfig(frames=4, step=1, size=32)

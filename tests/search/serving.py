@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.search.connections import ConnectionLimits
-from vicc_ray.search.opened import SearchIndex
-from vicc_ray.search.server import Access, create_app, create_server, listen
-from vicc_ray.search.service import Service
+from vicc_ray.search.reader import SearchIndex
+from vicc_ray.search.server.api import Service
+from vicc_ray.search.server.app import Access, create_app, create_server, listen
+from vicc_ray.search.server.connections import ConnectionLimits
 from vicc_ray.search.video_folder import VideoFolder
 
 LARGEST = 300_000

@@ -21,13 +21,13 @@ from safetensors.torch import load_file, save_file
 
 from tests.search.made import describe, made_up, untrained
 from vicc_ray.errors import UserError
-from vicc_ray.search import opened
-from vicc_ray.search.current import CurrentIndex
-from vicc_ray.search.index_folder import ENCODER_FILE, INDEX_FILE, VIDEOS_FILE
+from vicc_ray.search import reader
+from vicc_ray.search.index_format import ENCODER_FILE, INDEX_FILE, VIDEOS_FILE
 from vicc_ray.search.index_schema import MEAN
-from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.query import ask, index_encoder
 from vicc_ray.search.ranking import query_of_row, search
+from vicc_ray.search.reader import SearchIndex
+from vicc_ray.search.reload import CurrentIndex
 
 FEATURES, PART = untrained().features, "part-00000.parquet"
 
@@ -138,7 +138,7 @@ def test_a_part_of_another_layout_is_told(folder: Path) -> None:
 
 def test_a_row_that_is_larger_than_its_part_said_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages say themselves how large they become; the sizes in the description of a part are not believed alone."""
-    monkeypatch.setattr(opened, "LARGEST_READ", 4 * FEATURES)
+    monkeypatch.setattr(reader, "LARGEST_READ", 4 * FEATURES)
     with pytest.raises(UserError, match=f"{PART} is damaged"):
         use(folder)
 

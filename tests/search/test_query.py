@@ -6,7 +6,7 @@ import pytest
 
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.search.query import MOST_WINDOWS, query_view
-from vicc_ray.search.view import View
+from vicc_ray.search.window_spec import View
 
 
 @pytest.mark.parametrize(

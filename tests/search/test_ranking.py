@@ -11,9 +11,9 @@ import pytest
 from tests.search.made import made_up
 from tests.videos import write_video
 from vicc_ray.search import ranking
-from vicc_ray.search.opened import SearchIndex
 from vicc_ray.search.query import ask_file
 from vicc_ray.search.ranking import Query, median_score, query_of_row, search, search_all
+from vicc_ray.search.reader import SearchIndex
 from vicc_ray.video.decode import decode_video
 
 

@@ -22,9 +22,9 @@ from vicc_ray.clip_store.store import shard_path, shard_writer
 from vicc_ray.datasets.locations import size_and_time
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import VideoFeatures
-from vicc_ray.search.index_folder import INDEX_FILE, Description, part_row, write_videos
+from vicc_ray.search.index_format import INDEX_FILE, Description, part_row, write_videos
 from vicc_ray.search.index_schema import PART_SCHEMA
-from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.reader import SearchIndex
 from vicc_ray.search.video_folder import IndexedFile, NoVideoError, VideoFolder
 from vicc_ray.utils.account_key import has_own_seal, key_file, make_seal
 

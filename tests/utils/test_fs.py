@@ -27,7 +27,7 @@ from vicc_ray.models.checkpoint_import.importer import read_published
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.runs.checkpoint_state import MODEL, STATE, Snapshot, read_model, read_state
 from vicc_ray.search.index_checks import open_part
-from vicc_ray.search.index_folder import Description
+from vicc_ray.search.index_format import Description
 from vicc_ray.utils.fs import LOCK_FILE, atomic_path, clear_asides, file_lock, folder_lock, unreadable
 
 NOBODY = 54321

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.videos import moving
-from vicc_ray.search.film import make_film
+from vicc_ray.search.thumbnail import make_film
 from vicc_ray.video import codec
 from vicc_ray.video.codec import DamagedFrameError, decode_flow, decode_i420, encode_flow, encode_rgb
 from vicc_ray.video.synthetic.generate import write_h264

@@ -18,8 +18,8 @@ from vicc_ray.utils.visible_text import padded, visible
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
-    from vicc_ray.search.opened import SearchIndex
     from vicc_ray.search.ranking import Hit
+    from vicc_ray.search.reader import SearchIndex
 
 INDEX_DEFAULTS = {"prepare": {"max_frames": 100_000, "time_limit_s": 600.0}}
 """Other than those of a clip store: an hour of video, since searching in it is what an index is for."""
@@ -179,7 +179,7 @@ def _search(options: argparse.Namespace) -> None:
     if note:
         say(note)
     if options.page:
-        from vicc_ray.search.page import write_page
+        from vicc_ray.search.html import write_page
 
         write_page(index, asked, hits, options.k, options.page)
         say(f"page: {options.page}")
@@ -200,10 +200,10 @@ def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
 def _serve(options: argparse.Namespace) -> None:
     index = _open(options)
     _check_videos(index)
-    from vicc_ray.search.connections import process_limits
-    from vicc_ray.search.loopback import is_loopback
-    from vicc_ray.search.server import Access, create_app, listen, serve
-    from vicc_ray.search.service import Service
+    from vicc_ray.search.server.api import Service
+    from vicc_ray.search.server.app import Access, create_app, listen, serve
+    from vicc_ray.search.server.connections import process_limits
+    from vicc_ray.search.server.loopback import is_loopback
 
     with listen(options.host, options.port) as listening:
         loopback = is_loopback(listening.getsockname()[0])
@@ -215,7 +215,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _token(options: argparse.Namespace, loopback: bool) -> str | None:
-    from vicc_ray.search.token_file import new_token, stored_token
+    from vicc_ray.search.server.token_file import new_token, stored_token
 
     if options.no_token and not loopback:
         raise UserError(
@@ -238,7 +238,7 @@ def _link(options: argparse.Namespace, listening: socket.socket, token: str | No
 
 def _shown_host(host: str, address: str) -> str:
     """A name under which the server answers: of its own machine, not every one that leads there."""
-    from vicc_ray.search.loopback import is_loopback
+    from vicc_ray.search.server.loopback import is_loopback
 
     name = host
     if host in ("0.0.0.0", "::"):
@@ -249,7 +249,7 @@ def _shown_host(host: str, address: str) -> str:
 
 
 def _open(options: argparse.Namespace) -> SearchIndex:
-    from vicc_ray.search.opened import SearchIndex
+    from vicc_ray.search.reader import SearchIndex
     from vicc_ray.search.video_folder import VideoFolder
 
     given = options.videos

@@ -29,7 +29,7 @@ from vicc_ray.pipelines.over_videos import usable_gpus
 from vicc_ray.pipelines.parts_folder import PartsFolder, Videos, tell_notes
 from vicc_ray.pipelines.waiting import Room
 from vicc_ray.search.features import embed_pieces
-from vicc_ray.search.index_folder import (
+from vicc_ray.search.index_format import (
     ENCODER_FILE,
     FORMAT,
     INDEX_FILE,
@@ -39,9 +39,9 @@ from vicc_ray.search.index_folder import (
     write_videos,
 )
 from vicc_ray.search.index_schema import PART_SCHEMA
-from vicc_ray.search.pieces import read_pieces
 from vicc_ray.search.video_folder import UNKNOWN
-from vicc_ray.search.view import View
+from vicc_ray.search.window_spec import View
+from vicc_ray.search.windows import read_pieces
 from vicc_ray.sharding.plan import Plan, PlannedVideo, extended, planned
 from vicc_ray.sharding.task import write_part
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vicc_ray.config import ClipConfig, Config, EvaluateConfig, PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.search.pieces import read_pieces
-from vicc_ray.search.view import View
+from vicc_ray.search.window_spec import View
+from vicc_ray.search.windows import read_pieces
 from vicc_ray.utils.local_paths import local_path
 from vicc_ray.video.decode import VideoError
 

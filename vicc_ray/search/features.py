@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vicc_ray.export.pretrained import PretrainedEncoder
-from vicc_ray.search.pieces import Piece
+from vicc_ray.search.windows import Piece
 from vicc_ray.video.containers import VideoError
 
 Floats = NDArray[np.float32]
@@ -24,7 +24,7 @@ class VideoFeatures:
         windows: float32 [n, F].
         spans: float32 [n, 2], begin and end of each window in seconds.
         seconds: how long the video is.
-        film: its moving thumbnail (:mod:`vicc_ray.search.film`).
+        film: its moving thumbnail (:mod:`vicc_ray.search.thumbnail`).
     """
 
     windows: Floats

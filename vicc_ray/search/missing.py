@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vicc_ray.search.opened import SearchIndex
+from vicc_ray.search.reader import SearchIndex
 
 
 def missing_files(index: SearchIndex, rows: Sequence[int]) -> str:

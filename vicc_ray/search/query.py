@@ -16,11 +16,11 @@ from vicc_ray.models.inference import for_inference
 from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import read_weights
 from vicc_ray.search.features import embed_pieces
-from vicc_ray.search.index_folder import INDEX_FILE
-from vicc_ray.search.opened import SearchIndex
-from vicc_ray.search.pieces import STRETCH, read_pieces
+from vicc_ray.search.index_format import INDEX_FILE
 from vicc_ray.search.ranking import Query, query_of_row
-from vicc_ray.search.view import View
+from vicc_ray.search.reader import SearchIndex
+from vicc_ray.search.window_spec import View
+from vicc_ray.search.windows import STRETCH, read_pieces
 from vicc_ray.utils.local_paths import is_address, local_path
 from vicc_ray.video.decode import TookTooLong, VideoError
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vicc_ray.search.features import Floats
-from vicc_ray.search.index_folder import unit
-from vicc_ray.search.opened import SearchIndex, Windows
+from vicc_ray.search.index_format import unit
+from vicc_ray.search.reader import SearchIndex, Windows
 
 CANDIDATES = 100
 """Videos that are compared by their windows."""

@@ -1,0 +1,155 @@
+"""The server as whoever reaches it: it finds what is like a video that is sent, and declines what it must."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.interrupts import taking_interrupts
+from tests.search.serving import LARGEST, Served, served
+from vicc_ray.errors import UserError
+from vicc_ray.search.server.app import listen
+
+
+@pytest.fixture(scope="module")
+def server(index_folder: Path) -> Iterator[Served]:
+    """For this machine alone, without a token."""
+    with served(index_folder) as running:
+        yield running
+
+
+def test_a_video_that_is_sent_finds_its_like_and_is_not_kept(
+    server: Served, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes(), X_File_Name="mine%20%26.mp4")
+    assert answer.status == 200
+    assert answer.json["query"]["id"] == "mine &.mp4"
+    assert answer.json["query"]["film"].startswith("data:video/mp4;base64,")
+    first = answer.json["results"][0]
+    assert (first["id"], first["score"]) == ("b/up.mp4", pytest.approx(1, abs=1e-3))
+    assert len(answer.json["results"]) == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_videos_of_the_index_are_found_shown_and_played_by_their_row(server: Served, videos: Path) -> None:
+    shown = server.ask("/api/videos").json["videos"]
+    assert [video["row"] for video in shown] == list(range(5))
+    (found,) = server.ask("/api/videos?named=UP.M").json["videos"]
+    assert found["id"] == "b/up.mp4"
+    like = server.ask(f"/api/like/{found['row']}").json
+    assert like["query"] == found
+    assert found["row"] not in [video["row"] for video in like["results"]]
+    film = server.ask("/" + found["film"])
+    assert (film.status, film.headers["content-type"], film.body[4:8]) == (200, "video/mp4", b"ftyp")
+    part = server.ask(f"/video/{found['row']}", Range="bytes=10-19")
+    assert (part.status, part.body) == (206, (videos / "b/up.mp4").read_bytes()[10:20])
+
+
+@pytest.mark.parametrize("path", ["/api/like/5", "/api/like/99999999999999999999", "/film/5", "/video/5"])
+def test_rows_that_are_not_there(server: Served, path: str) -> None:
+    answer = server.ask(path)
+    assert (answer.status, answer.json) == (404, {"error": "no video of this number in the index"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/video/-1", "/video/..%2f..%2fetc%2fpasswd", "/film/../index.json", "/../../etc/passwd", "/index.json",
+     "/encoder.safetensors", "/search.js/../index.json", "//etc/passwd", "/api/like/1%00", "/video/a%2fleft.mp4",
+     "/search.js/"],
+)  # fmt: skip
+def test_nothing_is_reached_by_a_path(server: Served, path: str) -> None:
+    assert server.ask(path).status == 404
+
+
+def test_what_is_too_large_is_declined_announced_or_not(server: Served) -> None:
+    answer = server.ask("/api/ask", "POST", Content_Length=str(LARGEST + 1))
+    assert answer.status == 413
+    assert "larger than the 0.286" in answer.json["error"]
+    chunks = iter([b"x" * (LARGEST // 2), b"x" * (LARGEST // 2), b"x"])
+    assert server.ask("/api/ask", "POST", chunks, Transfer_Encoding="chunked").status == 413
+    assert server.ask("/api/ask", "POST", b"x" * LARGEST).status == 422
+
+
+def test_what_is_no_video_is_told(server: Served) -> None:
+    answer = server.ask("/api/ask", "POST", b"no video")
+    assert (answer.status, answer.json["error"][:37]) == (422, "cannot be searched with: not a video,")
+    assert server.ask("/api/ask", "POST", b"").json == {"error": "an empty file"}
+    playlist = b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+    assert server.ask("/api/ask", "POST", playlist).status == 422
+    assert server.ask("/api/ask").status == 405
+
+
+def test_another_way_to_send_a_video_is_told_the_right_one(server: Served, videos: Path) -> None:
+    video = (videos / "b/up.mp4").read_bytes()
+    right = f"--data-binary @query.mp4 {server.address}api/ask"
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="up.mp4"\r\n\r\n' + video + b"\r\n--x--\r\n"
+    as_form = server.ask("/api/ask", "POST", form, Content_Type="multipart/form-data; boundary=x")
+    assert (as_form.status, right in as_form.json["error"]) == (415, True)
+    for path, method, status in (("/", "POST", 405), ("/", "PUT", 405), ("/search", "POST", 404)):
+        answer = server.ask(path, method, form, Content_Type="multipart/form-data; boundary=x")
+        assert (answer.status, right in answer.json["error"]) == (status, True)
+    assert right not in server.ask("/nothing").json["error"]
+    as_text = {"Content_Type": "application/x-www-form-urlencoded"}  # as curl calls both -d and --data-binary
+    assert server.ask("/api/ask", "POST", video, **as_text).status == 200
+    assert "--data-binary" in server.ask("/api/ask", "POST", b"no video", **as_text).json["error"]
+
+
+def test_an_answer_begins_with_what_was_found(server: Served, videos: Path) -> None:
+    answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes())
+    text = answer.body.decode()
+    assert text.index('"b/up.mp4"') < 200
+    assert text.index("base64") > max(text.index(found["id"]) for found in answer.json["results"])
+    assert text.index("base64") > text.index("took_ms")
+
+
+@pytest.mark.parametrize("path", ["/", "/search.js", "/api/videos", "/nothing", "/film/0", "/video/0"])
+def test_every_answer_has_the_headers_that_keep_a_browser_in_bounds(server: Served, path: str) -> None:
+    headers = server.ask(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_says_where_it_is_and_ends_when_told(index_folder: Path, signum: signal.Signals) -> None:
+    command = taking_interrupts([sys.executable, "-m", "vicc_ray", "serve", str(index_folder), "--port", "0"])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        told = re.search(r"5 videos; open (http://127.0.0.1:\d+/)\?token=([\w-]{43})", process.stdout.readline())
+        try:
+            assert told
+            assert told[2] not in Path(f"/proc/{process.pid}/cmdline").read_text()
+            with pytest.raises(HTTPError, match="401"):
+                urlopen(told[1])
+            with urlopen(Request(told[1], headers={"Authorization": f"Bearer {told[2]}"})) as answer:
+                assert b"vicc-ray search" in answer.read()
+        finally:
+            process.send_signal(signum)
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 128 + signum
+
+
+def test_a_port_that_is_taken_is_told(server: Served) -> None:
+    with pytest.raises(UserError, match=rf"--port {server.port}: Address already in use; choose another port"):
+        listen("127.0.0.1", server.port)
+    with pytest.raises(UserError, match=r"--host 198.51.100.1 .*an address of this machine"):
+        listen("198.51.100.1", 0)
+
+
+def test_a_video_over_the_time_limit_is_told(index_folder: Path, videos: Path) -> None:
+    with served(index_folder, time_limit_s=1e-6) as server:
+        answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes())
+    assert (answer.status, answer.json) == (422, {"error": "cannot be searched with: took longer than 1e-06 s"})

@@ -1,0 +1,202 @@
+"""Connections that only wait: they are closed in time, and keep nobody out."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+from select import select
+
+import pytest
+
+from tests.search.command import wait_until
+from tests.search.made import index_here
+from tests.search.serving import Served, served
+from tests.videos import moving, write_video
+from vicc_ray.search.server.connections import ConnectionLimits, process_limits
+
+TOKEN = "t" * 43
+ENTITLED = {"Authorization": f"Bearer {TOKEN}"}
+HALF = b"GET /api/videos HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Header: "
+LIMITS = ConnectionLimits(header_s=1, unread_s=1, trusted_unread_s=1)
+PATIENT = ConnectionLimits(header_s=600, unread_s=600, per_address=20)
+DEADLINE_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def hasty(index_folder: Path) -> Iterator[Served]:
+    """A server that waits for a second."""
+    with served(index_folder, TOKEN, limits=LIMITS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def patient(index_folder: Path) -> Iterator[Served]:
+    """A server that waits for long, for few connections of an address."""
+    with served(index_folder, TOKEN, limits=PATIENT) as running:
+        yield running
+
+
+@contextmanager
+def opened(server: Served, count: int = 1, sent: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Connections over which something has been sent."""
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(count):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), DEADLINE_S))
+            connection.sendall(sent)
+            connections.append(connection)
+        yield connections
+
+
+def received(connection: socket.socket) -> bytes:
+    """All that comes until the server closes the connection."""
+    got = bytearray()
+    try:
+        while chunk := connection.recv(2**16):
+            got += chunk
+    except ConnectionResetError:
+        pass
+    return bytes(got)
+
+
+def closed_among(connections: Sequence[socket.socket]) -> int:
+    """How many the server has closed by now."""
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection, selectors.EVENT_READ)
+        return len(selector.select(0))
+
+
+@pytest.mark.parametrize("sent", [b"", HALF])
+def test_the_one_with_the_token_is_answered_among_many_that_wait(index_folder: Path, sent: bytes) -> None:
+    limits = ConnectionLimits(header_s=600)
+    with served(index_folder, TOKEN, limits=limits) as server, opened(server, 300, sent):
+        assert server.ask("/api/videos", **ENTITLED).status == 200
+
+
+@pytest.mark.parametrize("sent", [b"", HALF, b"GET / HTTP/1.1\r\n", b"POST /api/ask HTTP/1.0\r\nContent-Le"])
+def test_who_does_not_say_what_is_asked_for_is_closed(hasty: Served, sent: bytes) -> None:
+    with opened(hasty, 1, sent) as (connection,):
+        assert received(connection) == b""
+
+
+def test_a_header_byte_by_byte_is_not_waited_for_longer(hasty: Served) -> None:
+    with opened(hasty, 1, HALF) as (connection,):
+        connection.settimeout(0.02)
+        end = time.monotonic() + DEADLINE_S
+        with pytest.raises(OSError):  # noqa: PT012 - reading and writing both tell
+            while time.monotonic() < end:
+                connection.sendall(b"x")
+                try:
+                    assert connection.recv(1) == b""
+                    raise ConnectionResetError
+                except TimeoutError:
+                    continue
+
+
+def test_a_later_request_is_not_waited_for_either(hasty: Served) -> None:
+    connection = HTTPConnection("127.0.0.1", hasty.port, timeout=DEADLINE_S)
+    connection.request("GET", "/search.css", headers=ENTITLED)
+    assert connection.getresponse().read()
+    assert isinstance(connection.sock, socket.socket)
+    connection.sock.sendall(HALF)
+    assert received(connection.sock) == b""
+
+
+def test_the_oldest_without_the_token_goes_for_the_newest(patient: Served) -> None:
+    keeper = HTTPConnection("127.0.0.1", patient.port, timeout=DEADLINE_S)
+    keeper.request("GET", "/search.css", headers=ENTITLED)
+    assert keeper.getresponse().read()
+    with opened(patient, PATIENT.per_address + 5, HALF) as connections:
+        assert [received(connection) for connection in connections[:5]] == [b""] * 5
+        assert closed_among(connections[5:]) == 0
+        keeper.request("GET", "/search.css", headers=ENTITLED)  # it does not count as one without
+        assert keeper.getresponse().status == 200
+    keeper.close()
+
+
+def test_all_connections_together_are_bounded(index_folder: Path) -> None:
+    limits = replace(PATIENT, total=10)
+    with served(index_folder, TOKEN, limits=limits) as server, opened(server, 15) as connections:
+        assert [received(connection) for connection in connections[:5]] == [b""] * 5
+        assert closed_among(connections[5:]) == 0
+
+
+def test_a_flood_of_connections_does_not_keep_out_the_one_with_the_token(index_folder: Path) -> None:
+    """More at once than may be open, all in the queue before it."""
+    limits = ConnectionLimits(header_s=600)
+    with served(index_folder, TOKEN, limits=limits) as server, opened(server, 1500, HALF):
+        assert server.ask("/api/videos", **ENTITLED).status == 200
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("body", [b"", b"1"])
+def test_a_body_without_the_token_is_not_waited_for(patient: Served, length: str, body: bytes) -> None:
+    head = f"POST /api/ask HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n{length}\r\n\r\n"
+    with opened(patient, 1, head.encode() + body) as (connection,):
+        assert received(connection).startswith(b"HTTP/1.1 401")
+
+
+def test_a_body_that_nobody_reads_is_not_waited_for(hasty: Served) -> None:
+    head = f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 999\r\n\r\n"
+    with opened(hasty, 1, head.encode()) as (connection,):
+        connection.settimeout(0.02)
+        end = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end:
+            try:
+                connection.sendall(b"x")
+                if not connection.recv(2**16):
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        assert time.monotonic() < end
+
+
+def test_who_reads_nothing_of_a_video_is_closed(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "videos/film.mp4", moving(10, 48, 64))
+    free = 20_000_000
+    with film.open("ab") as file:
+        file.write(free.to_bytes(4, "big") + b"free" + bytes(free - 8))
+    with served(index_here(tmp_path / "videos", tmp_path / "index"), TOKEN, limits=LIMITS) as server:
+        asked = f"GET /video/0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        with opened(server, 1, asked.encode()) as (connection,):
+            assert select([connection], [], [], DEADLINE_S)[0], "no answer has begun"
+            wait_until(lambda: not is_open(film))
+            assert 0 < len(received(connection)) < free
+
+
+def is_open(file: Path) -> bool:
+    """Whether this process, in which the server runs too, has a file open."""
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if link.readlink() == file:
+                return True
+    return False
+
+
+def test_many_requests_in_one_packet_are_all_answered(patient: Served) -> None:
+    one = f"GET /search.css HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+    with opened(patient, 1, 20 * (one + b"\r\n") + one + b"Connection: close\r\n\r\n") as (connection,):
+        assert received(connection).count(b"HTTP/1.1 200 OK") == 21
+
+
+def test_requests_at_once_are_bounded_behind_the_token(index_folder: Path) -> None:
+    with served(index_folder, TOKEN, max_requests=0) as server:
+        assert server.ask("/api/videos").status == 401
+        answer = server.ask("/api/videos", **ENTITLED)
+        assert answer.status == 503
+        assert answer.headers["retry-after"].isdigit()
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_limits_leave_files_for_other_things() -> None:
+    limits = process_limits()
+    assert limits.per_address < limits.total <= 1024

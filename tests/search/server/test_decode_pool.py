@@ -1,0 +1,397 @@
+"""Files of strangers are decoded in a process that can do little, and whose answers are not believed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import vicc_ray
+from tests.odd_videos import write_stream
+from tests.search.made import VIEW
+from tests.videos import moving, write_video
+from vicc_ray.search.server import decode_protocol as protocol
+from vicc_ray.search.server import decode_worker
+from vicc_ray.search.server.decode_pool import DecodingProcesses
+from vicc_ray.search.server.sandbox import isolated_command
+from vicc_ray.search.windows import Piece, read_pieces
+from vicc_ray.video.decode import TookTooLong, VideoError
+from vicc_ray.video.formats import COMMON
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "film.mp4", moving(10, 32, 32))
+
+
+def read(processes: DecodingProcesses, path: Path) -> list[Piece]:
+    with path.open("rb") as file:
+        return processes.read(file)
+
+
+def pid_of(processes: DecodingProcesses) -> int:
+    """Of the only process, which is idle."""
+    process = processes._idle.queue[-1]
+    assert process
+    return process.pid
+
+
+def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(film: Path) -> None:
+    processes = DecodingProcesses(1, VIEW, 60)
+    expected = list(read_pieces(film, VIEW, 60))
+    with film.open("rb") as file:
+        film.unlink()
+        for _ in range(2):
+            (piece,) = processes.read(file)
+            for name in ("frames", "places", "spans"):
+                found, wanted = getattr(piece, name), getattr(expected[0], name)
+                assert found.dtype == wanted.dtype and np.array_equal(found, wanted)
+            assert (piece.seconds, piece.film) == (expected[0].seconds, expected[0].film)
+    processes.close()
+
+
+def test_a_decoder_that_hangs_is_ended_and_replaced(film: Path) -> None:
+    processes = DecodingProcesses(1, VIEW, 60)
+    assert len(read(processes, film)) == 1
+    first = pid_of(processes)
+    os.kill(first, signal.SIGSTOP)
+    processes._limit_s = 0.3
+    with pytest.raises(TookTooLong):
+        read(processes, film)
+    processes._limit_s = 60
+    assert len(read(processes, film)) == 1
+    second = pid_of(processes)
+    os.kill(second, signal.SIGKILL)
+    os.waitid(os.P_PID, second, os.WEXITED | os.WNOWAIT)
+    assert len(read(processes, film)) == 1
+    third = pid_of(processes)
+    processes.close()
+    for pid in (first, second, third):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+class Bomb:
+    """What runs when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {os.environ['BOMB']}",)
+
+
+HEAD = protocol._HEAD
+PIECE = HEAD.pack(protocol.PIECE, 4, 1, 1.0, 4)
+PLACES = np.arange(4, dtype="<i4").tobytes()
+FRAMES, SPANS = bytes(4 * VIEW.size**2 * 3), np.float32([0, 1]).tobytes()
+RIGHT = PIECE + FRAMES + PLACES + SPANS + b"film"
+FALSE_ANSWERS = {
+    "nothing": b"",
+    "half a head": PIECE[:7],
+    "another kind": HEAD.pack(77, 0, 0, 0.0, 0),
+    "no piece at all": HEAD.pack(protocol.END, 0, 0, 0.0, 0),
+    "too many frames": HEAD.pack(protocol.PIECE, 2**32 - 1, 1, 1.0, 0),
+    "too many windows": HEAD.pack(protocol.PIECE, 4, 2**31, 1.0, 0),
+    "no frames": HEAD.pack(protocol.PIECE, 0, 0, 1.0, 0),
+    "endless": HEAD.pack(protocol.PIECE, 4, 1, float("inf"), 0),
+    "no length": HEAD.pack(protocol.PIECE, 4, 1, float("nan"), 0),
+    "a large film": HEAD.pack(protocol.PIECE, 4, 1, 1.0, 2**31),
+    "many words": HEAD.pack(protocol.NO_VIDEO, 0, 0, 0.0, 2**31),
+    "frames that are not there": PIECE + FRAMES + np.int32([0, 1, 2, 4]).tobytes() + SPANS + b"film",
+    "frames before the first": PIECE + FRAMES + np.int32([-1, 1, 2, 3]).tobytes() + SPANS + b"film",
+    "spans that are none": PIECE + FRAMES + PLACES + np.float32([np.nan, 1]).tobytes() + b"film",
+    "spans that end first": PIECE + FRAMES + PLACES + np.float32([2, 1]).tobytes() + b"film",
+    "pieces without end": RIGHT * 1000,
+    "a pickle": b"",
+}
+HOSTILE = """
+import socket, sys
+pipe = socket.socket(fileno=int(sys.argv[-1]))
+while socket.recv_fds(pipe, 4096, 1)[0]:
+    try:
+        pipe.sendall(bytes.fromhex(sys.argv[1]))
+    except OSError:
+        pass
+    pipe.shutdown(socket.SHUT_WR)
+"""
+
+
+@pytest.mark.parametrize("what", FALSE_ANSWERS)
+def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
+    film: Path, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOMB", str(tmp_path / "bomb"))
+    answer = FALSE_ANSWERS[what]
+    if what == "a pickle":
+        pickled = pickle.dumps(Bomb())
+        answer = struct.pack("!i", len(pickled)) + pickled  # as multiprocessing sends it
+    script = tmp_path / "hostile.py"
+    script.write_text(HOSTILE.replace("sys.argv[1]", repr(answer[: 2**20].hex())))
+    processes = DecodingProcesses(1, VIEW, 5, (sys.executable, str(script)))
+    hostile = pid_of(processes)
+    with pytest.raises(VideoError):
+        read(processes, film)
+    with pytest.raises(ProcessLookupError):
+        os.kill(hostile, 0)
+    assert not (tmp_path / "bomb").exists()
+    if what == "a pickle":
+        processes._worker = isolated_command(decode_worker.__name__)
+        assert len(read(processes, film)) == 1
+    processes.close()
+
+
+def test_a_right_answer_is_taken_and_what_is_said_unasked_is_not_the_answer_to_another_video(
+    film: Path, tmp_path: Path
+) -> None:
+    more = RIGHT + HEAD.pack(protocol.END, 0, 0, 0.0, 0)
+    for rest in (b"", more):
+        script = tmp_path / "hostile.py"
+        script.write_text(HOSTILE.replace("sys.argv[1]", repr((more + rest).hex())).replace("pipe.shutdown", "id"))
+        processes = DecodingProcesses(1, VIEW, 5, (sys.executable, str(script)))
+        (piece,) = read(processes, film)
+        assert (piece.film, piece.spans.tolist(), piece.places.tolist()) == (b"film", [[0, 1]], [[0, 1, 2, 3]])
+        before = pid_of(processes)
+        read(processes, film)
+        assert (pid_of(processes) == before) == (rest == b"")
+        processes.close()
+
+
+def test_words_that_reach_people_are_short_and_printable() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        protocol.send_words(theirs, protocol.NO_VIDEO, "\x1b]0;title\x07\u202e" + "x" * 5000)
+        words = protocol.receive_answer(ours, VIEW, time.monotonic() + 10).words
+    assert words.isprintable() and len(words) <= protocol.LONGEST_TEXT
+
+
+HELD = """
+import os, socket, stat, sys
+from vicc_ray.search.server import decode_worker
+
+def kinds():
+    for descriptor in range(3, 256):
+        try:
+            yield stat.S_IFMT(os.fstat(descriptor).st_mode)
+        except OSError:
+            pass
+
+held = list(kinds())
+pipe = socket.socket(fileno=int(sys.argv[-1]))
+socket.recv_fds(pipe, 4096, 1)
+told = held.count(stat.S_IFREG), held.count(stat.S_IFSOCK), "AWS_SECRET_ACCESS_KEY" in os.environ
+decode_worker.send_words(pipe, decode_worker.NO_VIDEO, " ".join(map(str, told)))
+"""
+"""Says of itself what it has: who is not root may not look."""
+
+
+def test_the_process_has_neither_the_environment_nor_the_descriptors_of_the_server(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "much-wanted")
+    with Path(__file__).open("rb") as inherited:
+        os.set_inheritable(inherited.fileno(), True)
+        processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-c", HELD))
+        with pytest.raises(VideoError) as told:
+            read(processes, film)
+    processes.close()
+    files, sockets, secret = str(told.value).split()
+    assert (files, sockets, secret) == ("0", "1", "False")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are read in /proc")
+def test_the_process_has_few_rights(film: Path) -> None:
+    processes = DecodingProcesses(1, VIEW, 60)
+    read(processes, film)
+    about = Path(f"/proc/{pid_of(processes)}")
+    limits = {line[:25].strip(): line[25:].split()[:2] for line in (about / "limits").read_text().splitlines()}
+    for name in ("Max file size", "Max core file size", "Max processes"):
+        assert limits[name] == ["0", "0"]
+    assert "NoNewPrivs:\t1" in (about / "status").read_text()
+    processes.close()
+
+
+WRITTEN = {
+    "libx264": "mp4 mkv mov ts flv 3gp h264",
+    "libx265": "mp4 hevc",
+    "libsvtav1": "mp4 webm",
+    "libvpx": "webm ivf",
+    "libvpx-vp9": "webm",
+    "mpeg4": "avi mp4",
+    "mpeg2video": "mpg ts mxf",
+    "mpeg1video": "mpg",
+    **{"mjpeg": "avi", "prores": "mov", "dnxhd": "mov", "flv": "flv", "h263": "3gp", "dvvideo": "dv"},
+    **{"wmv1": "wmv", "wmv2": "wmv", "msmpeg4": "avi", "msmpeg4v2": "avi"},
+}
+FORMATS = {"mjpeg": "yuvj420p", "prores": "yuv422p10le", "dnxhd": "yuv422p"}
+OPTIONS = {"dnxhd": {"profile": "dnxhr_sq"}, "libsvtav1": {"preset": "12"}}
+SIZES = {"h263": (96, 128), "dvvideo": (576, 720), "dnxhd": (128, 256)}
+
+
+@pytest.fixture(scope="module")
+def decoding() -> Iterator[DecodingProcesses]:
+    """A real process."""
+    processes = DecodingProcesses(1, VIEW, 60)
+    yield processes
+    processes.close()
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [(codec, suffix) for codec, all in WRITTEN.items() for suffix in all.split()]
+)
+def test_what_cameras_phones_editors_and_the_web_write_is_taken(
+    decoding: DecodingProcesses, codec: str, suffix: str, tmp_path: Path
+) -> None:
+    frames = moving(6, *SIZES.get(codec, (64, 96)))
+    path = tmp_path / f"a.{suffix}"
+    write_stream(path, frames, codec, pix_fmt=FORMATS.get(codec, "yuv420p"), **OPTIONS.get(codec, {}))
+    (piece,) = read(decoding, path)
+    assert len(piece.film) > 300
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "format"),
+    [
+        ("ffv1", "mkv", "yuv420p"),
+        ("cinepak", "avi", "rgb24"),
+        ("snow", "avi", "yuv420p"),
+        ("huffyuv", "avi", "yuv422p"),
+    ],
+)
+def test_another_codec_is_refused_with_what_to_do_and_taken_of_ones_own(
+    decoding: DecodingProcesses, codec: str, suffix: str, format: str, tmp_path: Path
+) -> None:
+    path = write_stream(tmp_path / f"a.{suffix}", moving(6, 64, 96), codec, pix_fmt=format)
+    with pytest.raises(VideoError, match=rf"{codec}.*allowed: .*h264.*ffmpeg -i"):
+        read(decoding, path)
+    assert len(list(read_pieces(path, VIEW, 60))) == 1
+
+
+def test_another_container_is_refused_with_what_to_do_and_taken_of_ones_own(
+    decoding: DecodingProcesses, tmp_path: Path
+) -> None:
+    for name, codec, format in (("a.gif", "gif", "rgb8"), ("a.nut", "libx264", "yuv420p")):
+        path = write_stream(tmp_path / name, moving(6, 64, 96), codec, pix_fmt=format)
+        with pytest.raises(VideoError, match=r"allowed: .*matroska.*ffmpeg -i"):
+            read(decoding, path)
+        assert len(list(read_pieces(path, VIEW, 60))) == 1
+
+
+def test_a_stream_of_another_codec_is_not_even_probed(decoding: DecodingProcesses, tmp_path: Path) -> None:
+    """FFmpeg decodes the begin of each stream when it opens a file."""
+    path = write_stream(tmp_path / "a.mkv", moving(6, 64, 96), "ffv1")
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.VERBOSE)
+    try:
+        with av.logging.Capture(local=True) as lines, pytest.raises(VideoError):
+            list(read_pieces(path, VIEW, 60, formats=COMMON))
+    finally:
+        av.logging.set_level(level)
+    assert any("whitelist" in message for _, name, message in lines if name == "ffv1")
+
+
+def test_it_decodes_where_it_may_neither_open_files_nor_start_threads(film: Path) -> None:
+    """As the user that has nothing, whom the bound of processes holds; who is root is not held by it."""
+    code = (
+        "import os; from vicc_ray.search.server.decode_worker import main\n"
+        "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "main()"
+    )
+    film.chmod(0o600)
+    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-c", code))
+    assert len(read(processes, film)) == 1
+    processes.close()
+
+
+TRIED = """
+import ctypes, fcntl, os, resource, signal, socket, struct, sys
+from pathlib import Path
+from vicc_ray.search.server import decode_worker, sandbox
+
+FIOSETOWN, FIOASYNC = 0x8901, 0x5452
+MADVISE, RT_SIGQUEUEINFO, PRCTL, TIMER_CREATE, TGKILL, MADV_NORMAL = 28, 129, 157, 222, 234, 0
+
+def tried(what):
+    try:
+        what()
+    except (OSError, RuntimeError) as error:
+        return type(error).__name__
+    return "done"
+
+def call(number, *arguments):
+    if ctypes.CDLL(None, use_errno=True).syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+pipe = socket.socket(fileno=int(sys.argv[-1]))
+parent = os.getppid()
+call(39)
+page = ctypes.c_void_p(ctypes.addressof(ctypes.create_string_buffer(8192)) & -4096)
+decode_worker._warm_up()
+sandbox.give_up_rights()
+results = [
+    tried(lambda: os.open("/etc/passwd", os.O_RDONLY)),
+    tried(lambda: os.open("/tmp/made", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)),
+    tried(lambda: socket.socket()),
+    tried(lambda: os.fork() or os._exit(0)),
+    tried(lambda: os.execv("/bin/true", ["true"])),
+    tried(lambda: os.kill(parent, 0)),
+    tried(lambda: os.unlink("/tmp/made")),
+    tried(lambda: open(f"/proc/{parent}/mem", "rb")),
+    tried(lambda: fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGURG)),
+    tried(lambda: fcntl.fcntl(pipe, fcntl.F_SETOWN, parent)),
+    tried(lambda: fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_ASYNC | os.O_RDWR)),
+    tried(lambda: fcntl.ioctl(pipe, FIOSETOWN, struct.pack("i", parent))),
+    tried(lambda: fcntl.ioctl(pipe, FIOASYNC, struct.pack("i", 1))),
+    tried(lambda: os.sched_setaffinity(parent, [0])),
+    tried(lambda: os.setpriority(os.PRIO_PROCESS, parent, 19)),
+    tried(lambda: resource.prlimit(parent, resource.RLIMIT_CORE)),
+    tried(lambda: call(RT_SIGQUEUEINFO, parent, 0, None)),
+    tried(lambda: call(TGKILL, parent, parent, 0)),
+    tried(lambda: call(TIMER_CREATE, 0, None, page)),
+    tried(lambda: call(PRCTL, 4, 1, 0, 0, 0)),
+    tried(lambda: call(MADVISE, page, 4096, MADV_NORMAL)),
+]
+socket.recv_fds(pipe, 4096, 1)
+decode_worker.send_words(pipe, decode_worker.NO_VIDEO, " ".join(results))
+"""
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the filter is of Linux on x86-64"
+)
+def test_a_decoder_that_was_taken_over_reaches_nothing(film: Path) -> None:
+    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-c", TRIED))
+    with pytest.raises(VideoError) as told:
+        read(processes, film)
+    processes.close()
+    assert str(told.value).split() == ["PermissionError"] * TRIED.count("    tried(")
+
+
+def test_a_package_is_not_put_before_the_standard_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a wheel's folder of packages, which may have old backports."""
+    (tmp_path / "wheel.py").write_text("import typing\ndef main(): print(typing.__file__)")
+    (tmp_path / "typing.py").write_text("raise SystemExit(7)")
+    others = [path for path in sys.path if Path(path).resolve() != Path(vicc_ray.__file__).parents[1]]
+    monkeypatch.setattr(sys, "path", [*others, str(tmp_path)])
+    monkeypatch.setattr(vicc_ray, "__file__", str(tmp_path / "vicc_ray" / "__init__.py"))
+    told = subprocess.run(isolated_command("wheel"), capture_output=True, text=True)
+    assert told.stdout.strip() == typing.__file__
+
+
+def test_no_module_of_the_current_folder_is_run(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("signal", "cv2", "vicc_ray", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    processes = DecodingProcesses(1, VIEW, 60)
+    assert len(read(processes, film)) == 1
+    processes.close()

@@ -1,0 +1,82 @@
+"""A server sees what is indexed while it runs, and pages that are open go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+
+from tests.search.made import describe, made_up, untrained
+from tests.search.serving import served
+from vicc_ray.errors import UserError
+from vicc_ray.search.index_format import VIDEOS_FILE, write_videos
+from vicc_ray.search.ranking import query_of_row, search
+from vicc_ray.search.reader import SearchIndex
+from vicc_ray.search.reload import CurrentIndex
+from vicc_ray.search.video_folder import VideoFolder
+
+FEATURES = untrained().features
+
+
+def windows(count: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).standard_normal((count, 2, FEATURES)).astype(np.float32))
+
+
+def test_only_another_file_is_opened_and_the_old_one_can_still_be_used(tmp_path: Path) -> None:
+    folder = made_up(tmp_path / "index", windows(14))
+    first = SearchIndex(folder, VideoFolder(tmp_path))
+    current = CurrentIndex(first)
+    assert current.get() is first
+    write_videos(folder, 2, FEATURES, {0: {"3.mp4"}})
+    second = current.get()
+    assert current.get() is second
+    assert (len(first), len(second), second.videos) == (14, 13, first.videos)
+    assert (first.video(3).id, second.video(3).id) == ("3.mp4", "4.mp4")
+    for index in (first, second):
+        assert len(search(index, query_of_row(index, 3), 20)) == len(index) - 1
+
+
+def test_a_server_finds_what_was_indexed_since(tmp_path: Path) -> None:
+    folder = made_up(tmp_path / "index", windows(5))
+    with served(folder) as server:
+        assert len(server.ask("/api/videos").json["videos"]) == 5
+        made_up(folder, windows(9))
+        assert len(server.ask("/api/videos").json["videos"]) == 9
+        assert b"9 videos" in server.ask("/").body
+        like = server.ask("/api/like/8").json
+        assert like["query"]["id"] == "8.mp4"
+        assert server.ask("/film/8").body == b"film 8"
+
+
+def test_a_page_that_is_open_gets_the_videos_that_it_shows_though_rows_have_moved(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    (folder / "videos").mkdir(parents=True)
+    (folder / "videos/5.mp4").write_bytes(b"five")
+    made_up(folder, windows(9))
+    with served(folder) as server:
+        shown = server.ask("/api/videos").json["videos"]
+        write_videos(folder, 2, FEATURES, {0: {"3.mp4"}})
+        assert server.ask("/film/5").body == b"film 6"
+        assert server.ask("/" + shown[5]["film"]).body == b"film 5"
+        assert server.ask("/" + shown[8]["film"]).body == b"film 8"  # its row is beyond the end now
+        like = server.ask(f"/api/like/5?id={quote(shown[5]['id'])}").json
+        assert (like["query"]["id"], like["query"]["row"]) == ("5.mp4", 4)
+        assert server.ask("/video/5?id=5.mp4").body == b"five"
+        for path in (shown[3]["film"], "api/like/3?id=3.mp4", "video/3?id=3.mp4", "video/3?id=../index.json"):
+            assert server.ask("/" + path).status == 404
+
+
+def test_an_index_of_another_network_is_told(tmp_path: Path) -> None:
+    folder = made_up(tmp_path / "index", windows(5))
+    current = CurrentIndex(SearchIndex(folder))
+    with served(folder) as server:
+        describe(folder, untrained(seed=1), folder / "videos", FEATURES)
+        write_videos(folder, 1, FEATURES)
+        answer = server.ask("/api/videos")
+        assert answer.status == 500
+        assert "has been made anew in another way; end `vicc-ray serve` and start it again" in answer.json["error"]
+    (folder / VIDEOS_FILE).unlink()
+    with pytest.raises(UserError, match="is not finished"):
+        current.get()

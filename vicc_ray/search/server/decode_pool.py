@@ -1,0 +1,145 @@
+"""Decoding of files that anyone sent, in processes of their own: one that hangs is ended, one that crashes is replaced.
+
+A process decodes one file at a time, and its rights are limited (:mod:`vicc_ray.search.server.sandbox`). What it answers
+is plain bytes, looked at before they are believed (:mod:`vicc_ray.search.server.decode_protocol`).
+"""
+
+from __future__ import annotations
+
+import queue
+import select
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO
+
+from vicc_ray.search.server import decode_worker
+from vicc_ray.search.server.decode_protocol import NO_VIDEO, PIECE, TOO_LONG, AnswerError, receive_answer, send_request
+from vicc_ray.search.server.decode_worker import GRACE
+from vicc_ray.search.server.sandbox import bare_environment, isolated_command
+from vicc_ray.search.window_spec import View
+from vicc_ray.search.windows import STRETCH, Piece
+from vicc_ray.video.decode import TookTooLong, VideoError, too_long
+
+START_S = 30.0
+"""Seconds that a process is given to start, beside the time of its video."""
+
+
+class DecodingProcesses:
+    """``count`` processes at most: one is started now, the others when they are first needed.
+
+    Args:
+        view: what is looked at of a video.
+        time_limit_s: for decoding one video.
+        worker: the command of a process, without the descriptor of its socket; None: :mod:`decode_worker`.
+    """
+
+    def __init__(self, count: int, view: View, time_limit_s: float, worker: Sequence[str] | None = None) -> None:
+        self._view, self._limit_s = view, time_limit_s
+        self._worker = worker or isolated_command(decode_worker.__name__)
+        self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
+        for _ in range(count - 1):
+            self._idle.put(None)
+        self._idle.put(_Process(self._worker))
+
+    def read(self, file: IO[bytes]) -> list[Piece]:
+        """The pieces of a video, an opened file that may have no name; waits for a process that is free.
+
+        Raises:
+            VideoError: it is no video, takes too long, or crashes the decoder.
+        """
+        with self._process() as process:
+            return process.read(file, self._view, self._limit_s)
+
+    def close(self) -> None:
+        """End those that are idle; the others end once they see that nobody waits for them."""
+        with suppress(queue.Empty):
+            while True:
+                process = self._idle.get_nowait()
+                if process:
+                    process.end()
+
+    @contextmanager
+    def _process(self) -> Iterator[_Process]:
+        process = self._idle.get()
+        try:
+            process = process if process and process.is_ready else _Process(self._worker)
+            yield process
+        finally:
+            self._idle.put(process if process and process.is_alive else None)
+
+
+class _Process:
+    """One process and the socket to it."""
+
+    def __init__(self, worker: Sequence[str]) -> None:
+        self._pipe, theirs = socket.socketpair()
+        command = [*worker, str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env=bare_environment(),
+        )
+        theirs.close()
+        self._is_new = True
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it waits for a request; one that says something unasked is ended."""
+        readable, _, _ = select.select([self._pipe], [], [], 0)
+        if readable:
+            self.end()
+        return not readable
+
+    def read(self, file: IO[bytes], view: View, limit_s: float) -> list[Piece]:
+        """The pieces; afterwards the process has answered all, or is ended."""
+        deadline = time.monotonic() + GRACE * limit_s + (START_S if self._is_new else 0)
+        try:
+            self._pipe.settimeout(max(0.001, deadline - time.monotonic()))
+            send_request(self._pipe, file.fileno(), view, limit_s)
+            pieces = self._receive(view, limit_s, deadline)
+            self._is_new = False
+            return pieces
+        except TimeoutError:
+            self.end()
+            raise TookTooLong(too_long(limit_s)) from None
+        except (EOFError, ConnectionError):
+            self.end()
+            raise VideoError("ended the decoding process (a crash of the decoder, or too much memory)") from None
+        except AnswerError as error:
+            self.end()
+            raise VideoError(f"made the decoder answer what cannot be ({error})") from None
+
+    def _receive(self, view: View, limit_s: float, deadline: float) -> list[Piece]:
+        pieces: list[Piece] = []
+        while True:
+            answer = receive_answer(self._pipe, view, deadline)
+            if answer.piece and len(pieces) <= view.max_frames // STRETCH and not (pieces and answer.piece.film):
+                pieces.append(answer.piece)
+            elif answer.kind == PIECE:
+                raise AnswerError("more pieces than the video may have")
+            elif answer.kind == TOO_LONG:
+                raise TookTooLong(too_long(limit_s))
+            elif answer.kind == NO_VIDEO:
+                raise VideoError(answer.words)
+            elif pieces:
+                return pieces
+            else:
+                raise AnswerError("no pieces")
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()

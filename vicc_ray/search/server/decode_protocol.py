@@ -1,0 +1,125 @@
+"""What a decoding process is asked and answers: plain bytes with a head of fixed size, read with bounds.
+
+A decoder may be taken over by the file that it decodes; so nothing in an answer is believed before it was looked at.
+t frames, n windows, T frames of a window, S side of a window.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from vicc_ray.search.thumbnail import LARGEST_FILM
+from vicc_ray.search.window_spec import View
+from vicc_ray.search.windows import STRETCH, Piece
+
+END, PIECE, NO_VIDEO, TOO_LONG = range(4)
+"""Kinds of an answer: no more pieces, one more, no video (in words), not within the time."""
+_HEAD = struct.Struct("<BIIdI")
+"""Kind, t, n, seconds, and bytes of the film or of the words."""
+_REQUEST = struct.Struct("<Id")
+"""Bytes of the view as JSON, and the time limit in seconds."""
+LONGEST_REQUEST, LONGEST_TEXT = 4096, 1000
+"""Bytes."""
+
+
+class AnswerError(Exception):
+    """An answer that cannot be right: the process that gave it is not to be asked again."""
+
+
+class Answer(NamedTuple):
+    """One of them; the piece and the words where its kind has such."""
+
+    kind: int
+    piece: Piece | None = None
+    words: str = ""
+
+
+def send_request(pipe: socket.socket, file: int, view: View, limit_s: float) -> None:
+    """Ask for the pieces of an opened file, whose descriptor goes along."""
+    text = view.model_dump_json().encode()
+    socket.send_fds(pipe, [_REQUEST.pack(len(text), limit_s) + text], [file])
+
+
+def receive_request(pipe: socket.socket) -> tuple[int, View, float] | None:
+    """Descriptor, view and time limit; None where nobody asks any more."""
+    head, files, _, _ = socket.recv_fds(pipe, _REQUEST.size, 1)
+    if not head or not files:
+        return None
+    length, limit_s = _REQUEST.unpack(head)
+    text = pipe.recv(min(length, LONGEST_REQUEST), socket.MSG_WAITALL)
+    return files[0], View.model_validate_json(text), limit_s
+
+
+def send_piece(pipe: socket.socket, piece: Piece) -> None:
+    """Answer with one piece."""
+    pipe.sendall(_HEAD.pack(PIECE, len(piece.frames), len(piece.places), piece.seconds, len(piece.film)))
+    arrays = (piece.frames, piece.places.astype("<i4"), piece.spans.astype("<f4"))
+    for content in (*(np.ascontiguousarray(array).tobytes() for array in arrays), piece.film):
+        pipe.sendall(content)
+
+
+def send_words(pipe: socket.socket, kind: int, words: str = "") -> None:
+    """Answer with one of the other kinds."""
+    text = words.encode(errors="replace")[:LONGEST_TEXT]
+    pipe.sendall(_HEAD.pack(kind, 0, 0, 0.0, len(text)) + text)
+
+
+def receive_answer(pipe: socket.socket, view: View, deadline: float) -> Answer:
+    """The next answer.
+
+    Raises:
+        TimeoutError: it is not there by ``deadline``, on the monotonic clock.
+        EOFError: the process has ended.
+        AnswerError: no such request has such an answer.
+    """
+    kind, frames, windows, seconds, rest = _HEAD.unpack(_receive(pipe, _HEAD.size, deadline))
+    if kind == PIECE:
+        _check_counts(frames, windows, seconds, rest, view)
+        return Answer(kind, _receive_piece(pipe, view, (frames, windows, seconds, rest), deadline))
+    if kind not in (END, NO_VIDEO, TOO_LONG) or rest > LONGEST_TEXT:
+        raise AnswerError(f"kind {kind} with {rest} bytes")
+    words = _receive(pipe, rest, deadline).decode(errors="replace")
+    return Answer(kind, words="".join(letter if letter.isprintable() else "?" for letter in words))
+
+
+def _check_counts(frames: int, windows: int, seconds: float, film: int, view: View) -> None:
+    """See that no memory is taken that a stretch of this view does not need."""
+    if not 1 <= frames <= STRETCH + view.extent or not 1 <= windows <= max(1, view.max_windows):
+        raise AnswerError(f"{frames} frames, {windows} windows")
+    if not (math.isfinite(seconds) and seconds >= 0) or film > LARGEST_FILM:
+        raise AnswerError(f"{seconds} s, a film of {film} bytes")
+
+
+def _receive_piece(pipe: socket.socket, view: View, counts: tuple[int, int, float, int], deadline: float) -> Piece:
+    count, windows, seconds, film = counts
+    frames = np.frombuffer(_receive(pipe, count * view.size**2 * 3, deadline), np.uint8)
+    places = np.frombuffer(_receive(pipe, windows * view.frames * 4, deadline), "<i4").astype(np.int64)
+    spans = np.frombuffer(_receive(pipe, windows * 8, deadline), "<f4").astype(np.float32).reshape(windows, 2)
+    if places.min() < 0 or places.max() >= count:
+        raise AnswerError("windows of frames that are not there")
+    if not np.isfinite(spans).all() or (spans < 0).any() or (spans[:, 0] > spans[:, 1]).any():
+        raise AnswerError("spans that are none")
+    shown = bytes(_receive(pipe, film, deadline))
+    shape = (count, view.size, view.size, 3)
+    return Piece(frames.reshape(shape), places.reshape(windows, view.frames), spans, seconds, shown)
+
+
+def _receive(pipe: socket.socket, size: int, deadline: float) -> bytearray:
+    content = bytearray(size)
+    held = memoryview(content)
+    while held:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        pipe.settimeout(left)
+        taken = pipe.recv_into(held)
+        if not taken:
+            raise EOFError
+        held = held[taken:]
+    return content

@@ -1,0 +1,40 @@
+"""``videos.arrow`` as it is opened: nothing in it is believed before it was looked at. N videos, F features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from vicc_ray.errors import UserError
+from vicc_ray.search.index_checks import check_between, check_facts
+from vicc_ray.search.index_format import VIDEOS_FILE
+from vicc_ray.search.index_schema import MEAN, videos_schema
+from vicc_ray.utils.arrow_file import naming_damage, read_arrow
+
+REMEDY = "remove it and give the same `vicc-ray index` again: it is made anew"
+MOST_PARTS = 10**6
+
+
+def read_videos(folder: Path, width: int) -> tuple[pa.Table, np.ndarray]:
+    """All rows, mapped into memory, and the mean feature float32 [F].
+
+    Raises:
+        UserError: it is missing, damaged, or not what an index of F features has.
+    """
+    path = folder / VIDEOS_FILE
+    try:
+        table = read_arrow(path, videos_schema(width), REMEDY)
+    except FileNotFoundError:
+        raise UserError(
+            f"the index {folder} is not finished (no {VIDEOS_FILE}); give the same `vicc-ray index` again"
+        ) from None
+    with naming_damage(path, REMEDY):
+        check_facts(table)
+        check_between(table, "part", 0, MOST_PARTS)
+        check_between(table, "row", 0, 2**31 - 1)
+        mean = np.frombuffer((table.schema.metadata or {})[MEAN], np.float32)
+        if mean.shape != (width,) or not np.isfinite(mean).all():
+            raise ValueError(f"a mean of {len(mean)} features, of which {np.isfinite(mean).sum()} are numbers")
+    return table, mean
