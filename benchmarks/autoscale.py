@@ -40,7 +40,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # runs of seconds are those of 
 from tests.pipelines.runs import computed_here, losses, rgb_alone, settings
 from tests.pipelines.sweeps import sweep_file
 from vicc_ray.config.loader import dump_config
-from vicc_ray.pipelines.prepare import prepare
+from vicc_ray.pipelines.prepare.pipeline import prepare
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.synthetic.generate import Scene, make_videos

@@ -45,8 +45,8 @@ from processes import object_store, watched
 
 from vicc_ray.clip_store.store import shard_path
 from vicc_ray.config import Config, RayConfig
-from vicc_ray.pipelines.ingest import batches
-from vicc_ray.pipelines.local_ray import ray_session
+from vicc_ray.pipelines.cluster.session import ray_session
+from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.clip_batches import BatchMaker
 from vicc_ray.video.device_transforms import to_rgb_input

@@ -6,7 +6,7 @@ A cluster of fake nodes on this machine: each training worker has a node without
 that have nothing but CPUs. All designs decode the same rows of the same plan, on as many CPUs, with as much of the
 object store:
 
-  tasks    a window of tasks a worker over its own rows (vicc_ray.pipelines.ingest, what training uses)
+  tasks    a window of tasks a worker over its own rows (vicc_ray.pipelines.train.loader, what training uses)
   own      a Ray Data pipeline a worker over its own rows
   shared   one Ray Data pipeline over the rows of all workers in turn, preserve_order, streaming_split
 
@@ -44,9 +44,9 @@ from ray.cluster_utils import Cluster
 
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
-from vicc_ray.pipelines.decode_task import MAKERS_KEPT
-from vicc_ray.pipelines.held import unpacked
-from vicc_ray.pipelines.ingest import batches
+from vicc_ray.pipelines.cluster.broadcast import unpacked
+from vicc_ray.pipelines.train.decode_task import MAKERS_KEPT
+from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.clip_batches import BatchMaker
 

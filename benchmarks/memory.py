@@ -39,10 +39,10 @@ from vicc_ray.clip_store.store import (
     write_store_file,
 )
 from vicc_ray.config import ClipConfig, Config, PrepareConfig, RayConfig
-from vicc_ray.pipelines.ingest import batches
-from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.prepare import prepare
-from vicc_ray.pipelines.resources import STORE_SHARE
+from vicc_ray.pipelines.cluster.resources import STORE_SHARE
+from vicc_ray.pipelines.cluster.session import ray_session
+from vicc_ray.pipelines.prepare.pipeline import prepare
+from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.clip_batches import BatchMaker
 from vicc_ray.training.validation.split import training_videos

@@ -35,7 +35,7 @@ from processes import watched
 from vicc_ray.clip_store.store import About, ClipStore, encode_video
 from vicc_ray.config import Config, PrepareConfig, RayConfig
 from vicc_ray.datasets import list_videos
-from vicc_ray.pipelines.prepare import prepare
+from vicc_ray.pipelines.prepare.pipeline import prepare
 from vicc_ray.video.decode import open_frames
 from vicc_ray.video.flow import quantise, shrink, with_flow
 

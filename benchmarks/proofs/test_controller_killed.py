@@ -1,6 +1,6 @@
 """A run whose controller ends in the middle ends as if nothing had happened.
 
-Worker: ``tests/pipelines/test_classify.py``; driver: ``test_job_killed.py``; all of them and machines, many times:
+Worker: ``tests/pipelines/train/test_classify.py``; driver: ``test_job_killed.py``; all of them and machines, many times:
 ``benchmarks/chaos.py``.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.pipelines.processes import killed_here
 from tests.pipelines.runs import computed_here, losses, rgb_alone
-from vicc_ray.pipelines.pretrain import pretrain
+from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.runs.run_dir import RunFolder
 
 

@@ -1,7 +1,7 @@
 """Verbs that work for long, interrupted in their middle, twice in quick succession.
 
 At their start and for verbs without Ray: tests/test_interruption.py; a training in the middle and while it waits for
-places: tests/pipelines/test_interrupts.py.
+places: tests/pipelines/train/test_interrupts.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.pipelines.runs import rgb_alone, settings
 from tests.pipelines.sweeps import sweep_file
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config
-from vicc_ray.pipelines.pretrain import pretrain
+from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.utils.interruption import RESUMABLE
 from vicc_ray.video.synthetic.generate import Scene, make_videos
 

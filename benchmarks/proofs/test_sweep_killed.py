@@ -11,7 +11,7 @@ from tests.pipelines.processes import DEADLINE_S, command, kill_below, wait_unti
 from tests.pipelines.runs import losses
 from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
 from vicc_ray.config.loader import load_config
-from vicc_ray.pipelines.sweep import sweep
+from vicc_ray.pipelines.sweep.run import sweep
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.sweep.results import Summary

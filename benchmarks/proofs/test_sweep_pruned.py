@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.pipelines.sweeps import SCORED, sweep_file
-from vicc_ray.pipelines.sweep import sweep
+from vicc_ray.pipelines.sweep.run import sweep
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.sweep.optuna_study import SweepStudy
 from vicc_ray.sweep.sweep_dir import SweepFolder

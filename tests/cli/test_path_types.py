@@ -18,8 +18,8 @@ from vicc_ray.export.exporter import export
 from vicc_ray.export.pretrained import load_encoder
 from vicc_ray.models.checkpoint_import.importer import import_weights
 from vicc_ray.models.weights_io import EncoderWeights
-from vicc_ray.pipelines.index import index_videos
-from vicc_ray.pipelines.prepare import prepare_inputs
+from vicc_ray.pipelines.prepare.pipeline import prepare_inputs
+from vicc_ray.pipelines.search_index import index_videos
 from vicc_ray.runs.run_dir import RunFolder
 from vicc_ray.sweep.sweep_dir import SweepFolder
 from vicc_ray.training.trackers.database import sqlite_address

@@ -14,7 +14,7 @@ from vicc_ray.evaluation.chance_level import Galleries
 from vicc_ray.evaluation.feature_store import Features, FeatureTable, feature_path, save_features
 from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.export.model_card import measured
-from vicc_ray.pipelines.sweep_last import score_on_test_videos
+from vicc_ray.pipelines.sweep.final_eval import score_on_test_videos
 from vicc_ray.reports.run import build_report
 from vicc_ray.reports.run.comparison import compare
 from vicc_ray.reports.run.gallery import find_neighbours

@@ -10,8 +10,8 @@ import pytest
 from tests.pipelines.prepared import RAY
 from tests.pipelines.runs import settings
 from vicc_ray.clip_store.remote_cache import CACHE_VARIABLE
-from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.prepare import prepare
+from vicc_ray.pipelines.cluster.session import ray_session
+from vicc_ray.pipelines.prepare.pipeline import prepare
 from vicc_ray.video.synthetic.generate import Scene, make_videos
 
 

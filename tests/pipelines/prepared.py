@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.videos import moving, write_video
 from vicc_ray.config import Config, PrepareConfig, RayConfig
-from vicc_ray.pipelines.prepare import Summary, prepare
+from vicc_ray.pipelines.prepare.pipeline import Summary, prepare
 
 RAY = RayConfig(cpus=2, object_store_mb=150)
 CONFIG = Config(prepare=PrepareConfig(short_side=32), ray=RAY)

@@ -13,7 +13,7 @@ from vicc_ray.datasets import list_videos
 from vicc_ray.datasets.locations import size_and_time
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
-from vicc_ray.pipelines.index import Indexer, Work
+from vicc_ray.pipelines.search_index import Indexer, Work
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_format import (
     ENCODER_FILE,

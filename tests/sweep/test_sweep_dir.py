@@ -15,7 +15,7 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.results_io import RESULT_FILE
-from vicc_ray.pipelines.sweep_last import LastRuns
+from vicc_ray.pipelines.sweep.final_eval import LastRuns
 from vicc_ray.sweep.sweep_dir import SweepFolder
 
 VIDEOS = [video(n, split="train" if n < 6 else "test") for n in range(8)]

@@ -63,7 +63,7 @@ def _classify(options: argparse.Namespace) -> None:
     _check(options, overrides)
     out = options.out or options.run / "classify"
     config, weights = _of_run(options.run, overrides) if options.run else _of_file(options, overrides)
-    from vicc_ray.pipelines.classify import classify, quick_classify
+    from vicc_ray.pipelines.train.classify import classify, quick_classify
 
     if config.classify.mode == "quick":
         if not options.run:

@@ -32,7 +32,7 @@ from vicc_ray.cli.submit import add_submit
 from vicc_ray.cli.sweep import add_sweep
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
-from vicc_ray.joining import join_cluster
+from vicc_ray.pipelines.cluster.address import join_cluster
 from vicc_ray.utils.standard_streams import say
 from vicc_ray.utils.visible_text import padded, visible, visible_message
 
@@ -269,7 +269,7 @@ def _add_import_weights(verbs: Any) -> None:
 def _run(options: argparse.Namespace) -> None:
     config = _load(options)
     from vicc_ray.evaluation.results_io import read_result
-    from vicc_ray.pipelines.main_job import main_job
+    from vicc_ray.pipelines.end_to_end import main_job
 
     page = main_job(config, options.videos, options.out, options.labels, progress=not options.quiet)
     table = read_result(options.out / "run" / "evaluation")
@@ -301,14 +301,14 @@ def _config(options: argparse.Namespace) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     config = _load(options)
-    from vicc_ray.pipelines.prepare import prepare
+    from vicc_ray.pipelines.prepare.pipeline import prepare
 
     print(prepare(options.videos, options.store, config, options.labels, progress=not options.quiet))
 
 
 def _pretrain(options: argparse.Namespace) -> None:
     config = _load(options)
-    from vicc_ray.pipelines.pretrain import pretrain
+    from vicc_ray.pipelines.train.pretrain import pretrain
 
     last = pretrain(config, options.store, options.run, options.start_from, progress=not options.quiet)
     say(f"trained: {last}")
@@ -318,7 +318,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     wrong = [override for override in options.overrides if not override.startswith(("evaluate.", "ray."))]
     if wrong:
         raise UserError(f"--set {wrong[0]}: the run is trained; only settings of evaluate and ray can be changed now")
-    from vicc_ray.pipelines.evaluate import evaluate
+    from vicc_ray.pipelines.inference.evaluate import evaluate
     from vicc_ray.runs.run_dir import RunFolder
 
     RunFolder(options.run).config()

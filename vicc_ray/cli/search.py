@@ -146,7 +146,7 @@ def _add_opened(verb: argparse.ArgumentParser) -> None:
 
 def _index(options: argparse.Namespace) -> None:
     config = _index_config(options.overrides)
-    from vicc_ray.pipelines.index import index_videos
+    from vicc_ray.pipelines.search_index import index_videos
 
     progress = not options.quiet
     print(index_videos(options.videos, options.index, options.model, config, options.labels, progress))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from vicc_ray.cli.options import add_labels, add_set, add_verb
 from vicc_ray.errors import UserError
-from vicc_ray.joining import use_token
-from vicc_ray.packaged_job import package
+from vicc_ray.pipelines.cluster.address import use_token
+from vicc_ray.pipelines.job_spec import package
 from vicc_ray.utils.standard_streams import say
 from vicc_ray.utils.visible_text import visible_lines
 

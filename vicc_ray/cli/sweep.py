@@ -39,7 +39,7 @@ def _sweep(options: argparse.Namespace) -> None:
     from vicc_ray.sweep.config import load_sweep
 
     settings = load_sweep(options.sweep)
-    from vicc_ray.pipelines.sweep import sweep
+    from vicc_ray.pipelines.sweep.run import sweep
 
     _tell(sweep(settings, options.store, options.out, progress=not options.quiet), options.out)
 

@@ -22,11 +22,11 @@ from vicc_ray.doctor.checks import Check
 from vicc_ray.doctor.node_info import Machine, describe
 from vicc_ray.doctor.shared_fs_probe import Probe
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.capacity import STORE, Capacity, capacity
-from vicc_ray.pipelines.local_ray import ray_session
-from vicc_ray.pipelines.machines import lack_for_ever
-from vicc_ray.pipelines.resource_check import training_lack
-from vicc_ray.pipelines.resources import size_workers
+from vicc_ray.pipelines.cluster.capacity import STORE, Capacity, capacity
+from vicc_ray.pipelines.cluster.resource_check import training_lack
+from vicc_ray.pipelines.cluster.resources import size_workers
+from vicc_ray.pipelines.cluster.session import ray_session
+from vicc_ray.pipelines.cluster.wait_for_nodes import lack_for_ever
 from vicc_ray.training.data.clip_batches import sample_bytes
 from vicc_ray.utils.local_paths import is_address
 

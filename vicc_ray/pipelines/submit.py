@@ -22,10 +22,10 @@ from ray.exceptions import RayError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from vicc_ray.errors import UserError
-from vicc_ray.joining import TOKEN_ADVICE, sends_token
-from vicc_ray.packaged_job import PackagedJob
-from vicc_ray.pipelines.private_ray import look_at_token
-from vicc_ray.pipelines.ray_errors import first_line
+from vicc_ray.pipelines.cluster.address import TOKEN_ADVICE, sends_token
+from vicc_ray.pipelines.cluster.errors import first_line
+from vicc_ray.pipelines.cluster.loopback_session import look_at_token
+from vicc_ray.pipelines.job_spec import PackagedJob
 from vicc_ray.utils.cleartext import is_in_clear, is_this_machine
 from vicc_ray.utils.local_paths import without_secrets
 from vicc_ray.utils.log import LOG

@@ -6,7 +6,7 @@ part-N.parquet      a row a video: features of its windows and their spans, its 
 videos.arrow        a row a video of all parts, to be mapped into memory: what is known of it, and its mean feature
                     ready to be compared
 
-and of the making: plan.json, part-N.failures.jsonl, failures.jsonl (see :mod:`vicc_ray.pipelines.parts_folder`).
+and of the making (:mod:`vicc_ray.pipelines.prepare.sharded_output`): plan.json, part-N.failures.jsonl, failures.jsonl.
 N videos, n windows of a video, F features.
 """
 

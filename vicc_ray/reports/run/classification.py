@@ -10,7 +10,7 @@ from vicc_ray.evaluation.classification_results import TABLE_FILE
 from vicc_ray.utils.json_file import read_checked
 
 FOLDER = "classify"
-"""Of a run; see ``vicc_ray/pipelines/classify.py``."""
+"""Of a run; see ``vicc_ray/pipelines/train/classify.py``."""
 
 
 @dataclass(frozen=True)

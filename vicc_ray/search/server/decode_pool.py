@@ -1,7 +1,7 @@
 """Decoding of files that anyone sent, in processes of their own: one that hangs is ended, one that crashes is replaced.
 
-A process decodes one file at a time, and its rights are limited (:mod:`vicc_ray.search.server.sandbox`). What it answers
-is plain bytes, looked at before they are believed (:mod:`vicc_ray.search.server.decode_protocol`).
+A process decodes one file at a time, with few rights (:mod:`vicc_ray.search.server.sandbox`). What it answers is plain
+bytes, looked at before they are believed (:mod:`vicc_ray.search.server.decode_protocol`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,272 @@
+"""Starting and joining Ray: what hinders it is told with what to do about that, and not about something else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import ray
+from ray._private import ray_constants
+
+from tests.pipelines.job_server import free_port
+from tests.pipelines.listening import listening, outside
+from vicc_ray.cli.main import main
+from vicc_ray.config import RayConfig
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.cluster.address import cluster_address
+from vicc_ray.pipelines.cluster.loopback_session import own_token
+from vicc_ray.pipelines.cluster.session import ray_session
+from vicc_ray.pipelines.cluster.startup_errors import check_memory, joining_advice, starting_advice
+from vicc_ray.pipelines.submit import JobServer, past_proxies
+from vicc_ray.utils.background_thread import beside
+
+
+def test_ray_that_takes_too_long_to_start_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_slow(**_: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", too_slow)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)  # the session of the other tests
+    message = r"^Ray did not start: The current node timed out.*machine is busy"
+    with pytest.raises(UserError, match=message), ray_session(RayConfig()):
+        pass
+
+
+STARTS = """
+import sys
+sys.path.remove("")  # as in the command
+import ray
+from pathlib import Path
+from vicc_ray.config import RayConfig
+from vicc_ray.pipelines.cluster.session import ray_session
+with ray_session(RayConfig(cpus=1, object_store_mb=80)):
+    session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
+    assert session.parents[1].stat().st_mode & 0o777 == 0o700, "others can look into it"
+    @ray.remote
+    def imports_from():
+        return sys.path
+    print(session, *ray.get(imports_from.remote()), sep="\\n")
+"""
+
+
+def test_ray_starts_whatever_tmpdir_is_and_leaves_nothing(tmp_path: Path) -> None:
+    wanted = tmp_path / ("long" * 20)
+    wanted.mkdir()
+    (wanted / "ray").write_text("somebody else's")
+    own = {name: value for name, value in os.environ.items() if name not in ("RAY_TMPDIR", "RAY_ADDRESS")}
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS],
+        env={**own, "TMPDIR": str(wanted)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    session, *imports_from = map(Path, done.stdout.splitlines())
+    assert tmp_path not in imports_from, "a module in a folder of somebody's videos would be run"
+    assert "TMPDIR" in done.stderr and str(session.parents[2]) in done.stderr
+    assert not session.parents[1].exists()
+
+
+TOKENS = """
+import os, ray
+from pathlib import Path
+from vicc_ray.config import RayConfig
+from vicc_ray.pipelines.cluster.session import ray_session
+os.environ["RAY_AUTH_MODE"] = "token"  # as one who uses a cluster has it, and after Ray was imported
+before, seen = dict(os.environ), set()
+for _ in range(2):
+    with ray_session(RayConfig(cpus=1, object_store_mb=80)):
+        seen.add(os.environ["RAY_AUTH_TOKEN"])
+    assert {name: value for name, value in os.environ.items() if "AUTH" in name} == {"RAY_AUTH_MODE": "token"}
+print(len(seen), "of the cluster" in " ".join(seen), Path("~/.ray/auth_token").expanduser().exists())
+"""
+
+
+@pytest.mark.parametrize("cluster_token", [None, "of the cluster" * 3])
+def test_each_session_has_a_token_of_its_own_and_makes_no_file_of_it(cluster_token: str | None, tmp_path: Path) -> None:
+    """Also in a process that has looked at its token before, as for submitting a job."""
+    if cluster_token:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text(cluster_token)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_") or name == "RAY_TMPDIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", TOKENS], env={**own, "HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "False", str(bool(cluster_token))]
+
+
+def test_a_ray_that_asks_for_no_token_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with caplog.at_level(logging.WARNING, "vicc_ray"), own_token():
+        pass
+    assert "RAY_AUTH_MODE" in caplog.text
+
+
+def test_nothing_listens_beyond_this_machine() -> None:
+    """Of Ray, its agents and its workers; nor is Ray told to do without clusters once it has started."""
+    assert ray.get(ray.remote(free_port).remote())
+    assert listening() and not outside(listening())
+    assert ray_constants.ENABLE_RAY_CLUSTER and ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR not in os.environ
+
+
+def test_an_object_store_larger_than_the_memory_is_refused() -> None:
+    with pytest.raises(UserError, match=r"ray\.object_store_mb: 900000000 given"):
+        check_memory(900000000)
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (OSError(28, "No space left on device"), "TMPDIR"),
+        (RuntimeError("Resource temporarily unavailable"), "ulimit -u"),
+        (OSError("[Errno 24] Too many open files"), "ulimit -n"),
+        (KeyError("getpwuid(): uid not found: 12345"), "/etc/passwd"),
+        (PermissionError(13, "Permission denied", "/some/file"), "/some/file"),
+        (OSError(24, "Too many open files", "/some/file"), "ulimit -n"),
+        (OSError(12, "Cannot allocate memory", "/some/file"), "ulimit -u"),
+        (Exception("something that nobody knows"), "logs"),
+    ],
+)
+def test_each_cause_has_its_own_advice(error: Exception, advice: str, tmp_path: Path) -> None:
+    told = starting_advice(RayConfig(), error, tmp_path)
+    assert advice in told and "object_store_mb" not in told
+    assert "object_store_mb" in starting_advice(RayConfig(), ValueError("not enough object store memory"), tmp_path)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://127.0.0.1:10001"])
+def test_an_address_of_something_else_is_refused_in_the_variable_as_in_the_option(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert main(["doctor"]) == 2
+    by_variable = capsys.readouterr().err
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert main(["doctor", "--address", address]) == 2
+    assert by_variable.replace("RAY_ADDRESS", "--address") == capsys.readouterr().err
+    assert "vicc-ray submit" in by_variable
+
+
+def test_what_joins_no_cluster_takes_any_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")  # as `ray job submit` looks at it
+    assert main(["config", "demo", "--plain"]) == 0
+
+
+@pytest.mark.parametrize(("given", "address"), [("local", None), ("", None), ("auto", "auto"), ("h:6379", "h:6379")])
+def test_local_is_no_cluster(given: str, address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", given)
+    assert cluster_address() == address
+
+
+def refused(cause: Exception) -> Exception:
+    """As Ray tells it."""
+    error = ConnectionError("Failed to connect to Ray cluster at head:6379")
+    error.__cause__ = cause
+    return error
+
+
+def test_an_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)  # the session of the other tests
+    with pytest.raises(UserError, match=f"{address}.*RAY_ADDRESS.*port of its head"), ray_session(RayConfig()):
+        pass
+
+
+def test_the_port_of_a_web_server_is_told_from_that_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        server.timeout = 10
+        address = f"127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        told = pytest.raises(UserError, match=f"submit --address http://{address}")
+        with beside(lambda over: server.handle_request()), told, ray_session(RayConfig()):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (refused(RuntimeError("Unauthenticated: RPC error: InvalidAuthToken")), "~/.ray/auth_token"),
+        (ConnectionError("Could not find any running Ray instance."), "one of the cluster's machines"),
+        (RuntimeError("Version mismatch: The cluster was started with"), "versions"),
+        (RuntimeError("Timed out while waiting for GCS to become available."), "port of the head"),
+    ],
+)
+def test_each_reason_why_a_cluster_is_not_joined_has_its_own_advice(error: Exception, advice: str) -> None:
+    assert advice in joining_advice("head:6379", error)
+
+
+@pytest.mark.parametrize(
+    ("address", "direct"),
+    [
+        ("http://127.0.0.1:8265", "127.0.0.1"),
+        ("http://localhost:8265", "localhost"),
+        ("http://[::1]:8265", "::1"),
+        ("http://head.example:8265", None),
+    ],
+)
+def test_what_is_on_this_machine_is_asked_directly(
+    address: str, direct: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = pytest.importorskip("requests")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "other.example")
+    monkeypatch.setenv("no_proxy", "")
+    past_proxies(address)
+    assert bool(requests.utils.should_bypass_proxies(address, None)) == (direct is not None)
+    assert requests.utils.should_bypass_proxies("http://other.example", None)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("http://head.invalid:8265", True), ("https://head.invalid:8265", False), ("http://127.0.0.1:1", False)],
+)
+def test_a_token_that_others_could_read_on_its_way_is_told(
+    address: str, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "vicc_ray"), pytest.raises(UserError):
+        JobServer(address)
+    assert ("token" in caplog.text) == told
+    assert (address in caplog.text) == told
+
+
+def test_a_job_server_that_sends_on_to_another_does_not_hand_on_the_token() -> None:
+    """As one that is asked by https may send on to http."""
+    asked: dict[int, list[str | None]] = {}
+
+    class Sends(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.setdefault(self.server.server_address[1], []).append(self.headers["Authorization"])
+            self.send_response(307 if self.server is first else 404)
+            self.send_header("Location", f"http://127.0.0.1:{second.server_port}{self.path}")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sends) as first, ThreadingHTTPServer(("127.0.0.1", 0), Sends) as second:
+        serve = [threading.Thread(target=server.serve_forever) for server in (first, second)]
+        for thread in serve:
+            thread.start()
+        try:
+            with pytest.raises(UserError):
+                JobServer(f"http://127.0.0.1:{first.server_port}")
+        finally:
+            first.shutdown()
+            second.shutdown()
+    assert asked[first.server_port][0] == f"Bearer {os.environ['RAY_AUTH_TOKEN']}"
+    assert set(asked[second.server_port]) == {None}

@@ -1,0 +1,160 @@
+"""The folder of a Ray that is started here: short, private, of this process, and gone at its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.cluster import session_dir as module
+from vicc_ray.pipelines.cluster.session_dir import ray_folder
+from vicc_ray.utils.fs import folder_lock
+
+SESSION = "session_2026-01-01_00-00-00_000000_4194304/sockets"
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _no_folder_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+
+
+def bind_socket(folder: Path) -> None:
+    (folder / "r" / SESSION).mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(folder / "r" / SESSION / "plasma_store"))
+
+
+def long_one(tmp_path: Path) -> Path:
+    return tmp_path / ("long" * 20)
+
+
+def in_a_file(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file" / "below"
+
+
+@pytest.mark.parametrize("unusable", [long_one, in_a_file])
+def test_where_a_socket_cannot_be_it_is_elsewhere_and_said_once(
+    unusable: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = unusable(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(wanted))
+    with caplog.at_level(logging.WARNING, "vicc_ray"), ray_folder() as folder:
+        assert wanted not in folder.path.parents
+        bind_socket(folder.path)
+    assert len(caplog.records) == 1
+    assert "TMPDIR" in caplog.text and str(wanted) in caplog.text and str(folder.path.parent) in caplog.text
+
+
+def test_it_is_private_and_goes_with_its_sockets(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(short))
+    with ray_folder() as folder:
+        assert folder.path.parent == short
+        assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+        bind_socket(folder.path)
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("everybodys", [".", "above"])
+def test_where_others_could_rename_it_it_is_not(
+    everybodys: str, monkeypatch: pytest.MonkeyPatch, short: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = short / "above" / "t"
+    wanted.mkdir(parents=True)
+    (wanted / everybodys if everybodys == "." else wanted.parent).chmod(0o777)
+    monkeypatch.setenv("TMPDIR", str(wanted))
+    with caplog.at_level(logging.WARNING, "vicc_ray"), ray_folder() as folder:
+        assert wanted not in folder.path.parents
+    assert str(wanted) in caplog.text
+
+
+def test_where_others_could_rename_it_everywhere_it_is_there_all_the_same_and_said(
+    monkeypatch: pytest.MonkeyPatch, short: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a pod, whose folder for temporary files is everybody's, and nobody else is there."""
+    short.chmod(0o777)
+    monkeypatch.setenv("TMPDIR", str(short))
+    monkeypatch.setattr(module, "ELSEWHERE", ())
+    with caplog.at_level(logging.WARNING, "vicc_ray"), ray_folder() as folder:
+        assert folder.path.parent == short
+    assert str(short) in caplog.text
+
+
+@pytest.mark.parametrize("name", ["vicc-store", "vicc-12345678"])
+def test_a_clip_store_of_such_a_name_stays(name: str, monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
+    store = short / name
+    store.mkdir()
+    with folder_lock(store):
+        (store / "store.json").write_text("{}")
+    monkeypatch.setenv("TMPDIR", str(short))
+    with ray_folder():
+        assert (store / "store.json").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another account")
+def test_a_pipe_that_another_account_lays_there_is_left_alone(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
+    """Opening it would wait for ever."""
+    trap = short / "vicc-trap0008"
+    trap.mkdir()
+    os.mkfifo(trap / module.LOCK)
+    for path in (trap, trap / module.LOCK):
+        os.chown(path, 65534, 65534)
+    done = subprocess.run(
+        [sys.executable, "-c", ENTERED], env={**os.environ, "TMPDIR": str(short)}, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0 and trap.exists()
+
+
+def test_a_full_disk_is_told_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"MiB free of the 9\d{11} .*TMPDIR"), ray_folder(more_mb=9 * 10**11):
+        pass
+
+
+def test_where_nothing_can_be_written_each_place_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wanted, other = in_a_file(tmp_path), long_one(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(wanted))
+    monkeypatch.setattr(module, "ELSEWHERE", (other,))
+    with pytest.raises(UserError) as told, ray_folder():
+        pass
+    assert str(wanted) in str(told.value) and str(other) in str(told.value)
+
+
+ENTERED = """
+from vicc_ray.pipelines.cluster.session_dir import ray_folder
+with ray_folder():
+    pass
+"""
+KILLED = """
+import os, signal, sys
+from vicc_ray.pipelines.cluster.session_dir import ray_folder
+with ray_folder() as folder:
+    print(folder.path, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next_and_what_is_in_use_stays(
+    monkeypatch: pytest.MonkeyPatch, short: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(short))
+    with ray_folder() as in_use:
+        done = subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+        left = Path(done.stdout.strip())
+        assert left.exists() and left.parent == in_use.path.parent
+        with ray_folder():
+            assert not left.exists() and in_use.path.exists()

@@ -1,0 +1,86 @@
+"""What is sent to a cluster: the settings as they are here, and a command that finds them there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vicc_ray.cli.main import build_parser
+from vicc_ray.config.loader import dump_config, load_config
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.job_spec import PackagedJob, package
+from vicc_ray.sweep.config import load_sweep
+
+
+def unpack(job: PackagedJob, folder: Path) -> None:
+    for name, content in job.files.items():
+        (folder / name).write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("given", "verb"),
+    [
+        ({"store": "/shared/store"}, "pretrain"),
+        ({"videos": "s3://bucket/videos", "labels": "/shared/lists"}, "run"),
+        ({"videos": "/v", "labels": "none"}, "run"),
+    ],
+)
+def test_a_recipe_arrives_as_it_is_here(given: dict[str, str], verb: str, tmp_path: Path) -> None:
+    job = package("demo", "/shared/out", **given, overrides=["train.batch=16"])
+    unpack(job, tmp_path)
+    options = build_parser().parse_args(job.arguments)
+    assert job.arguments[0] == verb
+    assert load_config(str(tmp_path / options.recipe)) == load_config("demo", ["train.batch=16"])
+    assert {"/shared/out", *given.values()} <= set(job.arguments)
+
+
+def test_a_sweep_arrives_with_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(dump_config(load_config("demo", ["seed=7"])))
+    sweep = {"name": "s", "recipe": str(mine), "search": {"stage2.epsilon": {"low": 0.02, "high": 0.2}}}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
+    there = tmp_path / "there"
+    there.mkdir()
+    job = package(str(tmp_path / "s.yaml"), "/shared/out", store="/shared/store")
+    unpack(job, there)
+    mine.unlink()
+    monkeypatch.chdir(there)
+    options = build_parser().parse_args(job.arguments)
+    loaded = load_sweep(options.sweep)
+    assert loaded.search.keys() == sweep["search"].keys()
+    assert load_config(loaded.recipe).seed == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"out": "run", "store": "/s"}, r"--out: 'run' given, a path relative to this machine's folder"),
+        ({"out": "/out", "store": "s"}, r"--store: 's' given, a path relative"),
+        ({"out": "/out", "videos": "/v", "labels": "lists"}, r"--labels: 'lists' given, a path relative"),
+        ({"out": "/out", "store": "~/s"}, r"--store: '~/s' given"),
+        ({"out": "s3://bucket/run", "store": "/s"}, r"--out: s3://bucket/run is an address"),
+        ({"out": "/out"}, r"--store and --videos: neither given; give --store for prepared clips, or --videos"),
+        ({"out": "/out", "store": "/s", "videos": "/v"}, r"--store and --videos: both given"),
+        ({"out": "/out", "store": "/s", "labels": "/lists"}, r"--labels: /lists given .* --store"),
+        ({"out": "/out", "store": "/s", "labels": "none"}, r"--labels: none given .* --store"),
+        ({"out": "/out", "store": "/s", "overrides": ["train.batchh=1"]}, r"train\.batchh"),
+    ],
+)
+def test_what_a_cluster_could_not_use_is_refused_here(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        package("demo", **arguments)
+
+
+@pytest.mark.parametrize("wrong", ["budget: {trial: 3}", "fixed: {train.batchh: 3}", "sampler: TPE"])
+def test_a_sweep_that_cannot_be_is_refused_here(wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"search: {{stage2.epsilon: {{low: 0.02, high: 0.2}}}}\n{wrong}\n")
+    with pytest.raises(UserError, match=wrong.partition(":")[0]):
+        package(str(tmp_path / "s.yaml"), "/out", store="/s")
+
+
+def test_a_sweep_takes_no_changes_on_the_way(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("search: {stage2.epsilon: {low: 0.02, high: 0.2}}")
+    with pytest.raises(UserError, match=r"is a sweep: give it --store, and put what --set or --videos would change"):
+        package(str(tmp_path / "s.yaml"), "/out", store="/s", overrides=["seed=1"])

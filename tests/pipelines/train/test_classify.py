@@ -1,0 +1,144 @@
+"""Action recognition on real Ray: a run whose worker is killed ends as if nothing had happened, streams are fused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.pipelines.processes import killed_here
+from tests.pipelines.runs import losses, settings
+from vicc_ray.cli.main import main
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.config import Config, Stream
+from vicc_ray.config.loader import dump_config
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.feature_store import FeatureTable, feature_path, save_features
+from vicc_ray.evaluation.predictions_io import read_predictions
+from vicc_ray.export.pretrained import find_weights
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.weights_io import EncoderWeights, write_weights
+from vicc_ray.pipelines.train.classify import classify, quick_classify
+from vicc_ray.runs.checkpoint_state import read_model
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.training.tasks.classification import Classification
+from vicc_ray.utils.jsonl import read_lines
+
+EPOCHS, STEPS = 12, 48  # 16 training videos, 4 a step
+
+
+def config_of(stream: str, mode: str = "finetune", epochs: int = EPOCHS, batch: int = 4, **train: Any) -> Config:
+    rates = {"finetune_epochs": epochs, "finetune_learning_rate": 0.01, "backbone_rate": 1.0}
+    return settings(
+        classify={"stream": stream, "mode": mode, "batch": batch, "dropout": 0.1, **rates},
+        train={"checkpoint_steps": 7, **train},
+    )
+
+
+def fresh(stream: Stream, seed: int = 0) -> EncoderWeights:
+    """A network that has learnt nothing."""
+    config = settings()
+    torch.manual_seed(seed)
+    return EncoderWeights(stream, config.model, config.clip, build_encoder(config.model).state_dict(), {})
+
+
+def computed_here(config: Config, store: Path, folder: RunFolder) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
+    """Losses, and the state after them, of the task in ``folder`` as one process computes them, without Ray."""
+    torch.set_num_threads(1)
+    task = Classification(config, ClipStore(store), folder)
+    trainer, maker = task.trainer(torch.device("cpu")), task.maker(task.turns[0], 0, 1)
+    trainer.start_turn(task.turns[0])
+    for step in range(task.plan.first_step(task.turns[0].last_epoch)):
+        parts = [maker({"step": step, "part": part}) for part in range(maker.parts)]
+        batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+        loss = float(trainer.step(batch, task.plan.epoch_at(step))["loss"])
+        state = {prefix + k: v for prefix, module in trainer.modules().items() for k, v in module.state_dict().items()}
+        yield loss, state
+
+
+@pytest.fixture(scope="module")
+def out(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fine-tuning of flow, by the command, whose worker was killed in the middle."""
+    folder = tmp_path_factory.mktemp("classified")
+    network, recipe, out = folder / "flow.safetensors", folder / "recipe.yaml", folder / "out"
+    write_weights(network, fresh("flow"))
+    recipe.write_text(dump_config(config_of("flow")))
+    run = RunFolder(out / "flow-finetune")
+    with killed_here("ray::RayTrainWorker", run):
+        command = ["classify", recipe, "--model", network, "--store", store, "--out", out, "--quiet"]
+        assert main([str(word) for word in command]) == 0
+    return out
+
+
+def test_a_killed_run_ends_equal_to_the_bit(out: Path, store: Path) -> None:
+    run = RunFolder(out / "flow-finetune")
+    reference = list(computed_here(config_of("flow"), store, run))
+    assert losses(run.path) == [float(f"{loss:.9g}") for loss, _ in reference]
+    kept = read_model(run.path / "checkpoints" / "turn-0-flow-finetune")
+    assert set(kept) == set(reference[-1][1])
+    assert all(torch.equal(kept[name], value) for name, value in reference[-1][1].items())
+    assert 0 < max(line["step"] for line in read_lines(run.attempts.file) if "step" in line) < STEPS
+
+
+def test_fine_tuning_learns_the_motions(out: Path) -> None:
+    lines = read_lines(out / "flow-finetune" / "metrics.jsonl")
+    assert np.mean([line["top1"] for line in lines[-8:]]) > 0.7  # chance is 0.5; 32 draws
+    table = json.loads((out / "classification.json").read_text())
+    row = next(row for row in table["rows"] if row["key"] == "flow-finetune")
+    assert (row["videos"], row["classes"], row["chance"]) == (4, 2, 0.5)
+    assert row["top1"] > 0.5
+    found = read_predictions(out / "flow-finetune" / "predictions.parquet")
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_the_tuned_network_can_be_taken_up_again(out: Path) -> None:
+    tuned = find_weights(out / "flow-finetune" / "checkpoints" / "turn-0-flow-finetune", "flow")
+    assert tuned.fingerprint != fresh("flow").fingerprint
+    tuned.build()
+
+
+def test_a_second_stream_is_fused_and_what_is_there_is_kept(out: Path, store: Path) -> None:
+    before = (out / "flow-finetune" / "predictions.parquet").stat().st_mtime_ns
+    config = config_of("rgb", epochs=1, batch=5, workers=2)  # with 3 and 2 of the videos
+    table = classify(fresh("rgb"), config, store, out, progress=False)
+    assert [row["key"] for row in table["rows"]] == ["rgb-finetune", "flow-finetune", "rgb+flow-finetune"]
+    assert {line["workers"] for line in read_lines(out / "rgb-finetune" / "metrics.jsonl")} == {2}
+    alone = [loss for loss, _ in computed_here(config, store, RunFolder(out / "rgb-finetune"))]
+    np.testing.assert_allclose(losses(out / "rgb-finetune"), alone, rtol=2e-2)  # AdamW divides by gradients near zero
+    np.testing.assert_allclose(losses(out / "rgb-finetune")[:2], alone[:2], rtol=1e-4)
+    classify(fresh("flow"), config_of("flow"), store, out, progress=False)
+    assert (out / "flow-finetune" / "predictions.parquet").stat().st_mtime_ns == before
+
+
+def test_another_network_or_other_settings_are_refused_and_those_of_the_test_are_not(out: Path, store: Path) -> None:
+    config = config_of("flow")
+    with pytest.raises(UserError, match="was started from another network"):
+        classify(fresh("flow", seed=1), config, store, out, progress=False)
+    changed = config.model_copy(update={"classify": config.classify.model_copy(update={"dropout": 0.4})})
+    with pytest.raises(UserError, match=r"classify\.dropout: 0\.1 -> 0\.4"):
+        classify(fresh("flow"), changed, store, out, progress=False)
+    batch = config.model_copy(update={"classify": config.classify.model_copy(update={"batch": 17})})
+    with pytest.raises(UserError, match=r"classify\.batch: 17 given, but there are 16 training videos with a label"):
+        classify(fresh("flow"), batch, store, out, progress=False)
+
+
+def test_the_quick_probe_takes_features_that_are_there(store: Path, tmp_path: Path) -> None:
+    run, opened = tmp_path / "run", ClipStore(store)
+    with pytest.raises(UserError, match="no features of a trained rgb network .* run `vicc-ray evaluate"):
+        quick_classify(run, config_of("rgb", "quick"), run / "classify")
+    ids, labels, sources, splits = (
+        np.array(opened.entries.column(name)) for name in ("id", "label", "source", "split")
+    )
+    noise = np.random.default_rng(0).normal(size=(len(ids), 8))
+    telling = noise + 20 * (labels == labels[0])[:, None]
+    for name, features in (("rgb-random", noise), ("rgb-stage1", telling)):
+        save_features(feature_path(run / "evaluation", name), FeatureTable(ids, labels, sources, splits, features))
+    table = quick_classify(run, config_of("rgb", "quick"), run / "classify")
+    (row,) = table["rows"]
+    assert (row["key"], row["top1"], row["about"]["network"]) == ("rgb-quick", 1.0, "rgb-stage1")
+    assert 0 <= row["about"]["untrained_top1"] <= 1

@@ -1,0 +1,164 @@
+"""Pretraining on real Ray: ingest in the plan's order, turns, workers, forks and refusals."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.pipelines.listening import heard_outside
+from tests.pipelines.runs import computed_here, losses, settings
+from tests.s3 import s3_server
+from vicc_ray.clip_store.store import SCHEMA, ClipStore
+from vicc_ray.clip_store.training_clips import make_samples
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.inference.evaluate import evaluate
+from vicc_ray.pipelines.train.loader import batches
+from vicc_ray.pipelines.train.pretrain import pretrain
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.clip_batches import BatchMaker
+from vicc_ray.utils.jsonl import read_lines
+
+TURNS = ["rgb-stage1", "flow-stage1", "rgb-stage2-1"]
+STEPS = 12  # 16 training videos, 4 a step, 3 turns of an epoch
+
+
+@pytest.fixture(scope="module")
+def undisturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run from start to end in one go."""
+    run = tmp_path_factory.mktemp("undisturbed")
+    pretrain(settings(), store, run, progress=False)
+    return run
+
+
+@pytest.mark.parametrize(("start", "part_bytes"), [(0, 1), (3, 1 << 20)])
+def test_batches_come_in_the_plans_order_from_any_step_for_any_worker(store: Path, start: int, part_bytes: int) -> None:
+    opened, config = ClipStore(store), settings()
+    videos = [entry for entry in opened.entries if entry.split == "train"][:14]
+    plan = Plan(len(videos), 4, seed=5)  # the fourth step is of two epochs
+    for rank in range(2):
+        maker = BatchMaker(opened, videos, plan, config.clip, ("rgb", "flow"), rank, 2, part_bytes)
+        assert maker.parts == (2 if part_bytes == 1 else 1)
+        found = list(batches(maker, start, 6, 1.0, 3 * maker.batch_bytes))
+        assert len(found) == 6 - start
+        for step, batch in enumerate(found, start):
+            share, epochs = plan.share(step, rank, 2)
+            assert batch["videos"].tolist() == share.tolist()
+            for n, (video, epoch) in enumerate(zip(share, epochs, strict=True)):
+                alone = make_samples(opened, [videos[video]], config.clip, ("rgb", "flow"), 5, [epoch])
+                assert all(np.array_equal(batch[name][n], value[0]) for name, value in alone.items())
+
+
+def test_one_stream_is_cut_alike_with_and_without_the_other(store: Path) -> None:
+    opened, clip = ClipStore(store), settings().clip
+    both = make_samples(opened, opened.entries[:2], clip, ("rgb", "flow"), 0, [0, 0])
+    for stream in ("rgb", "flow"):
+        alone = make_samples(opened, opened.entries[:2], clip, (stream,), 0, [0, 0])
+        assert set(alone) == {stream, "appearance"}
+        assert np.array_equal(alone[stream], both[stream])
+
+
+def test_a_run_leaves_every_step_every_turn_and_its_scores(undisturbed: Path) -> None:
+    assert len(losses(undisturbed)) == STEPS
+    lines = read_lines(undisturbed / "metrics.jsonl")
+    assert [line["turn"] for line in lines] == [turn for turn in TURNS for _ in range(4)]
+    documented = {"epoch", "stage", "stream", "learning_rate", "entropy", "assignment_entropy", "ln_k"}
+    documented |= {"prototypes_used", "data_ms", "step_ms", "samples_per_s", "workers"}
+    assert all(documented <= set(line) for line in lines)
+    checks = read_lines(undisturbed / "evaluations.jsonl")
+    assert [check["turn"] for check in checks] == TURNS
+    assert all(0 <= check["low"] <= check["recall_at_1"] <= check["high"] <= 1 for check in checks)
+    assert all(check["chance"] == 0.5 for check in checks)  # two classes of as many videos
+    kept = {path.name for path in (undisturbed / "checkpoints").iterdir()}
+    assert {f"turn-{n}-{turn}" for n, turn in enumerate(TURNS)} <= kept
+    assert len([name for name in kept if name.startswith("step-")]) <= 2
+    assert len([name for name in kept if name.startswith("best-")]) == 2  # rgb and flow
+    assert not [name for name in kept if name.startswith(".")]
+    written = read_lines(undisturbed / "checkpoints.jsonl")
+    assert [line["step"] for line in written] == [3, 4, 6, 8, 9, 12]
+    assert all(line["mb"] > 0 and line["copy_ms"] >= 0 and line["write_ms"] >= 0 for line in written)
+
+
+def test_a_finished_run_is_left_as_it_is(undisturbed: Path, store: Path) -> None:
+    before = (undisturbed / "metrics.jsonl").stat().st_mtime_ns
+    pretrain(settings(train={"workers": 2}), store, undisturbed, progress=False)
+    assert (undisturbed / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_two_workers_with_uneven_shares_compute_what_one_does(store: Path, tmp_path: Path) -> None:
+    """And talk to each other where nobody else listens."""
+    train = {"workers": 2, "batch": 5, "record_samples": True, "evaluate_epochs": 0}
+    config = settings(train=train, method={"queue": 10})
+    with heard_outside() as heard:
+        pretrain(config, store, tmp_path, progress=False)
+    assert not heard
+    np.testing.assert_allclose(losses(tmp_path), list(computed_here(config, store)), rtol=1e-4)
+    assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {2}
+    taken = [video for line in read_lines(tmp_path / "samples.jsonl") for video in line["videos"]]
+    assert [sorted(taken[start : start + 16]) for start in (0, 16, 32)] == [list(range(16))] * 3
+
+
+def test_a_fork_goes_on_from_another_runs_turn_with_the_store_in_a_bucket(
+    undisturbed: Path, store: Path, tmp_path: Path
+) -> None:
+    start = undisturbed / "checkpoints" / "turn-1-flow-stage1"
+    with s3_server() as s3:
+        s3.put_folder(store, "store")
+        bucket = s3.address("store")
+        pretrain(settings(schedule={"cross_stream": False}), bucket, tmp_path, start_from=start, progress=False)
+        table = evaluate(tmp_path, bucket, progress=False)
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [9, 10, 11, 12]
+    assert {line["turn"] for line in lines} == {"rgb-stage2-1"}
+    assert not any(b"secret" in file.read_bytes() for file in tmp_path.rglob("*.json*"))
+    assert [row["key"] for row in table["rows"]][:2] == ["rgb-random", "flow-random"]
+    assert "rgb-stage2-1" in {row["key"] for row in table["rows"]}
+
+
+def test_a_damaged_store_ends_the_run_with_its_name(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "store")
+    for shard in (tmp_path / "store").glob("part-*.parquet"):
+        rows = pq.read_table(shard).to_pylist()
+        damaged = pa.Table.from_pylist([{**row, "rgb": [b"?"] * row["frames"]} for row in rows], schema=SCHEMA)
+        pq.write_table(damaged, shard, row_group_size=1, compression="none", use_dictionary=False)
+    with pytest.raises(UserError, match=r"^part-\d+\.parquet of the clip store is damaged .* remove that file"):
+        pretrain(settings(), tmp_path / "store", tmp_path / "run", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": {"prototypes": 5}}, r"other settings \(method\.prototypes: 4 -> 5\)"),
+        ({"train": {"batch": 32}, "method": {"queue": 0}}, r"train\.batch: 32 given, but there are 16 training videos"),
+        ({"train": {"workers": 5}}, r"train\.workers: 5 workers given for a global batch of 4"),
+        ({"method": {"queue": 6}}, r"method\.queue: 6 given"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(
+    undisturbed: Path, store: Path, change: dict[str, dict[str, Any]], message: str
+) -> None:
+    before = (undisturbed / "config.yaml").read_bytes()
+    with pytest.raises(UserError, match=message):
+        pretrain(settings(**change), store, undisturbed, progress=False)
+    assert (undisturbed / "config.yaml").read_bytes() == before
+
+
+def test_an_object_store_too_small_is_named_with_what_is_enough(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ray\.object_store_mb: too small for two batches .* set it to \d+ or more"):
+        pretrain(settings(clip={"frames": 5000, "size": 32}), store, tmp_path, progress=False)
+
+
+def test_an_output_that_cannot_be_written_is_named(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        pretrain(settings(), store, tmp_path / "file" / "run", progress=False)
+
+
+def test_a_fork_from_nowhere_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a checkpoint"):
+        pretrain(settings(), store, tmp_path / "run", start_from=tmp_path, progress=False)

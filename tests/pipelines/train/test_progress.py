@@ -1,0 +1,129 @@
+"""Following a run's files: what is new, once, through the replacement that a resumed run makes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vicc_ray.config import ScheduleConfig
+from vicc_ray.pipelines.train.progress import _Follower, _Tail
+from vicc_ray.reports.run.curves import read_turns
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
+from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.workload import Workload
+from vicc_ray.utils.fs import atomic_write
+
+WORKLOAD = Workload(
+    Plan(videos=10, batch=5, seed=0),
+    turns(ScheduleConfig(rgb_epochs=20, flow_epochs=20, stage1_cosine_epochs=20, cycles=0)),
+)
+
+
+def line(step: int) -> str:
+    return json.dumps({"step": step, "turn": "rgb-stage1"}) + "\n"
+
+
+def steps(tail: _Tail) -> list[int]:
+    return [found["step"] for found in tail.read()]
+
+
+def test_new_lines_come_once_and_whole(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    tail = _Tail(file)
+    assert steps(tail) == []
+    file.write_text(line(1) + line(2)[:9])
+    assert steps(tail) == [1]
+    with file.open("a") as out:
+        out.write(line(2)[9:])
+    assert steps(tail) == [2]
+    assert steps(tail) == []
+
+
+def test_what_was_there_is_left_out_and_a_replaced_file_is_followed(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(line(1) + line(2))
+    tail = _Tail(file)
+    assert steps(tail) == []
+    atomic_write(file, line(1))
+    assert steps(tail) == []
+    with file.open("a") as out:
+        out.write(line(3))
+    assert steps(tail) == [3]
+
+
+def test_warnings_of_one_step_come_each(tmp_path: Path) -> None:
+    file = tmp_path / "warnings.jsonl"
+    tail = _Tail(file, ("step", "turn", "kind"))
+    for kind in ("uniform", "flat"):
+        with file.open("a") as out:
+            out.write(json.dumps({"step": 9, "turn": "rgb-stage1", "kind": kind}) + "\n")
+        assert [found["kind"] for found in tail.read()] == [kind]
+
+
+def test_a_warning_is_shown_as_it_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RunFolder(tmp_path)
+    follower = _Follower(folder, WORKLOAD)
+    warning = {"step": 9, "epoch": 3, "turn": "rgb-stage1", "kind": "tracker-wandb", "text": "no [key]"}
+    folder.warnings_file.write_text(json.dumps(warning) + "\n")
+    follower._update()
+    follower._update()
+    assert capsys.readouterr().err.count("warning: rgb-stage1, epoch 3: no [key]") == 1
+
+
+def step_line(step: int, turn: str, loss: float) -> str:
+    timing = {"data_ms": 10.0, "step_ms": 90.0, "samples_per_s": 50.0}
+    return json.dumps({"step": step, "turn": turn, "loss": loss, **timing}) + "\n"
+
+
+def test_the_loss_at_the_end_of_a_turn_is_that_of_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path)
+    follower = _Follower(folder, WORKLOAD)
+    ends = WORKLOAD.ends
+    losses = np.random.default_rng(0).normal(3.0, 0.5, size=ends["flow-stage1"])
+    with folder.metrics_file.open("w") as out:
+        for step, loss in enumerate(losses.tolist(), start=1):
+            out.write(step_line(step, "rgb-stage1" if step <= ends["rgb-stage1"] else "flow-stage1", loss))
+    follower._update()
+    told = capsys.readouterr().err
+    for turn in read_turns(folder.metrics_file, batch=5):
+        assert f"{turn['turn']} ended at step {ends[turn['turn']]}: loss {turn['start']['loss']:.2f}" in told
+        assert f"-> {turn['end']['loss']:.2f}" in told
+
+
+def test_a_score_of_an_earlier_turn_does_not_stand_beside_another_turns_loss(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    follower = _Follower(folder, WORKLOAD)
+    folder.metrics_file.write_text(step_line(40, "rgb-stage1", 3.0) + step_line(41, "flow-stage1", 2.0))
+    follower._update()
+    check = {"step": 40, "turn": "rgb-stage1", "epoch": 20, "stream": "rgb", "recall_at_1": 0.375, "videos": 8}
+    folder.evaluations_file.write_text(json.dumps(check) + "\n")
+    follower._update()
+    assert follower.score == ""
+    own = {**check, "step": 41, "turn": "flow-stage1", "stream": "flow"}
+    with folder.evaluations_file.open("a") as out:
+        out.write(json.dumps(own) + "\n")
+    follower._update()
+    assert "37.5" in follower.score
+
+
+def test_the_time_left_counts_cross_stream_steps_as_dearer(tmp_path: Path) -> None:
+    schedule = ScheduleConfig(rgb_epochs=5, flow_epochs=0, stage1_cosine_epochs=5, cycles=1, alternation_period=5)
+    planned = Workload(Plan(videos=10, batch=5, seed=0), turns(schedule))
+    follower = _Follower(RunFolder(tmp_path), planned)
+    follower.recent.extend({"step": step, "data_ms": 100.0, "step_ms": 900.0} for step in range(1, 6))
+    assert planned.steps == 30
+    assert follower._seconds_left(5) == pytest.approx(5 + 20 * 4 / 3)
+
+
+def test_what_is_done_before_a_run_goes_on_is_not_in_its_speed(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.metrics_file.write_text("".join(step_line(step, "rgb-stage1", 2.0) for step in range(1, 31)))
+    follower = _Follower(folder, WORKLOAD)
+    assert not follower.recent and follower._seconds_left(30) is None
+    assert follower.losses == [2.0] * 30  # but of the turn that goes on, so that its end is of all of it

@@ -1,0 +1,107 @@
+"""What keeps others out of a Ray that is started here: it listens on the loopback alone, with a token of its own.
+
+Every account of this machine reaches the loopback, and whoever Ray listens to can have it run code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import ray
+from ray import _raylet
+from ray._private import ray_constants
+
+from vicc_ray.pipelines.cluster.address import TOKEN, TOKEN_PATH
+from vicc_ray.utils.cleartext import is_this_machine
+from vicc_ray.utils.log import LOG
+
+MODE, DISABLED = "RAY_AUTH_MODE", "disabled"
+REACHABLE_S = 2.0
+"""Seconds in which this machine takes a connection of its own."""
+
+
+@contextmanager
+def own_token() -> Iterator[None]:
+    """Have the Ray that is started in the block take a token that only this process and its children know.
+
+    Not that of ``~/.ray/auth_token``, which is a cluster's, and which Ray would make readable for all. One that is in
+    ``RAY_AUTH_TOKEN`` or ``RAY_AUTH_TOKEN_PATH`` is taken; ``RAY_AUTH_MODE=disabled`` is heeded, and said.
+    """
+    if os.environ.get(MODE, "").lower() == DISABLED:
+        LOG.warning("%s=%s: every account of this machine can run code in this Ray as you; unset it", MODE, DISABLED)
+        yield
+        return
+    changes: dict[str, str | None] = {MODE: None}  # with the mode unset, `ray.init` switches it to token
+    if not {TOKEN, TOKEN_PATH} & set(os.environ):
+        changes[TOKEN] = secrets.token_hex(32)
+    quiet = logging.getLogger("ray._private.authentication")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)  # "token mode is on"
+    try:
+        with _environment(changes):
+            look_at_token()
+            yield
+    finally:
+        quiet.setLevel(level)
+        look_at_token()
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Have the Ray that is started in the block listen on 127.0.0.1 alone, as it does where it knows no clusters.
+
+    Who joins such a one must do without clusters too: else Ray takes 127.0.0.1 for the machine's other address.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        with _environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}):
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def listens_on_loopback(address: str) -> bool:
+    """Whether a head of this machine, by its address, is not to be had by the machine's other address."""
+    host, _, port = address.rpartition(":")
+    if not (port.isdigit() and is_this_machine(host.strip("[]"))):
+        return False
+    with suppress(OSError), socket.create_connection((ray.util.get_node_ip_address(), int(port)), REACHABLE_S):
+        return False
+    return True
+
+
+def is_private() -> bool:
+    """Whether the Ray of this process, which may be one of its workers, is such a one."""
+    return is_this_machine(ray.util.get_node_ip_address())
+
+
+def look_at_token() -> None:
+    """Have Ray look at the mode and the token in the environment, which it does once a process by itself."""
+    compiled = vars(_raylet)  # its list of types has neither
+    compiled["Config"].initialize("")
+    compiled["AuthenticationTokenLoader"].instance().reset_cache()
+
+
+@contextmanager
+def _environment(changes: dict[str, str | None]) -> Iterator[None]:
+    """As it was before once the block ends, whatever has changed these variables; None: unset."""
+    before = {name: os.environ.get(name) for name in changes}
+    _set(changes)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

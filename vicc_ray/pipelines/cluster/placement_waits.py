@@ -1,0 +1,70 @@
+"""Workers and trials that wait for their places, which others hold: told, with what they ask for and what is free."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+
+import ray
+from ray._private import state
+from ray._raylet import ActorID
+from ray.core.generated import gcs_pb2
+from ray.exceptions import RayError
+
+from vicc_ray.pipelines.cluster.capacity import Resources, free_in_words, in_words
+from vicc_ray.pipelines.cluster.orphans import reserved
+from vicc_ray.pipelines.cluster.task_waits import LOOK_S, TOLD_AFTER_S
+from vicc_ray.pipelines.cluster.wait_for_nodes import Tell
+
+WAITING = ("PENDING", "RESCHEDULING")
+"""States of a placement group that has not got what it asks for."""
+
+
+def tell_waiting(
+    tell: Tell, everyones: bool, over: threading.Event, ended: Callable[[], object] = lambda: None
+) -> None:
+    """Tell, once for each wait, when placement groups of this job do not get what they ask for; until ``over`` is set.
+
+    Args:
+        everyones: those of all processes of the job; else of the trainings that this process has begun.
+        ended: is called when a wait that was told is over.
+    """
+    since, told = time.monotonic(), ""
+    while not over.wait(LOOK_S):
+        with suppress(RayError):
+            asked = _asked(everyones)
+            if not asked:
+                if told:
+                    ended()
+                since, told = time.monotonic(), ""
+            elif not told and time.monotonic() - since > TOLD_AFTER_S:
+                told = _places_in_words(asked)
+                tell(told)
+
+
+def _asked(everyones: bool) -> Counter[tuple[tuple[str, float], ...]]:
+    """How many of which bundles are waited for."""
+    names = vars(gcs_pb2)["PlacementGroupTableData"].PlacementGroupState
+    return Counter(
+        tuple(sorted(bundle.unit_resources.items()))
+        for group in reserved()
+        if names.Name(group.state) in WAITING and (everyones or _is_of_own_training(ActorID(group.creator_actor_id)))
+        for bundle in group.bundles
+    )
+
+
+def _is_of_own_training(controller: ActorID) -> bool:
+    """Whether this process has begun the actor that asks."""
+    if controller.is_nil():
+        return False
+    data = vars(gcs_pb2)["ActorTableData"].FromString(state.state.get_actor_info(controller))
+    return bool(data.owner_address.worker_id.hex() == ray.get_runtime_context().get_worker_id())
+
+
+def _places_in_words(asked: Counter[tuple[tuple[str, float], ...]]) -> str:
+    each = ", ".join(f"{count} x ({in_words(dict(bundle))})" for bundle, count in asked.items())
+    names: Resources = {name: 1.0 for bundle in asked for name, _ in bundle}
+    return f"places: {each}, free is {free_in_words(names)}"

@@ -1,0 +1,170 @@
+"""Ray on this machine for as long as a pipeline needs it, or the cluster that is already there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import ray
+from ray.data import DataContext
+
+from vicc_ray.config import RayConfig
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.cluster.address import cluster_address
+from vicc_ray.pipelines.cluster.errors import first_line
+from vicc_ray.pipelines.cluster.job_imports import JobImports
+from vicc_ray.pipelines.cluster.loopback_session import listens_on_loopback, look_at_token, on_loopback, own_token
+from vicc_ray.pipelines.cluster.session_dir import ray_folder
+from vicc_ray.pipelines.cluster.startup_errors import (
+    check_memory,
+    joining_advice,
+    slow_store_advice,
+    slow_store_mb,
+    starting_advice,
+)
+from vicc_ray.utils.interruption import kept_handlers
+from vicc_ray.utils.log import LOG
+
+WARM_PROCESSES = "64"
+"""Processes up to which Ray keeps those that wait for work. By default it ends them after a second as soon as there are
+more processes than CPUs, and each decoding task, check and trial imports torch anew: with this, a training of a few
+seconds took 21 s in all, and 30 s without."""
+PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+REACHABLE_S = 10.0
+"""Seconds in which the head of a cluster must take a connection."""
+HTTP_ANSWER_S = 2.0
+"""Seconds in which a web server says that it is one; a head of Ray says something else at once."""
+
+
+_own: list[bool] = []
+"""Not empty while this process uses a Ray that it has started."""
+
+
+@contextmanager
+def ray_session(config: RayConfig) -> Iterator[None]:
+    """Make sure that Ray runs inside the block.
+
+    - Ray is initialised in this process: it is used as it is and left running.
+    - ``RAY_ADDRESS`` is set: that cluster is joined, and left at the end.
+    - Otherwise Ray is started here and stopped at the end: in a folder of its own
+      (:mod:`vicc_ray.pipelines.cluster.session_dir`), without a dashboard, on the loopback alone and with a token of
+      its own (:mod:`vicc_ray.pipelines.cluster.loopback_session`).
+
+    Raises:
+        UserError: Ray cannot be started or joined.
+    """
+    quiet()
+    if ray.is_initialized():
+        yield
+        return
+    address = cluster_address()
+    with _joined(address) if address else _started(config):
+        yield
+
+
+def is_own() -> bool:
+    """Whether Ray was started here by :func:`ray_session`: no machine joins it, and nobody else uses it."""
+    return bool(_own)
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    try:
+        _check_reachable(address)
+        look_at_token()
+        with kept_handlers(), on_loopback() if listens_on_loopback(address) else nullcontext():
+            ray.init(address=address, job_config=JobImports(), logging_level=logging.WARNING, log_to_driver=False)
+    except KeyboardInterrupt:
+        ray.shutdown()
+        raise
+    except UserError:
+        raise
+    except Exception as error:
+        ray.shutdown()
+        raise UserError(f"the cluster was not joined: {first_line(error)}. {joining_advice(address, error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _started(config: RayConfig) -> Iterator[None]:
+    check_memory(config.object_store_mb)
+    on_disk = slow_store_mb(config.object_store_mb)
+    with ray_folder(on_disk) as folder, own_token():
+        if on_disk:
+            LOG.warning("%s", slow_store_advice(config.object_store_mb, folder.path))
+        try:
+            with kept_handlers(), on_loopback():
+                _start(config, folder.inner)
+        except KeyboardInterrupt:
+            ray.shutdown()
+            raise
+        except Exception as error:  # Ray raises a bare one where its processes take too long to start
+            ray.shutdown()
+            folder.let_go()
+            advice = starting_advice(config, error, folder.path)
+            raise UserError(f"Ray did not start: {first_line(error)}. {advice}") from error
+        _own.append(True)
+        try:
+            yield
+        finally:
+            _own.clear()
+            ray.shutdown()
+
+
+def _start(config: RayConfig, folder: Path) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_num_workers_soft_limit", WARM_PROCESSES)
+    # One machine, which nobody announces to be taken away: not a process for each training that asks about it.
+    os.environ.setdefault(PREEMPTION_WATCHER, "0")
+    ray.init(
+        address="local",
+        job_config=JobImports(),
+        num_cpus=config.cpus or None,
+        object_store_memory=config.object_store_mb * 2**20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        _temp_dir=str(folder),
+    )
+    if os.environ.get("RAY_AUTH_MODE", "").lower() not in ("token", "disabled"):
+        raise RuntimeError("Ray did not switch its token mode on")
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes before it says that nobody answers, or that somebody else does.
+
+    Raises:
+        OSError: nobody does.
+        UserError: it is a web server, as that of the dashboard.
+    """
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdigit()):
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), REACHABLE_S) as there:
+        there.settimeout(HTTP_ANSWER_S)
+        with suppress(OSError):
+            there.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+            if there.recv(5) == b"HTTP/":
+                raise UserError(
+                    f"{address}: a web server answers there, as that of a cluster's dashboard; give the port of "
+                    f"its head (6379), or use `vicc-ray submit --address http://{address}`"
+                )
+
+
+def quiet() -> None:
+    """One progress display is enough: the pipelines bring their own. For this process; tasks call it themselves."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # "progress bars disabled"
+    for name in ("exceptions", "_internal.execution.streaming_executor_state"):  # they are raised as well
+        logging.getLogger(f"ray.data.{name}").setLevel(logging.CRITICAL)

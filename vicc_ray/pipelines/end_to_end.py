@@ -1,0 +1,107 @@
+"""The main job: a folder of videos in, an encoder and a retrieval report out. Each step goes on where it was."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.config import Config
+from vicc_ray.datasets import Inputs, list_videos
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.cluster.capacity import capacity
+from vicc_ray.pipelines.cluster.resource_check import training_lack
+from vicc_ray.pipelines.cluster.session import ray_session
+from vicc_ray.pipelines.cluster.task_waits import log
+from vicc_ray.pipelines.cluster.wait_for_nodes import refuse_impossible
+from vicc_ray.pipelines.inference.evaluate import evaluate
+from vicc_ray.pipelines.prepare.pipeline import prepare_inputs, videos_to_come
+from vicc_ray.pipelines.train.pretrain import pretrain
+from vicc_ray.reports.run import build_report
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.stage_times import stage_seconds, stage_timer
+from vicc_ray.sharding.plan import PLAN_FILE, make_plan
+from vicc_ray.training.workload import planned_workload
+from vicc_ray.utils.console import Console
+from vicc_ray.utils.progress_bar import duration
+
+
+def main_job(
+    config: Config, videos: Path | str, out: Path, labels: Path | str | None = None, progress: bool = True
+) -> Path:
+    """Prepare ``out/store``, pretrain and evaluate ``out/run``, build the report.
+
+    Returns:
+        the report's page.
+
+    Raises:
+        UserError: from any of the steps.
+    """
+    console = Console(progress)
+    store, run = out / "store", out / "run"
+    inputs = list_videos(videos, labels, config.prepare.fold)  # what is wrong with them is told before Ray starts
+    trained = RunFolder(run).checkpoints.newest()
+    if trained is not None and (store / PLAN_FILE).exists():
+        check_none_to_come(inputs, store, config, trained)
+    check_listed(inputs, store, config)
+    run.mkdir(parents=True, exist_ok=True)
+    with ray_session(config.ray):
+        if not is_trained(run, config):
+            # Before hours of preparing: has a machine room for a worker? The object store is for the training to see.
+            refuse_impossible(partial(training_lack, config.train, config.ray.share, 0), capacity(), log)
+        console.tell(" videos -> clip store", "1/4", "bold")
+        with stage_timer(run, "preparing"):
+            summary = prepare_inputs(inputs, store, config, progress, retry=trained is None)
+            for line in summary.lines():
+                console.tell(line)
+        console.tell(" pretraining: the two networks take turns", "2/4", "bold")
+        pretrain(config, store, run, progress=progress)
+        console.tell(" features of all videos, retrieval", "3/4", "bold")
+        try:
+            evaluate(run, store, config, progress)
+        except UserError as error:
+            console.tell(f"no retrieval table: {error}")
+        console.tell(" report", "4/4", "bold")
+        page = build_report(run, ClipStore(store))
+    times = stage_seconds(run)
+    parts = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in times.items())
+    console.tell(f"{duration(sum(times.values()))} in all: {parts}")
+    return page
+
+
+def is_trained(run: Path, config: Config) -> bool:
+    """Whether the last turn of a run has ended, so that only tables and pages are left to make."""
+    last = turns(config.schedule)[-1]
+    return RunFolder(run).turn_checkpoint(last.index, last.name).exists()
+
+
+def check_listed(inputs: Inputs, store: Path, config: Config) -> None:
+    """See that what is listed is enough to train on, before it is decoded.
+
+    Raises:
+        UserError: see :func:`~vicc_ray.training.workload.planned_workload`.
+    """
+    plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share)
+    planned_workload(config, [(video.split, video.label, video.source) for _, video in plan.latest().values()])
+
+
+def check_none_to_come(inputs: Inputs, store: Path, config: Config, trained: Path) -> None:
+    """See that preparing would add no training video to the store of a run, which could not go on then.
+
+    Args:
+        trained: the newest checkpoint of the run.
+
+    Raises:
+        UserError: it would.
+    """
+    added = [video.id for video in videos_to_come(inputs, store, config) if video.split != "test"]
+    if added:
+        run = trained.parent.parent
+        raise UserError(
+            f"{len(added)} videos to train on, {added[0]} for one, have come since the run {run} was begun, which goes "
+            "on with those of before alone; nothing was prepared. To train on all, give another --out; to go on with "
+            "the run, leave the new ones out of --videos or --labels. To train on all and begin with what this run has "
+            f"learnt, fill its store with `vicc-ray prepare ... --store {store}`, and then `vicc-ray pretrain ... "
+            f"--store {store} --run ANOTHER --from CHECKPOINT`, one of those in {trained.parent}"
+        )

@@ -1,0 +1,1 @@
+"""Networks over stored videos, by Ray Data: features, predictions, retrieval."""

@@ -1,0 +1,70 @@
+"""A run's networks -> features -> the R@k table: random networks, then the network of every finished turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.feature_settings import forget_other_features
+from vicc_ray.evaluation.retrieval_results import evaluate_features
+from vicc_ray.pipelines.inference.embed import Network
+from vicc_ray.pipelines.inference.feature_writer import make_features
+from vicc_ray.runs.checkpoint_state import load_encoder_tensors
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.schedule import STREAMS, turns
+from vicc_ray.runs.stage_times import stage_timer
+from vicc_ray.training.tasks.pretrainer import Pretrainer
+
+
+def evaluate(
+    run_dir: Path,
+    store_path: Path | str,
+    config: Config | None = None,
+    progress: bool = True,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Embed all videos with every network of the run and score retrieval.
+
+    Features that are there already, made with the same settings of the same videos, are kept, wherever these are now.
+
+    Args:
+        config: settings to evaluate with; the run's own by default.
+        out: folder of features and results; ``run_dir/evaluation`` by default. With another store than the run's own it
+            keeps the results of both.
+
+    Returns:
+        the content of ``out/evaluation.json``.
+
+    Raises:
+        UserError: no run, no finished turn, or nothing to score.
+    """
+    folder, store = RunFolder(run_dir), ClipStore(store_path)
+    config = config or folder.config()
+    out = out or run_dir / "evaluation"
+    networks = run_networks(folder, config)
+    forget_other_features(out, config, store, networks)
+    with stage_timer(run_dir, "evaluation"):
+        make_features(networks, store, config, out, progress)
+        return evaluate_features(out, config)
+
+
+def run_networks(folder: RunFolder, config: Config) -> dict[str, Network]:
+    """Networks by name: "rgb-random", "flow-random", then one a finished turn.
+
+    Raises:
+        UserError: no turn has finished yet.
+    """
+    fresh = Pretrainer(config, torch.device("cpu"))
+    networks = {f"{s}-random": Network(s, fresh.encoders[s].state_dict()) for s in STREAMS}
+    for turn in turns(config.schedule):
+        path = folder.turn_checkpoint(turn.index, turn.name)
+        if path.exists():
+            networks[turn.name] = Network(turn.stream, load_encoder_tensors(path, turn.stream))
+    if len(networks) == len(STREAMS):
+        raise UserError(f"{folder.path}: no finished turn to evaluate yet; go on with `vicc-ray pretrain`")
+    return networks

@@ -1,0 +1,61 @@
+"""Clip store -> probabilities of classes of whole videos; the classifier is loaded once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.config import Config
+from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
+from vicc_ray.models.inference import for_inference
+from vicc_ray.pipelines.inference.map_videos import Columns, in_order, over_videos, task_room, usable_gpus
+
+
+@dataclass(frozen=True)
+class PredictWork:
+    """What every process needs; ``tensors``: the model of a checkpoint."""
+
+    tensors: dict[str, Tensor]
+    store: ClipStore
+    entries: Sequence[Entry]
+    config: Config
+    use_gpu: bool
+
+
+class Predictor:
+    """Holds the classifier of a :class:`PredictWork`, ready on its device."""
+
+    def __init__(self, work: PredictWork) -> None:
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+        self.work = work
+        self.device = torch.device("cuda" if work.use_gpu else "cpu")
+        self.network = for_inference(build_classifier(work.tensors, work.config), self.device)
+
+    def __call__(self, batch: Columns) -> Columns:
+        """``item`` int [n] -> the same and probabilities float32 [n, K]."""
+        entries = [self.work.entries[i] for i in batch["item"]]
+        found = predict_videos(self.network, self.work.store, entries, self.work.config, self.device)
+        return {"item": batch["item"], "probabilities": found}
+
+
+def predict(
+    tensors: dict[str, Tensor], store: ClipStore, entries: Sequence[Entry], config: Config, progress: bool = True
+) -> np.ndarray:
+    """Probabilities float32 [N, K], in the order of ``entries``.
+
+    Raises:
+        UserError: the store is damaged.
+    """
+    gpus = usable_gpus(config.train.use_gpu)
+    work = PredictWork(tensors, store, entries, config, bool(gpus))
+    room, title = task_room(gpus, config.ray.wait_s), "recognising test videos"
+    parts = over_videos(Predictor, work, range(len(entries)), gpus, title, room, progress)
+    return in_order(parts)["probabilities"]

@@ -1,0 +1,1 @@
+"""Videos to a clip store, by Ray Data."""

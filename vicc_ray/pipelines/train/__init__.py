@@ -1,0 +1,1 @@
+"""The runs on Ray Train: launcher, workers, loader, validation, progress."""

@@ -1,0 +1,129 @@
+"""A network and labels -> action recognition: train on Ray Train, predict the test videos on Ray Data, score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vicc_ray.clip_store.fingerprint import CLIPS, videos_fingerprint
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.evaluation.classification_results import PREDICTIONS_FILE, tabulate
+from vicc_ray.evaluation.feature_store import feature_names, feature_path, load_features
+from vicc_ray.evaluation.linear_probe import fit_quick_probe
+from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions
+from vicc_ray.evaluation.retrieval_results import newest
+from vicc_ray.models.weights_io import EncoderWeights
+from vicc_ray.pipelines.cluster.session import ray_session
+from vicc_ray.pipelines.inference.predict import predict
+from vicc_ray.pipelines.train.launcher import fit
+from vicc_ray.runs.checkpoint_state import read_model
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.training.tasks.class_labels import Labelling
+from vicc_ray.training.tasks.classification import Classification, free_settings
+from vicc_ray.training.trackers import check_trackers
+
+
+def classify(
+    weights: EncoderWeights, config: Config, store_path: Path | str, out: Path, progress: bool = True
+) -> dict[str, Any]:
+    """A linear probe or fine-tuning, as ``config.classify`` says, in ``out/<stream>-<mode>``; then score what is there.
+
+    The same call goes on where it was; what is there already is kept.
+
+    Args:
+        weights: of the stream's network to start from.
+        config: whose model and clips fit the network.
+
+    Returns:
+        the content of ``out/classification.json``, see :mod:`vicc_ray.evaluation.classification_results`.
+
+    Raises:
+        UserError: labels, settings, store or folder cannot be used, or training failed.
+    """
+    check_trackers(config.train.trackers)
+    store, folder = ClipStore(store_path), RunFolder(out / f"{config.classify.stream}-{config.classify.mode}")
+    task = Classification(config, store, folder)
+    folder.open(config, free_settings(config.classify.mode), task.inputs)
+    task.begin(weights)
+    about = _about(task, weights)
+    file, turn = folder.path / PREDICTIONS_FILE, task.turns[-1]
+    trained = folder.step >= task.plan.first_step(turn.last_epoch)
+    if not (trained and _is_of(file, about)):
+        with ray_session(config.ray):  # one for both, since a start takes long
+            last = fit(task, folder, progress=progress)
+            _predict(task, last, file, about, progress)
+    return tabulate(out, config.seed)
+
+
+def quick_classify(run: Path, config: Config, out: Path) -> dict[str, Any]:
+    """A linear classifier on the features that the run's evaluation has of the stream's newest network.
+
+    Returns:
+        as of :func:`classify`.
+
+    Raises:
+        UserError: there are no features, or labels do not allow it.
+    """
+    stream, folder = config.classify.stream, run / "evaluation"
+    names = feature_names(folder)
+    name = newest(names, stream)
+    if name is None:
+        raise UserError(
+            f"no features of a trained {stream} network in {folder}, which classify.mode quick takes: run "
+            f"`vicc-ray evaluate --run {run} --store STORE` first"
+        )
+    predictions = _quick(folder, name, config.seed)
+    control = f"{stream}-random"
+    if control in names:
+        random = _quick(folder, control, config.seed)
+        guesses = np.array(random.classes)[random.probabilities.argmax(axis=1)]
+        predictions.about["untrained_top1"] = float((guesses == random.labels).mean())
+    write_predictions(out / f"{stream}-quick" / PREDICTIONS_FILE, predictions)
+    return tabulate(out, config.seed)
+
+
+def _quick(folder: Path, name: str, seed: int) -> Predictions:
+    table = load_features(feature_path(folder, name)).sorted()
+    labelling = Labelling.of(table.labels, table.splits)
+    train, test = labelling.train, labelling.test
+    probe = fit_quick_probe(
+        table.features[train],
+        labelling.numbers(table.labels[train]),
+        table.sources[train],
+        len(labelling.classes),
+        seed,
+    )
+    about = {
+        **{"network": name, "penalty": probe.penalty, "notes": labelling.notes()},
+        "held_out_top1": {f"{penalty:g}": accuracy for penalty, accuracy in probe.tried.items()},
+    }
+    found = probe.probabilities(table.features[test])
+    return Predictions(table.ids[test], table.labels[test], found, labelling.classes, about)
+
+
+def _predict(task: Classification, checkpoint: Path, file: Path, about: dict[str, Any], progress: bool) -> None:
+    entries = task.store.entries.where(task.labelling.test)
+    found = predict(read_model(checkpoint), task.store, entries, task.config, progress)
+    ids, labels = (np.array(entries.column(name), dtype=str) for name in ("id", "label"))
+    order = np.argsort(ids, kind="stable")
+    write_predictions(file, Predictions(ids[order], labels[order], found[order], task.labelling.classes, about))
+
+
+def _about(task: Classification, weights: EncoderWeights) -> dict[str, Any]:
+    """What the predictions depend on beside the training, which the folder itself keeps the same, and what to tell."""
+    config, videos = task.config, task.store.entries.where(task.labelling.test)
+    return {
+        **{"network": weights.fingerprint, "test_videos": len(videos)},
+        "videos": videos_fingerprint(videos, task.store.settings, (*CLIPS, "label")),
+        "clip": config.clip.model_dump(mode="json"),
+        "evaluate": config.evaluate.model_dump(mode="json", include={"overlap", "max_windows", "crops"}),
+        "notes": task.labelling.notes(),
+    }
+
+
+def _is_of(file: Path, about: dict[str, Any]) -> bool:
+    return file.exists() and read_predictions(file).about == about

@@ -1,0 +1,188 @@
+"""A :class:`~vicc_ray.training.tasks.base.Task` on Ray Train: workers are started, and restarted until it ends."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
+from ray.train.torch import TorchConfig
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.callback import RayTrainCallback
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2.torch.torch_trainer import TorchTrainer
+
+from vicc_ray.config import Config
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.cluster.errors import first_line, last_line, user_error_in
+from vicc_ray.pipelines.cluster.loopback_process_group import PrivateGroup
+from vicc_ray.pipelines.cluster.loopback_session import is_private
+from vicc_ray.pipelines.cluster.node_watch import note_lost_machines
+from vicc_ray.pipelines.cluster.orphans import keep_releasing
+from vicc_ray.pipelines.cluster.placement_waits import tell_waiting
+from vicc_ray.pipelines.cluster.resource_check import training_bundles, training_lack, worker_resources
+from vicc_ray.pipelines.cluster.resources import WorkerResources
+from vicc_ray.pipelines.cluster.session import is_own, ray_session
+from vicc_ray.pipelines.cluster.task_waits import log
+from vicc_ray.pipelines.cluster.wait_for_nodes import Tell, require
+from vicc_ray.pipelines.train.interrupt_checkpoint import checkpoint_on_interrupt
+from vicc_ray.pipelines.train.progress import follow_run
+from vicc_ray.pipelines.train.validation import validation
+from vicc_ray.pipelines.train.worker import Job, train_worker
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.training.tasks.base import Task
+from vicc_ray.utils.background_thread import beside
+
+HEALTH_CHECK_S = "0.5"
+"""How often Ray Train's controller looks at its workers; a report waits for such a look (2 s by default)."""
+START_TIMEOUT_S = "30"
+"""How long a start waits for its workers' places: after a machine was lost, Ray may count it for a while."""
+
+
+def fit(
+    task: Task,
+    folder: RunFolder,
+    start_from: Path | None = None,
+    progress: bool = True,
+    awaits_scores: bool = False,
+) -> Path:
+    """Train in an opened folder until the last turn ends, from the newest checkpoint there if there is one.
+
+    Args:
+        start_from: checkpoint folder of another run from which a new run takes weights and place.
+        awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
+            (`RunFolder.hold_file`).
+
+    Returns:
+        the checkpoint of the last turn.
+
+    Raises:
+        UserError: another process trains here, or training failed.
+    """
+    with folder.writing():  # refused here at once rather than in the workers, which hold this lock while they train
+        folder.checkpoints.clear_rests()
+    turn = task.turns[-1]
+    last = folder.turn_checkpoint(turn.index, turn.name)
+    if folder.step >= task.plan.first_step(turn.last_epoch) and not folder.checkpoints.to_be_scored(last.name):
+        return last
+    tell = folder.attempts.note_wait if progress else partial(_note_and_log, folder)
+    with (
+        ray_session(task.config.ray),
+        beside(partial(note_lost_machines, folder.attempts)),
+        beside(keep_releasing),
+        beside(partial(tell_waiting, tell, False)),
+        follow_run(folder, task, progress),
+        checkpoint_on_interrupt(lambda: [folder]),
+    ):
+        _fit(task, folder, start_from, awaits_scores, tell)
+    folder.checkpoints.clear_rests()
+    if folder.failure_file.exists():
+        raise UserError(folder.failure_file.read_text())
+    folder.checkpoints.finish(task.config.train.keep_checkpoints)
+    return last
+
+
+def _note_and_log(folder: RunFolder, text: str) -> None:
+    """Where no progress display shows what is noted."""
+    folder.attempts.note_wait(text)
+    log(text)
+
+
+def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: bool, tell: Tell) -> None:
+    """Train until it ends. Ray Train begins its workers anew as often as needed; its controller is begun anew here."""
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
+    config = task.config
+    asked = (config.train, config.ray.share, task.batch_bytes)
+    require(partial(training_lack, *asked), training_bundles(config.train), config.ray.wait_s, tell)
+    resources = worker_resources(*asked)
+    job = Job(
+        task=task.kind,
+        config=config.model_dump(mode="json"),
+        store=task.store.location,
+        run=str(folder.path.resolve()),
+        start_from=str(start_from.resolve()) if start_from else None,
+        command=secrets.token_hex(4),
+        worker_cpus=resources.cpus,
+        threads=resources.threads,
+        awaits_scores=awaits_scores,
+        shares_cpus=not is_own(),
+    )
+    lost = 0
+    while True:
+        step = folder.step
+        try:
+            _trainer(config, job, resources, folder).fit()
+            return
+        except TrainingFailedError as error:
+            raise user_error_in(error) or UserError(
+                f"training failed: {_reason(error)}. The run is kept in {folder.path}"
+            ) from error
+        except RayActorError as error:
+            lost = lost + 1 if folder.step == step else 0
+            if lost > config.train.max_failures:
+                raise UserError(
+                    f"training failed: Ray Train's controller ended {lost} times in a row ({first_line(error)}). "
+                    f"The run is kept in {folder.path}: the same command goes on with it"
+                ) from error
+
+
+NEEDLESS = (
+    # A process that hands out Ray Datasets; there are none here, clips come from ingest.
+    DatasetsCallback,
+    # A process that watches over what the controller has reserved; keep_releasing() does that. Where there is no
+    # dashboard to ask it would stay, and ask every second, as long as Ray runs: 2 to 3 % of a core for each trial that
+    # a sweep has stopped.
+    PlacementGroupCleanerCallback,
+)
+"""What Ray Train starts beside each group of workers, of no use here; each takes three seconds of a core to import."""
+
+
+class _Trainer(TorchTrainer):
+    """Without the needless, and interrupted like any other call of Ray.
+
+    Ray Train's own handler of Ctrl-C asks the controller to stop and waits for its answer, which a controller that
+    waits for places never gives.
+    """
+
+    def _register_sigint_handler(self, controller: ActorHandle[Any]) -> None:
+        pass
+
+    def _create_default_callbacks(self) -> list[RayTrainCallback]:
+        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, NEEDLESS)]
+
+
+def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFolder) -> TorchTrainer:
+    workers = config.train.workers
+    group = PrivateGroup if is_private() else TorchConfig
+    return _Trainer(
+        train_worker,
+        train_loop_config=asdict(job),
+        scaling_config=ScalingConfig(
+            num_workers=(workers.min, workers.max) if workers.elastic else workers.max,
+            use_gpu=resources.use_gpu,
+            resources_per_worker=resources.as_dict(),
+            elastic_resize_monitor_interval_s=config.train.resize_s,
+        ),
+        torch_config=group(backend="nccl" if resources.use_gpu else "gloo"),
+        run_config=RunConfig(
+            name="train",
+            storage_path=str(folder.path.resolve() / "ray"),
+            # Without limit: the workers themselves give up where a run gets nowhere (train.max_failures).
+            failure_config=FailureConfig(max_failures=-1),
+        ),
+        validation_config=validation(folder.path.resolve(), job.store, resources.spare),
+    )
+
+
+def _reason(error: TrainingFailedError) -> str:
+    """What went wrong in the first worker that failed, or in what Ray Train says of itself."""
+    failures = getattr(error, "worker_failures", {})
+    return last_line(next(iter(failures.values()), error))

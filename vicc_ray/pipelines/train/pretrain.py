@@ -1,0 +1,53 @@
+"""The alternating run: checks, then Ray Train; the same command goes on with a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.config import Config
+from vicc_ray.pipelines.train.launcher import fit
+from vicc_ray.runs.initial_checkpoint import check_something_left, checked_start, keep_start
+from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.stage_times import stage_timer
+from vicc_ray.training.tasks.pretraining import Pretraining
+from vicc_ray.training.trackers import check_trackers
+from vicc_ray.training.validation.evaluator import why_unchecked
+from vicc_ray.utils.console import Console
+
+
+def pretrain(
+    config: Config,
+    store_path: Path | str,
+    run_dir: Path,
+    start_from: Path | None = None,
+    progress: bool = True,
+    awaits_scores: bool = False,
+) -> Path:
+    """Train until the schedule ends, from the newest checkpoint in ``run_dir`` if there is one.
+
+    Args:
+        store_path: a prepared clip store, or its address in a bucket.
+        start_from: checkpoint folder of another run from which a new run takes weights and place; settings may differ.
+        awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
+            (`RunFolder.hold_file`).
+
+    Returns:
+        the checkpoint of the last turn.
+
+    Raises:
+        UserError: settings, store or run folder cannot be used, or training failed.
+    """
+    check_trackers(config.train.trackers)
+    store, folder = ClipStore(store_path), RunFolder(run_dir)
+    task = Pretraining(config, store)  # what does not fit is told before anything is written
+    folder.check(config, inputs=task.inputs)
+    start = checked_start(folder, start_from)
+    if start is not None:
+        check_something_left(start, task.turns[-1].last_epoch)
+    folder.open(config, inputs=task.inputs)
+    keep_start(folder, start)
+    if note := why_unchecked(store.entries, config):
+        Console(progress).tell(note)
+    with stage_timer(run_dir, "pretraining"):
+        return fit(task, folder, Path(start.checkpoint) if start else None, progress, awaits_scores)
