@@ -1,6 +1,6 @@
 """A run whose controller ends in the middle ends as if nothing had happened.
 
-Worker: ``tests/pipelines/train/test_classify.py``; driver: ``test_job_killed.py``; all of them and machines, many times:
+Worker: ``tests/pipelines/train/test_classify.py``; driver: ``test_job_killed.py``; all of them and nodes, many times:
 ``benchmarks/chaos.py``.
 """
 

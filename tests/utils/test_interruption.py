@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: how a process ends by them, whatever it does. Verbs with Ray: tests/pipelines/train/test_interrupts.py
+"""Ctrl-C and SIGTERM: how a process ends by them. Commands with Ray: tests/pipelines/train/test_interrupts.py
 and benchmarks/proofs/test_interrupts.py."""
 
 from __future__ import annotations
