@@ -2,7 +2,7 @@
 
     python benchmarks/chaos.py OUT      # writes benchmarks/chaos.json
 
-A cluster of fake machines on this one: two of them, each with a training worker. A run goes through all kinds of turns
+A cluster of fake machines on this one: two of them, each with a training worker. A run goes through all kinds of phases
 (both streams alone, then in turns) undisturbed, and then another, of the same settings, while it is disturbed:
 
   worker      one of the two training processes ends
@@ -59,7 +59,7 @@ CONFIG = Config.model_validate(
         "method": {"prototypes": 4, "queue": 8, "queue_start": 2, "freeze_prototypes": 1},
         "schedule": {
             **{"rgb_epochs": 20, "flow_epochs": 20, "stage1_cosine_epochs": 20, "cycles": 2},
-            **{"alternation_period": 10, "stage2_cosine_epochs": 10, "last_flow_turn": True},
+            **{"alternation_period": 10, "stage2_cosine_epochs": 10, "final_flow_phase": True},
         },
         "optimiser": {"name": "lars", "learning_rate": 0.05, "final_learning_rate": 0.01},
         "train": {

@@ -3,7 +3,7 @@
 For each seed, with videos, weights and draws of that seed:
   cross     RGB stage 1, flow stage 1, RGB stage 2 against the frozen flow network (the recipe as it is)
   control   from the same stage-1 checkpoint, the RGB network alone for the same number of steps
-Reported: R@1 of the random networks, of each turn and of the control, mean and spread over the seeds, and the two gains
+Reported: R@1 of the random networks, of each phase and of the control (mean, spread over the seeds), and the two gains
 that the software is for. Everything runs through the command line, as a user would run it.
 
     python benchmarks/claim.py OUT --seeds 0 1 2     # writes benchmarks/claim.json
@@ -23,7 +23,7 @@ from measured import machine, recalls, vicc_ray
 
 RESULT = Path(__file__).with_suffix(".json")
 RECIPE = "demo"
-STAGE1_END = "turn-1-flow-stage1"
+STAGE1_END = "phase-1-flow-stage1"
 MINUTES = "minutes.json"
 
 

@@ -19,7 +19,7 @@ from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 
 class PlainStep:
-    """RGB's turn of stage 2 on one worker; the queue, if there is one, is full from the start."""
+    """RGB's phase of stage 2 on one worker; the queue, if there is one, is full from the start."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
         torch.manual_seed(config.seed)

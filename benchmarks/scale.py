@@ -65,8 +65,8 @@ def main() -> None:
 def count() -> dict[str, float]:
     """Arithmetic of a sample and what is exchanged, of S3D in the recipe of UCF101.
 
-    A sample of a turn with both streams: two clips through the network that learns, forward and backward (twice that of
-    forward), and two through the frozen one.
+    A sample of a phase with both streams: two clips through the network that learns, forward and backward (twice the
+    forward pass), and two through the frozen one.
     """
     encoder = build_encoder(load_config("ucf101-s3d").model)
     return {

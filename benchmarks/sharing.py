@@ -71,7 +71,7 @@ def prepare(out: Path, epochs: int) -> Path:
     """Videos, their store, and the sweep's file."""
     recipe, file = out / "recipe.yaml", out / "sweep.yaml"
     make_videos(out / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
-    schedule = {"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 1, "last_flow_turn": False}
+    schedule = {"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 1, "final_flow_phase": False}
     recipe.write_text(dump_config(settings(schedule=schedule, train={"batch": 4, "checkpoint_steps": 20})))
     vicc_ray("prepare", recipe, "--videos", out / "videos", "--store", out / "store", "--quiet")
     content = {

@@ -4,9 +4,9 @@
     python benchmarks/step.py --backbone tiny  # adds another network's; --device cuda adds the GPU's
 
 The plain side (plain_step.py) computes in fp32 on contiguous tensors, one view and one parameter at a time. Both sides
-train the same turn (RGB, stage 2: two views with gradient, two of the frozen flow network) with the same networks,
+train the same phase (RGB, stage 2: two views with gradient, two of the frozen flow network) with the same networks,
 augmentation and a full queue. Each measurement has a process of its own, since memory is its peak. The variants take
-turns, ``--rounds`` times, so that a machine that others use disturbs all of them alike; figures are medians.
+phases, ``--rounds`` times, so that a machine that others use disturbs all of them alike; figures are medians.
 
   cpu_ms      processor time of a step, which other processes disturb least (on a GPU: the host's)
   loss_share  the part of a step that goes into assignments and loss, forward and backward, measured by itself
@@ -36,13 +36,13 @@ from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
 from vicc_ray.config import Config
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 from vicc_ray.video.transforms import APPEARANCE
 
 RESULT = Path(__file__).with_suffix(".json")
 THREADS = 2
-TURN = "rgb-stage2-1"
+PHASE = "rgb-stage2-1"
 SIZES = {
     "cpu": {"s3d": (16, 112, 4), "r2plus1d-small": (16, 112, 2), "tiny": (8, 40, 32)},
     "cuda": {"s3d": (32, 128, 24), "r2plus1d-small": (32, 128, 24), "tiny": (8, 40, 32)},
@@ -118,7 +118,7 @@ def write(device: str, backbone: str, rounds: dict[str, list[dict[str, Any]]]) -
     known: dict[str, dict[str, Any]] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     known.setdefault(device, {})[backbone] = {
         "machine": {**machine(), "torch": torch.__version__, **_processor(device)},
-        "step": {"frames": frames, "side": side, "batch": batch, "turn": TURN, "gflop": round(flops, 1)},
+        "step": {"frames": frames, "side": side, "batch": batch, "phase": PHASE, "gflop": round(flops, 1)},
         "rounds": len(rounds["plain"]),
         "variants": table,
     }
@@ -169,8 +169,8 @@ def _plain(settings: Config, device: torch.device, batch: dict[str, Tensor]) -> 
 
 def _ours(settings: Config, device: torch.device, batch: dict[str, Tensor]) -> tuple[Callable[[], Any], ...]:
     pretrainer = Pretrainer(settings, device)
-    pretrainer.start_turn(next(turn for turn in turns(settings.schedule) if turn.name == TURN))
-    epoch = pretrainer.turn.first_epoch + 1
+    pretrainer.start_phase(next(phase for phase in build_phases(settings.schedule) if phase.name == PHASE))
+    epoch = pretrainer.phase.first_epoch + 1
     full = torch.randn(4, settings.method.queue, settings.model.embedding, device=device)
     pretrainer.queue.push(normalize(full, dim=2))
 

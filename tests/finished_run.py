@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.run_folder import PROTOTYPES, TURNS, features_of, write_metrics
+from tests.run_folder import PHASES, PROTOTYPES, features_of, write_metrics
 from vicc_ray.clip_store.store import About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
 from vicc_ray.config import Config, MethodConfig, TrainConfig
 from vicc_ray.evaluation.feature_store import feature_path, save_features
@@ -40,14 +40,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
 
 @pytest.fixture
 def run_dir(tmp_path: Path, store: ClipStore) -> Path:
-    """A finished run over ``store``, with the metrics of four turns of 60 steps."""
+    """A finished run over ``store``, with the metrics of four phases of 60 steps."""
     run = tmp_path / "run"
     config = Config(name="a <run>", train=TrainConfig(batch=16), method=MethodConfig(prototypes=PROTOTYPES, queue=0))
     run.mkdir()
     (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     (run / "versions.json").write_text(json.dumps({"python": "3.11", "torch": "2.15"}))
     write_metrics(run)
-    for seed, name in enumerate(("rgb-random", "flow-random", *TURNS)):
+    for seed, name in enumerate(("rgb-random", "flow-random", *PHASES)):
         save_features(feature_path(run / "evaluation", name), features_of(store, seed))
     evaluate_features(run / "evaluation", config)
     return run

@@ -12,7 +12,7 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.evaluation.feature_store import FeatureTable
 
 PROTOTYPES = 20
-TURNS = ("rgb-stage1", "flow-stage1", "rgb-stage2-1", "flow-stage2-1")
+PHASES = ("rgb-stage1", "flow-stage1", "rgb-stage2-1", "flow-stage2-1")
 
 
 def features_of(store: ClipStore, seed: int) -> FeatureTable:
@@ -34,15 +34,15 @@ def write_metrics(run: Path, end: float = 1.0, entropy: float = 0.97, rank: floa
     """Losses that fall from ln K to ``end``; the mean assignment at ``entropy`` of ln K; embeddings of ``rank``."""
     ln_k = math.log(PROTOTYPES)
     lines, epochs, checks = [], [], []
-    for index, turn in enumerate(TURNS):
-        stream = turn.split("-")[0]
+    for index, phase in enumerate(PHASES):
+        stream = phase.split("-")[0]
         for n in range(60):
             step = index * 60 + n
             values = {
                 "step": step,
                 "epoch": step // 10,
-                "turn": turn,
-                "stage": 1 + ("stage2" in turn),
+                "phase": phase,
+                "stage": 1 + ("stage2" in phase),
                 "stream": stream,
             }
             loss = ln_k + (end - ln_k) * min(1.0, n / 40)
@@ -50,11 +50,11 @@ def write_metrics(run: Path, end: float = 1.0, entropy: float = 0.97, rank: floa
             values |= {"ln_k": ln_k, "prototypes_used": 14, "data_ms": 10.0, "step_ms": 30.0, "samples_per_s": 400.0}
             lines.append({**values, "workers": 2})
             if (n + 1) % EPOCH == 0:
-                place = {"step": step + 1, "epoch": (step + 1) // EPOCH, "turn": turn, "stream": stream, "ln_k": ln_k}
+                place = {"step": step + 1, "epoch": (step + 1) // EPOCH, "phase": phase, "stream": stream, "ln_k": ln_k}
                 figures = {"steps": EPOCH, "loss": loss, "effective_rank": rank, "gradient_norm": 2.0}
                 use = {"prototypes_in_use": 0.9, "prototypes_effective": 0.8, "data_wait_share": 0.25}
                 epochs.append({**place, **figures, **use, "memory_peak_mib": 1024.0 + n, "problems": []})
-        check = {"step": index * 60 + 59, "epoch": 6 * index + 5, "turn": turn, "stream": stream}
+        check = {"step": index * 60 + 59, "epoch": 6 * index + 5, "phase": phase, "stream": stream}
         checks.append({**check, "recall_at_1": 0.5, "low": 0.4, "high": 0.6, "videos": 4})
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (run / "epochs.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))

@@ -13,7 +13,7 @@ from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 
@@ -29,17 +29,17 @@ def network(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run whose first turn, of RGB, has finished."""
+    """A run whose first phase, of RGB, has finished."""
     config = Config.model_validate(
         {"model": {"backbone": "tiny", "embedding": 8}, "method": {"prototypes": 4, "queue": 0}, "train": {"batch": 2}}
     )
-    folder, turn = RunFolder(tmp_path / "run"), turns(config.schedule)[0]
+    folder, phase = RunFolder(tmp_path / "run"), build_phases(config.schedule)[0]
     folder.open(config)
     pretrainer = Pretrainer(config, torch.device("cpu"))
-    pretrainer.start_turn(turn)
-    checkpoint = folder.turn_checkpoint(turn.index, turn.name)
+    pretrainer.start_phase(phase)
+    checkpoint = folder.phase_checkpoint(phase.index, phase.name)
     checkpoint.mkdir()
-    take_snapshot(pretrainer, turn.last_epoch, turn.last_epoch, config.model_dump(mode="json")).write(checkpoint)
+    take_snapshot(pretrainer, phase.last_epoch, phase.last_epoch, config.model_dump(mode="json")).write(checkpoint)
     return folder.path
 
 

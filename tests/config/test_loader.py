@@ -85,10 +85,10 @@ def test_a_mapping_for_a_section_leaves_its_other_settings_as_the_recipe_has_the
 
 
 def test_yaml_traps_are_closed(tmp_path: Path) -> None:
-    config = load_config("demo", ["train.use_gpu=no", "optimiser.learning_rate=1e-4", "schedule.last_flow_turn=true"])
+    config = load_config("demo", ["train.use_gpu=no", "optimiser.learning_rate=1e-4", "schedule.final_flow_phase=true"])
     assert config.train.use_gpu == "no"
     assert config.optimiser.learning_rate == 1e-4
-    assert config.schedule.last_flow_turn is True
+    assert config.schedule.final_flow_phase is True
     assert "true given" in problem("train: {batch: true}", tmp_path)
     assert "1:30 given" in problem("seed: 1:30", tmp_path)
 

@@ -14,7 +14,7 @@ from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
 from vicc_ray.evaluation.video_features import load_windows
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import read_model, take_snapshot
-from vicc_ray.runs.schedule import Turn
+from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
@@ -34,7 +34,7 @@ def test_a_checkpoints_classifier_gives_the_mean_of_its_softmax(
         }
     )
     trainer = ClassifierTrainer(config, CPU, build_encoder(config.model), torch.arange(4), 4)
-    trainer.start_turn(Turn(0, mode, 0, config.classify.stream, False, 0, 1, 1))
+    trainer.start_phase(Phase(0, mode, 0, config.classify.stream, False, 0, 1, 1))
     torch.nn.init.normal_(trainer.network.layers["linear"].weight)
     take_snapshot(trainer, 0, 0.0, {}).write(tmp_path)
     network = build_classifier(read_model(tmp_path), config)

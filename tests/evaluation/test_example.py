@@ -16,7 +16,7 @@ from vicc_ray.export.exporter import export
 from vicc_ray.export.pretrained import find_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 ROOT = Path(__file__).parents[2]
@@ -38,9 +38,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = RunFolder(place / "my-run" / "run")
     folder.path.mkdir(parents=True)
     folder.open(CONFIG)
-    pretrainer, turn = Pretrainer(CONFIG, torch.device("cpu")), turns(CONFIG.schedule)[0]
-    pretrainer.start_turn(turn)
-    checkpoint = folder.turn_checkpoint(turn.index, turn.name)
+    pretrainer, phase = Pretrainer(CONFIG, torch.device("cpu")), build_phases(CONFIG.schedule)[0]
+    pretrainer.start_phase(phase)
+    checkpoint = folder.phase_checkpoint(phase.index, phase.name)
     checkpoint.mkdir()
     take_snapshot(pretrainer, 1, 1.0, CONFIG.model_dump(mode="json")).write(checkpoint)
     export(find_weights(folder.path), place, ["safetensors"])

@@ -21,7 +21,7 @@ from vicc_ray.models.weights_io import EncoderWeights
 
 CARD = {
     "recipe": Config(name="mine").model_dump(mode="json"),
-    **{"checkpoint": "turn-2-rgb-stage2-1", "step": 480, "epoch": 12.0},
+    **{"checkpoint": "phase-2-rgb-stage2-1", "step": 480, "epoch": 12.0},
     "data": {"test": 240, "train": 800, "classes": 8, "chance": 0.125},
     "retrieval": {"name": "RGB", "recall": {"1": 0.475, "5": 0.8}, "low": 0.41, "high": 0.54, "queries": 240},
 }

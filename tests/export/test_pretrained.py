@@ -19,7 +19,7 @@ from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import Turn, turns
+from vicc_ray.runs.schedule import Phase, build_phases
 from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
@@ -36,16 +36,16 @@ CONFIG = Config.model_validate(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two turns have finished: RGB and flow, stage 1; the weights of RGB changed in between."""
+    """Two phases have finished: RGB and flow, stage 1; the weights of RGB changed in between."""
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     folder.open(CONFIG)
     pretrainer = Pretrainer(CONFIG, torch.device("cpu"))
-    for turn in turns(CONFIG.schedule)[:2]:
-        pretrainer.start_turn(turn)
+    for phase in build_phases(CONFIG.schedule)[:2]:
+        pretrainer.start_phase(phase)
         with torch.no_grad():
             next(pretrainer.encoders["rgb"].parameters()).add_(0.1)
-        snapshot = take_snapshot(pretrainer, turn.last_epoch, turn.last_epoch, CONFIG.model_dump(mode="json"))
-        path = folder.turn_checkpoint(turn.index, turn.name)
+        snapshot = take_snapshot(pretrainer, phase.last_epoch, phase.last_epoch, CONFIG.model_dump(mode="json"))
+        path = folder.phase_checkpoint(phase.index, phase.name)
         path.mkdir()
         snapshot.write(path)
     return folder.path
@@ -72,7 +72,7 @@ def test_features_are_those_of_the_evaluation(run: Path) -> None:
         np.testing.assert_allclose(encoder(clips(channels)).mean(0).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_run_gives_the_last_turn_of_the_stream_and_a_checkpoint_what_was_then(run: Path) -> None:
+def test_a_run_gives_the_last_phase_of_the_stream_and_a_checkpoint_what_was_then(run: Path) -> None:
     last = sorted((run / "checkpoints").iterdir())
     assert find_weights(run, "rgb").fingerprint == find_weights(last[0], "rgb").fingerprint
     assert find_weights(last[1], "rgb").fingerprint != find_weights(last[0], "rgb").fingerprint
@@ -102,8 +102,8 @@ def classified(folder: Path, stream: Stream, mode: str, finished: bool = True) -
     torch.manual_seed(len(mode))
     encoder = build_encoder(config.model)
     trainer = ClassifierTrainer(config, torch.device("cpu"), encoder, torch.zeros(2, dtype=torch.int64), 2)
-    trainer.start_turn(Turn(0, f"{stream}-{mode}", 0, stream, False, 0, 1, 1))
-    path = run.checkpoints.path / ("turn-0-" + run.path.name if finished else "step-00000001")
+    trainer.start_phase(Phase(0, f"{stream}-{mode}", 0, stream, False, 0, 1, 1))
+    path = run.checkpoints.path / ("phase-0-" + run.path.name if finished else "step-00000001")
     path.mkdir()
     take_snapshot(trainer, 1, 1.0, config.model_dump(mode="json")).write(path)
     return EncoderWeights(stream, config.model, config.clip, dict(encoder.state_dict()))
@@ -114,7 +114,7 @@ def test_a_classification_gives_its_network_and_no_other_stream(tmp_path: Path) 
     assert find_weights(tmp_path / "flow-finetune", "flow").fingerprint == tuned.fingerprint
     assert find_weights(tmp_path / "rgb-probe").fingerprint == probed.fingerprint
     assert load_encoder(tmp_path / "flow-finetune", "flow")(clips(2)).shape == (2, 128)
-    for there in (tmp_path / "flow-finetune", tmp_path / "flow-finetune/checkpoints/turn-0-flow-finetune"):
+    for there in (tmp_path / "flow-finetune", tmp_path / "flow-finetune/checkpoints/phase-0-flow-finetune"):
         with pytest.raises(UserError, match="this is a network of flow, and one of rgb was asked for"):
             find_weights(there)
     classified(tmp_path, "rgb", "finetune", finished=False)
@@ -183,7 +183,7 @@ def test_what_is_no_network_is_declined(run: Path, tmp_path: Path) -> None:
     begun = RunFolder(tmp_path / "begun")
     begun.path.mkdir()
     begun.open(CONFIG)
-    with pytest.raises(UserError, match="no turn of the rgb network has finished yet"):
+    with pytest.raises(UserError, match="no phase of the rgb network has finished yet"):
         load_encoder(begun.path)
 
 

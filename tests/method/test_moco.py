@@ -18,13 +18,13 @@ ALONE = {"cross_stream": False}
 CONFIG = small_config(method={"contrast": "instances"}, schedule=ALONE)
 
 
-@pytest.mark.parametrize("turn", ["rgb-stage1", "flow-stage1", "flow-stage2-1"])
-def test_only_the_encoder_of_the_turn_moves_and_its_keys_follow(turn: str) -> None:
-    pretrainer = started(CONFIG, turn)
+@pytest.mark.parametrize("phase", ["rgb-stage1", "flow-stage1", "flow-stage2-1"])
+def test_only_the_encoder_of_the_phase_moves_and_its_keys_follow(phase: str) -> None:
+    pretrainer = started(CONFIG, phase)
     before = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
     steps(pretrainer, 3)
     after = model_tensors(pretrainer)
-    stream = turn.split("-")[0]
+    stream = phase.split("-")[0]
     moved = {".".join(name.split(".")[:2]) for name in before if not torch.equal(before[name], after[name])}
     assert moved == {f"{stream}.encoder"}
     name = "head.0.weight"

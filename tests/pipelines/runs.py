@@ -24,7 +24,7 @@ def settings(**changes: dict[str, Any]) -> Config:
         "method": {"prototypes": 4, "queue": 8, "queue_start": 0, "freeze_prototypes": 0},
         "schedule": {
             **{"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 1},
-            **{"alternation_period": 1, "stage2_cosine_epochs": 1, "last_flow_turn": False},
+            **{"alternation_period": 1, "stage2_cosine_epochs": 1, "final_flow_phase": False},
         },
         # Not adamw: it divides by gradients near zero, and rounding that differs with the workers grows to per cents.
         "optimiser": {"name": "lars", "learning_rate": 0.05, "final_learning_rate": 0.01},
@@ -60,10 +60,10 @@ def computed_here(config: Config, store: Path) -> Iterator[float]:
     torch.set_num_threads(1)
     task = Pretraining(config, ClipStore(store))
     pretrainer, step = task.trainer(torch.device("cpu")), 0
-    for turn in task.turns:
-        pretrainer.start_turn(turn)
-        maker = task.maker(turn, 0, 1)
-        while step < task.plan.first_step(turn.last_epoch):
+    for phase in task.phases:
+        pretrainer.start_phase(phase)
+        maker = task.maker(phase, 0, 1)
+        while step < task.plan.first_step(phase.last_epoch):
             parts = [maker({"step": step, "part": part}) for part in range(maker.parts)]
             batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
             yield float(pretrainer.step(batch, task.plan.epoch_at(step))["loss"])

@@ -44,10 +44,10 @@ def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder
 
 
 def test_what_was_learnt_is_not_thrown_away_for_a_checkpoint_of_another_step(folder: CheckpointFolder) -> None:
-    made(folder, 4, "turn-0-rgb-stage1")
-    with pytest.raises(UserError, match="turn-0-rgb-stage1: .* step 4 .* step 6"):
-        made(folder, 6, "turn-0-rgb-stage1")
-    made(folder, 4, "turn-0-rgb-stage1")  # the same again, after a controller was lost
+    made(folder, 4, "phase-0-rgb-stage1")
+    with pytest.raises(UserError, match="phase-0-rgb-stage1: .* step 4 .* step 6"):
+        made(folder, 6, "phase-0-rgb-stage1")
+    made(folder, 4, "phase-0-rgb-stage1")  # the same again, after a controller was lost
 
 
 @pytest.mark.parametrize("call", range(1, 16))
@@ -89,19 +89,21 @@ def _kill_at(call: int) -> None:
 
 
 def test_the_newest_has_the_most_steps_whatever_it_is_called(folder: CheckpointFolder) -> None:
-    made(folder, 20, "turn-0-rgb-stage1")
+    made(folder, 20, "phase-0-rgb-stage1")
     made(folder, 9)
-    assert folder.newest() == folder.path / "turn-0-rgb-stage1"
+    assert folder.newest() == folder.path / "phase-0-rgb-stage1"
+    made(folder, 20)
+    assert folder.newest() == folder.path / "phase-0-rgb-stage1"
 
 
-def test_pruning_keeps_the_last_steps_the_turns_the_best_and_what_is_to_be_scored(folder: CheckpointFolder) -> None:
-    made(folder, 1, "turn-0-rgb-stage1")
+def test_pruning_keeps_the_last_steps_the_phases_the_best_and_what_is_to_be_scored(folder: CheckpointFolder) -> None:
+    made(folder, 1, "phase-0-rgb-stage1")
     for step in range(2, 7):
         made(folder, step, to_be_scored=step == 3)
     assert folder.keep_best(folder.step(2), "rgb", 0.5)
     folder.prune(2)
     steps = [folder.step(step) for step in (3, 5, 6)]
-    assert names(folder) == ["best-rgb-00000002", *steps, "turn-0-rgb-stage1"]
+    assert names(folder) == ["best-rgb-00000002", "phase-0-rgb-stage1", *steps]
     folder.unmark(folder.step(3))
     folder.prune(2)
     assert folder.step(3) not in names(folder)
@@ -117,9 +119,9 @@ def test_checkpoints_that_nobody_scores_do_not_pile_up(folder: CheckpointFolder)
 def test_at_the_end_of_a_run_nothing_waits_for_a_score_any_more(folder: CheckpointFolder) -> None:
     for step in range(4):
         made(folder, step, to_be_scored=True)
-    made(folder, 4, "turn-0-rgb-stage1", to_be_scored=True)
+    made(folder, 4, "phase-0-rgb-stage1", to_be_scored=True)
     folder.finish(2)
-    assert names(folder) == [folder.step(2), folder.step(3), "turn-0-rgb-stage1"]
+    assert names(folder) == ["phase-0-rgb-stage1", folder.step(2), folder.step(3)]
     assert not list(folder.path.glob("*/.*"))
 
 

@@ -24,15 +24,15 @@ from vicc_ray.runs.checkpoint_state import (
 
 
 @pytest.mark.parametrize("optimiser", ["lars", "adamw"])
-@pytest.mark.parametrize("turn", ["rgb-stage1", "rgb-stage2-1"])
-def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, turn: str, optimiser: str) -> None:
+@pytest.mark.parametrize("phase", ["rgb-stage1", "rgb-stage2-1"])
+def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, phase: str, optimiser: str) -> None:
     config = small_config(optimiser={"name": optimiser})
-    undisturbed = started(config, turn)
+    undisturbed = started(config, phase)
     steps(undisturbed, 3)
     take_snapshot(undisturbed, 3, 0.75, config.model_dump(mode="json")).write(tmp_path)
     expected = steps(undisturbed, 3, first_seed=3)
 
-    restored = started(config, turn)
+    restored = started(config, phase)
     load_model(tmp_path, restored)
     load_progress(tmp_path, restored)
     assert steps(restored, 3, first_seed=3) == expected

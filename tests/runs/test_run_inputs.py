@@ -30,7 +30,7 @@ def changed(n: int, **changes: Any) -> list[Row]:
 
 
 OTHERS: dict[str, tuple[list[Row], PrepareConfig, list[str]]] = {
-    "more": ([*VIDEOS, *map(video, range(90, 98))], PrepareConfig(short_side=32), ["16 ", "24 ", "steps", "turns"]),
+    "more": ([*VIDEOS, *map(video, range(90, 98))], PrepareConfig(short_side=32), ["16 ", "24 ", "steps", "phases"]),
     "fewer": (VIDEOS[1:], PrepareConfig(short_side=32), ["16 ", "15 "]),
     "renamed": (changed(0, id="zzz.mp4"), PrepareConfig(short_side=32), ["training videos"]),
     "replaced": (changed(0, content="f" * 32), PrepareConfig(short_side=32), ["training videos"]),
@@ -47,7 +47,7 @@ SAME: dict[str, tuple[list[Row], int, PrepareConfig]] = {
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    """A run of three turns that ended."""
+    """A run of three phases that ended."""
     task = Pretraining(settings(), store_of(tmp_path / "store", VIDEOS))
     folder = RunFolder(tmp_path / "run")
     folder.open(task.config, inputs=task.inputs)
@@ -56,12 +56,12 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def save(folder: RunFolder, task: Pretraining | Classification, step: int = 0) -> Path:
-    """The checkpoint of the end of the last turn, or of a step."""
-    turn = task.turns[-1]
-    path = folder.checkpoints.path / (folder.checkpoints.step(step) if step else f"turn-{turn.index}-{turn.name}")
+    """The checkpoint of the end of the last phase, or of a step."""
+    phase = task.phases[-1]
+    path = folder.checkpoints.path / (folder.checkpoints.step(step) if step else f"phase-{phase.index}-{phase.name}")
     trainer = task.trainer(torch.device("cpu"))
-    trainer.start_turn(turn)
-    step = step or task.plan.first_step(turn.last_epoch)
+    trainer.start_phase(phase)
+    step = step or task.plan.first_step(phase.last_epoch)
     epoch, inputs = task.plan.epoch_at(step), task.inputs.as_json()
     path.mkdir(parents=True)
     take_snapshot(trainer, step, epoch, task.config.model_dump(mode="json"), inputs).write(path)
@@ -135,7 +135,7 @@ def begun(folder: RunFolder, config: Config, store: Path, start: Path | None) ->
 
 
 def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunFolder, tmp_path: Path) -> None:
-    fork, store, one = RunFolder(tmp_path / "fork"), tmp_path / "store", run.checkpoints.path / "turn-2-rgb-stage2-1"
+    fork, store, one = RunFolder(tmp_path / "fork"), tmp_path / "store", run.checkpoints.path / "phase-2-rgb-stage2-1"
     task = Pretraining(settings(), store_of(store, VIDEOS))
     other = save(run, task, step=3)
     begun(fork, settings(), store, one)
@@ -153,12 +153,12 @@ def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunFolder, tmp_pat
 
 def test_a_run_that_began_with_fresh_weights_is_no_fork_later(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--from"):
-        begun(run, settings(), tmp_path / "store", run.checkpoints.path / "turn-2-rgb-stage2-1")
+        begun(run, settings(), tmp_path / "store", run.checkpoints.path / "phase-2-rgb-stage2-1")
 
 
 def test_a_fork_of_what_has_ended_has_nothing_to_train(run: RunFolder) -> None:
     """It would end at once without a checkpoint of its own."""
-    end = StartingPoint.of(run.checkpoints.path / "turn-2-rgb-stage2-1")
+    end = StartingPoint.of(run.checkpoints.path / "phase-2-rgb-stage2-1")
     with pytest.raises(UserError, match=f"--from {end.checkpoint}: .* 3 epochs"):
         check_something_left(end, 3)
     check_something_left(end, 4)
@@ -187,4 +187,4 @@ def test_a_classification_does_not_go_on_with_other_videos_or_labels(tmp_path: P
     with pytest.raises(UserError) as refused:
         go_on(tmp_path / "other", rows, prepare)
     assert "training videos" in str(refused.value) and "--from" not in str(refused.value)
-    assert (folder.checkpoints.path / "turn-0-rgb-probe" / STATE).exists()
+    assert (folder.checkpoints.path / "phase-0-rgb-probe" / STATE).exists()

@@ -38,11 +38,11 @@ from vicc_ray.training.trackers.run_id import kept_identity
 from vicc_ray.utils.fs import folder_lock
 from vicc_ray.utils.jsonl import append_line, read_lines
 
-STEP = {"step": 1, "epoch": 0.5, "turn": "rgb-stage2-1", "stage": 2, "stream": "rgb", "data_ms": 1.0, "step_ms": 2.0}
+STEP = {"step": 1, "epoch": 0.5, "phase": "rgb-stage2-1", "stage": 2, "stream": "rgb", "data_ms": 1.0, "step_ms": 2.0}
 CHECK = {
     "step": 1,
     "epoch": 1,
-    "turn": "rgb-stage2-1",
+    "phase": "rgb-stage2-1",
     "stream": "rgb",
     "recall_at_1": 0.5,
     "low": 0.4,
@@ -77,11 +77,11 @@ STATES: dict[str, Any] = {
     "a step without end": {"step": 10**300},
     "an epoch that is text": {"epoch": "1"},
     "an epoch that is none": {"epoch": float("nan")},
-    "a turn that is there in no run": {"turn": 10**6},
-    "a turn below 0": {"turn": -1},
+    "a phase that is there in no run": {"phase": 10**6},
+    "a phase below 0": {"phase": -1},
     "settings that are text": {"settings": "a"},
     "settings that cannot be": {"settings": {"train": {"batch": "many"}}},
-    "settings of endless turns": {"settings": {"schedule": {"cycles": 10**12}}},
+    "settings of endless phases": {"settings": {"schedule": {"cycles": 10**12}}},
     "inputs that are none": {"inputs": {"videos": "a"}},
     "groups that are text": {"groups": "a"},
     "another format": {"format": [3]},
@@ -189,9 +189,9 @@ READERS: dict[str, tuple[Callable[[RunFolder], object], ...]] = {
     "stage_times.jsonl": (lambda run: read_figures(run.path, None),),
 }  # fmt: skip
 LINES = [
-    '{"step": "1", "seconds": ""}', '{"step": 1e999, "stage": 3}', '{"step": null, "turn": 3, "stage": null}',
+    '{"step": "1", "seconds": ""}', '{"step": 1e999, "stage": 3}', '{"step": null, "phase": 3, "stage": null}',
     '{"step": true, "stage": []}', '{"step": ' + "9" * 300 + ', "seconds": null}',
-    '{"step": [], "turn": {}, "stage": "2", "seconds": "x"}',
+    '{"step": [], "phase": {}, "stage": "2", "seconds": "x"}',
 ]  # fmt: skip
 
 

@@ -11,12 +11,12 @@ from tests.sweep.made import sweep_of
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.sweep.shared_stage1 import stage1_key, stage1_of
 
 LATER = {
     **{"stage2.epsilon": 0.2, "stage2.prototypes": 20, "stage2.learning_rate": 0.1, "stage2.queue": 64},
-    **{"schedule.alternation_period": 3, "schedule.stage2_cosine_epochs": 0, "schedule.last_flow_turn": True},
+    **{"schedule.alternation_period": 3, "schedule.stage2_cosine_epochs": 0, "schedule.final_flow_phase": True},
     **{"schedule.cycles": 4, "schedule.stage2_epochs": 7, "schedule.cross_stream": False},
     **{"name": "other", "ray.share": 0.3, "train.worker_cpus": 0.5, "train.evaluate_epochs": 3},
 }
@@ -65,8 +65,8 @@ def test_other_videos_part_them_and_another_place_does_not(store: ClipStore, tmp
 
 def test_it_is_the_beginning_of_the_run() -> None:
     whole = trial(**{"stage2.epsilon": 0.2})
-    begun = [turn for turn in turns(whole.schedule) if turn.stage == 1]
-    assert turns(stage1(**{"stage2.epsilon": 0.2}).schedule) == begun
+    begun = [phase for phase in build_phases(whole.schedule) if phase.stage == 1]
+    assert build_phases(stage1(**{"stage2.epsilon": 0.2}).schedule) == begun
 
 
 def test_a_run_of_one_stage_shares_nothing() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.sweep.made import SEARCH, sweep_of
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 
 
 def differences(one: Config, other: Config) -> dict[str, Any]:
@@ -45,10 +45,10 @@ def test_last_runs_train_on_all_videos_with_seeds_that_no_trial_had() -> None:
 @pytest.mark.parametrize("period", [1, 3, 4, 7, 12, 50])
 def test_trials_are_equally_long_whatever_their_alternation(period: int) -> None:
     search = {"schedule.alternation_period": {"choice": [period, 60]}}
-    fixed = {"schedule.last_flow_turn": True, "schedule.stage2_cosine_epochs": 0}
+    fixed = {"schedule.final_flow_phase": True, "schedule.stage2_cosine_epochs": 0}
     sweep = sweep_of(search=search, fixed=fixed, budget={"epochs": 12})
-    planned = turns(sweep.trial({"schedule.alternation_period": period}).schedule)
-    assert sum(turn.epochs for turn in planned if turn.stage == 2) == 12
+    planned = build_phases(sweep.trial({"schedule.alternation_period": period}).schedule)
+    assert sum(phase.epochs for phase in planned if phase.stage == 2) == 12
 
 
 def test_the_default_is_what_holds_in_stage_2() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vicc_ray.config import Config
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 from vicc_ray.video.transforms import APPEARANCE
 
@@ -45,14 +45,14 @@ def make_batch(seed: int) -> dict[str, torch.Tensor]:
     }
 
 
-def started(config: Config, turn_name: str) -> Pretrainer:
-    """A pretrainer at the start of a turn."""
+def started(config: Config, phase_name: str) -> Pretrainer:
+    """A pretrainer at the start of a phase."""
     pretrainer = Pretrainer(config, torch.device("cpu"))
-    pretrainer.start_turn(next(turn for turn in turns(config.schedule) if turn.name == turn_name))
+    pretrainer.start_phase(next(phase for phase in build_phases(config.schedule) if phase.name == phase_name))
     return pretrainer
 
 
 def steps(pretrainer: Pretrainer, count: int, first_seed: int = 0) -> list[float]:
     """Losses of ``count`` steps on batches seeded from ``first_seed`` on."""
-    epoch = pretrainer.turn.first_epoch
+    epoch = pretrainer.phase.first_epoch
     return [float(pretrainer.step(make_batch(first_seed + k), epoch + k / 10)["loss"]) for k in range(count)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.training.fixtures import small_config
 from vicc_ray.config import Config
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.monitoring.epoch_stats import EpochHealth
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 from vicc_ray.video.transforms import APPEARANCE
@@ -52,8 +52,8 @@ def video_batch(draw: torch.Generator, alike: bool = False) -> dict[str, Tensor]
 def run_epochs(config: Config, epochs: int, alike: bool = False) -> list[dict[str, Any]]:
     """The lines of epochs.jsonl of the first epochs of RGB stage 1."""
     pretrainer = Pretrainer(config, torch.device("cpu"))
-    turn = turns(config.schedule)[0]
-    pretrainer.start_turn(turn)
+    phase = build_phases(config.schedule)[0]
+    pretrainer.start_phase(phase)
     health = EpochHealth(config.method.prototypes, config.model.embedding, BATCH, torch.device("cpu"))
     draw, lines = torch.Generator().manual_seed(0), []
     for epoch in range(epochs):
@@ -62,5 +62,5 @@ def run_epochs(config: Config, epochs: int, alike: bool = False) -> list[dict[st
             metrics = pretrainer.step(video_batch(draw, alike), epoch + step / STEPS)
             health.add(metrics, pretrainer.last_embeddings, data_s=0.0, step_s=time.perf_counter() - begun)
         figures = health.summary()
-        lines.append({"turn": turn.name, "stream": "rgb", **figures, "ln_k": math.log(config.method.prototypes)})
+        lines.append({"phase": phase.name, "stream": "rgb", **figures, "ln_k": math.log(config.method.prototypes)})
     return lines

@@ -7,7 +7,7 @@ import pytest
 
 from vicc_ray.config import OptimiserConfig, ScheduleConfig
 from vicc_ray.errors import UserError
-from vicc_ray.runs.schedule import learning_rate, turn_of, turns
+from vicc_ray.runs.schedule import build_phases, learning_rate, phase_of
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.shares import share_sizes
 
@@ -16,37 +16,37 @@ SCHEDULE = ScheduleConfig(
 )
 
 
-def test_turns_alternate_and_cover_every_epoch_once() -> None:
-    planned = turns(SCHEDULE)
-    names = [turn.name for turn in planned]
+def test_phases_alternate_and_cover_every_epoch_once() -> None:
+    planned = build_phases(SCHEDULE)
+    names = [phase.name for phase in planned]
     cycles = [f"{stream}-stage2-{cycle}" for cycle in (1, 2) for stream in ("rgb", "flow")]
     assert names == ["rgb-stage1", "flow-stage1", *cycles]
-    covered = [turn_of(planned, epoch).name for epoch in range(planned[-1].last_epoch)]
-    assert covered == [turn.name for turn in planned for _ in range(turn.epochs)]
-    assert [turn.cross for turn in planned] == [False, False, True, True, True, True]
+    covered = [phase_of(planned, epoch).name for epoch in range(planned[-1].last_epoch)]
+    assert covered == [phase.name for phase in planned for _ in range(phase.epochs)]
+    assert [phase.cross for phase in planned] == [False, False, True, True, True, True]
 
 
-def test_the_control_and_the_saved_flow_turn() -> None:
-    changed = SCHEDULE.model_copy(update={"cross_stream": False, "last_flow_turn": False, "flow_epochs": 0})
-    planned = turns(changed)
-    assert [turn.name for turn in planned] == ["rgb-stage1", "rgb-stage2-1", "flow-stage2-1", "rgb-stage2-2"]
-    assert not any(turn.cross for turn in planned)
+def test_the_control_and_the_saved_flow_phase() -> None:
+    changed = SCHEDULE.model_copy(update={"cross_stream": False, "final_flow_phase": False, "flow_epochs": 0})
+    planned = build_phases(changed)
+    assert [phase.name for phase in planned] == ["rgb-stage1", "rgb-stage2-1", "flow-stage2-1", "rgb-stage2-2"]
+    assert not any(phase.cross for phase in planned)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"rgb_epochs": 0, "flow_epochs": 0, "cycles": 0}, "no epochs to train"),
-        ({"stage1_cosine_epochs": 2}, "stage1_cosine_epochs: 2 given, but turn rgb-stage1 lasts 3"),
+        ({"stage1_cosine_epochs": 2}, "stage1_cosine_epochs: 2 given, but phase rgb-stage1 lasts 3"),
     ],
 )
 def test_schedules_that_cannot_be_are_refused(change: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        turns(SCHEDULE.model_copy(update=change))
+        build_phases(SCHEDULE.model_copy(update=change))
 
 
 @pytest.mark.parametrize(
-    ("period", "epochs", "last_flow_turn", "expected"),
+    ("period", "epochs", "final_flow_phase", "expected"),
     [
         (3, 12, True, {"rgb-stage2-1": 3, "flow-stage2-1": 3, "rgb-stage2-2": 3, "flow-stage2-2": 3}),
         (5, 12, True, {"rgb-stage2-1": 5, "flow-stage2-1": 5, "rgb-stage2-2": 2}),
@@ -56,24 +56,24 @@ def test_schedules_that_cannot_be_are_refused(change: dict[str, int], message: s
     ],
 )
 def test_stage_2_may_end_after_a_number_of_epochs_however_they_alternate(
-    period: int, epochs: int, last_flow_turn: bool, expected: dict[str, int]
+    period: int, epochs: int, final_flow_phase: bool, expected: dict[str, int]
 ) -> None:
     settings = {"cycles": 2, "alternation_period": period, "stage2_epochs": epochs, "stage2_cosine_epochs": 0}
-    schedule = SCHEDULE.model_copy(update={**settings, "last_flow_turn": last_flow_turn})
-    found = [turn for turn in turns(schedule) if turn.stage == 2]
-    assert {turn.name: turn.epochs for turn in found} == expected
-    assert all(turn.cosine_epochs == turn.epochs for turn in found)
+    schedule = SCHEDULE.model_copy(update={**settings, "final_flow_phase": final_flow_phase})
+    found = [phase for phase in build_phases(schedule) if phase.stage == 2]
+    assert {phase.name: phase.epochs for phase in found} == expected
+    assert all(phase.cosine_epochs == phase.epochs for phase in found)
 
 
 def test_cycles_that_do_not_fill_stage_2_are_refused() -> None:
     schedule = SCHEDULE.model_copy(update={"cycles": 2, "alternation_period": 3, "stage2_epochs": 13})
     with pytest.raises(UserError, match=r"13 given, but 2 cycles .* have 12; raise schedule.cycles to 3"):
-        turns(schedule)
+        build_phases(schedule)
 
 
 def test_rate_follows_a_cosine_that_may_be_stopped_early() -> None:
     optimiser = OptimiserConfig(learning_rate=0.6, final_learning_rate=0.0006)
-    first = turns(SCHEDULE)[0]
+    first = build_phases(SCHEDULE)[0]
     rates = [learning_rate(optimiser, first, epoch) for epoch in np.linspace(0, 3, 30)]
     assert rates[0] == 0.6
     assert rates == sorted(rates, reverse=True)
@@ -82,12 +82,12 @@ def test_rate_follows_a_cosine_that_may_be_stopped_early() -> None:
     assert learning_rate(optimiser, first, 2.5) == pytest.approx((0.6 + 0.0006) / 2)
 
 
-def test_warm_up_rises_from_zero_and_each_turn_starts_anew() -> None:
+def test_warm_up_rises_from_zero_and_each_phase_starts_anew() -> None:
     optimiser = OptimiserConfig(learning_rate=1.0, final_learning_rate=0.1, warmup_epochs=1)
-    for turn in turns(SCHEDULE):
-        assert learning_rate(optimiser, turn, turn.first_epoch) == 0
-        assert learning_rate(optimiser, turn, turn.first_epoch + 0.5) == 0.5
-        assert learning_rate(optimiser, turn, turn.first_epoch + 1) == 1.0
+    for phase in build_phases(SCHEDULE):
+        assert learning_rate(optimiser, phase, phase.first_epoch) == 0
+        assert learning_rate(optimiser, phase, phase.first_epoch + 0.5) == 0.5
+        assert learning_rate(optimiser, phase, phase.first_epoch + 1) == 1.0
 
 
 @pytest.mark.parametrize(("videos", "batch"), [(12, 4), (13, 4), (7, 7), (50, 33)])

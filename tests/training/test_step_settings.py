@@ -12,16 +12,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.fixtures import make_batch, small_config, started, steps
 from vicc_ray.runs.checkpoint_state import model_tensors
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.precision import mixed_precision
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
-TURN = "rgb-stage2-1"
+PHASE = "rgb-stage2-1"
 
 
 def trained(**train: Any) -> dict[str, Tensor]:
     """Losses and all weights and statistics after three steps."""
-    pretrainer = started(small_config(train=train), TURN)
+    pretrainer = started(small_config(train=train), PHASE)
     losses = torch.tensor(steps(pretrainer, 3))
     return {"losses": losses, **{name: value.clone() for name, value in model_tensors(pretrainer).items()}}
 
@@ -45,8 +45,8 @@ def test_a_repeated_run_is_equal_to_the_bit(usual: dict[str, Tensor]) -> None:
 
 
 def test_half_precision_is_of_the_networks_alone(usual: dict[str, Tensor]) -> None:
-    pretrainer = started(small_config(train={"precision": "bf16"}), TURN)
-    loss = pretrainer.step(make_batch(0), pretrainer.turn.first_epoch)["loss"]
+    pretrainer = started(small_config(train={"precision": "bf16"}), PHASE)
+    loss = pretrainer.step(make_batch(0), pretrainer.phase.first_epoch)["loss"]
     assert isinstance(loss, Tensor)
     assert loss.dtype == pretrainer.last_embeddings.dtype == torch.float32
     assert 0 < abs(float(loss) - float(usual["losses"][0])) < 0.05
@@ -106,7 +106,7 @@ def _crosses(args: Any, kwargs: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("turn", "optimiser", "contrast"),
+    ("phase", "optimiser", "contrast"),
     [
         ("rgb-stage1", "lars", "prototypes"),
         ("rgb-stage2-1", "adamw", "prototypes"),
@@ -114,15 +114,15 @@ def _crosses(args: Any, kwargs: Any) -> bool:
         ("rgb-stage1", "lars", "instances"),
     ],
 )
-def test_a_step_never_waits_for_the_device(turn: str, optimiser: str, contrast: str) -> None:
+def test_a_step_never_waits_for_the_device(phase: str, optimiser: str, contrast: str) -> None:
     """On the meta device, which has shapes and no values: a step that looked at one would fail."""
     cross = {"cross_stream": contrast == "prototypes"}
     config = small_config(optimiser={"name": optimiser}, method={"contrast": contrast}, schedule=cross)
     pretrainer = Pretrainer(config, torch.device("meta"))
-    pretrainer.start_turn(next(t for t in turns(config.schedule) if t.name == turn))
+    pretrainer.start_phase(next(t for t in build_phases(config.schedule) if t.name == phase))
     for k in range(3):  # the queue comes in with the third
         waits = Waits()
         with waits:
-            metrics = pretrainer.step(make_batch(k), pretrainer.turn.first_epoch + k / 10)
+            metrics = pretrainer.step(make_batch(k), pretrainer.phase.first_epoch + k / 10)
         assert not waits.found or k == 0  # constants are brought to the device once
     assert all(value.device.type == "meta" for value in metrics.values() if isinstance(value, Tensor))

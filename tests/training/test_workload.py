@@ -10,7 +10,7 @@ from vicc_ray.training.workload import planned_workload
 
 SCHEDULE = {
     **{"rgb_epochs": 4, "flow_epochs": 2, "stage1_cosine_epochs": 4, "cycles": 1, "alternation_period": 3},
-    **{"stage2_cosine_epochs": 3, "last_flow_turn": True},
+    **{"stage2_cosine_epochs": 3, "final_flow_phase": True},
 }
 
 
@@ -18,7 +18,7 @@ def listed(train: int, test: int) -> list[tuple[str, str, str]]:
     return [("train" if n < train else "test", f"class {n % 2}", f"source {n}") for n in range(train + test)]
 
 
-def test_steps_are_those_of_the_turns() -> None:
+def test_steps_are_those_of_the_phases() -> None:
     config = small_config(schedule=SCHEDULE)
     planned = planned_workload(config, listed(train=24, test=10))
     assert planned.plan.videos == 24 and planned.steps == 3 * (4 + 2 + 3 + 3)

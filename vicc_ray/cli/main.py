@@ -166,7 +166,7 @@ def _add_pretrain(verbs: Any) -> None:
         "clip store -> trained networks, in RUN/checkpoints",
         "Given again, it goes on from the newest checkpoint; settings that change the result must be the same then.",
         "vicc-ray pretrain demo --store demo/store --run demo/run",
-        "vicc-ray pretrain demo --store demo/store --run control --from demo/run/checkpoints/turn-1-flow-stage1 \\\n"
+        "vicc-ray pretrain demo --store demo/store --run control --from demo/run/checkpoints/phase-1-flow-stage1 \\\n"
         "      --set schedule.cross_stream=false",
     )
     add_recipe(verb)
@@ -225,7 +225,7 @@ def _add_export(verbs: Any) -> None:
         "export",
         _export,
         "a trained network -> safetensors, ONNX and torch.export, each checked, with a card",
-        "NETWORK is a run (after its last turn), a classification (RUN/classify/rgb-finetune), a checkpoint of one,\n"
+        "NETWORK is a run (after its last phase), a classification (RUN/classify/rgb-finetune), a checkpoint of one,\n"
         "or a file of import-weights. What is written needs no Ray to be used; ONNX and torch.export need no vicc-ray\n"
         "either.",
         "vicc-ray export demo/run --out encoder",

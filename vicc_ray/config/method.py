@@ -40,9 +40,9 @@ class MethodConfig(Section):
     queue: CountOrZero = 1920
     """Embeddings of earlier steps kept for each view, over all workers; 0 turns the queue off."""
     queue_start: CountOrZero = 15
-    """Epoch of a turn from which the queue is filled and used."""
+    """Epoch of a phase from which the queue is filled and used."""
     freeze_prototypes: CountOrZero = 1
-    """Epochs at the start of each turn during which the prototypes do not move."""
+    """Epochs at the start of each phase during which the prototypes do not move."""
     instance_temperature: Positive = 0.07
     """Softmax temperature where instances are contrasted."""
     key_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
@@ -50,25 +50,25 @@ class MethodConfig(Section):
 
 
 class ScheduleConfig(Section):
-    """Turns: RGB stage 1, flow stage 1, then cycles of (RGB stage 2, flow stage 2)."""
+    """Phases: RGB stage 1, flow stage 1, then cycles of (RGB stage 2, flow stage 2)."""
 
     rgb_epochs: CountOrZero = 300
     """Epochs after which RGB stage 1 stops."""
     flow_epochs: CountOrZero = 300
     """Epochs after which flow stage 1 stops."""
     stage1_cosine_epochs: Count = 500
-    """Length in epochs of the cosine of a stage-1 turn; it may be longer than the turn, which then stops early."""
+    """Length in epochs of the cosine of a stage-1 phase; it may be longer than the phase, which then stops early."""
     cycles: Annotated[int, Field(ge=0, le=10_000)] = 2
-    """Cycles of stage 2; one cycle is an RGB turn and a flow turn."""
+    """Cycles of stage 2; one cycle is an RGB phase and a flow phase."""
     alternation_period: Count = 100
-    """Epochs of each turn of stage 2."""
+    """Epochs of each phase of stage 2."""
     stage2_epochs: CountOrZero = 0
-    """Epochs of all turns of stage 2 together, after which it ends, within a turn if need be: for runs that differ in
+    """Epochs of all phases of stage 2 together, after which it ends, within a phase if need be: for runs that differ in
     their alternation alone; 0: as many as the cycles have."""
     stage2_cosine_epochs: CountOrZero = 100
-    """Length in epochs of the cosine of a stage-2 turn; 0: that of the turn."""
-    last_flow_turn: bool = True
-    """Whether the last cycle ends with its flow turn; false saves it where only the RGB network is wanted."""
+    """Length in epochs of the cosine of a stage-2 phase; 0: that of the phase."""
+    final_flow_phase: bool = True
+    """Whether the last cycle ends with its flow phase; false saves it where only the RGB network is wanted."""
     cross_stream: bool = True
     """Whether stage 2 uses both streams; false trains each alone for the same steps (the control of the method)."""
 
@@ -85,13 +85,13 @@ class Stage2Config(Section):
     queue: CountOrZero | None = None
     """Embeddings of earlier steps kept for each view; 0 turns the queue off."""
     queue_start: CountOrZero | None = None
-    """Epoch of a turn from which the queue is filled and used."""
+    """Epoch of a phase from which the queue is filled and used."""
     freeze_prototypes: CountOrZero | None = None
-    """Epochs at the start of each turn during which the prototypes do not move."""
+    """Epochs at the start of each phase during which the prototypes do not move."""
     learning_rate: Positive | None = None
     """Learning rate at the start of the cosine."""
     warmup_epochs: CountOrZero | None = None
-    """Epochs of linear warm-up from 0 at the start of each turn."""
+    """Epochs of linear warm-up from 0 at the start of each phase."""
 
 
 class OptimiserConfig(Section):
@@ -104,7 +104,7 @@ class OptimiserConfig(Section):
     final_learning_rate: Positive = 0.0006
     """Learning rate at the end of the cosine."""
     warmup_epochs: CountOrZero = 0
-    """Epochs of linear warm-up from 0 at the start of each turn."""
+    """Epochs of linear warm-up from 0 at the start of each phase."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-6
     """Weight decay of weights; biases and norms have none."""
     momentum: Share = 0.9

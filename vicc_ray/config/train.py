@@ -66,7 +66,7 @@ class TrainConfig(Section):
     """Whether clips and weights lie in memory with their channels innermost: a step of S3D on an AVX2 CPU took 6.5 s
     of processor time with it, 10 s without."""
     compile: bool = False
-    """Whether torch.compile builds kernels for the networks. The first step of a turn then takes minutes, and on an
+    """Whether torch.compile builds kernels for the networks. The first step of a phase then takes minutes, and on an
     AVX2 CPU S3D trained no faster (1.6 s against 1.5 s for two clips)."""
     activation_checkpointing: bool = False
     """Whether the backward pass computes the networks' parts again, instead of their activations being kept: for more
@@ -74,9 +74,9 @@ class TrainConfig(Section):
     deterministic: bool = False
     """Whether a repeated run is equal to the bit, where torch can; on CPUs it is in any case."""
     checkpoint_steps: Count = 500
-    """Steps between checkpoints; the end of every turn makes one too, and so does the warning that a machine goes."""
+    """Steps between checkpoints; the end of every phase makes one too, and so does the warning that a machine goes."""
     keep_checkpoints: Count = 2
-    """Newest checkpoints kept beside those of the ends of turns and the best of each stream by held-out R@1."""
+    """Newest checkpoints kept beside those of the ends of phases and the best of each stream by held-out R@1."""
     evaluate_epochs: CountOrZero = 20
     """Epochs between retrieval checks of a checkpoint on held-out videos, beside the training; 0 turns them off."""
     evaluate_videos: Count = 1000

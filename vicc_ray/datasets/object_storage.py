@@ -139,7 +139,7 @@ def _endpoint(options: dict[str, Any]) -> str:
 
 @contextmanager
 def _told(place: Remote) -> Iterator[None]:
-    """Turn pyarrow's errors into the user's."""
+    """Phase pyarrow's errors into the user's."""
     try:
         yield
     except FileNotFoundError:

@@ -43,7 +43,7 @@ class _Pair:
 class _Row(Recall):
     name: str
     stream: str
-    turn: str | None
+    phase: str | None
     low: float | None
     high: float | None
     queries: int

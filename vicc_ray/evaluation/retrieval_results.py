@@ -35,7 +35,7 @@ def evaluate_features(folder: Path, config: Config) -> dict[str, Any]:
 
     Returns:
         What was written: ``dataset``, ``rows`` (with what :func:`by_class` tells; a figure that would be the same
-        whatever the network is None), ``gain`` (RGB after its last turn minus RGB after stage 1, None where one is
+        whatever the network is None), ``gain`` (RGB after its last phase minus RGB after stage 1, None where one is
         missing; shares, not per cent), ``warnings`` (see :func:`caveats`) and ``settings``.
 
     Raises:
@@ -152,7 +152,7 @@ def _row(name: str, label: str, result: Retrieval) -> dict[str, Any]:
         "key": name,
         "name": label,
         "stream": stream,
-        "turn": None if name.endswith("-random") or name == BOTH else name,
+        "phase": None if name.endswith("-random") or name == BOTH else name,
         "recall": {str(k): _told(value) for k, value in result.recall.items()},
         "low": _told(result.interval[0]),
         "high": _told(result.interval[1]),

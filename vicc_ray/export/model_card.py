@@ -56,10 +56,10 @@ class Card(BaseModel):
     warnings: Annotated[list[Warned], Field(max_length=20)] = []
 
 
-def measured(run: Path, turn: str) -> dict[str, Any]:
-    """What the evaluation of a run says of the network after ``turn``, for its card; empty where there is none."""
+def measured(run: Path, phase: str) -> dict[str, Any]:
+    """What the evaluation of a run says of the network after ``phase``, for its card; empty where there is none."""
     result = read_result(run / "evaluation")
-    row = next((row for row in result["rows"] if row["key"] == turn), None) if result else None
+    row = next((row for row in result["rows"] if row["key"] == phase), None) if result else None
     if result is None or row is None:
         return {}
     kept = ("name", "recall", "low", "high", "queries")

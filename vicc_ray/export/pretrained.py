@@ -27,7 +27,7 @@ from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import EncoderWeights, read_weights
 from vicc_ray.runs.checkpoint_state import STATE, load_encoder_tensors, read_state
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.utils.local_paths import local_path
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
@@ -129,7 +129,7 @@ def load_encoder(path: Path | str, stream: Stream = "rgb", device: torch.device 
 def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
     """The weights in ``path``, which is
 
-    - a run's folder: the network of ``stream`` after its last finished turn,
+    - a run's folder: the network of ``stream`` after its last finished phase,
     - the folder of a classification (``RUN/classify/<stream>-<mode>``): its network, which must be of ``stream``,
     - the folder of all classifications of a run (``RUN/classify``): the fine-tuned network of ``stream``,
     - a checkpoint's folder (``RUN/checkpoints/...``): the network of ``stream`` as it was then,
@@ -143,7 +143,7 @@ def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
     if (path / STATE).is_file():
         return _of_checkpoint(path, stream)
     if path.is_dir():
-        return _of_checkpoint(_last_turn(path, stream), stream)
+        return _of_checkpoint(_last_phase(path, stream), stream)
     if path.suffix == ".safetensors":
         return _of_stream(read_weights(path), stream, path)
     if not path.name.endswith(PUBLISHED):
@@ -156,18 +156,18 @@ def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
     return EncoderWeights(stream, published.config, ClipConfig(), published.encoder, {"published": path.name})
 
 
-def _last_turn(run: Path, stream: Stream) -> Path:
+def _last_phase(run: Path, stream: Stream) -> Path:
     """The checkpoint of it."""
     folder = RunFolder(run)
     if folder.classes_file.exists():
         return _classified(folder, stream)
     if not folder.config_file.exists() and (classified := sorted(run.glob(f"*/{folder.classes_file.name}"))):
         return _fine_tuned(run, [file.parent.name for file in classified], stream)
-    planned = [turn for turn in turns(folder.config().schedule) if turn.stream == stream]
-    finished = [path for turn in planned if (path := folder.turn_checkpoint(turn.index, turn.name)).exists()]
+    planned = [phase for phase in build_phases(folder.config().schedule) if phase.stream == stream]
+    finished = [path for phase in planned if (path := folder.phase_checkpoint(phase.index, phase.name)).exists()]
     if not finished:
         raise UserError(
-            f"{run}: no turn of the {stream} network has finished yet; go on with `vicc-ray pretrain`, or give one of "
+            f"{run}: no phase of the {stream} network has finished yet; go on with `vicc-ray pretrain`, or give one of "
             f"the folders in {folder.checkpoints.path}"
         )
     return finished[-1]
@@ -177,7 +177,7 @@ def _classified(folder: RunFolder, stream: Stream) -> Path:
     settings = folder.config().classify
     if settings.stream != stream:
         raise UserError(f"{folder.path}: {_other_stream(settings.stream, stream)}")
-    checkpoint = folder.turn_checkpoint(0, f"{settings.stream}-{settings.mode}")
+    checkpoint = folder.phase_checkpoint(0, f"{settings.stream}-{settings.mode}")
     if not checkpoint.exists():
         raise UserError(
             f"{folder.path}: this classification has not finished yet; go on with `vicc-ray classify`, or give one of "
@@ -197,16 +197,16 @@ def _fine_tuned(folder: Path, there: Sequence[str], stream: Stream) -> Path:
 def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:
     state = read_state(folder)
     config = config_of(state["settings"], str(folder / STATE))
-    planned = turns(config.schedule)
-    if state["turn"] >= len(planned):
+    planned = build_phases(config.schedule)
+    if state["phase"] >= len(planned):
         raise UserError(
-            f"{folder / STATE}: turn {state['turn']}, where the schedule has {len(planned)}; remove {folder}"
+            f"{folder / STATE}: phase {state['phase']}, where the schedule has {len(planned)}; remove {folder}"
         )
-    turn = planned[state["turn"]].name
+    phase = planned[state["phase"]].name
     card = {
         "recipe": config.model_dump(mode="json"),
         **{"checkpoint": folder.name, "step": state["step"], "epoch": state["epoch"]},
-        **(measured(folder.parent.parent, turn) if folder.name.endswith(turn) else {}),
+        **(measured(folder.parent.parent, phase) if folder.name.endswith(phase) else {}),
     }
     tensors = load_encoder_tensors(folder, stream)
     if not tensors:  # a classification trains the network of one stream

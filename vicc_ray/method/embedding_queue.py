@@ -47,7 +47,7 @@ class EmbeddingQueue(nn.Module):
         self.filled.fill_(self._filled)
 
     def clear(self) -> None:
-        """Forget all rows: at the start of a turn they come from other networks."""
+        """Forget all rows: at the start of a phase they come from other networks."""
         self.rows.zero_()
         self.filled.zero_()
         self._filled = 0

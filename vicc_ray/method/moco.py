@@ -17,24 +17,24 @@ from vicc_ray.method.infonce import info_nce, matched
 from vicc_ray.method.momentum_encoder import MomentumEncoder
 from vicc_ray.method.objective import Metrics
 from vicc_ray.models.encoder import Encoder
-from vicc_ray.runs.schedule import Turn
+from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.model_setup import build_network
 
 
 class InstanceContrast:
     """An :class:`~vicc_ray.method.objective.Objective`: keys come from a network that follows the trained one."""
 
-    def __init__(self, config: Config, turn: Turn, encoder: Encoder) -> None:
+    def __init__(self, config: Config, phase: Phase, encoder: Encoder) -> None:
         device = next(encoder.parameters()).device
         self.method = config.method
         self.encoder = encoder
         self.key_encoder = MomentumEncoder(build_network(config, device), self.method.key_momentum)
         self.key_encoder.network.load_state_dict(encoder.state_dict())
-        self.still: tuple[Stream, Encoder] | None = (turn.stream, self.key_encoder.network)
+        self.still: tuple[Stream, Encoder] | None = (phase.stream, self.key_encoder.network)
         self.trained: list[nn.Module] = []
         self.queue = EmbeddingQueue(2, self.method.queue, config.model.embedding).to(device)
         self.state = nn.ModuleDict({"queue": self.queue, "key_encoder": self.key_encoder})
-        self.queue_epoch = turn.first_epoch + self.method.queue_start
+        self.queue_epoch = phase.first_epoch + self.method.queue_start
         self._coming: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:

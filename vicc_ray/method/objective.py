@@ -1,4 +1,4 @@
-"""What is learnt in a turn, as the training step sees it. V views, b samples of this worker, B of all, D embedding."""
+"""What is learnt in a phase, as the training step sees it. V views, b samples of this worker, B of all, D embedding."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Metrics = dict[str, Tensor | float]
 
 
 class Objective(Protocol):
-    """The loss of one turn and everything it keeps from step to step."""
+    """The loss of one phase and everything it keeps from step to step."""
 
     still: tuple[Stream, Encoder] | None
     """A second network that embeds both clips of a stream and is not trained, if there is one."""
     trained: list[nn.Module]
-    """What is trained beside the network of the turn's stream."""
+    """What is trained beside the network of the phase's stream."""
     queue: EmbeddingQueue
     state: nn.ModuleDict
     """What a checkpoint needs beside networks and prototypes."""

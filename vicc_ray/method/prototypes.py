@@ -1,4 +1,4 @@
-"""Prototypes: K unit vectors to which the views of one stream's turn are compared. B samples, D embedding."""
+"""Prototypes: K unit vectors to which the views of one stream's phase are compared. B samples, D embedding."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@
     p_t = softmax(z_t c / temperature)       predictions                                        method/loss.py
     L   = - mean over s and t != s of sum_k q_s,k log p_t,k                                     method/loss.py
 
-c are the prototypes of the turn's stream, of unit norm. In stage 1 the views are two clips of that stream, in stage 2
-also those of the other stream, whose network f is frozen. Only z_t of the turn's stream and c have a gradient.
+c are the prototypes of the phase's stream, of unit norm. In stage 1 the views are two clips of that stream, in stage 2
+also those of the other stream, whose network f is frozen. Only z_t of the phase's stream and c have a gradient.
 V views, b samples of this worker, B of all, Q queued, D embedding, K prototypes.
 Source: Toering et al., ViCC, 2021 (arXiv 2106.10137), section 3.
 """
@@ -27,26 +27,26 @@ from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.sinkhorn import sinkhorn
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.models.fuse_batch_norms import folded
-from vicc_ray.runs.schedule import Turn
+from vicc_ray.runs.schedule import Phase
 
 
 class PrototypicalContrast:
-    """The :class:`~vicc_ray.method.objective.Objective` of one turn; equations above."""
+    """The :class:`~vicc_ray.method.objective.Objective` of one phase; equations above."""
 
     def __init__(
-        self, config: Config, turn: Turn, encoders: Mapping[Stream, Encoder], prototypes: Mapping[Stream, Prototypes]
+        self, config: Config, phase: Phase, encoders: Mapping[Stream, Encoder], prototypes: Mapping[Stream, Prototypes]
     ) -> None:
-        other: Stream = "flow" if turn.stream == "rgb" else "rgb"
-        self.still = (other, folded(encoders[other])) if turn.cross else None
-        self.prototypes = prototypes[turn.stream]
+        other: Stream = "flow" if phase.stream == "rgb" else "rgb"
+        self.still = (other, folded(encoders[other])) if phase.cross else None
+        self.prototypes = prototypes[phase.stream]
         self.trained: list[nn.Module] = [self.prototypes]
         self.method = config.method
-        self.views = 4 if turn.cross else 2
+        self.views = 4 if phase.cross else 2
         self.queue = EmbeddingQueue(self.views, self.method.queue, config.model.embedding)
         self.queue.to(self.prototypes.weight.device)
         self.state = nn.ModuleDict({"queue": self.queue})
-        self.thaw_epoch = turn.first_epoch + self.method.freeze_prototypes
-        self.queue_epoch = turn.first_epoch + self.method.queue_start
+        self.thaw_epoch = phase.first_epoch + self.method.freeze_prototypes
+        self.queue_epoch = phase.first_epoch + self.method.queue_start
         self._coming: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:

@@ -2,9 +2,9 @@
 
 import os
 
-# Ray reads it once, when it is imported, and these modules import it. Both lines come by the dozen in a healthy sweep:
-# processes are kept on purpose (cluster.session.WARM_PROCESSES), and a trial that is stopped takes its workers with it. A
-# machine or a worker that a run loses is told by the run itself.
+# Ray reads the variable once, when it is imported, and the modules below import it. Both messages come by the dozen in
+# a healthy sweep: idle processes are kept on purpose (cluster.session.WARM_PROCESSES), and a stopped trial takes its
+# workers with it. The run itself reports a lost node or worker.
 os.environ.setdefault(
     "RAY_DEDUP_LOGS_SKIP_REGEX",
     "worker processes have been started on node|A worker died or was killed while executing a task",

@@ -19,7 +19,7 @@ from vicc_ray.pipelines.prepare.pipeline import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.reports.run import build_report
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.runs.stage_times import stage_seconds, stage_timer
 from vicc_ray.sharding.plan import PLAN_FILE, make_plan
 from vicc_ray.training.workload import planned_workload
@@ -71,9 +71,9 @@ def main_job(
 
 
 def is_trained(run: Path, config: Config) -> bool:
-    """Whether the last turn of a run has ended, so that only tables and pages are left to make."""
-    last = turns(config.schedule)[-1]
-    return RunFolder(run).turn_checkpoint(last.index, last.name).exists()
+    """Whether the last phase of a run has ended, so that only tables and pages are left to make."""
+    last = build_phases(config.schedule)[-1]
+    return RunFolder(run).phase_checkpoint(last.index, last.name).exists()
 
 
 def check_listed(inputs: Inputs, store: Path, config: Config) -> None:

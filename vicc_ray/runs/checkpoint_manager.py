@@ -24,21 +24,21 @@ MOST_MARKED = 3
 
 
 class CheckpointFolder:
-    """``step-00000500``, ``turn-0-rgb-stage1`` and ``best-rgb-00000400``; names with a dot first are on their way.
+    """``step-00000500``, ``phase-0-rgb-stage1`` and ``best-rgb-00000400``; names with a dot first are on their way.
 
-    One process writes and removes steps and turns; what is the best may be decided in another one.
+    One process writes and removes steps and phases; what is the best may be decided in another one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def step(self, step: int) -> str:
-        """Name of a checkpoint between two steps of a turn."""
+        """Name of a checkpoint between two steps of a phase."""
         return f"step-{step:08d}"
 
-    def turn(self, index: int, name: str) -> str:
-        """Name of the checkpoint of the end of a turn."""
-        return f"turn-{index}-{name}"
+    def phase(self, index: int, name: str) -> str:
+        """Name of the checkpoint of the end of a phase."""
+        return f"phase-{index}-{name}"
 
     def clear_rests(self) -> None:
         """Remove what processes that were killed have left half-written or half-removed, once none writes here."""
@@ -84,9 +84,9 @@ class CheckpointFolder:
         shutil.rmtree(gone, ignore_errors=True)
 
     def newest(self) -> Path | None:
-        """The checkpoint with the most steps, or None."""
+        """The checkpoint with the most steps, that of a phase before others of the same step; None without any."""
         found = [path for path in self.path.glob("[!.]*") if (path / STATE).exists()]
-        return max(found, key=lambda path: (read_state(path)["step"], path.name), default=None)
+        return max(found, key=lambda it: (read_state(it)["step"], it.name.startswith("phase-"), it.name), default=None)
 
     def to_be_scored(self, name: str) -> bool:
         """Whether the checkpoint is there and waits for its score."""
@@ -97,7 +97,7 @@ class CheckpointFolder:
         (self.path / name / MARK).unlink(missing_ok=True)
 
     def prune(self, keep: int) -> None:
-        """Remove all step checkpoints but the newest ``keep`` and those that are marked; turns and the best stay."""
+        """Remove all step checkpoints but the newest ``keep`` and those that are marked; phases and the best stay."""
         steps = sorted(self.path.glob("step-*"))
         marked = [path for path in steps if self.to_be_scored(path.name)][-MOST_MARKED:]
         for old in steps[:-keep]:

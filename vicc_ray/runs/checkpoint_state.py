@@ -2,7 +2,7 @@
 
 model.safetensors      the networks; of pretraining: both encoders, both prototype sets; of classification: the encoder,
                        under the same name, and the layers on it
-optimiser.safetensors  optimiser and, of pretraining, queue of the current turn
+optimiser.safetensors  optimiser and, of pretraining, queue of the current phase
 state.json             place in the schedule and in the data, settings, what was trained on, format
 """
 
@@ -40,7 +40,7 @@ class _State:
 
     step: Annotated[int, Field(ge=0, lt=2**53)]
     epoch: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    turn: Annotated[int, Field(ge=0)] = 0
+    phase: Annotated[int, Field(ge=0)] = 0
     groups: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     inputs: RunInputs | None = None
@@ -87,7 +87,7 @@ def take_snapshot(
     """
     tensors, groups = _flatten(trainer.optimiser.state_dict())
     tensors |= {PROGRESS + name: value for name, value in trainer.progress_tensors().items()}
-    state = {"format": FORMAT, "step": step, "epoch": epoch, "turn": trainer.turn.index, "groups": groups}
+    state = {"format": FORMAT, "step": step, "epoch": epoch, "phase": trainer.phase.index, "groups": groups}
     return Snapshot(
         _copied(model_tensors(trainer)), _copied(tensors), {**state, "settings": settings, "inputs": inputs}
     )
@@ -140,7 +140,7 @@ def load_model(folder: Path, trainer: Trainer) -> None:
 
 
 def load_progress(folder: Path, trainer: Trainer) -> None:
-    """Load the optimiser and what is kept beside it; the turn they were saved in must have been started."""
+    """Load the optimiser and what is kept beside it; the phase they were saved in must have been started."""
     tensors = _read(folder / OPTIMISER)
     progress = {k.removeprefix(PROGRESS): v for k, v in tensors.items() if k.startswith(PROGRESS)}
     trainer.load_progress_tensors(progress)

@@ -182,9 +182,9 @@ class RunFolder:
             raise UserError(f"{self.path}: no run here (no config.yaml); give the folder that `vicc-ray pretrain` made")
         return load_config(str(self.config_file), [])
 
-    def turn_checkpoint(self, turn_index: int, turn_name: str) -> Path:
-        """Where the checkpoint of the end of a turn lies."""
-        return self.checkpoints.path / self.checkpoints.turn(turn_index, turn_name)
+    def phase_checkpoint(self, phase_index: int, phase_name: str) -> Path:
+        """Where the checkpoint of the end of a phase lies."""
+        return self.checkpoints.path / self.checkpoints.phase(phase_index, phase_name)
 
     @property
     def step(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from vicc_ray.clip_store.catalog import Entries
 from vicc_ray.clip_store.fingerprint import CLIPS, pixel_settings, videos_fingerprint
 from vicc_ray.clip_store.store import ClipStore
-from vicc_ray.runs.schedule import Turn
+from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.batch_sampler import Plan
 
 
@@ -22,18 +22,18 @@ class RunInputs:
         fingerprint: of these videos, see :func:`~vicc_ray.clip_store.fingerprint.videos_fingerprint`.
         prepare: settings of the clip store that their pixels depend on.
         steps_per_epoch: with the global batch.
-        turns: the step that each one ends with, in their order.
+        phases: the step that each one ends with, in their order.
     """
 
     videos: int
     fingerprint: str
     prepare: Mapping[str, Any]
     steps_per_epoch: float
-    turns: Mapping[str, int]
+    phases: Mapping[str, int]
 
     @classmethod
     def of(
-        cls, store: ClipStore, videos: Entries, plan: Plan, turns: Sequence[Turn], columns: Sequence[str] = CLIPS
+        cls, store: ClipStore, videos: Entries, plan: Plan, phases: Sequence[Phase], columns: Sequence[str] = CLIPS
     ) -> RunInputs:
         """Those of a run that trains on ``videos`` of ``store``.
 
@@ -45,7 +45,7 @@ class RunInputs:
             fingerprint=videos_fingerprint(videos, store.settings, columns),
             prepare=pixel_settings(store.settings),
             steps_per_epoch=round(plan.videos / plan.batch, 6),
-            turns={turn.name: plan.first_step(turn.last_epoch) for turn in turns},
+            phases={phase.name: plan.first_step(phase.last_epoch) for phase in phases},
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -65,10 +65,10 @@ class RunInputs:
         ]
         if self.steps_per_epoch != now.steps_per_epoch:
             found.append(f"steps an epoch: {self.steps_per_epoch:g} -> {now.steps_per_epoch:g}")
-        if list(self.turns.items()) != list(now.turns.items()):
-            found.append(f"turns and the steps that they end with: {_listed(self.turns)} -> {_listed(now.turns)}")
+        if list(self.phases.items()) != list(now.phases.items()):
+            found.append(f"phases and the steps that they end with: {_listed(self.phases)} -> {_listed(now.phases)}")
         return found
 
 
-def _listed(turns: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {step}" for name, step in turns.items())
+def _listed(phases: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {step}" for name, step in phases.items())

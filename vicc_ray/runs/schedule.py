@@ -9,11 +9,11 @@ from vicc_ray.config import OptimiserConfig, ScheduleConfig, Stream
 from vicc_ray.errors import UserError
 
 STREAMS: tuple[Stream, Stream] = ("rgb", "flow")
-"""In the order of their turns."""
+"""In the order of their phases."""
 
 
 @dataclass(frozen=True)
-class Turn:
+class Phase:
     """A run of epochs in which one stream is optimised while the other is frozen."""
 
     index: int
@@ -27,15 +27,15 @@ class Turn:
 
     @property
     def last_epoch(self) -> int:
-        """The first epoch after the turn."""
+        """The first epoch after the phase."""
         return self.first_epoch + self.epochs
 
 
-def turns(schedule: ScheduleConfig) -> list[Turn]:
-    """The turns of a run, in order; turns of zero epochs are left out.
+def build_phases(schedule: ScheduleConfig) -> list[Phase]:
+    """The phases of a run, in order; phases of zero epochs are left out.
 
     Raises:
-        UserError: there is nothing to train, a cosine is shorter than its turn, or the cycles are shorter than stage 2.
+        UserError: there is nothing to train, a cosine is shorter than its phase, or the cycles are shorter than stage 2.
     """
     planned: list[tuple[str, int, Stream, int, int]] = [
         ("rgb-stage1", 1, "rgb", schedule.rgb_epochs, schedule.stage1_cosine_epochs),
@@ -49,14 +49,14 @@ def _stage2(schedule: ScheduleConfig) -> list[tuple[str, int, Stream, int, int]]
     every = [(cycle, stream) for cycle in range(1, schedule.cycles + 1) for stream in STREAMS]
     if left > len(every) * period:
         raise UserError(
-            f"schedule.stage2_epochs: {left} given, but {schedule.cycles} cycles of two turns of {period} epochs have "
+            f"schedule.stage2_epochs: {left} given, but {schedule.cycles} cycles of two phases of {period} epochs have "
             f"{len(every) * period}; raise schedule.cycles to {-(-left // (2 * period))} or more"
         )
     kept = every[: -(-left // period)] if left else every
     lengths = [period] * len(kept)
     if left:
         lengths[-1] = left - period * (len(kept) - 1)
-    if kept and kept[-1][1] == "flow" and not schedule.last_flow_turn:
+    if kept and kept[-1][1] == "flow" and not schedule.final_flow_phase:
         kept = kept[:-1]
     cosine = schedule.stage2_cosine_epochs
     return [
@@ -65,32 +65,32 @@ def _stage2(schedule: ScheduleConfig) -> list[tuple[str, int, Stream, int, int]]
     ]
 
 
-def _placed(planned: list[tuple[str, int, Stream, int, int]], cross_stream: bool) -> list[Turn]:
-    found: list[Turn] = []
+def _placed(planned: list[tuple[str, int, Stream, int, int]], cross_stream: bool) -> list[Phase]:
+    found: list[Phase] = []
     epoch = 0
     for name, stage, stream, epochs, cosine in planned:
         if epochs == 0:
             continue
         if cosine < epochs:
             key = f"schedule.stage{stage}_cosine_epochs"
-            raise UserError(f"{key}: {cosine} given, but turn {name} lasts {epochs} epochs; give at least {epochs}")
-        found.append(Turn(len(found), name, stage, stream, cross_stream and stage == 2, epoch, epochs, cosine))
+            raise UserError(f"{key}: {cosine} given, but phase {name} lasts {epochs} epochs; give at least {epochs}")
+        found.append(Phase(len(found), name, stage, stream, cross_stream and stage == 2, epoch, epochs, cosine))
         epoch += epochs
     if not found:
         raise UserError("schedule: no epochs to train; set schedule.rgb_epochs, flow_epochs or cycles above 0")
     return found
 
 
-def turn_of(planned: list[Turn], epoch: int) -> Turn:
-    """The turn that epoch belongs to."""
-    return next(turn for turn in planned if epoch < turn.last_epoch)
+def phase_of(planned: list[Phase], epoch: int) -> Phase:
+    """The phase that epoch belongs to."""
+    return next(phase for phase in planned if epoch < phase.last_epoch)
 
 
-def learning_rate(optimiser: OptimiserConfig, turn: Turn, epoch: float) -> float:
-    """Rate at a point of a turn; ``epoch`` is fractional and counted from the start of the run."""
-    at = epoch - turn.first_epoch
+def learning_rate(optimiser: OptimiserConfig, phase: Phase, epoch: float) -> float:
+    """Rate at a point of a phase; ``epoch`` is fractional and counted from the start of the run."""
+    at = epoch - phase.first_epoch
     if at < optimiser.warmup_epochs:
         return optimiser.learning_rate * at / optimiser.warmup_epochs
-    share = (at - optimiser.warmup_epochs) / max(1e-9, turn.cosine_epochs - optimiser.warmup_epochs)
+    share = (at - optimiser.warmup_epochs) / max(1e-9, phase.cosine_epochs - optimiser.warmup_epochs)
     high, low = optimiser.learning_rate, optimiser.final_learning_rate
     return low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(1.0, share)))

@@ -10,15 +10,15 @@ from vicc_ray.clip_store.fingerprint import videos_fingerprint
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, ScheduleConfig, Stage2Config
 from vicc_ray.runs.run_dir import FREE_TO_CHANGE
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 
-NOT_YET = {"cycles", "alternation_period", "stage2_epochs", "stage2_cosine_epochs", "last_flow_turn", "cross_stream"}
+NOT_YET = {"cycles", "alternation_period", "stage2_epochs", "stage2_cosine_epochs", "final_flow_phase", "cross_stream"}
 """Settings of the schedule that stage 1 does not look at."""
 
 
 def stage1_of(config: Config) -> Config | None:
     """The run of stage 1 that a run of ``config`` begins with; None if it has no stage 1 or nothing after it."""
-    stages = {turn.stage for turn in turns(config.schedule)}
+    stages = {phase.stage for phase in build_phases(config.schedule)}
     if stages != {1, 2}:
         return None
     defaults = ScheduleConfig().model_dump(include=NOT_YET)

@@ -12,7 +12,7 @@ from vicc_ray.config.loader import config_of, load_config
 from vicc_ray.config.messages import setting_names, unknown_setting
 from vicc_ray.config.yaml import format_value
 from vicc_ray.errors import UserError
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.space import Space, Values
 from vicc_ray.training.tasks.pretrainer import check_queue
@@ -133,7 +133,7 @@ class Sweep:
             config = self._config({**changed, **length})
         if not config.train.evaluate_epochs:
             raise UserError("train.evaluate_epochs: 0 given; trials are scored by these checks, so set it to 1 or more")
-        turns(config.schedule)
+        build_phases(config.schedule)
         check_queue(config)
         return config
 

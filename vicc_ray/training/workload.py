@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from vicc_ray.config import Config
-from vicc_ray.runs.schedule import Turn, turns
+from vicc_ray.runs.schedule import Phase, build_phases
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.shares import share_sizes
 from vicc_ray.training.tasks.pretrainer import check_queue
 from vicc_ray.training.validation.split import Row, validation_sources
 
 CROSS_COST = 4 / 3
-"""What a step of a cross-stream turn computes of one in stage 1: the frozen network's forward pass beside the other's
+"""What a step of a cross-stream phase computes of one in stage 1: the frozen network's forward pass beside the other's
 forward and backward pass, which are three of these."""
 
 
 class Workload:
-    """Epochs, turns and steps of a run."""
+    """Epochs, phases and steps of a run."""
 
-    def __init__(self, plan: Plan, turns: list[Turn]) -> None:
-        self.plan, self.turns = plan, turns
-        self.ends = {turn.name: plan.first_step(turn.last_epoch) for turn in turns}
-        """The last step of each turn."""
+    def __init__(self, plan: Plan, phases: list[Phase]) -> None:
+        self.plan, self.phases = plan, phases
+        self.ends = {phase.name: plan.first_step(phase.last_epoch) for phase in phases}
+        """The last step of each phase."""
 
     @property
     def steps(self) -> int:
@@ -32,18 +32,18 @@ class Workload:
     def cost(self, first: int, last: int) -> float:
         """What the steps after ``first`` up to ``last`` cost, counted in steps of stage 1."""
         total, begin = 0.0, 0
-        for turn in self.turns:
-            end = self.ends[turn.name]
-            total += max(0, min(last, end) - max(first, begin)) * (CROSS_COST if turn.cross else 1.0)
+        for phase in self.phases:
+            end = self.ends[phase.name]
+            total += max(0, min(last, end) - max(first, begin)) * (CROSS_COST if phase.cross else 1.0)
             begin = end
         return total
 
     def __str__(self) -> str:
         videos, batch = self.plan.videos, self.plan.batch
-        epochs = sum(turn.epochs for turn in self.turns)
+        epochs = sum(phase.epochs for phase in self.phases)
         return (
             f"{videos:,} training videos, {videos / batch:.3g} steps an epoch (batch {batch}), {epochs} epochs in "
-            f"{len(self.turns)} turn{'s' if len(self.turns) > 1 else ''}: {self.steps:,} steps"
+            f"{len(self.phases)} phase{'s' if len(self.phases) > 1 else ''}: {self.steps:,} steps"
         )
 
 
@@ -61,4 +61,4 @@ def planned_workload(config: Config, videos: Collection[Row]) -> Workload:
     check_queue(config)
     held_out = validation_sources(videos, config.train.validation_share)
     trained = sum(split != "test" and (split != "train" or source not in held_out) for split, _, source in videos)
-    return Workload(Plan(trained, config.train.batch, config.seed), turns(config.schedule))
+    return Workload(Plan(trained, config.train.batch, config.seed), build_phases(config.schedule))

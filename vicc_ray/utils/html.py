@@ -36,7 +36,7 @@ def load_templates(package: str, folder: str, html: bool = True) -> Environment:
 
 
 def finished(page: str) -> str:
-    """A page as it is written: no character of a name turns or hides what stands beside it."""
+    """A page as it is written: no character of a name phases or hides what stands beside it."""
     return visible_lines(page)
 
 

@@ -40,7 +40,7 @@ def _appending(file: Path) -> BinaryIO:
 _NUMBER = (int, float)
 _FIGURE = (int, float, type(None))
 """null: a float that JSON does not have."""
-_PLACE = {"step": (int,), "epoch": _NUMBER, "turn": (str,)}
+_PLACE = {"step": (int,), "epoch": _NUMBER, "phase": (str,)}
 TYPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "metrics.jsonl": {**_PLACE, "stage": (int,), "stream": (str,), "data_ms": _NUMBER, "step_ms": _NUMBER},
     "epochs.jsonl": _PLACE,

@@ -25,7 +25,7 @@ from vicc_ray.pipelines.sweep.run import sweep
 from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.utils.jsonl import read_lines
 
@@ -64,8 +64,8 @@ def test_a_job_whose_training_has_ended_needs_no_machine_for_it(tmp_path: Path) 
     """What is there of its run is no more than a mark of its end, which the table and the page cannot be made of."""
     videos, out = films(tmp_path / "videos", *(f"{number}.mp4" for number in range(6))), tmp_path / "out"
     config = settings(train={"worker_cpus": 4})
-    last = turns(config.schedule)[-1]
-    checkpoint = RunFolder(out / "run").turn_checkpoint(last.index, last.name)
+    last = build_phases(config.schedule)[-1]
+    checkpoint = RunFolder(out / "run").phase_checkpoint(last.index, last.name)
     checkpoint.mkdir(parents=True)
     (checkpoint / STATE).write_text(json.dumps({"format": FORMAT, "step": 10**6}))
     with suppress(UserError, OSError, KeyError):

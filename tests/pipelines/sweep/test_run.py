@@ -39,7 +39,7 @@ def test_the_trial_that_fails_says_why_and_the_other_is_the_best(done: tuple[Swe
     _, summary = done
     assert [trial.state for trial in summary.trials] == ["failed", "complete"]
     assert [trial.values["stage2.learning_rate"] for trial in summary.trials] == [DIVERGES, 0.05]
-    diverged = r"at step \d+ \(turn rgb-stage2-1\): training has diverged. Lower optimiser"
+    diverged = r"at step \d+ \(phase rgb-stage2-1\): training has diverged. Lower optimiser"
     assert re.search(diverged, summary.trials[0].reason)
     assert [score.epoch for score in summary.trials[1].curve] == SCORED
     assert summary.trials[1].cost.epochs == EPOCHS

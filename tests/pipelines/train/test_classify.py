@@ -51,9 +51,9 @@ def computed_here(config: Config, store: Path, folder: RunFolder) -> Iterator[tu
     """Losses, and the state after them, of the task in ``folder`` as one process computes them, without Ray."""
     torch.set_num_threads(1)
     task = Classification(config, ClipStore(store), folder)
-    trainer, maker = task.trainer(torch.device("cpu")), task.maker(task.turns[0], 0, 1)
-    trainer.start_turn(task.turns[0])
-    for step in range(task.plan.first_step(task.turns[0].last_epoch)):
+    trainer, maker = task.trainer(torch.device("cpu")), task.maker(task.phases[0], 0, 1)
+    trainer.start_phase(task.phases[0])
+    for step in range(task.plan.first_step(task.phases[0].last_epoch)):
         parts = [maker({"step": step, "part": part}) for part in range(maker.parts)]
         batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
         loss = float(trainer.step(batch, task.plan.epoch_at(step))["loss"])
@@ -79,7 +79,7 @@ def test_a_killed_run_ends_equal_to_the_bit(out: Path, store: Path) -> None:
     run = RunFolder(out / "flow-finetune")
     reference = list(computed_here(config_of("flow"), store, run))
     assert losses(run.path) == [float(f"{loss:.9g}") for loss, _ in reference]
-    kept = read_model(run.path / "checkpoints" / "turn-0-flow-finetune")
+    kept = read_model(run.path / "checkpoints" / "phase-0-flow-finetune")
     assert set(kept) == set(reference[-1][1])
     assert all(torch.equal(kept[name], value) for name, value in reference[-1][1].items())
     assert 0 < max(line["step"] for line in read_lines(run.attempts.file) if "step" in line) < STEPS
@@ -97,7 +97,7 @@ def test_fine_tuning_learns_the_motions(out: Path) -> None:
 
 
 def test_the_tuned_network_can_be_taken_up_again(out: Path) -> None:
-    tuned = find_weights(out / "flow-finetune" / "checkpoints" / "turn-0-flow-finetune", "flow")
+    tuned = find_weights(out / "flow-finetune" / "checkpoints" / "phase-0-flow-finetune", "flow")
     assert tuned.fingerprint != fresh("flow").fingerprint
     tuned.build()
 

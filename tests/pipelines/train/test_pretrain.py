@@ -1,4 +1,4 @@
-"""Pretraining on real Ray: ingest in the plan's order, turns, workers, forks and refusals."""
+"""Pretraining on real Ray: ingest in the plan's order, phases, workers, forks and refusals."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.clip_batches import BatchMaker
 from vicc_ray.utils.jsonl import read_lines
 
-TURNS = ["rgb-stage1", "flow-stage1", "rgb-stage2-1"]
-STEPS = 12  # 16 training videos, 4 a step, 3 turns of an epoch
+PHASES = ["rgb-stage1", "flow-stage1", "rgb-stage2-1"]
+STEPS = 12  # 16 training videos, 4 a step, 3 phases of an epoch
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +63,19 @@ def test_one_stream_is_cut_alike_with_and_without_the_other(store: Path) -> None
         assert np.array_equal(alone[stream], both[stream])
 
 
-def test_a_run_leaves_every_step_every_turn_and_its_scores(undisturbed: Path) -> None:
+def test_a_run_leaves_every_step_every_phase_and_its_scores(undisturbed: Path) -> None:
     assert len(losses(undisturbed)) == STEPS
     lines = read_lines(undisturbed / "metrics.jsonl")
-    assert [line["turn"] for line in lines] == [turn for turn in TURNS for _ in range(4)]
+    assert [line["phase"] for line in lines] == [phase for phase in PHASES for _ in range(4)]
     documented = {"epoch", "stage", "stream", "learning_rate", "entropy", "assignment_entropy", "ln_k"}
     documented |= {"prototypes_used", "data_ms", "step_ms", "samples_per_s", "workers"}
     assert all(documented <= set(line) for line in lines)
     checks = read_lines(undisturbed / "evaluations.jsonl")
-    assert [check["turn"] for check in checks] == TURNS
+    assert [check["phase"] for check in checks] == PHASES
     assert all(0 <= check["low"] <= check["recall_at_1"] <= check["high"] <= 1 for check in checks)
     assert all(check["chance"] == 0.5 for check in checks)  # two classes of as many videos
     kept = {path.name for path in (undisturbed / "checkpoints").iterdir()}
-    assert {f"turn-{n}-{turn}" for n, turn in enumerate(TURNS)} <= kept
+    assert {f"phase-{n}-{phase}" for n, phase in enumerate(PHASES)} <= kept
     assert len([name for name in kept if name.startswith("step-")]) <= 2
     assert len([name for name in kept if name.startswith("best-")]) == 2  # rgb and flow
     assert not [name for name in kept if name.startswith(".")]
@@ -103,10 +103,10 @@ def test_two_workers_with_uneven_shares_compute_what_one_does(store: Path, tmp_p
     assert [sorted(taken[start : start + 16]) for start in (0, 16, 32)] == [list(range(16))] * 3
 
 
-def test_a_fork_goes_on_from_another_runs_turn_with_the_store_in_a_bucket(
+def test_a_fork_goes_on_from_another_runs_phase_with_the_store_in_a_bucket(
     undisturbed: Path, store: Path, tmp_path: Path
 ) -> None:
-    start = undisturbed / "checkpoints" / "turn-1-flow-stage1"
+    start = undisturbed / "checkpoints" / "phase-1-flow-stage1"
     with s3_server() as s3:
         s3.put_folder(store, "store")
         bucket = s3.address("store")
@@ -114,7 +114,7 @@ def test_a_fork_goes_on_from_another_runs_turn_with_the_store_in_a_bucket(
         table = evaluate(tmp_path, bucket, progress=False)
     lines = read_lines(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines] == [9, 10, 11, 12]
-    assert {line["turn"] for line in lines} == {"rgb-stage2-1"}
+    assert {line["phase"] for line in lines} == {"rgb-stage2-1"}
     assert not any(b"secret" in file.read_bytes() for file in tmp_path.rglob("*.json*"))
     assert [row["key"] for row in table["rows"]][:2] == ["rgb-random", "flow-random"]
     assert "rgb-stage2-1" in {row["key"] for row in table["rows"]}

@@ -10,21 +10,21 @@ import pytest
 
 from vicc_ray.config import ScheduleConfig
 from vicc_ray.pipelines.train.progress import _Follower, _Tail
-from vicc_ray.reports.run.curves import read_turns
+from vicc_ray.reports.run.curves import read_phases
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.workload import Workload
 from vicc_ray.utils.fs import atomic_write
 
 WORKLOAD = Workload(
     Plan(videos=10, batch=5, seed=0),
-    turns(ScheduleConfig(rgb_epochs=20, flow_epochs=20, stage1_cosine_epochs=20, cycles=0)),
+    build_phases(ScheduleConfig(rgb_epochs=20, flow_epochs=20, stage1_cosine_epochs=20, cycles=0)),
 )
 
 
 def line(step: int) -> str:
-    return json.dumps({"step": step, "turn": "rgb-stage1"}) + "\n"
+    return json.dumps({"step": step, "phase": "rgb-stage1"}) + "\n"
 
 
 def steps(tail: _Tail) -> list[int]:
@@ -57,29 +57,29 @@ def test_what_was_there_is_left_out_and_a_replaced_file_is_followed(tmp_path: Pa
 
 def test_warnings_of_one_step_come_each(tmp_path: Path) -> None:
     file = tmp_path / "warnings.jsonl"
-    tail = _Tail(file, ("step", "turn", "kind"))
+    tail = _Tail(file, ("step", "phase", "kind"))
     for kind in ("uniform", "flat"):
         with file.open("a") as out:
-            out.write(json.dumps({"step": 9, "turn": "rgb-stage1", "kind": kind}) + "\n")
+            out.write(json.dumps({"step": 9, "phase": "rgb-stage1", "kind": kind}) + "\n")
         assert [found["kind"] for found in tail.read()] == [kind]
 
 
 def test_a_warning_is_shown_as_it_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunFolder(tmp_path)
     follower = _Follower(folder, WORKLOAD)
-    warning = {"step": 9, "epoch": 3, "turn": "rgb-stage1", "kind": "tracker-wandb", "text": "no [key]"}
+    warning = {"step": 9, "epoch": 3, "phase": "rgb-stage1", "kind": "tracker-wandb", "text": "no [key]"}
     folder.warnings_file.write_text(json.dumps(warning) + "\n")
     follower._update()
     follower._update()
     assert capsys.readouterr().err.count("warning: rgb-stage1, epoch 3: no [key]") == 1
 
 
-def step_line(step: int, turn: str, loss: float) -> str:
+def step_line(step: int, phase: str, loss: float) -> str:
     timing = {"data_ms": 10.0, "step_ms": 90.0, "samples_per_s": 50.0}
-    return json.dumps({"step": step, "turn": turn, "loss": loss, **timing}) + "\n"
+    return json.dumps({"step": step, "phase": phase, "loss": loss, **timing}) + "\n"
 
 
-def test_the_loss_at_the_end_of_a_turn_is_that_of_the_report(
+def test_the_loss_at_the_end_of_a_phase_is_that_of_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunFolder(tmp_path)
@@ -91,21 +91,21 @@ def test_the_loss_at_the_end_of_a_turn_is_that_of_the_report(
             out.write(step_line(step, "rgb-stage1" if step <= ends["rgb-stage1"] else "flow-stage1", loss))
     follower._update()
     told = capsys.readouterr().err
-    for turn in read_turns(folder.metrics_file, batch=5):
-        assert f"{turn['turn']} ended at step {ends[turn['turn']]}: loss {turn['start']['loss']:.2f}" in told
-        assert f"-> {turn['end']['loss']:.2f}" in told
+    for phase in read_phases(folder.metrics_file, batch=5):
+        assert f"{phase['phase']} ended at step {ends[phase['phase']]}: loss {phase['start']['loss']:.2f}" in told
+        assert f"-> {phase['end']['loss']:.2f}" in told
 
 
-def test_a_score_of_an_earlier_turn_does_not_stand_beside_another_turns_loss(tmp_path: Path) -> None:
+def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     follower = _Follower(folder, WORKLOAD)
     folder.metrics_file.write_text(step_line(40, "rgb-stage1", 3.0) + step_line(41, "flow-stage1", 2.0))
     follower._update()
-    check = {"step": 40, "turn": "rgb-stage1", "epoch": 20, "stream": "rgb", "recall_at_1": 0.375, "videos": 8}
+    check = {"step": 40, "phase": "rgb-stage1", "epoch": 20, "stream": "rgb", "recall_at_1": 0.375, "videos": 8}
     folder.evaluations_file.write_text(json.dumps(check) + "\n")
     follower._update()
     assert follower.score == ""
-    own = {**check, "step": 41, "turn": "flow-stage1", "stream": "flow"}
+    own = {**check, "step": 41, "phase": "flow-stage1", "stream": "flow"}
     with folder.evaluations_file.open("a") as out:
         out.write(json.dumps(own) + "\n")
     follower._update()
@@ -114,7 +114,7 @@ def test_a_score_of_an_earlier_turn_does_not_stand_beside_another_turns_loss(tmp
 
 def test_the_time_left_counts_cross_stream_steps_as_dearer(tmp_path: Path) -> None:
     schedule = ScheduleConfig(rgb_epochs=5, flow_epochs=0, stage1_cosine_epochs=5, cycles=1, alternation_period=5)
-    planned = Workload(Plan(videos=10, batch=5, seed=0), turns(schedule))
+    planned = Workload(Plan(videos=10, batch=5, seed=0), build_phases(schedule))
     follower = _Follower(RunFolder(tmp_path), planned)
     follower.recent.extend({"step": step, "data_ms": 100.0, "step_ms": 900.0} for step in range(1, 6))
     assert planned.steps == 30
@@ -126,4 +126,4 @@ def test_what_is_done_before_a_run_goes_on_is_not_in_its_speed(tmp_path: Path) -
     folder.metrics_file.write_text("".join(step_line(step, "rgb-stage1", 2.0) for step in range(1, 31)))
     follower = _Follower(folder, WORKLOAD)
     assert not follower.recent and follower._seconds_left(30) is None
-    assert follower.losses == [2.0] * 30  # but of the turn that goes on, so that its end is of all of it
+    assert follower.losses == [2.0] * 30  # but of the phase that goes on, so that its end is of all of it

@@ -183,7 +183,7 @@ def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore)
     assert len(boxes) > 2 and all(box and box["x"] + box["width"] <= 345 for box in boxes)
 
 
-def test_a_turn_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore) -> None:
+def test_a_phase_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, end=2.99)
     page, _, figures = build(run_dir, store)
     assert [w["kind"] for w in figures["warnings"]] == ["not-learning"] * 4
@@ -205,7 +205,7 @@ def test_embeddings_that_collapsed_are_warned_of_with_the_settings_of_the_run(ru
 
 def test_epochs_are_curves_with_a_summary(run_dir: Path, store: ClipStore) -> None:
     page, _, figures = build(run_dir, store)
-    curves = figures["turns"][1]["epochs"]["curves"]
+    curves = figures["phases"][1]["epochs"]["curves"]
     assert curves["step"] == [70, 80, 90, 100, 110, 120] and curves["effective_rank"] == [12.0] * 6
     summaries = [text for text in page.attributes("aria-label") if "by epoch" in text]
     assert [text.split(" by epoch")[0] for text in summaries] == [
@@ -231,19 +231,19 @@ def test_epochs_repeated_after_a_resume_count_once(run_dir: Path, store: ClipSto
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:9], '{"step": 100, "tu', "\n", *lines[7:]]))
     _, _, figures = build(run_dir, store)
-    assert [len(turn["epochs"]["curves"]["step"]) for turn in figures["turns"]] == [6, 6, 6, 6]
+    assert [len(phase["epochs"]["curves"]["step"]) for phase in figures["phases"]] == [6, 6, 6, 6]
 
 
 def test_steps_repeated_after_a_resume_count_once(run_dir: Path, store: ClipStore) -> None:
     path = run_dir / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:130], '{"step": 130, "turn', "\n", *lines[100:]]))
+    path.write_text("".join([*lines[:130], '{"step": 130, "phase', "\n", *lines[100:]]))
     _, _, figures = build(run_dir, store)
-    assert [turn["steps"] for turn in figures["turns"]] == [60, 60, 60, 60]
+    assert [phase["steps"] for phase in figures["phases"]] == [60, 60, 60, 60]
     assert figures["timing"]["steps"] == 240
 
 
-def test_a_running_turn_is_reported(run_dir: Path, store: ClipStore) -> None:
+def test_a_running_phase_is_reported(run_dir: Path, store: ClipStore) -> None:
     lines = (run_dir / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run_dir / "metrics.jsonl").write_text("".join(lines[:1]))
     shutil.rmtree(run_dir / "evaluation")
@@ -262,8 +262,8 @@ def test_diverged_losses_are_told_and_leave_valid_json(run_dir: Path, store: Cli
         line["loss"] = float("nan")
     (run_dir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     _, _, figures = build(run_dir, store)
-    assert [(w["turn"], w["kind"]) for w in figures["warnings"]] == [("rgb-stage1", "diverged")]
-    assert None in figures["turns"][0]["curves"]["loss"]
+    assert [(w["phase"], w["kind"]) for w in figures["warnings"]] == [("rgb-stage1", "diverged")]
+    assert None in figures["phases"][0]["curves"]["loss"]
     assert "NaN" not in (run_dir / "report" / "report.json").read_text()
 
 

@@ -32,7 +32,7 @@ from vicc_ray.reports.run.prototypes import CLOSEST, read_prototypes
 from vicc_ray.reports.run.reference_results import known_data_set, published
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 UCF101 = {"classes": 101, "train": 9537, "test": 3783}
@@ -70,7 +70,7 @@ def test_the_map_shows_test_videos_first(tmp_path: Path) -> None:
 
 @pytest.fixture
 def trained(tmp_path: Path, store: ClipStore) -> tuple[Path, Config]:
-    """A run with one finished turn, its checkpoint and its features."""
+    """A run with one finished phase, its checkpoint and its features."""
     sections = {
         "model": {"backbone": "tiny", "embedding": 8},
         "method": {"prototypes": 6, "queue": 0},
@@ -80,16 +80,16 @@ def trained(tmp_path: Path, store: ClipStore) -> tuple[Path, Config]:
     folder = RunFolder(tmp_path / "trained")
     folder.open(config)
     pretrainer = Pretrainer(config, torch.device("cpu"))
-    turn = turns(config.schedule)[0]
-    pretrainer.start_turn(turn)
-    path = folder.turn_checkpoint(turn.index, turn.name)
+    phase = build_phases(config.schedule)[0]
+    pretrainer.start_phase(phase)
+    path = folder.phase_checkpoint(phase.index, phase.name)
     path.mkdir()
     take_snapshot(pretrainer, 1, 1.0, config.model_dump(mode="json")).write(path)
     table = features_of(store, 0)
     width = pretrainer.encoders["rgb"].backbone.features
     features = np.random.default_rng(0).normal(size=(len(table.ids), width))
     save_features(
-        feature_path(folder.path / "evaluation", turn.name),
+        feature_path(folder.path / "evaluation", phase.name),
         FeatureTable(table.ids, table.labels, table.sources, table.splits, features),
     )
     return folder.path, config

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vicc_ray.clip_store.store import ClipStore
-from vicc_ray.reports.run.curves import POINTS, read_turns, running_mean
+from vicc_ray.reports.run.curves import POINTS, read_phases, running_mean
 from vicc_ray.reports.run.gallery import choose_queries
 from vicc_ray.reports.run.thumbnails import FRAMES, LARGEST_STRIP, SIDE, Films, film_indices, strip_uri
 from vicc_ray.reports.svg.line_chart import HEIGHT, WIDTH, Area, Chart, Line, Rule, Span, draw, nice_ticks
@@ -112,17 +112,17 @@ def test_running_mean_keeps_constants_and_leaves_out_gaps() -> None:
 def test_long_runs_are_drawn_with_few_points(tmp_path: Path) -> None:
     with (tmp_path / "metrics.jsonl").open("w") as file:
         for step in range(5000):
-            record = {"step": step, "turn": "rgb-stage1", "loss": 5000 - step, "data_ms": 1, "step_ms": 3}
+            record = {"step": step, "phase": "rgb-stage1", "loss": 5000 - step, "data_ms": 1, "step_ms": 3}
             file.write(json.dumps(record) + "\n")
-    (turn,) = read_turns(tmp_path / "metrics.jsonl", batch=8)
-    steps = turn["curves"]["step"]
+    (phase,) = read_phases(tmp_path / "metrics.jsonl", batch=8)
+    steps = phase["curves"]["step"]
     assert len(steps) == POINTS and (steps[0], steps[-1]) == (0, 4999)
-    assert turn["curves"]["loss"] == [5000 - step for step in steps]
-    assert turn["end"]["loss"] == pytest.approx(250.5)
-    assert turn["timing"]["samples_per_s"] == pytest.approx(2000)
+    assert phase["curves"]["loss"] == [5000 - step for step in steps]
+    assert phase["end"]["loss"] == pytest.approx(250.5)
+    assert phase["timing"]["samples_per_s"] == pytest.approx(2000)
 
 
-def test_queries_are_drawn_from_all_classes_in_turn() -> None:
+def test_queries_are_drawn_from_all_classes_in_phase() -> None:
     labels = np.array(["a"] * 50 + ["b"] * 3 + ["c"] * 2)
     chosen = choose_queries(labels, seed=0)
     assert sorted(labels[chosen].tolist()) == ["a"] * 3 + ["b"] * 3 + ["c"] * 2

@@ -259,7 +259,7 @@ def test_its_policy_lets_nothing_else_act(tab: Tab, state: str, tmp_path: Path) 
     check_inert(tab, file)
 
 
-def test_a_name_turns_nothing_beside_it() -> None:
+def test_a_name_phases_nothing_beside_it() -> None:
     page = render(summary_of([trial_of(0, "failed", (), reason="a\u202eb\x1b\u2066")], name="\u202ec\udcff"))
     assert not set("\u202e\u2066\x1b\udcff") & set(page)
     assert r"a\u202eb\x1b\u2066" in page and r"\u202ec\udcff" in page

@@ -200,7 +200,7 @@ def test_the_policy_of_the_page_in_a_file_lets_nothing_else_act(tab: Tab, index_
     expect(tab.page.locator("#query-name")).to_have_text("b/up.mp4")
 
 
-def test_a_name_turns_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path) -> None:
+def test_a_name_phases_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path) -> None:
     name = "a\u202egpj.4pm\x1b[8m\u200b \U0001f469\u200d\U0001f467'.mp4"
     shown = "a\\u202egpj.4pm\\u001b[8m\\u200b \U0001f469\u200d\U0001f467'.mp4"
     folder, page = tmp_path / "own", tmp_path / "found.html"

@@ -13,7 +13,7 @@ from vicc_ray.training.monitoring.diagnostics import problems_at_end, problems_i
 
 LN_K = math.log(20)
 HEALTHY = {
-    **{"turn": "rgb-stage1", "stream": "rgb", "steps": 100, "ln_k": LN_K, "loss": 0.8 * LN_K},
+    **{"phase": "rgb-stage1", "stream": "rgb", "steps": 100, "ln_k": LN_K, "loss": 0.8 * LN_K},
     **{"entropy": 0.99 * LN_K, "assignment_entropy": 0.7 * LN_K, "gradient_norm": 2.0, "effective_rank": 15.0},
     **{"prototypes_in_use": 1.0, "prototypes_effective": 0.95},
 }
@@ -30,11 +30,11 @@ def epoch(**changes: Any) -> dict[str, Any]:
     return {**HEALTHY, **changes}
 
 
-def kinds(*turn: dict[str, Any]) -> list[str]:
-    return [problem.kind for problem in problems_now(turn, CONFIG)]
+def kinds(*phase: dict[str, Any]) -> list[str]:
+    return [problem.kind for problem in problems_now(phase, CONFIG)]
 
 
-def test_a_healthy_turn_is_left_alone() -> None:
+def test_a_healthy_phase_is_left_alone() -> None:
     first = epoch(loss=1.3 * LN_K, gradient_norm=15.0)
     assert kinds(first) == []
     assert kinds(first, epoch(), epoch(gradient_norm=3.0)) == []
@@ -90,7 +90,7 @@ def test_a_loss_at_ln_k_counts_after_warm_up_and_three_epochs() -> None:
 
 
 def test_a_loss_that_falls_towards_ln_k_is_not_stuck() -> None:
-    """So a cross-stream turn begins: prototypes of one stream must first be brought to the embeddings of the other."""
+    """So a cross-stream phase begins: prototypes of one stream must first be brought to the embeddings of the other."""
     falling = [epoch(loss=share * LN_K, assignment_entropy=0.98 * LN_K) for share in (1.3, 1.24, 1.14, 1.07, 1.03, 1.0)]
     assert kinds(*falling) == []
 
@@ -110,11 +110,11 @@ def test_many_prototypes_for_few_samples_are_no_collapse() -> None:
 
 
 def test_figures_that_are_not_there_are_not_judged() -> None:
-    assert problems_now([{"turn": "rgb-stage1", "stream": "rgb", "loss": 3.0}], CONFIG) == []
+    assert problems_now([{"phase": "rgb-stage1", "stream": "rgb", "loss": 3.0}], CONFIG) == []
     assert problems_at_end({"loss": 7.0, "entropy": None, "effective_rank": 50.0}, CONFIG) == []
 
 
-def test_a_turn_that_learnt_nothing_is_told_at_its_end() -> None:
+def test_a_phase_that_learnt_nothing_is_told_at_its_end() -> None:
     (problem,) = problems_at_end(epoch(loss=0.98 * LN_K), CONFIG)
     assert problem.kind == "not-learning" and "2.94" in problem.text
 
@@ -131,7 +131,7 @@ def test_an_objective_without_prototypes_is_judged_by_its_own_chance() -> None:
 
 def test_stage_two_says_that_it_starts_from_a_collapsed_network() -> None:
     early, good = epoch(effective_rank=1.0), epoch()
-    bad_flow = epoch(stream="flow", turn="flow-stage1", effective_rank=1.1)
+    bad_flow = epoch(stream="flow", phase="flow-stage1", effective_rank=1.1)
     assert problems_inherited([early, good], ("rgb", "flow"), CONFIG) == []
     (problem,) = problems_inherited([early, good, bad_flow], ("rgb", "flow"), CONFIG)
     assert problem.kind == "starts-from-flow-flat"
@@ -141,7 +141,7 @@ def test_stage_two_says_that_it_starts_from_a_collapsed_network() -> None:
 
 def test_few_steps_are_told_first_with_what_held_out_videos_say() -> None:
     short = epoch(steps=2, stage=1, loss=LN_K)
-    check = {"turn": "rgb-stage1", "recall_at_1": 0.5625, "low": 0.31, "high": 0.81, "chance": 0.125, "videos": 16}
+    check = {"phase": "rgb-stage1", "recall_at_1": 0.5625, "low": 0.31, "high": 0.81, "chance": 0.125, "videos": 16}
     (problem,) = problems_at_end(short, CONFIG, steps=12, check=check)
     told = ["12 steps in all (about 2 an epoch)", "schedule.rgb_epochs (now", "train.batch (now 32)", "2.996"]
     held_out = ["56.2 %", "31.0 to 81.0", "16 videos", "chance, 12.5 %"]
@@ -158,15 +158,15 @@ def test_few_steps_are_told_first_with_what_held_out_videos_say() -> None:
     ("stage", "stream", "key"),
     [(1, "rgb", "schedule.rgb_epochs"), (1, "flow", "schedule.flow_epochs"), (2, "rgb", "schedule.alternation_period")],
 )
-def test_the_setting_of_the_number_of_steps_is_that_of_the_turn(stage: int, stream: str, key: str) -> None:
+def test_the_setting_of_the_number_of_steps_is_that_of_the_phase(stage: int, stream: str, key: str) -> None:
     (problem,) = problems_at_end(epoch(steps=2, stage=stage, stream=stream, loss=LN_K), CONFIG, steps=12)
     assert f"{key} (now {getattr(CONFIG.schedule, key.split('.')[1])})" in problem.text
 
 
-def test_stage_two_counts_the_steps_of_the_turn_that_it_starts_from() -> None:
+def test_stage_two_counts_the_steps_of_the_phase_that_it_starts_from() -> None:
     short = [epoch(steps=2, stage=1, loss=LN_K), epoch(steps=3, stage=1, loss=LN_K)]
-    check = {"turn": "rgb-stage1", "recall_at_1": 0.25, "low": 0.1, "high": 0.4, "videos": 16}
-    (problem,) = problems_inherited([epoch(turn="other"), *short], ("rgb",), CONFIG, [check])
+    check = {"phase": "rgb-stage1", "recall_at_1": 0.25, "low": 0.1, "high": 0.4, "videos": 16}
+    (problem,) = problems_inherited([epoch(phase="other"), *short], ("rgb",), CONFIG, [check])
     assert "5 steps in all" in problem.text and "25.0 %" in problem.text
     (problem,) = problems_inherited([epoch(steps=90, loss=LN_K), *short, *short], ("rgb",), CONFIG)
     assert problem.text.count("steps in all") == 0
@@ -174,11 +174,11 @@ def test_stage_two_counts_the_steps_of_the_turn_that_it_starts_from() -> None:
 
 def test_no_epoch_of_a_healthy_run_is_warned_of() -> None:
     config = watched_config()
-    turn = run_epochs(config, 3)
-    assert turn[-1]["loss"] < 0.6 * turn[-1]["ln_k"]
-    for n in range(1, len(turn) + 1):
-        assert problems_now(turn[:n], config) == []
-    assert problems_at_end(turn[-1], config) == []
+    phase = run_epochs(config, 3)
+    assert phase[-1]["loss"] < 0.6 * phase[-1]["ln_k"]
+    for n in range(1, len(phase) + 1):
+        assert problems_now(phase[:n], config) == []
+    assert problems_at_end(phase[-1], config) == []
 
 
 def test_an_epsilon_that_makes_assignments_uniform_is_noticed_within_an_epoch() -> None:

@@ -13,12 +13,12 @@ from tests.training.fixtures import small_config
 from vicc_ray.config import Config
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import Turn, turns
+from vicc_ray.runs.schedule import Phase, build_phases
 from vicc_ray.training.monitoring.run_logger import EVERY, Journal
 from vicc_ray.utils.jsonl import append_line, read_lines
 
 CONFIG = small_config()
-RGB, FLOW, CROSS = turns(CONFIG.schedule)[:3]
+RGB, FLOW, CROSS = build_phases(CONFIG.schedule)[:3]
 GOOD = {
     **{"steps": 50.0, "loss": 1.0, "entropy": 1.75, "assignment_entropy": 0.8, "gradient_norm": 2.0},
     **{"effective_rank": 6.0, "prototypes_in_use": 1.0, "prototypes_effective": 0.9},
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def step_line(step: int, loss: float = 1.0) -> dict[str, Any]:
-    return {"step": step, "epoch": 0, "turn": RGB.name, "stage": 1, "stream": "rgb", "loss": loss, "workers": 2}
+    return {"step": step, "epoch": 0, "phase": RGB.name, "stage": 1, "stream": "rgb", "loss": loss, "workers": 2}
 
 
 def written(folder: RunFolder, config: Config, resumed_at: int, last: int, loss: float) -> None:
@@ -51,12 +51,12 @@ def test_steps_and_epochs_are_lines_and_curves(folder: RunFolder) -> None:
     written(folder, CONFIG, 0, 40, loss=1.0)
     assert [line["step"] for line in read_lines(folder.metrics_file)] == list(range(1, 41))
     first, second = read_lines(folder.epochs_file)
-    assert (first["step"], first["epoch"], first["turn"], first["problems"]) == (20, 1, "rgb-stage1", [])
+    assert (first["step"], first["epoch"], first["phase"], first["problems"]) == (20, 1, "rgb-stage1", [])
     assert second["effective_rank"] == 6.0 and second["ln_k"] == pytest.approx(1.791759)
     curves = shown(folder.path / "tensorboard")
     assert [step for step, _ in curves["step/loss"]] == list(range(EVERY, 41, EVERY))
     assert curves["epoch/effective_rank"] == [(20, 6.0), (40, 6.0)]
-    assert not {"step/epoch", "step/turn", "step/workers", "epoch/problems"} & set(curves)
+    assert not {"step/epoch", "step/phase", "step/workers", "epoch/problems"} & set(curves)
 
 
 def test_a_run_that_goes_on_writes_nothing_twice(folder: RunFolder) -> None:
@@ -101,10 +101,10 @@ def test_what_is_no_number_is_null(folder: RunFolder) -> None:
         assert json.loads(file.read_text(), parse_constant=pytest.fail)["loss"] is None
 
 
-def begun(folder: RunFolder, turn: Turn, start_from: Path | None = None) -> list[str]:
+def begun(folder: RunFolder, phase: Phase, start_from: Path | None = None) -> list[str]:
     journal = Journal(folder, CONFIG, 100, start_from)
-    kinds = [problem.kind for problem in journal.begin_turn(turn, 100)]
-    journal.close(turn, 100)
+    kinds = [problem.kind for problem in journal.begin_phase(phase, 100)]
+    journal.close(phase, 100)
     return kinds
 
 
@@ -116,7 +116,7 @@ def test_stage_two_from_a_collapsed_stage_one_says_so_once(folder: RunFolder) ->
     assert begun(folder, FLOW) == []
     for _ in range(2):
         assert begun(folder, CROSS) == ["starts-from-rgb-uniform", "starts-from-rgb-flat"]
-    told = [line for line in read_lines(folder.warnings_file) if line["turn"] == CROSS.name]
+    told = [line for line in read_lines(folder.warnings_file) if line["phase"] == CROSS.name]
     assert [line["kind"] for line in told] == ["starts-from-rgb-uniform", "starts-from-rgb-flat"]
     assert "rgb-stage1" in told[0]["text"] and "ssignments are all but uniform" in told[0]["text"]
 
@@ -124,17 +124,19 @@ def test_stage_two_from_a_collapsed_stage_one_says_so_once(folder: RunFolder) ->
 def test_stage_two_knows_the_run_that_its_weights_come_from(folder: RunFolder, tmp_path: Path) -> None:
     other = RunFolder(tmp_path / "other")
     other.open(CONFIG)
-    checkpoint = other.path / "checkpoints" / "turn-1-flow-stage1"
+    checkpoint = other.path / "checkpoints" / "phase-1-flow-stage1"
     checkpoint.mkdir(parents=True)
     (checkpoint / STATE).write_text(json.dumps({"format": FORMAT, "step": 100}))
     for step, figures in ((50, GOOD), (100, COLLAPSED), (150, GOOD)):  # the last came after the checkpoint
-        append_line(other.epochs_file, {"step": step, "turn": "flow-stage1", "stream": "flow", "ln_k": 1.79, **figures})
+        append_line(
+            other.epochs_file, {"step": step, "phase": "flow-stage1", "stream": "flow", "ln_k": 1.79, **figures}
+        )
     assert begun(folder, CROSS, checkpoint) == ["starts-from-flow-uniform", "starts-from-flow-flat"]
 
 
 def test_held_out_checks_are_passed_on_once(folder: RunFolder) -> None:
     """Another process writes them, whenever it is done."""
-    check = {"step": 20, "epoch": 1, "turn": RGB.name, "stream": "rgb", "recall_at_1": 0.5, "videos": 40}
+    check = {"step": 20, "epoch": 1, "phase": RGB.name, "stream": "rgb", "recall_at_1": 0.5, "videos": 40}
     journal = Journal(folder, CONFIG, 0)
     append_line(folder.evaluations_file, check)
     journal.end_epoch(RGB, 40, 2, GOOD)

@@ -12,7 +12,7 @@ from tests.gloo import run_workers
 from tests.training.fixtures import BATCH, make_batch, small_config
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tensors, take_snapshot
-from vicc_ray.runs.schedule import Turn
+from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.shares import share_of
 from vicc_ray.training.distributed.collectives import rank, world_size
 from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
@@ -28,7 +28,7 @@ def trainer_of(mode: str, **settings: Any) -> ClassifierTrainer:
     torch.manual_seed(1)
     encoder = build_encoder(config.model)
     trainer = ClassifierTrainer(config, torch.device("cpu"), encoder, LABELS, CLASSES)
-    trainer.start_turn(Turn(0, mode, 0, config.classify.stream, False, 0, EPOCHS, EPOCHS))
+    trainer.start_phase(Phase(0, mode, 0, config.classify.stream, False, 0, EPOCHS, EPOCHS))
     return trainer
 
 

@@ -13,7 +13,7 @@ from tests.gloo import run_workers
 from tests.training.fixtures import BATCH, make_batch, small_config, started, steps
 from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tensors, take_snapshot
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.data.shares import share_of
 from vicc_ray.training.distributed.collectives import rank, world_size
 from vicc_ray.training.tasks.pretrainer import Pretrainer
@@ -27,12 +27,12 @@ def changed(before: dict[str, torch.Tensor], pretrainer: Pretrainer) -> set[str]
     return {".".join(name.split(".")[:2]) for name in before if not torch.equal(before[name], after[name])}
 
 
-@pytest.mark.parametrize("turn", ["rgb-stage1", "flow-stage1", "rgb-stage2-1", "flow-stage2-1"])
-def test_only_the_stream_of_the_turn_moves(turn: str) -> None:
-    pretrainer = started(small_config(), turn)
+@pytest.mark.parametrize("phase", ["rgb-stage1", "flow-stage1", "rgb-stage2-1", "flow-stage2-1"])
+def test_only_the_stream_of_the_phase_moves(phase: str) -> None:
+    pretrainer = started(small_config(), phase)
     before = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
     steps(pretrainer, 1)
-    stream = turn.split("-")[0]
+    stream = phase.split("-")[0]
     assert changed(before, pretrainer) == {f"{stream}.encoder", f"{stream}.prototypes"}
 
 
@@ -48,7 +48,7 @@ def test_frozen_prototypes_stay_while_the_encoder_moves() -> None:
 def test_loss_of_a_repeated_batch_falls() -> None:
     config = small_config(optimiser={"name": "adamw", "learning_rate": 3e-3}, method={"queue": 0})
     pretrainer = started(config, "rgb-stage2-1")
-    epoch = pretrainer.turn.first_epoch
+    epoch = pretrainer.phase.first_epoch
     losses = [float(pretrainer.step(make_batch(0), epoch)["loss"]) for _ in range(30)]
     assert min(losses[-5:]) < 0.8 * losses[0]
 
@@ -75,25 +75,25 @@ def test_another_number_of_prototypes_in_stage_2_draws_them_anew_and_is_restored
     pretrainer = started(small_config(stage2={"prototypes": 9}), "flow-stage1")
     steps(pretrainer, 1)
     stage1 = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
-    planned = turns(pretrainer.config.schedule)
-    pretrainer.start_turn(planned[2])
+    planned = build_phases(pretrainer.config.schedule)
+    pretrainer.start_phase(planned[2])
     assert changed(stage1, pretrainer) == {"rgb.prototypes", "flow.prototypes"}
     assert model_tensors(pretrainer)["flow.prototypes.weight"].shape == (9, 16)
     steps(pretrainer, 1)
     take_snapshot(pretrainer, 3, 3.0, {}).write(tmp_path)
     restored = Pretrainer(pretrainer.config, torch.device("cpu"))
     load_model(tmp_path, restored)
-    restored.start_turn(planned[2])
+    restored.start_phase(planned[2])
     load_progress(tmp_path, restored)
     assert steps(restored, 2) == steps(pretrainer, 2)
     before = model_tensors(pretrainer)["flow.prototypes.weight"].clone()
-    pretrainer.start_turn(planned[3])
+    pretrainer.start_phase(planned[3])
     assert torch.equal(model_tensors(pretrainer)["flow.prototypes.weight"], before)
 
 
 def test_the_gradient_norm_is_that_of_all_trained_parameters() -> None:
     pretrainer = started(small_config(), "rgb-stage2-1")
-    norm = pretrainer.step(make_batch(0), pretrainer.turn.first_epoch)["gradient_norm"]
+    norm = pretrainer.step(make_batch(0), pretrainer.phase.first_epoch)["gradient_norm"]
     trained = [*pretrainer.encoders["rgb"].parameters(), pretrainer.prototypes["rgb"].weight]
     flat = torch.cat([p.grad.flatten() for p in trained if p.grad is not None])
     assert float(norm) == pytest.approx(float(flat.norm()), rel=1e-5)
@@ -122,11 +122,11 @@ def own_share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def train_three_steps() -> dict[str, torch.Tensor]:
-    """What three steps on this worker's shares compute and leave behind, in three turns."""
+    """What three steps on this worker's shares compute and leave behind, in three phases."""
     found = {}
-    for turn, config in (("rgb-stage1", small_config()), ("flow-stage2-1", small_config()), ("rgb-stage1", INSTANCES)):
-        pretrainer = started(config, turn)
-        epoch, name = pretrainer.turn.first_epoch, f"{config.method.contrast} {turn}"
+    for phase, config in (("rgb-stage1", small_config()), ("flow-stage2-1", small_config()), ("rgb-stage1", INSTANCES)):
+        pretrainer = started(config, phase)
+        epoch, name = pretrainer.phase.first_epoch, f"{config.method.contrast} {phase}"
         metrics = [pretrainer.step(own_share(make_batch(k)), epoch + k / 10) for k in range(3)]
         found |= {f"{name} {key}": torch.tensor([float(m[key]) for m in metrics]) for key in ("loss", "gradient_norm")}
         tensors = {**model_tensors(pretrainer), **pretrainer.progress_tensors()}

@@ -1,4 +1,4 @@
-"""A run's networks -> features -> the R@k table: random networks, then the network of every finished turn."""
+"""A run's networks -> features -> the R@k table: random networks, then the network of every finished phase."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vicc_ray.pipelines.inference.embed import Network
 from vicc_ray.pipelines.inference.feature_writer import make_features
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import STREAMS, turns
+from vicc_ray.runs.schedule import STREAMS, build_phases
 from vicc_ray.runs.stage_times import stage_timer
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
@@ -41,7 +41,7 @@ def evaluate(
         the content of ``out/evaluation.json``.
 
     Raises:
-        UserError: no run, no finished turn, or nothing to score.
+        UserError: no run, no finished phase, or nothing to score.
     """
     folder, store = RunFolder(run_dir), ClipStore(store_path)
     config = config or folder.config()
@@ -54,17 +54,17 @@ def evaluate(
 
 
 def run_networks(folder: RunFolder, config: Config) -> dict[str, Network]:
-    """Networks by name: "rgb-random", "flow-random", then one a finished turn.
+    """Networks by name: "rgb-random", "flow-random", then one a finished phase.
 
     Raises:
-        UserError: no turn has finished yet.
+        UserError: no phase has finished yet.
     """
     fresh = Pretrainer(config, torch.device("cpu"))
     networks = {f"{s}-random": Network(s, fresh.encoders[s].state_dict()) for s in STREAMS}
-    for turn in turns(config.schedule):
-        path = folder.turn_checkpoint(turn.index, turn.name)
+    for phase in build_phases(config.schedule):
+        path = folder.phase_checkpoint(phase.index, phase.name)
         if path.exists():
-            networks[turn.name] = Network(turn.stream, load_encoder_tensors(path, turn.stream))
+            networks[phase.name] = Network(phase.stream, load_encoder_tensors(path, phase.stream))
     if len(networks) == len(STREAMS):
-        raise UserError(f"{folder.path}: no finished turn to evaluate yet; go on with `vicc-ray pretrain`")
+        raise UserError(f"{folder.path}: no finished phase to evaluate yet; go on with `vicc-ray pretrain`")
     return networks

@@ -50,8 +50,8 @@ def classify(
     folder.open(config, free_settings(config.classify.mode), task.inputs)
     task.begin(weights)
     about = _about(task, weights)
-    file, turn = folder.path / PREDICTIONS_FILE, task.turns[-1]
-    trained = folder.step >= task.plan.first_step(turn.last_epoch)
+    file, phase = folder.path / PREDICTIONS_FILE, task.phases[-1]
+    trained = folder.step >= task.plan.first_step(phase.last_epoch)
     if not (trained and _is_of(file, about)):
         with ray_session(config.ray):  # one for both, since a start takes long
             last = fit(task, folder, progress=progress)

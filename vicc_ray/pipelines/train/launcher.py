@@ -53,7 +53,7 @@ def fit(
     progress: bool = True,
     awaits_scores: bool = False,
 ) -> Path:
-    """Train in an opened folder until the last turn ends, from the newest checkpoint there if there is one.
+    """Train in an opened folder until the last phase ends, from the newest checkpoint there if there is one.
 
     Args:
         start_from: checkpoint folder of another run from which a new run takes weights and place.
@@ -61,16 +61,16 @@ def fit(
             (`RunFolder.hold_file`).
 
     Returns:
-        the checkpoint of the last turn.
+        the checkpoint of the last phase.
 
     Raises:
         UserError: another process trains here, or training failed.
     """
     with folder.writing():  # refused here at once rather than in the workers, which hold this lock while they train
         folder.checkpoints.clear_rests()
-    turn = task.turns[-1]
-    last = folder.turn_checkpoint(turn.index, turn.name)
-    if folder.step >= task.plan.first_step(turn.last_epoch) and not folder.checkpoints.to_be_scored(last.name):
+    phase = task.phases[-1]
+    last = folder.phase_checkpoint(phase.index, phase.name)
+    if folder.step >= task.plan.first_step(phase.last_epoch) and not folder.checkpoints.to_be_scored(last.name):
         return last
     tell = folder.attempts.note_wait if progress else partial(_note_and_log, folder)
     with (

@@ -33,7 +33,7 @@ def pretrain(
             (`RunFolder.hold_file`).
 
     Returns:
-        the checkpoint of the last turn.
+        the checkpoint of the last phase.
 
     Raises:
         UserError: settings, store or run folder cannot be used, or training failed.
@@ -44,7 +44,7 @@ def pretrain(
     folder.check(config, inputs=task.inputs)
     start = checked_start(folder, start_from)
     if start is not None:
-        check_something_left(start, task.turns[-1].last_epoch)
+        check_something_left(start, task.phases[-1].last_epoch)
     folder.open(config, inputs=task.inputs)
     keep_start(folder, start)
     if note := why_unchecked(store.entries, config):

@@ -30,7 +30,7 @@ def follow_run(folder: RunFolder, task: Task, show: bool = True) -> Iterator[Non
     if not show:
         yield
         return
-    with beside(_Follower(folder, Workload(task.plan, task.turns)).run):
+    with beside(_Follower(folder, Workload(task.plan, task.phases)).run):
         yield
 
 
@@ -42,8 +42,8 @@ class _Follower:
         self.bar = ProgressBar("starting Ray", workload.steps, self.begun_at)
         self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.evaluations_file)
         self.attempts, self.begun = _Tail(folder.attempts.file, ("time_ms",)), False
-        self.warnings = _Tail(folder.warnings_file, ("step", "turn", "kind"))
-        self.turn = ""
+        self.warnings = _Tail(folder.warnings_file, ("step", "phase", "kind"))
+        self.phase = ""
         self.losses: list[float] = []
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self.score, self.told_time = "", False
@@ -65,30 +65,30 @@ class _Follower:
         for line in lines:
             self._add(line)
             self.recent.append(line)
-            if line["step"] == self.workload.ends.get(line["turn"]):
+            if line["step"] == self.workload.ends.get(line["phase"]):
                 self._tell_end(line["step"])
         for check in sorted(self.checks.read(), key=lambda check: int(check["step"])):
             self._tell_check(check)
         for warning in self.warnings.read():
-            self.bar.print(f"{warning['turn']}, epoch {warning['epoch']}: {warning['text']}", "warning")
+            self.bar.print(f"{warning['phase']}, epoch {warning['epoch']}: {warning['text']}", "warning")
         if lines:
             self._show(lines[-1])
 
     def _add(self, line: dict[str, Any]) -> None:
-        if line["turn"] != self.turn:
-            self.turn, self.losses, self.score = line["turn"], [], ""
+        if line["phase"] != self.phase:
+            self.phase, self.losses, self.score = line["phase"], [], ""
         self.losses.append(float("nan") if line["loss"] is None else line["loss"])
 
     def _tell_end(self, step: int) -> None:
-        """The figures of a turn that ended, as the report has them."""
+        """The figures of a phase that ended, as the report has them."""
         first, last = start_mean(self.losses), end_mean(self.losses)
         if first is not None and last is not None:
-            self.bar.print(f"{self.turn} ended at step {step:,}: loss {first:.2f} -> {last:.2f}")
+            self.bar.print(f"{self.phase} ended at step {step:,}: loss {first:.2f} -> {last:.2f}")
 
     def _tell_check(self, check: dict[str, Any]) -> None:
         score = f"R@1 {check['stream']} {100 * check['recall_at_1']:.1f} %"
-        late = "" if check["turn"] == self.turn else ", scored since"
-        where = f"{check['turn']}, after epoch {check['epoch']} (step {check['step']:,}{late})"
+        late = "" if check["phase"] == self.phase else ", scored since"
+        where = f"{check['phase']}, after epoch {check['epoch']} (step {check['step']:,}{late})"
         self.bar.print(f"held out: {where}: {score} on {check['videos']} videos")
         if not late:
             self.score = score
@@ -112,7 +112,7 @@ class _Follower:
             self.bar.print(f"about {duration(left)} of training left, {speed}")
         loss = end_mean(self.losses)
         figures = ["" if loss is None else f"loss {loss:.3f}", f"{line['samples_per_s']:.0f} samples/s", self.score]
-        title = self.turn if step < self.workload.steps else "last checkpoint and scores"
+        title = self.phase if step < self.workload.steps else "last checkpoint and scores"
         self.bar.update(step, "  ".join(figure for figure in figures if figure), title, left)
 
     def _seconds_left(self, step: int) -> float | None:
@@ -128,7 +128,7 @@ class _Tail:
     What was there at the start is left out (it is in ``old``), and no line comes twice that is the same in ``keys``.
     """
 
-    def __init__(self, path: Path, keys: tuple[str, ...] = ("step", "turn")) -> None:
+    def __init__(self, path: Path, keys: tuple[str, ...] = ("step", "phase")) -> None:
         self._path, self._keys = path, keys
         self._file: TextIO | None = None
         self._rest = ""

@@ -18,7 +18,7 @@ from vicc_ray.pipelines.cluster.session import quiet
 from vicc_ray.pipelines.inference.embed import Embedder, Network, Work, embed
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, read_state
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.distributed.collectives import rank
 from vicc_ray.training.validation.evaluator import HeldOut
 from vicc_ray.utils.jsonl import append_line
@@ -84,8 +84,8 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
     if held_out is None or not folder.checkpoints.to_be_scored(name):
         return {}
     state = read_state(kept)
-    turn = turns(config.schedule)[state["turn"]]
-    networks = {"it": Network(turn.stream, load_encoder_tensors(kept, turn.stream))}
+    phase = build_phases(config.schedule)[state["phase"]]
+    networks = {"it": Network(phase.stream, load_encoder_tensors(kept, phase.stream))}
     if len(held_out.entries) <= MOST_HERE:
         embedder = Embedder(Work(networks, opened, held_out.entries, config, use_gpu=False))
         features = embedder({"item": np.arange(len(held_out.entries))})
@@ -97,12 +97,12 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
     found = held_out.score(features["it"], config)
     low, high = found.interval
     line = {
-        **{"step": state["step"], "epoch": round(state["epoch"]), "turn": turn.name, "stream": turn.stream},
+        **{"step": state["step"], "epoch": round(state["epoch"]), "phase": phase.name, "stream": phase.stream},
         **{"recall_at_1": found.recall[1], "low": low, "high": high, "videos": found.queries, "chance": found.chance},
         "checkpoint": name,
         "seconds": time.perf_counter() - begun,
     }
-    folder.checkpoints.keep_best(name, turn.stream, found.recall[1], held_out.fingerprint(config))
+    folder.checkpoints.keep_best(name, phase.stream, found.recall[1], held_out.fingerprint(config))
     append_line(folder.evaluations_file, line)
     folder.checkpoints.unmark(name)
     return {"recall_at_1": found.recall[1]}

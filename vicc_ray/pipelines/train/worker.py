@@ -29,7 +29,7 @@ from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.runs import checkpoint_state
 from vicc_ray.runs.async_checkpointer import CheckpointWriter
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import Turn
+from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.distributed.collectives import gather, rank, sum_, world_size
 from vicc_ray.training.monitoring.epoch_stats import CHOICES
 from vicc_ray.training.monitoring.run_logger import Journal
@@ -71,7 +71,7 @@ class Step:
     """A step whose figures may still be on their way from the device."""
 
     number: int
-    turn: Turn
+    phase: Phase
     metrics: Metrics
     embeddings: Tensor | None
     """[B, D], see :class:`~vicc_ray.training.tasks.trainer.Trainer`."""
@@ -124,7 +124,7 @@ def _end_for_good(folder: RunFolder, reason: Exception) -> None:
 
 
 class Worker:
-    """One worker's run through the turns that are left."""
+    """One worker's run through the phases that are left."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -134,7 +134,7 @@ class Worker:
         self.folder.check_inputs(self.task.inputs)  # the store may have grown since the run was begun
         self.plan = self.task.plan
         self.device = ray.train.torch.get_device()
-        self.steps, self.restored_turn = 0, -1
+        self.steps, self.restored_phase = 0, -1
         self.unsettled: Step | None = None
         self.lookout = Lookout()
         self.writer = CheckpointWriter(
@@ -155,12 +155,12 @@ class Worker:
         self.journal = None
         if rank() == 0:
             self.journal = Journal(self.folder, self.config, self.steps, start_from, self.task.problems)
-        for turn in self.task.turns:
-            if self.steps < self.plan.first_step(turn.last_epoch):
-                self._run_turn(turn)
+        for phase in self.task.phases:
+            if self.steps < self.plan.first_step(phase.last_epoch):
+                self._run_phase(phase)
         self.writer.wait()
         if self.journal:
-            self.journal.close(self.task.turns[-1], self.steps)
+            self.journal.close(self.task.phases[-1], self.steps)
 
     def _count_attempt(self, step: int) -> None:
         """End a run that fails again and again where it began; on all workers, who hear it from the first."""
@@ -186,31 +186,31 @@ class Worker:
         state = checkpoint_state.read_state(newest)
         # Another run may have had other videos or another batch: what counts is how many epochs it made.
         self.steps = state["step"] if own else self.plan.first_step(state["epoch"])
-        self.restored_turn = state["turn"]
+        self.restored_phase = state["phase"]
         checkpoint_state.load_model(newest, self.trainer)
         self._restored_from = newest
 
-    def _run_turn(self, turn: Turn) -> None:
-        self.trainer.start_turn(turn)
-        if self.restored_turn == turn.index:
+    def _run_phase(self, phase: Phase) -> None:
+        self.trainer.start_phase(phase)
+        if self.restored_phase == phase.index:
             checkpoint_state.load_progress(self._restored_from, self.trainer)
-        self.health = self.task.health(turn, self.device)
+        self.health = self.task.health(phase, self.device)
         if self.journal:
-            self.journal.begin_turn(turn, self.steps)
-        maker = self.task.maker(turn, rank(), world_size())
-        stop = self.plan.first_step(turn.last_epoch)
+            self.journal.begin_phase(phase, self.steps)
+        maker = self.task.maker(phase, rank(), world_size())
+        stop = self.plan.first_step(phase.last_epoch)
         neighbours = ray.train.get_context().get_local_world_size()
         share = decoding_share(self.job.worker_cpus, world_size(), neighbours, self.config.ray.share)
         begun = time.perf_counter()
         for batch in self._told(batches(maker, self.steps, stop, share.cpus, share.memory, share.task_cpus), share):
-            step = self._begin_step(turn, batch, time.perf_counter() - begun)
+            step = self._begin_step(phase, batch, time.perf_counter() - begun)
             asked_for = self._settle()  # the step before: its figures are there, and this one keeps the device busy
             self.unsettled = replace(step, seconds=time.perf_counter() - begun)
             if self.steps < stop:
-                self._keep_if_due(turn, asked_for)
+                self._keep_if_due(phase, asked_for)
             begun = time.perf_counter()
         self._settle()
-        self._keep(self.folder.checkpoints.turn(turn.index, turn.name), "end of turn", scored=True)
+        self._keep(self.folder.checkpoints.phase(phase.index, phase.name), "end of phase", scored=True)
 
     def _told(self, batches: Iterator[dict[str, Tensor]], share: DecodingShare) -> Iterator[dict[str, Tensor]]:
         """The same, and a line where one does not come since others hold the CPUs."""
@@ -221,7 +221,7 @@ class Worker:
                 yield batch
                 stall.end()
 
-    def _begin_step(self, turn: Turn, batch: dict[str, Tensor], waited: float) -> Step:
+    def _begin_step(self, phase: Phase, batch: dict[str, Tensor], waited: float) -> Step:
         torch.manual_seed(_mix(self.config.seed, self.steps, rank()))  # for layers that draw: no state to keep
         requested = float(rank() == 0 and self.folder.take_request())
         notes = torch.tensor([waited, self.lookout.due(), requested], device=self.device)
@@ -230,7 +230,7 @@ class Worker:
             self._record_samples(batch["videos"])
         metrics = self.trainer.step(batch, self.plan.epoch_at(self.steps))
         self.steps += 1
-        return Step(self.steps, turn, metrics, self.trainer.last_embeddings, waited, notes)
+        return Step(self.steps, phase, metrics, self.trainer.last_embeddings, waited, notes)
 
     def _settle(self) -> str:
         """Record the last step that was not, once the device is done with it; stop at figures that are no numbers.
@@ -247,17 +247,17 @@ class Worker:
         if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
             raise Hopeless(
                 f"the loss is {values['loss']:g} and the norm of its gradients {values['gradient_norm']:g} at step "
-                f"{step.number} (turn {step.turn.name}): training has diverged. {self.task.calmer}, "
+                f"{step.number} (phase {step.phase.name}): training has diverged. {self.task.calmer}, "
                 "and start in another output folder"
             )
         if ask and self.lookout.node_goes():
             return "a machine is taken away"
         return "requested" if requested else ""
 
-    def _keep_if_due(self, turn: Turn, asked_for: str) -> None:
+    def _keep_if_due(self, phase: Phase, asked_for: str) -> None:
         """Checkpoints between two steps: those to be scored, those by the settings, and those that are asked for."""
         every = self.config.train.evaluate_epochs
-        epochs = self.plan.epochs_before(self.steps) - turn.first_epoch
+        epochs = self.plan.epochs_before(self.steps) - phase.first_epoch
         scored = self.task.scored and self.plan.ends_epoch(self.steps) and epochs % every == 0
         why = "to be scored" if scored else asked_for
         if self.steps % self.config.train.checkpoint_steps == 0:
@@ -290,13 +290,13 @@ class Worker:
     def _record(self, step: Step, values: dict[str, float], waited_s: float) -> None:
         self.health.add(step.metrics, step.embeddings, step.waited, step.seconds - step.waited)
         if self.journal:
-            place = {"step": step.number, "epoch": self.plan.epochs_before(step.number - 1), "turn": step.turn.name}
+            place = {"step": step.number, "epoch": self.plan.epochs_before(step.number - 1), "phase": step.phase.name}
             self.journal.step(
                 {
                     **place,
-                    **{"stage": step.turn.stage, "stream": step.turn.stream},
+                    **{"stage": step.phase.stage, "stream": step.phase.stream},
                     **values,
-                    **self.task.figures(step.turn),
+                    **self.task.figures(step.phase),
                     **{"data_ms": 1000 * waited_s, "step_ms": 1000 * (step.seconds - step.waited)},
                     "samples_per_s": self.plan.batch / step.seconds,
                     "workers": world_size(),
@@ -305,7 +305,7 @@ class Worker:
         if self.plan.ends_epoch(step.number):
             figures = self.health.summary()
             if self.journal:
-                self.journal.end_epoch(step.turn, step.number, self.plan.epochs_before(step.number), figures)
+                self.journal.end_epoch(step.phase, step.number, self.plan.epochs_before(step.number), figures)
 
     def _record_samples(self, videos: Tensor) -> None:
         everyones = gather(videos.to(self.device), sizes=self.trainer.sizes)

@@ -97,15 +97,15 @@ def value(setting: Any) -> str:
 
 
 def _charts(figures: dict[str, Any]) -> dict[str, Markup]:
-    turns, checks, table = figures["turns"], figures["checks"], figures["table"]
+    phases, checks, table = figures["phases"], figures["checks"], figures["table"]
     drawn = {}
-    if turns:
-        drawn = {"loss": draw(loss_chart(turns)), "entropy": draw(entropy_chart(turns))}
-    if any(turn["epochs"] for turn in turns):
-        drawn |= {"rank": draw(rank_chart(turns)), "prototypes": draw(prototypes_chart(turns))}
-        drawn |= {"gradient": draw(gradient_chart(turns)), "data_wait": draw(data_wait_chart(turns))}
+    if phases:
+        drawn = {"loss": draw(loss_chart(phases)), "entropy": draw(entropy_chart(phases))}
+    if any(phase["epochs"] for phase in phases):
+        drawn |= {"rank": draw(rank_chart(phases)), "prototypes": draw(prototypes_chart(phases))}
+        drawn |= {"gradient": draw(gradient_chart(phases)), "data_wait": draw(data_wait_chart(phases))}
     if checks:
-        drawn["checks"] = draw(checks_chart(checks, turns, table["dataset"]["chance"] if table else None))
+        drawn["checks"] = draw(checks_chart(checks, phases, table["dataset"]["chance"] if table else None))
     return drawn
 
 

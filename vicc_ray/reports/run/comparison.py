@@ -15,7 +15,7 @@ from vicc_ray.evaluation.feature_settings import are_of_same_videos
 from vicc_ray.evaluation.feature_store import feature_names, feature_path, load_features
 from vicc_ray.evaluation.results_io import RESULT_FILE, read_result
 from vicc_ray.evaluation.retrieval import retrieve
-from vicc_ray.reports.run.curves import read_turns
+from vicc_ray.reports.run.curves import read_phases
 from vicc_ray.reports.run.settings import as_config, plain, read_settings
 
 NOT_COMPARED = {"name", "ray"}
@@ -95,4 +95,4 @@ def _settings(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]
 
 
 def _seconds(folder: Path) -> float:
-    return float(sum(turn["timing"]["seconds"] for turn in read_turns(folder / "metrics.jsonl", 1)))
+    return float(sum(phase["timing"]["seconds"] for phase in read_phases(folder / "metrics.jsonl", 1)))

@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 
 from vicc_ray.utils.jsonl import read_lines
 
-POINTS = 240  # drawn points of a turn
-SMOOTHED = 0.04  # width of the running mean, as a share of the turn
-START, END = 0.02, 0.1  # the parts of a turn that count as its start and its end
+POINTS = 240  # drawn points of a phase
+SMOOTHED = 0.04  # width of the running mean, as a share of the phase
+START, END = 0.02, 0.1  # the parts of a phase that count as its start and its end
 SERIES = ("loss", "entropy", "assignment_entropy", "prototypes_used")
 EPOCH_SERIES = ("effective_rank", "prototypes_in_use", "gradient_norm", "data_wait_share")
 
 
-def read_turns(path: Path, batch: int) -> list[dict[str, Any]]:
-    """The turns of ``metrics.jsonl`` in order of their first step, each with its curves, its end values and timing.
+def read_phases(path: Path, batch: int) -> list[dict[str, Any]]:
+    """The phases of ``metrics.jsonl`` in order of their first step, each with its curves, its end values and timing.
 
     A resumed run repeats the steps after its checkpoint; of each step the last record counts.
 
     Args:
         batch: samples of a step, for the throughput.
     """
-    steps = {record["step"]: record for record in read_lines(path) if "step" in record and "turn" in record}
-    turns: dict[str, list[dict[str, Any]]] = {}
+    steps = {record["step"]: record for record in read_lines(path) if "step" in record and "phase" in record}
+    phases: dict[str, list[dict[str, Any]]] = {}
     for step in sorted(steps):
-        turns.setdefault(steps[step]["turn"], []).append(steps[step])
-    return [_turn(name, records, batch) for name, records in turns.items()]
+        phases.setdefault(steps[step]["phase"], []).append(steps[step])
+    return [_phase(name, records, batch) for name, records in phases.items()]
 
 
 def read_checks(path: Path) -> list[dict[str, Any]]:
@@ -42,14 +42,14 @@ def read_checks(path: Path) -> list[dict[str, Any]]:
 
 
 def read_epochs(path: Path) -> dict[str, dict[str, Any]]:
-    """The epochs of ``epochs.jsonl`` by turn: ``curves`` over the ``step`` at each epoch's end, the ``last`` record,
+    """The epochs of ``epochs.jsonl`` by phase: ``curves`` over the ``step`` at each epoch's end, the ``last`` record,
     and the largest ``memory_peak_mib`` (None where it is not told).
     """
-    known = {(r["turn"], r["step"]): r for r in read_lines(path) if "step" in r and "turn" in r}
-    turns: dict[str, list[dict[str, Any]]] = {}
-    for turn, step in sorted(known, key=lambda key: key[1]):
-        turns.setdefault(turn, []).append(known[turn, step])
-    return {name: _epochs(records) for name, records in turns.items()}
+    known = {(r["phase"], r["step"]): r for r in read_lines(path) if "step" in r and "phase" in r}
+    phases: dict[str, list[dict[str, Any]]] = {}
+    for phase, step in sorted(known, key=lambda key: key[1]):
+        phases.setdefault(phase, []).append(known[phase, step])
+    return {name: _epochs(records) for name, records in phases.items()}
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -62,12 +62,12 @@ def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]
 
 
 def start_mean(values: Sequence[float] | NDArray[np.float64]) -> float | None:
-    """Mean of the start of a turn's values, without what is no number; None if nothing is left."""
+    """Mean of the start of a phase's values, without what is no number; None if nothing is left."""
     return _mean(np.asarray(values[: max(1, int(START * len(values)))], dtype=np.float64))
 
 
 def end_mean(values: Sequence[float] | NDArray[np.float64]) -> float | None:
-    """Mean of the last tenth of a turn's values: the one figure for where it ended, in the terminal and on the page."""
+    """Mean of the last tenth of a phase's values: the one figure for where it ended, in terminal and page."""
     return _mean(np.asarray(values[-max(1, round(END * len(values))) :], dtype=np.float64))
 
 
@@ -90,7 +90,7 @@ def _drawn(count: int) -> NDArray[np.int_]:
     return np.unique(np.rint(np.linspace(0, count - 1, min(POINTS, count))).astype(int))
 
 
-def _turn(name: str, records: list[dict[str, Any]], batch: int) -> dict[str, Any]:
+def _phase(name: str, records: list[dict[str, Any]], batch: int) -> dict[str, Any]:
     first, last = records[0], records[-1]
     columns = {key: _column(records, key) for key in SERIES}
     width = round(SMOOTHED * len(records))
@@ -100,7 +100,7 @@ def _turn(name: str, records: list[dict[str, Any]], batch: int) -> dict[str, Any
         curves[key] = numbers(values[drawn])
         curves[f"{key}_smooth"] = numbers(running_mean(values, width)[drawn])
     return {
-        "turn": name,
+        "phase": name,
         "stage": first.get("stage"),
         "stream": first.get("stream", name.split("-")[0]),
         "first_step": first["step"],
@@ -131,7 +131,7 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 
 def _timing(records: list[dict[str, Any]], batch: int) -> dict[str, Any]:
-    """Totals of a turn; ``data_ms`` is the wait for the batch, ``step_ms`` the rest of the step."""
+    """Totals of a phase; ``data_ms`` is the wait for the batch, ``step_ms`` the rest of the step."""
     wait, step = (float(np.nansum(_column(records, key))) / 1000 for key in ("data_ms", "step_ms"))
     seconds = wait + step
     return {

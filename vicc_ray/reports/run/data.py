@@ -16,7 +16,7 @@ from vicc_ray.evaluation.retrieval_results import NAME, STREAMS, newest
 from vicc_ray.reports.run.classification import read_classification
 from vicc_ray.reports.run.comparison import compare
 from vicc_ray.reports.run.confusion import read_classes
-from vicc_ray.reports.run.curves import read_checks, read_epochs, read_turns
+from vicc_ray.reports.run.curves import read_checks, read_epochs, read_phases
 from vicc_ray.reports.run.embedding_map import read_map
 from vicc_ray.reports.run.gallery import find_neighbours
 from vicc_ray.reports.run.prototypes import read_prototypes
@@ -45,13 +45,13 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
     batch = config.get("train", {}).get("batch", Config().train.batch)
     cross = config.get("schedule", {}).get("cross_stream", True)
     missing: dict[str, str] = {}
-    turns = read_turns(run_dir / "metrics.jsonl", batch)
-    cycles = sum(turn["turn"].startswith("rgb-stage2") for turn in turns)
+    phases = read_phases(run_dir / "metrics.jsonl", batch)
+    cycles = sum(phase["phase"].startswith("rgb-stage2") for phase in phases)
     epochs = read_epochs(run_dir / "epochs.jsonl")
-    for turn in turns:
-        turn["name"] = turn_label(turn["turn"], cross, cycles)
-        turn["epochs"] = epochs.get(turn["turn"])
-    if not turns:
+    for phase in phases:
+        phase["name"] = phase_label(phase["phase"], cross, cycles)
+        phase["epochs"] = epochs.get(phase["phase"])
+    if not phases:
         missing["training"] = "No steps are recorded yet (metrics.jsonl): run `vicc-ray pretrain`."
     if not epochs:
         missing["epochs"] = "No figures by epoch are recorded (epochs.jsonl): no epoch is over yet, or the run is old."
@@ -67,11 +67,11 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
     if store is None:
         missing["store"] = "The clip store is not at hand, so there are no videos to show and none to count."
     resolved = as_config(config)
-    found = warnings(turns, resolved, checks)
+    found = warnings(phases, resolved, checks)
     return {
         "name": config.get("name", run_dir.name),
         "backbone": resolved.model.backbone,
-        "headline": headline(table, turns, found, cross, unlabelled),
+        "headline": headline(table, phases, found, cross, unlabelled),
         "warnings": found,
         "table": table,
         "published": published(resolved, table["dataset"] if table else None),
@@ -81,9 +81,9 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
         "map": read_map(features, asked),
         "prototypes": read_prototypes(run_dir, resolved, features),
         "classification": read_classification(run_dir),
-        "turns": turns,
+        "phases": phases,
         "checks": checks,
-        "timing": total_timing(turns),
+        "timing": total_timing(phases),
         "stages": stage_seconds(run_dir),
         "data": None if store is None else account(store),
         "settings": settings(config),
@@ -93,8 +93,8 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
     }
 
 
-def turn_label(name: str, cross_stream: bool = True, cycles: int = 1) -> str:
-    """A turn in words: "RGB stage 1", "Flow cross-stream", with its number where there are several cycles."""
+def phase_label(name: str, cross_stream: bool = True, cycles: int = 1) -> str:
+    """A phase in words: "RGB stage 1", "Flow cross-stream", with its number where there are several cycles."""
     match = NAME.fullmatch(name)
     if match is None or match["random"]:
         return name
@@ -102,21 +102,21 @@ def turn_label(name: str, cross_stream: bool = True, cycles: int = 1) -> str:
     return f"{STREAMS[match['stream']]} {stage}" + (f" {match['cycle']}" if match["cycle"] and cycles > 1 else "")
 
 
-def total_timing(turns: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Sums over the turns; None without steps."""
-    timed = [turn for turn in turns if turn["timing"]["seconds"]]
+def total_timing(phases: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Sums over the phases; None without steps."""
+    timed = [phase for phase in phases if phase["timing"]["seconds"]]
     if not timed:
         return None
-    seconds = sum(turn["timing"]["seconds"] for turn in timed)
-    wait = sum(turn["timing"]["data_wait_seconds"] for turn in timed)
-    samples = sum(turn["timing"]["samples_per_s"] * turn["timing"]["seconds"] for turn in timed)
-    peaks = [turn["epochs"]["memory_peak_mib"] for turn in turns if turn["epochs"]]
+    seconds = sum(phase["timing"]["seconds"] for phase in timed)
+    wait = sum(phase["timing"]["data_wait_seconds"] for phase in timed)
+    samples = sum(phase["timing"]["samples_per_s"] * phase["timing"]["seconds"] for phase in timed)
+    peaks = [phase["epochs"]["memory_peak_mib"] for phase in phases if phase["epochs"]]
     return {
-        "steps": sum(turn["steps"] for turn in turns),
+        "steps": sum(phase["steps"] for phase in phases),
         "seconds": seconds,
         "data_wait_share": wait / seconds,
         "samples_per_s": samples / seconds,
-        "workers": sorted({w for turn in turns for w in turn["timing"]["workers"]}),
+        "workers": sorted({w for phase in phases for w in phase["timing"]["workers"]}),
         "memory_peak_mib": max((peak for peak in peaks if peak is not None), default=None),
     }
 

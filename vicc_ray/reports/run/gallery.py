@@ -17,7 +17,7 @@ POOL = 1024
 
 
 def find_neighbours(features: Features, settings: dict[str, Any]) -> dict[str, Any]:
-    """Queries and their five nearest by RGB after stage 1 and by RGB after its last turn (whichever there are).
+    """Queries and their five nearest by RGB after stage 1 and by RGB after its last phase (whichever there are).
 
     Queries are test videos. Where there are none, as without labels, they are train videos, among all the others.
 

@@ -17,7 +17,7 @@ from vicc_ray.evaluation.retrieval_results import newest
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, load_prototypes
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import turns
+from vicc_ray.runs.schedule import build_phases
 
 SHOWN, CLOSEST = 8, 5
 
@@ -39,9 +39,9 @@ def read_prototypes(run: Path, config: Config, features: Features) -> dict[str, 
     name = newest(features.names, "rgb")
     if name is None or config.method.contrast != "prototypes":
         return None
-    turn = next((turn for turn in turns(config.schedule) if turn.name == name), None)
-    checkpoint = RunFolder(run).turn_checkpoint(turn.index, name) if turn else run
-    if turn is None or not checkpoint.exists():
+    phase = next((phase for phase in build_phases(config.schedule) if phase.name == name), None)
+    checkpoint = RunFolder(run).phase_checkpoint(phase.index, name) if phase else run
+    if phase is None or not checkpoint.exists():
         return None
     table = features.of(name)
     scores = _scores(table, checkpoint, config)

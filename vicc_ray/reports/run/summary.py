@@ -9,7 +9,7 @@ from vicc_ray.evaluation.retrieval_results import newest
 
 def headline(
     table: dict[str, Any] | None,
-    turns: list[dict[str, Any]],
+    phases: list[dict[str, Any]],
     warnings: list[dict[str, str]],
     cross_stream: bool = True,
     unlabelled: int = 0,
@@ -18,13 +18,13 @@ def headline(
 
     Args:
         table: ``evaluation.json``, None before the evaluation.
-        turns, warnings: as the report has them.
+        phases, warnings: as the report has them.
         unlabelled: how many videos the run has, where none of them has a label.
     """
     if table is None and unlabelled:
-        return _without_labels(turns, warnings, unlabelled)
+        return _without_labels(phases, warnings, unlabelled)
     if table is None:
-        return {"title": "Retrieval is not evaluated yet", "text": _progress(turns), "tiles": []}
+        return {"title": "Retrieval is not evaluated yet", "text": _progress(phases), "tiles": []}
     rows = {row["key"]: row for row in table["rows"]}
     chance = table["dataset"]["chance"]
     tiles = [_tile(rows[key], label) for key, label in _shown(rows, cross_stream)]
@@ -42,7 +42,7 @@ def headline(
         f"it shows the same class, {percent(chance)} by chance."
     )
     if any(w["kind"] != "crowded" for w in warnings):
-        text += " Mind the warnings below: not every turn has learnt."
+        text += " Mind the warnings below: not every phase has learnt."
     return {"title": title, "text": f"{text} {what}".strip(), "tiles": tiles}
 
 
@@ -52,11 +52,11 @@ def _one_score(row: dict[str, Any]) -> str:
     return f"R@1 of {row['name']} is {percent(row['recall']['1'])}"
 
 
-def _without_labels(turns: list[dict[str, Any]], warnings: list[dict[str, str]], videos: int) -> dict[str, Any]:
+def _without_labels(phases: list[dict[str, Any]], warnings: list[dict[str, str]], videos: int) -> dict[str, Any]:
     """What can be said without a single label: nothing can be right or wrong, so the page shows what is found alike."""
-    mind = " Mind the warnings below: not every turn has learnt." if warnings else ""
+    mind = " Mind the warnings below: not every phase has learnt." if warnings else ""
     text = (
-        f"{_progress(turns)}{mind} Without labels there is no R@1: whether the network finds the right videos alike is "
+        f"{_progress(phases)}{mind} Without labels there is no R@1: whether the network finds the right videos alike is "
         "yours to judge, by the nearest neighbours, the map and the prototypes below."
     )
     return {"title": f"{videos:,} videos without labels", "text": text, "tiles": []}
@@ -107,10 +107,10 @@ def _tile(row: dict[str, Any], label: str) -> dict[str, str]:
     }
 
 
-def _progress(turns: list[dict[str, Any]]) -> str:
-    if not turns:
+def _progress(phases: list[dict[str, Any]]) -> str:
+    if not phases:
         return "The run has not started."
-    last = turns[-1]
+    last = phases[-1]
     loss = last["end"]["loss"]
     at = "" if loss is None else f", at a loss of {loss:.2f}"
-    return f"{len(turns)} turns are recorded, up to step {last['last_step']:,} ({last['name']}{at})."
+    return f"{len(phases)} phases are recorded, up to step {last['last_step']:,} ({last['name']}{at})."

@@ -10,40 +10,41 @@ from vicc_ray.reports.svg.line_chart import Area, Chart, Line, Rule, Span
 STREAM_KEYS = (("rgb", "RGB"), ("flow", "flow"))
 
 
-def loss_chart(turns: list[dict[str, Any]]) -> Chart:
+def loss_chart(phases: list[dict[str, Any]]) -> Chart:
     """Raw and smoothed loss; ln K is what a network that tells nothing apart pays."""
-    told = [f"{t['name']} from {_told(t['start']['loss'])} to {_told(t['end']['loss'])}" for t in turns]
+    told = [f"{t['name']} from {_told(t['start']['loss'])} to {_told(t['end']['loss'])}" for t in phases]
     return Chart(
         summary=f"Loss by step: {'; '.join(told)}.",
-        lines=[*_curves(turns, "loss", "faint"), *_curves(turns, "loss_smooth", "")],
-        spans=_spans(turns),
-        rules=_ln_k(turns),
-        legend=[*_stream_legend(turns), ("faint", "raw")],
+        lines=[*_curves(phases, "loss", "faint"), *_curves(phases, "loss_smooth", "")],
+        spans=_spans(phases),
+        rules=_ln_k(phases),
+        legend=[*_stream_legend(phases), ("faint", "raw")],
     )
 
 
-def entropy_chart(turns: list[dict[str, Any]]) -> Chart:
+def entropy_chart(phases: list[dict[str, Any]]) -> Chart:
     """Entropy of the mean assignment (should stay near ln K) and of single assignments (should fall below it)."""
     told = [
-        f"{t['name']}: mean {_told(t['end']['entropy'])}, single {_told(t['end']['assignment_entropy'])}" for t in turns
+        f"{t['name']}: mean {_told(t['end']['entropy'])}, single {_told(t['end']['assignment_entropy'])}"
+        for t in phases
     ]
     return Chart(
-        summary=f"Entropy of assignments at the end of each turn: {'; '.join(told)}.",
+        summary=f"Entropy of assignments at the end of each phase: {'; '.join(told)}.",
         lines=[
-            *_curves(turns, "entropy_smooth", ""),
-            *_curves(turns, "assignment_entropy_smooth", "dashed"),
+            *_curves(phases, "entropy_smooth", ""),
+            *_curves(phases, "assignment_entropy_smooth", "dashed"),
         ],
-        spans=_spans(turns),
-        rules=_ln_k(turns),
+        spans=_spans(phases),
+        rules=_ln_k(phases),
         legend=[("ink", "mean over a step's videos"), ("ink dashed", "of one video")],
         floor=0.0,
     )
 
 
-def checks_chart(checks: list[dict[str, Any]], turns: list[dict[str, Any]], chance: float | None) -> Chart:
-    """R@1 of held-out videos with its 95 % interval, by turn."""
-    names = list(dict.fromkeys(check["turn"] for check in checks))
-    groups = [[check for check in checks if check["turn"] == name] for name in names]
+def checks_chart(checks: list[dict[str, Any]], phases: list[dict[str, Any]], chance: float | None) -> Chart:
+    """R@1 of held-out videos with its 95 % interval, by phase."""
+    names = list(dict.fromkeys(check["phase"] for check in checks))
+    groups = [[check for check in checks if check["phase"] == name] for name in names]
     lines, areas, told = [], [], []
     for group in groups:
         style, x = group[0].get("stream", "rgb"), [check["step"] for check in group]
@@ -51,76 +52,82 @@ def checks_chart(checks: list[dict[str, Any]], turns: list[dict[str, Any]], chan
         lines += [Line(x, y, style), Line(x, y, f"{style} dots")]
         if all("low" in check and "high" in check for check in group):
             areas.append(Area(x, [c["low"] for c in group], [c["high"] for c in group], style))
-        told.append(f"{group[0]['turn']} ends at {percent(y[-1])}")
+        told.append(f"{group[0]['phase']} ends at {percent(y[-1])}")
     return Chart(
         summary=f"R@1 of held-out videos by step: {'; '.join(told)}.",
         lines=lines,
         areas=areas,
-        spans=_spans(turns),
+        spans=_spans(phases),
         rules=[] if chance is None else [Rule(chance, "chance")],
-        legend=[*_stream_legend(turns), ("band", "95 % interval")],
+        legend=[*_stream_legend(phases), ("band", "95 % interval")],
         floor=0.0,
         as_percent=True,
     )
 
 
-def rank_chart(turns: list[dict[str, Any]]) -> Chart:
+def rank_chart(phases: list[dict[str, Any]]) -> Chart:
     """Effective rank of each epoch's embeddings; 1 is what a collapsed network has."""
-    return _epoch_chart(turns, "effective_rank", "Effective rank of the embeddings", "{:.1f}", floor=1.0)
+    return _epoch_chart(phases, "effective_rank", "Effective rank of the embeddings", "{:.1f}", floor=1.0)
 
 
-def prototypes_chart(turns: list[dict[str, Any]]) -> Chart:
+def prototypes_chart(phases: list[dict[str, Any]]) -> Chart:
     """Share of prototypes that were any sample's first choice in an epoch."""
-    return _epoch_chart(turns, "prototypes_in_use", "Share of prototypes in use", "{:.0%}", as_percent=True)
+    return _epoch_chart(phases, "prototypes_in_use", "Share of prototypes in use", "{:.0%}", as_percent=True)
 
 
-def gradient_chart(turns: list[dict[str, Any]]) -> Chart:
+def gradient_chart(phases: list[dict[str, Any]]) -> Chart:
     """Mean norm of each epoch's gradients."""
-    return _epoch_chart(turns, "gradient_norm", "Mean norm of the gradient", "{:.3g}")
+    return _epoch_chart(phases, "gradient_norm", "Mean norm of the gradient", "{:.3g}")
 
 
-def data_wait_chart(turns: list[dict[str, Any]]) -> Chart:
+def data_wait_chart(phases: list[dict[str, Any]]) -> Chart:
     """Share of each epoch's time in which training waited for data."""
-    return _epoch_chart(turns, "data_wait_share", "Share of the time spent waiting for data", "{:.0%}", as_percent=True)
+    return _epoch_chart(
+        phases, "data_wait_share", "Share of the time spent waiting for data", "{:.0%}", as_percent=True
+    )
 
 
 def _epoch_chart(
-    turns: list[dict[str, Any]], key: str, title: str, form: str, floor: float = 0.0, as_percent: bool = False
+    phases: list[dict[str, Any]], key: str, title: str, form: str, floor: float = 0.0, as_percent: bool = False
 ) -> Chart:
     lines, told = [], []
-    for turn in turns:
-        curves = turn["epochs"]["curves"] if turn["epochs"] else {"step": [], key: []}
+    for phase in phases:
+        curves = phase["epochs"]["curves"] if phase["epochs"] else {"step": [], key: []}
         known = [value for value in curves[key] if value is not None]
         if known:
-            style = turn["stream"] if len(known) > 1 else f"{turn['stream']} dots"
+            style = phase["stream"] if len(known) > 1 else f"{phase['stream']} dots"
             lines.append(Line(curves["step"], curves[key], style))
-            told.append(f"{turn['name']} ends at {form.format(known[-1])}")
+            told.append(f"{phase['name']} ends at {form.format(known[-1])}")
     return Chart(
         summary=f"{title} by epoch: {'; '.join(told) or 'unknown'}.",
         lines=lines,
-        spans=_spans(turns),
-        legend=_stream_legend(turns),
+        spans=_spans(phases),
+        legend=_stream_legend(phases),
         floor=floor,
         as_percent=as_percent,
     )
 
 
-def _curves(turns: list[dict[str, Any]], key: str, style: str) -> list[Line]:
-    return [Line(turn["curves"]["step"], turn["curves"][key], f"{turn['stream']} {style}".strip()) for turn in turns]
+def _curves(phases: list[dict[str, Any]], key: str, style: str) -> list[Line]:
+    return [
+        Line(phase["curves"]["step"], phase["curves"][key], f"{phase['stream']} {style}".strip()) for phase in phases
+    ]
 
 
-def _spans(turns: list[dict[str, Any]]) -> list[Span]:
-    ends = [*(turn["first_step"] for turn in turns[1:]), *(turn["last_step"] for turn in turns[-1:])]
-    return [Span(turn["first_step"], end, turn["name"], turn["stream"]) for turn, end in zip(turns, ends, strict=True)]
+def _spans(phases: list[dict[str, Any]]) -> list[Span]:
+    ends = [*(phase["first_step"] for phase in phases[1:]), *(phase["last_step"] for phase in phases[-1:])]
+    return [
+        Span(phase["first_step"], end, phase["name"], phase["stream"]) for phase, end in zip(phases, ends, strict=True)
+    ]
 
 
-def _ln_k(turns: list[dict[str, Any]]) -> list[Rule]:
-    levels = dict.fromkeys(round(turn["ln_k"], 4) for turn in turns if turn["ln_k"])
+def _ln_k(phases: list[dict[str, Any]]) -> list[Rule]:
+    levels = dict.fromkeys(round(phase["ln_k"], 4) for phase in phases if phase["ln_k"])
     return [Rule(level, f"ln K = {level:.2f}") for level in levels]
 
 
-def _stream_legend(turns: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(key, f"{text} network") for key, text in STREAM_KEYS if any(turn["stream"] == key for turn in turns)]
+def _stream_legend(phases: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(key, f"{text} network") for key, text in STREAM_KEYS if any(phase["stream"] == key for phase in phases)]
 
 
 def _told(value: float | None) -> str:

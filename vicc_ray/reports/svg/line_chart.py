@@ -33,7 +33,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the horizontal axis (a turn); the first word of its name stands above the others."""
+    """A stretch of the horizontal axis (a phase); the first word of its name stands above the others."""
 
     start: float
     end: float
@@ -149,7 +149,7 @@ def _text(style: str, side: str, share: float, text: str) -> Markup:
 
 def _span_labels(spans: Sequence[Span], x: Scale) -> Markup:
     labels = [
-        Markup('<span class="turn {}" style="left:{:.2f}%;width:{:.2f}%" title="{} {}"><b>{}</b>{}</span>').format(
+        Markup('<span class="phase {}" style="left:{:.2f}%;width:{:.2f}%" title="{} {}"><b>{}</b>{}</span>').format(
             span.style,
             x(span.start) / WIDTH * 100,
             (x(span.end) - x(span.start)) / WIDTH * 100,
@@ -158,7 +158,7 @@ def _span_labels(spans: Sequence[Span], x: Scale) -> Markup:
         )
         for span in spans
     ]
-    return Markup('<div class="turns">{}</div>').format(Markup("").join(labels))
+    return Markup('<div class="phases">{}</div>').format(Markup("").join(labels))
 
 
 def _number(value: float, as_percent: bool) -> str:

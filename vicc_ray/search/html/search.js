@@ -5,11 +5,11 @@
   const given = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  // Characters of names that are not seen, or turn what stands beside them.
+  // Characters of names that are not seen, or phase what stands beside them.
   const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u3164\uffa0\u{e0000}-\u{e0fff}]/gu;
   const ids = new Map(); // of the videos shown, by row: rows may move when the index is written anew
   let uploaded = null; // the answer to the video that was sent last
-  let turn = 0; // an answer that comes when something else has been asked since is not shown
+  let phase = 0; // an answer that comes when something else has been asked since is not shown
 
   const carried = {
     first: async () => () => show(answerOf(given.query), given.query),
@@ -212,16 +212,16 @@
   }
 
   async function waitFor(work) {
-    const mine = ++turn;
+    const mine = ++phase;
     tell(""); // now, not once the answer is there: what is told meanwhile stays
     document.querySelector("main").classList.add("busy");
     try {
       const finish = await work();
-      if (mine === turn) await finish();
+      if (mine === phase) await finish();
     } catch (error) {
-      if (mine === turn) tell(error.message);
+      if (mine === phase) tell(error.message);
     } finally {
-      if (mine === turn) document.querySelector("main").classList.remove("busy");
+      if (mine === phase) document.querySelector("main").classList.remove("busy");
     }
   }
 

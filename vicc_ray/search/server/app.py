@@ -26,8 +26,8 @@ from vicc_ray.search.server.upload_space import UploadSpace
 MAX_UPLOADED = 2 * 2**30
 """Bytes on the disk of all videos that are received or looked at."""
 ACCEPTED, QUEUED = 16, 4096
-"""Connections that are accepted in one turn of the event loop, and that wait for it. A request that has come is read a
-few turns later, before so many other connections that its own would have to go for them."""
+"""Connections that are accepted in one phase of the event loop, and that wait for it. A request that has come is read a
+few phases later, before so many other connections that its own would have to go for them."""
 SHUTDOWN_S = 5
 """Seconds that answers which have begun are given at the end."""
 

@@ -1,4 +1,4 @@
-"""The batches of a turn by their global step. Needs no torch, since importing it takes longer than making a batch.
+"""The batches of a phase by their global step. Needs no torch, since importing it takes longer than making a batch.
 
 b samples of a worker, T frames, S clip side.
 """

@@ -1,4 +1,4 @@
-"""What the figures of a turn's epochs say has gone wrong, with the settings that most often put it right.
+"""What the figures of a phase's epochs say has gone wrong, with the settings that most often put it right.
 
 The thresholds lie between short runs of the demo as it is and with one setting spoilt, see docs/training.md.
 D embedding, K prototypes.
@@ -24,7 +24,7 @@ Rule = Callable[[Sequence[Epoch], Config], str]
 
 WITH_ARTICLE = {"rgb": "an RGB", "flow": "a flow"}
 UNIFORM = 0.995
-"""Share of ln K from which on the entropy of single assignments says that they say nothing. A cross-stream turn of the
+"""Share of ln K from which on the entropy of single assignments says that they say nothing. A cross-stream phase of the
 demo that ends well comes to 0.983 in its third epoch."""
 CROWDED = 0.6
 """First choices that count for fewer prototypes than this share of what chance gives are crowded."""
@@ -35,7 +35,7 @@ FLAT = 0.5
 STUCK, FALLING = 0.99, 0.99
 """A loss from STUCK times chance on that has not fallen to FALLING times itself in ``PATIENCE`` epochs stands still."""
 LEARNT = 0.97
-"""A loss from this share of chance on at the end of a turn has learnt (next to) nothing."""
+"""A loss from this share of chance on at the end of a phase has learnt (next to) nothing."""
 PATIENCE = 3
 FEWEST_STEPS = 25
 """Steps, of as many epochs as it takes, before being at chance counts as staying there."""
@@ -54,18 +54,18 @@ class Problem:
     text: str
 
 
-def problems_now(turn: Sequence[Epoch], config: Config) -> list[Problem]:
-    """What is wrong with a running turn, given its epochs so far (at least one), the newest last."""
-    return _judge({**STATE, **TREND}, turn, config)
+def problems_now(phase: Sequence[Epoch], config: Config) -> list[Problem]:
+    """What is wrong with a running phase, given its epochs so far (at least one), the newest last."""
+    return _judge({**STATE, **TREND}, phase, config)
 
 
 def problems_at_end(
     last: Epoch, config: Config, steps: float | None = None, check: Mapping[str, Any] | None = None
 ) -> list[Problem]:
-    """What is wrong with a turn that ended with these figures; others build on its network.
+    """What is wrong with a phase that ended with these figures; others build on its network.
 
     Args:
-        steps: of the turn; where they were few, this comes first.
+        steps: of the phase; where they were few, this comes first.
         check: its last line of evaluations.jsonl.
     """
     first, seen = few_steps(last, steps, config), held_out_says(check)
@@ -76,10 +76,10 @@ def problems_at_end(
 def problems_inherited(
     epochs: Sequence[Epoch], streams: Sequence[str], config: Config, checks: Sequence[Mapping[str, Any]] = ()
 ) -> list[Problem]:
-    """What is wrong with the networks that a stage-2 turn starts from.
+    """What is wrong with the networks that a stage-2 phase starts from.
 
     Args:
-        epochs: of the turns before it, in order; the newest of each stream counts.
+        epochs: of the phases before it, in order; the newest of each stream counts.
         streams: those whose networks it uses.
         checks: lines of evaluations.jsonl.
     """
@@ -88,13 +88,13 @@ def problems_inherited(
         own = [epoch for epoch in epochs if epoch.get("stream") == stream]
         if not own:
             continue
-        turn = own[-1]["turn"]
-        steps = sum(_get(epoch, "steps") for epoch in own if epoch["turn"] == turn)
-        check = next((check for check in reversed(checks) if check["turn"] == turn), None)
+        phase = own[-1]["phase"]
+        steps = sum(_get(epoch, "steps") for epoch in own if epoch["phase"] == phase)
+        check = next((check for check in reversed(checks) if check["phase"] == phase), None)
         for problem in problems_at_end(own[-1], config, None if math.isnan(steps) else steps, check):
             text = (
-                f"this turn starts from {WITH_ARTICLE[stream]} network that collapsed or learnt nothing. At the end of "
-                f"{turn}: {problem.text} A turn that starts so seldom recovers: better stop, and train {turn} anew in "
+                f"this phase starts from {WITH_ARTICLE[stream]} network that collapsed or learnt nothing. At the end of "
+                f"{phase}: {problem.text} A phase that starts so seldom recovers: better stop, and train {phase} anew in "
                 "another output folder."
             )
             found.append(Problem(f"starts-from-{stream}-{problem.kind}", text))
@@ -107,22 +107,22 @@ def _told(problem: Problem, first: str, seen: str) -> Problem:
     return Problem(problem.kind, f"{text} {seen}" if seen else text)
 
 
-def _judge(rules: Mapping[str, Rule], turn: Sequence[Epoch], config: Config) -> list[Problem]:
-    found = {kind: text for kind, rule in rules.items() if (text := rule(turn, config))}
+def _judge(rules: Mapping[str, Rule], phase: Sequence[Epoch], config: Config) -> list[Problem]:
+    found = {kind: text for kind, rule in rules.items() if (text := rule(phase, config))}
     implied = {other for kind in found for other in IMPLIES.get(kind, ())}
     return [Problem(kind, text) for kind, text in found.items() if kind not in implied]
 
 
-def _diverged(turn: Sequence[Epoch], config: Config) -> str:
-    broken = [name for name in ("loss", "gradient_norm") if not math.isfinite(_get(turn[-1], name, missing=0.0))]
+def _diverged(phase: Sequence[Epoch], config: Config) -> str:
+    broken = [name for name in ("loss", "gradient_norm") if not math.isfinite(_get(phase[-1], name, missing=0.0))]
     if not broken:
         return ""
     return f"the {broken[0].removesuffix('_norm')} is no longer a number: the network has diverged. {_shorter(config)}."
 
 
-def _uniform(turn: Sequence[Epoch], config: Config) -> str:
-    entropy, ln_k = _get(turn[-1], "assignment_entropy"), _get(turn[-1], "ln_k")
-    if not _stays(turn, "assignment_entropy", UNIFORM):
+def _uniform(phase: Sequence[Epoch], config: Config) -> str:
+    entropy, ln_k = _get(phase[-1], "assignment_entropy"), _get(phase[-1], "ln_k")
+    if not _stays(phase, "assignment_entropy", UNIFORM):
         return ""
     return (
         f"assignments are all but uniform: the entropy of single ones is {entropy:.3f}, where ln K = {ln_k:.3f} is the "
@@ -131,8 +131,8 @@ def _uniform(turn: Sequence[Epoch], config: Config) -> str:
     )
 
 
-def _crowded(turn: Sequence[Epoch], config: Config) -> str:
-    return _few_choices(turn[-1], config) or _unbalanced(turn[-1], config)
+def _crowded(phase: Sequence[Epoch], config: Config) -> str:
+    return _few_choices(phase[-1], config) or _unbalanced(phase[-1], config)
 
 
 def _few_choices(epoch: Epoch, config: Config) -> str:
@@ -160,9 +160,9 @@ def _unbalanced(epoch: Epoch, config: Config) -> str:
     )
 
 
-def _flat(turn: Sequence[Epoch], config: Config) -> str:
-    rank, most = _get(turn[-1], "effective_rank"), config.model.embedding
-    wanted = (min(most, config.method.prototypes) if "ln_k" in turn[-1] else most) ** FLAT
+def _flat(phase: Sequence[Epoch], config: Config) -> str:
+    rank, most = _get(phase[-1], "effective_rank"), config.model.embedding
+    wanted = (min(most, config.method.prototypes) if "ln_k" in phase[-1] else most) ** FLAT
     if not rank < wanted:
         return ""
     return (
@@ -173,8 +173,8 @@ def _flat(turn: Sequence[Epoch], config: Config) -> str:
     )
 
 
-def _no_gradient(turn: Sequence[Epoch], config: Config) -> str:
-    norm = _get(turn[-1], "gradient_norm")
+def _no_gradient(phase: Sequence[Epoch], config: Config) -> str:
+    norm = _get(phase[-1], "gradient_norm")
     if not norm < NO_GRADIENT:
         return ""
     return (
@@ -183,43 +183,43 @@ def _no_gradient(turn: Sequence[Epoch], config: Config) -> str:
     )
 
 
-def _stuck(turn: Sequence[Epoch], config: Config) -> str:
-    learning = turn[config.optimiser.warmup_epochs + config.method.freeze_prototypes :][-PATIENCE:]
-    loss = _get(turn[-1], "loss")
+def _stuck(phase: Sequence[Epoch], config: Config) -> str:
+    learning = phase[config.optimiser.warmup_epochs + config.method.freeze_prototypes :][-PATIENCE:]
+    loss = _get(phase[-1], "loss")
     if len(learning) < PATIENCE or not _stays(learning, "loss", STUCK, epochs=PATIENCE):
         return ""
     if loss < FALLING * _get(learning[0], "loss"):
         return ""
     return (
         f"the loss has stayed for {PATIENCE} epochs where predictions are no better than chance ({loss:.3f}; "
-        f"{_chance_in_words(turn[-1])}). {_ways_to_learn(turn[-1], config)}."
+        f"{_chance_in_words(phase[-1])}). {_ways_to_learn(phase[-1], config)}."
     )
 
 
-def _ended_at_chance(turn: Sequence[Epoch], config: Config) -> str:
-    loss = _get(turn[-1], "loss")
-    if not loss >= LEARNT * _chance(turn[-1]):
+def _ended_at_chance(phase: Sequence[Epoch], config: Config) -> str:
+    loss = _get(phase[-1], "loss")
+    if not loss >= LEARNT * _chance(phase[-1]):
         return ""
-    return f"the loss ended at {loss:.2f} ({_chance_in_words(turn[-1])}): the turn has learnt nothing."
+    return f"the loss ended at {loss:.2f} ({_chance_in_words(phase[-1])}): the phase has learnt nothing."
 
 
-def _not_learnt(turn: Sequence[Epoch], config: Config) -> str:
-    measured = _ended_at_chance(turn, config)
-    return measured and f"{measured} Train for more epochs. {_ways_to_learn(turn[-1], config)}."
+def _not_learnt(phase: Sequence[Epoch], config: Config) -> str:
+    measured = _ended_at_chance(phase, config)
+    return measured and f"{measured} Train for more epochs. {_ways_to_learn(phase[-1], config)}."
 
 
-def _rising(turn: Sequence[Epoch], config: Config) -> str:
-    before, loss = _before(turn, "loss"), _get(turn[-1], "loss")
-    if not (loss > OVER * _chance(turn[-1]) and loss > RISE * before):
+def _rising(phase: Sequence[Epoch], config: Config) -> str:
+    before, loss = _before(phase, "loss"), _get(phase[-1], "loss")
+    if not (loss > OVER * _chance(phase[-1]) and loss > RISE * before):
         return ""
     return (
-        f"the loss rises: {before:.2f} in the epoch before, {loss:.2f} now; {_chance_in_words(turn[-1])}. "
+        f"the loss rises: {before:.2f} in the epoch before, {loss:.2f} now; {_chance_in_words(phase[-1])}. "
         f"{_shorter(config)}."
     )
 
 
-def _exploding(turn: Sequence[Epoch], config: Config) -> str:
-    before, norm = _before(turn, "gradient_norm"), _get(turn[-1], "gradient_norm")
+def _exploding(phase: Sequence[Epoch], config: Config) -> str:
+    before, norm = _before(phase, "gradient_norm"), _get(phase[-1], "gradient_norm")
     if not norm > GROWTH * before:
         return ""
     return f"the gradient explodes: its norm was {before:.3g} an epoch ago and is {norm:.3g}. {_shorter(config)}."
@@ -243,13 +243,13 @@ SLOW = ("uniform", "crowded", "flat", "not-learning")
 """What more steps may put right."""
 
 
-def _stays(turn: Sequence[Epoch], name: str, share: float, epochs: int = 1) -> bool:
+def _stays(phase: Sequence[Epoch], name: str, share: float, epochs: int = 1) -> bool:
     """Whether a figure has been at this share of chance for so many epochs, and for ``FEWEST_STEPS`` steps, up to now.
 
     Epochs of an unknown number of steps count as long enough.
     """
     steps = 0.0
-    for n, epoch in enumerate(reversed(turn), 1):
+    for n, epoch in enumerate(reversed(phase), 1):
         if not _get(epoch, name) >= share * _chance(epoch):
             return False
         steps += _get(epoch, "steps", missing=FEWEST_STEPS)
@@ -291,8 +291,8 @@ def _ways_to_learn(epoch: Epoch, config: Config) -> str:
     return f"Use fewer {fewer}, a lower {sharper} or another {rate}, or raise {_start(config)}"
 
 
-def _before(turn: Sequence[Epoch], name: str) -> float:
-    return _get(turn[-2], name) if len(turn) > 1 else math.nan
+def _before(phase: Sequence[Epoch], name: str) -> float:
+    return _get(phase[-2], name) if len(phase) > 1 else math.nan
 
 
 def _shorter(config: Config) -> str:
@@ -301,7 +301,7 @@ def _shorter(config: Config) -> str:
 
 
 def _start(config: Config) -> str:
-    """The settings that keep the start of a turn calm, as far as the run uses them."""
+    """The settings that keep the start of a phase calm, as far as the run uses them."""
     queue = f"{_now(config, 'method.queue_start')}, " if config.method.queue else ""
     return f"{_now(config, 'method.freeze_prototypes')}, {queue}or {_now(config, 'optimiser.warmup_epochs')}"
 

@@ -14,7 +14,7 @@ from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_state import read_state
 from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.runs.schedule import STREAMS, Turn
+from vicc_ray.runs.schedule import STREAMS, Phase
 from vicc_ray.training.monitoring.diagnostics import Problem, problems_inherited, problems_now
 from vicc_ray.training.trackers import Trackers
 from vicc_ray.utils.fs import atomic_write
@@ -23,9 +23,9 @@ from vicc_ray.utils.jsonl import append_line, read_lines
 
 EVERY = 10
 """Steps between two points of a step's figures in the trackers; metrics.jsonl has every step."""
-PLACE = ("step", "epoch", "turn", "stage", "stream", "workers")
+PLACE = ("step", "epoch", "phase", "stage", "stream", "workers")
 """What says where a line belongs; the rest are figures."""
-Problems = Callable[[Turn, Sequence[Mapping[str, Any]]], list[Problem]]
+Problems = Callable[[Phase, Sequence[Mapping[str, Any]]], list[Problem]]
 
 
 class Journal:
@@ -34,7 +34,7 @@ class Journal:
     Args:
         resumed_at: step of the checkpoint that the run goes on from; 0 at its start.
         start_from: the checkpoint of another run that this one took its weights from, if it did.
-        problems: what is wrong with a turn, given the figures of its epochs so far; by default what pretraining judges.
+        problems: what is wrong with a phase, given the figures of its epochs so far; by default what pretraining judges.
     """
 
     def __init__(
@@ -56,28 +56,28 @@ class Journal:
         self._trackers = Trackers(folder.path, config, resumed_at, known)
 
     def step(self, line: Mapping[str, Any]) -> None:
-        """Write down a step: its place (``step``, ``epoch``, ``turn``, ``stage``, ``stream``) and its figures."""
+        """Write down a step: its place (``step``, ``epoch``, ``phase``, ``stage``, ``stream``) and its figures."""
         self._write(self._folder.metrics_file, line)
         if line["step"] % EVERY == 0:
             self._trackers.log("step", line["step"], _figures(line))
 
-    def begin_turn(self, turn: Turn, step: int) -> list[Problem]:
-        """Warn of a stage-2 turn whose networks did not learn in the turns before; once, however often it is resumed.
+    def begin_phase(self, phase: Phase, step: int) -> list[Problem]:
+        """Warn of a stage-2 phase whose networks did not learn in the phases before; once, however often it is resumed.
 
         Args:
             step: steps made so far.
         """
-        if turn.stage != 2:
+        if phase.stage != 2:
             return []
-        earlier = [*_epochs_behind(self._start_from), *read_lines(self._folder.epochs_file, "turn")]
-        earlier = [line for line in earlier if line["turn"] != turn.name]
-        streams = STREAMS if turn.cross else (turn.stream,)
+        earlier = [*_epochs_behind(self._start_from), *read_lines(self._folder.epochs_file, "phase")]
+        earlier = [line for line in earlier if line["phase"] != phase.name]
+        streams = STREAMS if phase.cross else (phase.stream,)
         found = problems_inherited(earlier, streams, self._config, read_lines(self._folder.evaluations_file))
-        told = {warning.get("kind") for warning in self._of_turn(self._folder.warnings_file, turn)}
-        self._warn([problem for problem in found if problem.kind not in told], turn, step, turn.first_epoch)
+        told = {warning.get("kind") for warning in self._of_phase(self._folder.warnings_file, phase)}
+        self._warn([problem for problem in found if problem.kind not in told], phase, step, phase.first_epoch)
         return found
 
-    def end_epoch(self, turn: Turn, step: int, epoch: int, figures: Mapping[str, float]) -> list[Problem]:
+    def end_epoch(self, phase: Phase, step: int, epoch: int, figures: Mapping[str, float]) -> list[Problem]:
         """Write down an epoch; what is newly wrong goes to ``warnings.jsonl`` too.
 
         Args:
@@ -87,37 +87,37 @@ class Journal:
         Returns:
             all that is wrong now.
         """
-        history = self._of_turn(self._folder.epochs_file, turn)
-        prototypes = self._config.of_stage(turn.stage).method.prototypes
+        history = self._of_phase(self._folder.epochs_file, phase)
+        prototypes = self._config.of_stage(phase.stage).method.prototypes
         line = {
-            **{"step": step, "epoch": epoch, "turn": turn.name, "stage": turn.stage, "stream": turn.stream},
+            **{"step": step, "epoch": epoch, "phase": phase.name, "stage": phase.stage, "stream": phase.stream},
             **figures,
             **({"ln_k": math.log(prototypes)} if "assignment_entropy" in figures else {}),
         }
-        found = self._problems(turn, [*history, line])
+        found = self._problems(phase, [*history, line])
         before = history[-1].get("problems", []) if history else []
-        self._warn([problem for problem in found if problem.kind not in before], turn, step, epoch)
+        self._warn([problem for problem in found if problem.kind not in before], phase, step, epoch)
         self._write(self._folder.epochs_file, {**line, "problems": [problem.kind for problem in found]})
         self._trackers.log("epoch", step, _figures(line))
         self._pass_on_evaluations()
-        self._warn(self._tracker_problems(), turn, step, epoch)
+        self._warn(self._tracker_problems(), phase, step, epoch)
         return found
 
-    def close(self, turn: Turn, step: int) -> None:
+    def close(self, phase: Phase, step: int) -> None:
         """Write down what is left at the end of the run, or before it is begun again."""
         self._pass_on_evaluations()
         self._trackers.close()
-        self._warn(self._tracker_problems(), turn, step, turn.last_epoch)
+        self._warn(self._tracker_problems(), phase, step, phase.last_epoch)
 
-    def _of_pretraining(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
-        return problems_now(epochs, self._config.of_stage(turn.stage))
+    def _of_pretraining(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        return problems_now(epochs, self._config.of_stage(phase.stage))
 
-    def _of_turn(self, file: Path, turn: Turn) -> list[dict[str, Any]]:
-        return [line for line in read_lines(file, "turn") if line["turn"] == turn.name]
+    def _of_phase(self, file: Path, phase: Phase) -> list[dict[str, Any]]:
+        return [line for line in read_lines(file, "phase") if line["phase"] == phase.name]
 
-    def _warn(self, problems: Iterable[Problem], turn: Turn, step: int, epoch: int) -> None:
+    def _warn(self, problems: Iterable[Problem], phase: Phase, step: int, epoch: int) -> None:
         for problem in problems:
-            place = {"step": step, "epoch": epoch, "turn": turn.name}
+            place = {"step": step, "epoch": epoch, "phase": phase.name}
             self._write(self._folder.warnings_file, {**place, "kind": problem.kind, "text": problem.text})
 
     def _tracker_problems(self) -> list[Problem]:
@@ -161,7 +161,7 @@ def _epochs_behind(checkpoint: Path | None) -> list[dict[str, Any]]:
     step = read_state(checkpoint)["step"]
     return [
         line
-        for line in read_lines(RunFolder(checkpoint.parent.parent).epochs_file, "step", "turn")
+        for line in read_lines(RunFolder(checkpoint.parent.parent).epochs_file, "step", "phase")
         if line["step"] <= step
     ]
 

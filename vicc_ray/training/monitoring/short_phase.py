@@ -1,4 +1,4 @@
-"""What is said first of a turn that learnt nothing in a handful of steps, and what held-out videos say of it."""
+"""What is said first of a phase that learnt nothing in a handful of steps, and what held-out videos say of it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 from vicc_ray.config import Config
 
 FEW_STEPS = 100
-"""Steps of a turn below which their number is the likeliest cause; the shortest turn of the demo has 200."""
+"""Steps of a phase below which their number is the likeliest cause; the shortest phase of the demo has 200."""
 EPOCHS = {1: "schedule.{stream}_epochs", 2: "schedule.alternation_period"}
-"""The setting of a turn's length, by stage."""
+"""The setting of a phase's length, by stage."""
 
 
-def few_steps(turn: Mapping[str, Any], steps: float | None, config: Config) -> str:
-    """That a turn had too few steps to learn from, and what makes more; "" where it had enough, or nobody knows.
+def few_steps(phase: Mapping[str, Any], steps: float | None, config: Config) -> str:
+    """That a phase had too few steps to learn from, and what makes more; "" where it had enough, or nobody knows.
 
     Args:
-        turn: a line of epochs.jsonl: ``steps`` of its epoch, ``stage`` and ``stream``.
-        steps: of the whole turn.
+        phase: a line of epochs.jsonl: ``steps`` of its epoch, ``stage`` and ``stream``.
+        steps: of the whole phase.
     """
     if steps is None or steps >= FEW_STEPS:
         return ""
-    each = turn.get("steps") or steps
-    key = EPOCHS[int(turn.get("stage") or 1)].format(stream=turn.get("stream") or "rgb")
+    each = phase.get("steps") or steps
+    key = EPOCHS[int(phase.get("stage") or 1)].format(stream=phase.get("stream") or "rgb")
     epochs = getattr(config.schedule, key.partition(".")[2])
     return (
         f"{steps:.0f} steps in all (about {each:.0f} an epoch) are too few to learn much from, which is the likeliest "
@@ -32,7 +32,7 @@ def few_steps(turn: Mapping[str, Any], steps: float | None, config: Config) -> s
 
 
 def held_out_says(check: Mapping[str, Any] | None) -> str:
-    """R@1 of a turn's network as a sentence; "" where it was not checked."""
+    """R@1 of a phase's network as a sentence; "" where it was not checked."""
     if not check:
         return ""
     low, high, chance = check["low"], check["high"], check.get("chance")

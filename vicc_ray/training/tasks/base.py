@@ -10,7 +10,7 @@ import torch
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.runs.run_inputs import RunInputs
-from vicc_ray.runs.schedule import Turn
+from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.clip_batches import BatchMaker
 from vicc_ray.training.monitoring.diagnostics import Problem
@@ -29,7 +29,7 @@ class Task(Protocol):
     """By which the workers make the same one."""
     config: Config
     store: ClipStore
-    turns: list[Turn]
+    phases: list[Phase]
     """What is trained one after the other; at least one."""
     plan: Plan
     """Which videos form a step; its batch is the global batch."""
@@ -49,18 +49,18 @@ class Task(Protocol):
         """The networks as they are at the very start."""
         ...
 
-    def maker(self, turn: Turn, rank: int, workers: int) -> BatchMaker:
-        """The batches of one worker in a turn."""
+    def maker(self, phase: Phase, rank: int, workers: int) -> BatchMaker:
+        """The batches of one worker in a phase."""
         ...
 
-    def health(self, turn: Turn, device: torch.device) -> EpochHealth:
-        """What gathers the figures of an epoch of a turn."""
+    def health(self, phase: Phase, device: torch.device) -> EpochHealth:
+        """What gathers the figures of an epoch of a phase."""
         ...
 
-    def figures(self, turn: Turn) -> Mapping[str, float]:
+    def figures(self, phase: Phase) -> Mapping[str, float]:
         """What stands in every step's line beside what the step gave."""
         ...
 
-    def problems(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
-        """What is wrong with a running ``turn``, given the figures of its epochs so far."""
+    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        """What is wrong with a running ``phase``, given the figures of its epochs so far."""
         ...

@@ -15,7 +15,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.runs.run_dir import FREE_TO_CHANGE, FreeSettings, RunFolder
 from vicc_ray.runs.run_inputs import RunInputs
-from vicc_ray.runs.schedule import Turn
+from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.clip_batches import BatchMaker, sample_bytes
 from vicc_ray.training.monitoring.diagnostics import PATIENCE, STUCK, Problem
@@ -48,8 +48,8 @@ class Classification:
         self._check_batch()
         self.plan = Plan(len(self.videos), settings.batch, config.seed)
         name, epochs = f"{settings.stream}-{settings.mode}", settings.epochs
-        self.turns = [Turn(0, name, NO_STAGE, settings.stream, False, 0, epochs, epochs)]
-        self.inputs = RunInputs.of(store, self.videos, self.plan, self.turns, (*CLIPS, "label"))
+        self.phases = [Phase(0, name, NO_STAGE, settings.stream, False, 0, epochs, epochs)]
+        self.inputs = RunInputs.of(store, self.videos, self.plan, self.phases, (*CLIPS, "label"))
         self.batch_bytes = settings.batch * sample_bytes(config.clip, (settings.stream,), views=1)
         self.rate = f"classify.{settings.mode}_learning_rate"
         self.calmer = f"Lower {self.rate} or raise classify.warmup_epochs"
@@ -90,19 +90,19 @@ class Classification:
         encoder = read_weights(self.folder.path / "start.safetensors").build()
         return ClassifierTrainer(self.config, device, encoder, self.labels, len(self.labelling.classes))
 
-    def maker(self, turn: Turn, rank: int, workers: int) -> BatchMaker:
+    def maker(self, phase: Phase, rank: int, workers: int) -> BatchMaker:
         """One clip a video."""
-        return BatchMaker(self.store, self.videos, self.plan, self.config.clip, (turn.stream,), rank, workers, views=1)
+        return BatchMaker(self.store, self.videos, self.plan, self.config.clip, (phase.stream,), rank, workers, views=1)
 
-    def health(self, turn: Turn, device: torch.device) -> EpochHealth:
+    def health(self, phase: Phase, device: torch.device) -> EpochHealth:
         """Of neither prototypes nor embeddings."""
         return EpochHealth(0, 0, self.plan.batch, device)
 
-    def figures(self, turn: Turn) -> Mapping[str, float]:
+    def figures(self, phase: Phase) -> Mapping[str, float]:
         """None more."""
         return {}
 
-    def problems(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
         """Guesses that stay no better than chance."""
         recent = epochs[self.config.classify.warmup_epochs :][-PATIENCE:]
         if len(recent) < PATIENCE or not all(_at_chance(epoch) for epoch in recent):

@@ -18,7 +18,7 @@ from vicc_ray.config import Config, Stream
 from vicc_ray.method.objective import Metrics
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import Encoder
-from vicc_ray.runs.schedule import Turn, learning_rate
+from vicc_ray.runs.schedule import Phase, learning_rate
 from vicc_ray.training.data.shares import share_sizes
 from vicc_ray.training.distributed.collectives import sum_, world_size
 from vicc_ray.training.distributed.global_gradient import backward
@@ -56,9 +56,9 @@ class ClassifierTrainer:
         self.network = Classifier(encoder, classes, self.frozen)
         prepare_network(self.network, encoder, config.train, device)
 
-    def start_turn(self, turn: Turn) -> None:
+    def start_phase(self, phase: Phase) -> None:
         """The only one."""
-        self.turn = turn
+        self.phase = phase
         self.network.train()
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         parts: list[tuple[nn.Module, float]] = [(self.network.layers, 1.0)]
@@ -88,7 +88,7 @@ class ClassifierTrainer:
         Returns:
             metrics, equal on all workers; tensors stay on the device, so that nothing waits for it here.
         """
-        rate = learning_rate(self.rates, self.turn, epoch)
+        rate = learning_rate(self.rates, self.phase, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         labels = send(self.labels[batch["videos"]], self.device)

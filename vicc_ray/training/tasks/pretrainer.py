@@ -20,7 +20,7 @@ from vicc_ray.method.objective import Metrics, Objective
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.vicc import PrototypicalContrast
 from vicc_ray.models.encoder import Encoder
-from vicc_ray.runs.schedule import STREAMS, Turn, learning_rate
+from vicc_ray.runs.schedule import STREAMS, Phase, learning_rate
 from vicc_ray.training.data.shares import share_of, share_sizes
 from vicc_ray.training.distributed.collectives import gather, rank, world_size
 from vicc_ray.training.distributed.global_gradient import backward
@@ -68,37 +68,37 @@ class Pretrainer:
         self.encoders: dict[Stream, Encoder] = {s: build_network(config, device) for s in STREAMS}
         self.prototypes: dict[Stream, Prototypes] = {s: self._fresh_prototypes(config) for s in STREAMS}
 
-    def start_turn(self, turn: Turn) -> None:
-        """Make ``turn`` the current one: a fresh optimiser and an empty queue for its stream, the other frozen.
+    def start_phase(self, phase: Phase) -> None:
+        """Make ``phase`` the current one: a fresh optimiser and an empty queue for its stream, the other frozen.
 
-        Prototypes are taken over from the turn before, unless there are to be more or fewer of them.
+        Prototypes are taken over from the phase before, unless there are to be more or fewer of them.
         """
-        self.turn = turn
-        self.settings = self.config.of_stage(turn.stage)
+        self.phase = phase
+        self.settings = self.config.of_stage(phase.stage)
         if self.prototypes["rgb"].count != self.settings.method.prototypes:
             torch.manual_seed(self.config.seed)
             self.prototypes = {stream: self._fresh_prototypes(self.settings) for stream in STREAMS}
         for stream in STREAMS:
-            active = stream == turn.stream
+            active = stream == phase.stream
             for module in (self.encoders[stream], self.prototypes[stream]):
                 module.requires_grad_(active)
                 module.train(active)
-        self.objective = self._objective(turn)
-        trained = [self.encoders[turn.stream], *self.objective.trained]
+        self.objective = self._objective(phase)
+        trained = [self.encoders[phase.stream], *self.objective.trained]
         self.parameters = [p for module in trained for p in module.parameters()]
         self.optimiser = build_optimiser(trained, self.settings.optimiser)
 
     def _fresh_prototypes(self, settings: Config) -> Prototypes:
         return Prototypes(settings.method.prototypes, settings.model.embedding).to(self.device)
 
-    def _objective(self, turn: Turn) -> Objective:
+    def _objective(self, phase: Phase) -> Objective:
         if self.settings.method.contrast == "instances":
-            return InstanceContrast(self.settings, turn, self.encoders[turn.stream])
-        return PrototypicalContrast(self.settings, turn, self.encoders, self.prototypes)
+            return InstanceContrast(self.settings, phase, self.encoders[phase.stream])
+        return PrototypicalContrast(self.settings, phase, self.encoders, self.prototypes)
 
     @property
     def queue(self) -> EmbeddingQueue:
-        """The queue of the current turn."""
+        """The queue of the current phase."""
         return self.objective.queue
 
     def modules(self) -> dict[str, nn.Module]:
@@ -110,13 +110,13 @@ class Pretrainer:
         return named
 
     def progress_tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint needs of the current turn beside networks, prototypes and optimiser: the queue, and the
+        """What a checkpoint needs of the current phase beside networks, prototypes and optimiser: the queue, and the
         keys' network where instances are contrasted. Not copies.
         """
         return dict(self.objective.state.state_dict())
 
     def load_progress_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what :meth:`progress_tensors` gave; the turn that it is of must have been started.
+        """Take up what :meth:`progress_tensors` gave; the phase that it is of must have been started.
 
         Raises:
             UserError: it is of other settings.
@@ -130,7 +130,7 @@ class Pretrainer:
         """One optimisation step on this worker's share of a global batch.
 
         Args:
-            batch: rgb uint8 [b, 2, T, S, S, 3], flow uint8 [b, 2, T, S, S, 2] (only the streams of the turn) and
+            batch: rgb uint8 [b, 2, T, S, S, 3], flow uint8 [b, 2, T, S, S, 2] (only the streams of the phase) and
                 appearance [b, 2, P].
             epoch: fractional position, counted from the start of the run.
 
@@ -139,7 +139,7 @@ class Pretrainer:
             or ``gradient_norm`` is not finite, weights and the statistics of batch norm may not be numbers any more, so
             both are to be looked at, of all steps, before a checkpoint is made.
         """
-        rate = learning_rate(self.settings.optimiser, self.turn, epoch)
+        rate = learning_rate(self.settings.optimiser, self.phase, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         z = self._embed_views(batch)  # [V, b, D]
@@ -153,7 +153,7 @@ class Pretrainer:
 
     def _embed_views(self, batch: Batch) -> Tensor:
         """Unit-norm embeddings [V, b, D], with gradient in those of the trained network."""
-        stream = self.turn.stream
+        stream = self.phase.stream
         x = self._input(batch, stream)
         views = [self._embed(self.encoders[stream], x)]
         if self.objective.still is not None:

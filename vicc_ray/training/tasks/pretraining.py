@@ -12,7 +12,7 @@ import torch
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.runs.run_inputs import RunInputs
-from vicc_ray.runs.schedule import STREAMS, Turn, turns
+from vicc_ray.runs.schedule import STREAMS, Phase, build_phases
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.clip_batches import BatchMaker, sample_bytes
 from vicc_ray.training.data.shares import share_sizes
@@ -38,11 +38,11 @@ class Pretraining:
         share_sizes(batch, config.train.workers.max)
         check_queue(config)
         self.config, self.store = config, store
-        self.turns = turns(config.schedule)
+        self.phases = build_phases(config.schedule)
         self.videos = training_videos(store.entries, config.train.validation_share)
         self.plan = Plan(len(self.videos), batch, config.seed)
-        self.inputs = RunInputs.of(store, self.videos, self.plan, self.turns)
-        self.batch_bytes = batch * max(sample_bytes(config.clip, _streams(turn)) for turn in self.turns)
+        self.inputs = RunInputs.of(store, self.videos, self.plan, self.phases)
+        self.batch_bytes = batch * max(sample_bytes(config.clip, _streams(phase)) for phase in self.phases)
 
     @cached_property
     def scored(self) -> bool:
@@ -54,23 +54,23 @@ class Pretraining:
         """Fresh weights of both networks."""
         return Pretrainer(self.config, device)
 
-    def maker(self, turn: Turn, rank: int, workers: int) -> BatchMaker:
-        """Clips of both streams in a cross-stream turn."""
-        return BatchMaker(self.store, self.videos, self.plan, self.config.clip, _streams(turn), rank, workers)
+    def maker(self, phase: Phase, rank: int, workers: int) -> BatchMaker:
+        """Clips of both streams in a cross-stream phase."""
+        return BatchMaker(self.store, self.videos, self.plan, self.config.clip, _streams(phase), rank, workers)
 
-    def health(self, turn: Turn, device: torch.device) -> EpochHealth:
+    def health(self, phase: Phase, device: torch.device) -> EpochHealth:
         """Embeddings and prototypes too."""
-        config = self.config.of_stage(turn.stage)
+        config = self.config.of_stage(phase.stage)
         return EpochHealth(config.method.prototypes, config.model.embedding, config.train.batch, device)
 
-    def figures(self, turn: Turn) -> Mapping[str, float]:
+    def figures(self, phase: Phase) -> Mapping[str, float]:
         """``ln_k``, which loss and entropies are to be compared with."""
-        return {"ln_k": math.log(self.config.of_stage(turn.stage).method.prototypes)}
+        return {"ln_k": math.log(self.config.of_stage(phase.stage).method.prototypes)}
 
-    def problems(self, turn: Turn, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
         """Collapse in all its forms."""
-        return problems_now(epochs, self.config.of_stage(turn.stage))
+        return problems_now(epochs, self.config.of_stage(phase.stage))
 
 
-def _streams(turn: Turn) -> tuple[Stream, ...]:
-    return STREAMS if turn.cross else (turn.stream,)
+def _streams(phase: Phase) -> tuple[Stream, ...]:
+    return STREAMS if phase.cross else (phase.stream,)

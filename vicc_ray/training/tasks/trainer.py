@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vicc_ray.method.objective import Metrics
-from vicc_ray.runs.schedule import Turn
+from vicc_ray.runs.schedule import Phase
 
 Batch = Mapping[str, Tensor]
 """Output of a :class:`vicc_ray.training.data.clip_batches.BatchMaker`: clips of this worker, and their draws."""
@@ -18,20 +18,20 @@ Batch = Mapping[str, Tensor]
 class Trainer(Protocol):
     """One worker's side of a training run. Weights are the same on all workers, before and after every step."""
 
-    turn: Turn
+    phase: Phase
     """The current one."""
     sizes: list[int]
     """Samples of every worker in a step."""
     optimiser: torch.optim.Optimizer
-    """That of the current turn."""
+    """That of the current phase."""
 
     @property
     def last_embeddings(self) -> Tensor | None:
         """[B, D] of the last step's samples of all workers, for a look at their health; None where there are none."""
         ...
 
-    def start_turn(self, turn: Turn) -> None:
-        """Make ``turn`` the current one, with a fresh optimiser."""
+    def start_phase(self, phase: Phase) -> None:
+        """Make ``phase`` the current one, with a fresh optimiser."""
         ...
 
     def step(self, batch: Batch, epoch: float) -> Metrics:
@@ -47,9 +47,9 @@ class Trainer(Protocol):
         ...
 
     def progress_tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint needs of the current turn beside modules and optimiser. Not copies."""
+        """What a checkpoint needs of the current phase beside modules and optimiser. Not copies."""
         ...
 
     def load_progress_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what :meth:`progress_tensors` gave; the turn that it is of must have been started."""
+        """Take up what :meth:`progress_tensors` gave; the phase that it is of must have been started."""
         ...
