@@ -41,7 +41,7 @@ from tests.pipelines.runs import computed_here, losses, rgb_alone, settings
 from tests.pipelines.sweeps import sweep_file
 from vicc_ray.config.loader import dump_config
 from vicc_ray.pipelines.prepare.pipeline import prepare
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.synthetic.generate import Scene, make_videos
 
@@ -93,7 +93,7 @@ class Cluster:
 
     def pretrain(self, epochs: int) -> list[int]:
         """The numbers of workers, one after the other."""
-        folder, recipe = RunFolder(self.out / "run"), self.out / "recipe.yaml"
+        folder, recipe = RunDir(self.out / "run"), self.out / "recipe.yaml"
         recipe.write_text(
             dump_config(rgb_alone(epochs, workers={"min": 1, "max": 2}, resize_s=2.0, checkpoint_steps=20))
         )

@@ -39,7 +39,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the fake machines are those o
 from tests.fake_cluster import FakeCluster, fake_cluster
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.synthetic.generate import Scene, make_videos
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    calm, disturbed = (RunFolder(options.out / name) for name in ("undisturbed", "disturbed"))
+    calm, disturbed = (RunDir(options.out / name) for name in ("undisturbed", "disturbed"))
     if calm.path.exists() or disturbed.path.exists():
         sys.exit(f"{options.out}: there are runs of a benchmark before in it; give an empty folder")
     prepare(options.out)
@@ -148,7 +148,7 @@ class Machines:
 class Run:
     """The command of a user, given again where it was killed."""
 
-    def __init__(self, out: Path, folder: RunFolder, cluster: FakeCluster) -> None:
+    def __init__(self, out: Path, folder: RunDir, cluster: FakeCluster) -> None:
         self.folder, self.environment = folder, cluster.environment
         self.command = [sys.executable, "-m", "vicc_ray", "pretrain", str(out / "recipe.yaml"), "--quiet"]
         self.command += ["--store", str(out / "store"), "--run", str(folder.path)]
@@ -224,7 +224,7 @@ class Chaos:
         return False
 
 
-def left_behind(folder: RunFolder, machines: Machines) -> dict[str, list[str]]:
+def left_behind(folder: RunDir, machines: Machines) -> dict[str, list[str]]:
     """What a run must not leave in the cluster (which is given a minute) and on the disk."""
     end = time.monotonic() + 60
     while time.monotonic() < end and (busy := machines.processes("ray::RayTrain") + machines.processes("ray::TrainCo")):
@@ -238,7 +238,7 @@ def left_behind(folder: RunFolder, machines: Machines) -> dict[str, list[str]]:
     }
 
 
-def differing(calm: RunFolder, disturbed: RunFolder) -> list[int]:
+def differing(calm: RunDir, disturbed: RunDir) -> list[int]:
     """Steps whose figures or videos are not the same, bit for bit."""
     different = set()
     for name in ("metrics_file", "samples_file"):
@@ -250,7 +250,7 @@ def differing(calm: RunFolder, disturbed: RunFolder) -> list[int]:
     return sorted(different)
 
 
-def evaluations(calm: RunFolder, disturbed: RunFolder) -> dict[str, int]:
+def evaluations(calm: RunDir, disturbed: RunDir) -> dict[str, int]:
     """How many checkpoints were scored in each run, and how many of them otherwise in the one than in the other."""
     one, other = (
         {line["checkpoint"]: line["recall_at_1"] for line in read_lines(run.evaluations_file)}

@@ -31,7 +31,7 @@ from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, quantise, shrink
 from vicc_ray.video.synthetic.generate import Scene, render, write_h264
 from vicc_ray.video.synthetic.motions import MOTIONS
-from vicc_ray.video.transforms import FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop
+from vicc_ray.video.transforms import FlowCropper, RgbCropper, centre_crop, draw_appearance, draw_crop
 
 SIDE, GROUP, CRF, BOUND, CLIP = 128, 8, 18, 20.0, 112
 CODINGS = {
@@ -86,7 +86,7 @@ def clips(folder: Path) -> Values:
     found = []
     for film, tiles in zip(loaded(folder), loaded(folder, "tiles"), strict=True):
         crop = centre_crop(*film.shape[1:3], 4)
-        cutters = RgbCutter(crop, CLIP), FlowCutter(crop, CLIP, 2, rescale=True)
+        cutters = RgbCropper(crop, CLIP), FlowCropper(crop, CLIP, 2, rescale=True)
         made = [np.empty((len(film), CLIP, CLIP, channels), np.uint8) for channels in (3, 2)]
         packets, stored = codec.encode_rgb(film, GROUP, CRF), codec.encode_flow(tiles, GROUP, 95)
         for n, planes in codec.decode_planes(packets, GROUP, range(len(film)), *film.shape[1:3]):

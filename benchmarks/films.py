@@ -9,8 +9,8 @@ import numpy as np
 
 from vicc_ray.clip_store.store import (
     STORE_FILE,
-    About,
     ClipStore,
+    VideoMetadata,
     encode_video,
     shard_path,
     shard_writer,
@@ -46,7 +46,9 @@ def make_store(path: Path, videos: list[Path], side: int, frames: int, flow_scal
         with shard_writer(shard_path(path, 0)) as writer:
             for n, file in enumerate(videos):
                 pairs = _pairs(long_film(file, side, frames, settings.grid), settings)
-                writer.write(encode_video(About(f"{n:04d}", source=f"{n:04d}", split="train"), 25.0, pairs, settings))
+                writer.write(
+                    encode_video(VideoMetadata(f"{n:04d}", source=f"{n:04d}", split="train"), 25.0, pairs, settings)
+                )
         write_store_file(path, settings, 1)
     return ClipStore(path)
 

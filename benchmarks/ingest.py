@@ -48,7 +48,7 @@ from vicc_ray.config import Config, RayConfig
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.clip_batches import BatchMaker
+from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.video.device_transforms import to_rgb_input
 from vicc_ray.video.flow import compute_flow, quantise
 from vicc_ray.video.transforms import draw_appearance
@@ -141,7 +141,7 @@ def _lmdb(options: argparse.Namespace, side: int) -> Path:
     return Path(options.out) / f"plain-{side}-{options.frames}"
 
 
-class ReadyMaker(BatchMaker):
+class ReadyMaker(ClipBatchBuilder):
     """Hands out the same batch again and again: what is left is the transport."""
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -168,13 +168,13 @@ def ours(options: argparse.Namespace, paths: list[Path], name: str) -> dict[str,
     return found
 
 
-def _maker(options: argparse.Namespace, paths: list[Path], name: str) -> BatchMaker:
+def _maker(options: argparse.Namespace, paths: list[Path], name: str) -> ClipBatchBuilder:
     side, scale = STORES[name]
     store = make_store(options.out / f"store-{side}-{scale}-{options.frames}", paths, side, options.frames, scale)
-    return BatchMaker(store, store.entries, Plan(len(paths), BATCH, 0), CLIP, STREAMS, 0, 1)
+    return ClipBatchBuilder(store, store.entries, Plan(len(paths), BATCH, 0), CLIP, STREAMS, 0, 1)
 
 
-def _bare(maker: BatchMaker, seconds: float) -> float:
+def _bare(maker: ClipBatchBuilder, seconds: float) -> float:
     def made() -> Iterator[None]:
         step = 0
         while True:
@@ -186,7 +186,7 @@ def _bare(maker: BatchMaker, seconds: float) -> float:
     return _rate(made(), seconds)
 
 
-def _free(maker: BatchMaker, seconds: float) -> dict[str, float]:
+def _free(maker: ClipBatchBuilder, seconds: float) -> dict[str, float]:
     begun = time.perf_counter()
     with closing(_batches(maker)) as loader:
         next(loader)
@@ -196,11 +196,11 @@ def _free(maker: BatchMaker, seconds: float) -> dict[str, float]:
         return {"first": first, "rate": _rate(loader, seconds)}
 
 
-def _batches(maker: BatchMaker) -> Any:
+def _batches(maker: ClipBatchBuilder) -> Any:
     return batches(maker, 0, 10_000, CPUS, int(0.6 * OBJECT_STORE_MB * 2**20))
 
 
-def _steady(maker: BatchMaker, step_s: float, seconds: float) -> dict[str, float]:
+def _steady(maker: ClipBatchBuilder, step_s: float, seconds: float) -> dict[str, float]:
     """Waits of a consumer that is busy elsewhere (on a GPU) for ``step_s`` a batch."""
     waits = []
     with closing(_batches(maker)) as loader:

@@ -44,11 +44,11 @@ from ray.cluster_utils import Cluster
 
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
-from vicc_ray.pipelines.cluster.broadcast import unpacked
+from vicc_ray.pipelines.cluster.broadcast import get_cached
 from vicc_ray.pipelines.train.decode_task import MAKERS_KEPT
 from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.clip_batches import BatchMaker
+from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 
 RESULT = Path(__file__).with_suffix(".json")
 CLIP = Config().clip
@@ -68,11 +68,11 @@ class Load:
     store: str
     steps: int
 
-    def maker(self, rank: int, workers: int) -> BatchMaker:
+    def maker(self, rank: int, workers: int) -> ClipBatchBuilder:
         """Of one worker."""
         store = ClipStore(self.store)
         plan = Plan(len(store.entries), BATCH, 0)
-        return BatchMaker(store, store.entries, plan, CLIP, ("rgb", "flow"), rank, workers)
+        return ClipBatchBuilder(store, store.entries, plan, CLIP, ("rgb", "flow"), rank, workers)
 
 
 def tasks(load: Load, rank: int, workers: int, _: Any) -> Iterator[np.ndarray]:
@@ -119,7 +119,7 @@ class Decode:
         self._held = held
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        return unpacked(self._held[int(row.get("rank", 0))], kept=MAKERS_KEPT)(row)
+        return get_cached(self._held[int(row.get("rank", 0))], kept=MAKERS_KEPT)(row)
 
 
 def split_pipeline(load: Load, workers: int) -> list[Any]:

@@ -35,7 +35,7 @@ import yaml
 from hosts import SHARED, Host, hosts, missing
 from measured import began, machine, vicc_ray, wait_until
 
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,7 @@ def main() -> int:
     reference = losses(pretrain_here(out, settings))
     result["largest_difference"] = largest_difference(losses(out / "shared" / "run"), reference)
     result["steps"] = len(reference)
-    result["workers_of_beginnings"] = RunFolder(out / "shared" / "run").attempts.workers()
+    result["workers_of_beginnings"] = RunDir(out / "shared" / "run").attempts.workers()
     RESULT.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
     print(RESULT.read_text())
     return 0 if result["largest_difference"] <= 1e-4 else 1
@@ -85,7 +85,7 @@ class Launch:
 
     def __init__(self, out: Path, machines: dict[str, Host], settings: list[str]) -> None:
         self.out, self.machines, self.settings = out, machines, settings
-        self.file, self.run_folder = out / "onprem.yaml", RunFolder(out / "shared" / "run")
+        self.file, self.run_folder = out / "onprem.yaml", RunDir(out / "shared" / "run")
         self.begun = time.monotonic()
         self.timeline: list[tuple[float, str]] = []
         (out / "client" / ".ray").mkdir(parents=True, exist_ok=True)
@@ -291,7 +291,7 @@ def losses(run: Path) -> list[float]:
     Raises:
         RuntimeError: a step is missing, or there twice.
     """
-    lines = read_lines(RunFolder(run).metrics_file)
+    lines = read_lines(RunDir(run).metrics_file)
     if [line["step"] for line in lines] != list(range(1, len(lines) + 1)):
         raise RuntimeError(f"{run}: steps are missing or there twice")
     return [line["loss"] for line in lines]

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import read_lines
 
 
@@ -71,7 +71,7 @@ def wait_until(what: str, true: Callable[[], bool], process: Any | None, patienc
         time.sleep(0.5)
 
 
-def began(folder: RunFolder, *workers: int) -> bool:
+def began(folder: RunDir, *workers: int) -> bool:
     """Whether a run's newest beginnings, of those alike the first, had these numbers of workers, and the last has made
     a step."""
     lines = read_lines(folder.metrics_file)

@@ -31,8 +31,8 @@ from processes import object_store, watched
 
 from vicc_ray.clip_store.store import (
     STORE_FILE,
-    About,
     ClipStore,
+    VideoMetadata,
     encode_video,
     shard_path,
     shard_writer,
@@ -44,7 +44,7 @@ from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.prepare.pipeline import prepare
 from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.clip_batches import BatchMaker
+from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.training.validation.split import training_videos
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -108,7 +108,7 @@ def ingest(out: Path, count: int, steps: int) -> dict[str, Any]:
     def take() -> None:
         store = ClipStore(path)
         videos = training_videos(store.entries, 0.0)
-        maker = BatchMaker(store, videos, Plan(len(videos), BATCH, 0), CLIP, ("rgb", "flow"), 0, 1)
+        maker = ClipBatchBuilder(store, videos, Plan(len(videos), BATCH, 0), CLIP, ("rgb", "flow"), 0, 1)
         taken = sum(1 for _ in batches(maker, 0, steps, CPUS, int(STORE_SHARE * OBJECT_STORE_MB * 2**20)))
         assert taken == steps
 
@@ -152,7 +152,7 @@ def _store(path: Path, count: int) -> Path:
         return path
     path.mkdir(parents=True, exist_ok=True)
     films = [_pairs(seed) for seed in range(FILMS)]
-    rows = [encode_video(About(""), 25.0, pairs, SETTINGS) for pairs in films]
+    rows = [encode_video(VideoMetadata(""), 25.0, pairs, SETTINGS) for pairs in films]
     shards = -(-count // SHARD)
     for shard in range(shards):
         with shard_writer(shard_path(path, shard)) as writer:

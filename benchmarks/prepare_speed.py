@@ -32,7 +32,7 @@ import cv2
 from measured import machine, yield_as_ray_does
 from processes import watched
 
-from vicc_ray.clip_store.store import About, ClipStore, encode_video
+from vicc_ray.clip_store.store import ClipStore, VideoMetadata, encode_video
 from vicc_ray.config import Config, PrepareConfig, RayConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.pipelines.prepare.pipeline import prepare
@@ -135,7 +135,7 @@ def _bare_row(path: Path) -> int:
             (frame, quantise(shrink(flow, settings.flow_scale), settings.flow_bound))
             for frame, flow in with_flow(stream.frames, settings.flow)
         )
-        return int(encode_video(About(path.name), stream.fps, pairs, settings)["frames"])
+        return int(encode_video(VideoMetadata(path.name), stream.fps, pairs, settings)["frames"])
 
 
 def prepared(out: Path, paths: list[Path], cores: int) -> dict[str, float]:

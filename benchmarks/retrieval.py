@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from measured import machine
 
-from vicc_ray.evaluation.knn import CentredUnit, nearest
+from vicc_ray.evaluation.knn import NormalizedFeatures, nearest
 
 RESULT = Path(__file__).with_suffix(".json")
 K = 50
@@ -85,9 +85,9 @@ def make(options: argparse.Namespace) -> None:
 
 def measure(out: Path, side: str) -> None:
     """One side in this process: print seconds and peak memory (without pages of the file)."""
-    gallery = CentredUnit(np.load(out / "gallery.npy", mmap_mode="r"))
+    gallery = NormalizedFeatures(np.load(out / "gallery.npy", mmap_mode="r"))
     asked = np.load(out / "queries.npy", mmap_mode="r")
-    queries = CentredUnit(asked).rows(0, len(asked))
+    queries = NormalizedFeatures(asked).rows(0, len(asked))
     if side == "ours":
         begun = time.perf_counter()
         rows = nearest(queries, gallery, K)[1].numpy()

@@ -47,7 +47,7 @@ from vicc_ray.search.index_format import (
 )
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.reader import SearchIndex
-from vicc_ray.search.thumbnail import FRAMES, RATE, SIDE, film_indices, make_film
+from vicc_ray.search.thumbnail import FRAMES, RATE, SIDE, make_film, thumbnail_frames
 from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.window_spec import View
 from vicc_ray.video.decode import decode_video
@@ -212,7 +212,7 @@ def thumbnails(files: Sequence[Path]) -> dict[str, object]:
         square = squares(video.frames)
         shown = [
             np.asarray(cv2.resize(square[i], (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
-            for i in film_indices(len(square), video.fps)
+            for i in thumbnail_frames(len(square), video.fps)
         ]
         found.setdefault("H.264 in MP4, as kept", []).append(judged(shown, make_film(square, video.fps)))
         for crf in (20, 30):

@@ -28,7 +28,7 @@ from measured import machine
 from torch import Tensor, nn
 
 from vicc_ray.models.backbones.base import build_backbone
-from vicc_ray.models.cpu_conv.convert import for_cpu
+from vicc_ray.models.cpu_conv.convert import optimize_for_cpu
 from vicc_ray.models.padded_conv3d import pad_by_hand
 from vicc_ray.models.registry import BACKBONES
 
@@ -39,7 +39,11 @@ LAST = torch.channels_last_3d
 FRAMES, MORE_PIXELS = range(1, 11), (0, 16)
 TOLERANCE = {"float32": 2e-3, "bfloat16": 0.05}
 """Largest difference, relative to the largest value."""
-WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {"torch": nn.Identity(), "built": pad_by_hand, "trained": for_cpu}
+WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "torch": nn.Identity(),
+    "built": pad_by_hand,
+    "trained": optimize_for_cpu,
+}
 
 
 class Case(NamedTuple):

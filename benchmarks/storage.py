@@ -31,7 +31,7 @@ from vicc_ray.datasets import list_videos
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, dequantise, quantise, shrink
-from vicc_ray.video.transforms import FlowCutter, RgbCutter, centre_crop
+from vicc_ray.video.transforms import FlowCropper, RgbCropper, centre_crop
 
 RESULT = Path(__file__).with_suffix(".json")
 CHART = Path(__file__).parents[1] / "docs" / "storage.svg"
@@ -217,11 +217,11 @@ def _read_clip(coding: Coding, film: Film, blobs: Blobs, rng: np.random.Generato
     crop = centre_crop(height, width, 4)
     out = np.empty((CLIP, SIZE, SIZE, 3 if coding in RGB else 2), np.uint8)
     if coding in FLOW:
-        flow = FlowCutter(crop, SIZE, coding.scale)
+        flow = FlowCropper(crop, SIZE, coding.scale)
         for field, into in zip(pixels, out, strict=True):
             flow.cut(field, into)
     elif pixels[0].ndim == 2:
-        rgb = RgbCutter(crop, SIZE)
+        rgb = RgbCropper(crop, SIZE)
         for picture, into in zip(pixels, out, strict=True):
             halves = picture[height:].reshape(2, height // 2, width // 2)
             rgb.cut((picture[:height], *halves), into)

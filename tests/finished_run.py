@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.run_folder import PHASES, PROTOTYPES, features_of, write_metrics
-from vicc_ray.clip_store.store import About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
+from vicc_ray.clip_store.store import ClipStore, VideoMetadata, encode_video, shard_path, shard_writer, write_store_file
 from vicc_ray.config import Config, MethodConfig, TrainConfig
 from vicc_ray.evaluation.feature_store import feature_path, save_features
 from vicc_ray.evaluation.retrieval_results import evaluate_features
@@ -30,7 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
                 frames = np.stack([clouds(rng, 256) for _ in range(24)])
                 flow = np.stack([clouds(rng, 56)[::2, ::2, :2] + 100 for _ in range(24)])
                 split = "train" if n < 4 else "test"
-                about = About(f"{shard}/{n}.mp4", CLASSES[shard], f"{shard}-{n}", split)
+                about = VideoMetadata(f"{shard}/{n}.mp4", CLASSES[shard], f"{shard}-{n}", split)
                 writer.write(encode_video(about, 12.0, zip(frames, flow, strict=True), Config().prepare))
     write_store_file(path, Config().prepare, 2)
     failure = {"path": "<b>broken.mp4", "reason": "not a video"}

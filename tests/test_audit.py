@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.background_thread import background_thread
 
 ROOT = Path(__file__).parents[1]
 KNOWN = {
@@ -130,7 +130,7 @@ class Index(BaseHTTPRequestHandler):
 
 def test_the_list_is_renewed_from_an_index(tmp_path: Path) -> None:
     root = repository(tmp_path, ">=1.5", "1.7")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server, beside(lambda over: server.serve_forever()):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server, background_thread(lambda over: server.serve_forever()):
         try:
             done = audit(root, "--renew", "--index", f"http://127.0.0.1:{server.server_port}")
         finally:

@@ -17,7 +17,7 @@ from vicc_ray.config.loader import load_config
 from vicc_ray.datasets import list_videos
 from vicc_ray.models.backbones.base import Backbone
 from vicc_ray.models.registry import Listed
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 
 PAGE = (Path(__file__).parents[1] / "docs" / "how-do-i.md").read_text()
@@ -54,7 +54,7 @@ def test_settings_that_are_named_exist() -> None:
 
 def test_the_checkpoint_that_a_longer_run_starts_from_is_that_of_the_demos_end(tmp_path: Path) -> None:
     last = build_phases(load_config("demo", []).schedule)[-1]
-    name = RunFolder(tmp_path).phase_checkpoint(last.index, last.name).name
+    name = RunDir(tmp_path).phase_checkpoint(last.index, last.name).name
     assert f"my-run/run/checkpoints/{name}" in PAGE
     longer = build_phases(load_config("demo", ["schedule.cycles=2"]).schedule)
     assert longer[: last.index + 1] == build_phases(load_config("demo", []).schedule)

@@ -12,11 +12,11 @@ from pathlib import Path
 from tests.pipelines.processes import killed_here
 from tests.pipelines.runs import computed_here, losses, rgb_alone
 from vicc_ray.pipelines.train.pretrain import pretrain
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 
 
 def test_a_run_whose_controller_is_killed_is_undisturbed(store: Path, tmp_path: Path) -> None:
-    config, folder = rgb_alone(24, checkpoint_steps=4), RunFolder(tmp_path / "run")
+    config, folder = rgb_alone(24, checkpoint_steps=4), RunDir(tmp_path / "run")
     with killed_here("ray::TrainController", folder):
         pretrain(config, store, folder.path, progress=False)
     assert losses(folder.path) == [float(f"{loss:.9g}") for loss in islice(computed_here(config, store), 96)]

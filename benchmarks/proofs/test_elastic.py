@@ -10,14 +10,14 @@ import numpy as np
 from tests.fake_cluster import fake_cluster
 from tests.pipelines.processes import begun, wait_until
 from tests.pipelines.runs import computed_here, rgb_alone
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import read_lines
 
 
 def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(store: Path, tmp_path: Path) -> None:
     workers = {"min": 1, "max": 2}
     config = rgb_alone(5000, workers=workers, resize_s=2.0, checkpoint_steps=10, record_samples=True)
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
 
     def trains_with(count: int) -> bool:
         lines = read_lines(folder.metrics_file)

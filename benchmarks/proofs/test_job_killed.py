@@ -10,7 +10,7 @@ import pytest
 from tests.pipelines.job_server import Server, job_server, recipe, submit
 from tests.pipelines.processes import DEADLINE_S, command, past, wait_until
 from tests.pipelines.runs import computed_here, losses
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 
 pytest.importorskip("aiohttp", reason="the job server (ray[default]) is not pinned for this Python")
 
@@ -23,7 +23,7 @@ def test_a_killed_job_says_so_and_is_resumed_and_outlives_who_submitted_it(
 
 
 def _disturbed(server: Server, store: Path, tmp_path: Path) -> None:
-    (config, file), run = recipe(tmp_path, epochs=60), RunFolder(tmp_path / "run")
+    (config, file), run = recipe(tmp_path, epochs=60), RunDir(tmp_path / "run")
     arguments = (file, "--store", str(store), "--out", str(run.path))
     following = ("submit", *arguments, "--address", server.address)
     with command(*following, environment=server.environment) as client:

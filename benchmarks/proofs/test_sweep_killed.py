@@ -12,7 +12,7 @@ from tests.pipelines.runs import losses
 from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
 from vicc_ray.config.loader import load_config
 from vicc_ray.pipelines.sweep.run import sweep
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.sweep.results import Summary
 from vicc_ray.sweep.sweep_dir import SweepFolder
@@ -69,6 +69,6 @@ def test_the_best_is_judged_by_the_test_videos_beside_the_default(disturbed: tup
     assert [(run.setting, len(run.recall_at_1)) for run in summary.judged] == [("default", 1)]
 
 
-def _beginnings(run: RunFolder) -> list[int]:
+def _beginnings(run: RunDir) -> list[int]:
     """The steps that its workers began at."""
     return [line["step"] for line in read_lines(run.attempts.file) if "step" in line]

@@ -12,7 +12,7 @@ from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Path:
     config = Config.model_validate(
         {"model": {"backbone": "tiny", "embedding": 8}, "method": {"prototypes": 4, "queue": 0}, "train": {"batch": 2}}
     )
-    folder, phase = RunFolder(tmp_path / "run"), build_phases(config.schedule)[0]
+    folder, phase = RunDir(tmp_path / "run"), build_phases(config.schedule)[0]
     folder.open(config)
     pretrainer = Pretrainer(config, torch.device("cpu"))
     pretrainer.start_phase(phase)

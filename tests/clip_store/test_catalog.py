@@ -9,18 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vicc_ray.clip_store.catalog import ROWS_AT_ONCE, Entries, Entry
+from vicc_ray.clip_store.catalog import ROWS_AT_ONCE, Catalog, VideoRecord
 
 SPLITS = ("train", "test", "")
 
 
-def entry(n: int) -> Entry:
+def entry(n: int) -> VideoRecord:
     id = f"class {n % 7}/video {n:07d}.mp4"
-    return Entry(id, id[:7], id, SPLITS[n % 3], f"{n:032x}", 20 + n, 25.0, 32, 40, n // 64, n % 64)
+    return VideoRecord(id, id[:7], id, SPLITS[n % 3], f"{n:032x}", 20 + n, 25.0, 32, 40, n // 64, n % 64)
 
 
-def entries(count: int) -> Entries:
-    return Entries(pa.Table.from_pylist([asdict(entry(n)) for n in range(count)]))
+def entries(count: int) -> Catalog:
+    return Catalog(pa.Table.from_pylist([asdict(entry(n)) for n in range(count)]))
 
 
 def test_entries_are_a_sequence_of_what_they_were_made_of() -> None:

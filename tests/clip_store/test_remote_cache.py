@@ -12,7 +12,7 @@ import pytest
 
 from tests.clip_store.test_store import make_store
 from tests.s3 import BUCKET, S3, s3_server
-from vicc_ray.clip_store.remote_cache import CACHE_VARIABLE, Mirror, cache_folder
+from vicc_ray.clip_store.remote_cache import CACHE_VARIABLE, RemoteCache, cache_folder
 from vicc_ray.clip_store.store import INDEX_FILE, STORE_FILE, ClipStore, shard_path, write_index
 from vicc_ray.errors import UserError
 
@@ -65,7 +65,7 @@ def test_many_readers_get_whole_files(tmp_path: Path, s3: S3) -> None:
     content = np.random.default_rng(0).bytes(20 << 20)
     s3.put("x/version", b"1")
     s3.put("x/large", content)
-    mirrors = [Mirror(s3.address("x"), ("version",)) for _ in range(6)]
+    mirrors = [RemoteCache(s3.address("x"), ("version",)) for _ in range(6)]
     with ThreadPoolExecutor(6) as readers:
         assert all(readers.map(lambda mirror: mirror.file("large").read_bytes() == content, mirrors))
 

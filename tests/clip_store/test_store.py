@@ -13,7 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.videos import moving
-from vicc_ray.clip_store.store import SCHEMA, About, ClipStore, encode_video, shard_path, shard_writer, write_store_file
+from vicc_ray.clip_store.store import (
+    SCHEMA,
+    ClipStore,
+    VideoMetadata,
+    encode_video,
+    shard_path,
+    shard_writer,
+    write_store_file,
+)
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.video.decode import Video
@@ -37,7 +45,7 @@ def halved(flow: NDArray[np.float32]) -> NDArray[np.uint8]:
     return quantise(np.stack([shrink(field, 2) for field in flow]), BOUND)
 
 
-def row(about: About, video: Video, flow: NDArray[np.uint8]) -> dict[str, Any]:
+def row(about: VideoMetadata, video: Video, flow: NDArray[np.uint8]) -> dict[str, Any]:
     return encode_video(about, video.fps, zip(video.frames, flow, strict=True), SETTINGS)
 
 
@@ -46,7 +54,9 @@ def make_store(path: Path, shards: list[list[int]]) -> Path:
         with shard_writer(shard_path(path, shard)) as writer:
             for seed in seeds:
                 video, flow = sample(seed)
-                writer.write(row(About(f"c/{seed}", "c", f"s{seed}", "train", f"{seed:032x}"), video, halved(flow)))
+                writer.write(
+                    row(VideoMetadata(f"c/{seed}", "c", f"s{seed}", "train", f"{seed:032x}"), video, halved(flow))
+                )
     write_store_file(path, SETTINGS, len(shards))
     return path
 
@@ -68,7 +78,7 @@ def test_frames_and_flow_survive(tmp_path: Path) -> None:
 def test_no_motion_stays_exactly_zero(tmp_path: Path) -> None:
     video = Video(moving(2, 32, 32), 25.0)
     with shard_writer(shard_path(tmp_path, 0)) as writer:
-        writer.write(row(About("a"), video, np.full((2, 16, 16, 2), 128, np.uint8)))
+        writer.write(row(VideoMetadata("a"), video, np.full((2, 16, 16, 2), 128, np.uint8)))
     write_store_file(tmp_path, SETTINGS, 1)
     store = ClipStore(tmp_path)
     assert (store.read(store.entries[0]).flow([0, 1]) == 128).all()
@@ -126,15 +136,15 @@ def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
 def test_frames_and_flow_must_match_keep_their_size_and_lie_on_the_grid() -> None:
     video, flow = sample(0)
     with pytest.raises(ValueError, match="flow is"):
-        row(About("a"), video, halved(flow)[:, :, :-1])
+        row(VideoMetadata("a"), video, halved(flow)[:, :, :-1])
     odd, flow = sample(0, width=85)
     with pytest.raises(ValueError, match="64 x 85, not multiples of 2"):
-        row(About("a"), odd, halved(flow))
+        row(VideoMetadata("a"), odd, halved(flow))
     two = [(np.zeros((side, 32, 3), np.uint8), np.zeros((side // 2, 16, 2), np.uint8)) for side in (32, 48)]
     with pytest.raises(ValueError, match="one size"):
-        encode_video(About("a"), 25.0, two, SETTINGS)
+        encode_video(VideoMetadata("a"), 25.0, two, SETTINGS)
     with pytest.raises(ValueError, match="none"):
-        encode_video(About("a"), 25.0, [], SETTINGS)
+        encode_video(VideoMetadata("a"), 25.0, [], SETTINGS)
 
 
 def test_what_is_no_whole_store_is_refused(tmp_path: Path) -> None:

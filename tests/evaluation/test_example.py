@@ -15,7 +15,7 @@ from vicc_ray.config import Config
 from vicc_ray.export.exporter import export
 from vicc_ray.export.pretrained import find_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
@@ -35,7 +35,7 @@ CONFIG = Config.model_validate(
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``my-run/run``, an exported network and ``my-videos``, of which the last is a copy of the first."""
     place = tmp_path_factory.mktemp("place")
-    folder = RunFolder(place / "my-run" / "run")
+    folder = RunDir(place / "my-run" / "run")
     folder.path.mkdir(parents=True)
     folder.open(CONFIG)
     pretrainer, phase = Pretrainer(CONFIG, torch.device("cpu")), build_phases(CONFIG.schedule)[0]

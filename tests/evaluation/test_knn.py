@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from vicc_ray.evaluation import knn as module
-from vicc_ray.evaluation.knn import CentredUnit, Exclusion, codes, nearest
+from vicc_ray.evaluation.knn import Exclusion, NormalizedFeatures, codes, nearest
 
 
-def by_hand(queries: CentredUnit, gallery: CentredUnit) -> torch.Tensor:
+def by_hand(queries: NormalizedFeatures, gallery: NormalizedFeatures) -> torch.Tensor:
     return queries.rows(0, len(queries)) @ gallery.rows(0, len(gallery)).T
 
 
@@ -24,7 +24,7 @@ def test_equals_sorting_them_all(monkeypatch: pytest.MonkeyPatch, tile: int, blo
     for name, value in {"TILE": tile, "BLOCK": block, "GROUP": group}.items():
         monkeypatch.setattr(module, name, value)
     rng = np.random.default_rng(0)
-    gallery, queries = (CentredUnit(rng.normal(size=(count, 6)).astype(np.float32)) for count in (333, 29))
+    gallery, queries = (NormalizedFeatures(rng.normal(size=(count, 6)).astype(np.float32)) for count in (333, 29))
     values, rows = nearest(queries.rows(0, 29), gallery, k)
     expected = by_hand(queries, gallery).topk(min(k, 333))
     torch.testing.assert_close(values, expected.values)
@@ -34,7 +34,7 @@ def test_equals_sorting_them_all(monkeypatch: pytest.MonkeyPatch, tile: int, blo
 @pytest.mark.parametrize("cores", [1, 2, 3])
 def test_any_number_of_cores_finds_the_same_and_is_left_as_it_was(cores: int) -> None:
     rng = np.random.default_rng(0)
-    gallery, queries = (CentredUnit(rng.normal(size=(count, 6)).astype(np.float32)) for count in (333, 29))
+    gallery, queries = (NormalizedFeatures(rng.normal(size=(count, 6)).astype(np.float32)) for count in (333, 29))
     before = torch.get_num_threads()
     torch.set_num_threads(cores)
     try:
@@ -53,7 +53,7 @@ def test_rows_in_an_order_that_gets_better_are_all_found(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "GROUP", 4)
     angle = np.linspace(np.pi, 0, 200)
     features = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
-    gallery = CentredUnit(np.concatenate([features, -features]))  # mean zero
+    gallery = NormalizedFeatures(np.concatenate([features, -features]))  # mean zero
     _, rows = nearest(torch.tensor([[1.0, 0.0]]), gallery, 10)
     assert sorted(rows[0].tolist()) == [*range(195, 200), *range(200, 205)]
 
@@ -61,7 +61,7 @@ def test_rows_in_an_order_that_gets_better_are_all_found(monkeypatch: pytest.Mon
 def test_excluded_pairs_are_no_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TILE", 10)
     rng = np.random.default_rng(1)
-    gallery, queries = (CentredUnit(rng.normal(size=(count, 4)).astype(np.float32)) for count in (40, 6))
+    gallery, queries = (NormalizedFeatures(rng.normal(size=(count, 4)).astype(np.float32)) for count in (40, 6))
     theirs, own = torch.arange(40) % 4, torch.tensor([0, 1, 2, 3, -2, -2])
     values, rows = nearest(queries.rows(0, 6), gallery, 35, Exclusion(own, theirs))
     for q in range(4):
@@ -74,8 +74,8 @@ def test_excluded_pairs_are_no_neighbours(monkeypatch: pytest.MonkeyPatch) -> No
 def test_streams_side_by_side_add_their_similarities() -> None:
     rng = np.random.default_rng(2)
     rgb, flow = rng.normal(size=(20, 5)).astype(np.float32), rng.normal(size=(20, 3)).astype(np.float32)
-    both = CentredUnit(rgb, flow).rows(0, 20)
-    apart = [CentredUnit(features).rows(0, 20) for features in (rgb, flow)]
+    both = NormalizedFeatures(rgb, flow).rows(0, 20)
+    apart = [NormalizedFeatures(features).rows(0, 20) for features in (rgb, flow)]
     torch.testing.assert_close(both @ both.T, sum(rows @ rows.T for rows in apart))
 
 

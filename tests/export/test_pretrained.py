@@ -18,7 +18,7 @@ from vicc_ray.export.pretrained import find_weights, load_encoder
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.runs.checkpoint_state import take_snapshot
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import Phase, build_phases
 from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
 from vicc_ray.training.tasks.pretrainer import Pretrainer
@@ -37,7 +37,7 @@ CONFIG = Config.model_validate(
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two phases have finished: RGB and flow, stage 1; the weights of RGB changed in between."""
-    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder = RunDir(tmp_path_factory.mktemp("run"))
     folder.open(CONFIG)
     pretrainer = Pretrainer(CONFIG, torch.device("cpu"))
     for phase in build_phases(CONFIG.schedule)[:2]:
@@ -95,7 +95,7 @@ def test_a_published_checkpoint(golden_dir: Path, published_checkpoint: Callable
 def classified(folder: Path, stream: Stream, mode: str, finished: bool = True) -> EncoderWeights:
     """A folder as `vicc-ray classify` makes it; the network that was trained in it."""
     config = CONFIG.model_copy(update={"classify": ClassifyConfig(stream=stream, mode=mode)})
-    run = RunFolder(folder / f"{stream}-{mode}")
+    run = RunDir(folder / f"{stream}-{mode}")
     run.path.mkdir(parents=True)
     run.open(config)
     run.classes_file.write_text("{}")
@@ -180,7 +180,7 @@ def test_what_is_no_network_is_declined(run: Path, tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(b"")
     with pytest.raises(UserError, match="no trained network: it is neither"):
         load_encoder(tmp_path / "film.mp4")
-    begun = RunFolder(tmp_path / "begun")
+    begun = RunDir(tmp_path / "begun")
     begun.path.mkdir()
     begun.open(CONFIG)
     with pytest.raises(UserError, match="no phase of the rgb network has finished yet"):

@@ -15,7 +15,7 @@ from vicc_ray.method.embedding_queue import EmbeddingQueue
 from vicc_ray.method.loss import cross_view_loss
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.sinkhorn import sinkhorn
-from vicc_ray.training.distributed.collectives import gather, rank
+from vicc_ray.training.distributed.collectives import all_gather_uneven, rank
 
 GOLDEN_DIR = golden_folder()
 FIRST_RANKS = sorted(path.name for path in GOLDEN_DIR.glob("*queue_w*_r0.npz"))
@@ -36,7 +36,7 @@ def compute(path: str) -> dict[str, torch.Tensor]:
         leaf = raw[step].clone().requires_grad_()
         unit = normalize(leaf, dim=-1)
         unit = torch.cat([unit[:2], unit[2:].detach()])
-        gathered = gather(unit[assigned], dim=1)
+        gathered = all_gather_uneven(unit[assigned], dim=1)
         rows = torch.cat([queue.rows, gathered], dim=1) if queue.ready else gathered
         found = sinkhorn(prototypes(rows), float(golden["epsilon"]), int(golden["iterations"]))
         own = found[:, -gathered.shape[1] :][:, rank() * batch : (rank() + 1) * batch]

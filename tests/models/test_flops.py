@@ -8,7 +8,7 @@ from torch import nn
 
 from vicc_ray.config import ModelConfig
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.flops import gflop_of_clip
+from vicc_ray.models.flops import clip_gflops
 
 
 @pytest.mark.parametrize("backbone", ["r2plus1d-small", "tiny"])
@@ -26,5 +26,5 @@ def test_it_is_that_of_every_convolution(backbone: str) -> None:
             module.register_forward_hook(count)
     with torch.inference_mode():
         network.features(torch.zeros(1, 3, 8, 32, 32))
-    assert gflop_of_clip(model, frames=8, size=32) == pytest.approx(counted / 1e9)
+    assert clip_gflops(model, frames=8, size=32) == pytest.approx(counted / 1e9)
     assert counted > 0

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vicc_ray.config import ModelConfig
-from vicc_ray.models.cpu_conv.per_frame_conv2d import PlanarConv3d
+from vicc_ray.models.cpu_conv.per_frame_conv2d import PerFrameConv3d
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.inference import for_inference
 
@@ -26,5 +26,5 @@ def test_features_are_the_same_and_the_network_stays_as_it_was(backbone: str) ->
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(p.requires_grad for p in network.parameters())
     kinds = {type(module) for module in quick.modules()}
-    assert PlanarConv3d in kinds and nn.BatchNorm3d not in kinds
+    assert PerFrameConv3d in kinds and nn.BatchNorm3d not in kinds
     assert not any(p.requires_grad for p in quick.parameters())

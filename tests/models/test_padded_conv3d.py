@@ -13,7 +13,7 @@ from tests.short_clips import ShortClipGuard
 from vicc_ray.config import ModelConfig, TrainConfig
 from vicc_ray.models.backbones.base import build_backbone
 from vicc_ray.models.cpu_conv import temporal_conv_matmul
-from vicc_ray.models.cpu_conv.convert import for_cpu
+from vicc_ray.models.cpu_conv.convert import optimize_for_cpu
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.padded_conv3d import PaddedConv3d, pad_by_hand
 from vicc_ray.models.registry import BACKBONES
@@ -60,7 +60,7 @@ def test_output_and_gradients_are_those_of_the_contiguous_convolution(name: str,
     expected_layer = conv(name)
     x = torch.randn(2, 4, frames, 6, 5)
     expected = results(expected_layer, x)
-    for change in (pad_by_hand, for_cpu):
+    for change in (pad_by_hand, optimize_for_cpu):
         layer = nn.Sequential(conv(name))
         layer[0].load_state_dict(expected_layer.state_dict())
         found = results(change(layer).to(memory_format=LAST), x.contiguous(memory_format=LAST))
@@ -106,7 +106,7 @@ def test_gradients_of_the_smallest_clip_are_those_of_the_contiguous_network(name
     backbone = build_backbone(name).eval()
     clips = torch.randn(2, 3, listed.frames, listed.pixels, listed.pixels)
     expected = results(backbone.double(), clips.double())
-    found = results(for_cpu(backbone.float().to(memory_format=LAST)), clips.contiguous(memory_format=LAST))
+    found = results(optimize_for_cpu(backbone.float().to(memory_format=LAST)), clips.contiguous(memory_format=LAST))
     for one, other in zip(found, expected, strict=True):
         assert (one - other).norm() <= 1e-3 * other.norm()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.child_processes import descendants
 
 LISTENS = "0A"
@@ -43,7 +43,7 @@ def heard_outside() -> Iterator[set[str]]:
         while not over.wait(LOOK_S):
             found.update(outside(listening()))
 
-    with beside(look):
+    with background_thread(look):
         yield found
 
 

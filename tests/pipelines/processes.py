@@ -20,7 +20,7 @@ import psutil
 from tests.interrupts import taking_interrupts
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 
 DEADLINE_S = 600
 """For one thing to happen; a start of Ray Train takes half a minute on a busy machine."""
@@ -52,7 +52,7 @@ def command(*arguments: str, environment: dict[str, str] | None = None) -> Itera
 
 
 @contextmanager
-def killed_here(name: str, folder: RunFolder) -> Iterator[None]:
+def killed_here(name: str, folder: RunDir) -> Iterator[None]:
     """Kill what the Ray of this process has begun under a name, once the run has a checkpoint; it must get one."""
     ended = Event()
 
@@ -80,7 +80,7 @@ def wait_until(true: Callable[[], Any], process: psutil.Popen) -> None:
         assert time.monotonic() < end
 
 
-def past(folder: RunFolder, step: int) -> Callable[[], bool]:
+def past(folder: RunDir, step: int) -> Callable[[], bool]:
     """Whether there is a checkpoint of more steps."""
     return lambda: folder.step > step
 

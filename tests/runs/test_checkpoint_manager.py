@@ -13,11 +13,11 @@ import pytest
 
 from tests.forked import FORKED
 from vicc_ray.errors import UserError
-from vicc_ray.runs.checkpoint_manager import MOST_MARKED, SCORE, CheckpointFolder
+from vicc_ray.runs.checkpoint_manager import MOST_MARKED, SCORE, CheckpointManager
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 
 
-def made(folder: CheckpointFolder, step: int, name: str = "", to_be_scored: bool = False) -> str:
+def made(folder: CheckpointManager, step: int, name: str = "", to_be_scored: bool = False) -> str:
     name = name or folder.step(step)
     with folder.publish(name, to_be_scored) as aside:
         (aside / STATE).write_text(json.dumps({"format": FORMAT, "step": step}))
@@ -25,16 +25,16 @@ def made(folder: CheckpointFolder, step: int, name: str = "", to_be_scored: bool
     return name
 
 
-def names(folder: CheckpointFolder) -> list[str]:
+def names(folder: CheckpointManager) -> list[str]:
     return sorted(path.name for path in folder.path.iterdir())
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> CheckpointFolder:
-    return CheckpointFolder(tmp_path / "checkpoints")
+def folder(tmp_path: Path) -> CheckpointManager:
+    return CheckpointManager(tmp_path / "checkpoints")
 
 
-def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder: CheckpointFolder) -> None:
+def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder: CheckpointManager) -> None:
     with pytest.raises(FileNotFoundError), folder.publish("step-00000001") as aside:
         (aside / "no folder" / STATE).write_text("")
     assert folder.newest() is None
@@ -43,7 +43,7 @@ def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder
     assert names(folder) == []
 
 
-def test_what_was_learnt_is_not_thrown_away_for_a_checkpoint_of_another_step(folder: CheckpointFolder) -> None:
+def test_what_was_learnt_is_not_thrown_away_for_a_checkpoint_of_another_step(folder: CheckpointManager) -> None:
     made(folder, 4, "phase-0-rgb-stage1")
     with pytest.raises(UserError, match="phase-0-rgb-stage1: .* step 4 .* step 6"):
         made(folder, 6, "phase-0-rgb-stage1")
@@ -51,7 +51,7 @@ def test_what_was_learnt_is_not_thrown_away_for_a_checkpoint_of_another_step(fol
 
 
 @pytest.mark.parametrize("call", range(1, 16))
-def test_killed_at_any_moment_there_is_a_whole_checkpoint(folder: CheckpointFolder, call: int) -> None:
+def test_killed_at_any_moment_there_is_a_whole_checkpoint(folder: CheckpointManager, call: int) -> None:
     """A child replaces and removes checkpoints; it is killed at its n-th change of the disk."""
     made(folder, 1)
     child = FORKED.Process(target=_replaced, args=(folder.path, call))
@@ -64,7 +64,7 @@ def test_killed_at_any_moment_there_is_a_whole_checkpoint(folder: CheckpointFold
 
 
 def _replaced(path: Path, call: int) -> None:
-    folder = CheckpointFolder(path)
+    folder = CheckpointManager(path)
     _kill_at(call)
     made(folder, 1)
     made(folder, 2)
@@ -88,7 +88,7 @@ def _kill_at(call: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
-def test_the_newest_has_the_most_steps_whatever_it_is_called(folder: CheckpointFolder) -> None:
+def test_the_newest_has_the_most_steps_whatever_it_is_called(folder: CheckpointManager) -> None:
     made(folder, 20, "phase-0-rgb-stage1")
     made(folder, 9)
     assert folder.newest() == folder.path / "phase-0-rgb-stage1"
@@ -96,7 +96,7 @@ def test_the_newest_has_the_most_steps_whatever_it_is_called(folder: CheckpointF
     assert folder.newest() == folder.path / "phase-0-rgb-stage1"
 
 
-def test_pruning_keeps_the_last_steps_the_phases_the_best_and_what_is_to_be_scored(folder: CheckpointFolder) -> None:
+def test_pruning_keeps_the_last_steps_the_phases_the_best_and_what_is_to_be_scored(folder: CheckpointManager) -> None:
     made(folder, 1, "phase-0-rgb-stage1")
     for step in range(2, 7):
         made(folder, step, to_be_scored=step == 3)
@@ -109,14 +109,14 @@ def test_pruning_keeps_the_last_steps_the_phases_the_best_and_what_is_to_be_scor
     assert folder.step(3) not in names(folder)
 
 
-def test_checkpoints_that_nobody_scores_do_not_pile_up(folder: CheckpointFolder) -> None:
+def test_checkpoints_that_nobody_scores_do_not_pile_up(folder: CheckpointManager) -> None:
     for step in range(10):
         made(folder, step, to_be_scored=True)
         folder.prune(1)
     assert len(names(folder)) == MOST_MARKED
 
 
-def test_at_the_end_of_a_run_nothing_waits_for_a_score_any_more(folder: CheckpointFolder) -> None:
+def test_at_the_end_of_a_run_nothing_waits_for_a_score_any_more(folder: CheckpointManager) -> None:
     for step in range(4):
         made(folder, step, to_be_scored=True)
     made(folder, 4, "phase-0-rgb-stage1", to_be_scored=True)
@@ -125,7 +125,7 @@ def test_at_the_end_of_a_run_nothing_waits_for_a_score_any_more(folder: Checkpoi
     assert not list(folder.path.glob("*/.*"))
 
 
-def test_the_best_of_each_stream_is_kept(folder: CheckpointFolder) -> None:
+def test_the_best_of_each_stream_is_kept(folder: CheckpointManager) -> None:
     scores = {1: ("rgb", 0.3), 2: ("flow", 0.6), 3: ("rgb", 0.5), 4: ("rgb", 0.4)}
     kept = [folder.keep_best(made(folder, step), stream, score) for step, (stream, score) in scores.items()]
     assert kept == [True, True, True, False]
@@ -137,7 +137,7 @@ def test_the_best_of_each_stream_is_kept(folder: CheckpointFolder) -> None:
     assert (folder.path / "best-rgb-00000003" / "model.safetensors").read_bytes() == b"weights"
 
 
-def test_a_score_on_other_videos_does_not_keep_a_checkpoint_from_being_the_best(folder: CheckpointFolder) -> None:
+def test_a_score_on_other_videos_does_not_keep_a_checkpoint_from_being_the_best(folder: CheckpointManager) -> None:
     judged = [("old", 0.9), ("new", 0.5), ("new", 0.4)]
     kept = [folder.keep_best(made(folder, n), "rgb", score, by) for n, (by, score) in enumerate(judged, 1)]
     assert kept == [True, True, False]

@@ -10,8 +10,8 @@ import torch
 
 from tests.training.fixtures import small_config, started, steps
 from vicc_ray.errors import UserError
-from vicc_ray.runs.async_checkpointer import CheckpointWriter
-from vicc_ray.runs.checkpoint_manager import CheckpointFolder
+from vicc_ray.runs.async_checkpointer import AsyncCheckpointer
+from vicc_ray.runs.checkpoint_manager import CheckpointManager
 from vicc_ray.runs.checkpoint_state import (
     MODEL,
     load_encoder_tensors,
@@ -78,8 +78,8 @@ def test_a_snapshot_does_not_change_while_training_goes_on() -> None:
 
 def test_the_writer_tells_size_and_times_and_keeps_the_newest(tmp_path: Path) -> None:
     told: list[dict[str, object]] = []
-    folder = CheckpointFolder(tmp_path)
-    writer = CheckpointWriter(folder, 2, told.append)
+    folder = CheckpointManager(tmp_path)
+    writer = AsyncCheckpointer(folder, 2, told.append)
     pretrainer = started(small_config(), "rgb-stage1")
     for step in range(4):
         writer.save(partial(take_snapshot, pretrainer, step, 0.0, {}), folder.step(step), "a test")
@@ -92,7 +92,7 @@ def test_the_writer_tells_size_and_times_and_keeps_the_newest(tmp_path: Path) ->
 
 
 def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_one(tmp_path: Path) -> None:
-    writer = CheckpointWriter(CheckpointFolder(tmp_path / "file"), 2, lambda _: None)
+    writer = AsyncCheckpointer(CheckpointManager(tmp_path / "file"), 2, lambda _: None)
     (tmp_path / "file").write_text("")
     take = partial(take_snapshot, started(small_config(), "rgb-stage1"), 1, 0.0, {})
     writer.save(take, "step-00000001", "a test")

@@ -9,21 +9,21 @@ import pytest
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.runs import run_dir
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import append_line, read_lines
 
 
 def test_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_dir, "LOCK_WAIT_S", 0.0)
-    with RunFolder(tmp_path).writing(), pytest.raises(UserError, match="another process is training"):  # noqa: SIM117
-        with RunFolder(tmp_path).writing():
+    with RunDir(tmp_path).writing(), pytest.raises(UserError, match="another process is training"):  # noqa: SIM117
+        with RunDir(tmp_path).writing():
             pass
-    with RunFolder(tmp_path).writing():
+    with RunDir(tmp_path).writing():
         assert (tmp_path / ".lock").exists()
 
 
 def test_rewinding_drops_later_lines_and_a_half_written_one(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDir(tmp_path)
     files = (folder.metrics_file, folder.epochs_file, folder.warnings_file, folder.checkpoints_file)
     for file in files:
         file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
@@ -42,14 +42,14 @@ def test_a_line_after_a_half_written_one_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_asked_for_once(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDir(tmp_path)
     assert not folder.take_request()
     folder.request_file.touch()
     assert [folder.take_request(), folder.take_request()] == [True, False]
 
 
 def test_settings_that_change_no_result_may_change(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDir(tmp_path)
     folder.open(Config.model_validate({"train": {"checkpoint_steps": 10}}))
     folder.open(Config.model_validate({"train": {"checkpoint_steps": 20}, "ray": {"cpus": 2}}))
     assert folder.config().train.checkpoint_steps == 20

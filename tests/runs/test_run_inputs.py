@@ -17,7 +17,7 @@ from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.runs.checkpoint_state import STATE, take_snapshot
 from vicc_ray.runs.initial_checkpoint import StartingPoint, check_something_left, checked_start, keep_start
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.training.tasks.classification import Classification, free_settings
 from vicc_ray.training.tasks.pretraining import Pretraining
 
@@ -46,16 +46,16 @@ SAME: dict[str, tuple[list[Row], int, PrepareConfig]] = {
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path) -> RunDir:
     """A run of three phases that ended."""
     task = Pretraining(settings(), store_of(tmp_path / "store", VIDEOS))
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
     folder.open(task.config, inputs=task.inputs)
     save(folder, task)
     return folder
 
 
-def save(folder: RunFolder, task: Pretraining | Classification, step: int = 0) -> Path:
+def save(folder: RunDir, task: Pretraining | Classification, step: int = 0) -> Path:
     """The checkpoint of the end of the last phase, or of a step."""
     phase = task.phases[-1]
     path = folder.checkpoints.path / (folder.checkpoints.step(step) if step else f"phase-{phase.index}-{phase.name}")
@@ -73,7 +73,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_run_does_not_go_on_with_other_videos(run: RunFolder, tmp_path: Path, other: str) -> None:
+def test_a_run_does_not_go_on_with_other_videos(run: RunDir, tmp_path: Path, other: str) -> None:
     rows, prepare, named = OTHERS[other]
     task = Pretraining(settings(), store_of(tmp_path / "other", rows, settings=prepare))
     before = files(run.path)
@@ -84,7 +84,7 @@ def test_a_run_does_not_go_on_with_other_videos(run: RunFolder, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("same", SAME)
-def test_it_goes_on_with_the_same_videos_wherever_they_are(run: RunFolder, tmp_path: Path, same: str) -> None:
+def test_it_goes_on_with_the_same_videos_wherever_they_are(run: RunDir, tmp_path: Path, same: str) -> None:
     rows, shards, prepare = SAME[same]
     task = Pretraining(settings(), store_of(tmp_path / "elsewhere", rows, shards, prepare))
     run.open(task.config, inputs=task.inputs)
@@ -92,7 +92,7 @@ def test_it_goes_on_with_the_same_videos_wherever_they_are(run: RunFolder, tmp_p
 
 def test_labels_that_hold_out_other_videos_for_validation_are_other_videos(tmp_path: Path) -> None:
     config = settings(train={"batch": 4, "validation_share": 0.25})
-    folder, task = RunFolder(tmp_path / "held"), Pretraining(config, store_of(tmp_path / "store", VIDEOS))
+    folder, task = RunDir(tmp_path / "held"), Pretraining(config, store_of(tmp_path / "store", VIDEOS))
     folder.open(config, inputs=task.inputs)
     save(folder, task)
     others = Pretraining(config, store_of(tmp_path / "other", [{**row, "label": "c"} for row in VIDEOS]))
@@ -101,7 +101,7 @@ def test_labels_that_hold_out_other_videos_for_validation_are_other_videos(tmp_p
 
 
 def test_what_was_not_trained_yet_may_begin_with_other_videos(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
     for name, rows in (("one", VIDEOS), ("other", VIDEOS[2:])):
         task = Pretraining(settings(), store_of(tmp_path / name, rows))
         folder.open(task.config, inputs=task.inputs)
@@ -109,23 +109,23 @@ def test_what_was_not_trained_yet_may_begin_with_other_videos(tmp_path: Path) ->
     folder.check_inputs(task.inputs)
 
 
-def test_a_run_of_which_it_is_not_known_what_it_was_trained_on_does_not_go_on(run: RunFolder, tmp_path: Path) -> None:
+def test_a_run_of_which_it_is_not_known_what_it_was_trained_on_does_not_go_on(run: RunDir, tmp_path: Path) -> None:
     task = Pretraining(settings(), store_of(tmp_path / "store", VIDEOS))
     run.inputs_file.unlink()
     with pytest.raises(UserError, match=r"inputs\.json.*--from"):
         run.open(task.config, inputs=task.inputs)
 
 
-def test_checkpoints_of_another_run_are_not_taken_for_its_own(run: RunFolder, tmp_path: Path) -> None:
+def test_checkpoints_of_another_run_are_not_taken_for_its_own(run: RunDir, tmp_path: Path) -> None:
     task = Pretraining(settings(), store_of(tmp_path / "other", OTHERS["more"][0]))
-    copied = RunFolder(tmp_path / "copied")
+    copied = RunDir(tmp_path / "copied")
     copied.open(task.config, inputs=task.inputs)
     shutil.copytree(run.checkpoints.path, copied.checkpoints.path, dirs_exist_ok=True)
     with pytest.raises(UserError, match="training videos: 16 .*-> 24"):
         copied.check_inputs(task.inputs)
 
 
-def begun(folder: RunFolder, config: Config, store: Path, start: Path | None) -> None:
+def begun(folder: RunDir, config: Config, store: Path, start: Path | None) -> None:
     """What `pretrain` does before it trains."""
     task = Pretraining(config, store_of(store, VIDEOS))
     folder.check(config, inputs=task.inputs)
@@ -134,8 +134,8 @@ def begun(folder: RunFolder, config: Config, store: Path, start: Path | None) ->
     keep_start(folder, point)
 
 
-def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunFolder, tmp_path: Path) -> None:
-    fork, store, one = RunFolder(tmp_path / "fork"), tmp_path / "store", run.checkpoints.path / "phase-2-rgb-stage2-1"
+def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunDir, tmp_path: Path) -> None:
+    fork, store, one = RunDir(tmp_path / "fork"), tmp_path / "store", run.checkpoints.path / "phase-2-rgb-stage2-1"
     task = Pretraining(settings(), store_of(store, VIDEOS))
     other = save(run, task, step=3)
     begun(fork, settings(), store, one)
@@ -151,12 +151,12 @@ def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunFolder, tmp_pat
         begun(fork, settings(), store, other)
 
 
-def test_a_run_that_began_with_fresh_weights_is_no_fork_later(run: RunFolder, tmp_path: Path) -> None:
+def test_a_run_that_began_with_fresh_weights_is_no_fork_later(run: RunDir, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--from"):
         begun(run, settings(), tmp_path / "store", run.checkpoints.path / "phase-2-rgb-stage2-1")
 
 
-def test_a_fork_of_what_has_ended_has_nothing_to_train(run: RunFolder) -> None:
+def test_a_fork_of_what_has_ended_has_nothing_to_train(run: RunDir) -> None:
     """It would end at once without a checkpoint of its own."""
     end = StartingPoint.of(run.checkpoints.path / "phase-2-rgb-stage2-1")
     with pytest.raises(UserError, match=f"--from {end.checkpoint}: .* 3 epochs"):
@@ -173,7 +173,7 @@ def weights() -> EncoderWeights:
 @pytest.mark.parametrize("other", [*OTHERS, "with another label"])
 def test_a_classification_does_not_go_on_with_other_videos_or_labels(tmp_path: Path, other: str) -> None:
     config = settings(classify={"stream": "rgb", "mode": "probe", "batch": 4, "probe_epochs": 2})
-    folder, free = RunFolder(tmp_path / "rgb-probe"), free_settings("probe")
+    folder, free = RunDir(tmp_path / "rgb-probe"), free_settings("probe")
 
     def go_on(path: Path, rows: list[Row], prepare: PrepareConfig) -> Classification:
         task = Classification(config, store_of(path, rows, settings=prepare), folder)

@@ -18,7 +18,7 @@ from tests.training.fixtures import small_config, started
 from vicc_ray.errors import UserError
 from vicc_ray.export.pretrained import find_weights
 from vicc_ray.reports.run.data import read_figures
-from vicc_ray.runs.checkpoint_manager import SCORE, CheckpointFolder
+from vicc_ray.runs.checkpoint_manager import SCORE, CheckpointManager
 from vicc_ray.runs.checkpoint_state import (
     MODEL,
     OPTIMISER,
@@ -30,10 +30,10 @@ from vicc_ray.runs.checkpoint_state import (
     take_snapshot,
 )
 from vicc_ray.runs.initial_checkpoint import START_FILE, checked_start
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.sweep.trial import read_curve, training_seconds
-from vicc_ray.training.monitoring.run_logger import Journal
+from vicc_ray.training.monitoring.run_logger import RunLogger
 from vicc_ray.training.trackers.run_id import kept_identity
 from vicc_ray.utils.fs import folder_lock
 from vicc_ray.utils.jsonl import append_line, read_lines
@@ -53,9 +53,9 @@ CONFIG = small_config()
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path) -> RunDir:
     """With one checkpoint, of three steps."""
-    folder = RunFolder(tmp_path / "run")
+    folder = RunDir(tmp_path / "run")
     folder.open(CONFIG)
     with folder.checkpoints.publish("step-00000003") as aside:
         take_snapshot(started(CONFIG, "rgb-stage1"), 3, 0.75, CONFIG.model_dump(mode="json")).write(aside)
@@ -64,7 +64,7 @@ def run(tmp_path: Path) -> RunFolder:
     return folder
 
 
-def checkpoint(run: RunFolder) -> Path:
+def checkpoint(run: RunDir) -> Path:
     return run.checkpoints.path / "step-00000003"
 
 
@@ -89,7 +89,7 @@ STATES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", STATES)
-def test_a_state_that_cannot_be_is_told(run: RunFolder, change: str) -> None:
+def test_a_state_that_cannot_be_is_told(run: RunDir, change: str) -> None:
     file, given = checkpoint(run) / STATE, STATES[change]
     before = json.loads(file.read_text())
     changed = {**before, **given} if isinstance(given, dict) and change != "no step" else given
@@ -99,7 +99,7 @@ def test_a_state_that_cannot_be_is_told(run: RunFolder, change: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 20_000, b'{"format": ' + b"9" * 5000 + b"}"])
-def test_a_state_that_is_no_json_is_told(run: RunFolder, content: bytes) -> None:
+def test_a_state_that_is_no_json_is_told(run: RunDir, content: bytes) -> None:
     (checkpoint(run) / STATE).write_bytes(content)
     for read in (lambda: read_state(checkpoint(run)), lambda: run.step, lambda: run.checkpoints.newest()):
         with pytest.raises(UserError, match="step-00000003"):
@@ -110,7 +110,7 @@ GROUPS: list[Any] = [[], [{}], [{"params": "a"}], [{"params": [10**6]}]]
 
 
 @pytest.mark.parametrize("groups", GROUPS, ids=str)
-def test_an_optimiser_that_does_not_fit_is_told(run: RunFolder, groups: Any) -> None:
+def test_an_optimiser_that_does_not_fit_is_told(run: RunDir, groups: Any) -> None:
     file = checkpoint(run) / STATE
     file.write_text(json.dumps({**json.loads(file.read_text()), "groups": groups}))
     with pytest.raises(UserError, match=OPTIMISER):
@@ -118,7 +118,7 @@ def test_an_optimiser_that_does_not_fit_is_told(run: RunFolder, groups: Any) -> 
 
 
 @pytest.mark.parametrize("name", ["a", "a.b", "0"])
-def test_tensors_of_other_names_are_told(run: RunFolder, name: str) -> None:
+def test_tensors_of_other_names_are_told(run: RunDir, name: str) -> None:
     trainer = started(CONFIG, "rgb-stage1")
     progress = {f"progress.{key}": value for key, value in trainer.progress_tensors().items()}
     save_file({**progress, name: torch.zeros(3)}, checkpoint(run) / OPTIMISER)
@@ -142,13 +142,13 @@ def header(description: bytes) -> bytes:
      header(b'{"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}}')],
     ids=lambda content: content[8:60],
 )  # fmt: skip
-def test_tensors_that_are_not_in_the_file_are_told(run: RunFolder, content: bytes) -> None:
+def test_tensors_that_are_not_in_the_file_are_told(run: RunDir, content: bytes) -> None:
     (checkpoint(run) / MODEL).write_bytes(content)
     with pytest.raises(UserError, match=MODEL):
         load_model(checkpoint(run), started(CONFIG, "rgb-stage1"))
 
 
-def test_a_checkpoint_that_is_a_pipe_is_not_waited_for(run: RunFolder) -> None:
+def test_a_checkpoint_that_is_a_pipe_is_not_waited_for(run: RunDir) -> None:
     (checkpoint(run) / MODEL).unlink()
     os.mkfifo(checkpoint(run) / MODEL)
     with pytest.raises(UserError, match=MODEL):
@@ -156,7 +156,7 @@ def test_a_checkpoint_that_is_a_pipe_is_not_waited_for(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"score": "a"}', '{"score": 1, "judged_by": 3}', "{", "[" * 20_000])
-def test_a_score_that_cannot_be_is_told(run: RunFolder, content: str) -> None:
+def test_a_score_that_cannot_be_is_told(run: RunDir, content: str) -> None:
     run.checkpoints.keep_best("step-00000003", "rgb", 0.5)
     (run.checkpoints.path / "best-rgb-00000003" / SCORE).write_text(content)
     with pytest.raises(UserError, match=SCORE):
@@ -167,7 +167,7 @@ INPUTS = RunInputs(1, "a", {}, 1.0, {})
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"videos": "a"}', '{"more": 1}', "{", "[" * 20_000])
-def test_inputs_and_starting_points_that_cannot_be_are_told(run: RunFolder, content: str) -> None:
+def test_inputs_and_starting_points_that_cannot_be_are_told(run: RunDir, content: str) -> None:
     run.inputs_file.write_text(content)
     with pytest.raises(UserError, match=run.inputs_file.name):
         run.check_inputs(INPUTS)
@@ -176,10 +176,10 @@ def test_inputs_and_starting_points_that_cannot_be_are_told(run: RunFolder, cont
         checked_start(run, None)
 
 
-READERS: dict[str, tuple[Callable[[RunFolder], object], ...]] = {
+READERS: dict[str, tuple[Callable[[RunDir], object], ...]] = {
     "metrics.jsonl": (
         lambda run: read_curve(run), lambda run: training_seconds(run), lambda run: run.rewind(0),
-        lambda run: read_figures(run.path, None), lambda run: Journal(run, CONFIG, 0),
+        lambda run: read_figures(run.path, None), lambda run: RunLogger(run, CONFIG, 0),
     ),
     "evaluations.jsonl": (lambda run: read_curve(run), lambda run: read_figures(run.path, None)),
     "epochs.jsonl": (lambda run: run.rewind(0), lambda run: read_figures(run.path, None)),
@@ -197,16 +197,16 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[:30])
 @pytest.mark.parametrize("name", READERS)
-def test_a_line_that_cannot_be_is_told_with_its_number(run: RunFolder, name: str, line: str) -> None:
+def test_a_line_that_cannot_be_is_told_with_its_number(run: RunDir, name: str, line: str) -> None:
     (run.path / name).write_text(f'{{"half": \n{line}\n')
     for read in READERS[name]:
         with pytest.raises(UserError, match=f"{name}, line 2"):
             read(run)
 
 
-def test_a_line_that_lacks_what_is_read_is_told(run: RunFolder) -> None:
+def test_a_line_that_lacks_what_is_read_is_told(run: RunDir) -> None:
     run.metrics_file.write_text('{"a": 1}\n')
-    for read in (read_curve, training_seconds, lambda run: run.rewind(0), lambda run: Journal(run, CONFIG, 0)):
+    for read in (read_curve, training_seconds, lambda run: run.rewind(0), lambda run: RunLogger(run, CONFIG, 0)):
         with pytest.raises(UserError, match=r"metrics\.jsonl, line 1"):
             read(run)
     run.metrics_file.write_text(json.dumps(STEP) + "\n")
@@ -224,12 +224,12 @@ def test_half_a_line_is_left_out(tmp_path: Path, torn: bytes) -> None:
     assert read_lines(file) == [STEP, STEP]
 
 
-def test_attempts_of_others_are_told_or_left_out(run: RunFolder) -> None:
+def test_attempts_of_others_are_told_or_left_out(run: RunDir) -> None:
     run.attempts.file.write_text('{"step": 1}\n{"step": 1, "workers": "two"}\n{"step": 1, "workers": 2}\n')
     assert run.attempts.workers() == [2]
 
 
-def test_what_is_no_file_is_neither_waited_for_nor_read(run: RunFolder) -> None:
+def test_what_is_no_file_is_neither_waited_for_nor_read(run: RunDir) -> None:
     for name in ("metrics.jsonl", "hold", "config.yaml", "inputs.json"):
         (run.path / name).unlink(missing_ok=True)
         os.mkfifo(run.path / name)
@@ -245,7 +245,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("name", ["attempts.jsonl", ".lock"])
-def test_nothing_is_written_through_a_link(run: RunFolder, tmp_path: Path, name: str) -> None:
+def test_nothing_is_written_through_a_link(run: RunDir, tmp_path: Path, name: str) -> None:
     """Else a run's folder from elsewhere could have any file of the user's changed."""
     own = tmp_path / "own"
     own.write_text("mine\n")
@@ -264,18 +264,18 @@ def test_a_name_at_a_tracker_is_a_name(tmp_path: Path, identity: str) -> None:
 
 
 @pytest.mark.parametrize("count", ["a", "-1", "", "9" * 5000, "1.5"])
-def test_a_count_of_passed_evaluations_is_a_count(run: RunFolder, count: str) -> None:
+def test_a_count_of_passed_evaluations_is_a_count(run: RunDir, count: str) -> None:
     (run.path / "trackers").mkdir(exist_ok=True)
     (run.path / "trackers" / "evaluations").write_text(count)
-    journal = Journal(run, CONFIG, 3)
+    journal = RunLogger(run, CONFIG, 3)
     with pytest.raises(UserError, match="evaluations"):
         journal._pass_on_evaluations()
 
 
-def test_a_checkpoint_is_found_beside_folders_that_are_none(run: RunFolder) -> None:
+def test_a_checkpoint_is_found_beside_folders_that_are_none(run: RunDir) -> None:
     (run.checkpoints.path / "step-x").mkdir()
     (run.checkpoints.path / "link").symlink_to("/")
-    newest = CheckpointFolder(run.checkpoints.path).newest()
+    newest = CheckpointManager(run.checkpoints.path).newest()
     assert newest is not None
     assert newest.name == "step-00000003"
 

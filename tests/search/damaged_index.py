@@ -23,7 +23,7 @@ from vicc_ray.search.index_format import ENCODER_FILE, INDEX_FILE, VIDEOS_FILE, 
 from vicc_ray.search.query import index_encoder
 from vicc_ray.search.ranking import median_score, query_of_row, search
 from vicc_ray.search.reader import SearchIndex
-from vicc_ray.search.reload import CurrentIndex
+from vicc_ray.search.reload import ReloadingIndex
 
 VIDEOS, A_PART = 6, 4
 NUMBERS = (0, 1, 2, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
@@ -53,7 +53,7 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     return bytes(held)
 
 
-def use(folder: Path, current: CurrentIndex, name: str) -> None:
+def use(folder: Path, current: ReloadingIndex, name: str) -> None:
     """All that a search does."""
     index = SearchIndex(folder)
     for row in range(len(index)):
@@ -79,7 +79,7 @@ def rounds(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str]]:
         path = shard_path(folder, part)
         table = pq.read_table(path)
         pq.write_table(table, path, row_group_size=1, compression="none", use_dictionary=False)
-    current = CurrentIndex(SearchIndex(folder))
+    current = ReloadingIndex(SearchIndex(folder))
     whole = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     names = (INDEX_FILE, VIDEOS_FILE, VIDEOS_FILE, shard_path(folder, 0).name, shard_path(folder, 0).name, ENCODER_FILE)
     for number in range(count):

@@ -13,7 +13,7 @@ from typing import Any
 
 from vicc_ray.search.reader import SearchIndex
 from vicc_ray.search.server.api import Service
-from vicc_ray.search.server.app import Access, create_app, create_server, listen
+from vicc_ray.search.server.app import ServerPolicy, create_app, create_server, listen
 from vicc_ray.search.server.connections import ConnectionLimits
 from vicc_ray.search.video_folder import VideoFolder
 
@@ -71,7 +71,7 @@ def served(
     """A server of an index for as long as the block lasts."""
     service = Service(SearchIndex(folder, videos), 4, time_limit_s)
     with listen("127.0.0.1", 0) as listening:
-        server = create_server(create_app(service, Access(token, loopback, LARGEST, **access), limits))
+        server = create_server(create_app(service, ServerPolicy(token, loopback, LARGEST, **access), limits))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

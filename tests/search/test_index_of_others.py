@@ -27,7 +27,7 @@ from vicc_ray.search.index_schema import MEAN
 from vicc_ray.search.query import ask, index_encoder
 from vicc_ray.search.ranking import query_of_row, search
 from vicc_ray.search.reader import SearchIndex
-from vicc_ray.search.reload import CurrentIndex
+from vicc_ray.search.reload import ReloadingIndex
 
 FEATURES, PART = untrained().features, "part-00000.parquet"
 
@@ -191,7 +191,7 @@ def test_what_is_no_file_is_told_and_not_waited_for(folder: Path, name: str) -> 
 
 
 def test_an_index_that_is_damaged_while_it_is_served_is_told_and_served_again_once_it_is_whole(folder: Path) -> None:
-    current = CurrentIndex(SearchIndex(folder))
+    current = ReloadingIndex(SearchIndex(folder))
     content = (folder / VIDEOS_FILE).read_bytes()
     for damaged in (content[:-100], b"", b"x" * 1000):
         (folder / VIDEOS_FILE).unlink()

@@ -14,7 +14,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.search.index_format import VIDEOS_FILE, write_videos
 from vicc_ray.search.ranking import query_of_row, search
 from vicc_ray.search.reader import SearchIndex
-from vicc_ray.search.reload import CurrentIndex
+from vicc_ray.search.reload import ReloadingIndex
 from vicc_ray.search.video_folder import VideoFolder
 
 FEATURES = untrained().features
@@ -27,7 +27,7 @@ def windows(count: int) -> list[np.ndarray]:
 def test_only_another_file_is_opened_and_the_old_one_can_still_be_used(tmp_path: Path) -> None:
     folder = made_up(tmp_path / "index", windows(14))
     first = SearchIndex(folder, VideoFolder(tmp_path))
-    current = CurrentIndex(first)
+    current = ReloadingIndex(first)
     assert current.get() is first
     write_videos(folder, 2, FEATURES, {0: {"3.mp4"}})
     second = current.get()
@@ -70,7 +70,7 @@ def test_a_page_that_is_open_gets_the_videos_that_it_shows_though_rows_have_move
 
 def test_an_index_of_another_network_is_told(tmp_path: Path) -> None:
     folder = made_up(tmp_path / "index", windows(5))
-    current = CurrentIndex(SearchIndex(folder))
+    current = ReloadingIndex(SearchIndex(folder))
     with served(folder) as server:
         describe(folder, untrained(seed=1), folder / "videos", FEATURES)
         write_videos(folder, 1, FEATURES)

@@ -14,8 +14,8 @@ import pytest
 from tests.search.made import VIEW
 from tests.videos import moving, write_video
 from vicc_ray.search import windows as windows_module
-from vicc_ray.search.thumbnail import FRAMES, RATE, SIDE, film_indices
-from vicc_ray.search.windows import Piece, read_pieces
+from vicc_ray.search.thumbnail import FRAMES, RATE, SIDE, thumbnail_frames
+from vicc_ray.search.windows import WindowChunk, read_pieces
 from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.decode import TookTooLong, VideoError, decode_video
 
@@ -27,7 +27,7 @@ def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows_module, "STRETCH", STRETCH)
 
 
-def seen(path: Path, **view: int) -> list[Piece]:
+def seen(path: Path, **view: int) -> list[WindowChunk]:
     return list(read_pieces(path, VIEW.model_copy(update=view), 60.0))
 
 
@@ -80,7 +80,7 @@ def test_the_film_is_small_square_and_of_the_middle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("frames", "fps"), [(2, 25.0), (10, 25.0), (1000, 25.0), (3, 1.0), (500, 240.0), (2, 0.5)])
 def test_film_indices_are_frames_of_the_video_in_real_time(frames: int, fps: float) -> None:
-    found = film_indices(frames, fps)
+    found = thumbnail_frames(frames, fps)
     assert 1 <= len(found) <= FRAMES
     assert found.min() >= 0 and found.max() < frames
     assert abs((found[0] + found[-1]) / 2 - (frames - 1) / 2) <= 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vicc_ray.sweep.results import Judged, Summary, best_of
+from vicc_ray.sweep.results import Judged, Summary, best_trial
 from vicc_ray.sweep.trial import Cost, Score, State, Trial
 
 SEARCHED = ["stage2.prototypes", "stage2.temperature", "stage2.epsilon", "schedule.alternation_period", "stage2.queue",
@@ -21,7 +21,7 @@ def summary_of(trials: list[Trial], **changes: Any) -> Summary:
     """Of these trials, all that there are to be."""
     whole = Summary(
         name="made", recipe="demo", searched=list(trials[0].values) if trials else ["stage2.epsilon"],
-        total=len(trials), trials=trials, best=best_of(trials), importances={}, judged=[], stage1_seconds=0.0,
+        total=len(trials), trials=trials, best=best_trial(trials), importances={}, judged=[], stage1_seconds=0.0,
     )  # fmt: skip
     return replace(whole, **changes)
 

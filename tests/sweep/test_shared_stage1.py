@@ -10,7 +10,7 @@ from tests.stored import store_of, video
 from tests.sweep.made import sweep_of
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, PrepareConfig
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.sweep.shared_stage1 import stage1_key, stage1_of
 
@@ -46,8 +46,8 @@ def stage1(**values: object) -> Config:
 def test_what_comes_later_does_not_part_them(key: str, store: ClipStore, tmp_path: Path) -> None:
     one, other = stage1(), stage1(**{key: LATER[key]})
     assert stage1_key(one, store) == stage1_key(other, store)
-    RunFolder(tmp_path).open(one)
-    RunFolder(tmp_path).open(other)  # the one goes on where the other was
+    RunDir(tmp_path).open(one)
+    RunDir(tmp_path).open(other)  # the one goes on where the other was
 
 
 @pytest.mark.parametrize("key", EARLIER)

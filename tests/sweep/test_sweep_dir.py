@@ -15,7 +15,7 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.results_io import RESULT_FILE
-from vicc_ray.pipelines.sweep.final_eval import LastRuns
+from vicc_ray.pipelines.sweep.final_eval import FinalRuns
 from vicc_ray.sweep.sweep_dir import SweepFolder
 
 VIDEOS = [video(n, split="train" if n < 6 else "test") for n in range(8)]
@@ -95,7 +95,7 @@ def test_another_best_trial_is_judged_by_runs_of_its_own(folder: SweepFolder) ->
 
     def judged_by(number: int) -> list[Path]:
         values = {"stage2.epsilon": 0.1 + number / 100, "stage2.prototypes": 8, "stage2.queue": 0}
-        runs, made = LastRuns(plan, folder, trial_of(number, values=values)), []
+        runs, made = FinalRuns(plan, folder, trial_of(number, values=values)), []
         while following := runs.next():
             made.append(following[1])
             rows = [{"key": "rgb-stage2-1", "recall": {"1": number / 10}}]

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from tests.training.fixtures import small_config
 from vicc_ray.config import Config
 from vicc_ray.runs.schedule import build_phases
-from vicc_ray.training.monitoring.epoch_stats import EpochHealth
+from vicc_ray.training.monitoring.epoch_stats import EpochStats
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 from vicc_ray.video.transforms import APPEARANCE
 
 BATCH, FRAMES, SIZE, STEPS = 16, 4, 16, 25
 KINDS = 6
-Section = dict[str, Any]
+ConfigSection = dict[str, Any]
 
 
-def watched_config(**changes: Section) -> Config:
+def watched_config(**changes: ConfigSection) -> Config:
     """AdamW, 16 samples a step, as many prototypes as there are kinds of videos; ``changes`` update sections."""
-    sections: dict[str, Section] = {
+    sections: dict[str, ConfigSection] = {
         "clip": {"frames": FRAMES, "size": SIZE},
         "method": {"prototypes": KINDS, "queue": 0},
         "optimiser": {"name": "adamw", "learning_rate": 2e-3, "final_learning_rate": 1e-4},
@@ -54,7 +54,7 @@ def run_epochs(config: Config, epochs: int, alike: bool = False) -> list[dict[st
     pretrainer = Pretrainer(config, torch.device("cpu"))
     phase = build_phases(config.schedule)[0]
     pretrainer.start_phase(phase)
-    health = EpochHealth(config.method.prototypes, config.model.embedding, BATCH, torch.device("cpu"))
+    health = EpochStats(config.method.prototypes, config.model.embedding, BATCH, torch.device("cpu"))
     draw, lines = torch.Generator().manual_seed(0), []
     for epoch in range(epochs):
         for step in range(STEPS):

@@ -9,7 +9,7 @@ from vicc_ray.config import OptimiserConfig, ScheduleConfig
 from vicc_ray.errors import UserError
 from vicc_ray.runs.schedule import build_phases, learning_rate, phase_of
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.shares import share_sizes
+from vicc_ray.training.data.shares import per_rank_sizes
 
 SCHEDULE = ScheduleConfig(
     rgb_epochs=3, flow_epochs=2, stage1_cosine_epochs=5, cycles=2, alternation_period=4, stage2_cosine_epochs=4
@@ -123,7 +123,7 @@ def test_workers_share_a_step_without_overlap(workers: int) -> None:
     for together, whole in zip(zip(*shares, strict=True), plan.step(6), strict=True):
         assert np.array_equal(np.concatenate(together), whole)
     sizes = [len(videos) for videos, _ in shares]
-    assert sizes == share_sizes(8, workers) == sorted(sizes, reverse=True)
+    assert sizes == per_rank_sizes(8, workers) == sorted(sizes, reverse=True)
     assert sizes[0] - sizes[-1] <= 1
 
 

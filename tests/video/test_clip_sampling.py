@@ -10,7 +10,7 @@ import pytest
 
 from vicc_ray.config import ClipConfig
 from vicc_ray.video.clip_sampling import sample_generator, two_clips, windows
-from vicc_ray.video.transforms import Crop, FlowCutter, RgbCutter, centre_crop, draw_appearance, draw_crop, ten_crops
+from vicc_ray.video.transforms import Crop, FlowCropper, RgbCropper, centre_crop, draw_appearance, draw_crop, ten_crops
 
 
 def test_draws_depend_on_seed_epoch_and_id_alone() -> None:
@@ -78,9 +78,9 @@ def grey(picture: np.ndarray) -> np.ndarray:
     return np.vstack([picture, np.full((picture.shape[0] // 2, picture.shape[1]), 128, np.uint8)])
 
 
-def cut_rgb(frames: list[np.ndarray], crop: Crop, size: int = 16) -> np.ndarray:
+def crop_rgb(frames: list[np.ndarray], crop: Crop, size: int = 16) -> np.ndarray:
     """Frames as I420, planes below each other."""
-    out, cutter = np.empty((len(frames), size, size, 3), np.uint8), RgbCutter(crop, size)
+    out, cutter = np.empty((len(frames), size, size, 3), np.uint8), RgbCropper(crop, size)
     for frame, into in zip(frames, out, strict=True):
         height, width = frame.shape[0] * 2 // 3, frame.shape[1]
         halves = frame[height:].reshape(2, height // 2, width // 2)
@@ -88,8 +88,10 @@ def cut_rgb(frames: list[np.ndarray], crop: Crop, size: int = 16) -> np.ndarray:
     return out
 
 
-def cut_flow(fields: list[np.ndarray], crop: Crop, size: int = 16, scale: int = 1, rescale: bool = False) -> np.ndarray:
-    out, cutter = np.empty((len(fields), size, size, 2), np.uint8), FlowCutter(crop, size, scale, rescale)
+def crop_flow(
+    fields: list[np.ndarray], crop: Crop, size: int = 16, scale: int = 1, rescale: bool = False
+) -> np.ndarray:
+    out, cutter = np.empty((len(fields), size, size, 2), np.uint8), FlowCropper(crop, size, scale, rescale)
     for field, into in zip(fields, out, strict=True):
         cutter.cut(field, into)
     return out
@@ -99,41 +101,41 @@ def test_rgb_and_flow_are_cut_alike_and_the_flip_turns_the_horizontal_flow() -> 
     pictures = np.random.default_rng(0).integers(16, 236, (3, 20, 24), dtype=np.uint8)
     planes, fields = [grey(picture) for picture in pictures], [np.hstack([picture] * 2) for picture in pictures]
     crop, mirrored = Crop(2, 4, 12, 14, False), Crop(2, 4, 12, 14, True)
-    rgb, flow = cut_rgb(planes, crop), cut_flow(fields, crop)
+    rgb, flow = crop_rgb(planes, crop), crop_flow(fields, crop)
     levels = (flow[..., 0].astype(float) - 16) * 255 / 219  # BT.601: what a plane's level is as a grey
     assert np.abs(rgb - levels[..., None]).max() <= 1
-    turned = cut_flow(fields, mirrored)[:, :, ::-1]
+    turned = crop_flow(fields, mirrored)[:, :, ::-1]
     assert np.array_equal(turned[..., 1], flow[..., 1])
     assert np.array_equal(turned[..., 0].astype(int) - 128, 128 - flow[..., 0].astype(int))
-    assert np.array_equal(cut_rgb(planes, mirrored)[:, :, ::-1], rgb)
+    assert np.array_equal(crop_rgb(planes, mirrored)[:, :, ::-1], rgb)
 
 
 def test_colours_are_cut_where_the_brightness_is() -> None:
     picture = np.zeros((32, 48, 3), np.uint8)
     picture[8:16, 20:32] = 255, 40, 40
     planes = [cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)]
-    red = cut_rgb(planes, Crop(8, 20, 8, 12, False))
+    red = crop_rgb(planes, Crop(8, 20, 8, 12, False))
     assert np.abs(red[:, 1:-1, 1:-1].astype(int) - (255, 40, 40)).max() <= 6
-    assert cut_rgb(planes, Crop(16, 20, 8, 12, False))[:, 2:].max() <= 6
+    assert crop_rgb(planes, Crop(16, 20, 8, 12, False))[:, 2:].max() <= 6
 
 
 def test_smaller_flow_is_cut_at_the_same_place() -> None:
     field = np.full((32, 48), 128, np.uint8)
     field[8:16, 20:32] = 200
     small = [np.hstack([field[::4, ::4]] * 2)]
-    assert (cut_flow(small, Crop(8, 20, 8, 12, False), scale=4) == 200).all()
-    assert (cut_flow(small, Crop(16, 20, 8, 12, False), scale=4) == 128).all()
+    assert (crop_flow(small, Crop(8, 20, 8, 12, False), scale=4) == 200).all()
+    assert (crop_flow(small, Crop(16, 20, 8, 12, False), scale=4) == 128).all()
 
 
 def test_rescaled_displacements_are_those_of_the_resized_crop() -> None:
     field = [np.hstack([np.full((16, 16), 138, np.uint8), np.full((16, 16), 108, np.uint8)])]
-    wide = cut_flow(field, Crop(0, 0, 8, 16, True), size=32, rescale=True)
+    wide = crop_flow(field, Crop(0, 0, 8, 16, True), size=32, rescale=True)
     assert (wide == (128 - 2 * 10, 128 - 4 * 20)).all()
 
 
 def test_no_motion_stays_no_motion_when_flipped() -> None:
     still = [np.full((8, 16), 128, np.uint8)] * 2
-    assert (cut_flow(still, Crop(0, 0, 8, 8, True), 8) == 128).all()
+    assert (crop_flow(still, Crop(0, 0, 8, 8, True), 8) == 128).all()
 
 
 @pytest.mark.parametrize(("height", "width", "grid"), [(128, 170, 2), (240, 320, 4), (40, 40, 2), (16, 92, 4)])

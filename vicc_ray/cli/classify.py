@@ -96,9 +96,9 @@ def _check(options: argparse.Namespace, overrides: list[str]) -> None:
 def _of_run(run: Path, overrides: list[str]) -> tuple[Config, EncoderWeights]:
     """The run's settings, and the stream's network."""
     from vicc_ray.export.pretrained import find_weights
-    from vicc_ray.runs.run_dir import RunFolder
+    from vicc_ray.runs.run_dir import RunDir
 
-    RunFolder(run).config()
+    RunDir(run).config()
     config = load_config(str(run / "config.yaml"), overrides)
     return config, find_weights(run, config.classify.stream)
 

@@ -319,9 +319,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     if wrong:
         raise UserError(f"--set {wrong[0]}: the run is trained; only settings of evaluate and ray can be changed now")
     from vicc_ray.pipelines.inference.evaluate import evaluate
-    from vicc_ray.runs.run_dir import RunFolder
+    from vicc_ray.runs.run_dir import RunDir
 
-    RunFolder(options.run).config()
+    RunDir(options.run).config()
     config = load_config(str(options.run / "config.yaml"), options.overrides)
     _print_table(evaluate(options.run, options.store, config, progress=not options.quiet, out=options.out))
 

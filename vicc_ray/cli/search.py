@@ -201,7 +201,7 @@ def _serve(options: argparse.Namespace) -> None:
     index = _open(options)
     _check_videos(index)
     from vicc_ray.search.server.api import Service
-    from vicc_ray.search.server.app import Access, create_app, listen, serve
+    from vicc_ray.search.server.app import ServerPolicy, create_app, listen, serve
     from vicc_ray.search.server.connections import process_limits
     from vicc_ray.search.server.loopback import is_loopback
 
@@ -209,7 +209,7 @@ def _serve(options: argparse.Namespace) -> None:
         loopback = is_loopback(listening.getsockname()[0])
         token = _token(options, loopback)
         service = Service(index, options.k, options.time_limit, options.windows)
-        app = create_app(service, Access(token, loopback, options.max_upload * 2**20), process_limits())
+        app = create_app(service, ServerPolicy(token, loopback, options.max_upload * 2**20), process_limits())
         say(f"{len(index):,} videos; open {_link(options, listening, token)} (Ctrl-C ends)", flush=True)
         serve(app, listening)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 _TEXTS, _NUMBERS = ("id", "label", "source", "split", "content"), ("height", "width", "shard", "row")
-ENTRY_SCHEMA = pa.schema(
+CATALOG_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in _TEXTS),
         ("frames", pa.int32()),
@@ -23,13 +23,13 @@ ENTRY_SCHEMA = pa.schema(
         *((name, pa.int32()) for name in _NUMBERS),
     ]
 )
-"""Columns of :class:`Entries`: the fields of :class:`Entry`."""
+"""Columns of :class:`Catalog`: the fields of :class:`VideoRecord`."""
 ROWS_AT_ONCE = 1024
 """Entries that are objects at the same time while all are gone through."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class VideoRecord:
     """What is known of a stored video without reading it, and where it lies."""
 
     id: str
@@ -45,11 +45,11 @@ class Entry:
     row: int
 
 
-class Entries(Sequence[Entry]):
+class Catalog(Sequence[VideoRecord]):
     """Entries in a fixed order.
 
     Args:
-        table: a column for each field of :class:`Entry`.
+        table: a column for each field of :class:`VideoRecord`.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -59,21 +59,21 @@ class Entries(Sequence[Entry]):
         return int(self.table.num_rows)
 
     @overload
-    def __getitem__(self, at: SupportsIndex) -> Entry: ...
+    def __getitem__(self, at: SupportsIndex) -> VideoRecord: ...
     @overload
-    def __getitem__(self, at: slice) -> Entries: ...
-    def __getitem__(self, at: SupportsIndex | slice) -> Entry | Entries:
+    def __getitem__(self, at: slice) -> Catalog: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> VideoRecord | Catalog:
         if isinstance(at, slice):
-            return Entries(self.table.take(pa.array(np.arange(len(self))[at])))
+            return Catalog(self.table.take(pa.array(np.arange(len(self))[at])))
         (row,) = self.table.slice(range(len(self))[at], 1).to_pylist()
-        return Entry(**row)
+        return VideoRecord(**row)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[VideoRecord]:
         for start in range(0, len(self), ROWS_AT_ONCE):
-            yield from (Entry(**row) for row in self.table.slice(start, ROWS_AT_ONCE).to_pylist())
+            yield from (VideoRecord(**row) for row in self.table.slice(start, ROWS_AT_ONCE).to_pylist())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Entries) and bool(self.table.equals(other.table))
+        return isinstance(other, Catalog) and bool(self.table.equals(other.table))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -81,6 +81,6 @@ class Entries(Sequence[Entry]):
         """One field of all entries."""
         return list(self.table.column(name).to_pylist())
 
-    def where(self, chosen: ArrayLike) -> Entries:
+    def where(self, chosen: ArrayLike) -> Catalog:
         """Those for which ``chosen``, a truth value for each, holds."""
-        return Entries(self.table.filter(pa.array(np.asarray(chosen, np.bool_))))
+        return Catalog(self.table.filter(pa.array(np.asarray(chosen, np.bool_))))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vicc_ray.clip_store.catalog import Entries, Entry
+from vicc_ray.clip_store.catalog import Catalog, VideoRecord
 from vicc_ray.utils.fs import atomic_write
 
 DUPLICATES_FILE = "duplicates.jsonl"
@@ -19,7 +19,7 @@ SIDES = {"train", "test"}
 class Duplicates:
     """Groups of stored videos that are the same file, each group sorted by id."""
 
-    groups: tuple[tuple[Entry, ...], ...]
+    groups: tuple[tuple[VideoRecord, ...], ...]
 
     @property
     def repeats(self) -> int:
@@ -46,14 +46,14 @@ class Duplicates:
         atomic_write(store / DUPLICATES_FILE, "".join(line + "\n" for line in lines))
 
 
-def find_duplicates(entries: Entries) -> Duplicates:
+def find_duplicates(entries: Catalog) -> Duplicates:
     """The groups among ``entries``, which are sorted by id, by the id of their first video."""
     times = Counter(entries.column("content"))
-    groups: defaultdict[str, list[Entry]] = defaultdict(list)
+    groups: defaultdict[str, list[VideoRecord]] = defaultdict(list)
     for entry in entries.where([times[content] > 1 for content in entries.column("content")]):
         groups[entry.content].append(entry)
     return Duplicates(tuple(tuple(group) for group in groups.values()))
 
 
-def _leaks(group: Iterable[Entry]) -> bool:
+def _leaks(group: Iterable[VideoRecord]) -> bool:
     return {entry.split for entry in group} >= SIDES

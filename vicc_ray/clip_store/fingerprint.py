@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from vicc_ray.clip_store.catalog import Entries
+from vicc_ray.clip_store.catalog import Catalog
 from vicc_ray.config import PrepareConfig
 
 OF_ONE_CALL = ("time_limit_s", "videos_per_shard", "max_failures")
@@ -23,12 +23,12 @@ def pixel_settings(settings: PrepareConfig) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={*OF_ONE_CALL, "fold", "max_frames"})
 
 
-def videos_fingerprint(entries: Entries, settings: PrepareConfig, columns: Sequence[str] = FACTS) -> str:
+def videos_fingerprint(entries: Catalog, settings: PrepareConfig, columns: Sequence[str] = FACTS) -> str:
     """16 hexadecimal digits of some videos in their order.
 
     Args:
         settings: of the store that has them.
-        columns: fields of :class:`~vicc_ray.clip_store.catalog.Entry` that count.
+        columns: fields of :class:`~vicc_ray.clip_store.catalog.VideoRecord` that count.
     """
     digest = hashlib.blake2b(json.dumps(pixel_settings(settings), sort_keys=True).encode(), digest_size=8)
     for name in columns:

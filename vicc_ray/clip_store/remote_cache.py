@@ -30,7 +30,7 @@ def cache_folder() -> Path:
     return local_path(given, f"{CACHE_VARIABLE} is a folder of each machine")
 
 
-class Mirror:
+class RemoteCache:
     """The files of one remote folder; can be pickled, and used by many processes of a machine at once.
 
     Args:

@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from vicc_ray.clip_store.catalog import ENTRY_SCHEMA, Entries, Entry
-from vicc_ray.clip_store.remote_cache import Mirror
+from vicc_ray.clip_store.catalog import CATALOG_SCHEMA, Catalog, VideoRecord
+from vicc_ray.clip_store.remote_cache import RemoteCache
 from vicc_ray.clip_store.row_checks import MOST_MEMORY, check_entries, open_shard, read_blobs
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
@@ -80,7 +80,7 @@ def shard_path(store: Path, shard: int) -> Path:
 
 
 @dataclass(frozen=True)
-class About:
+class VideoMetadata:
     """What is told of a video beside its frames; the fields are columns of :data:`SCHEMA`."""
 
     id: str
@@ -91,7 +91,7 @@ class About:
 
 
 def encode_video(
-    about: About,
+    about: VideoMetadata,
     fps: float,
     frames_and_flow: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
     settings: PrepareConfig,
@@ -163,7 +163,7 @@ class StoredVideo:
         UserError: from each method: a frame is damaged.
     """
 
-    entry: Entry
+    entry: VideoRecord
     settings: PrepareConfig
     _rgb: list[bytes] = field(repr=False)
     _flow: list[bytes] = field(repr=False)
@@ -228,11 +228,11 @@ class ClipStore:
         remote = isinstance(location, str) and is_address(location)
         self.location = str(location) if remote else str(local_path(location).resolve())
         """What opens the same store in another process, with the secrets of the address."""
-        self._mirror = Mirror(self.location, (STORE_FILE, INDEX_FILE)) if remote else None
+        self._mirror = RemoteCache(self.location, (STORE_FILE, INDEX_FILE)) if remote else None
         self.settings, self.shards = read_store_file(self._file(STORE_FILE).parent)
         if self._mirror is None:
             self._check_finished()
-        self._entries: Entries | None = None
+        self._entries: Catalog | None = None
         self._forget()
 
     def __str__(self) -> str:
@@ -247,12 +247,12 @@ class ClipStore:
             )
 
     @property
-    def entries(self) -> Entries:
+    def entries(self) -> Catalog:
         """All stored videos, sorted by id; read once, without their frames."""
         if self._entries is None:
             index = self._file(INDEX_FILE)
             table = _read_index(index, self.shards, self.settings.grid) if index.exists() else self._scan()
-            self._entries = Entries(table.sort_by("id"))
+            self._entries = Catalog(table.sort_by("id"))
         return self._entries
 
     @property
@@ -266,7 +266,7 @@ class ClipStore:
     def _scan(self) -> pa.Table:
         return pa.concat_tables([self._shard_entries(shard) for shard in range(self.shards)])
 
-    def read(self, entry: Entry, columns: Sequence[str] = BLOBS) -> StoredVideo:
+    def read(self, entry: VideoRecord, columns: Sequence[str] = BLOBS) -> StoredVideo:
         """The compressed frames of a video; ``columns`` may leave out "rgb" or "flow" where it is not needed."""
         try:
             with self._lock:
@@ -318,7 +318,7 @@ class ClipStore:
         self._forget()
 
 
-def write_index(store: Path, entries: Entries) -> None:
+def write_index(store: Path, entries: Catalog) -> None:
     """Write ``index.parquet`` of a finished store; to be removed before a shard is made again."""
     with atomic_path(store / INDEX_FILE) as aside:
         pq.write_table(entries.table, aside)
@@ -326,7 +326,7 @@ def write_index(store: Path, entries: Entries) -> None:
 
 def _read_index(file: Path, shards: int, grid: int) -> pa.Table:
     remedy = "run `vicc-ray prepare` again, it makes it anew"
-    table = read_parquet(file, ENTRY_SCHEMA, remedy, MOST_MEMORY)
+    table = read_parquet(file, CATALOG_SCHEMA, remedy, MOST_MEMORY)
     with naming_damage(file, remedy):
         check_entries(table, shards, grid)
     return table.replace_schema_metadata()

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.store import ClipStore, StoredVideo
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.video.clip_sampling import sample_generator, two_clips
-from vicc_ray.video.transforms import APPEARANCE, Crop, FlowCutter, RgbCutter, draw_appearance, draw_crop
+from vicc_ray.video.transforms import APPEARANCE, Crop, FlowCropper, RgbCropper, draw_appearance, draw_crop
 
 CHANNELS: dict[Stream, int] = {"rgb": 3, "flow": 2}
 Batch = dict[str, np.ndarray]
@@ -21,7 +21,7 @@ Batch = dict[str, np.ndarray]
 
 def make_samples(
     store: ClipStore,
-    entries: Sequence[Entry],
+    entries: Sequence[VideoRecord],
     clip: ClipConfig,
     streams: Sequence[Stream],
     seed: int,
@@ -48,7 +48,7 @@ def make_samples(
     return batch
 
 
-def _fill(sample: Batch, store: ClipStore, entry: Entry, clip: ClipConfig, seed: int, epoch: int) -> None:
+def _fill(sample: Batch, store: ClipStore, entry: VideoRecord, clip: ClipConfig, seed: int, epoch: int) -> None:
     rng = sample_generator(seed, epoch, entry.id)
     settings, views = store.settings, len(sample["appearance"])
     frames = two_clips(rng, entry.frames, clip.frames, clip.step, clip.same_clip_share)[:views]
@@ -57,12 +57,12 @@ def _fill(sample: Batch, store: ClipStore, entry: Entry, clip: ClipConfig, seed:
         sample["appearance"][k] = draw_appearance(rng, clip)
     video = store.read(entry, [stream for stream in CHANNELS if stream in sample])
     if "rgb" in sample:
-        cut_rgb(video, frames, crops, sample["rgb"])
+        crop_rgb(video, frames, crops, sample["rgb"])
     if "flow" in sample:
-        cut_flow(video, frames, crops, sample["flow"], clip.rescale_flow)
+        crop_flow(video, frames, crops, sample["flow"], clip.rescale_flow)
 
 
-def cut_rgb(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray) -> None:
+def crop_rgb(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray) -> None:
     """Clips of a video's RGB; a frame is decoded once, and cut for all its places while it is in the cache.
 
     Args:
@@ -70,16 +70,16 @@ def cut_rgb(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: 
         crops: V of them.
         out: uint8 [V, T, S, S, 3].
     """
-    places, cutters = _places(frames), [RgbCutter(crop, out.shape[2]) for crop in crops]
+    places, cutters = _places(frames), [RgbCropper(crop, out.shape[2]) for crop in crops]
     for index, planes in video.planes(sorted(places)):
         for clip, t in places[index]:
             cutters[clip].cut(planes, out[clip, t])
 
 
-def cut_flow(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray, rescale: bool) -> None:
-    """Clips of a video's flow, ``out`` uint8 [V, T, S, S, 2]; see :func:`cut_rgb` and :class:`FlowCutter`."""
+def crop_flow(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray, rescale: bool) -> None:
+    """Clips of a video's flow, ``out`` uint8 [V, T, S, S, 2]; see :func:`crop_rgb` and :class:`FlowCropper`."""
     scale = video.settings.flow_scale
-    places, cutters = _places(frames), [FlowCutter(crop, out.shape[2], scale, rescale) for crop in crops]
+    places, cutters = _places(frames), [FlowCropper(crop, out.shape[2], scale, rescale) for crop in crops]
     for index, field in video.fields(sorted(places)):
         for clip, t in places[index]:
             cutters[clip].cut(field, out[clip, t])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from vicc_ray.config.base import CountOrZero, Section, Stream
+from vicc_ray.config.base import ConfigSection, CountOrZero, Stream
 from vicc_ray.config.data import ClipConfig, PrepareConfig
 from vicc_ray.config.evaluate import ClassifyConfig, EvaluateConfig
 from vicc_ray.config.method import MethodConfig, ModelConfig, OptimiserConfig, ScheduleConfig, Stage2Config
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-class Config(Section):
+class Config(ConfigSection):
     """A whole recipe."""
 
     name: str = "run"

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vicc_ray.config.base import Count, Positive, Section, Share
+from vicc_ray.config.base import ConfigSection, Count, Positive, Share
 
 
-class PrepareConfig(Section):
+class PrepareConfig(ConfigSection):
     """Videos to clip store: decode, scale, optical flow, compress."""
 
     short_side: Annotated[int, Field(ge=16, le=1080, multiple_of=2)] = 128
@@ -53,7 +53,7 @@ class PrepareConfig(Section):
         return self
 
 
-class ClipConfig(Section):
+class ClipConfig(ConfigSection):
     """What one training sample is: two clips of one video, RGB and flow cut alike."""
 
     frames: Annotated[int, Field(ge=2)] = 32

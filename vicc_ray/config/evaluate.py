@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vicc_ray.config.base import Count, CountOrZero, Positive, Section, Share, Stream
+from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Positive, Share, Stream
 from vicc_ray.config.method import OptimiserConfig
 
 
-class EvaluateConfig(Section):
+class EvaluateConfig(ConfigSection):
     """Retrieval: windows of whole videos, nearest neighbours."""
 
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
@@ -28,7 +28,7 @@ class EvaluateConfig(Section):
     """Share of sources held out for testing where the videos come without a split; those without a label never are."""
 
 
-class ClassifyConfig(Section):
+class ClassifyConfig(ConfigSection):
     """Action recognition: a linear layer on a network, trained with labels by AdamW; see also train, clip, evaluate."""
 
     mode: Literal["probe", "finetune", "quick"] = "finetune"

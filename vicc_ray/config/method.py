@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from vicc_ray.config.base import Count, CountOrZero, Positive, Section, Share
+from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Positive, Share
 from vicc_ray.models.registry import BACKBONES
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ else:  # as if every name stood here; a type checker wants them written out
     BackboneName = Literal[tuple(BACKBONES)]
 
 
-class ModelConfig(Section):
+class ModelConfig(ConfigSection):
     """The two networks: backbone, spatio-temporal mean, projection head, unit norm."""
 
     backbone: BackboneName = "s3d"
@@ -24,7 +24,7 @@ class ModelConfig(Section):
     """Dimension D of the embedding."""
 
 
-class MethodConfig(Section):
+class MethodConfig(ConfigSection):
     """What is contrasted; prototypes, assignments, queue and loss."""
 
     contrast: Literal["prototypes", "instances"] = "prototypes"
@@ -49,7 +49,7 @@ class MethodConfig(Section):
     """Share that the momentum encoder of the instances' keys keeps of itself at each step."""
 
 
-class ScheduleConfig(Section):
+class ScheduleConfig(ConfigSection):
     """Phases: RGB stage 1, flow stage 1, then cycles of (RGB stage 2, flow stage 2)."""
 
     rgb_epochs: CountOrZero = 300
@@ -73,7 +73,7 @@ class ScheduleConfig(Section):
     """Whether stage 2 uses both streams; false trains each alone for the same steps (the control of the method)."""
 
 
-class Stage2Config(Section):
+class Stage2Config(ConfigSection):
     """What is otherwise in stage 2 than in stage 1; where it is null, the setting of that name holds for both."""
 
     prototypes: Annotated[int, Field(ge=2)] | None = None
@@ -94,7 +94,7 @@ class Stage2Config(Section):
     """Epochs of linear warm-up from 0 at the start of each phase."""
 
 
-class OptimiserConfig(Section):
+class OptimiserConfig(ConfigSection):
     """Optimiser and learning rate."""
 
     name: Literal["lars", "adamw"] = "lars"

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_serializer, model_validator
 
-from vicc_ray.config.base import Count, CountOrZero, Positive, Section
+from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Positive
 
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 WORKERS_IN_WORDS = "a whole number of at least 1, or {min: 1, max: 8} with two of them"
 
 
-class Workers(Section):
+class Workers(ConfigSection):
     """How many workers train; a number is as good as equal bounds."""
 
     min: Count
@@ -44,7 +44,7 @@ class Workers(Section):
         return f"{self.min} to {self.max}" if self.elastic else str(self.min)
 
 
-class TrainConfig(Section):
+class TrainConfig(ConfigSection):
     """The run: batch, workers, checkpoints, held-out checks."""
 
     batch: Annotated[int, Field(ge=2)] = 48
@@ -108,7 +108,7 @@ class TrainConfig(Section):
         return self
 
 
-class RayConfig(Section):
+class RayConfig(ConfigSection):
     """What Ray may use when it is started on this machine (a running cluster has its own limits)."""
 
     cpus: CountOrZero = 0

@@ -9,7 +9,7 @@ from vicc_ray.datasets.locations import Place, below, files_in, read
 from vicc_ray.errors import UserError
 
 
-class Labels:
+class AnnotationSource:
     """A file (``names`` is None) or a folder of the files ``names``."""
 
     def __init__(self, place: Place) -> None:

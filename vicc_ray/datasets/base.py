@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from vicc_ray.datasets.annotations import Labels
-from vicc_ray.datasets.file_listing import Listing, composed
+from vicc_ray.datasets.annotations import AnnotationSource
+from vicc_ray.datasets.file_listing import FileListing, composed
 from vicc_ray.datasets.locations import Place
 from vicc_ray.errors import UserError
 
@@ -31,14 +31,14 @@ class VideoItem:
 
 
 @dataclass(frozen=True)
-class Source:
+class AnnotationFormat:
     """One form that ``--labels`` may have."""
 
     words: str
     """What it is, for the message that lists all of them."""
-    fits: Callable[[Labels], bool]
+    fits: Callable[[AnnotationSource], bool]
     """Whether what was given is of this form."""
-    items: Callable[[Labels, Listing, int], list[VideoItem]]
+    items: Callable[[AnnotationSource, FileListing, int], list[VideoItem]]
     """The videos that it lists; the number is the fold of lists that have several."""
     folds: bool = False
     """Whether it has several folds."""
@@ -52,7 +52,7 @@ def first_folder(id: str) -> str:
     return composed(id.split("/")[0]) if "/" in id else ""
 
 
-def each_once(items: Iterable[VideoItem], labels: Labels) -> list[VideoItem]:
+def each_once(items: Iterable[VideoItem], labels: AnnotationSource) -> list[VideoItem]:
     """The items, of which equal ones count once.
 
     Raises:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from vicc_ray.datasets.base import VideoItem, first_folder
-from vicc_ray.datasets.file_listing import Listing
+from vicc_ray.datasets.file_listing import FileListing
 from vicc_ray.errors import UserError
 
 
-def folder_items(listing: Listing, classes: bool = True) -> list[VideoItem]:
+def folder_items(listing: FileListing, classes: bool = True) -> list[VideoItem]:
     """Every video of the folder; the label is the first folder below it if these are ``classes``, the source itself.
 
     Raises:
@@ -19,7 +19,7 @@ def folder_items(listing: Listing, classes: bool = True) -> list[VideoItem]:
     return [VideoItem(listing.at(id), id, first_folder(id) if classes else "", id, "") for id in listing.videos]
 
 
-def _check_classes(listing: Listing) -> None:
+def _check_classes(listing: FileListing) -> None:
     for name, other in sorted(listing.again.items()):
         if other.linked and first_folder(f"{name}/") != first_folder(f"{other.name}/"):
             raise UserError(

@@ -20,7 +20,7 @@ SUFFIXES = frozenset(_NAMES.split())
 """File names that count as videos, in lower case."""
 
 
-class Listing:
+class FileListing:
     """The files of a folder by id: the name below the folder, forward slashes, in which bytes that are no UTF-8 are
     written with escapes (ids go into JSON and Parquet)."""
 
@@ -95,14 +95,14 @@ def _is_video(id: str) -> bool:
     return not hidden and f".{id.rpartition('.')[2].lower()}" in SUFFIXES
 
 
-class Finder:
+class FileMatcher:
     """Finds the videos of a data set, whose published paths are ``label/name``, in the folder of somebody.
 
     A video is a file of that name, whatever its video suffix, in a folder named like the label (underscores for blanks,
     upper for lower case), or in a folder that is named like none of the labels; how deep does not matter.
     """
 
-    def __init__(self, listing: Listing, lists: object, labels: Iterable[str], plain: Callable[[str], str] = str):
+    def __init__(self, listing: FileListing, lists: object, labels: Iterable[str], plain: Callable[[str], str] = str):
         """``lists``: what to call the lists; ``plain``: what of a file's name without suffix must be equal, beside
         Unicode's composition.
 

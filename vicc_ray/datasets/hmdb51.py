@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vicc_ray.datasets.annotations import Labels
-from vicc_ray.datasets.base import Source, VideoItem, each_once
-from vicc_ray.datasets.file_listing import Finder, Listing, composed
+from vicc_ray.datasets.annotations import AnnotationSource
+from vicc_ray.datasets.base import AnnotationFormat, VideoItem, each_once
+from vicc_ray.datasets.file_listing import FileListing, FileMatcher, composed
 from vicc_ray.errors import UserError
 
 SPLIT_OF = {"0": "", "1": "train", "2": "test"}
@@ -20,7 +20,7 @@ _TAIL = re.compile(r"_[fhlu]_(cm|nm)_np\d+_(ba|fr|le|ri)_(bad|med|goo)_\d+$")
 """Visible body part, camera motion, people, viewpoint, quality, number: the end of every name."""
 
 
-def hmdb51_items(labels: Labels, listing: Listing, fold: int) -> list[VideoItem]:
+def hmdb51_items(labels: AnnotationSource, listing: FileListing, fold: int) -> list[VideoItem]:
     """The videos of one fold; the source is the film that a video was cut from (see :func:`film`).
 
     Raises:
@@ -32,7 +32,7 @@ def hmdb51_items(labels: Labels, listing: Listing, fold: int) -> list[VideoItem]
     if missing:
         raise UserError(f"{labels.place}: no {missing[0]}_test_split{fold}.txt; add it, or choose another prepare.fold")
     labels.notes.append(f"{labels.place}: fold {fold}, the lists of {len(chosen)} classes")
-    finder = Finder(listing, labels.place, chosen, str.casefold)
+    finder = FileMatcher(listing, labels.place, chosen, str.casefold)
     return each_once((item for label, name in chosen.items() for item in _items(labels, finder, label, name)), labels)
 
 
@@ -48,7 +48,7 @@ def film(name: str, label: str) -> str:
     return _TAIL.sub("", stem) if _TAIL.search(stem) else ""
 
 
-def _items(labels: Labels, finder: Finder, label: str, list_name: str) -> Iterator[VideoItem]:
+def _items(labels: AnnotationSource, finder: FileMatcher, label: str, list_name: str) -> Iterator[VideoItem]:
     for number, line in enumerate(labels.text(list_name).splitlines(), 1):
         if not line.strip():
             continue
@@ -61,8 +61,8 @@ def _items(labels: Labels, finder: Finder, label: str, list_name: str) -> Iterat
         yield VideoItem(finder.place(id), id, composed(label), source, SPLIT_OF[match[2]])
 
 
-def _fits(labels: Labels) -> bool:
+def _fits(labels: AnnotationSource) -> bool:
     return any(_LIST.fullmatch(name) for name in labels.names or ())
 
 
-HMDB51 = Source("the HMDB51 splits folder (brush_hair_test_split1.txt, ...)", _fits, hmdb51_items, folds=True)
+HMDB51 = AnnotationFormat("the HMDB51 splits folder (brush_hair_test_split1.txt, ...)", _fits, hmdb51_items, folds=True)

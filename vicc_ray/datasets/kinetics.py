@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vicc_ray.datasets.annotations import Labels
-from vicc_ray.datasets.base import Source, VideoItem, each_once
+from vicc_ray.datasets.annotations import AnnotationSource
+from vicc_ray.datasets.base import AnnotationFormat, VideoItem, each_once
 from vicc_ray.datasets.columns import match_columns, plain
 from vicc_ray.datasets.csv_table import cells_by_name, first_names, read_csv
-from vicc_ray.datasets.file_listing import Finder, Listing, composed
+from vicc_ray.datasets.file_listing import FileListing, FileMatcher, composed
 from vicc_ray.errors import UserError
 
 SPLIT_OF = {"train": "train", "val": "test", "validate": "test", "validation": "test", "test": ""}
@@ -21,27 +21,27 @@ COLUMNS = ("youtube_id", "time_start", "time_end")
 _LIST = re.compile(rf"(?:.*[^a-z])?({'|'.join(SPLIT_OF)})\.csv", re.IGNORECASE)
 
 
-def kinetics_items(labels: Labels, listing: Listing, fold: int = 1) -> list[VideoItem]:
+def kinetics_items(labels: AnnotationSource, listing: FileListing, fold: int = 1) -> list[VideoItem]:
     """Every listed video; its published path is ``label/ID_START_END.mp4`` (of six digits each), its source the ID.
 
     Raises:
         UserError: a list cannot be read, or a line of it cannot be used.
     """
     rows = [row for name in _lists(labels) for row in _rows(labels, name)]
-    finder = Finder(listing, labels.place, {label for label, _, _, _ in rows if label})
+    finder = FileMatcher(listing, labels.place, {label for label, _, _, _ in rows if label})
     return each_once((_item(finder, *row) for row in rows), labels)
 
 
-def _item(finder: Finder, label: str, source: str, name: str, split: str) -> VideoItem:
+def _item(finder: FileMatcher, label: str, source: str, name: str, split: str) -> VideoItem:
     id = f"{label}/{name}" if label else name
     return VideoItem(finder.place(id), id, label, source, split)
 
 
-def _lists(labels: Labels) -> list[str]:
+def _lists(labels: AnnotationSource) -> list[str]:
     return [""] if labels.names is None else [name for name in labels.names if _LIST.fullmatch(name)]
 
 
-def _rows(labels: Labels, list_name: str) -> Iterator[tuple[str, str, str, str]]:
+def _rows(labels: AnnotationSource, list_name: str) -> Iterator[tuple[str, str, str, str]]:
     """Label, YouTube ID, file name and split of every line."""
     path = labels.path(list_name)
     names, lines = read_csv(labels.text(list_name), path, "youtube_id")
@@ -71,7 +71,7 @@ def _row(row: dict[str, str], split_of_file: str, where: str) -> tuple[str, str,
     return composed(row.get("label", "")), source, f"{source}_{start:06d}_{end:06d}.mp4", SPLIT_OF[split]
 
 
-def _fits(labels: Labels) -> bool:
+def _fits(labels: AnnotationSource) -> bool:
     if labels.names is not None:
         return bool(_lists(labels))
     if labels.suffix not in (".csv", ".tsv"):
@@ -80,7 +80,7 @@ def _fits(labels: Labels) -> bool:
     return "youtube_id" in names and "path" not in names
 
 
-KINETICS = Source(
+KINETICS = AnnotationFormat(
     "a Kinetics CSV (label, youtube_id, time_start, time_end, split) or a folder of train.csv, val.csv, test.csv",
     _fits,
     kinetics_items,

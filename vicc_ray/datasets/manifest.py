@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vicc_ray.datasets.annotations import Labels
-from vicc_ray.datasets.base import Source, VideoItem, first_folder
+from vicc_ray.datasets.annotations import AnnotationSource
+from vicc_ray.datasets.base import AnnotationFormat, VideoItem, first_folder
 from vicc_ray.datasets.columns import match_columns
 from vicc_ray.datasets.csv_table import cells_by_name, read_csv
-from vicc_ray.datasets.file_listing import Listing, composed
+from vicc_ray.datasets.file_listing import FileListing, composed
 from vicc_ray.datasets.locations import Place
 from vicc_ray.errors import UserError
 from vicc_ray.utils.arrow_file import text_bytes
@@ -34,7 +34,7 @@ Row = tuple[str, dict[str, Any]]
 """Where a row stands, for messages, and its cells by column."""
 
 
-def manifest_items(labels: Labels, listing: Listing, fold: int = 1) -> list[VideoItem]:
+def manifest_items(labels: AnnotationSource, listing: FileListing, fold: int = 1) -> list[VideoItem]:
     """The rows of a manifest and nothing else, whether the named files exist or not.
 
     The column ``path`` (below the videos folder) must be there; ``label`` (default: the first folder of the path),
@@ -64,7 +64,7 @@ def manifest_items(labels: Labels, listing: Listing, fold: int = 1) -> list[Vide
     return items
 
 
-def _check_once(labels: Labels, items: list[VideoItem]) -> None:
+def _check_once(labels: AnnotationSource, items: list[VideoItem]) -> None:
     """Each id, and each file, has one row."""
     ids = Counter(item.id for item in items)
     twice = [id for id, n in ids.items() if n > 1]
@@ -79,7 +79,7 @@ def _check_once(labels: Labels, items: list[VideoItem]) -> None:
             )
 
 
-def _item(listing: Listing, row: dict[str, str], where: str) -> VideoItem:
+def _item(listing: FileListing, row: dict[str, str], where: str) -> VideoItem:
     path = PurePosixPath(row["path"])
     if path.is_absolute() and isinstance(listing.folder, Path) and path.is_relative_to(listing.folder):
         path = path.relative_to(listing.folder)
@@ -117,7 +117,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value).strip()
 
 
-def _csv(labels: Labels) -> tuple[list[str], list[Row]]:
+def _csv(labels: AnnotationSource) -> tuple[list[str], list[Row]]:
     names, lines = read_csv(labels.text(), str(labels.place), "path")
     match_columns(names, COLUMNS, str(labels.place))  # of two columns of one name a row would have one
     rows = []
@@ -127,7 +127,7 @@ def _csv(labels: Labels) -> tuple[list[str], list[Row]]:
     return names, rows
 
 
-def _json_lines(labels: Labels) -> tuple[list[str], list[Row]]:
+def _json_lines(labels: AnnotationSource) -> tuple[list[str], list[Row]]:
     rows = []
     for number, line in enumerate(labels.text().split("\n"), 1):
         if line.strip():
@@ -152,7 +152,7 @@ def _pairs(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _parquet(labels: Labels) -> tuple[list[str], list[Row]]:
+def _parquet(labels: AnnotationSource) -> tuple[list[str], list[Row]]:
     try:
         names, columns = _columns(labels, content := labels.read(""))
         rows = _table(content, columns).to_pylist()
@@ -161,7 +161,7 @@ def _parquet(labels: Labels) -> tuple[list[str], list[Row]]:
     return names, [(f"row {number}", row) for number, row in enumerate(rows, 1)]
 
 
-def _columns(labels: Labels, content: bytes) -> tuple[list[str], list[str]]:
+def _columns(labels: AnnotationSource, content: bytes) -> tuple[list[str], list[str]]:
     """All columns, and those that are read."""
     names = pq.read_schema(pa.BufferReader(content)).names
     return names, list(match_columns(names, COLUMNS, str(labels.place)).used.values())
@@ -180,11 +180,11 @@ def _table(content: bytes, columns: list[str]) -> pa.Table:
     return table
 
 
-def _fits(labels: Labels) -> bool:
+def _fits(labels: AnnotationSource) -> bool:
     return labels.suffix in MANIFEST_SUFFIXES
 
 
-MANIFEST = Source(
+MANIFEST = AnnotationFormat(
     "a manifest (.csv, .tsv, .jsonl, .ndjson or .parquet) with the column path and any of label, source, split",
     _fits,
     manifest_items,

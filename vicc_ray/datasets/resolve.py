@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from vicc_ray.datasets.annotations import Labels
-from vicc_ray.datasets.base import Source, VideoItem
+from vicc_ray.datasets.annotations import AnnotationSource
+from vicc_ray.datasets.base import AnnotationFormat, VideoItem
 from vicc_ray.datasets.class_folders import folder_items
-from vicc_ray.datasets.file_listing import SUFFIXES, Listing
+from vicc_ray.datasets.file_listing import SUFFIXES, FileListing
 from vicc_ray.datasets.hmdb51 import HMDB51
 from vicc_ray.datasets.kinetics import KINETICS
 from vicc_ray.datasets.locations import place_of, size_and_time
@@ -59,7 +59,7 @@ def list_videos(videos: Path | str, labels: Path | str | None = None, fold: int 
     Raises:
         UserError: no such folder, a folder in it that cannot be listed, no videos in it, or labels that cannot be used.
     """
-    listing = Listing(place_of(videos))
+    listing = FileListing(place_of(videos))
     given = _given_labels(labels, listing)
     source = _source(given) if given else None
     if given and source:
@@ -77,11 +77,11 @@ def list_videos(videos: Path | str, labels: Path | str | None = None, fold: int 
     return Inputs(tuple(sorted(items, key=lambda item: item.id)), unlisted, tuple(notes))
 
 
-def _given_labels(labels: Path | str | None, listing: Listing) -> Labels | None:
+def _given_labels(labels: Path | str | None, listing: FileListing) -> AnnotationSource | None:
     """Where the labels are; None where nothing but the folders says what the videos are."""
     if are_none(labels):
         return None
-    return Labels(place_of(labels)) if labels else _default_labels(listing)
+    return AnnotationSource(place_of(labels)) if labels else _default_labels(listing)
 
 
 def are_none(labels: Path | str | None) -> bool:
@@ -89,14 +89,14 @@ def are_none(labels: Path | str | None) -> bool:
     return isinstance(labels, str) and labels.casefold() == NO_LABELS
 
 
-def _default_labels(listing: Listing) -> Labels | None:
+def _default_labels(listing: FileListing) -> AnnotationSource | None:
     there = sorted(id for id in listing.files if id.casefold() in DEFAULT_NAMES)
     if len(there) > 1:
         raise UserError(f"both {there[0]} and {there[1]} lie in {listing.folder}; say with --labels which one counts")
-    return Labels(listing.at(there[0])) if there else None
+    return AnnotationSource(listing.at(there[0])) if there else None
 
 
-def _notes(items: Sequence[VideoItem], labels: Labels | None, listing: Listing) -> list[str]:
+def _notes(items: Sequence[VideoItem], labels: AnnotationSource | None, listing: FileListing) -> list[str]:
     if labels is None:
         own = [*_unused_tables(listing), *_other_files(listing)]
     else:
@@ -104,12 +104,12 @@ def _notes(items: Sequence[VideoItem], labels: Labels | None, listing: Listing) 
     return [*own, *listing.notes(), *_labels_alike(items)]
 
 
-def _unused_tables(listing: Listing) -> list[str]:
+def _unused_tables(listing: FileListing) -> list[str]:
     tables = [id for id in sorted(listing.files) if "/" not in id and id.lower().endswith(MANIFEST_SUFFIXES)]
     return [f"{id} in {listing.folder} is not read; --labels FILE reads one" for id in tables]
 
 
-def _other_files(listing: Listing) -> list[str]:
+def _other_files(listing: FileListing) -> list[str]:
     """Files that are no inputs because of their names; a suffix may be missing among those that count."""
     kinds = Counter(
         PurePosixPath(id).suffix.lower() or "without a suffix"
@@ -120,7 +120,7 @@ def _other_files(listing: Listing) -> list[str]:
     return [f"{kinds.total()} files in {listing.folder} are not named like videos: {some}"] if kinds else []
 
 
-def _nothing_there(items: Sequence[VideoItem], labels: Labels, listing: Listing) -> list[str]:
+def _nothing_there(items: Sequence[VideoItem], labels: AnnotationSource, listing: FileListing) -> list[str]:
     if any(size_and_time(item.place) for item in items):
         return []
     found = f"{listing.videos[0]} lies there" if listing.videos else "no video lies there"
@@ -138,7 +138,7 @@ def _labels_alike(items: Sequence[VideoItem]) -> list[str]:
     return [f"the labels {' and '.join(map(repr, labels))} differ in case alone, and are two" for labels in alike]
 
 
-def _source(labels: Labels) -> Source:
+def _source(labels: AnnotationSource) -> AnnotationFormat:
     for source in SOURCES:
         if source.fits(labels):
             return source

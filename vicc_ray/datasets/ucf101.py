@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vicc_ray.datasets.annotations import Labels
-from vicc_ray.datasets.base import Source, VideoItem, each_once
-from vicc_ray.datasets.file_listing import Finder, Listing, composed
+from vicc_ray.datasets.annotations import AnnotationSource
+from vicc_ray.datasets.base import AnnotationFormat, VideoItem, each_once
+from vicc_ray.datasets.file_listing import FileListing, FileMatcher, composed
 from vicc_ray.errors import UserError
 
 _LIST = re.compile(r"(train|test)list0?(\d)\.txt")
@@ -18,7 +18,7 @@ _LINE = re.compile(r"([^/]+)/([^/]+\.\w+)(?:\s+\d+)?")
 _GROUP = re.compile(r"_(g\d+)_c\d+\.\w+$")
 
 
-def ucf101_items(labels: Labels, listing: Listing, fold: int) -> list[VideoItem]:
+def ucf101_items(labels: AnnotationSource, listing: FileListing, fold: int) -> list[VideoItem]:
     """The videos of one fold; the source is the class with the group (``ApplyEyeMakeup_g08``), which is one recording.
 
     Raises:
@@ -32,11 +32,11 @@ def ucf101_items(labels: Labels, listing: Listing, fold: int) -> list[VideoItem]
     labels.notes.append(f"{labels.place}: fold {fold}, {' and '.join(sorted(names.values()))}")
     rows = [(split, *row) for split, name in names.items() for row in _rows(labels, name)]
     # In the lists one class is HandstandPushups with videos v_HandStandPushups_*, in some copies the other way round.
-    finder = Finder(listing, labels.place, {label for _, label, _ in rows}, str.casefold)
+    finder = FileMatcher(listing, labels.place, {label for _, label, _ in rows}, str.casefold)
     return each_once((_item(finder, *row) for row in rows), labels)
 
 
-def _rows(labels: Labels, name: str) -> Iterator[tuple[str, str]]:
+def _rows(labels: AnnotationSource, name: str) -> Iterator[tuple[str, str]]:
     """Label and file name of every line."""
     for number, line in enumerate(labels.text(name).splitlines(), 1):
         if not line.strip():
@@ -47,13 +47,15 @@ def _rows(labels: Labels, name: str) -> Iterator[tuple[str, str]]:
         yield match[1], match[2]
 
 
-def _item(finder: Finder, split: str, label: str, name: str) -> VideoItem:
+def _item(finder: FileMatcher, split: str, label: str, name: str) -> VideoItem:
     id, group, label = f"{label}/{name}", _GROUP.search(name), composed(label)
     return VideoItem(finder.place(id), id, label, f"{label}_{group[1]}" if group else id, split)
 
 
-def _fits(labels: Labels) -> bool:
+def _fits(labels: AnnotationSource) -> bool:
     return any(_LIST.fullmatch(name) or name == "classInd.txt" for name in labels.names or ())
 
 
-UCF101 = Source("the UCF101 lists folder (trainlist01.txt, testlist01.txt, ...)", _fits, ucf101_items, folds=True)
+UCF101 = AnnotationFormat(
+    "the UCF101 lists folder (trainlist01.txt, testlist01.txt, ...)", _fits, ucf101_items, folds=True
+)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.video_features import load_windows
@@ -41,7 +41,7 @@ def predict_windows(network: Classifier, stream: Stream, clips: np.ndarray, batc
 
 
 def predict_videos(
-    network: Classifier, store: ClipStore, entries: Sequence[Entry], config: Config, device: torch.device
+    network: Classifier, store: ClipStore, entries: Sequence[VideoRecord], config: Config, device: torch.device
 ) -> np.ndarray:
     """Probabilities float32 [N, K], rows in the order of ``entries``."""
     stream, found = config.classify.stream, []

@@ -37,7 +37,7 @@ class Exclusion:
     gallery: Tensor
 
 
-class CentredUnit:
+class NormalizedFeatures:
     """Features, centred on their mean and of unit norm; of several streams side by side, so that dot products add up.
 
     Args:
@@ -45,7 +45,7 @@ class CentredUnit:
         like: others whose means are taken in place of their own.
     """
 
-    def __init__(self, *streams: np.ndarray, like: CentredUnit | None = None) -> None:
+    def __init__(self, *streams: np.ndarray, like: NormalizedFeatures | None = None) -> None:
         self._streams = streams
         self._means: list[Tensor] = like._means if like else [_mean_of(features) for features in streams]
 
@@ -62,7 +62,7 @@ class CentredUnit:
 
 def nearest(
     queries: Tensor,
-    gallery: CentredUnit,
+    gallery: NormalizedFeatures,
     k: int,
     exclusion: Exclusion | None = None,
     device: torch.device | None = None,
@@ -83,7 +83,7 @@ def nearest(
     size = max(1, -(-len(queries) // (cores * rounds)))
     blocks = queries.to(device).split(size)
     best = [Best.none(len(block), k, device) for block in blocks]
-    comparing = _Comparing(blocks, best, exclusion, _Room(size * min(TILE, len(gallery)), device))
+    comparing = _Comparing(blocks, best, exclusion, ScratchBuffer(size * min(TILE, len(gallery)), device))
     with _threads(cores) as each:
         for start in range(0, len(gallery), TILE):
             tile = gallery.rows(start, start + TILE, device)
@@ -98,7 +98,7 @@ class _Comparing:
     blocks: Sequence[Tensor]
     best: Sequence[Best]
     exclusion: Exclusion | None
-    room: _Room
+    room: ScratchBuffer
 
     def block(self, tile: Tensor, start: int, n: int) -> None:
         """Compare block ``n`` with the gallery's rows from ``start`` on."""
@@ -129,7 +129,7 @@ def _threads(cores: int) -> Iterator[Callable[..., Iterable[None]]]:
             torch.set_num_threads(cores)  # what a thread sets is also what threads begin with that come later
 
 
-class _Room(threading.local):
+class ScratchBuffer(threading.local):
     """Memory for the similarities of a block and a tile, of which every thread has its own."""
 
     def __init__(self, size: int, device: torch.device) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from vicc_ray.evaluation.bootstrap import hit_interval
 from vicc_ray.evaluation.chance_level import Galleries
-from vicc_ray.evaluation.knn import CentredUnit, Exclusion, codes, nearest
+from vicc_ray.evaluation.knn import Exclusion, NormalizedFeatures, codes, nearest
 
 KS = (1, 5, 10, 20, 50)
 NEIGHBOURS = 5
@@ -143,8 +143,8 @@ def _retrieve(
     train, test = streams[0]
     if not len(train) or not len(test):
         raise ValueError(f"retrieval needs train and test videos, given {len(train)} and {len(test)}")
-    gallery = CentredUnit(*(sets[0].features for sets in streams))
-    queries = CentredUnit(*(sets[1].features for sets in streams), like=None if own_mean else gallery)
+    gallery = NormalizedFeatures(*(sets[0].features for sets in streams))
+    queries = NormalizedFeatures(*(sets[1].features for sets in streams), like=None if own_mean else gallery)
     train_labels, test_labels = codes((train.labels, test.labels), (-1, -2))
     exclusion = None
     if ignore_same_source:

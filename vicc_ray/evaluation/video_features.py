@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.store import ClipStore
-from vicc_ray.clip_store.training_clips import CHANNELS, cut_flow, cut_rgb
+from vicc_ray.clip_store.training_clips import CHANNELS, crop_flow, crop_rgb
 from vicc_ray.config import ClipConfig, EvaluateConfig, Stream
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.video.clip_sampling import windows
@@ -22,7 +22,7 @@ from vicc_ray.video.transforms import centre_crop, ten_crops
 
 
 def load_windows(
-    store: ClipStore, entry: Entry, streams: Sequence[Stream], clip: ClipConfig, evaluate: EvaluateConfig
+    store: ClipStore, entry: VideoRecord, streams: Sequence[Stream], clip: ClipConfig, evaluate: EvaluateConfig
 ) -> dict[Stream, np.ndarray]:
     """Test clips of a video, uint8 [n, T, S, S, 3] RGB and [n, T, S, S, 2] flow, of the streams asked for.
 
@@ -38,9 +38,9 @@ def load_windows(
     for stream in streams:
         cut = np.empty((*frames.shape, clip.size, clip.size, CHANNELS[stream]), np.uint8)
         if stream == "rgb":
-            cut_rgb(video, frames, crops, cut)
+            crop_rgb(video, frames, crops, cut)
         else:
-            cut_flow(video, frames, crops, cut, clip.rescale_flow)
+            crop_flow(video, frames, crops, cut, clip.rescale_flow)
         found[stream] = cut[:, places].reshape(-1, *spans.shape[1:], *cut.shape[2:])
     return found
 
@@ -58,7 +58,7 @@ def embed_windows(encoder: Encoder, stream: Stream, clips: np.ndarray, batch: in
 def embed_videos(
     encoders: Mapping[str, tuple[Stream, Encoder]],
     store: ClipStore,
-    entries: Sequence[Entry],
+    entries: Sequence[VideoRecord],
     clip: ClipConfig,
     evaluate: EvaluateConfig,
     device: torch.device,

@@ -26,7 +26,7 @@ from vicc_ray.models.checkpoint_import.importer import read_published
 from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import EncoderWeights, read_weights
 from vicc_ray.runs.checkpoint_state import STATE, load_encoder_tensors, read_state
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.utils.local_paths import local_path
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
@@ -158,7 +158,7 @@ def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
 
 def _last_phase(run: Path, stream: Stream) -> Path:
     """The checkpoint of it."""
-    folder = RunFolder(run)
+    folder = RunDir(run)
     if folder.classes_file.exists():
         return _classified(folder, stream)
     if not folder.config_file.exists() and (classified := sorted(run.glob(f"*/{folder.classes_file.name}"))):
@@ -173,7 +173,7 @@ def _last_phase(run: Path, stream: Stream) -> Path:
     return finished[-1]
 
 
-def _classified(folder: RunFolder, stream: Stream) -> Path:
+def _classified(folder: RunDir, stream: Stream) -> Path:
     settings = folder.config().classify
     if settings.stream != stream:
         raise UserError(f"{folder.path}: {_other_stream(settings.stream, stream)}")
@@ -191,7 +191,7 @@ def _fine_tuned(folder: Path, there: Sequence[str], stream: Stream) -> Path:
     name = f"{stream}-finetune"
     if name not in there:
         raise UserError(f"{folder}: no fine-tuned network of {stream}; there are {', '.join(there)}: give one of these")
-    return _classified(RunFolder(folder / name), stream)
+    return _classified(RunDir(folder / name), stream)
 
 
 def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:

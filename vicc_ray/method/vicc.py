@@ -26,7 +26,7 @@ from vicc_ray.method.objective import Metrics
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.sinkhorn import sinkhorn
 from vicc_ray.models.encoder import Encoder
-from vicc_ray.models.fuse_batch_norms import folded
+from vicc_ray.models.fuse_batch_norms import fuse_batch_norms
 from vicc_ray.runs.schedule import Phase
 
 
@@ -37,7 +37,7 @@ class PrototypicalContrast:
         self, config: Config, phase: Phase, encoders: Mapping[Stream, Encoder], prototypes: Mapping[Stream, Prototypes]
     ) -> None:
         other: Stream = "flow" if phase.stream == "rgb" else "rgb"
-        self.still = (other, folded(encoders[other])) if phase.cross else None
+        self.still = (other, fuse_batch_norms(encoders[other])) if phase.cross else None
         self.prototypes = prototypes[phase.stream]
         self.trained: list[nn.Module] = [self.prototypes]
         self.method = config.method
@@ -45,7 +45,7 @@ class PrototypicalContrast:
         self.queue = EmbeddingQueue(self.views, self.method.queue, config.model.embedding)
         self.queue.to(self.prototypes.weight.device)
         self.state = nn.ModuleDict({"queue": self.queue})
-        self.thaw_epoch = phase.first_epoch + self.method.freeze_prototypes
+        self.unfreeze_prototypes_epoch = phase.first_epoch + self.method.freeze_prototypes
         self.queue_epoch = phase.first_epoch + self.method.queue_start
         self._coming: Tensor | None = None
 
@@ -53,7 +53,7 @@ class PrototypicalContrast:
         """L over this worker's samples; arguments as of the protocol."""
         c = self.prototypes
         c.renormalise()
-        c.requires_grad_(epoch >= self.thaw_epoch)
+        c.requires_grad_(epoch >= self.unfreeze_prototypes_epoch)
         q = self._assignments(gathered, epoch)
         loss = cross_view_loss(c(z), q[:, own], list(range(self.views)), self.method.temperature)
         return loss, assignment_metrics(q)

@@ -9,7 +9,7 @@ from vicc_ray.config import ModelConfig
 from vicc_ray.models.encoder import IN_CHANNELS, build_encoder
 
 
-def gflop_of_clip(model: ModelConfig, frames: int, size: int) -> float:
+def clip_gflops(model: ModelConfig, frames: int, size: int) -> float:
     """Billions of multiplications and additions for the features of one clip of ``frames`` of ``size`` x ``size``.
 
     Nothing is computed for it: the tensors have shapes only.

@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 M = TypeVar("M", bound=nn.Module)
 
 
-def folded(network: M) -> M:
+def fuse_batch_norms(network: M) -> M:
     """A copy of a network in eval mode that computes the same, but for rounding, with a pass over memory less a norm.
 
     The statistics of batch norm are fixed numbers there, so its scale and shift go into the convolution's weights.

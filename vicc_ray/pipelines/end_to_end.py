@@ -18,7 +18,7 @@ from vicc_ray.pipelines.inference.evaluate import evaluate
 from vicc_ray.pipelines.prepare.pipeline import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.reports.run import build_report
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.runs.stage_times import stage_seconds, stage_timer
 from vicc_ray.sharding.plan import PLAN_FILE, make_plan
@@ -41,7 +41,7 @@ def main_job(
     console = Console(progress)
     store, run = out / "store", out / "run"
     inputs = list_videos(videos, labels, config.prepare.fold)  # what is wrong with them is told before Ray starts
-    trained = RunFolder(run).checkpoints.newest()
+    trained = RunDir(run).checkpoints.newest()
     if trained is not None and (store / PLAN_FILE).exists():
         check_none_to_come(inputs, store, config, trained)
     check_listed(inputs, store, config)
@@ -73,7 +73,7 @@ def main_job(
 def is_trained(run: Path, config: Config) -> bool:
     """Whether the last phase of a run has ended, so that only tables and pages are left to make."""
     last = build_phases(config.schedule)[-1]
-    return RunFolder(run).phase_checkpoint(last.index, last.name).exists()
+    return RunDir(run).phase_checkpoint(last.index, last.name).exists()
 
 
 def check_listed(inputs: Inputs, store: Path, config: Config) -> None:

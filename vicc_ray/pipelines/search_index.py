@@ -22,12 +22,12 @@ from vicc_ray.errors import UserError
 from vicc_ray.export.pretrained import PretrainedEncoder, find_weights
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
-from vicc_ray.pipelines.cluster.broadcast import unpacked
+from vicc_ray.pipelines.cluster.broadcast import get_cached
 from vicc_ray.pipelines.cluster.capacity import Capacity, capacity
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.task_waits import Room
 from vicc_ray.pipelines.inference.map_videos import usable_gpus
-from vicc_ray.pipelines.prepare.sharded_output import PartsFolder, Videos, tell_notes
+from vicc_ray.pipelines.prepare.sharded_output import ShardedOutput, Videos, tell_notes
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.index_format import (
     ENCODER_FILE,
@@ -152,7 +152,7 @@ def index_videos(
             that could be used.
     """
     files = (INDEX_FILE, ENCODER_FILE, VIDEOS_FILE)
-    parts = PartsFolder(local_path(folder, WRITTEN_HERE).absolute(), "index", "index", "indexing videos", files)
+    parts = ShardedOutput(local_path(folder, WRITTEN_HERE).absolute(), "index", "index", "indexing videos", files)
     weights = find_weights(model) if model else _own_network(parts.path)
     inputs = list_videos(videos, labels, config.prepare.fold)
     tell_notes(inputs, progress)
@@ -250,7 +250,7 @@ def _check_labels(folder: Path, before: Mapping[str, PlannedVideo], wanted: Mapp
 
 
 def _fill(
-    parts: PartsFolder,
+    parts: ShardedOutput,
     plan: Plan,
     places: Mapping[str, Place],
     videos: Place,
@@ -277,12 +277,12 @@ def _actors(gpus: int, parts: int, there: Capacity) -> dict[str, Any] | None:
 
 
 def _make_part(held: ray.ObjectRef, part: int, videos: Videos) -> int:
-    indexer: Indexer = unpacked(held, Indexer)
+    indexer: Indexer = get_cached(held, Indexer)
     return indexer.make(part, videos)
 
 
 def _summarise(
-    parts: PartsFolder, before: Plan, plan: Plan, wanted: Mapping[str, PlannedVideo], config: Config, features: int
+    parts: ShardedOutput, before: Plan, plan: Plan, wanted: Mapping[str, PlannedVideo], config: Config, features: int
 ) -> IndexSummary:
     """Merge what the parts tell, and check that every input is accounted for."""
     failures, latest, old = parts.merge_failures(plan), plan.latest(), before.latest()

@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vicc_ray.runs.checkpoint_manager import CheckpointFolder
+from vicc_ray.runs.checkpoint_manager import CheckpointManager
 from vicc_ray.runs.checkpoint_state import Snapshot
 
 Written = dict[str, float | int | str]
 
 
-class CheckpointWriter:
+class AsyncCheckpointer:
     """Writes one checkpoint at a time, in a thread; the next one waits for the one before.
 
     Args:
         written: is told of each, in that thread: step, name, why, mb, copy_ms (what training waited for), write_ms.
     """
 
-    def __init__(self, folder: CheckpointFolder, keep: int, written: Callable[[Written], None]) -> None:
+    def __init__(self, folder: CheckpointManager, keep: int, written: Callable[[Written], None]) -> None:
         self._folder, self._keep, self._written = folder, keep, written
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
@@ -28,7 +28,7 @@ class CheckpointWriter:
         """Copy the state and write it as the checkpoint ``name``; returns before it is on the disk.
 
         Args:
-            to_be_scored: see :meth:`CheckpointFolder.publish`.
+            to_be_scored: see :meth:`CheckpointManager.publish`.
 
         Raises:
             OSError: the one before could not be written.

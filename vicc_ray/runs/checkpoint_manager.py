@@ -23,7 +23,7 @@ MOST_MARKED = 3
 """Marked checkpoints that are spared: where scoring is slower than training, or fails, the disk must not fill up."""
 
 
-class CheckpointFolder:
+class CheckpointManager:
     """``step-00000500``, ``phase-0-rgb-stage1`` and ``best-rgb-00000400``; names with a dot first are on their way.
 
     One process writes and removes steps and phases; what is the best may be decided in another one.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_state import MODEL, read_state
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.fs import atomic_write, content_digest
 from vicc_ray.utils.json_file import read_as
 
@@ -52,7 +52,7 @@ class StartingPoint:
         return (self.step, self.epoch, self.weights) == (other.step, other.epoch, other.weights)
 
 
-def checked_start(folder: RunFolder, given: Path | None) -> StartingPoint | None:
+def checked_start(folder: RunDir, given: Path | None) -> StartingPoint | None:
     """What the run in ``folder`` begins with, or began with where it goes on; None: fresh weights.
 
     A run that has a checkpoint of its own goes on from that, so ``given`` may be left out then.
@@ -85,7 +85,7 @@ def _kept(file: Path) -> StartingPoint | None:
         return None
 
 
-def _recorded(folder: RunFolder, before: StartingPoint | None, begun: bool) -> StartingPoint | None:
+def _recorded(folder: RunDir, before: StartingPoint | None, begun: bool) -> StartingPoint | None:
     if before is not None and not begun:
         raise UserError(
             f"{folder.path}: this run began with {before} and has no checkpoint of its own yet; give that one again "
@@ -107,7 +107,7 @@ def check_something_left(start: StartingPoint, epochs: int) -> None:
         )
 
 
-def keep_start(folder: RunFolder, start: StartingPoint | None) -> None:
+def keep_start(folder: RunDir, start: StartingPoint | None) -> None:
     """Write it into the opened folder."""
     if start is not None:
         atomic_write(folder.path / START_FILE, json.dumps(asdict(start), indent=1))

@@ -9,7 +9,7 @@ from pathlib import Path
 from vicc_ray.utils.jsonl import append_line, read_lines
 
 
-class Attempts:
+class RestartLog:
     """``attempts.jsonl`` of a run: a line for each beginning of its workers, for each error that could be told, and for
     what is waited for before a beginning."""
 

@@ -13,9 +13,9 @@ from typing import Any
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
-from vicc_ray.runs.checkpoint_manager import CheckpointFolder
+from vicc_ray.runs.checkpoint_manager import CheckpointManager
 from vicc_ray.runs.checkpoint_state import read_inputs, read_state
-from vicc_ray.runs.restart_log import Attempts
+from vicc_ray.runs.restart_log import RestartLog
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.utils.fs import atomic_write, folder_lock
 from vicc_ray.utils.json_file import read_as, read_bounded
@@ -51,7 +51,7 @@ LOCK_WAIT_S = 20.0
 PACKAGES = ("vicc-ray", "torch", "torchvision", "ray", "av", "numpy", "opencv-contrib-python-headless")
 
 
-class RunFolder:
+class RunDir:
     """Reads and writes one run's files. Making the object touches nothing."""
 
     def __init__(self, path: Path | str) -> None:
@@ -66,12 +66,12 @@ class RunFolder:
         self.checkpoints_file = self.path / "checkpoints.jsonl"
         self.classes_file = self.path / "classes.json"
         """Of a classification alone: what it learns."""
-        self.failure_file = self.path / "failure.txt"
-        self.attempts = Attempts(self.path / "attempts.jsonl")
+        self.fatal_error_file = self.path / "failure.txt"
+        self.attempts = RestartLog(self.path / "attempts.jsonl")
         self.request_file = self.path / "checkpoint.request"
         self.hold_file = self.path / "hold"
         """The name of a checkpoint: the run waits, until whoever decides by its score has taken the file away."""
-        self.checkpoints = CheckpointFolder(self.path / "checkpoints")
+        self.checkpoints = CheckpointManager(self.path / "checkpoints")
 
     def open(self, config: Config, free: FreeSettings = FREE_TO_CHANGE, inputs: RunInputs | None = None) -> None:
         """Create the folder for ``config``, or :meth:`check` that it can go on with it.
@@ -86,7 +86,7 @@ class RunFolder:
             atomic_write(self.config_file, dump_config(config))
             atomic_write(self.path / "versions.json", json.dumps(versions(), indent=1))
             self.checkpoints.path.mkdir(exist_ok=True)
-            for old in (self.failure_file, self.request_file):
+            for old in (self.fatal_error_file, self.request_file):
                 old.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(

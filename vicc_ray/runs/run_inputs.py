@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vicc_ray.clip_store.catalog import Entries
+from vicc_ray.clip_store.catalog import Catalog
 from vicc_ray.clip_store.fingerprint import CLIPS, pixel_settings, videos_fingerprint
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.runs.schedule import Phase
@@ -33,7 +33,7 @@ class RunInputs:
 
     @classmethod
     def of(
-        cls, store: ClipStore, videos: Entries, plan: Plan, phases: Sequence[Phase], columns: Sequence[str] = CLIPS
+        cls, store: ClipStore, videos: Catalog, plan: Plan, phases: Sequence[Phase], columns: Sequence[str] = CLIPS
     ) -> RunInputs:
         """Those of a run that trains on ``videos`` of ``store``.
 

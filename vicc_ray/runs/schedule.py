@@ -35,7 +35,7 @@ def build_phases(schedule: ScheduleConfig) -> list[Phase]:
     """The phases of a run, in order; phases of zero epochs are left out.
 
     Raises:
-        UserError: there is nothing to train, a cosine is shorter than its phase, or the cycles are shorter than stage 2.
+        UserError: nothing to train, a cosine is shorter than its phase, or the cycles are shorter than stage 2.
     """
     planned: list[tuple[str, int, Stream, int, int]] = [
         ("rgb-stage1", 1, "rgb", schedule.rgb_epochs, schedule.stage1_cosine_epochs),

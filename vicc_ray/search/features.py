@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vicc_ray.export.pretrained import PretrainedEncoder
-from vicc_ray.search.windows import Piece
+from vicc_ray.search.windows import WindowChunk
 from vicc_ray.video.containers import VideoError
 
 Floats = NDArray[np.float32]
@@ -39,7 +39,7 @@ class VideoFeatures:
 
 
 @torch.inference_mode()
-def embed_pieces(encoder: PretrainedEncoder, pieces: Iterable[Piece], batch: int) -> VideoFeatures:
+def embed_pieces(encoder: PretrainedEncoder, pieces: Iterable[WindowChunk], batch: int) -> VideoFeatures:
     """The features of the pieces of one video; ``batch`` windows are embedded at once.
 
     Raises:

@@ -11,7 +11,7 @@ import torch
 from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.export.pretrained import PretrainedEncoder
-from vicc_ray.models.flops import gflop_of_clip
+from vicc_ray.models.flops import clip_gflops
 from vicc_ray.models.inference import for_inference
 from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import read_weights
@@ -48,7 +48,7 @@ def query_view(view: View, model: ModelConfig, windows: int | None = None) -> Vi
 
     Without ``windows`` they are few, fewer of a large network.
     """
-    paid = max(1, int(MOST_GFLOP / gflop_of_clip(model, view.frames, view.size)))
+    paid = max(1, int(MOST_GFLOP / clip_gflops(model, view.frames, view.size)))
     wanted = min(MOST_WINDOWS, paid) if windows is None else windows
     few = {"max_frames": min(view.max_frames, STRETCH), "max_windows": min(view.max_windows, wanted)}
     return view.model_copy(update=few)

@@ -8,7 +8,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.search.reader import SearchIndex
 
 
-class CurrentIndex:
+class ReloadingIndex:
     """An index that is opened anew once its folder has another; may be used from several threads.
 
     A request that takes it once sees one index from its begin to its end: the file of the old one stays mapped into

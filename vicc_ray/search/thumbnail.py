@@ -29,7 +29,7 @@ LARGEST_FILM = 2**20
 MEDIA_TYPE = "video/mp4"
 
 
-def film_indices(frames: int, fps: float) -> NDArray[np.int64]:
+def thumbnail_frames(frames: int, fps: float) -> NDArray[np.int64]:
     """Which of ``frames`` frames are shown, at most :data:`FRAMES`: those around the middle, in real time."""
     step = fps / RATE
     count = max(1, min(FRAMES, int((frames - 1) / step) + 1))
@@ -46,7 +46,7 @@ def make_film(frames: Sequence[NDArray[np.uint8]], fps: float) -> bytes:
         stream.height = stream.width = SIDE
         stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, RATE)
         stream.options = {"crf": str(CRF), "preset": "slow", "x264-params": f"{codec.REPRODUCIBLE}:log=-1"}
-        for index in film_indices(len(frames), fps):
+        for index in thumbnail_frames(len(frames), fps):
             picture = cv2.resize(frames[index], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p", threads=1)))

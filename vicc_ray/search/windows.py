@@ -29,7 +29,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Piece:
+class WindowChunk:
     """What is seen of one stretch.
 
     Attributes:
@@ -53,7 +53,7 @@ class Piece:
 
 def read_pieces(
     source: Path | bytes, view: View, time_limit_s: float, film: bool = True, formats: Formats = ANY
-) -> Iterator[Piece]:
+) -> Iterator[WindowChunk]:
     """What is seen of a video, a file or its bytes, as it is decoded; a stretch is held at a time.
 
     Args:
@@ -90,12 +90,12 @@ def _stretches(frames: Iterable[Pixels], extent: int) -> Iterator[tuple[int, lis
     yield first - missing, before[len(before) - missing :] + held
 
 
-def _piece(first: int, frames: list[Pixels], fps: float, view: View, film: bool) -> Piece:
+def _piece(first: int, frames: list[Pixels], fps: float, view: View, film: bool) -> WindowChunk:
     spans = windows(len(frames), view.frames, view.step, view.overlap, view.max_windows)
     used, places = np.unique(spans, return_inverse=True)  # windows overlap: each frame is scaled once
     seen = np.stack([_scaled(frames[index], view.size) for index in used])
     seconds = (first + np.stack([spans.min(1), spans.max(1) + 1], axis=1)) / fps
-    return Piece(
+    return WindowChunk(
         frames=seen,
         places=places.reshape(spans.shape).astype(np.int64),
         spans=seconds.astype(np.float32),

@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 
-from vicc_ray.clip_store.store import About, ShardWriter, encode_video, shard_path, shard_writer
+from vicc_ray.clip_store.store import ShardWriter, VideoMetadata, encode_video, shard_path, shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets.locations import Place
 from vicc_ray.sharding.plan import PlannedVideo
@@ -57,7 +57,7 @@ def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict
         grid=settings.grid,
         enough=ENOUGH_FRAMES,
     ) as stream:
-        about = About(video.id, video.label, video.source, video.split, content_digest(path))
+        about = VideoMetadata(video.id, video.label, video.source, video.split, content_digest(path))
         frames_and_flow = (
             (frame, quantise(shrink(flow, settings.flow_scale), settings.flow_bound))
             for frame, flow in with_flow(stream.frames, settings.flow)

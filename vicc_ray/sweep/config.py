@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from vicc_ray.config.base import Count, CountOrZero, Positive, Section
+from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Positive
 from vicc_ray.config.messages import explain
 from vicc_ray.config.yaml import read_yaml
 from vicc_ray.errors import UserError
@@ -18,7 +18,7 @@ Objective = Literal["recall_at_1", "minutes"]
 Number = int | float
 
 
-class SearchedSetting(Section):
+class SearchedSetting(ConfigSection):
     """Values that a setting may take: a range (low, high) or a choice."""
 
     low: Number | None = None
@@ -52,7 +52,7 @@ class SearchedSetting(Section):
         return self
 
 
-class Budget(Section):
+class Budget(ConfigSection):
     """When the search ends, and how long a trial may be."""
 
     trials: Count = 20
@@ -64,7 +64,7 @@ class Budget(Section):
     """Epochs of stage 2 in each trial, whatever its alternation; 0: as the recipe's cycles have."""
 
 
-class Prune(Section):
+class Prune(ConfigSection):
     """When a trial that is worse than others ends early."""
 
     method: Literal["asha", "hyperband", "none"] = "asha"
@@ -75,7 +75,7 @@ class Prune(Section):
     """Of so many trials one goes on, and next so many times later."""
 
 
-class Resources(Section):
+class Resources(ConfigSection):
     """What a trial may use."""
 
     cpus: Annotated[float, Field(ge=0.0)] = 0.0
@@ -90,14 +90,14 @@ class Resources(Section):
         return self
 
 
-class Final(Section):
+class Final(ConfigSection):
     """How what was found is judged at the end, on the test videos, which the search has not seen."""
 
     seeds: Annotated[int, Field(ge=0, le=1000)] = 3
     """Fresh seeds with which the best setting and the default one are trained on all training videos; 0: not at all."""
 
 
-class SweepConfig(Section):
+class SweepConfig(ConfigSection):
     """A whole sweep."""
 
     name: str = "sweep"

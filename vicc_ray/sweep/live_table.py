@@ -12,7 +12,7 @@ from rich.table import Table
 
 from vicc_ray.config.yaml import format_value
 from vicc_ray.sweep.trial import Trial
-from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.console import Console, line_of, lines_above
 
 LOOK_S = 2.0
@@ -34,7 +34,7 @@ def follow_sweep(read: Read, total: int, doing: Callable[[], str], show: bool = 
         yield
         return
     console = Console()
-    with beside(_Follower(read, total, doing, console).run):
+    with background_thread(_Follower(read, total, doing, console).run):
         yield
 
 

@@ -7,7 +7,7 @@ import json
 from vicc_ray.config.loader import dump_config
 from vicc_ray.reports.sweep import write_page
 from vicc_ray.sweep.optuna_study import SweepStudy
-from vicc_ray.sweep.results import Judged, Summary, best_of
+from vicc_ray.sweep.results import Judged, Summary, best_trial
 from vicc_ray.sweep.sweep_dir import SweepFolder
 from vicc_ray.sweep.table import write_table
 from vicc_ray.sweep.trial import Trial
@@ -26,7 +26,7 @@ def summarise(
         searched=[parameter.key for parameter in plan.space.parameters],
         total=total,
         trials=trials,
-        best=best_of(trials),
+        best=best_trial(trials),
         importances=study.importances(),
         judged=judged,
         stage1_seconds=folder.stage1_seconds(),

@@ -52,7 +52,7 @@ class Summary:
         return {**asdict(self), "judged": judged}
 
 
-def best_of(trials: Sequence[Trial]) -> Trial | None:
+def best_trial(trials: Sequence[Trial]) -> Trial | None:
     """The complete trial with the highest R@1, the first of several; None where there is none."""
     scores = [(trial.recall_at_1, trial) for trial in trials if trial.state == "complete"]
     known = [(score, trial) for score, trial in scores if score is not None and math.isfinite(score)]

@@ -16,7 +16,7 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.runs import run_dir
-from vicc_ray.runs.run_dir import RunFolder, changed_settings
+from vicc_ray.runs.run_dir import RunDir, changed_settings
 from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.trial import Trial, TrialFolder, training_seconds
 from vicc_ray.utils.fs import atomic_write, folder_lock
@@ -122,10 +122,10 @@ class SweepFolder:
         """The folder of one of the runs that judge what was found; ``setting`` names the trial or the default."""
         return TrialFolder(self.path / "last" / f"{setting}-{seed}")
 
-    def runs(self) -> list[RunFolder]:
+    def runs(self) -> list[RunDir]:
         """Of all trials, of the stage 1 that they share, and of what judges them."""
         configs = [*self.stage1.glob("*/config.yaml"), *self.path.glob("trials/*/run/config.yaml")]
-        return [RunFolder(config.parent) for config in (*configs, *self.path.glob("last/*/run/config.yaml"))]
+        return [RunDir(config.parent) for config in (*configs, *self.path.glob("last/*/run/config.yaml"))]
 
     def trials(self) -> list[Trial]:
         """What is known of all trials, in their order."""
@@ -145,7 +145,7 @@ class SweepFolder:
 
     def stage1_seconds(self) -> float:
         """Of training, spent on all stages 1 that trials and last runs share."""
-        return sum(training_seconds(RunFolder(path)) for path in self.stage1.iterdir() if path.is_dir())
+        return sum(training_seconds(RunDir(path)) for path in self.stage1.iterdir() if path.is_dir())
 
     def _check_same(self, now: Mapping[str, Any]) -> None:
         anew = "another folder (--out) to start anew"

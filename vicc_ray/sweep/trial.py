@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
 from vicc_ray.utils.jsonl import read_lines
@@ -74,7 +74,7 @@ class TrialFolder:
         self.path = path
         self.config_file = path / "config.yaml"
         self.record_file = path / "trial.json"
-        self.run = RunFolder(path / "run")
+        self.run = RunDir(path / "run")
 
     def write(self, trial: Trial) -> None:
         """Keep what is known of it."""
@@ -101,12 +101,12 @@ class TrialFolder:
         )
 
 
-def read_curve(run: RunFolder) -> list[Score]:
+def read_curve(run: RunDir) -> list[Score]:
     """Scores of the RGB network in stage 2, in the order of their epochs."""
     return _curve(run, _stage2_steps(run))
 
 
-def _curve(run: RunFolder, steps: list[dict[str, Any]]) -> list[Score]:
+def _curve(run: RunDir, steps: list[dict[str, Any]]) -> list[Score]:
     if not steps:
         return []
     first = steps[0]["epoch"]
@@ -124,12 +124,12 @@ def _curve(run: RunFolder, steps: list[dict[str, Any]]) -> list[Score]:
     return [scores[epoch] for epoch in sorted(scores)]
 
 
-def training_seconds(run: RunFolder) -> float:
+def training_seconds(run: RunDir) -> float:
     """Of all steps of a run, of either stage."""
     return sum(_seconds(line) for line in read_lines(run.metrics_file, *TIMES))
 
 
-def _stage2_steps(run: RunFolder) -> list[dict[str, Any]]:
+def _stage2_steps(run: RunDir) -> list[dict[str, Any]]:
     return [line for line in read_lines(run.metrics_file, *STEPS) if line["stage"] == 2]
 
 

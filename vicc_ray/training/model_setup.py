@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from vicc_ray.config import Config, TrainConfig
-from vicc_ray.models.cpu_conv.convert import for_cpu
+from vicc_ray.models.cpu_conv.convert import optimize_for_cpu
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.training.activation_checkpointing import checkpoint_activations
-from vicc_ray.training.distributed.sync_batch_norm import synchronise
+from vicc_ray.training.distributed.sync_batch_norm import convert_sync_batchnorm
 
 
 def build_network(config: Config, device: torch.device) -> Encoder:
@@ -25,8 +25,8 @@ def prepare_network(network: nn.Module, encoder: Encoder, train: TrainConfig, de
     if train.channels_last:
         network.to(memory_format=torch.channels_last_3d)
     if device.type == "cpu":
-        for_cpu(network)
-    synchronise(network)
+        optimize_for_cpu(network)
+    convert_sync_batchnorm(network)
     if train.activation_checkpointing:
         checkpoint_activations(encoder.backbone)
     if train.compile:

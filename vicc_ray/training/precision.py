@@ -11,7 +11,7 @@ from vicc_ray.config import TrainConfig
 from vicc_ray.utils.malloc import keep_freed_memory
 
 
-def set_up(train: TrainConfig, device: torch.device) -> None:
+def configure_backends(train: TrainConfig, device: torch.device) -> None:
     """Choose torch's kernels for this process: repeatable ones, or the fastest for shapes that stay the same."""
     torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
     if train.deterministic:

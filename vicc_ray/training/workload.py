@@ -7,7 +7,7 @@ from collections.abc import Collection
 from vicc_ray.config import Config
 from vicc_ray.runs.schedule import Phase, build_phases
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.shares import share_sizes
+from vicc_ray.training.data.shares import per_rank_sizes
 from vicc_ray.training.tasks.pretrainer import check_queue
 from vicc_ray.training.validation.split import Row, validation_sources
 
@@ -57,7 +57,7 @@ def planned_workload(config: Config, videos: Collection[Row]) -> Workload:
         UserError: a global batch of more videos than there are to train on, or settings that fit neither it nor each
             other.
     """
-    share_sizes(config.train.batch, config.train.workers.max)
+    per_rank_sizes(config.train.batch, config.train.workers.max)
     check_queue(config)
     held_out = validation_sources(videos, config.train.validation_share)
     trained = sum(split != "test" and (split != "train" or source not in held_out) for split, _, source in videos)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def beside(work: Callable[[threading.Event], object]) -> Iterator[None]:
+def background_thread(work: Callable[[threading.Event], object]) -> Iterator[None]:
     """Call ``work`` in a thread while the block runs; it is to return once the event is set, and is waited for."""
     over = threading.Event()
     thread = threading.Thread(target=work, args=(over,), daemon=True)

@@ -68,7 +68,7 @@ def ten_crops(height: int, width: int, grid: int) -> list[Crop]:
     return [Crop(top, left, side, side, flip) for flip in (False, True) for top, left in corners]
 
 
-class RgbCutter:
+class RgbCropper:
     """Cuts frames by one crop to S x S; what it works in is allocated once for all of them.
 
     Planes are resized before they are made into colours: half the bytes, and colours of S x S pixels only.
@@ -90,7 +90,7 @@ class RgbCutter:
             cv2.flip(out, 1, dst=out)
 
 
-class FlowCutter:
+class FlowCropper:
     """Cuts quantised flow, stored ``scale`` times smaller than the frames, by one crop to S x S.
 
     A mirrored clip moves the other way: its horizontal component is negated (128 stays 128). With ``rescale``

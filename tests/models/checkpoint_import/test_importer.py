@@ -62,9 +62,9 @@ def test_every_name_of_the_file_is_accounted_for(checkpoint: tuple[Path, Path]) 
     assert weights.second is not None
     assert weights.prototypes is not None
     used = len(weights.encoder) + len(weights.second) + 1
-    assert used + weights.twins + len(weights.left_over) == len(spec["keys"])
-    assert weights.twins == sum(re.search(r"\.block\d\.\d\.", name) is not None for name, _ in spec["keys"])
-    assert weights.left_over == []
+    assert used + weights.aliases + len(weights.unexpected_keys) == len(spec["keys"])
+    assert weights.aliases == sum(re.search(r"\.block\d\.\d\.", name) is not None for name, _ in spec["keys"])
+    assert weights.unexpected_keys == []
     assert set(weights.places) == {name for name, _ in spec["keys"]}
     ours = {"encoder": weights.encoder, "second": weights.second, "prototypes": {"weight": weights.prototypes}}
     state = torch.load(path, weights_only=True)["state_dict"]
@@ -164,7 +164,7 @@ def test_a_single_stream_file_and_unknown_names(checkpoint: tuple[Path, Path], t
     kept = {name: tensor for name, tensor in state.items() if name.startswith("encoder_q.")}
     torch.save({"state_dict": kept | {"queue": torch.zeros(2)}}, tmp_path / "one.pth.tar")
     weights = read_published(tmp_path / "one.pth.tar")
-    assert weights.left_over == ["queue"]
+    assert weights.unexpected_keys == ["queue"]
     assert weights.prototypes is None
     with pytest.raises(UserError, match="one network only"):
         weights.build("second")

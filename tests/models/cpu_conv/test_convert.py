@@ -8,8 +8,8 @@ from torch import nn
 
 from vicc_ray.config import ModelConfig
 from vicc_ray.models.cpu_conv import temporal_conv_matmul
-from vicc_ray.models.cpu_conv.convert import for_cpu
-from vicc_ray.models.cpu_conv.per_frame_conv2d import PlanarConv3d
+from vicc_ray.models.cpu_conv.convert import optimize_for_cpu
+from vicc_ray.models.cpu_conv.per_frame_conv2d import PerFrameConv3d
 from vicc_ray.models.cpu_conv.temporal_conv_matmul import TemporalConv3d
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.padded_conv3d import PaddedConv3d
@@ -44,7 +44,10 @@ def test_output_and_gradients_are_those_of_the_3d_convolution(
     x = torch.randn(2, 4, frames, 12, 10)
     found = []
     # The one that is compared with is contiguous: channels last, some CPUs get the gradients of short clips wrong.
-    for layer, form in ((nn.Sequential(conv), torch.contiguous_format), (for_cpu(nn.Sequential(conv)), layout)):
+    for layer, form in (
+        (nn.Sequential(conv), torch.contiguous_format),
+        (optimize_for_cpu(nn.Sequential(conv)), layout),
+    ):
         layer.to(memory_format=form)
         given = x.clone(memory_format=form).requires_grad_()
         y = layer(given)
@@ -62,7 +65,7 @@ def test_a_layer_whose_input_needs_no_gradient_and_one_that_is_only_looked_throu
     monkeypatch.setattr(temporal_conv_matmul, "FORWARD_FROM", 0)
     monkeypatch.setattr(temporal_conv_matmul, "BACKWARD_FROM", 0)
     conv = nn.Conv3d(3, 4, (3, 1, 1), padding=(1, 0, 0))
-    layer = for_cpu(nn.Sequential(conv))
+    layer = optimize_for_cpu(nn.Sequential(conv))
     x = torch.randn(1, 3, 4, 5, 5).contiguous(memory_format=torch.channels_last_3d)
     layer(x).sum().backward()
     assert conv.weight.grad is not None
@@ -73,11 +76,11 @@ def test_a_layer_whose_input_needs_no_gradient_and_one_that_is_only_looked_throu
 def test_what_can_be_is_replaced_and_names_and_weights_stay() -> None:
     network = build_encoder(ModelConfig(backbone="s3d", embedding=8))
     before = {name: value.data_ptr() for name, value in network.state_dict().items()}
-    changed = for_cpu(network)
+    changed = optimize_for_cpu(network)
     assert {name: value.data_ptr() for name, value in changed.state_dict().items()} == before
     for conv in changed.modules():
         if isinstance(conv, nn.Conv3d):
-            assert isinstance(conv, PlanarConv3d if conv.kernel_size[0] == 1 else TemporalConv3d)
+            assert isinstance(conv, PerFrameConv3d if conv.kernel_size[0] == 1 else TemporalConv3d)
 
 
 @pytest.mark.parametrize(
@@ -91,4 +94,4 @@ def test_what_can_be_is_replaced_and_names_and_weights_stay() -> None:
     ],
 )
 def test_what_cannot_be_is_left_alone_but_for_its_padding(conv: nn.Conv3d, kind: type[nn.Conv3d]) -> None:
-    assert type(for_cpu(nn.Sequential(conv))[0]) is kind
+    assert type(optimize_for_cpu(nn.Sequential(conv))[0]) is kind

@@ -8,7 +8,7 @@ import ray
 from ray._raylet import PlacementGroupID
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
-from vicc_ray.pipelines.cluster.orphans import release_places
+from vicc_ray.pipelines.cluster.orphans import remove_orphaned_placement_groups
 
 
 class TrainController:
@@ -34,7 +34,7 @@ def test_what_a_killed_controller_had_reserved_is_given_back() -> None:
     started = ray.get([actor.start.remote() for actor in (killed, living, other)])
     (process, place), (_, living_place), (other_process, other_place) = started
     own = placement_group([{"CPU": 0.001}])
-    assert release_places() == 0
+    assert remove_orphaned_placement_groups() == 0
     os.kill(other_process, signal.SIGKILL)
     os.kill(process, signal.SIGKILL)
     _until_released(1)
@@ -61,4 +61,4 @@ def _until_released(count: int) -> None:
     while count:
         assert tries < 600, "not noticed"
         nothing.wait(0.1)
-        tries, count = tries + 1, count - release_places()
+        tries, count = tries + 1, count - remove_orphaned_placement_groups()

@@ -24,7 +24,7 @@ from vicc_ray.pipelines.cluster.loopback_session import own_token
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.startup_errors import check_memory, joining_advice, starting_advice
 from vicc_ray.pipelines.submit import JobServer, past_proxies
-from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.background_thread import background_thread
 
 
 def test_ray_that_takes_too_long_to_start_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_the_port_of_a_web_server_is_told_from_that_of_a_head(monkeypatch: pytes
         address = f"127.0.0.1:{server.server_port}"
         monkeypatch.setenv("RAY_ADDRESS", address)
         told = pytest.raises(UserError, match=f"submit --address http://{address}")
-        with beside(lambda over: server.handle_request()), told, ray_session(RayConfig()):
+        with background_thread(lambda over: server.handle_request()), told, ray_session(RayConfig()):
             pass
 
 

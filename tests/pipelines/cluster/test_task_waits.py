@@ -24,7 +24,7 @@ from vicc_ray.pipelines.end_to_end import main_job
 from vicc_ray.pipelines.sweep.run import sweep
 from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.utils.jsonl import read_lines
@@ -50,7 +50,7 @@ def test_a_training_that_never_fits_is_refused_at_once(
     with pytest.raises(UserError, match=setting):
         pretrain(settings(train=train), store, tmp_path, progress=False)
     assert time.monotonic() - begun < AT_ONCE_S
-    assert not RunFolder(tmp_path).attempts.workers()
+    assert not RunDir(tmp_path).attempts.workers()
 
 
 def test_the_whole_job_is_refused_before_its_videos_are_prepared(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_job_whose_training_has_ended_needs_no_machine_for_it(tmp_path: Path) 
     videos, out = films(tmp_path / "videos", *(f"{number}.mp4" for number in range(6))), tmp_path / "out"
     config = settings(train={"worker_cpus": 4})
     last = build_phases(config.schedule)[-1]
-    checkpoint = RunFolder(out / "run").phase_checkpoint(last.index, last.name)
+    checkpoint = RunDir(out / "run").phase_checkpoint(last.index, last.name)
     checkpoint.mkdir(parents=True)
     (checkpoint / STATE).write_text(json.dumps({"format": FORMAT, "step": 10**6}))
     with suppress(UserError, OSError, KeyError):
@@ -114,7 +114,7 @@ def test_a_training_whose_places_others_hold_says_what_it_waits_for_and_begins_w
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(placement_waits, "TOLD_AFTER_S", 1.0)
-    attempts = RunFolder(tmp_path).attempts
+    attempts = RunDir(tmp_path).attempts
     with ThreadPoolExecutor(1) as pool:
         with held(2):
             run = pool.submit(pretrain, rgb_alone(1), store, tmp_path, progress=False)

@@ -25,7 +25,7 @@ from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.pipelines.train.classify import classify, quick_classify
 from vicc_ray.runs.checkpoint_state import read_model
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.training.tasks.classification import Classification
 from vicc_ray.utils.jsonl import read_lines
 
@@ -47,7 +47,7 @@ def fresh(stream: Stream, seed: int = 0) -> EncoderWeights:
     return EncoderWeights(stream, config.model, config.clip, build_encoder(config.model).state_dict(), {})
 
 
-def computed_here(config: Config, store: Path, folder: RunFolder) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
+def computed_here(config: Config, store: Path, folder: RunDir) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
     """Losses, and the state after them, of the task in ``folder`` as one process computes them, without Ray."""
     torch.set_num_threads(1)
     task = Classification(config, ClipStore(store), folder)
@@ -68,7 +68,7 @@ def out(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     network, recipe, out = folder / "flow.safetensors", folder / "recipe.yaml", folder / "out"
     write_weights(network, fresh("flow"))
     recipe.write_text(dump_config(config_of("flow")))
-    run = RunFolder(out / "flow-finetune")
+    run = RunDir(out / "flow-finetune")
     with killed_here("ray::RayTrainWorker", run):
         command = ["classify", recipe, "--model", network, "--store", store, "--out", out, "--quiet"]
         assert main([str(word) for word in command]) == 0
@@ -76,7 +76,7 @@ def out(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_killed_run_ends_equal_to_the_bit(out: Path, store: Path) -> None:
-    run = RunFolder(out / "flow-finetune")
+    run = RunDir(out / "flow-finetune")
     reference = list(computed_here(config_of("flow"), store, run))
     assert losses(run.path) == [float(f"{loss:.9g}") for loss, _ in reference]
     kept = read_model(run.path / "checkpoints" / "phase-0-flow-finetune")
@@ -108,7 +108,7 @@ def test_a_second_stream_is_fused_and_what_is_there_is_kept(out: Path, store: Pa
     table = classify(fresh("rgb"), config, store, out, progress=False)
     assert [row["key"] for row in table["rows"]] == ["rgb-finetune", "flow-finetune", "rgb+flow-finetune"]
     assert {line["workers"] for line in read_lines(out / "rgb-finetune" / "metrics.jsonl")} == {2}
-    alone = [loss for loss, _ in computed_here(config, store, RunFolder(out / "rgb-finetune"))]
+    alone = [loss for loss, _ in computed_here(config, store, RunDir(out / "rgb-finetune"))]
     np.testing.assert_allclose(losses(out / "rgb-finetune"), alone, rtol=2e-2)  # AdamW divides by gradients near zero
     np.testing.assert_allclose(losses(out / "rgb-finetune")[:2], alone[:2], rtol=1e-4)
     classify(fresh("flow"), config_of("flow"), store, out, progress=False)

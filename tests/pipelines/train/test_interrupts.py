@@ -18,7 +18,7 @@ from ray.core.generated import gcs_pb2
 from tests.interrupts import interrupted
 from tests.pipelines.runs import rgb_alone
 from vicc_ray.config.loader import dump_config
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import read_lines
 
 SOON_S = 15.0
@@ -33,7 +33,7 @@ def pretraining(folder: Path, store: Path) -> list[str | Path]:
 
 
 def test_the_steps_of_an_interrupted_training_are_kept(store: Path, tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run")
+    run = RunDir(tmp_path / "run")
     arguments = pretraining(tmp_path, store)
     ended = interrupted(arguments, lambda _: len(read_lines(run.metrics_file)) > 2, signal.SIGINT, tmp_path)
     assert (ended.code, ended.left) == (130, [])
@@ -56,7 +56,7 @@ def test_one_that_waits_for_places_ends_and_gives_back_what_it_took(store: Path,
     assert ended.seconds < MARGIN * SOON_S
     assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
     assert "Traceback" not in ended.errors
-    assert not RunFolder(tmp_path / "run").attempts.file.exists()
+    assert not RunDir(tmp_path / "run").attempts.file.exists()
     assert not _pending()
 
 

@@ -21,7 +21,7 @@ from vicc_ray.pipelines.inference.evaluate import evaluate
 from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.clip_batches import BatchMaker
+from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.utils.jsonl import read_lines
 
 PHASES = ["rgb-stage1", "flow-stage1", "rgb-stage2-1"]
@@ -42,7 +42,7 @@ def test_batches_come_in_the_plans_order_from_any_step_for_any_worker(store: Pat
     videos = [entry for entry in opened.entries if entry.split == "train"][:14]
     plan = Plan(len(videos), 4, seed=5)  # the fourth step is of two epochs
     for rank in range(2):
-        maker = BatchMaker(opened, videos, plan, config.clip, ("rgb", "flow"), rank, 2, part_bytes)
+        maker = ClipBatchBuilder(opened, videos, plan, config.clip, ("rgb", "flow"), rank, 2, part_bytes)
         assert maker.parts == (2 if part_bytes == 1 else 1)
         found = list(batches(maker, start, 6, 1.0, 3 * maker.batch_bytes))
         assert len(found) == 6 - start

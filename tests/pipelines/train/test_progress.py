@@ -11,7 +11,7 @@ import pytest
 from vicc_ray.config import ScheduleConfig
 from vicc_ray.pipelines.train.progress import _Follower, _Tail
 from vicc_ray.reports.run.curves import read_phases
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.workload import Workload
@@ -65,7 +65,7 @@ def test_warnings_of_one_step_come_each(tmp_path: Path) -> None:
 
 
 def test_a_warning_is_shown_as_it_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDir(tmp_path)
     follower = _Follower(folder, WORKLOAD)
     warning = {"step": 9, "epoch": 3, "phase": "rgb-stage1", "kind": "tracker-wandb", "text": "no [key]"}
     folder.warnings_file.write_text(json.dumps(warning) + "\n")
@@ -82,7 +82,7 @@ def step_line(step: int, phase: str, loss: float) -> str:
 def test_the_loss_at_the_end_of_a_phase_is_that_of_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDir(tmp_path)
     follower = _Follower(folder, WORKLOAD)
     ends = WORKLOAD.ends
     losses = np.random.default_rng(0).normal(3.0, 0.5, size=ends["flow-stage1"])
@@ -97,7 +97,7 @@ def test_the_loss_at_the_end_of_a_phase_is_that_of_the_report(
 
 
 def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDir(tmp_path)
     follower = _Follower(folder, WORKLOAD)
     folder.metrics_file.write_text(step_line(40, "rgb-stage1", 3.0) + step_line(41, "flow-stage1", 2.0))
     follower._update()
@@ -115,14 +115,14 @@ def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(t
 def test_the_time_left_counts_cross_stream_steps_as_dearer(tmp_path: Path) -> None:
     schedule = ScheduleConfig(rgb_epochs=5, flow_epochs=0, stage1_cosine_epochs=5, cycles=1, alternation_period=5)
     planned = Workload(Plan(videos=10, batch=5, seed=0), build_phases(schedule))
-    follower = _Follower(RunFolder(tmp_path), planned)
+    follower = _Follower(RunDir(tmp_path), planned)
     follower.recent.extend({"step": step, "data_ms": 100.0, "step_ms": 900.0} for step in range(1, 6))
     assert planned.steps == 30
     assert follower._seconds_left(5) == pytest.approx(5 + 20 * 4 / 3)
 
 
 def test_what_is_done_before_a_run_goes_on_is_not_in_its_speed(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDir(tmp_path)
     folder.metrics_file.write_text("".join(step_line(step, "rgb-stage1", 2.0) for step in range(1, 31)))
     follower = _Follower(folder, WORKLOAD)
     assert not follower.recent and follower._seconds_left(30) is None

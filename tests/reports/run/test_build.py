@@ -21,7 +21,7 @@ from vicc_ray.evaluation.feature_store import FeatureTable, feature_path, remove
 from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.reports.run import build_report
 from vicc_ray.reports.run.build import _flow_videos
-from vicc_ray.reports.run.thumbnails import Films
+from vicc_ray.reports.run.thumbnails import Thumbnails
 from vicc_ray.runs.stage_times import FILE
 from vicc_ray.utils.jsonl import append_line
 
@@ -163,7 +163,7 @@ def test_the_total_time_is_that_of_all_parts(run_dir: Path, store: ClipStore) ->
 def test_flow_of_videos_that_move_is_shown_first(
     run_dir: Path, store: ClipStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    films = Films(store)
+    films = Thumbnails(store)
     still = {entry.id for entry in store.entries if films.still(entry.id)}
     assert not still  # clouds change everywhere
     calm = [entry.id for entry in store.entries][:9]

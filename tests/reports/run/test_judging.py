@@ -31,7 +31,7 @@ from vicc_ray.reports.run.embedding_map import flat, read_map
 from vicc_ray.reports.run.prototypes import CLOSEST, read_prototypes
 from vicc_ray.reports.run.reference_results import known_data_set, published
 from vicc_ray.runs.checkpoint_state import take_snapshot
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
@@ -77,7 +77,7 @@ def trained(tmp_path: Path, store: ClipStore) -> tuple[Path, Config]:
         "schedule": {"rgb_epochs": 1, "flow_epochs": 0, "stage1_cosine_epochs": 1, "cycles": 0},
     }
     config = Config.model_validate(sections)
-    folder = RunFolder(tmp_path / "trained")
+    folder = RunDir(tmp_path / "trained")
     folder.open(config)
     pretrainer = Pretrainer(config, torch.device("cpu"))
     phase = build_phases(config.schedule)[0]

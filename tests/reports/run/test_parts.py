@@ -14,7 +14,7 @@ import pytest
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.reports.run.curves import POINTS, read_phases, running_mean
 from vicc_ray.reports.run.gallery import choose_queries
-from vicc_ray.reports.run.thumbnails import FRAMES, LARGEST_STRIP, SIDE, Films, film_indices, strip_uri
+from vicc_ray.reports.run.thumbnails import FRAMES, LARGEST_STRIP, SIDE, Thumbnails, strip_uri, thumbnail_frames
 from vicc_ray.reports.svg.line_chart import HEIGHT, WIDTH, Area, Chart, Line, Rule, Span, draw, nice_ticks
 
 
@@ -24,7 +24,7 @@ def decoded(uri: str) -> np.ndarray:
 
 @pytest.mark.parametrize(("frames", "fps"), [(1, 25), (2, 25), (10, 25), (300, 25), (300, 60), (30, 8), (16, 10)])
 def test_film_is_in_the_video_and_in_real_time_where_it_can_be(frames: int, fps: float) -> None:
-    indices = film_indices(frames, fps)
+    indices = thumbnail_frames(frames, fps)
     assert len(indices) == FRAMES and indices.min() >= 0 and indices.max() < frames
     assert (np.diff(indices) >= 0).all()
     if frames >= 1.6 * fps:
@@ -47,7 +47,7 @@ def test_strips_of_noise_stay_small() -> None:
 
 
 def test_a_video_shown_twice_is_stored_once(store: ClipStore) -> None:
-    films = Films(store)
+    films = Thumbnails(store)
     first, second = store.entries[0].id, store.entries[1].id
     names = [films.rgb(first), films.rgb(second), films.flow(first), films.rgb(first), films.flow(first)]
     assert names == ["f0", "f1", "f2", "f0", "f2"]

@@ -27,7 +27,7 @@ from vicc_ray.search.server import decode_protocol as protocol
 from vicc_ray.search.server import decode_worker
 from vicc_ray.search.server.decode_pool import DecodingProcesses
 from vicc_ray.search.server.sandbox import isolated_command
-from vicc_ray.search.windows import Piece, read_pieces
+from vicc_ray.search.windows import WindowChunk, read_pieces
 from vicc_ray.video.decode import TookTooLong, VideoError
 from vicc_ray.video.formats import COMMON
 
@@ -37,7 +37,7 @@ def film(tmp_path: Path) -> Path:
     return write_video(tmp_path / "film.mp4", moving(10, 32, 32))
 
 
-def read(processes: DecodingProcesses, path: Path) -> list[Piece]:
+def read(processes: DecodingProcesses, path: Path) -> list[WindowChunk]:
     with path.open("rb") as file:
         return processes.read(file)
 

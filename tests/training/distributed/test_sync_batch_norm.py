@@ -11,7 +11,7 @@ from tests.gloo import run_workers
 from vicc_ray.models.backbones.base import build_backbone
 from vicc_ray.models.registry import BACKBONES
 from vicc_ray.training.distributed.collectives import rank, world_size
-from vicc_ray.training.distributed.sync_batch_norm import synchronise
+from vicc_ray.training.distributed.sync_batch_norm import convert_sync_batchnorm
 
 COMPUTED = ("tiny", "r2plus1d-small")
 
@@ -24,7 +24,7 @@ def train_forward_and_backward() -> dict[str, Tensor]:
     found = {}
     for name in COMPUTED:
         torch.manual_seed(0)
-        listed, backbone = BACKBONES[name], synchronise(build_backbone(name).double()).train()
+        listed, backbone = BACKBONES[name], convert_sync_batchnorm(build_backbone(name).double()).train()
         clips = torch.randn(4, 3, listed.frames, listed.pixels, listed.pixels, dtype=torch.double)
         share = clips.chunk(world_size())[rank()].requires_grad_()
         features = backbone(share).mean(dim=(2, 3, 4))
@@ -34,7 +34,7 @@ def train_forward_and_backward() -> dict[str, Tensor]:
         found |= {f"{name} {key}": value for key, value in backbone.named_buffers()}
     for name in BACKBONES:
         with torch.device("meta"):
-            backbone = synchronise(build_backbone(name))
+            backbone = convert_sync_batchnorm(build_backbone(name))
         found[f"{name} plain norms"] = torch.tensor(sum(type(m) is nn.BatchNorm3d for m in backbone.modules()))
     return found
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.gloo import run_workers
 from vicc_ray.training.distributed.collectives import rank
-from vicc_ray.training.monitoring.epoch_stats import EpochHealth, effective_rank
+from vicc_ray.training.monitoring.epoch_stats import EpochStats, effective_rank
 
 CPU = torch.device("cpu")
 
@@ -22,9 +22,9 @@ def unit(rows: int, columns: int, seed: int = 0) -> Tensor:
     return normalize(torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
-def health_of(steps: int = 0, **metrics: Any) -> EpochHealth:
+def health_of(steps: int = 0, **metrics: Any) -> EpochStats:
     """Of 4 prototypes, 3 dimensions and 5 samples a step; ``steps`` are counted with these metrics."""
-    health = EpochHealth(prototypes=4, embedding=3, batch=5, device=CPU)
+    health = EpochStats(prototypes=4, embedding=3, batch=5, device=CPU)
     for _ in range(steps):
         health.add({"loss": torch.tensor(1.0), **metrics}, unit(5, 3), data_s=0.1, step_s=0.3)
     return health
@@ -58,7 +58,7 @@ def test_embeddings_that_all_but_coincide_have_rank_one() -> None:
 
 
 def test_rank_is_of_the_embeddings_of_all_steps() -> None:
-    health = EpochHealth(prototypes=4, embedding=6, batch=2, device=CPU)
+    health = EpochStats(prototypes=4, embedding=6, batch=2, device=CPU)
     parts = [unit(2, 6, seed) for seed in range(10)]
     for part in parts:
         health.add({"loss": torch.tensor(1.0)}, part, 0.0, 1.0)
@@ -132,7 +132,7 @@ def test_no_step_waits_for_the_device() -> None:
 
 
 def times_of_this_worker() -> Tensor:
-    health = EpochHealth(prototypes=4, embedding=3, batch=5, device=CPU)
+    health = EpochStats(prototypes=4, embedding=3, batch=5, device=CPU)
     for _ in range(4):
         health.add({"loss": torch.tensor(1.0)}, unit(5, 3), data_s=0.5 * rank(), step_s=0.75)
     found = health.summary()

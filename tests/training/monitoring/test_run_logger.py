@@ -12,9 +12,9 @@ from tests.training.event_file import shown
 from tests.training.fixtures import small_config
 from vicc_ray.config import Config
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import Phase, build_phases
-from vicc_ray.training.monitoring.run_logger import EVERY, Journal
+from vicc_ray.training.monitoring.run_logger import EVERY, RunLogger
 from vicc_ray.utils.jsonl import append_line, read_lines
 
 CONFIG = small_config()
@@ -27,8 +27,8 @@ COLLAPSED = {**GOOD, "assignment_entropy": 1.79, "effective_rank": 1.1}
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    run = RunFolder(tmp_path / "run")
+def folder(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
     run.open(CONFIG)
     return run
 
@@ -37,9 +37,9 @@ def step_line(step: int, loss: float = 1.0) -> dict[str, Any]:
     return {"step": step, "epoch": 0, "phase": RGB.name, "stage": 1, "stream": "rgb", "loss": loss, "workers": 2}
 
 
-def written(folder: RunFolder, config: Config, resumed_at: int, last: int, loss: float) -> None:
+def written(folder: RunDir, config: Config, resumed_at: int, last: int, loss: float) -> None:
     """Steps after ``resumed_at`` up to ``last``, an epoch every 20 of them."""
-    journal = Journal(folder, config, resumed_at)
+    journal = RunLogger(folder, config, resumed_at)
     for step in range(resumed_at + 1, last + 1):
         journal.step(step_line(step, loss))
         if step % 20 == 0:
@@ -47,7 +47,7 @@ def written(folder: RunFolder, config: Config, resumed_at: int, last: int, loss:
     journal.close(RGB, last)
 
 
-def test_steps_and_epochs_are_lines_and_curves(folder: RunFolder) -> None:
+def test_steps_and_epochs_are_lines_and_curves(folder: RunDir) -> None:
     written(folder, CONFIG, 0, 40, loss=1.0)
     assert [line["step"] for line in read_lines(folder.metrics_file)] == list(range(1, 41))
     first, second = read_lines(folder.epochs_file)
@@ -59,7 +59,7 @@ def test_steps_and_epochs_are_lines_and_curves(folder: RunFolder) -> None:
     assert not {"step/epoch", "step/phase", "step/workers", "epoch/problems"} & set(curves)
 
 
-def test_a_run_that_goes_on_writes_nothing_twice(folder: RunFolder) -> None:
+def test_a_run_that_goes_on_writes_nothing_twice(folder: RunDir) -> None:
     written(folder, CONFIG, 0, 55, loss=1.0)
     written(folder, CONFIG, 30, 60, loss=2.0)
     lines = read_lines(folder.metrics_file)
@@ -71,8 +71,8 @@ def test_a_run_that_goes_on_writes_nothing_twice(folder: RunFolder) -> None:
     assert curves["epoch/loss"] == [(20, 1.0), (40, 2.0), (60, 2.0)]
 
 
-def test_a_problem_is_told_when_it_begins(folder: RunFolder) -> None:
-    journal = Journal(folder, CONFIG, 0)
+def test_a_problem_is_told_when_it_begins(folder: RunDir) -> None:
+    journal = RunLogger(folder, CONFIG, 0)
     for n, figures in enumerate((GOOD, COLLAPSED, COLLAPSED, GOOD, COLLAPSED), 1):
         found = journal.end_epoch(RGB, 50 * n, n, figures)
         assert {p.kind for p in found} == (set() if figures is GOOD else {"uniform", "flat"})
@@ -83,16 +83,16 @@ def test_a_problem_is_told_when_it_begins(folder: RunFolder) -> None:
     assert "method.epsilon (now 0.05)" in read_lines(folder.warnings_file)[0]["text"]
 
 
-def test_a_resumed_run_does_not_repeat_a_problem_that_goes_on(folder: RunFolder) -> None:
+def test_a_resumed_run_does_not_repeat_a_problem_that_goes_on(folder: RunDir) -> None:
     for resumed_at in (0, 50, 100):
-        journal = Journal(folder, CONFIG, resumed_at)
+        journal = RunLogger(folder, CONFIG, resumed_at)
         journal.end_epoch(RGB, resumed_at + 50, resumed_at // 50 + 1, COLLAPSED)
         journal.close(RGB, resumed_at + 50)
     assert [line["kind"] for line in read_lines(folder.warnings_file)] == ["uniform", "flat"]
 
 
-def test_what_is_no_number_is_null(folder: RunFolder) -> None:
-    journal = Journal(folder, CONFIG, 0)
+def test_what_is_no_number_is_null(folder: RunDir) -> None:
+    journal = RunLogger(folder, CONFIG, 0)
     journal.step(step_line(1, loss=float("nan")))
     (problem,) = journal.end_epoch(RGB, 1, 1, {**GOOD, "loss": float("inf"), "gradient_norm": float("nan")})
     journal.close(RGB, 1)
@@ -101,15 +101,15 @@ def test_what_is_no_number_is_null(folder: RunFolder) -> None:
         assert json.loads(file.read_text(), parse_constant=pytest.fail)["loss"] is None
 
 
-def begun(folder: RunFolder, phase: Phase, start_from: Path | None = None) -> list[str]:
-    journal = Journal(folder, CONFIG, 100, start_from)
+def begun(folder: RunDir, phase: Phase, start_from: Path | None = None) -> list[str]:
+    journal = RunLogger(folder, CONFIG, 100, start_from)
     kinds = [problem.kind for problem in journal.begin_phase(phase, 100)]
     journal.close(phase, 100)
     return kinds
 
 
-def test_stage_two_from_a_collapsed_stage_one_says_so_once(folder: RunFolder) -> None:
-    journal = Journal(folder, CONFIG, 0)
+def test_stage_two_from_a_collapsed_stage_one_says_so_once(folder: RunDir) -> None:
+    journal = RunLogger(folder, CONFIG, 0)
     journal.end_epoch(RGB, 50, 1, COLLAPSED)
     journal.end_epoch(FLOW, 100, 2, GOOD)
     journal.close(FLOW, 100)
@@ -121,8 +121,8 @@ def test_stage_two_from_a_collapsed_stage_one_says_so_once(folder: RunFolder) ->
     assert "rgb-stage1" in told[0]["text"] and "ssignments are all but uniform" in told[0]["text"]
 
 
-def test_stage_two_knows_the_run_that_its_weights_come_from(folder: RunFolder, tmp_path: Path) -> None:
-    other = RunFolder(tmp_path / "other")
+def test_stage_two_knows_the_run_that_its_weights_come_from(folder: RunDir, tmp_path: Path) -> None:
+    other = RunDir(tmp_path / "other")
     other.open(CONFIG)
     checkpoint = other.path / "checkpoints" / "phase-1-flow-stage1"
     checkpoint.mkdir(parents=True)
@@ -134,10 +134,10 @@ def test_stage_two_knows_the_run_that_its_weights_come_from(folder: RunFolder, t
     assert begun(folder, CROSS, checkpoint) == ["starts-from-flow-uniform", "starts-from-flow-flat"]
 
 
-def test_held_out_checks_are_passed_on_once(folder: RunFolder) -> None:
+def test_held_out_checks_are_passed_on_once(folder: RunDir) -> None:
     """Another process writes them, whenever it is done."""
     check = {"step": 20, "epoch": 1, "phase": RGB.name, "stream": "rgb", "recall_at_1": 0.5, "videos": 40}
-    journal = Journal(folder, CONFIG, 0)
+    journal = RunLogger(folder, CONFIG, 0)
     append_line(folder.evaluations_file, check)
     journal.end_epoch(RGB, 40, 2, GOOD)
     journal.end_epoch(RGB, 60, 3, GOOD)
@@ -147,7 +147,7 @@ def test_held_out_checks_are_passed_on_once(folder: RunFolder) -> None:
     assert shown(folder.path / "tensorboard")["held_out/rgb/recall_at_1"] == [(20, 0.5), (40, 0.75)]
 
 
-def test_a_tracker_that_fails_is_a_warning_and_the_run_goes_on(folder: RunFolder) -> None:
+def test_a_tracker_that_fails_is_a_warning_and_the_run_goes_on(folder: RunDir) -> None:
     (folder.path / "tensorboard").write_text("a file where the folder should be")
     written(folder, CONFIG, 0, 40, loss=1.0)
     assert len(read_lines(folder.metrics_file)) == 40

@@ -11,7 +11,7 @@ from torch import nn
 
 from vicc_ray.config import OptimiserConfig
 from vicc_ray.training.optim.build import build_optimiser
-from vicc_ray.training.optim.lars import Lars
+from vicc_ray.training.optim.lars import LARS
 
 
 def layer() -> nn.Conv3d:
@@ -42,8 +42,8 @@ def test_lars_does_what_timm_does_one_parameter_at_a_time(decay: float) -> None:
     own, theirs = layer(), layer()
     nn.init.zeros_(own.bias), nn.init.zeros_(theirs.bias)
     rates = {"lr": 0.5, "momentum": 0.9}
-    first = Lars([{"params": own.parameters(), "weight_decay": decay}], **rates, trust=0.01)
-    second = timm.optim.Lars(
+    first = LARS([{"params": own.parameters(), "weight_decay": decay}], **rates, trust=0.01)
+    second = timm.optim.LARS(
         theirs.parameters(), **rates, weight_decay=decay, trust_coeff=0.01, always_adapt=True, foreach=False
     )
     for seed in range(5):

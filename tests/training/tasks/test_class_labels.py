@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from vicc_ray.errors import UserError
-from vicc_ray.training.tasks.class_labels import Labelling
+from vicc_ray.training.tasks.class_labels import ClassLabels
 
 
 def test_classes_are_the_sorted_labels_of_the_training_videos() -> None:
-    labelling = Labelling.of(["walk", "run", "run", "walk", "run"], ["train", "train", "test", "test", ""])
+    labelling = ClassLabels.of(["walk", "run", "run", "walk", "run"], ["train", "train", "test", "test", ""])
     assert labelling.classes == ["run", "walk"]
     assert labelling.train.tolist() == [True, True, False, False, False]
     assert labelling.test.tolist() == [False, False, True, True, False]
@@ -18,7 +18,7 @@ def test_classes_are_the_sorted_labels_of_the_training_videos() -> None:
 
 
 def test_videos_without_a_label_are_left_out_and_counted() -> None:
-    labelling = Labelling.of(["a", "", "b", "", "a", "b", ""], ["train"] * 4 + ["test"] * 3)
+    labelling = ClassLabels.of(["a", "", "b", "", "a", "b", ""], ["train"] * 4 + ["test"] * 3)
     assert (labelling.train.sum(), labelling.test.sum()) == (2, 2)
     assert labelling.left_out == {
         **{"train_unlabelled": 2, "test_unlabelled": 1},
@@ -31,7 +31,7 @@ def test_videos_without_a_label_are_left_out_and_counted() -> None:
 
 
 def test_classes_that_only_test_videos_have_are_left_out_by_name() -> None:
-    labelling = Labelling.of(["a", "b", "a", "c", "d", "e", "f"], ["train"] * 2 + ["test"] * 5)
+    labelling = ClassLabels.of(["a", "b", "a", "c", "d", "e", "f"], ["train"] * 2 + ["test"] * 5)
     assert labelling.classes == ["a", "b"]
     assert labelling.test.sum() == 1
     assert labelling.notes() == [
@@ -51,4 +51,4 @@ def test_classes_that_only_test_videos_have_are_left_out_by_name() -> None:
 )
 def test_labels_that_do_not_do_are_told(labels: list[str], splits: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Labelling.of(labels, splits)
+        ClassLabels.of(labels, splits)

@@ -14,7 +14,7 @@ from tests.training.fixtures import BATCH, make_batch, small_config, started, st
 from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tensors, take_snapshot
 from vicc_ray.runs.schedule import build_phases
-from vicc_ray.training.data.shares import share_of
+from vicc_ray.training.data.shares import rank_slice
 from vicc_ray.training.distributed.collectives import rank, world_size
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
@@ -117,7 +117,7 @@ def test_a_gradient_that_is_not_finite_shows_in_its_norm_while_the_loss_is_still
 
 
 def own_share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    own = share_of(BATCH, rank(), world_size())
+    own = rank_slice(BATCH, rank(), world_size())
     return {name: value[own] for name, value in batch.items()}
 
 

@@ -8,17 +8,17 @@ import pyarrow as pa
 import pytest
 
 from tests.training.fixtures import small_config
-from vicc_ray.clip_store.catalog import Entries, Entry
+from vicc_ray.clip_store.catalog import Catalog, VideoRecord
 from vicc_ray.training.validation.evaluator import HeldOut, why_unchecked
 
 
-def made(*videos: tuple[str, str]) -> Entries:
+def made(*videos: tuple[str, str]) -> Catalog:
     """A video for each (label, split)."""
     rows = [
-        Entry(f"{n}.mp4", label, f"{n}", split, f"{n}", 20, 25.0, 32, 40, 0, n)
+        VideoRecord(f"{n}.mp4", label, f"{n}", split, f"{n}", 20, 25.0, 32, 40, 0, n)
         for n, (label, split) in enumerate(videos)
     ]
-    return Entries(pa.Table.from_pylist([asdict(row) for row in rows]))
+    return Catalog(pa.Table.from_pylist([asdict(row) for row in rows]))
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from dataclasses import asdict
 import pyarrow as pa
 
 from tests.training.fixtures import small_config
-from vicc_ray.clip_store.catalog import Entries, Entry
+from vicc_ray.clip_store.catalog import Catalog, VideoRecord
 from vicc_ray.training.validation.evaluator import HeldOut
 from vicc_ray.training.validation.split import training_videos, validation_sources, validation_videos
 
 CLASSES, SOURCES, CLIPS = 3, 10, 4
 
 
-def made(sources: int = SOURCES) -> Entries:
+def made(sources: int = SOURCES) -> Catalog:
     """Of each class so many sources of four clips; a source in five is for testing; some clips have no label."""
     rows = []
     for label in ("run", "walk", ""):
@@ -22,8 +22,8 @@ def made(sources: int = SOURCES) -> Entries:
             for clip in range(CLIPS):
                 split = "test" if source % 5 == 4 else "train"
                 id = f"{label}/{source}-{clip}.mp4"
-                rows.append(Entry(id, label, f"{label} {source}", split, id, 20, 25.0, 32, 40, 0, len(rows)))
-    return Entries(pa.Table.from_pylist([asdict(row) for row in rows]))
+                rows.append(VideoRecord(id, label, f"{label} {source}", split, id, 20, 25.0, 32, 40, 0, len(rows)))
+    return Catalog(pa.Table.from_pylist([asdict(row) for row in rows]))
 
 
 def test_no_source_is_on_both_sides_and_no_test_video_on_either() -> None:

@@ -58,13 +58,13 @@ class Network(NamedTuple):
     """Our name of it, as in ``model.backbone``."""
     title: str
     """What messages call it."""
-    our_name: Callable[[str], str]
+    map_key: Callable[[str], str]
     """Published name of a tensor, without stream and number -> its name in our backbone, "" if there is none."""
 
 
 NETWORKS = (
-    Network("s3d", "S3D", s3d.our_name),
-    Network("r2plus1d-small", "the small R(2+1)D", r2plus1d.our_name),
+    Network("s3d", "S3D", s3d.map_key),
+    Network("r2plus1d-small", "the small R(2+1)D", r2plus1d.map_key),
 )
 
 
@@ -77,9 +77,9 @@ class PublishedWeights:
     second: State | None = None
     prototypes: Tensor | None = None
     """[K, D], of the optimised stream."""
-    twins: int = 0
+    aliases: int = 0
     """Names that repeated another name's tensor."""
-    left_over: list[str] = field(default_factory=list)
+    unexpected_keys: list[str] = field(default_factory=list)
     """Names in the file that belong to neither stream nor the prototypes."""
     places: dict[str, str] = field(default_factory=dict)
     """Every other name in the file -> where its tensor went, as "encoder.backbone...", "second...." or
@@ -129,12 +129,12 @@ def map_published(state: State, path: str) -> PublishedWeights:
     if own["second"]:
         weights.second = _renamed(own["second"], network, config, f"{path}: second.")
     for part, prefix in STREAMS.items():
-        weights.places |= {prefix + name: f"{part}.{_our_name(name, network)}" for name in own[part]}
+        weights.places |= {prefix + name: f"{part}.{_map_key(name, network)}" for name in own[part]}
     weights.places |= {PROTOTYPES: PROTOTYPES} if PROTOTYPES in state else {}
     weights.prototypes = _prototypes(state, config, path)
-    weights.twins = sum(len(part) for part in own.values()) - len(weights.encoder) - len(weights.second or {})
+    weights.aliases = sum(len(part) for part in own.values()) - len(weights.encoder) - len(weights.second or {})
     known = (*STREAMS.values(), PROTOTYPES)
-    weights.left_over = [name for name in state if not name.startswith(known)]
+    weights.unexpected_keys = [name for name in state if not name.startswith(known)]
     return weights
 
 
@@ -165,8 +165,8 @@ def import_weights(path: Path, out: Path, stream: Stream = "rgb") -> dict[str, o
             for name, part in found.items()
         },
         "prototypes": None if weights.prototypes is None else list(weights.prototypes.shape),
-        "twins": weights.twins,
-        "left_over": weights.left_over,
+        "twins": weights.aliases,
+        "left_over": weights.unexpected_keys,
         "tensors": weights.places,
     }
     try:
@@ -209,9 +209,9 @@ def _check_archive(path: Path) -> None:
         if file.read(2) != b"PK":
             return
     with zipfile.ZipFile(path) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > path.stat().st_size:
-        raise UserError(f"{path}: refused: it would unpack to {unpacked:,} bytes, more than a checkpoint of its size")
+        get_cached = sum(entry.file_size for entry in archive.infolist())
+    if get_cached > path.stat().st_size:
+        raise UserError(f"{path}: refused: it would unpack to {get_cached:,} bytes, more than a checkpoint of its size")
 
 
 def _check_tensor(name: str, tensor: Tensor) -> None:
@@ -249,7 +249,7 @@ def _network(published: State, path: str) -> Network:
     """The network that knows most of the backbone's names; the others are told of one by one, where it is chosen."""
     names = [name.removeprefix("0.") for name in published if name.startswith("0.")]
     for network in NETWORKS:
-        if 2 * sum(network.our_name(name) != "" for name in names) > len(names):
+        if 2 * sum(network.map_key(name) != "" for name in names) > len(names):
             return network
     raise UserError(
         f"{path}: the backbone in encoder_q.0 is none of those that can be read "
@@ -263,7 +263,7 @@ def _renamed(published: State, network: Network, config: ModelConfig, where: str
         wanted = build_encoder(config).state_dict()
     renamed: State = {}
     for name, tensor in published.items():
-        ours = _our_name(name, network)
+        ours = _map_key(name, network)
         if ours not in wanted:
             raise UserError(f"{where}{name}: no such layer in {network.title} with its projection head")
         value = tensor.flatten(1) if ours.startswith("head.") and tensor.dim() == 5 else tensor
@@ -278,12 +278,12 @@ def _renamed(published: State, network: Network, config: ModelConfig, where: str
     return {name: renamed[name] for name in wanted}
 
 
-def _our_name(name: str, network: Network) -> str:
+def _map_key(name: str, network: Network) -> str:
     """Name of a published tensor in our Encoder, "" if there is none."""
     number, _, rest = name.partition(".")
     if number in HEAD:
         return f"{HEAD[number]}.{rest}"
-    ours = network.our_name(rest) if number == "0" else ""
+    ours = network.map_key(rest) if number == "0" else ""
     return f"backbone.{ours}" if ours else ""
 
 

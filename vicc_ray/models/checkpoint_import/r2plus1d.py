@@ -21,7 +21,7 @@ PAIR = {"spatial_conv": "spatial", "bn": "norm", "temporal_conv": "temporal"}
 NAME = re.compile(r"(?:conv([2-5])\.block1\.)?(\w+?)(?:\.(spatial_conv|bn|temporal_conv))?\.(\w+)")
 
 
-def our_name(name: str) -> str:
+def map_key(name: str) -> str:
     """``conv3.block1.conv1.bn.bias`` -> ``layers.2.main.0.norm.bias``; "" for what this R(2+1)D does not have."""
     match = NAME.fullmatch(name)
     if match is None:

@@ -27,7 +27,7 @@ PLACES = {name: place for layer, twin, place in LAYERS for name in (layer, twin)
 NAME = re.compile(r"(\w+_\d\w|block\d\.\d)\.(?:(branch\d)\.(\d)\.)?(conv|bn)([12]?)\.(\w+)")
 
 
-def our_name(name: str) -> str:
+def map_key(name: str) -> str:
     """``Mixed_3b.branch1.0.conv.weight`` -> ``layers.5.branch1.0.0.weight``; "" for what S3D does not have."""
     match = NAME.fullmatch(name)
     if match is None or match[1] not in PLACES or (match[2] == "branch0" and match[3] != "0"):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from vicc_ray.models.cpu_conv.per_frame_conv2d import PlanarConv3d, can_be_planar
+from vicc_ray.models.cpu_conv.per_frame_conv2d import PerFrameConv3d, supports_per_frame
 from vicc_ray.models.cpu_conv.temporal_conv_matmul import TemporalConv3d, can_be_temporal
 from vicc_ray.models.padded_conv3d import PaddedConv3d, can_be_padded
 from vicc_ray.models.replace_convs import replace_convs
 
 
-def for_cpu(module: nn.Module) -> nn.Module:
+def optimize_for_cpu(module: nn.Module) -> nn.Module:
     """Replace every Conv3d inside ``module`` for which there is a faster or safer one; parameters are shared."""
     return replace_convs(module, _kind)
 
@@ -18,8 +18,8 @@ def for_cpu(module: nn.Module) -> nn.Module:
 def _kind(conv: nn.Conv3d) -> type[nn.Conv3d] | None:
     if type(conv) not in (nn.Conv3d, PaddedConv3d):  # somebody's own, or it is one already
         return None
-    if can_be_planar(conv):
-        return PlanarConv3d
+    if supports_per_frame(conv):
+        return PerFrameConv3d
     if can_be_temporal(conv):
         return TemporalConv3d
     return PaddedConv3d if can_be_padded(conv) else None

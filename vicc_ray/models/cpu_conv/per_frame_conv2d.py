@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 
-class PlanarConv3d(nn.Conv3d):
+class PerFrameConv3d(nn.Conv3d):
     """A Conv3d with one frame in its kernel, of stride 1 over time; the same weights, the same output."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ class PlanarConv3d(nn.Conv3d):
         return y.unflatten(0, (b, t)).transpose(1, 2)
 
 
-def can_be_planar(conv: nn.Conv3d) -> bool:
-    """Whether :class:`PlanarConv3d` computes what this one does."""
+def supports_per_frame(conv: nn.Conv3d) -> bool:
+    """Whether :class:`PerFrameConv3d` computes what this one does."""
     over_time = (conv.kernel_size[0], conv.stride[0], conv.padding[0])
     return over_time == (1, 1, 0) and conv.padding_mode == "zeros"

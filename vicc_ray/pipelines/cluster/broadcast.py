@@ -11,7 +11,7 @@ import ray
 _unpacked: OrderedDict[str, Any] = OrderedDict()
 
 
-def unpacked(held: ray.ObjectRef, build: Callable[[Any], Any] | None = None, kept: int = 1) -> Any:
+def get_cached(held: ray.ObjectRef, build: Callable[[Any], Any] | None = None, kept: int = 1) -> Any:
     """The object of a reference, as ``build`` makes it ready for use; the process keeps the last ``kept`` of them."""
     key = held.hex()
     if key not in _unpacked:

@@ -29,7 +29,7 @@ HEAD = "node:__internal_head__"
 BOOTSTRAP_FILE = Path("~/ray_bootstrap_config.yaml")
 """What `ray up` leaves on the head: the kinds of machines, and how many there may be."""
 NONE_YET = "CPUs: there are none yet; start Ray on machines that have some"
-ANYWHERE = "DEFAULT"
+NO_PLACEMENT_GROUP = "DEFAULT"
 """Said aloud, since within a trial of Ray Tune tasks else look for CPUs in what the worker itself holds, for ever."""
 UNIT = 1e4
 """Ray counts in ten-thousandths."""
@@ -54,9 +54,9 @@ class Capacity:
         """Of all machines."""
         return sum(machine.get(name, 0.0) for machine in self.machines)
 
-    def largest(self, name: str, beside: Resources | None = None) -> float:
+    def largest(self, name: str, background_thread: Resources | None = None) -> float:
         """Of the machine that has most of it, among those that have what is asked for beside it."""
-        fit = (machine.get(name, 0.0) for machine in self.machines if places(machine, beside or {}))
+        fit = (machine.get(name, 0.0) for machine in self.machines if places(machine, background_thread or {}))
         return max(fit, default=0.0)
 
     def places(self, bundle: Resources) -> int:

@@ -9,13 +9,13 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from vicc_ray.runs.restart_log import Attempts
+from vicc_ray.runs.restart_log import RestartLog
 
 LOOK_S = 2.0
 """Seconds between looks at the cluster's machines."""
 
 
-def note_lost_machines(attempts: Attempts, over: threading.Event) -> None:
+def note_lost_machines(attempts: RestartLog, over: threading.Event) -> None:
     """Write a line for each machine that goes away, until the event is set."""
     known = {node["NodeID"] for node in _machines() if not node["Alive"]}
     while not over.wait(LOOK_S):

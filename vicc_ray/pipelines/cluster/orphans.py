@@ -17,16 +17,16 @@ LOOK_S = 1.0
 """Seconds between looks for what is left reserved."""
 
 
-def keep_releasing(over: threading.Event) -> None:
-    """:func:`release_places` until ``over`` is set, for whoever starts and stops trainings (:func:`beside`)."""
+def reap_orphans(over: threading.Event) -> None:
+    """Loop for a background thread: :func:`remove_orphaned_placement_groups` until ``over`` is set."""
     ending = False
     while not ending:
         ending = over.wait(LOOK_S)
         with suppress(ray.exceptions.RayError):
-            release_places()
+            remove_orphaned_placement_groups()
 
 
-def release_places() -> int:
+def remove_orphaned_placement_groups() -> int:
     """Give back the CPUs and GPUs that controllers of this job had reserved (as placement groups) and that died since.
 
     Ray gives them back with the end of the job alone; Ray Train's own helper for it asks the dashboard, which a local

@@ -12,7 +12,7 @@ ASK_EVERY_S = 1.0
 """Asking is a round trip of all workers through an actor; clouds announce minutes or half a minute before."""
 
 
-class Lookout:
+class PreemptionPoller:
     """Asks Ray Train, on all workers at the same step: the first one's clock says when."""
 
     def __init__(self) -> None:

@@ -14,10 +14,17 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from vicc_ray.pipelines.cluster.capacity import ANYWHERE, Resources, free_in_words, has_free, in_words, tasks_lack
+from vicc_ray.pipelines.cluster.capacity import (
+    NO_PLACEMENT_GROUP,
+    Resources,
+    free_in_words,
+    has_free,
+    in_words,
+    tasks_lack,
+)
 from vicc_ray.pipelines.cluster.session import is_own
 from vicc_ray.pipelines.cluster.wait_for_nodes import Tell, require
-from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.log import LOG
 from vicc_ray.utils.progress_bar import ProgressBar
 
@@ -64,7 +71,7 @@ def wait_for_room(bundle: Resources, tell: Tell) -> None:
     if is_own() or has_free(bundle):
         return
     options: dict[str, Any] = {f"num_{name.lower()}s": amount for name, amount in {"CPU": 0.0, **bundle}.items()}
-    placed = [_nothing.options(**options, scheduling_strategy=ANYWHERE).remote()]
+    placed = [_nothing.options(**options, scheduling_strategy=NO_PLACEMENT_GROUP).remote()]
     if not ray.wait(placed, timeout=TOLD_AFTER_S)[0]:
         tell(f"room for a task: it takes {in_words(bundle)}, free is {free_in_words(bundle)}")
     while not ray.wait(placed, timeout=LOOK_S)[0]:
@@ -98,7 +105,7 @@ def stalls_told(
     if not (shared if shared is not None else not is_own()):
         yield stall
         return
-    with beside(partial(_look_for_stalls, stall, bundle, tell, at_work, after_s)):
+    with background_thread(partial(_look_for_stalls, stall, bundle, tell, at_work, after_s)):
         yield stall
 
 

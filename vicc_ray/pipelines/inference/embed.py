@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.video_features import embed_videos
@@ -43,7 +43,7 @@ class Work:
 
     networks: dict[str, Network]
     store: ClipStore
-    entries: Sequence[Entry]
+    entries: Sequence[VideoRecord]
     config: Config
     use_gpu: bool
 
@@ -74,7 +74,7 @@ class Embedder:
 def embedded(
     networks: Mapping[str, Network],
     store: ClipStore,
-    entries: Sequence[Entry],
+    entries: Sequence[VideoRecord],
     config: Config,
     items: Sequence[int] | None = None,
     progress: bool = True,
@@ -104,7 +104,7 @@ def embedded(
 def embed(
     networks: Mapping[str, Network],
     store: ClipStore,
-    entries: Sequence[Entry],
+    entries: Sequence[VideoRecord],
     config: Config,
     progress: bool = True,
     only_free: bool = False,

@@ -15,7 +15,7 @@ from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.pipelines.inference.embed import Network
 from vicc_ray.pipelines.inference.feature_writer import make_features
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import STREAMS, build_phases
 from vicc_ray.runs.stage_times import stage_timer
 from vicc_ray.training.tasks.pretrainer import Pretrainer
@@ -43,7 +43,7 @@ def evaluate(
     Raises:
         UserError: no run, no finished phase, or nothing to score.
     """
-    folder, store = RunFolder(run_dir), ClipStore(store_path)
+    folder, store = RunDir(run_dir), ClipStore(store_path)
     config = config or folder.config()
     out = out or run_dir / "evaluation"
     networks = run_networks(folder, config)
@@ -53,7 +53,7 @@ def evaluate(
         return evaluate_features(out, config)
 
 
-def run_networks(folder: RunFolder, config: Config) -> dict[str, Network]:
+def run_networks(folder: RunDir, config: Config) -> dict[str, Network]:
     """Networks by name: "rgb-random", "flow-random", then one a finished phase.
 
     Raises:

@@ -10,7 +10,7 @@ import ray
 import ray.data
 from ray.exceptions import RayTaskError
 
-from vicc_ray.pipelines.cluster.broadcast import unpacked
+from vicc_ray.pipelines.cluster.broadcast import get_cached
 from vicc_ray.pipelines.cluster.errors import user_error_in
 from vicc_ray.pipelines.cluster.task_waits import Room, stalls_told, teller
 from vicc_ray.pipelines.cluster.wait_for_nodes import Tell
@@ -31,7 +31,7 @@ class VideoTask:
         self._held, self._build = held, build
 
     def __call__(self, batch: Columns) -> Columns:
-        worker: Worker = unpacked(self._held, self._build)
+        worker: Worker = get_cached(self._held, self._build)
         return worker(batch)
 
 

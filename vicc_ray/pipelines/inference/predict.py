@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
@@ -24,7 +24,7 @@ class PredictWork:
 
     tensors: dict[str, Tensor]
     store: ClipStore
-    entries: Sequence[Entry]
+    entries: Sequence[VideoRecord]
     config: Config
     use_gpu: bool
 
@@ -47,7 +47,7 @@ class Predictor:
 
 
 def predict(
-    tensors: dict[str, Tensor], store: ClipStore, entries: Sequence[Entry], config: Config, progress: bool = True
+    tensors: dict[str, Tensor], store: ClipStore, entries: Sequence[VideoRecord], config: Config, progress: bool = True
 ) -> np.ndarray:
     """Probabilities float32 [N, K], in the order of ``entries``.
 

@@ -29,7 +29,7 @@ from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.task_waits import Room
-from vicc_ray.pipelines.prepare.sharded_output import PartsFolder, Videos, tell_notes
+from vicc_ray.pipelines.prepare.sharded_output import ShardedOutput, Videos, tell_notes
 from vicc_ray.sharding.build_shard import prepare_shard
 from vicc_ray.sharding.plan import Plan, PlannedVideo, make_plan, planned, stored_rows
 from vicc_ray.sharding.source_check import check_same_files
@@ -110,7 +110,7 @@ def prepare_inputs(
     store = local_path(store_path, WRITTEN_HERE).absolute()
     tell_notes(inputs, progress)
     files = (STORE_FILE, INDEX_FILE, DUPLICATES_FILE, CUT_SHORT_FILE)
-    folder = PartsFolder(store, "clip store", "prepare", "preparing videos", files)
+    folder = ShardedOutput(store, "clip store", "prepare", "preparing videos", files)
     with folder.locked():
         _check_settings(store, config.prepare)
         plan = _plan(store, inputs, config, retry)
@@ -178,7 +178,7 @@ def _check_settings(store: Path, settings: PrepareConfig) -> None:
         )
 
 
-def _summarise(folder: PartsFolder, plan: Plan, settings: PrepareConfig, processed: int, left_out: int) -> Summary:
+def _summarise(folder: ShardedOutput, plan: Plan, settings: PrepareConfig, processed: int, left_out: int) -> Summary:
     """Merge what the shards tell, and check that every input is accounted for."""
     store, failures = folder.path, folder.merge_failures(plan)
     rows, inputs = sum(stored_rows(store, shard) for shard in range(len(plan.shards))), len(plan.latest())

@@ -29,7 +29,7 @@ MakePart = Callable[[int, Videos], int]
 
 
 @dataclass(frozen=True)
-class PartsFolder:
+class ShardedOutput:
     """The folder, and what to call it.
 
     Attributes:
@@ -105,7 +105,7 @@ class PartsFolder:
         tasks = [_task(part, plan.shards[part], places) for part in self.missing(plan)]
         # One block a task and one core a task: the cores of the cluster bound what runs at once.
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
-        maker: Any = PartMaker if actors else PartMaker(make)
+        maker: Any = ShardTask if actors else ShardTask(make)
         done = rows.map(maker, **({"fn_constructor_args": (make,), **actors} if actors else {"num_cpus": 1}))
         videos = failures = 0
         with ProgressBar(self.doing, sum(len(json.loads(task["videos"])) for task in tasks), show=progress) as bar:
@@ -159,7 +159,7 @@ def tell_notes(inputs: Inputs, progress: bool) -> None:
         console.tell(note)
 
 
-class PartMaker:
+class ShardTask:
     """A :data:`MakePart` as Ray Data calls it."""
 
     def __init__(self, make: MakePart) -> None:

@@ -17,8 +17,8 @@ from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.utils.fs import atomic_write
 
 
-class LastRuns:
-    """The :class:`~vicc_ray.pipelines.sweep.tuner.Candidates` of the end: the best setting and the default one."""
+class FinalRuns:
+    """The :class:`~vicc_ray.pipelines.sweep.tuner.TrialSource` of the end: the best setting and the default one."""
 
     def __init__(self, plan: Sweep, folder: SweepFolder, best: Trial | None) -> None:
         self.plan, self.folder = plan, folder

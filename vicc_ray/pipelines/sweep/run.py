@@ -8,25 +8,25 @@ from pathlib import Path
 
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cluster.orphans import keep_releasing
+from vicc_ray.pipelines.cluster.orphans import reap_orphans
 from vicc_ray.pipelines.cluster.placement_waits import tell_waiting
 from vicc_ray.pipelines.cluster.resource_check import sweep_bundles, sweep_lack
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.task_waits import log
 from vicc_ray.pipelines.cluster.wait_for_nodes import require
-from vicc_ray.pipelines.sweep.final_eval import LastRuns
+from vicc_ray.pipelines.sweep.final_eval import FinalRuns
 from vicc_ray.pipelines.sweep.search import Search
-from vicc_ray.pipelines.sweep.tuner import Candidates, run_candidates
+from vicc_ray.pipelines.sweep.tuner import TrialSource, run_candidates
 from vicc_ray.pipelines.train.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.live_table import follow_sweep
 from vicc_ray.sweep.optuna_study import SweepStudy
 from vicc_ray.sweep.outputs import summarise, write_summary
-from vicc_ray.sweep.results import Judged, Summary, best_of
+from vicc_ray.sweep.results import Judged, Summary, best_trial
 from vicc_ray.sweep.sweep_dir import SweepFolder
 from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.training.tasks.pretraining import Pretraining
-from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.background_thread import background_thread
 
 
 def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bool = True) -> Summary:
@@ -50,12 +50,12 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
             f"validation_share ({settings.validation_share:g}) so that each class has a source for it"
         )
     folder.open(settings, plan.base, store)
-    with folder.held(), ray_session(plan.base.ray), beside(keep_releasing):
+    with folder.held(), ray_session(plan.base.ray), background_thread(reap_orphans):
         running = _Running(plan, store, folder, task.plan.videos / task.plan.batch)
         tell = running.wait if progress else log
         waits = partial(tell_waiting, tell, True, ended=partial(running.wait, ""))
         showing = follow_sweep(running.search.trials, running.search.total, running.doing, progress)
-        with showing, beside(waits), checkpoint_on_interrupt(folder.runs):
+        with showing, background_thread(waits), checkpoint_on_interrupt(folder.runs):
             if running.trains:
                 lack = partial(sweep_lack, settings, task.config, task.batch_bytes)
                 require(lack, sweep_bundles(settings, task.config.train), plan.base.ray.wait_s, tell)
@@ -73,7 +73,7 @@ class _Running:
         self.study = SweepStudy(folder.study_file, plan)
         self.search = Search(plan, self.study, folder, steps_an_epoch, told=self.publish)
         self.judged: list[Judged] = []
-        self.last: LastRuns | None = None
+        self.last: FinalRuns | None = None
         self.waiting = ""
 
     def wait(self, text: str) -> None:
@@ -137,11 +137,11 @@ class _Running:
         hours = self.plan.settings.budget.hours
         return None if hours is None else max(0.0, 3600 * hours - self.folder.seconds_spent())
 
-    def _last_runs(self) -> LastRuns | None:
+    def _last_runs(self) -> FinalRuns | None:
         """None before all trials have ended, and where there are to be none."""
         if not (self.search.ended and self.plan.settings.final.seeds):
             return None
-        return LastRuns(self.plan, self.folder, best_of(self.search.trials()))
+        return FinalRuns(self.plan, self.folder, best_trial(self.search.trials()))
 
-    def _run(self, candidates: Candidates, seconds: float | None) -> None:
+    def _run(self, candidates: TrialSource, seconds: float | None) -> None:
         run_candidates(candidates, self.store.location, self.folder, self.plan.settings, seconds)

@@ -17,7 +17,7 @@ from vicc_ray.utils.fs import atomic_write
 
 
 class Search:
-    """The :class:`~vicc_ray.pipelines.sweep.tuner.Candidates` of a study; what was asked and not told comes first.
+    """The :class:`~vicc_ray.pipelines.sweep.tuner.TrialSource` of a study; what was asked and not told comes first.
 
     Args:
         steps_an_epoch: of the trials' training videos.

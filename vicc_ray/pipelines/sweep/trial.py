@@ -15,10 +15,10 @@ from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.session import quiet
 from vicc_ray.pipelines.train.pretrain import pretrain
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.sweep.shared_stage1 import stage1_key, stage1_of
 from vicc_ray.sweep.trial import TrialFolder, read_curve
-from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.fs import file_lock
 
 LOOK_S = 0.5
@@ -37,7 +37,7 @@ def run_trial(given: dict[str, Any]) -> None:
     config = load_config(str(folder.config_file))
     try:
         start_from = ensure_stage1(config, store, Path(given["stage1"]))
-        with beside(partial(_report, folder.run)):
+        with background_thread(partial(_report, folder.run)):
             pretrain(config, store, folder.run.path, start_from, progress=False, awaits_scores=given["prunes"])
     except UserError as error:  # it would come again: not for Tune to repeat
         tune.report({"ended": True, "failure": str(error)})
@@ -59,7 +59,7 @@ def ensure_stage1(config: Config, store: str, folder: Path) -> Path | None:
         return pretrain(stage1, store, folder / key, progress=False)
 
 
-def _report(run: RunFolder, over: threading.Event) -> None:
+def _report(run: RunDir, over: threading.Event) -> None:
     """Report scores as they come, and at the end those that are there; let a run go on that is held for one.
 
     Tune's report returns once it is decided that the trial goes on, and not at all where it does not: a trial that is

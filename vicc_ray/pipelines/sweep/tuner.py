@@ -1,6 +1,6 @@
 """Ray Tune as it is used here: it starts what it is given, so many at a time, repeats what is lost, stops what is told.
 
-What is tried, and what became of it, is kept by :class:`Candidates`, not by Tune: Tune's own memory of an experiment
+What is tried, and what became of it, is kept by :class:`TrialSource`, not by Tune: Tune's own memory of an experiment
 forgets on a new start what pruners had seen, and hands a search its first points again.
 """
 
@@ -29,7 +29,7 @@ A_LITTLE = 0.001
 """Logical CPUs of the process that watches over a trial: what trains and decodes asks for its own."""
 
 
-class Candidates(Protocol):
+class TrialSource(Protocol):
     """What is to be run."""
 
     @property
@@ -53,7 +53,7 @@ class Candidates(Protocol):
 
 
 def run_candidates(
-    candidates: Candidates, store: str, folder: SweepFolder, settings: SweepConfig, seconds: float | None
+    candidates: TrialSource, store: str, folder: SweepFolder, settings: SweepConfig, seconds: float | None
 ) -> None:
     """Run all of them, so many at a time; after ``seconds`` those that run are left as they are."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -87,7 +87,7 @@ def run_candidates(
 class _Asking(Searcher):
     """Hands Tune the candidates, and hears from it what has ended."""
 
-    def __init__(self, candidates: Candidates, given: dict[str, Any]) -> None:
+    def __init__(self, candidates: TrialSource, given: dict[str, Any]) -> None:
         super().__init__(metric="recall_at_1", mode="max")
         self.candidates, self.given = candidates, given
         self.names: dict[str, Any] = {}

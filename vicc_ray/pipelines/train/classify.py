@@ -21,8 +21,8 @@ from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.inference.predict import predict
 from vicc_ray.pipelines.train.launcher import fit
 from vicc_ray.runs.checkpoint_state import read_model
-from vicc_ray.runs.run_dir import RunFolder
-from vicc_ray.training.tasks.class_labels import Labelling
+from vicc_ray.runs.run_dir import RunDir
+from vicc_ray.training.tasks.class_labels import ClassLabels
 from vicc_ray.training.tasks.classification import Classification, free_settings
 from vicc_ray.training.trackers import check_trackers
 
@@ -45,7 +45,7 @@ def classify(
         UserError: labels, settings, store or folder cannot be used, or training failed.
     """
     check_trackers(config.train.trackers)
-    store, folder = ClipStore(store_path), RunFolder(out / f"{config.classify.stream}-{config.classify.mode}")
+    store, folder = ClipStore(store_path), RunDir(out / f"{config.classify.stream}-{config.classify.mode}")
     task = Classification(config, store, folder)
     folder.open(config, free_settings(config.classify.mode), task.inputs)
     task.begin(weights)
@@ -88,7 +88,7 @@ def quick_classify(run: Path, config: Config, out: Path) -> dict[str, Any]:
 
 def _quick(folder: Path, name: str, seed: int) -> Predictions:
     table = load_features(feature_path(folder, name)).sorted()
-    labelling = Labelling.of(table.labels, table.splits)
+    labelling = ClassLabels.of(table.labels, table.splits)
     train, test = labelling.train, labelling.test
     probe = fit_quick_probe(
         table.features[train],

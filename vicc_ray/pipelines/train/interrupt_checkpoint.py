@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.interruption import tell
 from vicc_ray.utils.jsonl import read_lines
 
@@ -17,7 +17,7 @@ POLL_S = 0.1
 
 
 @contextmanager
-def checkpoint_on_interrupt(runs: Callable[[], Sequence[RunFolder]]) -> Iterator[None]:
+def checkpoint_on_interrupt(runs: Callable[[], Sequence[RunDir]]) -> Iterator[None]:
     """Ask for checkpoints when the block is interrupted, and say which steps they are of.
 
     Args:
@@ -33,7 +33,7 @@ def checkpoint_on_interrupt(runs: Callable[[], Sequence[RunFolder]]) -> Iterator
         raise
 
 
-def _keep(runs: Sequence[RunFolder]) -> None:
+def _keep(runs: Sequence[RunDir]) -> None:
     """Ask for a checkpoint of each that has made steps since its last one, and wait for them."""
     made = {run: _last(run.metrics_file) for run in runs}
     lacking = {run: step for run, step in made.items() if step > _last(run.checkpoints_file)}
@@ -55,7 +55,7 @@ def _last(file: Path) -> int:
     return max((int(line["step"]) for line in read_lines(file, "step")), default=0)
 
 
-def _in_words(run: RunFolder) -> str:
+def _in_words(run: RunDir) -> str:
     kept, made = _last(run.checkpoints_file), _last(run.metrics_file)
     again = f", {made - kept} steps after it will be made again" if made > kept else ""
     return f"the checkpoint of step {kept} is kept{again}" if kept else "no checkpoint yet, it begins anew"

@@ -25,7 +25,7 @@ from vicc_ray.pipelines.cluster.errors import first_line, last_line, user_error_
 from vicc_ray.pipelines.cluster.loopback_process_group import PrivateGroup
 from vicc_ray.pipelines.cluster.loopback_session import is_private
 from vicc_ray.pipelines.cluster.node_watch import note_lost_machines
-from vicc_ray.pipelines.cluster.orphans import keep_releasing
+from vicc_ray.pipelines.cluster.orphans import reap_orphans
 from vicc_ray.pipelines.cluster.placement_waits import tell_waiting
 from vicc_ray.pipelines.cluster.resource_check import training_bundles, training_lack, worker_resources
 from vicc_ray.pipelines.cluster.resources import WorkerResources
@@ -36,9 +36,9 @@ from vicc_ray.pipelines.train.interrupt_checkpoint import checkpoint_on_interrup
 from vicc_ray.pipelines.train.progress import follow_run
 from vicc_ray.pipelines.train.validation import validation
 from vicc_ray.pipelines.train.worker import Job, train_worker
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.training.tasks.base import Task
-from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.background_thread import background_thread
 
 HEALTH_CHECK_S = "0.5"
 """How often Ray Train's controller looks at its workers; a report waits for such a look (2 s by default)."""
@@ -48,7 +48,7 @@ START_TIMEOUT_S = "30"
 
 def fit(
     task: Task,
-    folder: RunFolder,
+    folder: RunDir,
     start_from: Path | None = None,
     progress: bool = True,
     awaits_scores: bool = False,
@@ -58,7 +58,7 @@ def fit(
     Args:
         start_from: checkpoint folder of another run from which a new run takes weights and place.
         awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
-            (`RunFolder.hold_file`).
+            (`RunDir.hold_file`).
 
     Returns:
         the checkpoint of the last phase.
@@ -75,27 +75,27 @@ def fit(
     tell = folder.attempts.note_wait if progress else partial(_note_and_log, folder)
     with (
         ray_session(task.config.ray),
-        beside(partial(note_lost_machines, folder.attempts)),
-        beside(keep_releasing),
-        beside(partial(tell_waiting, tell, False)),
+        background_thread(partial(note_lost_machines, folder.attempts)),
+        background_thread(reap_orphans),
+        background_thread(partial(tell_waiting, tell, False)),
         follow_run(folder, task, progress),
         checkpoint_on_interrupt(lambda: [folder]),
     ):
         _fit(task, folder, start_from, awaits_scores, tell)
     folder.checkpoints.clear_rests()
-    if folder.failure_file.exists():
-        raise UserError(folder.failure_file.read_text())
+    if folder.fatal_error_file.exists():
+        raise UserError(folder.fatal_error_file.read_text())
     folder.checkpoints.finish(task.config.train.keep_checkpoints)
     return last
 
 
-def _note_and_log(folder: RunFolder, text: str) -> None:
+def _note_and_log(folder: RunDir, text: str) -> None:
     """Where no progress display shows what is noted."""
     folder.attempts.note_wait(text)
     log(text)
 
 
-def _fit(task: Task, folder: RunFolder, start_from: Path | None, awaits_scores: bool, tell: Tell) -> None:
+def _fit(task: Task, folder: RunDir, start_from: Path | None, awaits_scores: bool, tell: Tell) -> None:
     """Train until it ends. Ray Train begins its workers anew as often as needed; its controller is begun anew here."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
@@ -159,7 +159,7 @@ class _Trainer(TorchTrainer):
         return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, NEEDLESS)]
 
 
-def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunFolder) -> TorchTrainer:
+def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunDir) -> TorchTrainer:
     workers = config.train.workers
     group = PrivateGroup if is_private() else TorchConfig
     return _Trainer(

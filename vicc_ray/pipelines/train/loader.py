@@ -22,9 +22,9 @@ import ray
 import torch
 from torch import Tensor
 
-from vicc_ray.pipelines.cluster.capacity import ANYWHERE
+from vicc_ray.pipelines.cluster.capacity import NO_PLACEMENT_GROUP
 from vicc_ray.pipelines.train.decode_task import decode
-from vicc_ray.training.data.clip_batches import BatchMaker
+from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 
 BATCHES_AHEAD = 2
 """Batches that may lie in the object store at least: the one that is trained on and the next."""
@@ -37,7 +37,7 @@ RETRIES = 10
 
 
 def batches(
-    maker: BatchMaker, start: int, stop: int, cpus: float, memory: int, task_cpus: float = 1.0
+    maker: ClipBatchBuilder, start: int, stop: int, cpus: float, memory: int, task_cpus: float = 1.0
 ) -> Iterator[dict[str, Tensor]]:
     """Batches of the global steps ``start`` to ``stop``, in order; decoding goes on while one is trained on.
 
@@ -48,7 +48,7 @@ def batches(
     """
     held, running = ray.put(maker), max(1, round(cpus))
     asked = math.floor(1000 * min(1.0, task_cpus, cpus / running)) / 1000
-    task = decode.options(num_cpus=asked, max_retries=RETRIES, scheduling_strategy=ANYWHERE)
+    task = decode.options(num_cpus=asked, max_retries=RETRIES, scheduling_strategy=NO_PLACEMENT_GROUP)
     rows = [{"step": step, "part": part} for step in range(start, stop) for part in range(maker.parts)]
     ahead = min(memory * maker.parts // maker.batch_bytes, PARTS_A_CPU * running)
     window = _Window((partial(task.remote, [held], row) for row in rows), running, ahead, maker.parts)

@@ -8,7 +8,7 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.pipelines.train.launcher import fit
 from vicc_ray.runs.initial_checkpoint import check_something_left, checked_start, keep_start
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.stage_times import stage_timer
 from vicc_ray.training.tasks.pretraining import Pretraining
 from vicc_ray.training.trackers import check_trackers
@@ -30,7 +30,7 @@ def pretrain(
         store_path: a prepared clip store, or its address in a bucket.
         start_from: checkpoint folder of another run from which a new run takes weights and place; settings may differ.
         awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
-            (`RunFolder.hold_file`).
+            (`RunDir.hold_file`).
 
     Returns:
         the checkpoint of the last phase.
@@ -39,7 +39,7 @@ def pretrain(
         UserError: settings, store or run folder cannot be used, or training failed.
     """
     check_trackers(config.train.trackers)
-    store, folder = ClipStore(store_path), RunFolder(run_dir)
+    store, folder = ClipStore(store_path), RunDir(run_dir)
     task = Pretraining(config, store)  # what does not fit is told before anything is written
     folder.check(config, inputs=task.inputs)
     start = checked_start(folder, start_from)

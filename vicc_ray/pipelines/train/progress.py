@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vicc_ray.reports.run.curves import end_mean, start_mean
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.training.tasks.base import Task
 from vicc_ray.training.workload import Workload
-from vicc_ray.utils.background_thread import beside
+from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.jsonl import parse_line, read_lines
 from vicc_ray.utils.progress_bar import ProgressBar, duration
 
@@ -25,19 +25,19 @@ RECENT = 100
 
 
 @contextmanager
-def follow_run(folder: RunFolder, task: Task, show: bool = True) -> Iterator[None]:
+def follow_run(folder: RunDir, task: Task, show: bool = True) -> Iterator[None]:
     """Show what the schedule comes to, and while the block runs steps, loss, R@1, time left and what looks wrong."""
     if not show:
         yield
         return
-    with beside(_Follower(folder, Workload(task.plan, task.phases)).run):
+    with background_thread(_Follower(folder, Workload(task.plan, task.phases)).run):
         yield
 
 
 class _Follower:
     """Reads what is new in the run's files twice a second and shows it."""
 
-    def __init__(self, folder: RunFolder, workload: Workload) -> None:
+    def __init__(self, folder: RunDir, workload: Workload) -> None:
         self.workload, self.begun_at = workload, folder.step
         self.bar = ProgressBar("starting Ray", workload.steps, self.begun_at)
         self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.evaluations_file)

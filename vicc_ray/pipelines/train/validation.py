@@ -13,11 +13,11 @@ import ray.train
 from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
 
 from vicc_ray.clip_store.store import ClipStore
-from vicc_ray.pipelines.cluster.capacity import ANYWHERE
+from vicc_ray.pipelines.cluster.capacity import NO_PLACEMENT_GROUP
 from vicc_ray.pipelines.cluster.session import quiet
 from vicc_ray.pipelines.inference.embed import Embedder, Network, Work, embed
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, read_state
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.distributed.collectives import rank
 from vicc_ray.training.validation.evaluator import HeldOut
@@ -40,11 +40,11 @@ def validation(run: Path, store: str, cpus: float) -> ValidationConfig:
         fn=score,
         task_config=ValidationTaskConfig(fn_kwargs={"run": str(run), "store": store, "cpus": cpus}),
         # The work is done by the tasks that it starts.
-        ray_remote_kwargs={"num_cpus": 0, "max_retries": RETRIES, "scheduling_strategy": ANYWHERE},
+        ray_remote_kwargs={"num_cpus": 0, "max_retries": RETRIES, "scheduling_strategy": NO_PLACEMENT_GROUP},
     )
 
 
-def ask(folder: RunFolder, name: str, step: int) -> None:
+def ask(folder: RunDir, name: str, step: int) -> None:
     """Have the published checkpoint ``name`` scored; all workers call this at the same step, and none waits for it.
 
     To ask again for one whose wish went with a controller that ended costs nothing where Ray Train still knew of it:
@@ -58,7 +58,7 @@ def ask(folder: RunFolder, name: str, step: int) -> None:
         ray.train.report({"step": step}, checkpoint=Checkpoint.from_directory(pointer), validation=True)
 
 
-def wait(folder: RunFolder) -> None:
+def wait(folder: RunDir) -> None:
     """Until nobody holds the run any more, but no longer than :data:`HOLD_S`."""
     end = time.monotonic() + HOLD_S
     while folder.held and time.monotonic() < end:
@@ -78,7 +78,7 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
     begun = time.perf_counter()
     with checkpoint.as_directory() as pointer:
         name = json.loads((Path(pointer) / POINTER).read_text())["checkpoint"]
-    folder, opened = RunFolder(where["run"]), ClipStore(where["store"])
+    folder, opened = RunDir(where["run"]), ClipStore(where["store"])
     kept, config = folder.checkpoints.path / name, folder.config()
     held_out = HeldOut.choose(opened.entries, config)
     if held_out is None or not folder.checkpoints.to_be_scored(name):

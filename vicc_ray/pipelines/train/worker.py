@@ -21,18 +21,18 @@ from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.method.objective import Metrics
 from vicc_ray.pipelines.cluster.errors import last_line, user_error_in
-from vicc_ray.pipelines.cluster.preemption import Lookout
+from vicc_ray.pipelines.cluster.preemption import PreemptionPoller
 from vicc_ray.pipelines.cluster.resources import DecodingShare, decoding_share
 from vicc_ray.pipelines.cluster.task_waits import stalls_told
 from vicc_ray.pipelines.train import validation
 from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.runs import checkpoint_state
-from vicc_ray.runs.async_checkpointer import CheckpointWriter
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.async_checkpointer import AsyncCheckpointer
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import Phase
-from vicc_ray.training.distributed.collectives import gather, rank, sum_, world_size
+from vicc_ray.training.distributed.collectives import all_gather_uneven, all_reduce_sum_, rank, world_size
 from vicc_ray.training.monitoring.epoch_stats import CHOICES
-from vicc_ray.training.monitoring.run_logger import Journal
+from vicc_ray.training.monitoring.run_logger import RunLogger
 from vicc_ray.training.tasks.base import Task
 from vicc_ray.training.tasks.classification import Classification
 from vicc_ray.training.tasks.pretraining import Pretraining
@@ -51,16 +51,16 @@ class Job:
     run: str
     start_from: str | None
     command: str
-    """Names the call of the command, see :meth:`Attempts.begin`."""
+    """Names the call of the command, see :meth:`RestartLog.begin`."""
     worker_cpus: float
     threads: int
     awaits_scores: bool
-    """Whether the training is held until somebody has decided by a score (:attr:`RunFolder.hold_file`)."""
+    """Whether the training is held until somebody has decided by a score (:attr:`RunDir.hold_file`)."""
     shares_cpus: bool
     """Whether others may hold CPUs that decoding waits for."""
 
 
-TASKS: dict[str, Callable[[Config, ClipStore, RunFolder], Task]] = {
+TASKS: dict[str, Callable[[Config, ClipStore, RunDir], Task]] = {
     Pretraining.kind: lambda config, store, folder: Pretraining(config, store),
     Classification.kind: Classification,
 }
@@ -84,7 +84,7 @@ class Step:
     """From the end of the step before to the end of this one, as this worker's host sees it."""
 
 
-class Hopeless(Exception):
+class UnrecoverableError(Exception):
     """It is of no use to begin again; raised by all workers at the same step."""
 
 
@@ -92,25 +92,25 @@ def train_worker(job: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker; ``job`` holds the fields of :class:`Job`."""
     given = Job(**job)
     torch.set_num_threads(given.threads)
-    folder = RunFolder(given.run)
-    if folder.failure_file.exists():  # another worker has said why it is of no use to go on
+    folder = RunDir(given.run)
+    if folder.fatal_error_file.exists():  # another worker has said why it is of no use to go on
         return
     with folder.writing() if rank() == 0 else nullcontext():
         _train(given, folder)
 
 
-def _train(given: Job, folder: RunFolder) -> None:
+def _train(given: Job, folder: RunDir) -> None:
     try:
         Worker(given).run()
-    except Hopeless as error:
-        _end_for_good(folder, error)
+    except UnrecoverableError as error:
+        _abort_run(folder, error)
     except (UserError, RayTaskError) as error:
         # Ray's error of a task is a UserError too where the task's was, with the whole traceback as its text.
         reason = user_error_in(error) or (error if isinstance(error, UserError) else None)
         folder.attempts.note_error(last_line(reason or error))
         if reason is None:
             raise
-        _end_for_good(folder, reason)
+        _abort_run(folder, reason)
         if world_size() > 1:  # the other workers wait for this one, until Ray ends them and begins anew
             raise
     except Exception as error:
@@ -118,9 +118,9 @@ def _train(given: Job, folder: RunFolder) -> None:
         raise
 
 
-def _end_for_good(folder: RunFolder, reason: Exception) -> None:
+def _abort_run(folder: RunDir, reason: Exception) -> None:
     """Leave the reason to the driver: it would come again at the same step, so Ray is not to try again."""
-    atomic_write(folder.failure_file, str(reason))
+    atomic_write(folder.fatal_error_file, str(reason))
 
 
 class Worker:
@@ -129,15 +129,15 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.config = Config.model_validate(job.config)
-        self.folder = RunFolder(job.run)
+        self.folder = RunDir(job.run)
         self.task = TASKS[job.task](self.config, ClipStore(job.store), self.folder)
         self.folder.check_inputs(self.task.inputs)  # the store may have grown since the run was begun
         self.plan = self.task.plan
         self.device = ray.train.torch.get_device()
         self.steps, self.restored_phase = 0, -1
         self.unsettled: Step | None = None
-        self.lookout = Lookout()
-        self.writer = CheckpointWriter(
+        self.lookout = PreemptionPoller()
+        self.writer = AsyncCheckpointer(
             self.folder.checkpoints,
             self.config.train.keep_checkpoints,
             partial(append_line, self.folder.checkpoints_file),
@@ -154,7 +154,7 @@ class Worker:
         start_from = Path(self.job.start_from) if self.job.start_from else None
         self.journal = None
         if rank() == 0:
-            self.journal = Journal(self.folder, self.config, self.steps, start_from, self.task.problems)
+            self.journal = RunLogger(self.folder, self.config, self.steps, start_from, self.task.problems)
         for phase in self.task.phases:
             if self.steps < self.plan.first_step(phase.last_epoch):
                 self._run_phase(phase)
@@ -167,7 +167,7 @@ class Worker:
         attempts = self.folder.attempts
         earlier = self._on_all(attempts.begin(step, world_size(), self.job.command) if rank() == 0 else 0)
         if earlier > self.config.train.max_failures:
-            raise Hopeless(
+            raise UnrecoverableError(
                 f"training failed {earlier} times in a row after step {step} without getting to the next "
                 f"checkpoint; the last error: {attempts.error or 'a process ended without one (out of memory?)'}. "
                 "The run is kept: the same command goes on with it (train.max_failures: how often it tries)"
@@ -176,7 +176,7 @@ class Worker:
     def _on_all(self, number: int) -> int:
         """The first worker's number, on all of them."""
         found = torch.tensor([int(number) if rank() == 0 else 0], device=self.device)
-        sum_([found])
+        all_reduce_sum_([found])
         return int(found)
 
     def _restore(self, own: Path | None) -> None:
@@ -225,7 +225,7 @@ class Worker:
         torch.manual_seed(_mix(self.config.seed, self.steps, rank()))  # for layers that draw: no state to keep
         requested = float(rank() == 0 and self.folder.take_request())
         notes = torch.tensor([waited, self.lookout.due(), requested], device=self.device)
-        sum_([notes])
+        all_reduce_sum_([notes])
         if self.config.train.record_samples:
             self._record_samples(batch["videos"])
         metrics = self.trainer.step(batch, self.plan.epoch_at(self.steps))
@@ -245,9 +245,9 @@ class Worker:
         values = {name: float(value) for name, value in step.metrics.items() if name != CHOICES}
         self._record(step, values, waited / world_size())
         if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
-            raise Hopeless(
+            raise UnrecoverableError(
                 f"the loss is {values['loss']:g} and the norm of its gradients {values['gradient_norm']:g} at step "
-                f"{step.number} (phase {step.phase.name}): training has diverged. {self.task.calmer}, "
+                f"{step.number} (phase {step.phase.name}): training has diverged. {self.task.divergence_hint}, "
                 "and start in another output folder"
             )
         if ask and self.lookout.node_goes():
@@ -308,7 +308,7 @@ class Worker:
                 self.journal.end_epoch(step.phase, step.number, self.plan.epochs_before(step.number), figures)
 
     def _record_samples(self, videos: Tensor) -> None:
-        everyones = gather(videos.to(self.device), sizes=self.trainer.sizes)
+        everyones = all_gather_uneven(videos.to(self.device), sizes=self.trainer.sizes)
         if rank() == 0:
             line = {"step": self.steps + 1, "workers": world_size(), "videos": everyones.tolist()}
             append_line(self.folder.samples_file, line)

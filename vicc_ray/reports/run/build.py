@@ -11,9 +11,9 @@ from markupsafe import Markup
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.evaluation.feature_settings import check_same_store
 from vicc_ray.reports.run.data import read_figures
-from vicc_ray.reports.run.poster_sheet import Posters
+from vicc_ray.reports.run.poster_sheet import PosterSheet
 from vicc_ray.reports.run.summary import percent, points
-from vicc_ray.reports.run.thumbnails import FRAMES, FRAMES_PER_S, Films, legend_uri
+from vicc_ray.reports.run.thumbnails import FRAMES, FRAMES_PER_S, Thumbnails, legend_uri
 from vicc_ray.reports.run.training_charts import (
     checks_chart,
     data_wait_chart,
@@ -60,11 +60,11 @@ def render(figures: dict[str, Any], store: ClipStore | None) -> str:
     """The page as HTML; every text of the run is escaped."""
     environment = load_templates("vicc_ray.reports.run", "templates")
     environment.filters.update(percent=percent, points=points, duration=duration, value=value, gib=gib)
-    films = None if store is None else Films(store)
+    films = None if store is None else Thumbnails(store)
     shown = None if films is None or store is None else _flow_videos(figures, store, films)
     posters = None
     if store is not None and figures["map"]:
-        posters = Posters(store, [point["id"] for point in figures["map"]["points"]])
+        posters = PosterSheet(store, [point["id"] for point in figures["map"]["points"]])
     body = environment.get_template("body.html.j2").render(
         figures=figures, films=films, charts=_charts(figures), bars=bar_scale(figures["table"]), flow_videos=shown,
         wheel=legend_uri(), posters=posters,
@@ -109,7 +109,7 @@ def _charts(figures: dict[str, Any]) -> dict[str, Markup]:
     return drawn
 
 
-def _flow_videos(figures: dict[str, Any], store: ClipStore, films: Films) -> list[dict[str, str]]:
+def _flow_videos(figures: dict[str, Any], store: ClipStore, films: Thumbnails) -> list[dict[str, str]]:
     """A few videos whose flow is shown: queries of the gallery, those that move and are of different classes first."""
     if figures["gallery"]:
         candidates = [{"id": query["id"], "label": query["label"]} for query in figures["gallery"]["queries"]]

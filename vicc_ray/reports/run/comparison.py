@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vicc_ray.config import Section
+from vicc_ray.config import ConfigSection
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.bootstrap import bootstrap_interval
 from vicc_ray.evaluation.feature_settings import are_of_same_videos
@@ -84,7 +84,7 @@ def _settings(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]
     found = []
     for name in (name for name in type(first).model_fields if name not in NOT_COMPARED):
         values = getattr(first, name), getattr(second, name)
-        if not isinstance(values[0], Section):
+        if not isinstance(values[0], ConfigSection):
             pairs = [(name, *values)]
         else:
             pairs = [

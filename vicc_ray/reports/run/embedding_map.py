@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicc_ray.evaluation.feature_store import Features, FeatureTable
-from vicc_ray.evaluation.knn import CentredUnit
+from vicc_ray.evaluation.knn import NormalizedFeatures
 from vicc_ray.evaluation.retrieval_results import newest, row_label
 
 MOST = 480
@@ -56,7 +56,7 @@ def flat(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     """Places [N, 2], 0 to 1, of features [N, F] by t-SNE on the cosine; the same each time."""
     from sklearn.manifold import TSNE  # takes a second to import, and only a report needs it
 
-    unit = CentredUnit(features).rows(0, len(features)).numpy()
+    unit = NormalizedFeatures(features).rows(0, len(features)).numpy()
     perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
     placed = TSNE(2, perplexity=perplexity, init="pca", random_state=seed % 2**32).fit_transform(unit)
     low, high = placed.min(0), placed.max(0)

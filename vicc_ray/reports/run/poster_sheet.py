@@ -16,7 +16,7 @@ SIDE = 96
 QUALITY = 50
 
 
-class Posters:
+class PosterSheet:
     """The middle frame of each video, cut to its central square, in one WebP of a grid.
 
     Args:

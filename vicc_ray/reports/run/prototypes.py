@@ -16,7 +16,7 @@ from vicc_ray.evaluation.feature_store import Features, FeatureTable
 from vicc_ray.evaluation.retrieval_results import newest
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, load_prototypes
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 
 SHOWN, CLOSEST = 8, 5
@@ -40,7 +40,7 @@ def read_prototypes(run: Path, config: Config, features: Features) -> dict[str, 
     if name is None or config.method.contrast != "prototypes":
         return None
     phase = next((phase for phase in build_phases(config.schedule) if phase.name == name), None)
-    checkpoint = RunFolder(run).phase_checkpoint(phase.index, name) if phase else run
+    checkpoint = RunDir(run).phase_checkpoint(phase.index, name) if phase else run
     if phase is None or not checkpoint.exists():
         return None
     table = features.of(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.config import Config, Section
+from vicc_ray.config import Config, ConfigSection
 from vicc_ray.config.loader import load_config, recipe_names
 from vicc_ray.config.yaml import read_yaml
 from vicc_ray.errors import UserError
@@ -31,7 +31,7 @@ def as_config(config: dict[str, Any]) -> Config:
     fields = {name: field.default for name, field in Config.model_fields.items()}
     given: dict[str, Any] = {name: config[name] for name in fields if name in config}
     for name, default in fields.items():
-        if isinstance(default, Section):
+        if isinstance(default, ConfigSection):
             given[name] = type(default).model_construct(**config.get(name, {}))
     return Config.model_construct(**given)
 
@@ -52,19 +52,19 @@ def settings(config: dict[str, Any]) -> list[dict[str, Any]]:
     sections = [{"name": "run", "rows": [_setting(base, key, value) for key, value in rest.items()]}] if rest else []
     for name in Config.model_fields:
         value, section = config.get(name), getattr(base, name)
-        if isinstance(value, dict) and isinstance(section, Section):
+        if isinstance(value, dict) and isinstance(section, ConfigSection):
             sections.append({"name": name, "rows": [_setting(section, key, v) for key, v in value.items()]})
     return sections
 
 
 def plain(value: Any) -> Any:
     """A setting as JSON and YAML have it."""
-    if isinstance(value, Section):
+    if isinstance(value, ConfigSection):
         return value.model_dump(mode="json")
     return list(value) if isinstance(value, tuple) else value
 
 
-def _setting(section: Section, key: str, value: Any) -> dict[str, Any]:
+def _setting(section: ConfigSection, key: str, value: Any) -> dict[str, Any]:
     field = type(section).model_fields.get(key)
     before = section.model_dump(mode="json").get(key)
     return {

@@ -56,7 +56,7 @@ def _without_labels(phases: list[dict[str, Any]], warnings: list[dict[str, str]]
     """What can be said without a single label: nothing can be right or wrong, so the page shows what is found alike."""
     mind = " Mind the warnings below: not every phase has learnt." if warnings else ""
     text = (
-        f"{_progress(phases)}{mind} Without labels there is no R@1: whether the network finds the right videos alike is "
+        f"{_progress(phases)}{mind} Without labels there is no R@1: whether the network finds the right videos is "
         "yours to judge, by the nearest neighbours, the map and the prototypes below."
     )
     return {"title": f"{videos:,} videos without labels", "text": text, "tiles": []}

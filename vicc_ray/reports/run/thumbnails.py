@@ -26,7 +26,7 @@ LARGEST_STRIP = 34_000  # bytes: 100 strips in base64 stay below 5 MB
 QUALITIES = (60, 45, 30, 15)
 
 
-def film_indices(frames: int, fps: float) -> NDArray[np.int64]:
+def thumbnail_frames(frames: int, fps: float) -> NDArray[np.int64]:
     """Frames [16] shown of a video: 1.6 s in real time from its middle; a shorter video is shown whole, slower."""
     shown = (FRAMES - 1) * fps / FRAMES_PER_S
     if shown > frames - 1:
@@ -35,7 +35,7 @@ def film_indices(frames: int, fps: float) -> NDArray[np.int64]:
     return np.rint(start + np.arange(FRAMES) * fps / FRAMES_PER_S).astype(np.int64)
 
 
-class Films:
+class Thumbnails:
     """The strips of a page: each video's frames and flow once, however often they are shown.
 
     The methods return the CSS class that shows a film, or None where the store does not hold the video.
@@ -86,7 +86,7 @@ class Films:
 
     @staticmethod
     def _indices(video: StoredVideo) -> NDArray[np.int64]:
-        return film_indices(video.frames, video.entry.fps)
+        return thumbnail_frames(video.frames, video.entry.fps)
 
 
 def legend_uri(size: int = 128) -> str:

@@ -16,7 +16,7 @@ from vicc_ray.search.missing import missing_files
 from vicc_ray.search.query import BATCH, index_encoder, query_view
 from vicc_ray.search.ranking import Hit, Query, query_of_row, search
 from vicc_ray.search.reader import SearchIndex
-from vicc_ray.search.reload import CurrentIndex
+from vicc_ray.search.reload import ReloadingIndex
 from vicc_ray.search.server.decode_pool import DecodingProcesses
 from vicc_ray.search.thumbnail import MEDIA_TYPE
 
@@ -42,7 +42,7 @@ class Service:
     """
 
     def __init__(self, index: SearchIndex, k: int, time_limit_s: float, windows: int | None = None) -> None:
-        self._current, self.k, self.time_limit_s = CurrentIndex(index), k, time_limit_s
+        self._current, self.k, self.time_limit_s = ReloadingIndex(index), k, time_limit_s
         self.cores = os.cpu_count() or 1
         self._encoder = index_encoder(index)
         view = query_view(index.description.view, self._encoder.model, windows)

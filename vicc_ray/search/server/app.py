@@ -33,7 +33,7 @@ SHUTDOWN_S = 5
 
 
 @dataclass(frozen=True)
-class Access:
+class ServerPolicy:
     """Who may use the server, and how much of it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Access:
     max_requests: int = 200
 
 
-def create_app(service: Service, access: Access, limits: ConnectionLimits) -> ASGIApp:
+def create_app(service: Service, access: ServerPolicy, limits: ConnectionLimits) -> ASGIApp:
     """The application for :func:`create_server`; its end is that of the service."""
 
     @asynccontextmanager

@@ -20,7 +20,7 @@ from vicc_ray.search.server.decode_protocol import NO_VIDEO, PIECE, TOO_LONG, An
 from vicc_ray.search.server.decode_worker import GRACE
 from vicc_ray.search.server.sandbox import bare_environment, isolated_command
 from vicc_ray.search.window_spec import View
-from vicc_ray.search.windows import STRETCH, Piece
+from vicc_ray.search.windows import STRETCH, WindowChunk
 from vicc_ray.video.decode import TookTooLong, VideoError, too_long
 
 START_S = 30.0
@@ -44,7 +44,7 @@ class DecodingProcesses:
             self._idle.put(None)
         self._idle.put(_Process(self._worker))
 
-    def read(self, file: IO[bytes]) -> list[Piece]:
+    def read(self, file: IO[bytes]) -> list[WindowChunk]:
         """The pieces of a video, an opened file that may have no name; waits for a process that is free.
 
         Raises:
@@ -103,7 +103,7 @@ class _Process:
             self.end()
         return not readable
 
-    def read(self, file: IO[bytes], view: View, limit_s: float) -> list[Piece]:
+    def read(self, file: IO[bytes], view: View, limit_s: float) -> list[WindowChunk]:
         """The pieces; afterwards the process has answered all, or is ended."""
         deadline = time.monotonic() + GRACE * limit_s + (START_S if self._is_new else 0)
         try:
@@ -122,8 +122,8 @@ class _Process:
             self.end()
             raise VideoError(f"made the decoder answer what cannot be ({error})") from None
 
-    def _receive(self, view: View, limit_s: float, deadline: float) -> list[Piece]:
-        pieces: list[Piece] = []
+    def _receive(self, view: View, limit_s: float, deadline: float) -> list[WindowChunk]:
+        pieces: list[WindowChunk] = []
         while True:
             answer = receive_answer(self._pipe, view, deadline)
             if answer.piece and len(pieces) <= view.max_frames // STRETCH and not (pieces and answer.piece.film):

@@ -16,7 +16,7 @@ import numpy as np
 
 from vicc_ray.search.thumbnail import LARGEST_FILM
 from vicc_ray.search.window_spec import View
-from vicc_ray.search.windows import STRETCH, Piece
+from vicc_ray.search.windows import STRETCH, WindowChunk
 
 END, PIECE, NO_VIDEO, TOO_LONG = range(4)
 """Kinds of an answer: no more pieces, one more, no video (in words), not within the time."""
@@ -36,7 +36,7 @@ class Answer(NamedTuple):
     """One of them; the piece and the words where its kind has such."""
 
     kind: int
-    piece: Piece | None = None
+    piece: WindowChunk | None = None
     words: str = ""
 
 
@@ -56,7 +56,7 @@ def receive_request(pipe: socket.socket) -> tuple[int, View, float] | None:
     return files[0], View.model_validate_json(text), limit_s
 
 
-def send_piece(pipe: socket.socket, piece: Piece) -> None:
+def send_piece(pipe: socket.socket, piece: WindowChunk) -> None:
     """Answer with one piece."""
     pipe.sendall(_HEAD.pack(PIECE, len(piece.frames), len(piece.places), piece.seconds, len(piece.film)))
     arrays = (piece.frames, piece.places.astype("<i4"), piece.spans.astype("<f4"))
@@ -96,7 +96,9 @@ def _check_counts(frames: int, windows: int, seconds: float, film: int, view: Vi
         raise AnswerError(f"{seconds} s, a film of {film} bytes")
 
 
-def _receive_piece(pipe: socket.socket, view: View, counts: tuple[int, int, float, int], deadline: float) -> Piece:
+def _receive_piece(
+    pipe: socket.socket, view: View, counts: tuple[int, int, float, int], deadline: float
+) -> WindowChunk:
     count, windows, seconds, film = counts
     frames = np.frombuffer(_receive(pipe, count * view.size**2 * 3, deadline), np.uint8)
     places = np.frombuffer(_receive(pipe, windows * view.frames * 4, deadline), "<i4").astype(np.int64)
@@ -107,7 +109,7 @@ def _receive_piece(pipe: socket.socket, view: View, counts: tuple[int, int, floa
         raise AnswerError("spans that are none")
     shown = bytes(_receive(pipe, film, deadline))
     shape = (count, view.size, view.size, 3)
-    return Piece(frames.reshape(shape), places.reshape(windows, view.frames), spans, seconds, shown)
+    return WindowChunk(frames.reshape(shape), places.reshape(windows, view.frames), spans, seconds, shown)
 
 
 def _receive(pipe: socket.socket, size: int, deadline: float) -> bytearray:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from vicc_ray.errors import UserError
-from vicc_ray.training.data.shares import share_of
+from vicc_ray.training.data.shares import rank_slice
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Plan:
         Raises:
             UserError: there are more workers than samples in a step.
         """
-        own = share_of(self.batch, rank, workers)
+        own = rank_slice(self.batch, rank, workers)
         videos, epochs = self.step(step)
         return videos[own], epochs[own]
 

@@ -12,23 +12,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vicc_ray.clip_store.catalog import Entry
+from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.clip_store.training_clips import CHANNELS, make_samples
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.shares import share_sizes
+from vicc_ray.training.data.shares import per_rank_sizes
 
 PART_BYTES = 32 << 20
 """A batch is made in parts of at most this size, or of one sample: many processes can then work on one batch."""
 
 
 @dataclass(frozen=True)
-class BatchMaker:
+class ClipBatchBuilder:
     """Makes the batches of one worker, in parts."""
 
     store: ClipStore
-    entries: Sequence[Entry]
+    entries: Sequence[VideoRecord]
     plan: Plan
     clip: ClipConfig
     streams: tuple[Stream, ...]
@@ -53,7 +53,7 @@ class BatchMaker:
     @property
     def samples(self) -> int:
         """Samples of one batch of this worker, b."""
-        return share_sizes(self.plan.batch, self.workers)[self.rank]
+        return per_rank_sizes(self.plan.batch, self.workers)[self.rank]
 
     @property
     def parts(self) -> int:

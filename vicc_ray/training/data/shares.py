@@ -5,7 +5,7 @@ from __future__ import annotations
 from vicc_ray.errors import UserError
 
 
-def share_sizes(batch: int, workers: int) -> list[int]:
+def per_rank_sizes(batch: int, workers: int) -> list[int]:
     """Samples of every worker, in the order of ranks: B // W each, one more for the first B % W of them.
 
     Raises:
@@ -20,8 +20,8 @@ def share_sizes(batch: int, workers: int) -> list[int]:
     return [size + 1] * left + [size] * (workers - left)
 
 
-def share_of(batch: int, rank: int, workers: int) -> slice:
+def rank_slice(batch: int, rank: int, workers: int) -> slice:
     """The places of a global batch that worker ``rank`` of ``workers`` takes."""
-    sizes = share_sizes(batch, workers)
+    sizes = per_rank_sizes(batch, workers)
     first = sum(sizes[:rank])
     return slice(first, first + sizes[rank])

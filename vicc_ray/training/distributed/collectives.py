@@ -19,7 +19,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def gather(values: Tensor, dim: int = 0, sizes: Sequence[int] | None = None) -> Tensor:
+def all_gather_uneven(values: Tensor, dim: int = 0, sizes: Sequence[int] | None = None) -> Tensor:
     """Every worker's ``values`` side by side along ``dim``, in the order of ranks; no gradient flows through.
 
     Args:
@@ -44,7 +44,7 @@ def gather(values: Tensor, dim: int = 0, sizes: Sequence[int] | None = None) -> 
     return torch.cat([part.narrow(dim, 0, size) for part, size in zip(parts, sizes, strict=True)], dim=dim)
 
 
-def sum_(tensors: Iterable[Tensor]) -> None:
+def all_reduce_sum_(tensors: Iterable[Tensor]) -> None:
     """Replace each tensor by its sum over the workers, in one message."""
     if world_size() == 1:
         return
@@ -55,9 +55,9 @@ def sum_(tensors: Iterable[Tensor]) -> None:
         t.copy_(total.view_as(t))
 
 
-def average_(tensors: Iterable[Tensor]) -> None:
+def all_reduce_mean_(tensors: Iterable[Tensor]) -> None:
     """Replace each tensor by its mean over the workers, in one message."""
     listed = list(tensors)
-    sum_(listed)
+    all_reduce_sum_(listed)
     for t in listed:
         t /= world_size()

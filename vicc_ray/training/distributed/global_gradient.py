@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from vicc_ray.training.distributed.collectives import rank, sum_
+from vicc_ray.training.distributed.collectives import all_reduce_sum_, rank
 
 
 def backward(
@@ -30,5 +30,5 @@ def backward(
     loss.backward()
     total = loss.detach().clone()
     gradients = [p.grad for p in parameters if p.grad is not None]
-    sum_([total, *gradients])
+    all_reduce_sum_([total, *gradients])
     return total, get_total_norm(gradients)

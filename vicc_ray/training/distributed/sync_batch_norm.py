@@ -101,7 +101,7 @@ class _Normalise(torch.autograd.Function):
         return dx, dweight, dbias, None, None, None, None
 
 
-def synchronise(module: nn.Module) -> nn.Module:
+def convert_sync_batchnorm(module: nn.Module) -> nn.Module:
     """Replace every BatchNorm3d inside ``module`` by a synchronised one that shares its tensors.
 
     Does nothing with a single worker.
@@ -116,5 +116,5 @@ def synchronise(module: nn.Module) -> nn.Module:
                 setattr(synced, buffer, getattr(child, buffer))
             setattr(module, name, synced)
         else:
-            synchronise(child)
+            convert_sync_batchnorm(child)
     return module

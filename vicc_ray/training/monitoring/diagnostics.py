@@ -47,21 +47,21 @@ NO_GRADIENT = 1e-9
 
 
 @dataclass(frozen=True)
-class Problem:
+class Diagnostic:
     """``kind``: a word that stays the same from epoch to epoch; ``text``: measured, meaning, what to change."""
 
     kind: str
     text: str
 
 
-def problems_now(phase: Sequence[Epoch], config: Config) -> list[Problem]:
+def problems_now(phase: Sequence[Epoch], config: Config) -> list[Diagnostic]:
     """What is wrong with a running phase, given its epochs so far (at least one), the newest last."""
     return _judge({**STATE, **TREND}, phase, config)
 
 
 def problems_at_end(
     last: Epoch, config: Config, steps: float | None = None, check: Mapping[str, Any] | None = None
-) -> list[Problem]:
+) -> list[Diagnostic]:
     """What is wrong with a phase that ended with these figures; others build on its network.
 
     Args:
@@ -75,7 +75,7 @@ def problems_at_end(
 
 def problems_inherited(
     epochs: Sequence[Epoch], streams: Sequence[str], config: Config, checks: Sequence[Mapping[str, Any]] = ()
-) -> list[Problem]:
+) -> list[Diagnostic]:
     """What is wrong with the networks that a stage-2 phase starts from.
 
     Args:
@@ -93,24 +93,24 @@ def problems_inherited(
         check = next((check for check in reversed(checks) if check["phase"] == phase), None)
         for problem in problems_at_end(own[-1], config, None if math.isnan(steps) else steps, check):
             text = (
-                f"this phase starts from {WITH_ARTICLE[stream]} network that collapsed or learnt nothing. At the end of "
-                f"{phase}: {problem.text} A phase that starts so seldom recovers: better stop, and train {phase} anew in "
-                "another output folder."
+                f"this phase starts from {WITH_ARTICLE[stream]} network that collapsed or learned nothing. At the end "
+                f"of {phase}: {problem.text} A phase that starts so seldom recovers: better stop, and train {phase} "
+                "again in another output folder."
             )
-            found.append(Problem(f"starts-from-{stream}-{problem.kind}", text))
+            found.append(Diagnostic(f"starts-from-{stream}-{problem.kind}", text))
     return found
 
 
-def _told(problem: Problem, first: str, seen: str) -> Problem:
+def _told(problem: Diagnostic, first: str, seen: str) -> Diagnostic:
     """With a sentence before it and one after it, where there are any."""
     text = f"{first} {problem.text[:1].upper()}{problem.text[1:]}" if first else problem.text
-    return Problem(problem.kind, f"{text} {seen}" if seen else text)
+    return Diagnostic(problem.kind, f"{text} {seen}" if seen else text)
 
 
-def _judge(rules: Mapping[str, Rule], phase: Sequence[Epoch], config: Config) -> list[Problem]:
+def _judge(rules: Mapping[str, Rule], phase: Sequence[Epoch], config: Config) -> list[Diagnostic]:
     found = {kind: text for kind, rule in rules.items() if (text := rule(phase, config))}
     implied = {other for kind in found for other in IMPLIES.get(kind, ())}
-    return [Problem(kind, text) for kind, text in found.items() if kind not in implied]
+    return [Diagnostic(kind, text) for kind, text in found.items() if kind not in implied]
 
 
 def _diverged(phase: Sequence[Epoch], config: Config) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from vicc_ray.training.distributed.collectives import gather
+from vicc_ray.training.distributed.collectives import all_gather_uneven
 
 CHOICES = "first_choices"
 """Name of the one metric of a step that is no scalar: how many of its samples prefer each prototype, [K]."""
@@ -33,7 +33,7 @@ def effective_rank(embeddings: Tensor) -> float:
     return _rank_of_gram(values.T @ values)
 
 
-class EpochHealth:
+class EpochStats:
     """Gathers the figures of an epoch on the device; nothing waits for it before :meth:`summary`.
 
     Args:
@@ -118,7 +118,7 @@ class EpochHealth:
     def _fetch(self) -> tuple[Tensor, Tensor, Tensor, Tensor, tuple[float, float, float]]:
         """Everything in one transfer from the device; times as means over the workers, memory as their maximum."""
         own = torch.tensor([[self._data_s, self._step_s, self._memory_mib()]], dtype=torch.float64, device=self.device)
-        workers = gather(own)
+        workers = all_gather_uneven(own)
         parts = [self._sums / self._steps, self._largest_gradient, self._choices, self._gram.flatten()]
         times = torch.cat([workers[:, :2].mean(dim=0), workers[:, 2].amax(dim=0, keepdim=True)])
         sizes = [part.numel() for part in (*parts, times)]

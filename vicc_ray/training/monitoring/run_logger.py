@@ -13,9 +13,9 @@ from typing import Any
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_state import read_state
-from vicc_ray.runs.run_dir import RunFolder
+from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import STREAMS, Phase
-from vicc_ray.training.monitoring.diagnostics import Problem, problems_inherited, problems_now
+from vicc_ray.training.monitoring.diagnostics import Diagnostic, problems_inherited, problems_now
 from vicc_ray.training.trackers import Trackers
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_bounded
@@ -25,21 +25,21 @@ EVERY = 10
 """Steps between two points of a step's figures in the trackers; metrics.jsonl has every step."""
 PLACE = ("step", "epoch", "phase", "stage", "stream", "workers")
 """What says where a line belongs; the rest are figures."""
-Problems = Callable[[Phase, Sequence[Mapping[str, Any]]], list[Problem]]
+Problems = Callable[[Phase, Sequence[Mapping[str, Any]]], list[Diagnostic]]
 
 
-class Journal:
+class RunLogger:
     """Opens a run's files for writing on; lines of steps after ``resumed_at`` are dropped, since they are made again.
 
     Args:
         resumed_at: step of the checkpoint that the run goes on from; 0 at its start.
         start_from: the checkpoint of another run that this one took its weights from, if it did.
-        problems: what is wrong with a phase, given the figures of its epochs so far; by default what pretraining judges.
+        problems: diagnostics of a phase from the figures of its epochs so far; by default those of pretraining.
     """
 
     def __init__(
         self,
-        folder: RunFolder,
+        folder: RunDir,
         config: Config,
         resumed_at: int,
         start_from: Path | None = None,
@@ -61,7 +61,7 @@ class Journal:
         if line["step"] % EVERY == 0:
             self._trackers.log("step", line["step"], _figures(line))
 
-    def begin_phase(self, phase: Phase, step: int) -> list[Problem]:
+    def begin_phase(self, phase: Phase, step: int) -> list[Diagnostic]:
         """Warn of a stage-2 phase whose networks did not learn in the phases before; once, however often it is resumed.
 
         Args:
@@ -77,12 +77,12 @@ class Journal:
         self._warn([problem for problem in found if problem.kind not in told], phase, step, phase.first_epoch)
         return found
 
-    def end_epoch(self, phase: Phase, step: int, epoch: int, figures: Mapping[str, float]) -> list[Problem]:
+    def end_epoch(self, phase: Phase, step: int, epoch: int, figures: Mapping[str, float]) -> list[Diagnostic]:
         """Write down an epoch; what is newly wrong goes to ``warnings.jsonl`` too.
 
         Args:
             step: steps made so far, ``epoch``: epochs made so far, this one included.
-            figures: see :meth:`vicc_ray.training.monitoring.epoch_stats.EpochHealth.summary`.
+            figures: see :meth:`vicc_ray.training.monitoring.epoch_stats.EpochStats.summary`.
 
         Returns:
             all that is wrong now.
@@ -109,19 +109,19 @@ class Journal:
         self._trackers.close()
         self._warn(self._tracker_problems(), phase, step, phase.last_epoch)
 
-    def _of_pretraining(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    def _of_pretraining(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         return problems_now(epochs, self._config.of_stage(phase.stage))
 
     def _of_phase(self, file: Path, phase: Phase) -> list[dict[str, Any]]:
         return [line for line in read_lines(file, "phase") if line["phase"] == phase.name]
 
-    def _warn(self, problems: Iterable[Problem], phase: Phase, step: int, epoch: int) -> None:
+    def _warn(self, problems: Iterable[Diagnostic], phase: Phase, step: int, epoch: int) -> None:
         for problem in problems:
             place = {"step": step, "epoch": epoch, "phase": phase.name}
             self._write(self._folder.warnings_file, {**place, "kind": problem.kind, "text": problem.text})
 
-    def _tracker_problems(self) -> list[Problem]:
-        return [Problem(f"tracker-{name}", text) for name, text in self._trackers.failures().items()]
+    def _tracker_problems(self) -> list[Diagnostic]:
+        return [Diagnostic(f"tracker-{name}", text) for name, text in self._trackers.failures().items()]
 
     def _pass_on_evaluations(self) -> None:
         """Held-out checks are made beside the training, by another process: what is new of them goes to the trackers.
@@ -161,7 +161,7 @@ def _epochs_behind(checkpoint: Path | None) -> list[dict[str, Any]]:
     step = read_state(checkpoint)["step"]
     return [
         line
-        for line in read_lines(RunFolder(checkpoint.parent.parent).epochs_file, "step", "phase")
+        for line in read_lines(RunDir(checkpoint.parent.parent).epochs_file, "step", "phase")
         if line["step"] <= step
     ]
 

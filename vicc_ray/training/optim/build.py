@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vicc_ray.config import OptimiserConfig
-from vicc_ray.training.optim.lars import Lars
+from vicc_ray.training.optim.lars import LARS
 
 
 def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserConfig) -> torch.optim.Optimizer:
@@ -23,7 +23,7 @@ def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserConfig) -> 
         optimiser = torch.optim.AdamW([weights, rest], lr=settings.learning_rate, foreach=True)
     else:
         groups = [{**weights, "adapt": True}, {**rest, "adapt": False}]
-        optimiser = Lars(groups, settings.learning_rate, settings.momentum, settings.trust)
+        optimiser = LARS(groups, settings.learning_rate, settings.momentum, settings.trust)
     optimiser.register_load_state_dict_post_hook(_lay_out_as_parameters)
     return optimiser
 

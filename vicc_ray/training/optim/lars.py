@@ -16,7 +16,7 @@ EPSILON = 1e-8
 """Keeps the ratio finite where gradient and decay are both next to nothing."""
 
 
-class Lars(torch.optim.Optimizer):
+class LARS(torch.optim.Optimizer):
     """SGD with momentum; in groups with ``adapt``, the gradient g of each tensor w is scaled before momentum sees it by
 
         trust |w| / (|g| + weight_decay |w|)        with weight decay added to g, and by 1 where |w| or |g| is 0.

@@ -12,9 +12,9 @@ from vicc_ray.config import Config
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.clip_batches import BatchMaker
-from vicc_ray.training.monitoring.diagnostics import Problem
-from vicc_ray.training.monitoring.epoch_stats import EpochHealth
+from vicc_ray.training.data.clip_batches import ClipBatchBuilder
+from vicc_ray.training.monitoring.diagnostics import Diagnostic
+from vicc_ray.training.monitoring.epoch_stats import EpochStats
 from vicc_ray.training.tasks.trainer import Trainer
 
 
@@ -37,7 +37,7 @@ class Task(Protocol):
     """What going on depends on beside the settings."""
     batch_bytes: int
     """Of the clips of the largest global batch."""
-    calmer: str
+    divergence_hint: str
     """What to change where a run diverges, as the end of an error message."""
 
     @property
@@ -49,11 +49,11 @@ class Task(Protocol):
         """The networks as they are at the very start."""
         ...
 
-    def maker(self, phase: Phase, rank: int, workers: int) -> BatchMaker:
+    def maker(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """The batches of one worker in a phase."""
         ...
 
-    def health(self, phase: Phase, device: torch.device) -> EpochHealth:
+    def health(self, phase: Phase, device: torch.device) -> EpochStats:
         """What gathers the figures of an epoch of a phase."""
         ...
 
@@ -61,6 +61,6 @@ class Task(Protocol):
         """What stands in every step's line beside what the step gave."""
         ...
 
-    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         """What is wrong with a running ``phase``, given the figures of its epochs so far."""
         ...

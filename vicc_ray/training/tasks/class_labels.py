@@ -16,7 +16,7 @@ NO_LABELS = (
 
 
 @dataclass(frozen=True)
-class Labelling:
+class ClassLabels:
     """Labels as a classifier takes them.
 
     Attributes:
@@ -33,7 +33,7 @@ class Labelling:
     unknown: list[str]
 
     @classmethod
-    def of(cls, labels: Sequence[str] | np.ndarray, splits: Sequence[str] | np.ndarray) -> Labelling:
+    def of(cls, labels: Sequence[str] | np.ndarray, splits: Sequence[str] | np.ndarray) -> ClassLabels:
         """Of all videos' labels ("" where unknown) and splits.
 
         Raises:

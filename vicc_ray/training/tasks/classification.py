@@ -13,14 +13,14 @@ from vicc_ray.clip_store.store import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
-from vicc_ray.runs.run_dir import FREE_TO_CHANGE, FreeSettings, RunFolder
+from vicc_ray.runs.run_dir import FREE_TO_CHANGE, FreeSettings, RunDir
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.clip_batches import BatchMaker, sample_bytes
-from vicc_ray.training.monitoring.diagnostics import PATIENCE, STUCK, Problem
-from vicc_ray.training.monitoring.epoch_stats import EpochHealth
-from vicc_ray.training.tasks.class_labels import Labelling
+from vicc_ray.training.data.clip_batches import ClipBatchBuilder, sample_bytes
+from vicc_ray.training.monitoring.diagnostics import PATIENCE, STUCK, Diagnostic
+from vicc_ray.training.monitoring.epoch_stats import EpochStats
+from vicc_ray.training.tasks.class_labels import ClassLabels
 from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_json
@@ -30,7 +30,7 @@ NO_STAGE = 0
 
 
 class Classification:
-    """The classes are those of the split train; see :class:`Labelling` for what is left out.
+    """The classes are those of the split train; see :class:`ClassLabels` for what is left out.
 
     Raises:
         UserError: labels or settings do not allow it.
@@ -39,10 +39,10 @@ class Classification:
     kind = "classification"
     scored = False
 
-    def __init__(self, config: Config, store: ClipStore, folder: RunFolder) -> None:
+    def __init__(self, config: Config, store: ClipStore, folder: RunDir) -> None:
         settings = config.classify
         self.config, self.store, self.folder = config, store, folder
-        self.labelling = Labelling.of(store.entries.column("label"), store.entries.column("split"))
+        self.labelling = ClassLabels.of(store.entries.column("label"), store.entries.column("split"))
         self.videos = store.entries.where(self.labelling.train)
         self.labels = torch.from_numpy(self.labelling.numbers(self.videos.column("label")))
         self._check_batch()
@@ -52,7 +52,7 @@ class Classification:
         self.inputs = RunInputs.of(store, self.videos, self.plan, self.phases, (*CLIPS, "label"))
         self.batch_bytes = settings.batch * sample_bytes(config.clip, (settings.stream,), views=1)
         self.rate = f"classify.{settings.mode}_learning_rate"
-        self.calmer = f"Lower {self.rate} or raise classify.warmup_epochs"
+        self.divergence_hint = f"Lower {self.rate} or raise classify.warmup_epochs"
 
     def _check_batch(self) -> None:
         batch, workers = self.config.classify.batch, self.config.train.workers.max
@@ -90,19 +90,21 @@ class Classification:
         encoder = read_weights(self.folder.path / "start.safetensors").build()
         return ClassifierTrainer(self.config, device, encoder, self.labels, len(self.labelling.classes))
 
-    def maker(self, phase: Phase, rank: int, workers: int) -> BatchMaker:
+    def maker(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """One clip a video."""
-        return BatchMaker(self.store, self.videos, self.plan, self.config.clip, (phase.stream,), rank, workers, views=1)
+        return ClipBatchBuilder(
+            self.store, self.videos, self.plan, self.config.clip, (phase.stream,), rank, workers, views=1
+        )
 
-    def health(self, phase: Phase, device: torch.device) -> EpochHealth:
+    def health(self, phase: Phase, device: torch.device) -> EpochStats:
         """Of neither prototypes nor embeddings."""
-        return EpochHealth(0, 0, self.plan.batch, device)
+        return EpochStats(0, 0, self.plan.batch, device)
 
     def figures(self, phase: Phase) -> Mapping[str, float]:
         """None more."""
         return {}
 
-    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         """Guesses that stay no better than chance."""
         recent = epochs[self.config.classify.warmup_epochs :][-PATIENCE:]
         if len(recent) < PATIENCE or not all(_at_chance(epoch) for epoch in recent):
@@ -114,7 +116,7 @@ class Classification:
             f"{self.rate} (now {rate:g}) or lower classify.dropout (now {self.config.classify.dropout:g}), and look "
             "whether the labels are of these videos."
         )
-        return [Problem("stuck", text)]
+        return [Diagnostic("stuck", text)]
 
 
 def free_settings(mode: str) -> FreeSettings:

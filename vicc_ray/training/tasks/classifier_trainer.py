@@ -19,12 +19,12 @@ from vicc_ray.method.objective import Metrics
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.runs.schedule import Phase, learning_rate
-from vicc_ray.training.data.shares import share_sizes
-from vicc_ray.training.distributed.collectives import sum_, world_size
+from vicc_ray.training.data.shares import per_rank_sizes
+from vicc_ray.training.distributed.collectives import all_reduce_sum_, world_size
 from vicc_ray.training.distributed.global_gradient import backward
 from vicc_ray.training.model_setup import prepare_network
 from vicc_ray.training.optim.build import adamw
-from vicc_ray.training.precision import mixed_precision, send, set_up
+from vicc_ray.training.precision import configure_backends, mixed_precision, send
 from vicc_ray.training.tasks.trainer import Batch
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
@@ -49,9 +49,9 @@ class ClassifierTrainer:
         self.rates = self.settings.rates
         self.labels, self.classes = labels, classes
         self.frozen = self.settings.mode == "probe"
-        self.sizes = share_sizes(self.settings.batch, world_size())
+        self.sizes = per_rank_sizes(self.settings.batch, world_size())
         self.mixed = mixed_precision(config.train, device)
-        set_up(config.train, device)
+        configure_backends(config.train, device)
         torch.manual_seed(config.seed)
         self.network = Classifier(encoder, classes, self.frozen)
         prepare_network(self.network, encoder, config.train, device)
@@ -96,7 +96,7 @@ class ClassifierTrainer:
         loss, norm = backward(functional.cross_entropy(scores, labels), self.sizes, self.optimiser, self.parameters)
         self.optimiser.step()
         hits = (scores.detach().argmax(dim=1) == labels).float().sum()
-        sum_([hits])
+        all_reduce_sum_([hits])
         return {
             **{"loss": loss, "learning_rate": rate, "gradient_norm": norm},
             **{"top1": hits / self.settings.batch, "chance_loss": math.log(self.classes)},

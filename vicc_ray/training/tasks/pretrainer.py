@@ -21,12 +21,12 @@ from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.method.vicc import PrototypicalContrast
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.runs.schedule import STREAMS, Phase, learning_rate
-from vicc_ray.training.data.shares import share_of, share_sizes
-from vicc_ray.training.distributed.collectives import gather, rank, world_size
+from vicc_ray.training.data.shares import per_rank_sizes, rank_slice
+from vicc_ray.training.distributed.collectives import all_gather_uneven, rank, world_size
 from vicc_ray.training.distributed.global_gradient import backward
 from vicc_ray.training.model_setup import build_network
 from vicc_ray.training.optim.build import build_optimiser
-from vicc_ray.training.precision import mixed_precision, send, set_up
+from vicc_ray.training.precision import configure_backends, mixed_precision, send
 from vicc_ray.training.tasks.trainer import Batch
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
@@ -60,10 +60,10 @@ class Pretrainer:
     def __init__(self, config: Config, device: torch.device) -> None:
         check_queue(config)
         self.config, self.device = config, device
-        self.sizes = share_sizes(config.train.batch, world_size())
-        self.own = share_of(config.train.batch, rank(), world_size())
+        self.sizes = per_rank_sizes(config.train.batch, world_size())
+        self.own = rank_slice(config.train.batch, rank(), world_size())
         self.mixed = mixed_precision(config.train, device)
-        set_up(config.train, device)
+        configure_backends(config.train, device)
         torch.manual_seed(config.seed)
         self.encoders: dict[Stream, Encoder] = {s: build_network(config, device) for s in STREAMS}
         self.prototypes: dict[Stream, Prototypes] = {s: self._fresh_prototypes(config) for s in STREAMS}
@@ -143,7 +143,7 @@ class Pretrainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         z = self._embed_views(batch)  # [V, b, D]
-        gathered = gather(z, dim=1, sizes=self.sizes)  # [V, B, D]
+        gathered = all_gather_uneven(z, dim=1, sizes=self.sizes)  # [V, B, D]
         own_loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
         loss, norm = backward(own_loss, self.sizes, self.optimiser, self.parameters)
         self.optimiser.step()

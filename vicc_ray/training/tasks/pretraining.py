@@ -14,10 +14,10 @@ from vicc_ray.config import Config, Stream
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import STREAMS, Phase, build_phases
 from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.clip_batches import BatchMaker, sample_bytes
-from vicc_ray.training.data.shares import share_sizes
-from vicc_ray.training.monitoring.diagnostics import Problem, problems_now
-from vicc_ray.training.monitoring.epoch_stats import EpochHealth
+from vicc_ray.training.data.clip_batches import ClipBatchBuilder, sample_bytes
+from vicc_ray.training.data.shares import per_rank_sizes
+from vicc_ray.training.monitoring.diagnostics import Diagnostic, problems_now
+from vicc_ray.training.monitoring.epoch_stats import EpochStats
 from vicc_ray.training.tasks.pretrainer import Pretrainer, check_queue
 from vicc_ray.training.validation.evaluator import HeldOut
 from vicc_ray.training.validation.split import training_videos
@@ -31,11 +31,11 @@ class Pretraining:
     """
 
     kind = "pretraining"
-    calmer = "Lower optimiser.learning_rate or raise optimiser.warmup_epochs"
+    divergence_hint = "Lower optimiser.learning_rate or raise optimiser.warmup_epochs"
 
     def __init__(self, config: Config, store: ClipStore) -> None:
         batch = config.train.batch
-        share_sizes(batch, config.train.workers.max)
+        per_rank_sizes(batch, config.train.workers.max)
         check_queue(config)
         self.config, self.store = config, store
         self.phases = build_phases(config.schedule)
@@ -54,20 +54,20 @@ class Pretraining:
         """Fresh weights of both networks."""
         return Pretrainer(self.config, device)
 
-    def maker(self, phase: Phase, rank: int, workers: int) -> BatchMaker:
+    def maker(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """Clips of both streams in a cross-stream phase."""
-        return BatchMaker(self.store, self.videos, self.plan, self.config.clip, _streams(phase), rank, workers)
+        return ClipBatchBuilder(self.store, self.videos, self.plan, self.config.clip, _streams(phase), rank, workers)
 
-    def health(self, phase: Phase, device: torch.device) -> EpochHealth:
+    def health(self, phase: Phase, device: torch.device) -> EpochStats:
         """Embeddings and prototypes too."""
         config = self.config.of_stage(phase.stage)
-        return EpochHealth(config.method.prototypes, config.model.embedding, config.train.batch, device)
+        return EpochStats(config.method.prototypes, config.model.embedding, config.train.batch, device)
 
     def figures(self, phase: Phase) -> Mapping[str, float]:
         """``ln_k``, which loss and entropies are to be compared with."""
         return {"ln_k": math.log(self.config.of_stage(phase.stage).method.prototypes)}
 
-    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         """Collapse in all its forms."""
         return problems_now(epochs, self.config.of_stage(phase.stage))
 

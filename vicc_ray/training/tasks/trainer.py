@@ -12,7 +12,7 @@ from vicc_ray.method.objective import Metrics
 from vicc_ray.runs.schedule import Phase
 
 Batch = Mapping[str, Tensor]
-"""Output of a :class:`vicc_ray.training.data.clip_batches.BatchMaker`: clips of this worker, and their draws."""
+"""Output of a :class:`vicc_ray.training.data.clip_batches.ClipBatchBuilder`: clips of this worker, and their draws."""
 
 
 class Trainer(Protocol):

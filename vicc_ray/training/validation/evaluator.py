@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vicc_ray.clip_store.catalog import Entries, Entry
+from vicc_ray.clip_store.catalog import Catalog, VideoRecord
 from vicc_ray.config import Config
 from vicc_ray.evaluation.chance_level import Galleries
 from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
@@ -23,11 +23,11 @@ class HeldOut:
     Held out are the test videos, or those for validation where ``train.validation_share`` is above 0.
     """
 
-    train: list[Entry]
-    test: list[Entry]
+    train: list[VideoRecord]
+    test: list[VideoRecord]
 
     @classmethod
-    def choose(cls, entries: Entries, config: Config) -> HeldOut | None:
+    def choose(cls, entries: Catalog, config: Config) -> HeldOut | None:
         """Labelled videos of both kinds, evenly drawn; None where there are none to score, or where a score would be
         the same whatever the network: one held-out video, one class."""
         share, most = config.train.validation_share, config.train.evaluate_videos
@@ -45,7 +45,7 @@ class HeldOut:
         return len(self.test) > 1 and Galleries.of(train, test, config.evaluate.ignore_same_source).tells(1)
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[VideoRecord]:
         """The videos to embed: N, those for training first."""
         return self.train + self.test
 
@@ -66,7 +66,7 @@ class HeldOut:
         )
 
 
-def why_unchecked(entries: Entries, config: Config) -> str:
+def why_unchecked(entries: Catalog, config: Config) -> str:
     """Why no checkpoint can be scored while training; "" where they are, or where nobody asked for it."""
     if not config.train.evaluate_epochs or HeldOut.choose(entries, config) is not None:
         return ""
@@ -79,19 +79,19 @@ def why_unchecked(entries: Entries, config: Config) -> str:
     )
 
 
-def _labelled(entries: Entries, split: str) -> Entries:
+def _labelled(entries: Catalog, split: str) -> Catalog:
     known = zip(entries.column("split"), entries.column("label"), strict=True)
     return entries.where([bool(label) and its == split for its, label in known])
 
 
-def _thin(entries: Sequence[Entry], most: int, seed: int) -> list[Entry]:
+def _thin(entries: Sequence[VideoRecord], most: int, seed: int) -> list[VideoRecord]:
     if len(entries) <= most:
         return list(entries)
     chosen = np.random.default_rng(seed).choice(len(entries), most, replace=False)
     return [entries[i] for i in sorted(chosen)]
 
 
-def _feature_set(entries: Sequence[Entry], features: np.ndarray) -> FeatureSet:
+def _feature_set(entries: Sequence[VideoRecord], features: np.ndarray) -> FeatureSet:
     columns = zip(*((e.label, e.source, e.id) for e in entries), strict=True)
     labels, sources, ids = (np.array(c) for c in columns)
     return FeatureSet(features, labels, sources, ids)

@@ -9,19 +9,19 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vicc_ray.clip_store.catalog import Entries
+from vicc_ray.clip_store.catalog import Catalog
 
 Row = tuple[str, str, str]
 """Split, label and source of a video."""
 
 
-def training_videos(entries: Entries, validation_share: float) -> Entries:
+def training_videos(entries: Catalog, validation_share: float) -> Catalog:
     """Those of ``entries`` that are trained on: neither test nor validation videos."""
     trained = pc.not_equal(entries.table.column("split"), "test")
     return entries.where(pc.and_(trained, pc.invert(_held_out(entries, validation_share))))
 
 
-def validation_videos(entries: Entries, validation_share: float) -> Entries:
+def validation_videos(entries: Catalog, validation_share: float) -> Catalog:
     """The labelled training videos that are held out."""
     labelled = pc.not_equal(entries.table.column("label"), "")
     return entries.where(pc.and_(labelled, _held_out(entries, validation_share)))
@@ -45,7 +45,7 @@ def validation_sources(videos: Iterable[Row], share: float) -> set[str]:
     return chosen
 
 
-def _held_out(entries: Entries, share: float) -> pa.Array:
+def _held_out(entries: Catalog, share: float) -> pa.Array:
     """Whether a video is for validation, bool [N]."""
     rows = zip(entries.column("split"), entries.column("label"), entries.column("source"), strict=True)
     sources = pa.array(sorted(validation_sources(rows, share)), pa.string())
