@@ -92,10 +92,10 @@ def test_a_gallery_on_the_disk_is_not_read_into_the_memory(tmp_path: Path) -> No
     features.flush()
     script = f"""
 import resource, numpy as np
-from vicc_ray.evaluation.knn import CentredUnit, nearest
+from vicc_ray.evaluation.knn import NormalizedFeatures, nearest
 features = np.load({str(tmp_path / "gallery.npy")!r}, mmap_mode="r")
 for rows in (2**15, 2**18):
-    gallery = CentredUnit(features[:rows])
+    gallery = NormalizedFeatures(features[:rows])
     assert nearest(gallery.rows(4096, 4097), gallery, 1)[1].tolist() == [[4096]]
     data = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
     resource.setrlimit(resource.RLIMIT_DATA, (data * 1024 + 2**27, resource.RLIM_INFINITY))

@@ -137,7 +137,7 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, awaits_scores: boo
 NEEDLESS = (
     # A process that hands out Ray Datasets; there are none here, clips come from ingest.
     DatasetsCallback,
-    # A process that watches over what the controller has reserved; keep_releasing() does that. Where there is no
+    # A process that watches over what the controller has reserved; reap_orphans() does that. Where there is no
     # dashboard to ask it would stay, and ask every second, as long as Ray runs: 2 to 3 % of a core for each trial that
     # a sweep has stopped.
     PlacementGroupCleanerCallback,
