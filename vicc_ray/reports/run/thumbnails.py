@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicc_ray.clip_store.store import ClipStore, StoredVideo
-from vicc_ray.reports.svg.flow_color import fast_speed, flow_to_colour, legend
+from vicc_ray.reports.svg.flow_color import fast_speed, flow_to_color, legend
 from vicc_ray.video.flow import dequantise
 
 FRAMES = 16
@@ -82,7 +82,7 @@ class Thumbnails:
     def _flow_colours(self, video_id: str, video: StoredVideo) -> NDArray[np.uint8]:
         flow = dequantise(video.flow(self._indices(video)), self._store.settings.flow_bound)
         self._speeds[video_id] = fast_speed(flow)
-        return flow_to_colour(flow, max(LEAST_FULL, self._speeds[video_id]))
+        return flow_to_color(flow, max(LEAST_FULL, self._speeds[video_id]))
 
     @staticmethod
     def _indices(video: StoredVideo) -> NDArray[np.int64]:
