@@ -7,15 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vicc_ray.clip_store.store import (
-    STORE_FILE,
-    ClipStore,
-    VideoMetadata,
-    encode_video,
-    shard_path,
-    shard_writer,
-    write_store_file,
-)
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import STORE_FILE, VideoMetadata, shard_path, write_store_file
+from vicc_ray.clip_store.writer import encode_video, shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.video.decode import decode_video

@@ -43,7 +43,7 @@ from measured import machine
 from plain_loader import PlainClips, plain_loader, write_lmdb
 from processes import object_store, watched
 
-from vicc_ray.clip_store.store import shard_path
+from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.config import Config, RayConfig
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.train.loader import batches

@@ -42,7 +42,7 @@ from films import choose, make_store
 from measured import free_port, machine
 from ray.cluster_utils import Cluster
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.pipelines.cluster.broadcast import get_cached
 from vicc_ray.pipelines.train.decode_task import MAKERS_KEPT

@@ -29,15 +29,9 @@ import numpy as np
 from measured import machine
 from processes import object_store, watched
 
-from vicc_ray.clip_store.store import (
-    STORE_FILE,
-    ClipStore,
-    VideoMetadata,
-    encode_video,
-    shard_path,
-    shard_writer,
-    write_store_file,
-)
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import STORE_FILE, VideoMetadata, shard_path, write_store_file
+from vicc_ray.clip_store.writer import encode_video, shard_writer
 from vicc_ray.config import ClipConfig, Config, PrepareConfig, RayConfig
 from vicc_ray.pipelines.cluster.resources import STORE_SHARE
 from vicc_ray.pipelines.cluster.session import ray_session

@@ -28,7 +28,7 @@ from measured import machine
 # isort: split
 import psutil
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.video.synthetic.generate import Scene, make_videos
 
 RESULT = Path(__file__).with_suffix(".json")

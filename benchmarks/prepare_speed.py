@@ -32,7 +32,9 @@ import cv2
 from measured import machine, yield_as_ray_does
 from processes import watched
 
-from vicc_ray.clip_store.store import ClipStore, VideoMetadata, encode_video
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import VideoMetadata
+from vicc_ray.clip_store.writer import encode_video
 from vicc_ray.config import Config, PrepareConfig, RayConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.pipelines.prepare.pipeline import prepare

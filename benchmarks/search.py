@@ -30,7 +30,8 @@ from measured import machine
 from numpy.typing import NDArray
 from PIL import Image
 
-from vicc_ray.clip_store.store import shard_path, shard_writer
+from vicc_ray.clip_store.schema import shard_path
+from vicc_ray.clip_store.writer import shard_writer
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.models.encoder import build_encoder

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.clip_store.test_store import make_store
-from vicc_ray.clip_store.store import ClipStore, write_index
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.writer import write_index
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_store import Features, FeatureTable, network_of, save_features
 from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions

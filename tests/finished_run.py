@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from tests.run_folder import PHASES, PROTOTYPES, features_of, write_metrics
-from vicc_ray.clip_store.store import ClipStore, VideoMetadata, encode_video, shard_path, shard_writer, write_store_file
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import VideoMetadata, shard_path, write_store_file
+from vicc_ray.clip_store.writer import encode_video, shard_writer
 from vicc_ray.config import Config, MethodConfig, TrainConfig
 from vicc_ray.evaluation.feature_store import feature_path, save_features
 from vicc_ray.evaluation.retrieval_results import evaluate_features

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.evaluation.feature_store import FeatureTable
 
 PROTOTYPES = 20

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.clip_store.store import ClipStore, shard_path, shard_writer, write_store_file
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import shard_path, write_store_file
+from vicc_ray.clip_store.writer import shard_writer
 from vicc_ray.config import PrepareConfig
 
 Row = dict[str, Any]

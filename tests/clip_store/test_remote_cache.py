@@ -12,8 +12,10 @@ import pytest
 
 from tests.clip_store.test_store import make_store
 from tests.s3 import BUCKET, S3, s3_server
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.remote_cache import CACHE_VARIABLE, RemoteCache, cache_folder
-from vicc_ray.clip_store.store import INDEX_FILE, STORE_FILE, ClipStore, shard_path, write_index
+from vicc_ray.clip_store.schema import INDEX_FILE, STORE_FILE, shard_path
+from vicc_ray.clip_store.writer import write_index
 from vicc_ray.errors import UserError
 
 

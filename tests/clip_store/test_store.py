@@ -13,15 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.videos import moving
-from vicc_ray.clip_store.store import (
-    SCHEMA,
-    ClipStore,
-    VideoMetadata,
-    encode_video,
-    shard_path,
-    shard_writer,
-    write_store_file,
-)
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import SCHEMA, VideoMetadata, shard_path, write_store_file
+from vicc_ray.clip_store.writer import encode_video, shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.video.decode import Video

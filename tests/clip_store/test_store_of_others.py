@@ -16,7 +16,9 @@ import pytest
 
 from tests.clip_store.test_store import make_store
 from tests.stored import store_of, video
-from vicc_ray.clip_store.store import INDEX_FILE, SCHEMA, STORE_FILE, ClipStore, shard_path, shard_writer, write_index
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import INDEX_FILE, SCHEMA, STORE_FILE, shard_path
+from vicc_ray.clip_store.writer import shard_writer, write_index
 from vicc_ray.errors import UserError
 from vicc_ray.sharding.plan import PLAN_FILE, Plan, failures_path, read_failures, stored_rows
 from vicc_ray.sharding.source_check import _contents

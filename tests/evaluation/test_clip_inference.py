@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
 from vicc_ray.evaluation.video_features import load_windows

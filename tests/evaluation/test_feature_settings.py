@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.stored import Row, store_of, video
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_settings import check_same_store, forget_other_features

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import ClipConfig, EvaluateConfig, ModelConfig
 from vicc_ray.evaluation.video_features import embed_videos, embed_windows, load_windows
 from vicc_ray.models.encoder import build_encoder

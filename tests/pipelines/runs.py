@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tests.pipelines.prepared import RAY
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.training.tasks.pretraining import Pretraining
 from vicc_ray.utils.jsonl import read_lines

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tests.search.made import made_up, untrained
-from vicc_ray.clip_store.store import shard_path
+from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.errors import UserError
 from vicc_ray.search.index_format import ENCODER_FILE, INDEX_FILE, VIDEOS_FILE, write_videos
 from vicc_ray.search.query import index_encoder

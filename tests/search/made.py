@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vicc_ray.clip_store.store import shard_path, shard_writer
+from vicc_ray.clip_store.schema import shard_path
+from vicc_ray.clip_store.writer import shard_writer
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.datasets.locations import size_and_time

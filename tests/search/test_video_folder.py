@@ -18,7 +18,8 @@ from tests.search.made import describe, index_here, untrained
 from tests.search.serving import served
 from tests.videos import moving, write_video
 from vicc_ray.cli.search import _open
-from vicc_ray.clip_store.store import shard_path, shard_writer
+from vicc_ray.clip_store.schema import shard_path
+from vicc_ray.clip_store.writer import shard_writer
 from vicc_ray.datasets.locations import size_and_time
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import VideoFeatures

@@ -19,7 +19,8 @@ import pytest
 from tests.mutations import mutated
 from tests.pipelines.prepared import films
 from tests.videos import moving, write_video
-from vicc_ray.clip_store.store import ClipStore, write_store_file
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import write_store_file
 from vicc_ray.config import PrepareConfig
 from vicc_ray.sharding.build_shard import prepare_shard
 from vicc_ray.sharding.plan import Plan, PlannedVideo

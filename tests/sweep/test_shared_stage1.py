@@ -8,7 +8,7 @@ import pytest
 
 from tests.stored import store_of, video
 from tests.sweep.made import sweep_of
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.pipelines.prepared import killed_while_writing
-from vicc_ray.clip_store.store import STORE_FILE, read_store_file
+from vicc_ray.clip_store.schema import STORE_FILE, read_store_file
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError

@@ -327,7 +327,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from vicc_ray.clip_store.store import ClipStore
+    from vicc_ray.clip_store.reader import ClipStore
     from vicc_ray.reports.run import build_report
 
     store = ClipStore(options.store) if options.store else None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vicc_ray.clip_store.catalog import VideoRecord
-from vicc_ray.clip_store.store import ClipStore, StoredVideo
+from vicc_ray.clip_store.reader import ClipStore, StoredVideo
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.video.clip_sampling import sample_generator, two_clips
 from vicc_ray.video.transforms import APPEARANCE, Crop, FlowCropper, RgbCropper, draw_appearance, draw_crop

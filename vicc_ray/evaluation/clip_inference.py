@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vicc_ray.clip_store.catalog import VideoRecord
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.video_features import load_windows
 from vicc_ray.models.classifier import Classifier

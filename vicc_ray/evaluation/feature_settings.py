@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.clip_store.fingerprint import videos_fingerprint
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_store import PREFIX, remove_features

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vicc_ray.clip_store.catalog import VideoRecord
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.training_clips import CHANNELS, crop_flow, crop_rgb
 from vicc_ray.config import ClipConfig, EvaluateConfig, Stream
 from vicc_ray.models.encoder import Encoder

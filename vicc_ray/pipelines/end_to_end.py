@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError

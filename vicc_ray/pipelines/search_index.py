@@ -14,7 +14,8 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy
 
-from vicc_ray.clip_store.store import FAILURES_FILE, shard_path, shard_writer
+from vicc_ray.clip_store.schema import FAILURES_FILE, shard_path
+from vicc_ray.clip_store.writer import shard_writer
 from vicc_ray.config import Config
 from vicc_ray.datasets import list_videos
 from vicc_ray.datasets.locations import Place, place_of

@@ -8,7 +8,7 @@ from typing import Any
 
 from vicc_ray.clip_store.catalog import Catalog
 from vicc_ray.clip_store.fingerprint import CLIPS, pixel_settings, videos_fingerprint
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.batch_sampler import Plan
 

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vicc_ray.clip_store.store import shard_path
+from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_checks import PART_REMEDY, check_part, open_part

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vicc_ray.clip_store.store import shard_path
+from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import Floats
 from vicc_ray.search.index_checks import LARGEST_READ, PART_REMEDY, check_windows, open_part

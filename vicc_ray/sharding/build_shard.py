@@ -9,7 +9,8 @@ from typing import Any
 
 import cv2
 
-from vicc_ray.clip_store.store import ShardWriter, VideoMetadata, encode_video, shard_path, shard_writer
+from vicc_ray.clip_store.schema import VideoMetadata, shard_path
+from vicc_ray.clip_store.writer import ShardWriter, encode_video, shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets.locations import Place
 from vicc_ray.sharding.plan import PlannedVideo

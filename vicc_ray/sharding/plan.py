@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.clip_store.row_checks import open_shard
-from vicc_ray.clip_store.store import REMEDY, shard_path
+from vicc_ray.clip_store.schema import REMEDY, shard_path
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import VideoItem, assign_splits
 from vicc_ray.datasets.locations import Place, size_and_time

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vicc_ray.clip_store.row_checks import MOST_MEMORY
-from vicc_ray.clip_store.store import REMEDY, shard_path
+from vicc_ray.clip_store.schema import REMEDY, shard_path
 from vicc_ray.datasets.locations import Place
 from vicc_ray.errors import UserError
 from vicc_ray.sharding.plan import Plan, PlannedVideo

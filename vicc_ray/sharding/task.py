@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.clip_store.store import ShardWriter
+from vicc_ray.clip_store.writer import ShardWriter
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets.locations import Place, local_file
 from vicc_ray.datasets.object_storage import Unreadable

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from vicc_ray.clip_store.store import shard_path
+from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.sharding.plan import Plan
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.jsonl import read_lines

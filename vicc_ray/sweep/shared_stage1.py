@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from vicc_ray.clip_store.fingerprint import videos_fingerprint
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, ScheduleConfig, Stage2Config
 from vicc_ray.runs.run_dir import FREE_TO_CHANGE
 from vicc_ray.runs.schedule import build_phases

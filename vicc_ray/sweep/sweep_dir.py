@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from vicc_ray.clip_store.fingerprint import videos_fingerprint
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.runs import run_dir

@@ -10,7 +10,7 @@ import torch
 
 from tests.pipelines.prepared import parts
 from tests.pipelines.runs import settings
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.evaluation import feature_store
 from vicc_ray.evaluation.feature_store import feature_path, load_features
 from vicc_ray.evaluation.video_features import embed_videos

@@ -13,7 +13,7 @@ import pytest
 
 from tests.pipelines.prepared import CONFIG, contents, run
 from tests.videos import moving, write_video
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 

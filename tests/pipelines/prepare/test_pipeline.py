@@ -15,7 +15,8 @@ import ray
 
 from tests.pipelines.prepared import CONFIG, RAY, contents, failures, films, killed_while_writing, parts, run
 from tests.videos import moving, write_audio, write_video
-from vicc_ray.clip_store.store import ClipStore, shard_path
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.config import Config, EvaluateConfig, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.session import ray_session

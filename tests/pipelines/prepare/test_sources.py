@@ -10,7 +10,7 @@ import pytest
 from tests.listed import write_lists
 from tests.pipelines.prepared import CONFIG, contents, failures, films, run
 from tests.s3 import BUCKET, s3_server
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.pipelines.prepare.pipeline import Summary, prepare_inputs

@@ -14,7 +14,7 @@ import torch
 from tests.pipelines.processes import killed_here
 from tests.pipelines.runs import losses, settings
 from vicc_ray.cli.main import main
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError

@@ -14,7 +14,8 @@ import pytest
 from tests.pipelines.listening import heard_outside
 from tests.pipelines.runs import computed_here, losses, settings
 from tests.s3 import s3_server
-from vicc_ray.clip_store.store import SCHEMA, ClipStore
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import SCHEMA
 from vicc_ray.clip_store.training_clips import make_samples
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.inference.evaluate import evaluate

@@ -13,7 +13,7 @@ import pytest
 
 from tests.run_folder import features_of, write_metrics
 from tests.search.browser import browser
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.injected import check_inert
 from tests.search.browser import browser
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.reports.run import build_report
 
 

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from tests.reports.run.test_build import build
 from tests.run_folder import features_of
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError

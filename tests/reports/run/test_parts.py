@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.reports.run.curves import POINTS, read_phases, running_mean
 from vicc_ray.reports.run.gallery import choose_queries
 from vicc_ray.reports.run.thumbnails import FRAMES, LARGEST_STRIP, SIDE, Thumbnails, strip_uri, thumbnail_frames

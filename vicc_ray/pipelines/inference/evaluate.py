@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_settings import forget_other_features

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vicc_ray.clip_store.catalog import VideoRecord
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
 from vicc_ray.models.inference import for_inference

@@ -15,15 +15,9 @@ from pathlib import Path
 
 from vicc_ray.clip_store.duplicates import DUPLICATES_FILE, find_duplicates
 from vicc_ray.clip_store.fingerprint import OF_ONE_CALL
-from vicc_ray.clip_store.store import (
-    FAILURES_FILE,
-    INDEX_FILE,
-    STORE_FILE,
-    ClipStore,
-    read_store_file,
-    write_index,
-    write_store_file,
-)
+from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.schema import FAILURES_FILE, INDEX_FILE, STORE_FILE, read_store_file, write_store_file
+from vicc_ray.clip_store.writer import write_index
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError

@@ -11,7 +11,7 @@ from typing import Any
 
 import ray.data
 
-from vicc_ray.clip_store.store import FAILURES_FILE, shard_path
+from vicc_ray.clip_store.schema import FAILURES_FILE, shard_path
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import Inputs
 from vicc_ray.datasets.locations import Place, as_json, from_json

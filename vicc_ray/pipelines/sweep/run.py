@@ -6,7 +6,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.orphans import reap_orphans
 from vicc_ray.pipelines.cluster.placement_waits import tell_waiting

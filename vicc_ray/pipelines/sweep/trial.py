@@ -9,7 +9,7 @@ from typing import Any
 
 from ray import tune
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vicc_ray.clip_store.fingerprint import CLIPS, videos_fingerprint
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.classification_results import PREDICTIONS_FILE, tabulate

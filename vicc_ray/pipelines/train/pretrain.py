@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.pipelines.train.launcher import fit
 from vicc_ray.runs.initial_checkpoint import check_something_left, checked_start, keep_start

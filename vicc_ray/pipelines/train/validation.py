@@ -12,7 +12,7 @@ import numpy as np
 import ray.train
 from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.pipelines.cluster.capacity import NO_PLACEMENT_GROUP
 from vicc_ray.pipelines.cluster.session import quiet
 from vicc_ray.pipelines.inference.embed import Embedder, Network, Work, embed

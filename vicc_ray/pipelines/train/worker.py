@@ -16,7 +16,7 @@ import torch
 from ray.exceptions import RayTaskError
 from torch import Tensor
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.method.objective import Metrics

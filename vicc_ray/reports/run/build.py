@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.evaluation.feature_settings import check_same_store
 from vicc_ray.reports.run.data import read_figures
 from vicc_ray.reports.run.poster_sheet import PosterSheet

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 
 SIDE = 96
 """Pixels of a picture: a multiple of 16, so that no block of the codec reaches into the next one."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vicc_ray.clip_store.store import ClipStore, StoredVideo
+from vicc_ray.clip_store.reader import ClipStore, StoredVideo
 from vicc_ray.reports.svg.flow_color import fast_speed, flow_to_color, legend
 from vicc_ray.video.flow import dequantise
 

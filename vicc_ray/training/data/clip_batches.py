@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from vicc_ray.clip_store.catalog import VideoRecord
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.training_clips import CHANNELS, make_samples
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.training.data.batch_sampler import Plan

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import Phase

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vicc_ray.clip_store.fingerprint import CLIPS
-from vicc_ray.clip_store.store import ClipStore
+from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
