@@ -1,5 +1,6 @@
 # make demo    set up, make videos and run the whole job on them: the report is demo/run/report/report.html
 # make test    set up and run the tests
+# make test-fast  the tests that need neither a Ray session nor a browser, and are quick: under a minute
 # make proofs  tests that take minutes each: machines that come and go, runs and a sweep that are killed, this CPU's torch
 # make launch  `ray up` on hosts made of namespaces, which fail and come back; for root, where sshd, ip and rsync are
 # make lint    style and types, and whether a dependency has a known fault (`make audit`)
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test proofs launch lint audit audit-renew wheel format requirements clean
+.PHONY: help venv demo test test-fast proofs launch lint audit audit-renew wheel format requirements clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -31,6 +32,9 @@ demo: $(STAMP)
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 100
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
+
+test-fast: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not ray and not browser and not slow"
 
 proofs: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest benchmarks/proofs

@@ -20,6 +20,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return CrashTolerantFiles(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what the fast loop leaves out by what a test uses, so that no test has to remember it."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent / "pipelines"):
+            item.add_marker("ray")  # its conftest.py starts one for all
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keys and the like lie in a folder of the tests, not in that of whoever runs them."""
