@@ -24,7 +24,7 @@ from vicc_ray.evaluation.linear_probe import fit_quick_probe
 from vicc_ray.evaluation.video_features import embed_windows
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.search.thumbnail import make_film
-from vicc_ray.sharding.build_shard import prepare_shard
+from vicc_ray.sharding.build_shard import build_shard
 from vicc_ray.sharding.plan import PlannedVideo
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
@@ -124,7 +124,7 @@ def shard(folder: Path) -> Values:
     """A part of a clip store, whole."""
     with tempfile.TemporaryDirectory() as store:
         videos = [(folder / name, PlannedVideo(name, "", name, "")) for name in {**CODINGS, **HDR}]
-        prepare_shard(Path(store), 0, videos, PrepareConfig(short_side=SIDE))
+        build_shard(Path(store), 0, videos, PrepareConfig(short_side=SIDE))
         return as_bytes([[(Path(store) / "part-00000.parquet").read_bytes()]])
 
 

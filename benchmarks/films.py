@@ -9,7 +9,7 @@ import numpy as np
 
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import STORE_FILE, VideoMetadata, shard_path, write_store_file
-from vicc_ray.clip_store.writer import encode_video, shard_writer
+from vicc_ray.clip_store.writer import encode_video, open_shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.video.decode import decode_video
@@ -37,7 +37,7 @@ def make_store(path: Path, videos: list[Path], side: int, frames: int, flow_scal
     settings = PrepareConfig.model_validate({"short_side": side, "flow_scale": flow_scale})
     if not (path / STORE_FILE).exists():
         path.mkdir(parents=True, exist_ok=True)
-        with shard_writer(shard_path(path, 0)) as writer:
+        with open_shard_writer(shard_path(path, 0)) as writer:
             for n, file in enumerate(videos):
                 pairs = _pairs(long_film(file, side, frames, settings.grid), settings)
                 writer.write(

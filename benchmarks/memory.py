@@ -31,7 +31,7 @@ from processes import object_store, watched
 
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import STORE_FILE, VideoMetadata, shard_path, write_store_file
-from vicc_ray.clip_store.writer import encode_video, shard_writer
+from vicc_ray.clip_store.writer import encode_video, open_shard_writer
 from vicc_ray.config import ClipConfig, Config, PrepareConfig, RayConfig
 from vicc_ray.pipelines.cluster.resources import STORE_SHARE
 from vicc_ray.pipelines.cluster.session import ray_session
@@ -149,7 +149,7 @@ def _store(path: Path, count: int) -> Path:
     rows = [encode_video(VideoMetadata(""), 25.0, pairs, SETTINGS) for pairs in films]
     shards = -(-count // SHARD)
     for shard in range(shards):
-        with shard_writer(shard_path(path, shard)) as writer:
+        with open_shard_writer(shard_path(path, shard)) as writer:
             for n in range(shard * SHARD, min(count, (shard + 1) * SHARD)):
                 name = f"class {n % 100:02d}/video {n:07d}.mp4"
                 about = {"id": name, "label": name[:8], "source": name, "split": "train", "content": f"{n:032x}"}

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vicc_ray.clip_store.schema import shard_path
-from vicc_ray.clip_store.writer import shard_writer
+from vicc_ray.clip_store.writer import open_shard_writer
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.models.encoder import build_encoder
@@ -99,7 +99,7 @@ def make_index(folder: Path, count: int, film_of: Path) -> None:
     spans = np.stack([np.arange(WINDOWS), np.arange(WINDOWS) + 1.28], 1).astype(np.float32)
     parts = -(-count // A_PART)
     for part in range(parts):
-        with shard_writer(shard_path(folder, part), PART_SCHEMA) as writer:
+        with open_shard_writer(shard_path(folder, part), PART_SCHEMA) as writer:
             for number in range(part * A_PART, min(count, (part + 1) * A_PART)):
                 own = groups[rng.integers(1000)] + rng.gamma(0.5, size=1024)
                 windows = (own + rng.gamma(0.3, size=(WINDOWS, 1024))).astype(np.float32)

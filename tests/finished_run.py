@@ -13,7 +13,7 @@ import yaml
 from tests.run_folder import PHASES, PROTOTYPES, features_of, write_metrics
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import VideoMetadata, shard_path, write_store_file
-from vicc_ray.clip_store.writer import encode_video, shard_writer
+from vicc_ray.clip_store.writer import encode_video, open_shard_writer
 from vicc_ray.config import Config, MethodConfig, TrainConfig
 from vicc_ray.evaluation.feature_store import feature_path, save_features
 from vicc_ray.evaluation.retrieval_results import evaluate_features
@@ -27,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
     path = tmp_path_factory.mktemp("store")
     rng = np.random.default_rng(0)
     for shard in range(2):
-        with shard_writer(shard_path(path, shard)) as writer:
+        with open_shard_writer(shard_path(path, shard)) as writer:
             for n in range(6):
                 frames = np.stack([clouds(rng, 256) for _ in range(24)])
                 flow = np.stack([clouds(rng, 56)[::2, ::2, :2] + 100 for _ in range(24)])

@@ -8,7 +8,7 @@ from typing import Any
 
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import shard_path, write_store_file
-from vicc_ray.clip_store.writer import shard_writer
+from vicc_ray.clip_store.writer import open_shard_writer
 from vicc_ray.config import PrepareConfig
 
 Row = dict[str, Any]
@@ -24,7 +24,7 @@ def store_of(path: Path, rows: Iterable[Row], shards: int = 1, settings: Prepare
     """A store at ``path`` of these rows, dealt out to its shards."""
     listed = list(rows)
     for shard in range(shards):
-        with shard_writer(shard_path(path, shard)) as writer:
+        with open_shard_writer(shard_path(path, shard)) as writer:
             for row in listed[shard::shards]:
                 writer.write(row)
     write_store_file(path, settings or PrepareConfig(short_side=32), shards)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vicc_ray.clip_store.catalog import ROWS_AT_ONCE, Catalog, VideoRecord
+from vicc_ray.clip_store.catalog import ROWS_PER_BATCH, Catalog, VideoRecord
 
 SPLITS = ("train", "test", "")
 
@@ -24,7 +24,7 @@ def entries(count: int) -> Catalog:
 
 
 def test_entries_are_a_sequence_of_what_they_were_made_of() -> None:
-    count = 2 * ROWS_AT_ONCE + 3
+    count = 2 * ROWS_PER_BATCH + 3
     objects, found = [entry(n) for n in range(count)], entries(count)
     assert list(found) == objects
     assert (len(found), found[0], found[-1], found[np.int64(5)]) == (count, objects[0], objects[-1], objects[5])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tests.videos import moving
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import SCHEMA, VideoMetadata, shard_path, write_store_file
-from vicc_ray.clip_store.writer import encode_video, shard_writer
+from vicc_ray.clip_store.writer import encode_video, open_shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.video.decode import Video
@@ -45,7 +45,7 @@ def row(about: VideoMetadata, video: Video, flow: NDArray[np.uint8]) -> dict[str
 
 def make_store(path: Path, shards: list[list[int]]) -> Path:
     for shard, seeds in enumerate(shards):
-        with shard_writer(shard_path(path, shard)) as writer:
+        with open_shard_writer(shard_path(path, shard)) as writer:
             for seed in seeds:
                 video, flow = sample(seed)
                 writer.write(
@@ -71,7 +71,7 @@ def test_frames_and_flow_survive(tmp_path: Path) -> None:
 
 def test_no_motion_stays_exactly_zero(tmp_path: Path) -> None:
     video = Video(moving(2, 32, 32), 25.0)
-    with shard_writer(shard_path(tmp_path, 0)) as writer:
+    with open_shard_writer(shard_path(tmp_path, 0)) as writer:
         writer.write(row(VideoMetadata("a"), video, np.full((2, 16, 16, 2), 128, np.uint8)))
     write_store_file(tmp_path, SETTINGS, 1)
     store = ClipStore(tmp_path)
@@ -122,7 +122,7 @@ def test_a_store_is_used_from_threads_and_other_processes(tmp_path: Path) -> Non
 
 
 def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), shard_writer(shard_path(tmp_path, 0)):
+    with pytest.raises(KeyboardInterrupt), open_shard_writer(shard_path(tmp_path, 0)):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
@@ -162,7 +162,7 @@ def test_a_damaged_frame_is_named_with_what_to_do(tmp_path: Path, column: str, m
     make_store(tmp_path, [[0], [1]])
     rows = pq.read_table(shard_path(tmp_path, 1)).to_pylist()
     rows[0][column][-1 if column == "flow" else 3] = b"no picture"
-    with shard_writer(shard_path(tmp_path, 1)) as writer:
+    with open_shard_writer(shard_path(tmp_path, 1)) as writer:
         writer.write(rows[0])
     store = ClipStore(tmp_path)
     read = getattr(store.read(store.entries[1]), column)

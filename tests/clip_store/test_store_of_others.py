@@ -18,9 +18,9 @@ from tests.clip_store.test_store import make_store
 from tests.stored import store_of, video
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import INDEX_FILE, SCHEMA, STORE_FILE, shard_path
-from vicc_ray.clip_store.writer import shard_writer, write_index
+from vicc_ray.clip_store.writer import open_shard_writer, write_index
 from vicc_ray.errors import UserError
-from vicc_ray.sharding.plan import PLAN_FILE, Plan, failures_path, read_failures, stored_rows
+from vicc_ray.sharding.plan import PLAN_FILE, ShardPlan, failures_path, read_failures, stored_rows
 from vicc_ray.sharding.source_check import _contents
 from vicc_ray.video.synthetic.existing_videos import RECORD, check_made_before
 
@@ -156,7 +156,7 @@ def test_frames_of_another_type_are_told(tmp_path: Path, kind: pa.DataType, valu
     store = store_of(tmp_path, [video(0)])
     entry = store.entries[0]
     schema = SCHEMA.set(SCHEMA.get_field_index("rgb"), pa.field("rgb", kind))
-    with shard_writer(shard_path(tmp_path, 0), schema) as writer:
+    with open_shard_writer(shard_path(tmp_path, 0), schema) as writer:
         writer.write({**video(0), "rgb": value})
     with pytest.raises(UserError, match="part-00000.parquet"):
         ClipStore(tmp_path).read(entry)
@@ -186,7 +186,7 @@ def jpeg_that_says_it_is(side: int) -> bytes:
 def test_flow_that_is_no_jpeg_of_its_size_is_told(tmp_path: Path, tile: bytes) -> None:
     make_store(tmp_path, [[0]])
     rows = pq.read_table(shard_path(tmp_path, 0)).to_pylist()
-    with shard_writer(shard_path(tmp_path, 0)) as writer:
+    with open_shard_writer(shard_path(tmp_path, 0)) as writer:
         writer.write({**rows[0], "flow": [tile] * len(rows[0]["flow"])})
     store = ClipStore(tmp_path)
     with pytest.raises(UserError, match="part-00000.parquet"):
@@ -204,14 +204,14 @@ PLANS = [
 def test_a_plan_that_cannot_be_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / PLAN_FILE).write_bytes(content)
     with pytest.raises(UserError, match=PLAN_FILE):
-        Plan.read(tmp_path)
+        ShardPlan.read(tmp_path)
 
 
 def test_failures_of_others_are_told_or_left_out(tmp_path: Path) -> None:
     store_of(tmp_path, [video(0)])
     about = {"id": "a", "label": "", "source": "", "split": ""}
     (tmp_path / PLAN_FILE).write_text(json.dumps({"test_share": None, "shards": [[about]]}))
-    plan = Plan.read(tmp_path)
+    plan = ShardPlan.read(tmp_path)
     file = failures_path(tmp_path, 0)
     file.write_text('{"path": "of another plan", "reason": "", "stamp": null}\n{"half')
     assert read_failures(tmp_path, plan) == {}

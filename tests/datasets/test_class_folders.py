@@ -18,7 +18,7 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
         ("b/2.MP4", "b"),
         ("top.mkv", ""),
     ]
-    assert all(i.source == i.id and i.split == "" and i.place == tmp_path / i.id for i in inputs.items)
+    assert all(i.source == i.id and i.split == "" and i.location == tmp_path / i.id for i in inputs.items)
     assert inputs.unlisted == 0
 
 
@@ -36,8 +36,8 @@ def test_a_name_that_is_no_utf8_gets_a_printable_id(tmp_path: Path) -> None:
     touch(path.parent, path.name)
     (found,) = list_videos(tmp_path).items
     assert found.id.encode() == rb"a/caf\udce9.mp4"
-    assert isinstance(found.place, Path)
-    assert found.place.read_bytes() == b"x"
+    assert isinstance(found.location, Path)
+    assert found.location.read_bytes() == b"x"
 
 
 def test_nothing_to_list(tmp_path: Path) -> None:

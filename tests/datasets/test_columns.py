@@ -161,7 +161,7 @@ def test_a_path_of_this_machine_is_no_address_to_be_cut(tmp_path: Path, odd: str
     labels = tmp_path / f"{odd}.csv"
     labels.write_text(f"path,label\n{odd}/xxxxxxxxxxx_000001_000011.mp4,walk\n")
     (item,) = list_videos(str(videos), str(labels)).items
-    assert (item.label, item.place) == ("walk", videos / odd / "xxxxxxxxxxx_000001_000011.mp4")
+    assert (item.label, item.location) == ("walk", videos / odd / "xxxxxxxxxxx_000001_000011.mp4")
     lists = tmp_path / f"{odd}_val.csv"
     lists.write_text("label,youtube_id,time_start,time_end\nwalk,xxxxxxxxxxx,1,11\n")
     assert [(item.label, item.split) for item in list_videos(videos, lists).items] == [("walk", "test")]
@@ -183,8 +183,8 @@ def test_a_manifest_finds_files_whose_accents_are_composed_otherwise(tmp_path: P
     videos = touch(tmp_path / "videos", f"{there}/{there}.mp4")
     (tmp_path / "own.csv").write_text(f"path\n{written}/{written}.mp4\n")
     inputs = list_videos(videos, tmp_path / "own.csv")
-    place = videos / there / f"{there}.mp4"
-    assert inputs.items == (VideoItem(place, f"{written}/{written}.mp4", CAFE, f"{written}/{written}.mp4", ""),)
+    location = videos / there / f"{there}.mp4"
+    assert inputs.items == (VideoItem(location, f"{written}/{written}.mp4", CAFE, f"{written}/{written}.mp4", ""),)
     assert inputs.unlisted == 0
 
 
@@ -192,7 +192,7 @@ def test_files_that_differ_in_composition_alone_stay_two_and_their_classes_one(t
     videos = touch(tmp_path / "videos", f"{CAFE}/{CAFE}.mp4", f"{CAFE}/{DECOMPOSED}.mp4", f"{DECOMPOSED}/x.mp4")
     (tmp_path / "own.csv").write_text(f"path\n{CAFE}/{CAFE}.mp4\n{CAFE}/{DECOMPOSED}.mp4\n")
     for inputs, n in ((list_videos(videos, tmp_path / "own.csv"), 2), (list_videos(videos), 3)):
-        assert len({item.place for item in inputs.items}) == n
+        assert len({item.location for item in inputs.items}) == n
         assert {item.label for item in inputs.items} == {CAFE}
 
 
@@ -210,14 +210,14 @@ def test_published_lists_find_them_too(tmp_path: Path, written: str, there: str)
     (lists / "trainlist01.txt").write_text(f"{written}/v_{written}_g01_c01.avi 1\n")
     (lists / "testlist01.txt").write_text(f"{written}/v_{written}_g02_c01.avi\n")
     inputs = list_videos(videos, lists)
-    assert {item.place for item in inputs.items} == {videos / there / f"v_{there}_g0{n}_c01.avi" for n in (1, 2)}
+    assert {item.location for item in inputs.items} == {videos / there / f"v_{there}_g0{n}_c01.avi" for n in (1, 2)}
     assert {item.label for item in inputs.items} == {CAFE}
     lists = touch(tmp_path / "other", "readme.txt")
     name = f"Film_{there}_u_nm_np1_ba_goo_0.avi"
     touch(videos, f"{there}/{name}")
     (lists / f"{written}_test_split1.txt").write_text(f"{name} 1\n")
     (item,) = list_videos(videos, lists).items
-    assert (item.label, item.source, item.place) == (CAFE, "Film", videos / there / name)
+    assert (item.label, item.source, item.location) == (CAFE, "Film", videos / there / name)
 
 
 def test_what_is_not_used_or_not_there_is_told(tmp_path: Path) -> None:

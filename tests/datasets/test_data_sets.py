@@ -59,8 +59,8 @@ def known(inputs: Inputs) -> dict[str, tuple[str, str, str]]:
     return {item.id: (item.label, item.source, item.split) for item in inputs.items}
 
 
-def places(inputs: Inputs, videos: Path) -> list[str]:
-    return [str(item.place.relative_to(videos)) for item in inputs.items if isinstance(item.place, Path)]
+def locations(inputs: Inputs, videos: Path) -> list[str]:
+    return [str(item.location.relative_to(videos)) for item in inputs.items if isinstance(item.location, Path)]
 
 
 def test_ucf101_gives_label_group_and_split_of_the_fold(tmp_path: Path) -> None:
@@ -96,14 +96,14 @@ def test_ucf101_is_found_however_it_lies_and_keeps_its_ids(tmp_path: Path, layou
     videos = touch(tmp_path / "videos", *names, "Other/v_ApplyEyeMakeup_g09_c09.avi")
     inputs = list_videos(videos, write_lists(tmp_path / "lists", UCF_LISTS))
     assert [item.id for item in inputs.items] == list(UCF_VIDEOS)
-    assert places(inputs, videos) == names
+    assert locations(inputs, videos) == names
     assert inputs.unlisted == 1
 
 
 def test_a_video_in_the_folder_of_another_class_is_not_the_listed_one(tmp_path: Path) -> None:
     videos = touch(tmp_path / "videos", "HandstandPushups/v_ApplyEyeMakeup_g01_c01.avi")
     inputs = list_videos(videos, write_lists(tmp_path / "lists", UCF_LISTS))
-    assert places(inputs, videos) == list(UCF_VIDEOS)  # where they would lie
+    assert locations(inputs, videos) == list(UCF_VIDEOS)  # where they would lie
     assert inputs.unlisted == 1
 
 
@@ -117,7 +117,7 @@ def test_hmdb51_gives_label_film_and_split_of_the_fold(tmp_path: Path, inside: s
         HMDB_VIDEOS[1]: ("brush_hair", "April_09", ""),
         HMDB_VIDEOS[2]: ("pick", "#122_Cleaning_Up", "test"),
     }
-    assert sorted(places(first, videos)) == sorted(inside + name for name in HMDB_VIDEOS)
+    assert sorted(locations(first, videos)) == sorted(inside + name for name in HMDB_VIDEOS)
     assert first.unlisted == 1
     assert known(list_videos(videos, lists, fold=3))[HMDB_VIDEOS[1]] == ("brush_hair", "April_09", "test")
     (lists / "pick_test_split3.txt").unlink()
@@ -153,7 +153,7 @@ def test_kinetics_is_found_however_it_lies_and_the_missing_stay(tmp_path: Path, 
     videos = touch(tmp_path / "videos", *there.values())
     inputs = list_videos(videos, write_lists(tmp_path / "lists", KINETICS_LISTS))
     assert known(inputs) == KINETICS_FOUND
-    assert places(inputs, videos) == [there.get(item.id, item.id) for item in inputs.items]
+    assert locations(inputs, videos) == [there.get(item.id, item.id) for item in inputs.items]
     assert inputs.unlisted == 0
 
 

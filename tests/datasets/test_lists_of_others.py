@@ -15,8 +15,8 @@ import pytest
 from tests.listed import touch, write_lists
 from tests.s3 import S3, s3_server
 from vicc_ray.datasets import list_videos
-from vicc_ray.datasets.locations import local_file, read, tree_of
-from vicc_ray.datasets.object_storage import Remote, Unreadable
+from vicc_ray.datasets.locations import list_files, local_file, read
+from vicc_ray.datasets.object_storage import RemotePath, UnreadableFileError
 from vicc_ray.errors import UserError
 
 UCF, KINETICS = "trainlist01.txt", "label,youtube_id,time_start,time_end,split\n"
@@ -62,7 +62,7 @@ def test_a_list_that_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_p
 def test_a_video_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")
     (item,) = list_videos(tmp_path).items
-    with pytest.raises(Unreadable), local_file(item.place):
+    with pytest.raises(UnreadableFileError), local_file(item.location):
         pass
 
 
@@ -107,7 +107,7 @@ def s3() -> Iterator[S3]:
 def test_a_name_in_a_bucket_that_leads_out_of_the_folder_is_no_video(s3: S3) -> None:
     s3.put("videos/a.mp4")
     s3.put("videos/../../etc/b.mp4")
-    tree = tree_of(Remote(s3.address("videos")))
+    tree = list_files(RemotePath(s3.address("videos")))
     assert list(tree.files) == ["a.mp4"]
     with pytest.raises(UserError, match=r"\.\./\.\./etc/b\.mp4"):
         list_videos(s3.address("videos"))

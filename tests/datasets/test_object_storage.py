@@ -14,8 +14,8 @@ import pytest
 
 from tests.s3 import BUCKET, S3, s3_server
 from vicc_ray.datasets import list_videos
-from vicc_ray.datasets.locations import as_json, files_in, from_json, local_file, place_of, read, size_and_time
-from vicc_ray.datasets.object_storage import CHUNK, Remote, Unreadable
+from vicc_ray.datasets.locations import as_json, files_in, from_json, local_file, location_of, read, size_and_mtime
+from vicc_ray.datasets.object_storage import CHUNK, RemotePath, UnreadableFileError
 from vicc_ray.errors import UserError
 
 
@@ -35,8 +35,8 @@ def test_a_bucket_is_listed_like_a_folder(s3: S3) -> None:
             (n, n.split("/")[0] if "/" in n else "") for n in sorted(names)
         ]
         for item in inputs.items:
-            assert size_and_time(item.place) == (1, pytest.approx(time.time_ns(), abs=600e9))
-            with local_file(from_json(as_json(item.place))) as copy:
+            assert size_and_mtime(item.location) == (1, pytest.approx(time.time_ns(), abs=600e9))
+            with local_file(from_json(as_json(item.location))) as copy:
                 assert copy.read_bytes() == b"x"
     assert {i.id for i in list_videos(s3.address()).items} >= {f"plain/{name}" for name in names}
 
@@ -46,23 +46,27 @@ def test_manifests_and_lists_may_lie_in_the_bucket(s3: S3) -> None:
     s3.put("own/1.mp4")
     s3.put("own/2.mp4")
     inputs = list_videos(s3.address("own"))
-    assert [(i.id, i.split, size_and_time(i.place) is None) for i in inputs.items] == [
+    assert [(i.id, i.split, size_and_mtime(i.location) is None) for i in inputs.items] == [
         ("1.mp4", "train", False),
         ("gone.mp4", "", True),
     ]
     assert inputs.unlisted == 1
     assert list_videos(s3.address("own"), s3.address("own/labels.jsonl")) == inputs
     s3.put("lists/pick_test_split1.txt", b"1.mp4 2 \n")
-    assert files_in(place_of(s3.address("lists"))) == ["pick_test_split1.txt"]
+    assert files_in(location_of(s3.address("lists"))) == ["pick_test_split1.txt"]
     (item,) = list_videos(s3.address("own"), s3.address("lists")).items
-    assert (item.id, item.split, str(item.place)) == ("pick/1.mp4", "test", str(place_of(s3.address("own/1.mp4"))))
+    assert (item.id, item.split, str(item.location)) == (
+        "pick/1.mp4",
+        "test",
+        str(location_of(s3.address("own/1.mp4"))),
+    )
 
 
 def test_a_copy_is_whole_and_goes_away_also_after_an_error(s3: S3) -> None:
     content = bytes(range(256)) * (CHUNK // 200)  # more than one piece
     s3.put("large/x.mp4", content)
     (item,) = list_videos(s3.address("large")).items
-    with suppress(KeyError), local_file(item.place) as copy:
+    with suppress(KeyError), local_file(item.location) as copy:
         assert copy.read_bytes() == content
         raise KeyError
     assert not copy.exists()
@@ -73,8 +77,8 @@ def test_what_has_gone_since_the_listing_is_unreadable(s3: S3, tmp_path: Path, m
     s3.put("short/x.mp4")
     (item,) = list_videos(s3.address("short")).items
     s3.client.delete_object(Bucket=BUCKET, Key="short/x.mp4")
-    for place in (item.place, place_of(s3.address("short/never.mp4"))):
-        with pytest.raises(Unreadable, match="^no such file$"), local_file(place):
+    for location in (item.location, location_of(s3.address("short/never.mp4"))):
+        with pytest.raises(UnreadableFileError, match="^no such file$"), local_file(location):
             pass
     assert list(tmp_path.iterdir()) == []
 
@@ -85,7 +89,7 @@ def test_the_endpoint_may_come_from_the_environment(s3: S3, monkeypatch: pytest.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     (item,) = list_videos(f"s3://{BUCKET}/environment").items
-    assert read(item.place) == b"x"
+    assert read(item.location) == b"x"
 
 
 def problem(address: str) -> str:
@@ -122,8 +126,8 @@ def test_an_endpoint_that_never_answers_is_given_up_soon() -> None:
 
 
 def test_a_place_is_told_without_its_secret() -> None:
-    place = Remote("s3://key:secret@bucket/videos/?region=r", "a/1.mp4")
-    assert str(place) == "s3://bucket/videos/a/1.mp4?region=r"
+    location = RemotePath("s3://key:secret@bucket/videos/?region=r", "a/1.mp4")
+    assert str(location) == "s3://bucket/videos/a/1.mp4?region=r"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,7 @@ def test_an_address_may_be_written_as_the_folder_is_named(s3: S3, folder: str) -
     for name in (folder, f"{folder}/"):
         inputs = list_videos(s3.address(f"written/{name}"), s3.address(f"written/{folder}/labels.csv"))
         assert [(item.id, item.label) for item in inputs.items] == [("x/1.mp4", "walk")]
-    with local_file(inputs.items[0].place) as copy:
+    with local_file(inputs.items[0].location) as copy:
         assert copy.read_bytes() == b"x"
 
 
@@ -145,7 +149,7 @@ def test_an_address_may_be_escaped_and_its_secret_need_not_be(s3: S3) -> None:
         address = s3.address("escaped/a%20%3Fb").replace(":secret@", f":{secret}@")
         (item,) = list_videos(address).items
         assert item.id == "1.mp4"
-        assert secret not in str(item.place)
+        assert secret not in str(item.location)
         assert secret not in problem(address.replace("escaped", "gone"))
 
 
@@ -158,4 +162,4 @@ def test_a_bucket_is_searched_in_both_forms_of_an_accent(s3: S3) -> None:
     s3.put(f"forms/{there}/{there}.mp4")
     s3.put("forms/labels.csv", f"path\n{written}/{written}.mp4\n".encode())
     (item,) = list_videos(s3.address("forms")).items
-    assert (item.label, size_and_time(item.place) is None) == (written, False)
+    assert (item.label, size_and_mtime(item.location) is None) == (written, False)

@@ -106,4 +106,4 @@ def test_a_run_goes_on_after_its_videos_were_copied_though_one_is_broken(tmp_pat
     check_none_to_come(inputs, store, CONFIG, tmp_path / "run/checkpoints/step-00000003")
     assert prepare_inputs(inputs, store, CONFIG, progress=False, retry=False).processed == 0
     tried_again = make_plan(store, inputs.items, CONFIG.prepare, CONFIG.evaluate.test_share).shards[3:]
-    assert [[planned.id for planned in shard] for shard in tried_again] == [["c.mp4"]]
+    assert [[plan_videos.id for plan_videos in shard] for shard in tried_again] == [["c.mp4"]]

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from vicc_ray.clip_store.schema import shard_path
-from vicc_ray.clip_store.writer import shard_writer
+from vicc_ray.clip_store.writer import open_shard_writer
 from vicc_ray.config import ClipConfig, Config, ModelConfig
 from vicc_ray.datasets import list_videos
-from vicc_ray.datasets.locations import size_and_time
+from vicc_ray.datasets.locations import size_and_mtime
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.pipelines.search_index import Indexer, Work
@@ -54,7 +54,10 @@ def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
     weights = untrained()
     describe(folder, weights, videos)
     items = [
-        (item.place, PlannedVideo(item.id, item.label, item.source, "", list(size_and_time(item.place) or UNKNOWN)))
+        (
+            item.location,
+            PlannedVideo(item.id, item.label, item.source, "", list(size_and_mtime(item.location) or UNKNOWN)),
+        )
         for item in list_videos(videos).items
     ]
     indexer = Indexer(Work(folder, videos, weights, VIEW, CONFIG, use_gpu=False))
@@ -73,12 +76,12 @@ def made_up(folder: Path, windows: list[np.ndarray], a_part: int = 7) -> Path:
     describe(folder, untrained(), folder / "videos", windows[0].shape[1])
     starts = range(0, len(windows), a_part)
     for part, start in enumerate(starts):
-        with shard_writer(shard_path(folder, part), PART_SCHEMA) as writer:
+        with open_shard_writer(shard_path(folder, part), PART_SCHEMA) as writer:
             for number, features in enumerate(windows[start : start + a_part], start):
                 spans = np.arange(len(features), dtype=np.float32)[:, None] + np.float32([0, 1])
                 found = VideoFeatures(np.float32(features), spans, float(len(features)), b"film %d" % number)
                 id = f"{number}.mp4"
-                stamp = size_and_time(folder / "videos" / id) or UNKNOWN
+                stamp = size_and_mtime(folder / "videos" / id) or UNKNOWN
                 writer.write(part_row(id, f"label {number % 3}", "", id.encode(), stamp, found))
     write_videos(folder, len(starts), windows[0].shape[1])
     return folder

@@ -19,8 +19,8 @@ from tests.search.serving import served
 from tests.videos import moving, write_video
 from vicc_ray.cli.search import _open
 from vicc_ray.clip_store.schema import shard_path
-from vicc_ray.clip_store.writer import shard_writer
-from vicc_ray.datasets.locations import size_and_time
+from vicc_ray.clip_store.writer import open_shard_writer
+from vicc_ray.datasets.locations import size_and_mtime
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_format import INDEX_FILE, Description, part_row, write_videos
@@ -48,7 +48,7 @@ def videos(tmp_path: Path) -> Path:
 
 def file_at(path: Path, name: str) -> IndexedFile:
     """As if that file had been indexed under that name."""
-    size, mtime_ns = size_and_time(path) or (0, 0)
+    size, mtime_ns = size_and_mtime(path) or (0, 0)
     return IndexedFile(os.fsencode(name), size, mtime_ns)
 
 
@@ -116,11 +116,11 @@ def test_what_is_no_file_is_neither_waited_for_nor_opened(videos: Path) -> None:
 def index_of_others(folder: Path, base: Path, names: list[str]) -> Path:
     """An index as somebody may write it: with size and time of files of ours, which they can see."""
     describe(folder, untrained(), base)
-    with shard_writer(shard_path(folder, 0), PART_SCHEMA) as writer:
+    with open_shard_writer(shard_path(folder, 0), PART_SCHEMA) as writer:
         for name in names:
             found = VideoFeatures(np.ones((1, FEATURES), np.float32), np.float32([[0, 1]]), 1.0, b"")
             file = name.strip("/").encode()
-            writer.write(part_row(name, "", "", file, size_and_time(base / name) or (0, 0), found))
+            writer.write(part_row(name, "", "", file, size_and_mtime(base / name) or (0, 0), found))
     write_videos(folder, 1, FEATURES)
     content = json.loads((folder / INDEX_FILE).read_text())
     (folder / INDEX_FILE).write_text(json.dumps({**content, "seal": "0" * 64}))

@@ -17,7 +17,7 @@ from vicc_ray.search import windows as windows_module
 from vicc_ray.search.thumbnail import FRAMES, RATE, SIDE, thumbnail_frames
 from vicc_ray.search.windows import WindowChunk, read_pieces
 from vicc_ray.video.clip_sampling import windows
-from vicc_ray.video.decode import TookTooLong, VideoError, decode_video
+from vicc_ray.video.decode import DecodeTimeoutError, VideoError, decode_video
 
 STRETCH = 40
 
@@ -90,7 +90,7 @@ def test_what_is_no_video_and_what_takes_too_long_is_said(tmp_path: Path) -> Non
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(VideoError, match="not a video"):
         seen(tmp_path / "text.mp4")
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DecodeTimeoutError):
         list(read_pieces(write_video(tmp_path / "film.mp4", moving(50, 32, 32)), VIEW, 1e-9))
 
 

@@ -22,9 +22,9 @@ from tests.videos import moving, write_video
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import write_store_file
 from vicc_ray.config import PrepareConfig
-from vicc_ray.sharding.build_shard import prepare_shard
-from vicc_ray.sharding.plan import Plan, PlannedVideo
-from vicc_ray.sharding.truncated_videos import CUT_SHORT_FILE, merge_cut_short
+from vicc_ray.sharding.build_shard import build_shard
+from vicc_ray.sharding.plan import PlannedVideo, ShardPlan
+from vicc_ray.sharding.truncated_videos import TRUNCATED_FILE, merge_truncated
 
 SETTINGS = PrepareConfig(short_side=32)
 ATTEMPTS = """
@@ -55,7 +55,7 @@ videos = [(Path(sys.argv[1]) / name, PlannedVideo(name, "", name, "")) for name 
 for attempt in range(3):
     if not os.fork():
         settings = PrepareConfig(short_side=32, time_limit_s=float(sys.argv[4]))
-        os._exit(100 + build_shard.prepare_shard(Path(sys.argv[2]), 0, videos, settings))
+        os._exit(100 + build_shard.build_shard(Path(sys.argv[2]), 0, videos, settings))
     code = os.waitstatus_to_exitcode(os.wait()[1])
     print(code)
     if code >= 100:
@@ -67,11 +67,11 @@ import sys
 from pathlib import Path
 from vicc_ray.config import PrepareConfig
 from vicc_ray.sharding.plan import PlannedVideo
-from vicc_ray.sharding.build_shard import prepare_shard
+from vicc_ray.sharding.build_shard import build_shard
 from vicc_ray.video import codec
 codec.REPRODUCIBLE += sys.argv[3]
 videos = [(path, PlannedVideo(path.name, "", path.name, "")) for path in sorted(Path(sys.argv[1]).iterdir())]
-prepare_shard(Path(sys.argv[2]), 0, videos, PrepareConfig(short_side=64))
+build_shard(Path(sys.argv[2]), 0, videos, PrepareConfig(short_side=64))
 """
 
 
@@ -114,7 +114,7 @@ def test_a_surprise_in_one_video_costs_only_that_video(tmp_path: Path, monkeypat
 
     videos = [(tmp_path / f"{n}.mp4", PlannedVideo(f"{n}.mp4", "", "", "")) for n in range(2)]
     monkeypatch.setattr("vicc_ray.sharding.build_shard.open_frames", surprise)
-    assert prepare_shard(tmp_path, 0, videos, PrepareConfig()) == 2
+    assert build_shard(tmp_path, 0, videos, PrepareConfig()) == 2
     assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
 
 
@@ -122,7 +122,7 @@ def test_the_time_limit_counts_decoding_and_flow_together(tmp_path: Path) -> Non
     write_video(tmp_path / "long.mp4", moving(200, 64, 96, (0, 1)))
     settings = PrepareConfig(short_side=64, flow="tvl1", time_limit_s=0.5)
     begun = time.process_time()
-    assert prepare_shard(tmp_path, 0, [(tmp_path / "long.mp4", PlannedVideo("long.mp4", "", "", ""))], settings) == 1
+    assert build_shard(tmp_path, 0, [(tmp_path / "long.mp4", PlannedVideo("long.mp4", "", "", ""))], settings) == 1
     assert time.process_time() - begun < 30  # 200 fields of TV-L1 take longer; the clock runs on while others work
     assert failures(tmp_path) == {"long.mp4": "took longer than the limit of 0.5 s (prepare.time_limit_s)"}
 
@@ -137,16 +137,16 @@ def test_a_video_whose_time_is_over_is_a_row_of_the_frames_that_are_done_if_they
     monkeypatch.setattr("vicc_ray.video.decode.time", SimpleNamespace(monotonic=count().__next__))
     videos = [(tmp_path / name, PlannedVideo(name, "", "", "")) for name in ("long.mp4", "short.mp4")]
     settings = PrepareConfig(short_side=32, time_limit_s=seconds)
-    failed = prepare_shard(tmp_path, 0, videos, settings)
+    failed = build_shard(tmp_path, 0, videos, settings)
     write_store_file(tmp_path, settings, 1)
     rows = {entry.id: entry for entry in ClipStore(tmp_path).entries}
     assert len(rows) + failed == len(videos)
-    assert merge_cut_short(tmp_path, Plan((tuple(video for _, video in videos),))) == len(rows) - 1
+    assert merge_truncated(tmp_path, ShardPlan((tuple(video for _, video in videos),))) == len(rows) - 1
     if not frames:
         assert list(failures(tmp_path)) == ["long.mp4"]
-        assert not (tmp_path / CUT_SHORT_FILE).exists()
+        assert not (tmp_path / TRUNCATED_FILE).exists()
         return
-    (line,) = map(json.loads, (tmp_path / CUT_SHORT_FILE).read_text().splitlines())
+    (line,) = map(json.loads, (tmp_path / TRUNCATED_FILE).read_text().splitlines())
     assert frames <= rows["long.mp4"].frames < 300
     assert (line["path"], line["frames"]) == ("long.mp4", rows["long.mp4"].frames)
     assert "limit of 250 s" in line["reason"]
@@ -158,7 +158,7 @@ def test_a_video_whose_time_is_over_is_a_row_of_the_frames_that_are_done_if_they
 def test_the_rate_of_a_row_is_that_of_its_frames(tmp_path: Path) -> None:
     times = np.cumsum([0, *([40] * 15), *([20] * 30)]).tolist()  # the first seconds alone would tell another
     write_video(tmp_path / "a.mkv", moving(len(times), 32, 48, (0, 1)), timestamps=times)
-    assert prepare_shard(tmp_path, 0, [(tmp_path / "a.mkv", PlannedVideo("a.mkv", "", "", ""))], SETTINGS) == 0
+    assert build_shard(tmp_path, 0, [(tmp_path / "a.mkv", PlannedVideo("a.mkv", "", "", ""))], SETTINGS) == 0
     write_store_file(tmp_path, SETTINGS, 1)
     assert ClipStore(tmp_path).entries[0].fps == pytest.approx(50, rel=0.05)
 
@@ -168,10 +168,10 @@ import sys
 from pathlib import Path
 from vicc_ray.config import PrepareConfig
 from vicc_ray.sharding.plan import PlannedVideo
-from vicc_ray.sharding.build_shard import prepare_shard
+from vicc_ray.sharding.build_shard import build_shard
 videos = [(path, PlannedVideo(path.name, "", path.name, "")) for path in sorted(Path(sys.argv[1]).iterdir())]
 settings = PrepareConfig(short_side=int(sys.argv[3]), max_frames=int(sys.argv[4]), time_limit_s=300)
-prepare_shard(Path(sys.argv[2]), 0, videos, settings)
+build_shard(Path(sys.argv[2]), 0, videos, settings)
 import resource
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

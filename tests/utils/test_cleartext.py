@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from vicc_ray.datasets import object_storage
-from vicc_ray.datasets.object_storage import Remote
+from vicc_ray.datasets.object_storage import RemotePath
 from vicc_ray.utils.cleartext import is_in_clear
 
 
@@ -50,7 +50,7 @@ def test_a_bucket_whose_files_come_unencrypted_is_told_once_without_its_secret(
     if variable:
         monkeypatch.setenv("AWS_ENDPOINT_URL", variable)
     object_storage._file_system.cache_clear()
-    place = Remote(f"s3://key:secret@bucket/videos{query}")
+    place = RemotePath(f"s3://key:secret@bucket/videos{query}")
     with caplog.at_level(logging.WARNING, "vicc_ray"):
         for patient in (False, True):
             place._open(patient)

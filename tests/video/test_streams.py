@@ -19,7 +19,7 @@ from tests.odd_videos import (
     write_with_sound,
 )
 from tests.videos import moving, write_video
-from vicc_ray.video.decode import TookTooLong, VideoError, decode_video
+from vicc_ray.video.decode import DecodeTimeoutError, VideoError, decode_video
 
 FRAMES = moving(60, 64, 96)
 ORIENTATIONS = {  # of EXIF: what has to be done with the stored picture
@@ -131,6 +131,6 @@ def test_tracks_that_are_tried_in_vain_take_of_the_time_limit(tmp_path: Path, mo
     path = write_two_tracks(tmp_path / "a.mkv", FRAMES[:20], empty=30)
     # A clock of its own: a second goes by at each look.
     monkeypatch.setattr("vicc_ray.video.decode.time", SimpleNamespace(monotonic=count().__next__))
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DecodeTimeoutError):
         decode_video(path, short_side=None, max_frames=1000, time_limit_s=20)
     assert len(decode_video(path, short_side=None, max_frames=1000, time_limit_s=1000).frames) == 20

@@ -24,7 +24,7 @@ CATALOG_SCHEMA = pa.schema(
     ]
 )
 """Columns of :class:`Catalog`: the fields of :class:`VideoRecord`."""
-ROWS_AT_ONCE = 1024
+ROWS_PER_BATCH = 1024
 """Entries that are objects at the same time while all are gone through."""
 
 
@@ -69,8 +69,8 @@ class Catalog(Sequence[VideoRecord]):
         return VideoRecord(**row)
 
     def __iter__(self) -> Iterator[VideoRecord]:
-        for start in range(0, len(self), ROWS_AT_ONCE):
-            yield from (VideoRecord(**row) for row in self.table.slice(start, ROWS_AT_ONCE).to_pylist())
+        for start in range(0, len(self), ROWS_PER_BATCH):
+            yield from (VideoRecord(**row) for row in self.table.slice(start, ROWS_PER_BATCH).to_pylist())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Catalog) and bool(self.table.equals(other.table))

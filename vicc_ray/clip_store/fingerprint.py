@@ -10,20 +10,20 @@ from typing import Any
 from vicc_ray.clip_store.catalog import Catalog
 from vicc_ray.config import PrepareConfig
 
-OF_ONE_CALL = ("time_limit_s", "videos_per_shard", "max_failures")
+PER_CALL_SETTINGS = ("time_limit_s", "videos_per_shard", "max_failures")
 """Settings that may differ between the calls that fill one store."""
-CLIPS = ("id", "content", "frames", "height", "width")
+CLIP_COLUMNS = ("id", "content", "frames", "height", "width")
 """What the clips of a video depend on, with :func:`pixel_settings`; its id seeds what is drawn."""
-FACTS = (*CLIPS, "label", "source", "split")
+METADATA_COLUMNS = (*CLIP_COLUMNS, "label", "source", "split")
 """And what is known of it beside."""
 
 
 def pixel_settings(settings: PrepareConfig) -> dict[str, Any]:
     """Those of the preparation that pixels and flow depend on; how many frames are kept, each video tells itself."""
-    return settings.model_dump(mode="json", exclude={*OF_ONE_CALL, "fold", "max_frames"})
+    return settings.model_dump(mode="json", exclude={*PER_CALL_SETTINGS, "fold", "max_frames"})
 
 
-def videos_fingerprint(entries: Catalog, settings: PrepareConfig, columns: Sequence[str] = FACTS) -> str:
+def videos_fingerprint(entries: Catalog, settings: PrepareConfig, columns: Sequence[str] = METADATA_COLUMNS) -> str:
     """16 hexadecimal digits of some videos in their order.
 
     Args:

@@ -23,12 +23,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from vicc_ray.clip_store.catalog import CATALOG_SCHEMA, Catalog, VideoRecord
 from vicc_ray.clip_store.remote_cache import RemoteCache
-from vicc_ray.clip_store.row_checks import MOST_MEMORY, check_entries, open_shard, read_blobs
+from vicc_ray.clip_store.row_checks import MAX_MEMORY, check_catalog, open_shard, read_blobs
 from vicc_ray.clip_store.schema import (
     BLOBS,
     FAILURES_FILE,
     INDEX_FILE,
-    KNOWN,
+    METADATA_SCHEMA,
     REMEDY,
     STORE_FILE,
     is_shard,
@@ -42,7 +42,7 @@ from vicc_ray.utils.fs import unreadable
 from vicc_ray.utils.local_paths import is_address, local_path
 from vicc_ray.video.codec import DamagedFrameError, Planes, decode_fields, decode_flow, decode_i420, decode_planes
 
-OPEN_SHARDS = 32
+MAX_OPEN_SHARDS = 32
 """Shards that one reader keeps open."""
 
 
@@ -121,15 +121,15 @@ class ClipStore:
         remote = isinstance(location, str) and is_address(location)
         self.location = str(location) if remote else str(local_path(location).resolve())
         """What opens the same store in another process, with the secrets of the address."""
-        self._mirror = RemoteCache(self.location, (STORE_FILE, INDEX_FILE)) if remote else None
+        self._remote_cache = RemoteCache(self.location, (STORE_FILE, INDEX_FILE)) if remote else None
         self.settings, self.shards = read_store_file(self._file(STORE_FILE).parent)
-        if self._mirror is None:
+        if self._remote_cache is None:
             self._check_finished()
         self._entries: Catalog | None = None
-        self._forget()
+        self._reset_cache()
 
     def __str__(self) -> str:
-        return str(self._mirror.source) if self._mirror else self.location
+        return str(self._remote_cache.source) if self._remote_cache else self.location
 
     def _check_finished(self) -> None:
         there = sum(is_shard(file.name, self.shards) for file in Path(self.location).iterdir())
@@ -154,7 +154,7 @@ class ClipStore:
         return self._file(FAILURES_FILE)
 
     def _file(self, name: str) -> Path:
-        return self._mirror.file(name) if self._mirror else Path(self.location, name)
+        return self._remote_cache.file(name) if self._remote_cache else Path(self.location, name)
 
     def _scan(self) -> pa.Table:
         return pa.concat_tables([self._shard_entries(shard) for shard in range(self.shards)])
@@ -163,19 +163,19 @@ class ClipStore:
         """The compressed frames of a video; ``columns`` may leave out "rgb" or "flow" where it is not needed."""
         try:
             with self._lock:
-                found = read_blobs(self._opened(entry.shard), entry.row, columns)
+                found = read_blobs(self._open_shard(entry.shard), entry.row, columns)
         except (OSError, pa.ArrowException, ValueError) as error:
             raise self._damaged(entry.shard, f"{entry.id} cannot be read: {error}") from None
         blobs = dict(zip(columns, found, strict=True))
         return StoredVideo(entry, self.settings, blobs.get("rgb", []), blobs.get("flow", []))
 
     def _shard_entries(self, shard: int) -> pa.Table:
-        table = read_parquet(self._shard(shard), KNOWN, self._remedy(shard), MOST_MEMORY)
+        table = read_parquet(self._shard(shard), METADATA_SCHEMA, self._remedy(shard), MAX_MEMORY)
         places = {"shard": np.full(len(table), shard, np.int32), "row": np.arange(len(table), dtype=np.int32)}
         for name, values in places.items():
             table = table.append_column(name, pa.array(values))
         with naming_damage(self._shard(shard), self._remedy(shard)):
-            check_entries(table, self.shards, self.settings.grid)
+            check_catalog(table, self.shards, self.settings.grid)
         return table
 
     def _damaged(self, shard: int, what: str) -> UserError:
@@ -184,20 +184,20 @@ class ClipStore:
         return UserError(f"{self._shard(shard)} is damaged ({what}); {self._remedy(shard)}")
 
     def _remedy(self, shard: int) -> str:
-        return REMEDY if self._mirror is None else f"it was copied from {self}; remove it: it is copied again"
+        return REMEDY if self._remote_cache is None else f"it was copied from {self}; remove it: it is copied again"
 
     def _shard(self, shard: int) -> Path:
         return self._file(shard_path(Path(), shard).name)
 
-    def _opened(self, shard: int) -> pq.ParquetFile:
+    def _open_shard(self, shard: int) -> pq.ParquetFile:
         if shard not in self._files:
             self._files[shard] = open_shard(self._shard(shard), self._remedy(shard))
         self._files.move_to_end(shard)
-        if len(self._files) > OPEN_SHARDS:
+        if len(self._files) > MAX_OPEN_SHARDS:
             self._files.popitem(last=False)[1].close()
         return self._files[shard]
 
-    def _forget(self) -> None:
+    def _reset_cache(self) -> None:
         """What a copy in another process finds out by itself."""
         self._entries = None
         self._lock = Lock()
@@ -208,12 +208,12 @@ class ClipStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._reset_cache()
 
 
 def _read_index(file: Path, shards: int, grid: int) -> pa.Table:
     remedy = "run `vicc-ray prepare` again, it makes it anew"
-    table = read_parquet(file, CATALOG_SCHEMA, remedy, MOST_MEMORY)
+    table = read_parquet(file, CATALOG_SCHEMA, remedy, MAX_MEMORY)
     with naming_damage(file, remedy):
-        check_entries(table, shards, grid)
+        check_catalog(table, shards, grid)
     return table.replace_schema_metadata()

@@ -10,7 +10,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from vicc_ray.datasets.object_storage import Remote, Unreadable
+from vicc_ray.datasets.object_storage import RemotePath, UnreadableFileError
 from vicc_ray.errors import UserError
 from vicc_ray.utils.fs import atomic_path, file_lock
 from vicc_ray.utils.home import home
@@ -43,7 +43,7 @@ class RemoteCache:
     """
 
     def __init__(self, address: str, version: tuple[str, ...]) -> None:
-        self.source = Remote(address)
+        self.source = RemotePath(address)
         contents = {name: self.source.below(name).read() for name in version}
         digest = hashlib.blake2b(str(self.source).encode(), digest_size=16)
         for content in contents.values():
@@ -75,7 +75,7 @@ class RemoteCache:
         try:
             with atomic_path(copy) as aside, aside.open("wb") as out:
                 source.fetch(out)
-        except Unreadable as error:
+        except UnreadableFileError as error:
             raise UserError(f"{source}: {error}; is the clip store there as a whole?") from None
         except OSError as error:
             raise UserError(

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from vicc_ray.utils.arrow_file import naming_damage
 from vicc_ray.utils.regular_file import open_regular
 
-MOST_MEMORY = 2**31
+MAX_MEMORY = 2**31
 """Bytes of the frames of one video, and of all that is known of the videos of a store beside their frames."""
-LONGEST_TEXT = 4096
-MOST_FRAMES = 2**22
-MOST_PIXELS = 2**14
+MAX_TEXT_BYTES = 4096
+MAX_FRAMES = 2**22
+MAX_SIDE = 2**14
 """Height or width of a stored frame."""
 _BLOBS = pa.list_(pa.binary())
 _BLOBS_ONCE = pa.list_(pa.dictionary(pa.int32(), pa.binary()))
@@ -26,7 +26,7 @@ _OUTSIDE = r"^/|(^|/)\.\.(/|$)|\x00"
 """In an id: a path that leads out of the folder it is below."""
 
 
-def check_entries(table: pa.Table, shards: int, grid: int) -> None:
+def check_catalog(table: pa.Table, shards: int, grid: int) -> None:
     """See that what a table says of videos can be: bounds of numbers, lengths of texts, ids that are paths below.
 
     Args:
@@ -40,10 +40,10 @@ def check_entries(table: pa.Table, shards: int, grid: int) -> None:
         if table.column(name).null_count:
             raise ValueError(f"a row without {name}")
         if pa.types.is_string(table.schema.field(name).type):
-            _check_bounds(f"the length of {name}", pc.binary_length(table.column(name)), 0, LONGEST_TEXT)
-    _check_bounds("frames", table.column("frames"), 1, MOST_FRAMES)
+            _check_bounds(f"the length of {name}", pc.binary_length(table.column(name)), 0, MAX_TEXT_BYTES)
+    _check_bounds("frames", table.column("frames"), 1, MAX_FRAMES)
     for name in ("height", "width"):
-        _check_bounds(name, table.column(name), grid, MOST_PIXELS)
+        _check_bounds(name, table.column(name), grid, MAX_SIDE)
         if (table.column(name).to_numpy() % grid).any():
             raise ValueError(f"{name} that is no multiple of {grid}")
     _check_bounds("shard", table.column("shard"), 0, shards - 1)
@@ -86,7 +86,7 @@ def read_blobs(file: pq.ParquetFile, row: int, names: Sequence[str]) -> list[lis
     if not row < file.metadata.num_row_groups:
         raise ValueError(f"no row {row} but {file.metadata.num_row_groups} rows")
     group = file.metadata.row_group(row)  # of its columns nothing is asked: a damaged one would end the process
-    if group.num_rows != 1 or not 0 <= group.total_byte_size <= MOST_MEMORY:
+    if group.num_rows != 1 or not 0 <= group.total_byte_size <= MAX_MEMORY:
         raise ValueError(f"row {row} is not alone in its row group, or of {group.total_byte_size:,} bytes")
     if any(file.schema_arrow.field(name).type != _BLOBS_ONCE for name in names):
         raise ValueError(f"row {row} has columns of other types")

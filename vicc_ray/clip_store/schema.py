@@ -36,9 +36,9 @@ SCHEMA = pa.schema(
     ]
 )
 BLOBS = ("rgb", "flow")
-KNOWN = pa.schema([field for field in SCHEMA if field.name not in BLOBS])
+METADATA_SCHEMA = pa.schema([field for field in SCHEMA if field.name not in BLOBS])
 """What is known of a video beside its frames."""
-MOST_SHARDS = 10**6
+MAX_SHARDS = 10**6
 REMEDY = "remove that file and run `vicc-ray prepare` again, it makes only what is missing"
 _SHARD = re.compile(r"part-(\d{5,9})\.parquet")
 
@@ -87,8 +87,8 @@ def read_store_file(store: Path) -> tuple[PrepareConfig, int]:
         )
     try:
         settings, shards = PrepareConfig.model_validate(content["settings"]), content["shards"]
-        if type(shards) is not int or not 1 <= shards <= MOST_SHARDS:
-            raise ValueError(f"shards: {str(shards)[:40]} given; 1 to {MOST_SHARDS} are allowed")
+        if type(shards) is not int or not 1 <= shards <= MAX_SHARDS:
+            raise ValueError(f"shards: {str(shards)[:40]} given; 1 to {MAX_SHARDS} are allowed")
     except (ValueError, KeyError) as error:
         reason = f"{error}" if isinstance(error, ValueError) else f"no {error}"
         raise UserError(f"{path} cannot be read as a clip store's description ({reason}); {remedy}") from None

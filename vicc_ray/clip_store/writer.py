@@ -77,7 +77,7 @@ class ShardWriter:
 
 
 @contextmanager
-def shard_writer(path: Path, schema: pa.Schema = SCHEMA) -> Iterator[ShardWriter]:
+def open_shard_writer(path: Path, schema: pa.Schema = SCHEMA) -> Iterator[ShardWriter]:
     """A :class:`ShardWriter` whose file appears at ``path``, whole, when the block ends without an error."""
     with (
         atomic_path(path) as aside,

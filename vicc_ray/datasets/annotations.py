@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from vicc_ray.datasets.locations import Place, below, files_in, read
+from vicc_ray.datasets.locations import Location, below, files_in, read
 from vicc_ray.errors import UserError
 
 
 class AnnotationSource:
     """A file (``names`` is None) or a folder of the files ``names``."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        names = files_in(place)
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        names = files_in(location)
         self.names = None if names is None else tuple(names)
         self.notes: list[str] = []
         """What of it was used, for the user: the source that reads it adds a line."""
@@ -28,7 +28,7 @@ class AnnotationSource:
 
     def file_name(self, name: str = "") -> str:
         """Of the file, or of a file in the folder."""
-        return name or (self.place.name if isinstance(self.place, Path) else self.place.file_name)
+        return name or (self.location.name if isinstance(self.location, Path) else self.location.file_name)
 
     def text(self, name: str = "") -> str:
         """The text of the file, or of a file in the folder.
@@ -45,7 +45,7 @@ class AnnotationSource:
 
     def path(self, name: str = "") -> str:
         """What to call the file, or a file in the folder."""
-        return str(below(self.place, name) if name else self.place)
+        return str(below(self.location, name) if name else self.location)
 
     def _read(self, name: str) -> bytes:
-        return read(below(self.place, name) if name else self.place)
+        return read(below(self.location, name) if name else self.location)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from vicc_ray.datasets.annotations import AnnotationSource
-from vicc_ray.datasets.file_listing import FileListing, composed
-from vicc_ray.datasets.locations import Place
+from vicc_ray.datasets.file_listing import FileListing, nfc
+from vicc_ray.datasets.locations import Location
 from vicc_ray.errors import UserError
 
 SPLITS = ("train", "test", "")
@@ -23,7 +23,7 @@ class VideoItem:
     neither, or not yet decided. Nothing may lie at ``place``: the video then counts as a failure.
     """
 
-    place: Place
+    location: Location
     id: str
     label: str
     source: str
@@ -34,36 +34,36 @@ class VideoItem:
 class AnnotationFormat:
     """One form that ``--labels`` may have."""
 
-    words: str
+    description: str
     """What it is, for the message that lists all of them."""
-    fits: Callable[[AnnotationSource], bool]
+    matches: Callable[[AnnotationSource], bool]
     """Whether what was given is of this form."""
-    items: Callable[[AnnotationSource, FileListing, int], list[VideoItem]]
+    read_items: Callable[[AnnotationSource, FileListing, int], list[VideoItem]]
     """The videos that it lists; the number is the fold of lists that have several."""
-    folds: bool = False
+    has_folds: bool = False
     """Whether it has several folds."""
 
 
-def first_folder(id: str) -> str:
+def top_folder(id: str) -> str:
     """The label of a video about which nothing is said; "" where it lies in no folder.
 
     In Unicode's composed form: a folder may have the other one in the copy of a class that came from a Mac.
     """
-    return composed(id.split("/")[0]) if "/" in id else ""
+    return nfc(id.split("/")[0]) if "/" in id else ""
 
 
-def each_once(items: Iterable[VideoItem], labels: AnnotationSource) -> list[VideoItem]:
+def deduplicated(read_items: Iterable[VideoItem], labels: AnnotationSource) -> list[VideoItem]:
     """The items, of which equal ones count once.
 
     Raises:
         UserError: two items have one id and differ.
     """
     found: dict[str, VideoItem] = {}
-    for item in items:
+    for item in read_items:
         other = found.setdefault(item.id, item)
         if other != item:
             raise UserError(
-                f"{labels.place} names {item.id} more than once: label {other.label!r} and {item.label!r}, split "
+                f"{labels.location} names {item.id} more than once: label {other.label!r} and {item.label!r}, split "
                 f"{other.split!r} and {item.split!r}, source {other.source!r} and {item.source!r}; keep one of them"
             )
     return list(found.values())

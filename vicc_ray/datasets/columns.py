@@ -15,7 +15,7 @@ IGNORED = "_"
 """A column whose name begins so is not looked at."""
 NEAR = 0.75
 """Likeness (of difflib) from which on a name is taken for a slip of the pen, if it is as long but for two letters."""
-ALSO_CALLED = {
+SYNONYMS = {
     "path": "file files filename filenames filepath fname video videos videoname videopath clip url uri name relpath",
     "label": "class classes classname cls category categories target targets action activity annotation tag gt lbl y",
     "source": "group groups recording origin original parent youtube youtubeid",
@@ -57,7 +57,7 @@ def match_columns(given: Iterable[str], known: Sequence[str], where: str) -> Col
     by_name: dict[str, list[str]] = defaultdict(list)
     given = list(given)
     for name in given:
-        by_name[plain(name)].append(name)
+        by_name[normalized_name(name)].append(name)
     by_name.pop("", None)  # what a comma at the end of the line makes
     for name, same in by_name.items():
         if len(same) > 1:
@@ -72,7 +72,7 @@ def match_columns(given: Iterable[str], known: Sequence[str], where: str) -> Col
     if alike:
         ways = [
             f"no column named {like}; {name!r} resembles it: name it {like} if it is that, or "
-            f"{IGNORED}{plain(name)} to have it ignored"
+            f"{IGNORED}{normalized_name(name)} to have it ignored"
             for name, like in alike
         ]
         lists = f"(known columns: {', '.join(known)}; found: {', '.join(given)})"
@@ -80,7 +80,7 @@ def match_columns(given: Iterable[str], known: Sequence[str], where: str) -> Col
     return Columns(used, ignored, missing)
 
 
-def plain(name: str) -> str:
+def normalized_name(name: str) -> str:
     """What of a column's name counts."""
     return unicodedata.normalize("NFKC", name).strip(" \t\r\n\v\f\ufeff\u200b").casefold()
 
@@ -90,14 +90,16 @@ def _resembles(name: str, known: str) -> bool:
 
     A synonym among other words says nothing: ``original_width`` is no source, and ``train_acc`` no split.
     """
-    if plain(name).startswith(IGNORED):
+    if normalized_name(name).startswith(IGNORED):
         return False
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    words = [word for word in re.split(r"[\W_]+", plain(parted)) if word]
+    words = [word for word in re.split(r"[\W_]+", normalized_name(parted)) if word]
     core = _without_fillers(words)
-    also = {known, *ALSO_CALLED.get(known, "").split()}
+    also = {known, *SYNONYMS.get(known, "").split()}
     alike = any(some and also.issuperset(some) for some in (words, core, ["".join(words)]))
-    return alike or core[-1:] == [known] or any(_is_slip(other, known) for other in (plain(name), "".join(core)))
+    return (
+        alike or core[-1:] == [known] or any(_is_slip(other, known) for other in (normalized_name(name), "".join(core)))
+    )
 
 
 def _is_slip(name: str, known: str) -> bool:

@@ -7,7 +7,7 @@ import io
 import re
 from itertools import zip_longest
 
-from vicc_ray.datasets.columns import plain
+from vicc_ray.datasets.columns import normalized_name
 from vicc_ray.errors import UserError
 
 DELIMITERS = ",;\t|"
@@ -39,14 +39,14 @@ def read_csv(text: str, where: str, wanted: str) -> tuple[list[str], list[tuple[
         raise UserError(f"{where} cannot be read: {error} (line {reader.line_num + above})") from None
 
 
-def first_names(text: str, where: str, wanted: str) -> list[str]:
+def header_names(text: str, where: str, wanted: str) -> list[str]:
     """The names in the first line alone."""
     said = _SAID.match(text)
     lines = text[said.end() if said else 0 :].lstrip().split("\n", 1)[:1]
     return read_csv("".join(lines), where, wanted)[0]
 
 
-def cells_by_name(names: list[str], cells: list[str], where: str) -> dict[str, str]:
+def row_by_name(names: list[str], cells: list[str], where: str) -> dict[str, str]:
     """A line of a table; cells that are missing at its end are empty, and empty ones that no column has do not count.
 
     Raises:
@@ -73,6 +73,6 @@ def _without_blanks_around_quotes(table: str, delimiter: str) -> str:
 def _delimiter(text: str, wanted: str) -> str:
     first = text.lstrip().splitlines()[:1]
     for delimiter in DELIMITERS:
-        if any(wanted == plain(name.strip().strip('"')) for line in first for name in line.split(delimiter)):
+        if any(wanted == normalized_name(name.strip().strip('"')) for line in first for name in line.split(delimiter)):
             return delimiter
     return max(DELIMITERS, key="".join(first).count)

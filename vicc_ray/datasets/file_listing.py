@@ -6,8 +6,8 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from vicc_ray.datasets.file_tree import leads_out
-from vicc_ray.datasets.locations import Place, below, tree_of
+from vicc_ray.datasets.file_tree import escapes_folder
+from vicc_ray.datasets.locations import Location, below, list_files
 from vicc_ray.errors import UserError
 
 _NAMES = (
@@ -24,23 +24,23 @@ class FileListing:
     """The files of a folder by id: the name below the folder, forward slashes, in which bytes that are no UTF-8 are
     written with escapes (ids go into JSON and Parquet)."""
 
-    def __init__(self, folder: Place) -> None:
-        """List ``folder``; see :func:`tree_of` for the errors."""
+    def __init__(self, folder: Location) -> None:
+        """List ``folder``; see :func:`list_files` for the errors."""
         self.folder = folder
-        tree = tree_of(folder)
-        self.errors, self.dead, self.again = tree.errors, tree.dead, tree.again
-        self.files = {_id(name): place for name, place in tree.files.items()}
+        tree = list_files(folder)
+        self.errors, self.broken_links, self.aliases = tree.errors, tree.broken_links, tree.aliases
+        self.files = {_id(name): location for name, location in tree.files.items()}
         self.videos = sorted(id for id in self.files if _is_video(id))
         self._otherwise: dict[str, list[str]] = defaultdict(list)
         for id in self.files:
-            if composed(id) != id:
-                self._otherwise[composed(id)].append(id)
+            if nfc(id) != id:
+                self._otherwise[nfc(id)].append(id)
 
     def has(self, id: str) -> bool:
         """Whether :meth:`at` finds a file."""
         return self._found(id) is not None
 
-    def at(self, id: str) -> Place:
+    def at(self, id: str) -> Location:
         """The file of that id, or the only one whose id differs in Unicode's composition alone (a Mac writes ``e`` and
         an accent for ``é``), or where it would lie."""
         found = self._found(id)
@@ -49,7 +49,7 @@ class FileListing:
     def _found(self, id: str) -> str | None:
         if id in self.files:
             return id
-        alike = [*self._otherwise.get(composed(id), ()), *([composed(id)] if composed(id) in self.files else [])]
+        alike = [*self._otherwise.get(nfc(id), ()), *([nfc(id)] if nfc(id) in self.files else [])]
         return alike[0] if len(alike) == 1 else None
 
     def check_complete(self, dead_links: bool = True) -> None:
@@ -61,7 +61,7 @@ class FileListing:
         Raises:
             UserError: a folder could not be listed, or a link leads to nothing without ``dead_links``.
         """
-        errors = sorted((self.errors if dead_links else self.errors | self.dead).items())
+        errors = sorted((self.errors if dead_links else self.errors | self.broken_links).items())
         if errors:
             some = ", ".join(f"{name} ({why})" for name, why in errors[:3]) + (", ..." if len(errors) > 3 else "")
             raise UserError(
@@ -73,15 +73,15 @@ class FileListing:
     def notes(self) -> list[str]:
         """What the user should know of what was listed."""
         return [
-            *(f"{_id(name)} is {why}; no video is listed below it" for name, why in sorted(self.dead.items())),
+            *(f"{_id(name)} is {why}; no video is listed below it" for name, why in sorted(self.broken_links.items())),
             *(
                 f"{_id(name)} is the folder {_id(other.name) or self.folder} once more, whose videos count once"
-                for name, other in sorted(self.again.items())
+                for name, other in sorted(self.aliases.items())
             ),
         ]
 
 
-def composed(text: str) -> str:
+def nfc(text: str) -> str:
     """Unicode's form NFC, in which equal texts are equal."""
     return unicodedata.normalize("NFC", text)
 
@@ -102,7 +102,9 @@ class FileMatcher:
     upper for lower case), or in a folder that is named like none of the labels; how deep does not matter.
     """
 
-    def __init__(self, listing: FileListing, lists: object, labels: Iterable[str], plain: Callable[[str], str] = str):
+    def __init__(
+        self, listing: FileListing, lists: object, labels: Iterable[str], normalized: Callable[[str], str] = str
+    ):
         """``lists``: what to call the lists; ``plain``: what of a file's name without suffix must be equal, beside
         Unicode's composition.
 
@@ -111,19 +113,19 @@ class FileMatcher:
         """
         listing.check_complete()
         self._listing, self._lists = listing, lists
-        self._plain = plain
+        self._plain = normalized
         self._labels = {_plain_label(label) for label in labels}
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for id in listing.videos:
             self._by_name[self._key(id)].append(id)
 
-    def place(self, id: str) -> Place:
+    def location(self, id: str) -> Location:
         """The file of the video whose published path is ``id``, or where that would lie.
 
         Raises:
             UserError: the path leads out of the videos folder.
         """
-        if leads_out(id):
+        if escapes_folder(id):
             raise UserError(
                 f"{self._lists} names {id!r}, which leads out of the videos folder {self._listing.folder}: take the "
                 "line away, or get the lists from where the data set is published"
@@ -138,7 +140,7 @@ class FileMatcher:
         return folder == wanted or folder not in self._labels
 
     def _key(self, id: str) -> str:
-        return self._plain(composed(id.rpartition("/")[2].rpartition(".")[0]))
+        return self._plain(nfc(id.rpartition("/")[2].rpartition(".")[0]))
 
 
 def _folder(id: str) -> str:
@@ -146,4 +148,4 @@ def _folder(id: str) -> str:
 
 
 def _plain_label(label: str) -> str:
-    return composed(label.replace("_", " ").casefold())
+    return nfc(label.replace("_", " ").casefold())

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
 
-from vicc_ray.datasets.object_storage import Remote
+from vicc_ray.datasets.object_storage import RemotePath
 
-NO_FOLDERS_OF_USERS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
+SYSTEM_FOLDERS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
 """Made by file systems, and often unreadable."""
 _FILE_NAME = re.compile(r".+\.[A-Za-z]\w{0,7}")
 
 
 @dataclass(frozen=True)
-class Again:
+class FolderAlias:
     """A folder that has a second name.
 
     Attributes:
@@ -30,7 +30,7 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Tree:
+class FileTree:
     """What lies below a folder, by name below it, with forward slashes.
 
     Attributes:
@@ -41,20 +41,20 @@ class Tree:
             first in the order of names.
     """
 
-    files: dict[str, Path | Remote] = field(default_factory=dict)
+    files: dict[str, Path | RemotePath] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    dead: dict[str, str] = field(default_factory=dict)
-    again: dict[str, Again] = field(default_factory=dict)
+    broken_links: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, FolderAlias] = field(default_factory=dict)
 
 
-def leads_out(name: str) -> bool:
+def escapes_folder(name: str) -> bool:
     """Whether a name is no path below the folder that it is to be in."""
     return name.startswith("/") or ".." in name.split("/") or "\0" in name
 
 
-def list_tree(folder: Path) -> Tree:
+def list_tree(folder: Path) -> FileTree:
     """The tree of a folder; what cannot be listed is among its errors."""
-    tree, seen = Tree(), dict[str, Again]()
+    tree, seen = FileTree(), dict[str, FolderAlias]()
     links = [("", str(folder))]
     while links:
         name, path = heappop(links)
@@ -66,7 +66,7 @@ def list_tree(folder: Path) -> Tree:
     return tree
 
 
-def _list_real(tree: Tree, seen: dict[str, Again], name: str, path: str, real: str) -> list[tuple[str, str]]:
+def _list_real(tree: FileTree, seen: dict[str, FolderAlias], name: str, path: str, real: str) -> list[tuple[str, str]]:
     """Add the files of a folder and of those in it; the links to folders that are met on the way."""
     links: list[tuple[str, str]] = []
     todo = [(name, path, real)]
@@ -74,13 +74,13 @@ def _list_real(tree: Tree, seen: dict[str, Again], name: str, path: str, real: s
     while todo:
         name, path, real = todo.pop()
         if real in seen:
-            tree.again[name] = seen[real]
+            tree.aliases[name] = seen[real]
             continue
-        seen[real] = Again(name, linked)
+        seen[real] = FolderAlias(name, linked)
         for entry in _entries(tree, name, path):
             inner = f"{name}/{entry.name}" if name else entry.name
             if not _is_folder(tree, inner, entry):
-                if inner not in tree.errors and inner not in tree.dead:
+                if inner not in tree.errors and inner not in tree.broken_links:
                     tree.files[inner] = Path(entry.path)
             elif entry.is_symlink():
                 links.append((inner, entry.path))
@@ -89,7 +89,7 @@ def _list_real(tree: Tree, seen: dict[str, Again], name: str, path: str, real: s
     return links
 
 
-def _entries(tree: Tree, name: str, path: str) -> list[os.DirEntry[str]]:
+def _entries(tree: FileTree, name: str, path: str) -> list[os.DirEntry[str]]:
     """What lies in a folder and may hold or be a video, in reverse order: the last is taken from a stack first."""
     try:
         with os.scandir(path) as found:
@@ -97,16 +97,16 @@ def _entries(tree: Tree, name: str, path: str) -> list[os.DirEntry[str]]:
     except OSError as error:
         tree.errors[name] = error.strerror or str(error)
         return []
-    return [entry for entry in entries if not entry.name.startswith(".") and entry.name not in NO_FOLDERS_OF_USERS]
+    return [entry for entry in entries if not entry.name.startswith(".") and entry.name not in SYSTEM_FOLDERS]
 
 
-def _is_folder(tree: Tree, name: str, entry: os.DirEntry[str]) -> bool:
+def _is_folder(tree: FileTree, name: str, entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder, or a link to one; what cannot be known, and may be one, is noted in the tree."""
     try:
         return stat.S_ISDIR(entry.stat().st_mode) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
     except OSError as error:
         if not any(_FILE_NAME.fullmatch(Path(path).name) for path in (entry.path, os.path.realpath(entry.path))):
-            found = tree.dead if isinstance(error, FileNotFoundError) else tree.errors
+            found = tree.broken_links if isinstance(error, FileNotFoundError) else tree.errors
             found[name] = f"a link to {_target(entry.path)}: {error.strerror}"
         return False
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 
 from vicc_ray.datasets.annotations import AnnotationSource
-from vicc_ray.datasets.base import AnnotationFormat, VideoItem, each_once
-from vicc_ray.datasets.file_listing import FileListing, FileMatcher, composed
+from vicc_ray.datasets.base import AnnotationFormat, VideoItem, deduplicated
+from vicc_ray.datasets.file_listing import FileListing, FileMatcher, nfc
 from vicc_ray.errors import UserError
 
 SPLIT_OF = {"0": "", "1": "train", "2": "test"}
@@ -30,10 +30,14 @@ def hmdb51_items(labels: AnnotationSource, listing: FileListing, fold: int) -> l
     chosen = {label: name for label, number, name in lists if number == fold}
     missing = sorted({label for label, _, _ in lists} - set(chosen))
     if missing:
-        raise UserError(f"{labels.place}: no {missing[0]}_test_split{fold}.txt; add it, or choose another prepare.fold")
-    labels.notes.append(f"{labels.place}: fold {fold}, the lists of {len(chosen)} classes")
-    finder = FileMatcher(listing, labels.place, chosen, str.casefold)
-    return each_once((item for label, name in chosen.items() for item in _items(labels, finder, label, name)), labels)
+        raise UserError(
+            f"{labels.location}: no {missing[0]}_test_split{fold}.txt; add it, or choose another prepare.fold"
+        )
+    labels.notes.append(f"{labels.location}: fold {fold}, the lists of {len(chosen)} classes")
+    finder = FileMatcher(listing, labels.location, chosen, str.casefold)
+    return deduplicated(
+        (item for label, name in chosen.items() for item in _items(labels, finder, label, name)), labels
+    )
 
 
 def film(name: str, label: str) -> str:
@@ -57,12 +61,14 @@ def _items(labels: AnnotationSource, finder: FileMatcher, label: str, list_name:
             where = f"{labels.path(list_name)} line {number}"
             raise UserError(f"{where}: {line.strip()!r}; expected the name of a video and 0, 1 or 2")
         id = f"{label}/{match[1]}"
-        source = film(composed(match[1]), composed(label)) or id
-        yield VideoItem(finder.place(id), id, composed(label), source, SPLIT_OF[match[2]])
+        source = film(nfc(match[1]), nfc(label)) or id
+        yield VideoItem(finder.location(id), id, nfc(label), source, SPLIT_OF[match[2]])
 
 
 def _fits(labels: AnnotationSource) -> bool:
     return any(_LIST.fullmatch(name) for name in labels.names or ())
 
 
-HMDB51 = AnnotationFormat("the HMDB51 splits folder (brush_hair_test_split1.txt, ...)", _fits, hmdb51_items, folds=True)
+HMDB51 = AnnotationFormat(
+    "the HMDB51 splits folder (brush_hair_test_split1.txt, ...)", _fits, hmdb51_items, has_folds=True
+)

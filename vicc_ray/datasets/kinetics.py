@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 
 from vicc_ray.datasets.annotations import AnnotationSource
-from vicc_ray.datasets.base import AnnotationFormat, VideoItem, each_once
-from vicc_ray.datasets.columns import match_columns, plain
-from vicc_ray.datasets.csv_table import cells_by_name, first_names, read_csv
-from vicc_ray.datasets.file_listing import FileListing, FileMatcher, composed
+from vicc_ray.datasets.base import AnnotationFormat, VideoItem, deduplicated
+from vicc_ray.datasets.columns import match_columns, normalized_name
+from vicc_ray.datasets.csv_table import header_names, read_csv, row_by_name
+from vicc_ray.datasets.file_listing import FileListing, FileMatcher, nfc
 from vicc_ray.errors import UserError
 
 SPLIT_OF = {"train": "train", "val": "test", "validate": "test", "validation": "test", "test": ""}
@@ -28,13 +28,13 @@ def kinetics_items(labels: AnnotationSource, listing: FileListing, fold: int = 1
         UserError: a list cannot be read, or a line of it cannot be used.
     """
     rows = [row for name in _lists(labels) for row in _rows(labels, name)]
-    finder = FileMatcher(listing, labels.place, {label for label, _, _, _ in rows if label})
-    return each_once((_item(finder, *row) for row in rows), labels)
+    finder = FileMatcher(listing, labels.location, {label for label, _, _, _ in rows if label})
+    return deduplicated((_item(finder, *row) for row in rows), labels)
 
 
 def _item(finder: FileMatcher, label: str, source: str, name: str, split: str) -> VideoItem:
     id = f"{label}/{name}" if label else name
-    return VideoItem(finder.place(id), id, label, source, split)
+    return VideoItem(finder.location(id), id, label, source, split)
 
 
 def _lists(labels: AnnotationSource) -> list[str]:
@@ -53,7 +53,7 @@ def _rows(labels: AnnotationSource, list_name: str) -> Iterator[tuple[str, str, 
     named = _LIST.fullmatch(labels.file_name(list_name))
     for number, cells in lines:
         where = f"{path} line {number}"
-        line = cells_by_name(names, cells, where)
+        line = row_by_name(names, cells, where)
         row = {name: line[given].strip() for name, given in columns.used.items()}
         yield _row(row, named[1] if named else "", where)
 
@@ -68,7 +68,7 @@ def _row(row: dict[str, str], split_of_file: str, where: str) -> tuple[str, str,
         given = f"{row['time_start']!r} and {row['time_end']!r}"
         raise UserError(f"{where}: time_start and time_end are {given}; expected seconds") from None
     source = row["youtube_id"]
-    return composed(row.get("label", "")), source, f"{source}_{start:06d}_{end:06d}.mp4", SPLIT_OF[split]
+    return nfc(row.get("label", "")), source, f"{source}_{start:06d}_{end:06d}.mp4", SPLIT_OF[split]
 
 
 def _fits(labels: AnnotationSource) -> bool:
@@ -76,7 +76,7 @@ def _fits(labels: AnnotationSource) -> bool:
         return bool(_lists(labels))
     if labels.suffix not in (".csv", ".tsv"):
         return False
-    names = {plain(name) for name in first_names(labels.text(), str(labels.place), "youtube_id")}
+    names = {normalized_name(name) for name in header_names(labels.text(), str(labels.location), "youtube_id")}
     return "youtube_id" in names and "path" not in names
 
 

@@ -12,24 +12,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vicc_ray.datasets.annotations import AnnotationSource
-from vicc_ray.datasets.base import AnnotationFormat, VideoItem, first_folder
+from vicc_ray.datasets.base import AnnotationFormat, VideoItem, top_folder
 from vicc_ray.datasets.columns import match_columns
-from vicc_ray.datasets.csv_table import cells_by_name, read_csv
-from vicc_ray.datasets.file_listing import FileListing, composed
-from vicc_ray.datasets.locations import Place
+from vicc_ray.datasets.csv_table import read_csv, row_by_name
+from vicc_ray.datasets.file_listing import FileListing, nfc
+from vicc_ray.datasets.locations import Location
 from vicc_ray.errors import UserError
 from vicc_ray.utils.arrow_file import text_bytes
 
 DEFAULT_NAMES = ("labels.csv", "labels.jsonl", "labels.parquet")
 """Manifests of these names in the videos folder are used without being asked for."""
 COLUMNS = ("path", "label", "source", "split")
-ROWS_A_BYTE, MOST_TEXT = 4, 2**30
+MAX_ROWS_PER_BYTE, MAX_TEXT_BYTES = 4, 2**30
 """The most that a Parquet file may have: rows by its size, and bytes of all texts."""
 JSON_LINES = (".jsonl", ".ndjson")
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet", *JSON_LINES)
-SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test", "": ""}
+SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test", "": ""}
 """What a cell of the column split may be, in whatever case."""
-OTHER_SPLITS = ("val", "valid", "validate", "validation", "dev", "eval", "holdout")
+UNSUPPORTED_SPLITS = ("val", "valid", "validate", "validation", "dev", "eval", "holdout")
 Row = tuple[str, dict[str, Any]]
 """Where a row stands, for messages, and its cells by column."""
 
@@ -49,17 +49,17 @@ def manifest_items(labels: AnnotationSource, listing: FileListing, fold: int = 1
         names, rows = _parquet(labels)
     else:
         names, rows = _csv(labels)
-    columns = match_columns(names, COLUMNS, str(labels.place))
+    columns = match_columns(names, COLUMNS, str(labels.location))
     if "path" in columns.missing:
         raise UserError(
-            f"{labels.place}: no column named path; a manifest has the columns path, and any of label, source, split "
-            f"(in CSV the first line names them; found: {', '.join(names) or 'none'})"
+            f"{labels.location}: no column named path; a manifest has the columns path, and any of label, source, "
+            f"split (in CSV the first line names them; found: {', '.join(names) or 'none'})"
         )
-    labels.notes.append(f"{labels.place}: {columns}")
+    labels.notes.append(f"{labels.location}: {columns}")
     items = []
     for where, row in rows:
         text = {name: _text(row.get(given)) for name, given in columns.used.items()}
-        items.append(_item(listing, text, f"{labels.place} {where}"))
+        items.append(_item(listing, text, f"{labels.location} {where}"))
     _check_once(labels, items)
     return items
 
@@ -69,13 +69,14 @@ def _check_once(labels: AnnotationSource, items: list[VideoItem]) -> None:
     ids = Counter(item.id for item in items)
     twice = [id for id, n in ids.items() if n > 1]
     if twice:
-        raise UserError(f"{labels.place} names {twice[0]} more than once; each video has one row")
-    first: dict[Place, VideoItem] = {}
+        raise UserError(f"{labels.location} names {twice[0]} more than once; each video has one row")
+    first: dict[Location, VideoItem] = {}
     for item in items:
-        other = first.setdefault(item.place, item)
+        other = first.setdefault(item.location, item)
         if other is not item:
             raise UserError(
-                f"{labels.place} names {item.place} twice, as {other.id!r} and {item.id!r}; each video has one row"
+                f"{labels.location} names the file {item.location} twice, as {other.id!r} and {item.id!r}; each video "
+                "has one row"
             )
 
 
@@ -89,8 +90,8 @@ def _item(listing: FileListing, row: dict[str, str], where: str) -> VideoItem:
     id = str(path)
     if "\\" in id and not listing.has(id) and listing.has(id.replace("\\", "/")):  # written on Windows
         id = id.replace("\\", "/")
-    label = composed(row["label"]) if "label" in row else first_folder(id)
-    source = composed(row.get("source", "")) or id
+    label = nfc(row["label"]) if "label" in row else top_folder(id)
+    source = nfc(row.get("source", "")) or id
     return VideoItem(listing.at(id), id, label, source, split_of(row.get("split", ""), where))
 
 
@@ -100,9 +101,9 @@ def split_of(word: str, where: str) -> str:
     Raises:
         UserError: the word is none of those that are allowed.
     """
-    split = SPLIT_WORDS.get(word.strip().casefold())
+    split = SPLIT_NAMES.get(word.strip().casefold())
     if split is None:
-        advice = "; write test for what is to be held out" if word.strip().casefold() in OTHER_SPLITS else ""
+        advice = "; write test for what is to be held out" if word.strip().casefold() in UNSUPPORTED_SPLITS else ""
         raise UserError(
             f"{where}: split {word!r}; allowed are train, test, or nothing (the video is then in neither){advice}"
         )
@@ -118,12 +119,12 @@ def _text(value: Any) -> str:
 
 
 def _csv(labels: AnnotationSource) -> tuple[list[str], list[Row]]:
-    names, lines = read_csv(labels.text(), str(labels.place), "path")
-    match_columns(names, COLUMNS, str(labels.place))  # of two columns of one name a row would have one
+    names, lines = read_csv(labels.text(), str(labels.location), "path")
+    match_columns(names, COLUMNS, str(labels.location))  # of two columns of one name a row would have one
     rows = []
     for number, cells in lines:
         where = f"line {number}"
-        rows.append((where, cells_by_name(names, cells, f"{labels.place} {where}")))
+        rows.append((where, row_by_name(names, cells, f"{labels.location} {where}")))
     return names, rows
 
 
@@ -131,7 +132,7 @@ def _json_lines(labels: AnnotationSource) -> tuple[list[str], list[Row]]:
     rows = []
     for number, line in enumerate(labels.text().split("\n"), 1):
         if line.strip():
-            rows.append((f"line {number}", _object(line, f"{labels.place} line {number}")))
+            rows.append((f"line {number}", _object(line, f"{labels.location} line {number}")))
     return list(dict.fromkeys(name for _, row in rows for name in row)), rows
 
 
@@ -157,26 +158,26 @@ def _parquet(labels: AnnotationSource) -> tuple[list[str], list[Row]]:
         names, columns = _columns(labels, content := labels.read(""))
         rows = _table(content, columns).to_pylist()
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"{labels.place} cannot be read: it is no Parquet file ({error})") from None
+        raise UserError(f"{labels.location} cannot be read: it is no Parquet file ({error})") from None
     return names, [(f"row {number}", row) for number, row in enumerate(rows, 1)]
 
 
 def _columns(labels: AnnotationSource, content: bytes) -> tuple[list[str], list[str]]:
     """All columns, and those that are read."""
     names = pq.read_schema(pa.BufferReader(content)).names
-    return names, list(match_columns(names, COLUMNS, str(labels.place)).used.values())
+    return names, list(match_columns(names, COLUMNS, str(labels.location)).used.values())
 
 
 def _table(content: bytes, columns: list[str]) -> pa.Table:
     """Columns of a manifest; there cannot be many more rows than bytes, since each names another path."""
     with pq.ParquetFile(pa.BufferReader(content), read_dictionary=columns) as file:
-        if not 0 <= file.metadata.num_rows <= ROWS_A_BYTE * len(content):
+        if not 0 <= file.metadata.num_rows <= MAX_ROWS_PER_BYTE * len(content):
             raise ValueError(f"{file.metadata.num_rows:,} rows in {len(content):,} bytes")
         table = file.read(columns=columns)
     table.validate(full=True)
     texts = [column for column in table.itercolumns() if pa.types.is_dictionary(column.type)]
-    if (memory := sum(map(text_bytes, texts))) > MOST_TEXT:
-        raise ValueError(f"its texts would take {memory:,} bytes of memory; {MOST_TEXT:,} are allowed")
+    if (memory := sum(map(text_bytes, texts))) > MAX_TEXT_BYTES:
+        raise ValueError(f"its texts would take {memory:,} bytes of memory; {MAX_TEXT_BYTES:,} are allowed")
     return table
 
 

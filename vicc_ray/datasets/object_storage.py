@@ -36,12 +36,12 @@ CHUNK = 8 * 2**20
 """Bytes of a remote file that are held at once."""
 
 
-class Unreadable(Exception):
+class UnreadableFileError(Exception):
     """A remote file could not be fetched, perhaps only now; the message is one line of plain words."""
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemotePath:
     """A file or folder ``name`` below the address ``root``; size and time as a listing told them, None where none did.
 
     The text of it is its address without secrets.
@@ -62,9 +62,9 @@ class Remote:
         path = self.name or self.root.partition("?")[0]
         return path.rstrip("/").rpartition("/")[2]
 
-    def below(self, name: str) -> Remote:
+    def below(self, name: str) -> RemotePath:
         """The place ``name`` in this folder, of which nothing is known without a listing."""
-        return Remote(self.root, f"{self.name}/{name}" if self.name else name)
+        return RemotePath(self.root, f"{self.name}/{name}" if self.name else name)
 
     def is_folder(self) -> bool:
         """Whether files lie below it; UserError where that cannot be asked."""
@@ -72,14 +72,14 @@ class Remote:
             file_system, path = self._open()
             return bool(file_system.get_file_info(path).type == arrow.FileType.Directory)
 
-    def files(self, recursive: bool) -> list[Remote]:
+    def files(self, recursive: bool) -> list[RemotePath]:
         """What lies in this folder, in one listing; UserError where nothing does or it cannot be listed."""
         with _told(self):
             file_system, path = self._open()
             found = file_system.get_file_info(arrow.FileSelector(path, recursive=recursive))
         start = len(path) - len(self.name)  # names are below the root
         return [
-            Remote(self.root, file.path[start:].lstrip("/"), file.size, file.mtime_ns or 0)
+            RemotePath(self.root, file.path[start:].lstrip("/"), file.size, file.mtime_ns or 0)
             for file in found
             if file.type == arrow.FileType.File
         ]
@@ -103,9 +103,9 @@ class Remote:
                 shutil.copyfileobj(stream, to, CHUNK)
             to.flush()
         except FileNotFoundError:
-            raise Unreadable("no such file") from None
+            raise UnreadableFileError("no such file") from None
         except (OSError, ArrowException) as error:
-            raise Unreadable(f"cannot be fetched ({_one_line(error)})") from None
+            raise UnreadableFileError(f"cannot be fetched ({_one_line(error)})") from None
 
     def _open(self, patient: bool = False) -> tuple[arrow.FileSystem, str]:
         """The file system, and the path there; patient where a run should outlast a disturbance."""
@@ -138,15 +138,15 @@ def _endpoint(options: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _told(place: Remote) -> Iterator[None]:
+def _told(location: RemotePath) -> Iterator[None]:
     """Phase pyarrow's errors into the user's."""
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"nothing at {place}: no file and no folder with files; look at bucket and path") from None
+        raise UserError(f"nothing at {location}: no file and no folder with files; look at bucket and path") from None
     except (OSError, ValueError, ArrowException) as error:
         raise UserError(
-            f"{place} cannot be read: {_one_line(error)}; look at the address, the credentials (for s3: "
+            f"{location} cannot be read: {_one_line(error)}; look at the address, the credentials (for s3: "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or s3://KEY:SECRET@BUCKET/...; for gs: "
             "GOOGLE_APPLICATION_CREDENTIALS) and the endpoint (AWS_ENDPOINT_URL, or ?endpoint_override=HOST:PORT); a ? "
             "that belongs to the path is written %3F, and a % before two digits %25"

@@ -25,12 +25,12 @@ from vicc_ray.datasets.class_folders import folder_items
 from vicc_ray.datasets.file_listing import SUFFIXES, FileListing
 from vicc_ray.datasets.hmdb51 import HMDB51
 from vicc_ray.datasets.kinetics import KINETICS
-from vicc_ray.datasets.locations import place_of, size_and_time
+from vicc_ray.datasets.locations import location_of, size_and_mtime
 from vicc_ray.datasets.manifest import DEFAULT_NAMES, MANIFEST, MANIFEST_SUFFIXES
 from vicc_ray.datasets.ucf101 import UCF101
 from vicc_ray.errors import UserError
 
-SOURCES = (UCF101, HMDB51, KINETICS, MANIFEST)
+FORMATS = (UCF101, HMDB51, KINETICS, MANIFEST)
 NO_LABELS = "none"
 """The value of ``--labels`` with which no video has a label."""
 
@@ -59,32 +59,32 @@ def list_videos(videos: Path | str, labels: Path | str | None = None, fold: int 
     Raises:
         UserError: no such folder, a folder in it that cannot be listed, no videos in it, or labels that cannot be used.
     """
-    listing = FileListing(place_of(videos))
+    listing = FileListing(location_of(videos))
     given = _given_labels(labels, listing)
-    source = _source(given) if given else None
-    if given and source:
-        items = source.items(given, listing, fold)
+    annotation_format = _format_of(given) if given else None
+    if given and annotation_format:
+        items = annotation_format.read_items(given, listing, fold)
     else:
-        items = folder_items(listing, classes=not are_none(labels))
+        items = folder_items(listing, classes=not is_no_labels(labels))
     if not items:
-        where = f"{given.place} names no video" if given else f"no videos in {listing.folder}"
+        where = f"{given.location} names no video" if given else f"no videos in {listing.folder}"
         raise UserError(f"{where}; file names that count: {' '.join(sorted(SUFFIXES))}")
-    used = {item.place for item in items}
+    used = {item.location for item in items}
     unlisted = sum(listing.at(id) not in used for id in listing.videos)
     notes = _notes(items, given, listing)
-    if fold != 1 and not (source and source.folds):
+    if fold != 1 and not (annotation_format and annotation_format.has_folds):
         notes.append(f"prepare.fold {fold} changes nothing: only the lists of UCF101 and HMDB51 have folds")
     return Inputs(tuple(sorted(items, key=lambda item: item.id)), unlisted, tuple(notes))
 
 
 def _given_labels(labels: Path | str | None, listing: FileListing) -> AnnotationSource | None:
     """Where the labels are; None where nothing but the folders says what the videos are."""
-    if are_none(labels):
+    if is_no_labels(labels):
         return None
-    return AnnotationSource(place_of(labels)) if labels else _default_labels(listing)
+    return AnnotationSource(location_of(labels)) if labels else _default_labels(listing)
 
 
-def are_none(labels: Path | str | None) -> bool:
+def is_no_labels(labels: Path | str | None) -> bool:
     """Whether ``--labels`` says that no video has a label."""
     return isinstance(labels, str) and labels.casefold() == NO_LABELS
 
@@ -121,11 +121,11 @@ def _other_files(listing: FileListing) -> list[str]:
 
 
 def _nothing_there(items: Sequence[VideoItem], labels: AnnotationSource, listing: FileListing) -> list[str]:
-    if any(size_and_time(item.place) for item in items):
+    if any(size_and_mtime(item.location) for item in items):
         return []
     found = f"{listing.videos[0]} lies there" if listing.videos else "no video lies there"
     return [
-        f"none of the {len(items)} videos that {labels.place} names is in {listing.folder}, {items[0].id} for one "
+        f"none of the {len(items)} videos that {labels.location} names is in {listing.folder}, {items[0].id} for one "
         f"({found}): are these the labels of these videos, and do paths begin below that folder?"
     ]
 
@@ -138,12 +138,12 @@ def _labels_alike(items: Sequence[VideoItem]) -> list[str]:
     return [f"the labels {' and '.join(map(repr, labels))} differ in case alone, and are two" for labels in alike]
 
 
-def _source(labels: AnnotationSource) -> AnnotationFormat:
-    for source in SOURCES:
-        if source.fits(labels):
-            return source
+def _format_of(labels: AnnotationSource) -> AnnotationFormat:
+    for annotation_format in FORMATS:
+        if annotation_format.matches(labels):
+            return annotation_format
     if labels.names is None:
         labels.read("")  # says so where nothing is there
     what = "another file" if labels.names is None else f"a folder of {len(labels.names)} other files"
-    forms = "; ".join(source.words for source in SOURCES)
-    raise UserError(f"--labels {labels.place} is {what}; it may be: {forms}; or not given, with one folder a class")
+    forms = "; ".join(annotation_format.description for annotation_format in FORMATS)
+    raise UserError(f"--labels {labels.location} is {what}; it may be: {forms}; or not given, with one folder a class")

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 
 from vicc_ray.datasets.annotations import AnnotationSource
-from vicc_ray.datasets.base import AnnotationFormat, VideoItem, each_once
-from vicc_ray.datasets.file_listing import FileListing, FileMatcher, composed
+from vicc_ray.datasets.base import AnnotationFormat, VideoItem, deduplicated
+from vicc_ray.datasets.file_listing import FileListing, FileMatcher, nfc
 from vicc_ray.errors import UserError
 
 _LIST = re.compile(r"(train|test)list0?(\d)\.txt")
@@ -28,12 +28,12 @@ def ucf101_items(labels: AnnotationSource, listing: FileListing, fold: int) -> l
     names = {match[1]: name for name, match in lists.items() if int(match[2]) == fold}
     missing = [f"{split}list0{fold}.txt" for split in ("train", "test") if split not in names]
     if missing:
-        raise UserError(f"{labels.place}: no {' and no '.join(missing)}; add it, or choose another prepare.fold")
-    labels.notes.append(f"{labels.place}: fold {fold}, {' and '.join(sorted(names.values()))}")
+        raise UserError(f"{labels.location}: no {' and no '.join(missing)}; add it, or choose another prepare.fold")
+    labels.notes.append(f"{labels.location}: fold {fold}, {' and '.join(sorted(names.values()))}")
     rows = [(split, *row) for split, name in names.items() for row in _rows(labels, name)]
     # In the lists one class is HandstandPushups with videos v_HandStandPushups_*, in some copies the other way round.
-    finder = FileMatcher(listing, labels.place, {label for _, label, _ in rows}, str.casefold)
-    return each_once((_item(finder, *row) for row in rows), labels)
+    finder = FileMatcher(listing, labels.location, {label for _, label, _ in rows}, str.casefold)
+    return deduplicated((_item(finder, *row) for row in rows), labels)
 
 
 def _rows(labels: AnnotationSource, name: str) -> Iterator[tuple[str, str]]:
@@ -48,8 +48,8 @@ def _rows(labels: AnnotationSource, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _item(finder: FileMatcher, split: str, label: str, name: str) -> VideoItem:
-    id, group, label = f"{label}/{name}", _GROUP.search(name), composed(label)
-    return VideoItem(finder.place(id), id, label, f"{label}_{group[1]}" if group else id, split)
+    id, group, label = f"{label}/{name}", _GROUP.search(name), nfc(label)
+    return VideoItem(finder.location(id), id, label, f"{label}_{group[1]}" if group else id, split)
 
 
 def _fits(labels: AnnotationSource) -> bool:
@@ -57,5 +57,5 @@ def _fits(labels: AnnotationSource) -> bool:
 
 
 UCF101 = AnnotationFormat(
-    "the UCF101 lists folder (trainlist01.txt, testlist01.txt, ...)", _fits, ucf101_items, folds=True
+    "the UCF101 lists folder (trainlist01.txt, testlist01.txt, ...)", _fits, ucf101_items, has_folds=True
 )

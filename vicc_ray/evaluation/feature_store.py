@@ -28,7 +28,7 @@ COLUMNS = ("ids", "labels", "sources", "splits")
 """The same, as :class:`FeatureTable` calls them."""
 PARTS_KEY, NETWORK_KEY = b"vicc_ray parts", b"vicc_ray network"
 TEXT_SCHEMA = pa.schema([(name, pa.string()) for name in TEXTS])
-MOST_PARTS, MOST_MEMORY, LONGEST_TEXT = 10**6, 2**30, 4096
+MOST_PARTS, MAX_MEMORY, MAX_TEXT_BYTES = 10**6, 2**30, 4096
 """More parts than there can be; bytes of memory of one part, and of one id or label, that are given to it."""
 AGAIN = "delete it and run `vicc-ray evaluate` again"
 
@@ -167,18 +167,18 @@ class Features:
 
 def _read(part: Path) -> FeatureTable:
     try:
-        with open_parquet(part, TEXT_SCHEMA, AGAIN, MOST_MEMORY) as file, naming_damage(part, AGAIN):
+        with open_parquet(part, TEXT_SCHEMA, AGAIN, MAX_MEMORY) as file, naming_damage(part, AGAIN):
             kind, rows = file.schema_arrow.field("features").type, file.metadata.num_rows
         with naming_damage(part, AGAIN):
             if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32() or rows > PART_VIDEOS:
                 raise ValueError(f"{rows} rows of features that are {str(kind)[:80]}")
-        table = read_parquet(part, TEXT_SCHEMA.append(pa.field("features", kind)), AGAIN, MOST_MEMORY)
+        table = read_parquet(part, TEXT_SCHEMA.append(pa.field("features", kind)), AGAIN, MAX_MEMORY)
     except FileNotFoundError as error:
         raise UserError(f"{part} is gone; {AGAIN}") from error
     with naming_damage(part, AGAIN):
         features = table.column("features").combine_chunks()
         longest = max(len(text) for name in TEXTS for text in (*table.column(name).to_pylist(), ""))
-        if features.flatten().null_count or longest > LONGEST_TEXT:
+        if features.flatten().null_count or longest > MAX_TEXT_BYTES:
             raise ValueError("features that are missing, or an id or label without end")
         values = features.flatten().to_numpy().reshape(len(features), -1)
         ids, labels, sources, splits = (np.array(table.column(name).to_pylist(), dtype=str) for name in TEXTS)

@@ -17,7 +17,7 @@ from vicc_ray.utils.fs import atomic_path
 from vicc_ray.utils.json_file import as_kind, parse_json
 
 TEXT_SCHEMA = pa.schema([("id", pa.string()), ("label", pa.string())])
-MOST_MEMORY, LONGEST_TEXT = 2**30, 4096
+MAX_MEMORY, MAX_TEXT_BYTES = 2**30, 4096
 """Bytes of memory that are given to a file, and to one id in it."""
 AGAIN = "delete it and run `vicc-ray classify` again"
 
@@ -61,9 +61,9 @@ def read_predictions(path: Path) -> Predictions:
         UserError: the file is missing, damaged, or no such file.
     """
     try:
-        with open_parquet(path, TEXT_SCHEMA, AGAIN, MOST_MEMORY) as file, naming_damage(path, AGAIN):
+        with open_parquet(path, TEXT_SCHEMA, AGAIN, MAX_MEMORY) as file, naming_damage(path, AGAIN):
             kind = file.schema_arrow.field("probabilities").type
-        table = read_parquet(path, TEXT_SCHEMA.append(pa.field("probabilities", kind)), AGAIN, MOST_MEMORY)
+        table = read_parquet(path, TEXT_SCHEMA.append(pa.field("probabilities", kind)), AGAIN, MAX_MEMORY)
     except FileNotFoundError:
         raise UserError(f"no predictions {path}: run `vicc-ray classify` first") from None
     with naming_damage(path, AGAIN):
@@ -87,7 +87,7 @@ def _predictions(table: pa.Table, about: _About) -> Predictions:
         None in ids
         or flat.null_count
         or not set(labels) <= set(about.classes)
-        or max(map(len, ids), default=0) > LONGEST_TEXT
+        or max(map(len, ids), default=0) > MAX_TEXT_BYTES
     ):
         raise ValueError("probabilities that are missing, or labels that are no classes")
     probabilities = flat.to_numpy().reshape(-1, len(about.classes))

@@ -17,14 +17,14 @@ from vicc_ray.utils.markdown import as_block, as_code, as_sentences
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
-Place = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}$")]
+Location = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}$")]
 
 
 class Retrieval(BaseModel):
     """Recall at k of one network; None where it tells nothing."""
 
     name: str
-    recall: Annotated[dict[Place, Share | None], Field(min_length=1, max_length=20)]
+    recall: Annotated[dict[Location, Share | None], Field(min_length=1, max_length=20)]
     low: Share | None
     high: Share | None
 

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
-from vicc_ray.datasets.object_storage import Remote
+from vicc_ray.datasets.object_storage import RemotePath
 from vicc_ray.doctor import checks
 from vicc_ray.doctor.checks import Check
 from vicc_ray.doctor.node_info import Machine, describe
@@ -60,7 +60,7 @@ def doctor(config: Config, out: str | None = None, store: str | None = None) -> 
         if out is not None:
             yield _check_folder(examiners, out)
         if store is not None:
-            shown = str(Remote(store)) if is_address(store) else store  # without secrets
+            shown = str(RemotePath(store)) if is_address(store) else store  # without secrets
             yield checks.check_store(shown, _ask(examiners, "open_store", store))
 
 

@@ -50,11 +50,11 @@ def package(
     Raises:
         UserError: settings cannot be used, or the arguments do not fit together.
     """
-    from vicc_ray.datasets.resolve import are_none
+    from vicc_ray.datasets.resolve import is_no_labels
 
     if is_address(out):
         raise UserError(f"--out: {without_secrets(out)} is an address; {WRITTEN_HERE}")
-    listed = None if are_none(labels) else labels
+    listed = None if is_no_labels(labels) else labels
     for name, place in (("--out", out), ("--store", store), ("--videos", videos), ("--labels", listed)):
         if place is not None:
             _check_place(name, place)

@@ -15,10 +15,10 @@ import torch
 from ray.data import ActorPoolStrategy
 
 from vicc_ray.clip_store.schema import FAILURES_FILE, shard_path
-from vicc_ray.clip_store.writer import shard_writer
+from vicc_ray.clip_store.writer import open_shard_writer
 from vicc_ray.config import Config
 from vicc_ray.datasets import list_videos
-from vicc_ray.datasets.locations import Place, place_of
+from vicc_ray.datasets.locations import Location, location_of
 from vicc_ray.errors import UserError
 from vicc_ray.export.pretrained import PretrainedEncoder, find_weights
 from vicc_ray.models.inference import for_inference
@@ -43,8 +43,8 @@ from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.window_spec import View
 from vicc_ray.search.windows import read_pieces
-from vicc_ray.sharding.plan import Plan, PlannedVideo, extended, planned
-from vicc_ray.sharding.task import write_part
+from vicc_ray.sharding.plan import PlannedVideo, ShardPlan, extend_plan, plan_videos
+from vicc_ray.sharding.task import write_shard
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.utils.visible_text import visible
 
@@ -89,7 +89,7 @@ class Work:
     """What every process needs."""
 
     folder: Path
-    videos: Place
+    videos: Location
     weights: EncoderWeights
     view: View
     config: Config
@@ -107,9 +107,9 @@ class Indexer:
         self._encoder = for_inference(PretrainedEncoder(work.weights).eval(), device)
 
     def make(self, part: int, videos: Videos) -> int:
-        """Write one part of the index; see :func:`write_part`."""
+        """Write one part of the index; see :func:`write_shard`."""
         work = self._work
-        files = {video.id: _name_below(work.videos, place) for place, video in videos}
+        files = {video.id: _name_below(work.videos, location) for location, video in videos}
 
         def row(path: Path, video: PlannedVideo) -> dict[str, Any]:
             pieces = read_pieces(path, work.view, work.config.prepare.time_limit_s)
@@ -117,15 +117,15 @@ class Indexer:
             stamp = video.file or UNKNOWN
             return part_row(video.id, video.label, video.source, files[video.id], stamp, found)
 
-        writing = shard_writer(shard_path(work.folder, part), PART_SCHEMA)
-        return write_part(work.folder, part, videos, work.config.prepare, writing, row)
+        writing = open_shard_writer(shard_path(work.folder, part), PART_SCHEMA)
+        return write_shard(work.folder, part, videos, work.config.prepare, writing, row)
 
 
-def _name_below(folder: Place, place: Place) -> bytes:
+def _name_below(folder: Location, location: Location) -> bytes:
     """Where a video lies in its folder."""
-    if isinstance(folder, Path) and isinstance(place, Path):
-        return os.fsencode(os.path.relpath(place, folder))
-    return str(getattr(place, "name", place)).encode()
+    if isinstance(folder, Path) and isinstance(location, Path):
+        return os.fsencode(os.path.relpath(location, folder))
+    return str(getattr(location, "name", location)).encode()
 
 
 def index_videos(
@@ -157,12 +157,12 @@ def index_videos(
     weights = find_weights(model) if model else _own_network(parts.path)
     inputs = list_videos(videos, labels, config.prepare.fold)
     tell_notes(inputs, progress)
-    description = _describe(weights, place_of(videos), config)
+    description = _describe(weights, location_of(videos), config)
     with parts.locked():
         _check_same(parts.path, description)
-        before, wanted = Plan.read(parts.path), planned(inputs.items)
-        places = {item.id: item.place for item in inputs.items}
-        plan = _plan(parts.path, before, wanted, places, config)
+        before, wanted = ShardPlan.read(parts.path), plan_videos(inputs.items)
+        locations = {item.id: item.location for item in inputs.items}
+        plan = _plan(parts.path, before, wanted, locations, config)
         with parts.write_errors():
             if not all((parts.path / name).exists() for name in (INDEX_FILE, ENCODER_FILE)):
                 write_weights(parts.path / ENCODER_FILE, weights)
@@ -171,7 +171,7 @@ def index_videos(
         todo = parts.missing(plan)
         if todo:
             with ray_session(config.ray):
-                _fill(parts, plan, places, place_of(videos), weights, description.view, config, progress)
+                _fill(parts, plan, locations, location_of(videos), weights, description.view, config, progress)
         with parts.write_errors():
             summary = _summarise(parts, before, plan, wanted, config, description.features)
         processed = sum(len(plan.shards[part]) for part in todo)
@@ -185,7 +185,7 @@ def _own_network(folder: Path) -> EncoderWeights:
     return read_weights(own)
 
 
-def _describe(weights: EncoderWeights, videos: Place, config: Config) -> Description:
+def _describe(weights: EncoderWeights, videos: Location, config: Config) -> Description:
     return Description(
         format=FORMAT,
         fingerprint=weights.fingerprint,
@@ -220,8 +220,12 @@ def _check_same(folder: Path, now: Description) -> None:
 
 
 def _plan(
-    folder: Path, before: Plan, wanted: Mapping[str, PlannedVideo], places: Mapping[str, Place], config: Config
-) -> Plan:
+    folder: Path,
+    before: ShardPlan,
+    wanted: Mapping[str, PlannedVideo],
+    locations: Mapping[str, Location],
+    config: Config,
+) -> ShardPlan:
     done = {part for part in range(len(before.shards)) if shard_path(folder, part).exists()}
     _check_labels(folder, {id: video for id, (part, video) in before.latest().items() if part in done}, wanted)
 
@@ -235,12 +239,12 @@ def _plan(
         tuple(known(part, video) for video in shard if part in done or video.id in wanted)
         for part, shard in enumerate(before.shards)
     )
-    return extended(folder, replace(before, shards=shards), wanted, places, config.prepare)
+    return extend_plan(folder, replace(before, shards=shards), wanted, locations, config.prepare)
 
 
 def _check_labels(folder: Path, before: Mapping[str, PlannedVideo], wanted: Mapping[str, PlannedVideo]) -> None:
     """Rows keep the labels that they were made with."""
-    stay = {id: video for id, video in before.items() if id in wanted and not video.has_another_file(wanted[id])}
+    stay = {id: video for id, video in before.items() if id in wanted and not video.file_changed(wanted[id])}
     changed = [id for id, video in stay.items() if video.label != wanted[id].label]
     if changed:
         was, is_now = stay[changed[0]].label, wanted[changed[0]].label
@@ -252,9 +256,9 @@ def _check_labels(folder: Path, before: Mapping[str, PlannedVideo], wanted: Mapp
 
 def _fill(
     parts: ShardedOutput,
-    plan: Plan,
-    places: Mapping[str, Place],
-    videos: Place,
+    plan: ShardPlan,
+    locations: Mapping[str, Location],
+    videos: Location,
     weights: EncoderWeights,
     view: View,
     config: Config,
@@ -264,7 +268,7 @@ def _fill(
     held = ray.put(Work(parts.path, videos, weights, view, config, bool(gpus)))
     actors = _actors(gpus, len(plan.shards), capacity())
     room = Room({"CPU": 1.0, "GPU": actors["num_gpus"] if actors else 0.0}, config.ray.wait_s)
-    parts.fill(plan, places, partial(_make_part, held), config.prepare, progress, room, actors)
+    parts.fill(plan, locations, partial(_make_part, held), config.prepare, progress, room, actors)
 
 
 def _actors(gpus: int, parts: int, there: Capacity) -> dict[str, Any] | None:
@@ -283,14 +287,19 @@ def _make_part(held: ray.ObjectRef, part: int, videos: Videos) -> int:
 
 
 def _summarise(
-    parts: ShardedOutput, before: Plan, plan: Plan, wanted: Mapping[str, PlannedVideo], config: Config, features: int
+    parts: ShardedOutput,
+    before: ShardPlan,
+    plan: ShardPlan,
+    wanted: Mapping[str, PlannedVideo],
+    config: Config,
+    features: int,
 ) -> IndexSummary:
     """Merge what the parts tell, and check that every input is accounted for."""
     failures, latest, old = parts.merge_failures(plan), plan.latest(), before.latest()
     rows = write_videos(parts.path, len(plan.shards), features, plan.superseded())
     parts.check_sum(len(latest), rows, failures, config.prepare)
     again = [(old[id][1], video) for id, (part, video) in latest.items() if id in old and old[id][0] != part]
-    replaced = sum(was.has_another_file(video) for was, video in again)
+    replaced = sum(was.file_changed(video) for was, video in again)
     here = {id for id, video in wanted.items() if video.file}
     gone = len(set(latest) - here - set(failures))
     return IndexSummary(rows, len(failures), len(latest), replaced=replaced, gone=gone)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vicc_ray.clip_store.catalog import Catalog
-from vicc_ray.clip_store.fingerprint import CLIPS, pixel_settings, videos_fingerprint
+from vicc_ray.clip_store.fingerprint import CLIP_COLUMNS, pixel_settings, videos_fingerprint
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.batch_sampler import Plan
@@ -33,7 +33,12 @@ class RunInputs:
 
     @classmethod
     def of(
-        cls, store: ClipStore, videos: Catalog, plan: Plan, phases: Sequence[Phase], columns: Sequence[str] = CLIPS
+        cls,
+        store: ClipStore,
+        videos: Catalog,
+        plan: Plan,
+        phases: Sequence[Phase],
+        columns: Sequence[str] = CLIP_COLUMNS,
     ) -> RunInputs:
         """Those of a run that trains on ``videos`` of ``store``.
 

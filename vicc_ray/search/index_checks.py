@@ -19,7 +19,7 @@ LARGEST_ROW = 2**31
 """Bytes of memory that a video's row may take: its windows are 1 MB for an hour, and more with more windows."""
 LARGEST_READ = 2**29
 """Bytes of a row's columns once they are read, whatever the file said of them before."""
-LONGEST_TEXT = 4096
+MAX_TEXT_BYTES = 4096
 """Bytes of an id, a label, a source."""
 LONGEST_VIDEO_S = 1e9
 
@@ -72,7 +72,7 @@ def check_facts(table: pa.Table) -> None:
         raise ValueError(f"rows without {without[0]}")
     for name in ("id", "label", "source", "file"):
         longest = pc.max(pc.binary_length(table.column(name))).as_py() or 0
-        if longest > (LONGEST_NAME if name == "file" else LONGEST_TEXT):
+        if longest > (LONGEST_NAME if name == "file" else MAX_TEXT_BYTES):
             raise ValueError(f"{name} of {longest:,} bytes")
     names = table.column("file")
     for wrong in (pc.starts_with(names, b"/"), pc.match_substring_regex(names, rb"(^|/)\.\.(/|$)|\x00")):

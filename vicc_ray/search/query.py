@@ -22,7 +22,7 @@ from vicc_ray.search.reader import SearchIndex
 from vicc_ray.search.window_spec import View
 from vicc_ray.search.windows import STRETCH, read_pieces
 from vicc_ray.utils.local_paths import is_address, local_path
-from vicc_ray.video.decode import TookTooLong, VideoError
+from vicc_ray.video.decode import DecodeTimeoutError, VideoError
 
 MOST_WINDOWS, MOST_GFLOP = 5, 50.0
 """Of a query, since somebody waits: two windows of an S3D take 0.6 s on two cores (``benchmarks/search.json``)."""
@@ -116,4 +116,4 @@ def ask_file(index: SearchIndex, path: Path, windows: int | None = None) -> Aske
 
 def in_words(error: VideoError, time_limit_s: float) -> str:
     """What went wrong with a query; of its time limit, not the setting that videos of an index have."""
-    return f"took longer than {time_limit_s:g} s" if isinstance(error, TookTooLong) else str(error)
+    return f"took longer than {time_limit_s:g} s" if isinstance(error, DecodeTimeoutError) else str(error)

@@ -10,42 +10,42 @@ from typing import Any
 import cv2
 
 from vicc_ray.clip_store.schema import VideoMetadata, shard_path
-from vicc_ray.clip_store.writer import ShardWriter, encode_video, shard_writer
+from vicc_ray.clip_store.writer import ShardWriter, encode_video, open_shard_writer
 from vicc_ray.config import PrepareConfig
-from vicc_ray.datasets.locations import Place
+from vicc_ray.datasets.locations import Location
 from vicc_ray.sharding.plan import PlannedVideo
-from vicc_ray.sharding.task import write_part
-from vicc_ray.sharding.truncated_videos import write_cut_short
+from vicc_ray.sharding.task import write_shard
+from vicc_ray.sharding.truncated_videos import write_truncated
 from vicc_ray.utils.fs import content_digest
-from vicc_ray.video.decode import open_frames, too_long
+from vicc_ray.video.decode import open_frames, timeout_reason
 from vicc_ray.video.flow import quantise, shrink, with_flow
 
-ENOUGH_FRAMES = 100
+MIN_TRUNCATED_FRAMES = 100
 """Frames with their flow that are kept of a video whose time limit is over; fewer are a failure."""
 
 
-def prepare_shard(
-    store: Path, shard: int, videos: Sequence[tuple[Place, PlannedVideo]], settings: PrepareConfig
+def build_shard(
+    store: Path, shard: int, videos: Sequence[tuple[Location, PlannedVideo]], settings: PrepareConfig
 ) -> int:
-    """Write one shard; see :func:`write_part`, also for the result and the errors."""
+    """Write one shard; see :func:`write_shard`, also for the result and the errors."""
     cv2.setNumThreads(1)
-    cut_short: dict[str, int] = {}
+    truncated: dict[str, int] = {}
 
     def row(path: Path, video: PlannedVideo) -> dict[str, Any]:
-        row, is_cut_short = _row(path, video, settings)
-        if is_cut_short:
-            cut_short[video.id] = row["frames"]
+        row, is_truncated = _row(path, video, settings)
+        if is_truncated:
+            truncated[video.id] = row["frames"]
         return row
 
-    return write_part(store, shard, videos, settings, _writing(store, shard, cut_short, settings), row)
+    return write_shard(store, shard, videos, settings, _writing(store, shard, truncated, settings), row)
 
 
 @contextmanager
-def _writing(store: Path, shard: int, cut_short: Mapping[str, int], settings: PrepareConfig) -> Iterator[ShardWriter]:
+def _writing(store: Path, shard: int, truncated: Mapping[str, int], settings: PrepareConfig) -> Iterator[ShardWriter]:
     """What takes the rows; it tells which of them are cut short before the shard appears."""
-    with shard_writer(shard_path(store, shard)) as writer:
+    with open_shard_writer(shard_path(store, shard)) as writer:
         yield writer
-        write_cut_short(store, shard, cut_short, too_long(settings.time_limit_s))
+        write_truncated(store, shard, truncated, timeout_reason(settings.time_limit_s))
 
 
 def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict[str, Any], bool]:
@@ -56,7 +56,7 @@ def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict
         max_frames=settings.max_frames,
         time_limit_s=settings.time_limit_s,
         grid=settings.grid,
-        enough=ENOUGH_FRAMES,
+        enough=MIN_TRUNCATED_FRAMES,
     ) as stream:
         about = VideoMetadata(video.id, video.label, video.source, video.split, content_digest(path))
         frames_and_flow = (
@@ -64,4 +64,4 @@ def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict
             for frame, flow in with_flow(stream.frames, settings.flow)
         )
         row = encode_video(about, stream.fps, frames_and_flow, settings)
-        return {**row, "fps": stream.fps}, stream.cut_short  # the rate is measured over all frames
+        return {**row, "fps": stream.fps}, stream.truncated  # the rate is measured over all frames

@@ -8,16 +8,18 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.sharding.plan import Failure
 
-VIDEOS_AT_LEAST = 20
+MIN_VIDEOS = 20
 """Videos from which on the share of failures says something."""
 
 
-def fails_too_much(videos: int, failed: int, settings: PrepareConfig) -> bool:
+def exceeds_failure_limit(videos: int, failed: int, settings: PrepareConfig) -> bool:
     """Whether more than ``prepare.max_failures`` of enough videos failed."""
-    return videos >= VIDEOS_AT_LEAST and failed > settings.max_failures * videos
+    return videos >= MIN_VIDEOS and failed > settings.max_failures * videos
 
 
-def mostly_failing(videos: int, failed: int, settings: PrepareConfig, failures: Mapping[str, Failure]) -> UserError:
+def failure_limit_error(
+    videos: int, failed: int, settings: PrepareConfig, failures: Mapping[str, Failure]
+) -> UserError:
     """The error to stop with.
 
     Args:

@@ -12,14 +12,14 @@ from vicc_ray.clip_store.row_checks import open_shard
 from vicc_ray.clip_store.schema import REMEDY, shard_path
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import VideoItem, assign_splits
-from vicc_ray.datasets.locations import Place, size_and_time
+from vicc_ray.datasets.locations import Location, size_and_mtime
 from vicc_ray.errors import UserError
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
 from vicc_ray.utils.jsonl import read_typed_lines
 
 PLAN_FILE = "plan.json"
-SHARDS_AT_LEAST = 32
+MIN_SHARDS = 32
 """Shards that a list of videos is cut into at least, if it has so many: parallel work also for few videos."""
 SPLIT_SEED = 0
 """Fixed, so that runs with other seeds hold out the same videos."""
@@ -43,7 +43,7 @@ class PlannedVideo:
         """What ``PlannedVideo(**content)`` makes the same of."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
-    def has_another_file(self, now: PlannedVideo) -> bool:
+    def file_changed(self, now: PlannedVideo) -> bool:
         """Whether the file has been replaced by another; not where it is unknown, or gone."""
         return self.file is not None and now.file is not None and self.file != now.file
 
@@ -70,7 +70,7 @@ class _FailureLine:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ShardPlan:
     """The videos of every shard. Of a video that was made anew, in a later shard, that shard counts."""
 
     shards: tuple[tuple[PlannedVideo, ...], ...] = ()
@@ -93,18 +93,18 @@ class Plan:
         atomic_write(store / PLAN_FILE, json.dumps({"test_share": self.test_share, "shards": shards}))
 
     @staticmethod
-    def read(store: Path) -> Plan:
+    def read(store: Path) -> ShardPlan:
         """The plan of a store; an empty one where there is none yet."""
         path = store / PLAN_FILE
         if not path.exists():
-            return Plan()
+            return ShardPlan()
         content = read_as(path, _PlanFile, "the plan of a folder", f"remove {store}, or give another folder")
-        return Plan(tuple(map(tuple, content.shards)), content.test_share)
+        return ShardPlan(tuple(map(tuple, content.shards)), content.test_share)
 
 
 def make_plan(
     store: Path, items: Sequence[VideoItem], settings: PrepareConfig, test_share: float, retry: bool = True
-) -> Plan:
+) -> ShardPlan:
     """The plan of the store so far, and new shards for the videos that are not in it and for failures to try again.
 
     Args:
@@ -113,7 +113,7 @@ def make_plan(
     Raises:
         UserError: a video of the plan is no longer an input, or what is known of it has changed.
     """
-    before = Plan.read(store)
+    before = ShardPlan.read(store)
     old = {id: video for id, (_, video) in before.latest().items()}
     held_out = None if any(item.split for item in items) else test_share
     if old and held_out != before.test_share:
@@ -124,41 +124,41 @@ def make_plan(
     if held_out is not None:
         known = [replace(item, split=old[item.id].split) if item.id in old else item for item in items]
         items = assign_splits(known, held_out, SPLIT_SEED)
-    wanted, places = planned(items), {item.id: item.place for item in items}
+    wanted, locations = plan_videos(items), {item.id: item.location for item in items}
     _check_unchanged(store, old, wanted)
     shards = tuple(tuple(replace(v, file=wanted[v.id].file or v.file) for v in shard) for shard in before.shards)
-    return extended(store, Plan(shards), wanted, places, settings, held_out, retry)
+    return extend_plan(store, ShardPlan(shards), wanted, locations, settings, held_out, retry)
 
 
-def planned(items: Sequence[VideoItem]) -> dict[str, PlannedVideo]:
+def plan_videos(items: Sequence[VideoItem]) -> dict[str, PlannedVideo]:
     """The inputs by id, with what tells their files from others."""
     wanted = {}
     for item in items:
-        file = size_and_time(item.place)
+        file = size_and_mtime(item.location)
         wanted[item.id] = PlannedVideo(item.id, item.label, item.source, item.split, list(file) if file else None)
     return wanted
 
 
-def extended(
+def extend_plan(
     folder: Path,
-    before: Plan,
+    before: ShardPlan,
     wanted: Mapping[str, PlannedVideo],
-    places: Mapping[str, Place],
+    locations: Mapping[str, Location],
     settings: PrepareConfig,
     test_share: float | None = None,
     retry: bool = True,
-) -> Plan:
+) -> ShardPlan:
     """The plan so far, with new shards for what of ``wanted`` is not in it or has another file, and (``retry``) for
     failures whose file has changed, or which have no stamp.
     """
     old, failures = before.latest(), read_failures(folder, before)
     failed = {id: was for id, was in failures.items() if retry and id in wanted}
-    again = {id for id, was in failed.items() if was.stamp != stamp(places[id], settings)}
-    again |= {id for id, (_, video) in old.items() if id in wanted and video.has_another_file(wanted[id])}
+    again = {id for id, was in failed.items() if was.stamp != stamp(locations[id], settings)}
+    again |= {id for id, (_, video) in old.items() if id in wanted and video.file_changed(wanted[id])}
     new = [video for id, video in sorted(wanted.items()) if id not in old or id in again]
-    size = max(1, min(settings.videos_per_shard, -(-len(new) // SHARDS_AT_LEAST)))
+    size = max(1, min(settings.videos_per_shard, -(-len(new) // MIN_SHARDS)))
     shards = tuple(tuple(new[start : start + size]) for start in range(0, len(new), size))
-    return Plan(before.shards + shards, test_share)
+    return ShardPlan(before.shards + shards, test_share)
 
 
 def _split_words(test_share: float | None) -> str:
@@ -195,7 +195,7 @@ def write_failures(store: Path, shard: int, failures: dict[str, Failure]) -> Non
     atomic_write(failures_path(store, shard), "".join(line + "\n" for line in lines))
 
 
-def read_failures(store: Path, plan: Plan) -> dict[str, Failure]:
+def read_failures(store: Path, plan: ShardPlan) -> dict[str, Failure]:
     """The failures of all finished shards, by id; of a video that was tried again, the last try."""
     latest = plan.latest()
     failures: dict[str, Failure] = {}
@@ -214,7 +214,7 @@ def stored_rows(store: Path, shard: int) -> int:
         return int(file.metadata.num_rows)
 
 
-def stamp(place: Place, settings: PrepareConfig) -> list[float] | None:
+def stamp(location: Location, settings: PrepareConfig) -> list[float] | None:
     """What a failure depends on: the file's size and time of change, and the time limit; None where no file is."""
-    file = size_and_time(place)
+    file = size_and_mtime(location)
     return None if file is None else [*file, settings.time_limit_s]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from vicc_ray.clip_store.row_checks import MOST_MEMORY
+from vicc_ray.clip_store.row_checks import MAX_MEMORY
 from vicc_ray.clip_store.schema import REMEDY, shard_path
-from vicc_ray.datasets.locations import Place
+from vicc_ray.datasets.locations import Location
 from vicc_ray.errors import UserError
-from vicc_ray.sharding.plan import Plan, PlannedVideo
+from vicc_ray.sharding.plan import PlannedVideo, ShardPlan
 from vicc_ray.utils.arrow_file import read_parquet
 from vicc_ray.utils.fs import content_digest
 
@@ -21,8 +21,8 @@ READERS = 8
 """Files that are read at the same time."""
 
 
-def check_same_files(
-    store: Path, before: Plan, wanted: Mapping[str, PlannedVideo], places: Mapping[str, Place]
+def check_sources_unchanged(
+    store: Path, before: ShardPlan, wanted: Mapping[str, PlannedVideo], locations: Mapping[str, Location]
 ) -> None:
     """See that no stored video has another file now; files that were copied, with other times, are the same.
 
@@ -33,7 +33,7 @@ def check_same_files(
         UserError: videos have other files.
     """
     latest = before.latest()
-    suspects = {id: shard for id, (shard, video) in latest.items() if video.has_another_file(wanted[id])}
+    suspects = {id: shard for id, (shard, video) in latest.items() if video.file_changed(wanted[id])}
     contents: dict[str, str] = {}
     for shard in sorted(set(suspects.values())):
         contents |= _contents(store, shard)
@@ -41,7 +41,7 @@ def check_same_files(
 
     def is_other(id: str) -> bool:
         was, now = latest[id][1].file, wanted[id].file
-        return was is not None and now is not None and (was[0] != now[0] or not _holds(places[id], contents[id]))
+        return was is not None and now is not None and (was[0] != now[0] or not _holds(locations[id], contents[id]))
 
     with ThreadPoolExecutor(READERS) as threads:
         changed = [id for id, other in zip(looked_at, threads.map(is_other, looked_at), strict=True) if other]
@@ -57,14 +57,14 @@ def _contents(store: Path, shard: int) -> dict[str, str]:
     path = shard_path(store, shard)
     if not path.exists():
         return {}
-    table = read_parquet(path, CONTENTS, REMEDY, MOST_MEMORY)
+    table = read_parquet(path, CONTENTS, REMEDY, MAX_MEMORY)
     return dict(zip(table.column("id").to_pylist(), table.column("content").to_pylist(), strict=True))
 
 
-def _holds(place: Place, content: str) -> bool:
-    if not isinstance(place, Path):
+def _holds(location: Location, content: str) -> bool:
+    if not isinstance(location, Path):
         return True
     try:
-        return content_digest(place) == content
+        return content_digest(location) == content
     except OSError:  # it cannot be read now, and need not be
         return True

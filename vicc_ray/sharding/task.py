@@ -11,30 +11,30 @@ from typing import Any
 
 from vicc_ray.clip_store.writer import ShardWriter
 from vicc_ray.config import PrepareConfig
-from vicc_ray.datasets.locations import Place, local_file
-from vicc_ray.datasets.object_storage import Unreadable
+from vicc_ray.datasets.locations import Location, local_file
+from vicc_ray.datasets.object_storage import UnreadableFileError
 from vicc_ray.sharding.plan import Failure, PlannedVideo, stamp, write_failures
 from vicc_ray.sharding.watchdog import Watchdog
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
-from vicc_ray.video.decode import VideoError, too_long
+from vicc_ray.video.decode import VideoError, timeout_reason
 
 MakeRow = Callable[[Path, PlannedVideo], dict[str, Any]]
 """Of a file and what is known of it to a row; VideoError where it gives none."""
-ENDS_ALLOWED = 2
+MAX_CRASHES = 2
 """How often the process may end that decodes one video before that counts as a failure."""
 WATCHDOG_FACTOR = 2
 """A process is ended when one video takes so many times its time limit: it hangs in C code, where nobody looks."""
 
 
-class EndedProcess(VideoError):
+class DecoderCrashError(VideoError):
     """The process ended while it decoded this video; the video may be at fault, or whoever kills processes."""
 
 
-def write_part(
+def write_shard(
     folder: Path,
     part: int,
-    videos: Sequence[tuple[Place, PlannedVideo]],
+    videos: Sequence[tuple[Location, PlannedVideo]],
     settings: PrepareConfig,
     writing: AbstractContextManager[ShardWriter],
     make_row: MakeRow,
@@ -56,12 +56,12 @@ def write_part(
         OSError: the folder cannot be written.
     """
     watchdog = Watchdog(folder / f".part-{part:05d}.stuck")
-    journal = _Journal(folder / f".part-{part:05d}.journal", watchdog.has_ended_one)
+    journal = _Journal(folder / f".part-{part:05d}.journal", watchdog.killed_previous)
     try:
         failures: dict[str, Failure] = {}
         with writing as writer:
-            for place, video in videos:
-                row = _row_or_failure(place, video, settings, make_row, journal, watchdog)
+            for location, video in videos:
+                row = _row_or_failure(location, video, settings, make_row, journal, watchdog)
                 if isinstance(row, Failure):
                     failures[video.id] = row
                 else:
@@ -74,20 +74,20 @@ def write_part(
 
 
 def _row_or_failure(
-    place: Place,
+    location: Location,
     video: PlannedVideo,
     settings: PrepareConfig,
     make_row: MakeRow,
     journal: _Journal,
     watchdog: Watchdog,
 ) -> dict[str, Any] | Failure:
-    file = stamp(place, settings)
+    file = stamp(location, settings)
     journal.begin(video.id)
     try:
         journal.check(video.id, settings.time_limit_s)
-        with local_file(place) as path, watchdog.guard(WATCHDOG_FACTOR * settings.time_limit_s):
+        with local_file(location) as path, watchdog.guard(WATCHDOG_FACTOR * settings.time_limit_s):
             return make_row(path, video)
-    except (Unreadable, EndedProcess) as error:
+    except (UnreadableFileError, DecoderCrashError) as error:
         return Failure(str(error), None)  # no stamp: the next call tries again
     except VideoError as error:
         return Failure(str(error), file)
@@ -126,7 +126,9 @@ class _Journal:
     def check(self, video: str, time_limit_s: float) -> None:
         """Raise EndedProcess where the process ended too often at ``video``, VideoError where that took too long."""
         if video in self.stuck:
-            raise VideoError(f"{too_long(time_limit_s)}, {WATCHDOG_FACTOR} times over in one step of a decoder")
+            raise VideoError(f"{timeout_reason(time_limit_s)}, {WATCHDOG_FACTOR} times over in one step of a decoder")
         times = self.ended.count(video)
-        if times >= ENDS_ALLOWED:
-            raise EndedProcess(f"ended the decoding process {times} times (a crash of the decoder, or out of memory)")
+        if times >= MAX_CRASHES:
+            raise DecoderCrashError(
+                f"ended the decoding process {times} times (a crash of the decoder, or out of memory)"
+            )

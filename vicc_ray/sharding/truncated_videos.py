@@ -1,6 +1,6 @@
 """Videos of which a clip store has only the begin, since their time limit was over: a row each, and a line here.
 
-``part-N.cut_short.jsonl`` of a shard that has such rows, ``cut_short.jsonl`` of the store: path, frames, reason.
+``part-N.truncated.jsonl`` of a shard that has such rows, ``truncated.jsonl`` of the store: path, frames, reason.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vicc_ray.clip_store.schema import shard_path
-from vicc_ray.sharding.plan import Plan
+from vicc_ray.sharding.plan import ShardPlan
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.jsonl import read_lines
 
-CUT_SHORT_FILE = "cut_short.jsonl"
+TRUNCATED_FILE = "truncated.jsonl"
 
 
-def write_cut_short(store: Path, shard: int, frames: Mapping[str, int], reason: str) -> None:
+def write_truncated(store: Path, shard: int, frames: Mapping[str, int], reason: str) -> None:
     """Write those of one shard, by id, with the number of frames of their rows; no file where there are none."""
     path = _path(store, shard)
     lines = [json.dumps({"path": id, "frames": number, "reason": reason}) for id, number in frames.items()]
@@ -27,16 +27,16 @@ def write_cut_short(store: Path, shard: int, frames: Mapping[str, int], reason: 
         path.unlink(missing_ok=True)  # of a shard that was made before and removed
 
 
-def merge_cut_short(store: Path, plan: Plan) -> int:
+def merge_truncated(store: Path, plan: ShardPlan) -> int:
     """Write those of all finished shards to one file, none where there are none; their number."""
     shards = [shard for shard in range(len(plan.shards)) if shard_path(store, shard).exists()]
     lines = [line for shard in shards for line in map(json.dumps, read_lines(_path(store, shard)))]
     if lines:
-        atomic_write(store / CUT_SHORT_FILE, "".join(f"{line}\n" for line in sorted(lines)))
+        atomic_write(store / TRUNCATED_FILE, "".join(f"{line}\n" for line in sorted(lines)))
     else:
-        (store / CUT_SHORT_FILE).unlink(missing_ok=True)
+        (store / TRUNCATED_FILE).unlink(missing_ok=True)
     return len(lines)
 
 
 def _path(store: Path, shard: int) -> Path:
-    return store / f"part-{shard:05d}.{CUT_SHORT_FILE}"
+    return store / f"part-{shard:05d}.{TRUNCATED_FILE}"

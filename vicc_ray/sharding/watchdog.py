@@ -18,7 +18,7 @@ class Watchdog:
 
     def __init__(self, trace: Path) -> None:
         self._path = trace
-        self.has_ended_one = trace.exists() and trace.stat().st_size > 0
+        self.killed_previous = trace.exists() and trace.stat().st_size > 0
         """Whether the process before this one, with the same file, was ended by its watchdog."""
         self._file = trace.open("wb")
 

@@ -27,7 +27,7 @@ from vicc_ray.video.frame_rate import FrameRate
 from vicc_ray.video.orientation import AS_IT_IS, display_turn, turned
 from vicc_ray.video.packets import Items, decoded
 
-__all__ = ["FrameStream", "TookTooLong", "Video", "VideoError", "decode_video", "open_frames", "too_long"]
+__all__ = ["DecodeTimeoutError", "FrameStream", "Video", "VideoError", "decode_video", "open_frames", "timeout_reason"]
 
 EMPTY = (0, False)
 """A stream without frames, in which nothing is wrong."""
@@ -35,7 +35,7 @@ LARGEST_ASPECT = 16
 """Largest ratio of the sides; a longer frame would cost memory without bound at a fixed short side."""
 
 
-class TookTooLong(VideoError):
+class DecodeTimeoutError(VideoError):
     """The time limit is over."""
 
 
@@ -52,7 +52,7 @@ class FrameStream:
 
     def __init__(self, items: Items, scaler: _Scaler, rate: FrameRate, bounds: _Bounds) -> None:
         self._rate, self._bounds = rate, bounds
-        self.cut_short = False
+        self.truncated = False
         """Whether the time limit ended the frames, not the video."""
         self.frames = self._scaled(items, scaler)
         """Frames uint8 [H, W, 3] RGB, all of one size."""
@@ -67,7 +67,7 @@ class FrameStream:
         taken, problem = 0, ""
         for item in items:
             if self._bounds.are_reached(taken):
-                self.cut_short = True
+                self.truncated = True
                 return
             if isinstance(item, VideoFrame):
                 taken += 1
@@ -145,11 +145,11 @@ class _Bounds:
         if time.monotonic() <= self._end:
             return False
         if self._enough is None or frames < self._enough:
-            raise TookTooLong(too_long(self._limit_s))
+            raise DecodeTimeoutError(timeout_reason(self._limit_s))
         return True
 
 
-def too_long(time_limit_s: float) -> str:
+def timeout_reason(time_limit_s: float) -> str:
     """The reason of a video that took too much time."""
     return f"took longer than the limit of {time_limit_s:g} s (prepare.time_limit_s)"
 

@@ -16,7 +16,7 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.prepare.pipeline import Summary
-from vicc_ray.sharding.truncated_videos import CUT_SHORT_FILE
+from vicc_ray.sharding.truncated_videos import TRUNCATED_FILE
 
 
 def write_ten_bits(path: Path) -> Path:
@@ -103,5 +103,5 @@ def test_few_videos_may_all_but_one_fail(tmp_path: Path) -> None:
 
 
 def test_rows_that_the_time_limit_ended_are_told() -> None:
-    assert f"3 are cut short at the time limit (see {CUT_SHORT_FILE})" in str(Summary(5, 0, 5, 5, cut_short=3))
-    assert CUT_SHORT_FILE not in str(Summary(5, 0, 5, 5))
+    assert f"3 are cut short at the time limit (see {TRUNCATED_FILE})" in str(Summary(5, 0, 5, 5, truncated=3))
+    assert TRUNCATED_FILE not in str(Summary(5, 0, 5, 5))

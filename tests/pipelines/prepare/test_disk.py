@@ -63,12 +63,12 @@ import resource, signal, sys
 from pathlib import Path
 from vicc_ray.config import PrepareConfig
 from vicc_ray.sharding.plan import PlannedVideo
-from vicc_ray.sharding.build_shard import prepare_shard
+from vicc_ray.sharding.build_shard import build_shard
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 video = (Path(sys.argv[1]) / "0.mp4", PlannedVideo("0.mp4", "", "0.mp4", ""))
 try:
-    prepare_shard(Path(sys.argv[2]), 0, [video], PrepareConfig(short_side=64))
+    build_shard(Path(sys.argv[2]), 0, [video], PrepareConfig(short_side=64))
 except OSError as error:
     sys.exit(str(error))
 """

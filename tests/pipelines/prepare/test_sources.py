@@ -14,7 +14,7 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.pipelines.prepare.pipeline import Summary, prepare_inputs
-from vicc_ray.sharding.plan import PLAN_FILE, Plan
+from vicc_ray.sharding.plan import PLAN_FILE, ShardPlan
 
 
 def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> No
     with_times = [name for name in here if name == PLAN_FILE or name.endswith(".failures.jsonl")]  # of the files
     same = set(here) - set(with_times)
     assert {name: there[name] for name in same} == {name: here[name] for name in same}
-    plans = [Plan.read(tmp_path / name).latest() for name in ("store", "here")]
+    plans = [ShardPlan.read(tmp_path / name).latest() for name in ("store", "here")]
     shards = [{id: (shard, replace(video, file=None)) for id, (shard, video) in plan.items()} for plan in plans]
     assert shards[0] == shards[1]
     assert failures(tmp_path / "store")["gone.mp4"] == "no such file"

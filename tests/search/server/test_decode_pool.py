@@ -28,7 +28,7 @@ from vicc_ray.search.server import decode_worker
 from vicc_ray.search.server.decode_pool import DecodingProcesses
 from vicc_ray.search.server.sandbox import isolated_command
 from vicc_ray.search.windows import WindowChunk, read_pieces
-from vicc_ray.video.decode import TookTooLong, VideoError
+from vicc_ray.video.decode import DecodeTimeoutError, VideoError
 from vicc_ray.video.formats import COMMON
 
 
@@ -69,7 +69,7 @@ def test_a_decoder_that_hangs_is_ended_and_replaced(film: Path) -> None:
     first = pid_of(processes)
     os.kill(first, signal.SIGSTOP)
     processes._limit_s = 0.3
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DecodeTimeoutError):
         read(processes, film)
     processes._limit_s = 60
     assert len(read(processes, film)) == 1
@@ -172,7 +172,7 @@ def test_words_that_reach_people_are_short_and_printable() -> None:
     with ours, theirs:
         protocol.send_words(theirs, protocol.NO_VIDEO, "\x1b]0;title\x07\u202e" + "x" * 5000)
         words = protocol.receive_answer(ours, VIEW, time.monotonic() + 10).words
-    assert words.isprintable() and len(words) <= protocol.LONGEST_TEXT
+    assert words.isprintable() and len(words) <= protocol.MAX_TEXT_BYTES
 
 
 HELD = """

@@ -2,7 +2,7 @@
 
 Files of a store: ``part-N.parquet`` and ``part-N.failures.jsonl`` (a finished shard has both), ``plan.json`` (which
 videos make which shard), ``store.json`` (settings), ``failures.jsonl`` (all failures: path, reason),
-``cut_short.jsonl`` (rows that the time limit ended, where there are any), ``duplicates.jsonl`` (videos of the same
+``truncated.jsonl`` (rows that the time limit ended, where there are any), ``duplicates.jsonl`` (videos of the same
 content), ``index.parquet`` (all rows but their frames).
 """
 
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from vicc_ray.clip_store.duplicates import DUPLICATES_FILE, find_duplicates
-from vicc_ray.clip_store.fingerprint import OF_ONE_CALL
+from vicc_ray.clip_store.fingerprint import PER_CALL_SETTINGS
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import FAILURES_FILE, INDEX_FILE, STORE_FILE, read_store_file, write_store_file
 from vicc_ray.clip_store.writer import write_index
@@ -24,10 +24,10 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.task_waits import Room
 from vicc_ray.pipelines.prepare.sharded_output import ShardedOutput, Videos, tell_notes
-from vicc_ray.sharding.build_shard import prepare_shard
-from vicc_ray.sharding.plan import Plan, PlannedVideo, make_plan, planned, stored_rows
-from vicc_ray.sharding.source_check import check_same_files
-from vicc_ray.sharding.truncated_videos import CUT_SHORT_FILE, merge_cut_short
+from vicc_ray.sharding.build_shard import build_shard
+from vicc_ray.sharding.plan import PlannedVideo, ShardPlan, make_plan, plan_videos, stored_rows
+from vicc_ray.sharding.source_check import check_sources_unchanged
+from vicc_ray.sharding.truncated_videos import TRUNCATED_FILE, merge_truncated
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.utils.visible_text import visible
 
@@ -49,7 +49,7 @@ class Summary:
     """Groups of the same content that stand on both sides of the train/test split."""
     unlabelled: int = 0
     """Rows without a label."""
-    cut_short: int = 0
+    truncated: int = 0
     """Rows that end where the time limit was over, not where the video does."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """How the request was understood, a line each."""
@@ -61,7 +61,7 @@ class Summary:
         """What is told of it."""
         text = f"{self.inputs} videos: {self.rows} in the clip store, {self.failures} failed"
         text += f" (see {FAILURES_FILE})" if self.failures else ""
-        text += f"; {self.cut_short} are cut short at the time limit (see {CUT_SHORT_FILE})" if self.cut_short else ""
+        text += f"; {self.truncated} are cut short at the time limit (see {TRUNCATED_FILE})" if self.truncated else ""
         text += f"; {self.inputs - self.processed} of them were done before" if self.processed < self.inputs else ""
         text += f"; {self.unlisted} more are not in the labels" if self.unlisted else ""
         if self.unlabelled:
@@ -103,7 +103,7 @@ def prepare_inputs(
     """
     store = local_path(store_path, WRITTEN_HERE).absolute()
     tell_notes(inputs, progress)
-    files = (STORE_FILE, INDEX_FILE, DUPLICATES_FILE, CUT_SHORT_FILE)
+    files = (STORE_FILE, INDEX_FILE, DUPLICATES_FILE, TRUNCATED_FILE)
     folder = ShardedOutput(store, "clip store", "prepare", "preparing videos", files)
     with folder.locked():
         _check_settings(store, config.prepare)
@@ -114,17 +114,19 @@ def prepare_inputs(
             write_store_file(store, config.prepare, len(plan.shards))
         todo = folder.missing(plan)
         if todo:
-            places = {item.id: item.place for item in inputs.items}
+            locations = {item.id: item.location for item in inputs.items}
             with ray_session(config.ray):
                 room = Room({"CPU": 1.0}, config.ray.wait_s)
-                folder.fill(plan, places, partial(_make_shard, store, config.prepare), config.prepare, progress, room)
+                folder.fill(
+                    plan, locations, partial(_make_shard, store, config.prepare), config.prepare, progress, room
+                )
         processed = sum(len(plan.shards[shard]) for shard in todo)
         with folder.write_errors():
             summary = _summarise(folder, plan, config.prepare, processed, inputs.unlisted)
         return replace(summary, notes=(*inputs.notes, _labels_and_splits(plan)))
 
 
-def _labels_and_splits(plan: Plan) -> str:
+def _labels_and_splits(plan: ShardPlan) -> str:
     videos = [video for _, video in plan.latest().values()]
     splits, labels = Counter(video.split for video in videos), Counter(video.label for video in videos)
     how = "as listed" if plan.test_share is None else f"none was listed: evaluate.test_share {plan.test_share:g}"
@@ -141,19 +143,19 @@ def videos_to_come(inputs: Inputs, store: Path, config: Config) -> list[PlannedV
         UserError: the store is of other settings, or has other videos or files of theirs.
     """
     _check_settings(store, config.prepare)
-    before, plan = Plan.read(store), _plan(store, inputs, config, retry=False)
+    before, plan = ShardPlan.read(store), _plan(store, inputs, config, retry=False)
     return [video for shard in plan.shards[len(before.shards) :] for video in shard]
 
 
-def _plan(store: Path, inputs: Inputs, config: Config, retry: bool) -> Plan:
-    before = Plan.read(store)
+def _plan(store: Path, inputs: Inputs, config: Config, retry: bool) -> ShardPlan:
+    before = ShardPlan.read(store)
     plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share, retry)
-    check_same_files(store, before, planned(inputs.items), {item.id: item.place for item in inputs.items})
+    check_sources_unchanged(store, before, plan_videos(inputs.items), {item.id: item.location for item in inputs.items})
     return plan
 
 
 def _make_shard(store: Path, settings: PrepareConfig, shard: int, videos: Videos) -> int:
-    return prepare_shard(store, shard, videos, settings)
+    return build_shard(store, shard, videos, settings)
 
 
 def _check_settings(store: Path, settings: PrepareConfig) -> None:
@@ -163,7 +165,7 @@ def _check_settings(store: Path, settings: PrepareConfig) -> None:
     changed = [
         f"prepare.{key} was {was} and is {is_now} now"
         for key in type(settings).model_fields
-        if (was := getattr(before, key)) != (is_now := getattr(settings, key)) and key not in OF_ONE_CALL
+        if (was := getattr(before, key)) != (is_now := getattr(settings, key)) and key not in PER_CALL_SETTINGS
     ]
     if changed:
         raise UserError(
@@ -172,7 +174,9 @@ def _check_settings(store: Path, settings: PrepareConfig) -> None:
         )
 
 
-def _summarise(folder: ShardedOutput, plan: Plan, settings: PrepareConfig, processed: int, left_out: int) -> Summary:
+def _summarise(
+    folder: ShardedOutput, plan: ShardPlan, settings: PrepareConfig, processed: int, left_out: int
+) -> Summary:
     """Merge what the shards tell, and check that every input is accounted for."""
     store, failures = folder.path, folder.merge_failures(plan)
     rows, inputs = sum(stored_rows(store, shard) for shard in range(len(plan.shards))), len(plan.latest())
@@ -181,6 +185,6 @@ def _summarise(folder: ShardedOutput, plan: Plan, settings: PrepareConfig, proce
     write_index(store, entries)
     duplicates = find_duplicates(entries)
     duplicates.write(store)
-    unlabelled, cut_short = entries.column("label").count(""), merge_cut_short(store, plan)
+    unlabelled, truncated = entries.column("label").count(""), merge_truncated(store, plan)
     repeats, leaks = duplicates.repeats, duplicates.leaks
-    return Summary(rows, len(failures), inputs, processed, left_out, repeats, leaks, unlabelled, cut_short)
+    return Summary(rows, len(failures), inputs, processed, left_out, repeats, leaks, unlabelled, truncated)

@@ -14,16 +14,16 @@ import ray.data
 from vicc_ray.clip_store.schema import FAILURES_FILE, shard_path
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import Inputs
-from vicc_ray.datasets.locations import Place, as_json, from_json
+from vicc_ray.datasets.locations import Location, as_json, from_json
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.task_waits import Room, stalls_told, teller
-from vicc_ray.sharding.failure_limit import fails_too_much, mostly_failing
-from vicc_ray.sharding.plan import PLAN_FILE, Failure, Plan, PlannedVideo, read_failures
+from vicc_ray.sharding.failure_limit import exceeds_failure_limit, failure_limit_error
+from vicc_ray.sharding.plan import PLAN_FILE, Failure, PlannedVideo, ShardPlan, read_failures
 from vicc_ray.utils.console import Console
 from vicc_ray.utils.fs import atomic_write, clear_asides, folder_lock
 from vicc_ray.utils.progress_bar import ProgressBar
 
-Videos = list[tuple[Place, PlannedVideo]]
+Videos = list[tuple[Location, PlannedVideo]]
 MakePart = Callable[[int, Videos], int]
 """Of the number of a part and its videos to the number of failures; it travels to the workers."""
 
@@ -80,14 +80,14 @@ class ShardedOutput:
     def _unwritable(self, error: object) -> UserError:
         return UserError(f"the {self.words} {self.path} cannot be written: {error}")
 
-    def missing(self, plan: Plan) -> list[int]:
+    def missing(self, plan: ShardPlan) -> list[int]:
         """The parts that are not there yet."""
         return [part for part in range(len(plan.shards)) if not shard_path(self.path, part).exists()]
 
     def fill(
         self,
-        plan: Plan,
-        places: Mapping[str, Place],
+        plan: ShardPlan,
+        locations: Mapping[str, Location],
         make: MakePart,
         settings: PrepareConfig,
         progress: bool,
@@ -102,7 +102,7 @@ class ShardedOutput:
         Raises:
             UserError: the folder cannot be written, or more failures than ``prepare.max_failures``.
         """
-        tasks = [_task(part, plan.shards[part], places) for part in self.missing(plan)]
+        tasks = [_task(part, plan.shards[part], locations) for part in self.missing(plan)]
         # One block a task and one core a task: the cores of the cluster bound what runs at once.
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
         maker: Any = ShardTask if actors else ShardTask(make)
@@ -118,14 +118,14 @@ class ShardedOutput:
                         raise self._unwritable(row["error"])
                     videos, failures = videos + row["videos"], failures + row["failures"]
                     bar.update(videos, f"{failures} failed" if failures else "")
-                    if fails_too_much(videos, failures, settings):
-                        raise mostly_failing(videos, failures, settings, self.merge_failures(plan))
+                    if exceeds_failure_limit(videos, failures, settings):
+                        raise failure_limit_error(videos, failures, settings, self.merge_failures(plan))
 
     def _being_made(self) -> bool:
         """Whether a task is at work on a part: it keeps a journal as long as it is."""
         return any(self.path.glob(".part-*.journal"))
 
-    def merge_failures(self, plan: Plan) -> dict[str, Failure]:
+    def merge_failures(self, plan: ShardPlan) -> dict[str, Failure]:
         """Write the failures of the finished parts to one file."""
         failures = read_failures(self.path, plan)
         lines = [json.dumps({"path": path, "reason": failures[path].reason}) for path in sorted(failures)]
@@ -148,8 +148,8 @@ class ShardedOutput:
                 f"{inputs} inputs are not {rows} rows and {len(failures)} failures: something else has changed "
                 f"the files of {self.path}; {self.verb} it anew"
             )
-        if fails_too_much(inputs, len(failures), settings):
-            raise mostly_failing(inputs, len(failures), settings, failures)
+        if exceeds_failure_limit(inputs, len(failures), settings):
+            raise failure_limit_error(inputs, len(failures), settings, failures)
 
 
 def tell_notes(inputs: Inputs, progress: bool) -> None:
@@ -167,7 +167,7 @@ class ShardTask:
 
     def __call__(self, task: dict[str, Any]) -> dict[str, Any]:
         """``part`` and ``videos`` of :func:`_task` -> counts of ``videos`` and ``failures``, and an ``error`` or ""."""
-        videos = [(from_json(place), PlannedVideo(**video)) for place, video in json.loads(task["videos"])]
+        videos = [(from_json(location), PlannedVideo(**video)) for location, video in json.loads(task["videos"])]
         try:
             failures = self._make(int(task["part"]), videos)
         except OSError as error:  # returned, not raised: one line for the user, not the traces of Ray Data
@@ -175,6 +175,6 @@ class ShardTask:
         return {"videos": len(videos), "failures": failures, "error": ""}
 
 
-def _task(part: int, videos: Sequence[PlannedVideo], places: Mapping[str, Place]) -> dict[str, Any]:
+def _task(part: int, videos: Sequence[PlannedVideo], locations: Mapping[str, Location]) -> dict[str, Any]:
     """One row for Ray Data; the videos as text, since Arrow refuses file names that are not UTF-8."""
-    return {"part": part, "videos": json.dumps([[as_json(places[video.id]), video.as_json()] for video in videos])}
+    return {"part": part, "videos": json.dumps([[as_json(locations[video.id]), video.as_json()] for video in videos])}

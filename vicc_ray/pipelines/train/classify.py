@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vicc_ray.clip_store.fingerprint import CLIPS, videos_fingerprint
+from vicc_ray.clip_store.fingerprint import CLIP_COLUMNS, videos_fingerprint
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
@@ -118,7 +118,7 @@ def _about(task: Classification, weights: EncoderWeights) -> dict[str, Any]:
     config, videos = task.config, task.store.entries.where(task.labelling.test)
     return {
         **{"network": weights.fingerprint, "test_videos": len(videos)},
-        "videos": videos_fingerprint(videos, task.store.settings, (*CLIPS, "label")),
+        "videos": videos_fingerprint(videos, task.store.settings, (*CLIP_COLUMNS, "label")),
         "clip": config.clip.model_dump(mode="json"),
         "evaluate": config.evaluate.model_dump(mode="json", include={"overlap", "max_windows", "crops"}),
         "notes": task.labelling.notes(),

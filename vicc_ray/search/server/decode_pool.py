@@ -21,7 +21,7 @@ from vicc_ray.search.server.decode_worker import GRACE
 from vicc_ray.search.server.sandbox import bare_environment, isolated_command
 from vicc_ray.search.window_spec import View
 from vicc_ray.search.windows import STRETCH, WindowChunk
-from vicc_ray.video.decode import TookTooLong, VideoError, too_long
+from vicc_ray.video.decode import DecodeTimeoutError, VideoError, timeout_reason
 
 START_S = 30.0
 """Seconds that a process is given to start, beside the time of its video."""
@@ -114,7 +114,7 @@ class _Process:
             return pieces
         except TimeoutError:
             self.end()
-            raise TookTooLong(too_long(limit_s)) from None
+            raise DecodeTimeoutError(timeout_reason(limit_s)) from None
         except (EOFError, ConnectionError):
             self.end()
             raise VideoError("ended the decoding process (a crash of the decoder, or too much memory)") from None
@@ -131,7 +131,7 @@ class _Process:
             elif answer.kind == PIECE:
                 raise AnswerError("more pieces than the video may have")
             elif answer.kind == TOO_LONG:
-                raise TookTooLong(too_long(limit_s))
+                raise DecodeTimeoutError(timeout_reason(limit_s))
             elif answer.kind == NO_VIDEO:
                 raise VideoError(answer.words)
             elif pieces:

@@ -24,7 +24,7 @@ _HEAD = struct.Struct("<BIIdI")
 """Kind, t, n, seconds, and bytes of the film or of the words."""
 _REQUEST = struct.Struct("<Id")
 """Bytes of the view as JSON, and the time limit in seconds."""
-LONGEST_REQUEST, LONGEST_TEXT = 4096, 1000
+LONGEST_REQUEST, MAX_TEXT_BYTES = 4096, 1000
 """Bytes."""
 
 
@@ -66,7 +66,7 @@ def send_piece(pipe: socket.socket, piece: WindowChunk) -> None:
 
 def send_words(pipe: socket.socket, kind: int, words: str = "") -> None:
     """Answer with one of the other kinds."""
-    text = words.encode(errors="replace")[:LONGEST_TEXT]
+    text = words.encode(errors="replace")[:MAX_TEXT_BYTES]
     pipe.sendall(_HEAD.pack(kind, 0, 0, 0.0, len(text)) + text)
 
 
@@ -82,7 +82,7 @@ def receive_answer(pipe: socket.socket, view: View, deadline: float) -> Answer:
     if kind == PIECE:
         _check_counts(frames, windows, seconds, rest, view)
         return Answer(kind, _receive_piece(pipe, view, (frames, windows, seconds, rest), deadline))
-    if kind not in (END, NO_VIDEO, TOO_LONG) or rest > LONGEST_TEXT:
+    if kind not in (END, NO_VIDEO, TOO_LONG) or rest > MAX_TEXT_BYTES:
         raise AnswerError(f"kind {kind} with {rest} bytes")
     words = _receive(pipe, rest, deadline).decode(errors="replace")
     return Answer(kind, words="".join(letter if letter.isprintable() else "?" for letter in words))

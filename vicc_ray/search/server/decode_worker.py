@@ -19,7 +19,7 @@ from vicc_ray.search.server.sandbox import give_up_rights
 from vicc_ray.search.thumbnail import RATE, SIDE, make_film
 from vicc_ray.search.window_spec import View
 from vicc_ray.search.windows import read_pieces
-from vicc_ray.video.decode import TookTooLong, VideoError
+from vicc_ray.video.decode import DecodeTimeoutError, VideoError
 from vicc_ray.video.formats import COMMON
 
 GRACE = 2.0
@@ -63,7 +63,7 @@ def _answer(pipe: socket.socket, video: bytes, view: View, limit_s: float) -> No
         for piece in read_pieces(video, view, limit_s, formats=COMMON):
             send_piece(pipe, piece)
         send_words(pipe, END)
-    except TookTooLong:
+    except DecodeTimeoutError:
         send_words(pipe, TOO_LONG)
     except VideoError as error:
         send_words(pipe, NO_VIDEO, str(error))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vicc_ray.clip_store.fingerprint import CLIPS
+from vicc_ray.clip_store.fingerprint import CLIP_COLUMNS
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
@@ -49,7 +49,7 @@ class Classification:
         self.plan = Plan(len(self.videos), settings.batch, config.seed)
         name, epochs = f"{settings.stream}-{settings.mode}", settings.epochs
         self.phases = [Phase(0, name, NO_STAGE, settings.stream, False, 0, epochs, epochs)]
-        self.inputs = RunInputs.of(store, self.videos, self.plan, self.phases, (*CLIPS, "label"))
+        self.inputs = RunInputs.of(store, self.videos, self.plan, self.phases, (*CLIP_COLUMNS, "label"))
         self.batch_bytes = settings.batch * sample_bytes(config.clip, (settings.stream,), views=1)
         self.rate = f"classify.{settings.mode}_learning_rate"
         self.divergence_hint = f"Lower {self.rate} or raise classify.warmup_epochs"
