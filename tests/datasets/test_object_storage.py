@@ -7,6 +7,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -107,22 +108,25 @@ def test_what_cannot_be_reached_is_told_in_one_line(s3: S3) -> None:
     assert problem(s3.address("nothing/here")).startswith(f"nothing at s3://{BUCKET}/nothing/here?scheme=http")
     assert "Unrecognized filesystem type" in problem("xyz://key:secret@bucket/x")
     assert "Unexpected query parameter in S3 URI: 'colour'" in problem(s3.address("x") + "&colour=red")
-    with socket.socket() as silent:  # bound but not listening: refused
-        silent.bind(("127.0.0.1", 0))
-        port = silent.getsockname()[1]
-        for scheme in ("s3://key:secret@", "gs://anonymous@"):
-            message = problem(f"{scheme}bucket/x?scheme=http&endpoint_override=127.0.0.1:{port}")
-            assert "Could not connect to server" in message
-            assert "AWS_ENDPOINT_URL" in message
 
 
-def test_an_endpoint_that_never_answers_is_given_up_soon() -> None:
-    with socket.socket() as silent:
+def test_addresses_where_nobody_answers_are_given_up_soon() -> None:
+    """Refused by S3 and by GCS, and an endpoint that takes connections but answers none; at once, to wait only once."""
+    with socket.socket() as bound, socket.socket() as silent, ThreadPoolExecutor() as threads:
+        bound.bind(("127.0.0.1", 0))
         silent.bind(("127.0.0.1", 0))
-        silent.listen(64)  # connections are taken, requests are not answered
-        port = silent.getsockname()[1]
-        message = problem(f"s3://key:secret@bucket/x?scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1")
-    assert "Timeout was reached" in message
+        silent.listen(64)
+        refused, mute = (f"scheme=http&endpoint_override=127.0.0.1:{it.getsockname()[1]}" for it in (bound, silent))
+        addresses = [
+            f"s3://key:secret@bucket/x?{refused}",
+            f"gs://anonymous@bucket/x?{refused}",
+            f"s3://key:secret@bucket/x?{mute}&region=us-east-1",
+        ]
+        of_s3, of_gcs, of_silent = threads.map(problem, addresses)
+    for message in (of_s3, of_gcs):
+        assert "Could not connect to server" in message
+        assert "AWS_ENDPOINT_URL" in message
+    assert "Timeout was reached" in of_silent
 
 
 def test_a_place_is_told_without_its_secret() -> None:
