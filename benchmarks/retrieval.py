@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from measured import machine
 
-from vicc_ray.evaluation.knn import NormalizedFeatures, nearest
+from vicc_ray.evaluation.knn import nearest
+from vicc_ray.evaluation.normalized_features import NormalizedFeatures
 
 RESULT = Path(__file__).with_suffix(".json")
 K = 50

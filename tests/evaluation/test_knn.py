@@ -1,4 +1,4 @@
-"""Nearest neighbours: equal to sorting all similarities, whatever the tiles, blocks and groups."""
+"""Nearest neighbors: equal to sorting all similarities, in memory and streamed, whatever the tiles and blocks."""
 
 from __future__ import annotations
 
@@ -10,31 +10,90 @@ import numpy as np
 import pytest
 import torch
 
-from vicc_ray.evaluation import knn as module
-from vicc_ray.evaluation.knn import Exclusion, NormalizedFeatures, codes, nearest
+from vicc_ray.evaluation import knn, streaming_knn
+from vicc_ray.evaluation.exclusion import Exclusion, factorize
+from vicc_ray.evaluation.knn import nearest
+from vicc_ray.evaluation.normalized_features import NormalizedFeatures
 
 
-def by_hand(queries: NormalizedFeatures, gallery: NormalizedFeatures) -> torch.Tensor:
+@pytest.fixture(params=["in memory", "streamed"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way to search, whatever the size of the gallery."""
+    monkeypatch.setattr(knn, "IN_MEMORY_BYTES", 0 if request.param == "streamed" else 2**40)
+
+
+def random_features(*counts: int, width: int = 6, seed: int = 0) -> list[NormalizedFeatures]:
+    rng = np.random.default_rng(seed)
+    return [NormalizedFeatures(rng.normal(size=(count, width)).astype(np.float32)) for count in counts]
+
+
+def all_similarities(queries: NormalizedFeatures, gallery: NormalizedFeatures) -> torch.Tensor:
     return queries.rows(0, len(queries)) @ gallery.rows(0, len(gallery)).T
 
 
-@pytest.mark.parametrize(("tile", "block", "group"), [(7, 3, 2), (64, 8, 8), (100, 100, 64), (16384, 1024, 64)])
 @pytest.mark.parametrize("k", [1, 5, 50, 1000])
-def test_equals_sorting_them_all(monkeypatch: pytest.MonkeyPatch, tile: int, block: int, group: int, k: int) -> None:
-    for name, value in {"TILE": tile, "BLOCK": block, "GROUP": group}.items():
-        monkeypatch.setattr(module, name, value)
-    rng = np.random.default_rng(0)
-    gallery, queries = (NormalizedFeatures(rng.normal(size=(count, 6)).astype(np.float32)) for count in (333, 29))
+@pytest.mark.parametrize("block", [3, 8, 29, 1024])
+def test_search_in_memory_equals_sorting_all_similarities(monkeypatch: pytest.MonkeyPatch, block: int, k: int) -> None:
+    monkeypatch.setattr(knn, "BLOCK_QUERIES", block)
+    gallery, queries = random_features(333, 29)
     values, rows = nearest(queries.rows(0, 29), gallery, k)
-    expected = by_hand(queries, gallery).topk(min(k, 333))
+    expected = all_similarities(queries, gallery).topk(min(k, 333))
     torch.testing.assert_close(values, expected.values)
     assert torch.equal(rows, expected.indices)
 
 
+@pytest.mark.parametrize(("tile", "block", "group"), [(7, 3, 2), (64, 8, 8), (100, 100, 64), (16384, 1024, 64)])
+@pytest.mark.parametrize("k", [1, 5, 50, 1000])
+def test_streamed_search_equals_sorting_all_similarities(
+    monkeypatch: pytest.MonkeyPatch, tile: int, block: int, group: int, k: int
+) -> None:
+    monkeypatch.setattr(knn, "IN_MEMORY_BYTES", 0)
+    for name, value in {"TILE_ROWS": tile, "BLOCK_QUERIES": block, "GROUP_ROWS": group}.items():
+        monkeypatch.setattr(streaming_knn, name, value)
+    gallery, queries = random_features(333, 29)
+    values, rows = nearest(queries.rows(0, 29), gallery, k)
+    expected = all_similarities(queries, gallery).topk(min(k, 333))
+    torch.testing.assert_close(values, expected.values)
+    assert torch.equal(rows, expected.indices)
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("excluded", [False, True])
+@pytest.mark.parametrize(("k", "tile"), [(1, 64), (7, 64), (40, 64), (300, 64), (7, 8192)])
+def test_of_equal_similarities_the_lower_row_comes_first(
+    monkeypatch: pytest.MonkeyPatch, k: int, tile: int, excluded: bool
+) -> None:
+    """Few distinct directions, so that most rows share their similarity with others, within and across tiles."""
+    monkeypatch.setattr(streaming_knn, "TILE_ROWS", tile)
+    rng = np.random.default_rng(4)
+    corners = rng.permutation(np.tile(np.eye(4, dtype=np.float32), (75, 1)))
+    gallery = NormalizedFeatures(np.concatenate([corners, -corners]))  # mean zero: products are exactly 0, 1 or -1
+    queries = torch.eye(4)
+    numbers, own = torch.from_numpy(rng.integers(0, 5, 600)), torch.tensor([0, 1, 2, -2])
+    similarity = queries @ gallery.rows(0, 600).T
+    if excluded:
+        similarity[own[:, None] == numbers[None]] = -torch.inf
+    expected = similarity.sort(dim=1, descending=True, stable=True)
+    values, rows = nearest(queries, gallery, k, Exclusion(own, numbers) if excluded else None)
+    assert torch.equal(values, expected.values[:, :k])
+    assert torch.equal(rows, expected.indices[:, :k])
+
+
+def test_both_ways_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, queries = random_features(700, 40)
+    exclusion = Exclusion(torch.arange(40) % 9, torch.arange(700) % 9)
+    found = []
+    for limit in (0, 2**40):
+        monkeypatch.setattr(knn, "IN_MEMORY_BYTES", limit)
+        found.append(nearest(queries.rows(0, 40), gallery, 650, exclusion))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("cores", [1, 2, 3])
 def test_any_number_of_cores_finds_the_same_and_is_left_as_it_was(cores: int) -> None:
-    rng = np.random.default_rng(0)
-    gallery, queries = (NormalizedFeatures(rng.normal(size=(count, 6)).astype(np.float32)) for count in (333, 29))
+    gallery, queries = random_features(333, 29)
     before = torch.get_num_threads()
     torch.set_num_threads(cores)
     try:
@@ -42,15 +101,16 @@ def test_any_number_of_cores_finds_the_same_and_is_left_as_it_was(cores: int) ->
         assert torch.get_num_threads() == cores
     finally:
         torch.set_num_threads(before)
-    expected = by_hand(queries, gallery).topk(5)
+    expected = all_similarities(queries, gallery).topk(5)
     torch.testing.assert_close(values, expected.values)
     assert torch.equal(rows, expected.indices)
 
 
 def test_rows_in_an_order_that_gets_better_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every tile beats all that came before it: nothing may be left out by what was the best so far."""
-    monkeypatch.setattr(module, "TILE", 16)
-    monkeypatch.setattr(module, "GROUP", 4)
+    monkeypatch.setattr(knn, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(streaming_knn, "TILE_ROWS", 16)
+    monkeypatch.setattr(streaming_knn, "GROUP_ROWS", 4)
     angle = np.linspace(np.pi, 0, 200)
     features = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
     gallery = NormalizedFeatures(np.concatenate([features, -features]))  # mean zero
@@ -58,10 +118,10 @@ def test_rows_in_an_order_that_gets_better_are_all_found(monkeypatch: pytest.Mon
     assert sorted(rows[0].tolist()) == [*range(195, 200), *range(200, 205)]
 
 
-def test_excluded_pairs_are_no_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TILE", 10)
-    rng = np.random.default_rng(1)
-    gallery, queries = (NormalizedFeatures(rng.normal(size=(count, 4)).astype(np.float32)) for count in (40, 6))
+@pytest.mark.usefixtures("path")
+def test_excluded_pairs_are_no_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming_knn, "TILE_ROWS", 10)
+    gallery, queries = random_features(40, 6, width=4, seed=1)
     theirs, own = torch.arange(40) % 4, torch.tensor([0, 1, 2, 3, -2, -2])
     values, rows = nearest(queries.rows(0, 6), gallery, 35, Exclusion(own, theirs))
     for q in range(4):
@@ -80,7 +140,7 @@ def test_streams_side_by_side_add_their_similarities() -> None:
 
 
 def test_the_empty_name_is_nobodys() -> None:
-    first, second = codes((np.array(["a", "", "b"]), np.array(["b", "", "c"])), (-1, -2))
+    first, second = factorize((np.array(["a", "", "b"]), np.array(["b", "", "c"])), (-1, -2))
     assert first[2] == second[0] and first[0] != first[2]
     assert (first[1], second[1]) == (-1, -2)
 
@@ -92,7 +152,8 @@ def test_a_gallery_on_the_disk_is_not_read_into_the_memory(tmp_path: Path) -> No
     features.flush()
     script = f"""
 import resource, numpy as np
-from vicc_ray.evaluation.knn import NormalizedFeatures, nearest
+from vicc_ray.evaluation.knn import nearest
+from vicc_ray.evaluation.normalized_features import NormalizedFeatures
 features = np.load({str(tmp_path / "gallery.npy")!r}, mmap_mode="r")
 for rows in (2**15, 2**18):
     gallery = NormalizedFeatures(features[:rows])

@@ -14,7 +14,9 @@ import numpy as np
 
 from vicc_ray.evaluation.bootstrap import hit_interval
 from vicc_ray.evaluation.chance_level import Galleries
-from vicc_ray.evaluation.knn import Exclusion, NormalizedFeatures, codes, nearest
+from vicc_ray.evaluation.exclusion import Exclusion, factorize
+from vicc_ray.evaluation.knn import nearest
+from vicc_ray.evaluation.normalized_features import NormalizedFeatures
 
 KS = (1, 5, 10, 20, 50)
 NEIGHBOURS = 5
@@ -145,10 +147,10 @@ def _retrieve(
         raise ValueError(f"retrieval needs train and test videos, given {len(train)} and {len(test)}")
     gallery = NormalizedFeatures(*(sets[0].features for sets in streams))
     queries = NormalizedFeatures(*(sets[1].features for sets in streams), like=None if own_mean else gallery)
-    train_labels, test_labels = codes((train.labels, test.labels), (-1, -2))
+    train_labels, test_labels = factorize((train.labels, test.labels), (-1, -2))
     exclusion = None
     if ignore_same_source:
-        train_sources, test_sources = codes((train.sources, test.sources), (-1, -2))
+        train_sources, test_sources = factorize((train.sources, test.sources), (-1, -2))
         exclusion = Exclusion(test_sources, train_sources)
     _, rows = nearest(queries.rows(0, len(test)), gallery, max(*ks, NEIGHBOURS), exclusion)
     match = ((train_labels[rows] == test_labels[:, None]) & (rows >= 0)).numpy()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicc_ray.evaluation.feature_store import Features, FeatureTable
-from vicc_ray.evaluation.knn import NormalizedFeatures
+from vicc_ray.evaluation.normalized_features import NormalizedFeatures
 from vicc_ray.evaluation.retrieval_results import newest, row_label
 
 MOST = 480
