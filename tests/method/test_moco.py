@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tests.training.fixtures import BATCH, make_batch, small_config, started, steps
 from vicc_ray.errors import UserError
-from vicc_ray.method.moco import InstanceContrast
+from vicc_ray.method.moco import MoCoObjective
 from vicc_ray.runs.checkpoint_state import model_tensors
 
 ALONE = {"cross_stream": False}
@@ -57,7 +57,7 @@ def test_a_key_tells_nothing_of_the_other_samples_of_its_batch() -> None:
     pretrainer = started(CONFIG, "rgb-stage1")
     steps(pretrainer, 2)
     objective = pretrainer.objective
-    assert isinstance(objective, InstanceContrast)
+    assert isinstance(objective, MoCoObjective)
     x = torch.randn(4, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
     network = objective.key_encoder.network
     with torch.no_grad():

@@ -8,8 +8,7 @@ import pytest
 from vicc_ray.config import OptimiserConfig, ScheduleConfig
 from vicc_ray.errors import UserError
 from vicc_ray.runs.schedule import build_phases, learning_rate, phase_of
-from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.shares import per_rank_sizes
+from vicc_ray.training.data.batch_sampler import Plan, per_rank_sizes
 
 SCHEDULE = ScheduleConfig(
     rgb_epochs=3, flow_epochs=2, stage1_cosine_epochs=5, cycles=2, alternation_period=4, stage2_cosine_epochs=4

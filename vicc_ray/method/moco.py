@@ -11,31 +11,29 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vicc_ray.config import Config, Stream
+from vicc_ray.config import Stream
 from vicc_ray.method.embedding_queue import EmbeddingQueue
 from vicc_ray.method.infonce import info_nce, matched
 from vicc_ray.method.momentum_encoder import MomentumEncoder
-from vicc_ray.method.objective import Metrics
+from vicc_ray.method.objective import Metrics, ObjectiveContext
 from vicc_ray.models.encoder import Encoder
-from vicc_ray.runs.schedule import Phase
-from vicc_ray.training.model_setup import build_network
 
 
-class InstanceContrast:
-    """An :class:`~vicc_ray.method.objective.Objective`: keys come from a network that follows the trained one."""
+class MoCoObjective:
+    """MoCo as an :class:`~vicc_ray.method.objective.Objective`: a momentum encoder computes the keys."""
 
-    def __init__(self, config: Config, phase: Phase, encoder: Encoder) -> None:
-        device = next(encoder.parameters()).device
-        self.method = config.method
-        self.encoder = encoder
-        self.key_encoder = MomentumEncoder(build_network(config, device), self.method.key_momentum)
-        self.key_encoder.network.load_state_dict(encoder.state_dict())
-        self.still: tuple[Stream, Encoder] | None = (phase.stream, self.key_encoder.network)
-        self.trained: list[nn.Module] = []
-        self.queue = EmbeddingQueue(2, self.method.queue, config.model.embedding).to(device)
+    def __init__(self, context: ObjectiveContext) -> None:
+        self.method = context.config.method
+        self.encoder = context.encoders[context.stream]
+        device = next(self.encoder.parameters()).device
+        self.key_encoder = MomentumEncoder(context.build_encoder(), self.method.key_momentum)
+        self.key_encoder.network.load_state_dict(self.encoder.state_dict())
+        self.frozen_encoder: tuple[Stream, Encoder] | None = (context.stream, self.key_encoder.network)
+        self.extra_trainables: list[nn.Module] = []
+        self.queue = EmbeddingQueue(2, self.method.queue, context.config.model.embedding).to(device)
         self.state = nn.ModuleDict({"queue": self.queue, "key_encoder": self.key_encoder})
-        self.queue_epoch = phase.first_epoch + self.method.queue_start
-        self._coming: Tensor | None = None
+        self.queue_epoch = context.first_epoch + self.method.queue_start
+        self._pending: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
         """L = mean over clips s != t of -log(exp(q_s k_t+ / temperature) / sum over k_t of exp(q_s k_t / temperature)).
@@ -43,8 +41,8 @@ class InstanceContrast:
         The k_t are the keys of all workers' clips t and, when it is full, the queue's; k_t+ is that of the same video.
         """
         queries, keys = z[:2], gathered[2:]
-        self._coming = keys if self.method.queue and epoch >= self.queue_epoch else None
-        with_queue = self._coming is not None and self.queue.ready
+        self._pending = keys if self.method.queue and epoch >= self.queue_epoch else None
+        with_queue = self._pending is not None and self.queue.ready
         candidates = torch.cat([keys, self.queue.rows], dim=1) if with_queue else keys
         others = candidates.flip(0)  # the first clip's query looks for the second clip's key, and the other way round
         positives = torch.arange(keys.shape[1], device=z.device)
@@ -55,5 +53,5 @@ class InstanceContrast:
     def after_step(self) -> None:
         """Let the keys' network follow, and queue the step's keys."""
         self.key_encoder.follow(self.encoder)
-        if self._coming is not None:
-            self.queue.push(self._coming)
+        if self._pending is not None:
+            self.queue.push(self._pending)

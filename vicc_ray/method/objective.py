@@ -1,43 +1,73 @@
-"""What is learnt in a phase, as the training step sees it. V views, b samples of this worker, B of all, D embedding."""
+"""Objective protocol: the loss of a phase, as the training step sees it.
+
+V views, b samples of this worker, B of all workers, D embedding.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, nn
 
-from vicc_ray.config import Stream
+from vicc_ray.config import Config, Stream
 from vicc_ray.method.embedding_queue import EmbeddingQueue
+from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.models.encoder import Encoder
 
 Metrics = dict[str, Tensor | float]
-"""By name; tensors stay on the device. Of one value, but ``first_choices`` [K]: samples that prefer each prototype."""
+"""Metrics of a step by name; tensors stay on the device.
+
+All are scalars except ``first_choices`` [K]: the number of samples that prefer each prototype.
+"""
+
+
+@dataclass(frozen=True)
+class ObjectiveContext:
+    """What an objective is built from, at the start of a phase."""
+
+    config: Config
+    """Settings of the phase's stage."""
+    stream: Stream
+    """The stream whose encoder is optimized."""
+    cross_stream: bool
+    """Whether the other stream's frozen encoder gives views too."""
+    first_epoch: int
+    """Epoch that the phase starts with."""
+    encoders: Mapping[Stream, Encoder]
+    prototypes: Mapping[Stream, Prototypes]
+    build_encoder: Callable[[], Encoder]
+    """Builds a further encoder with fresh weights, on the training device."""
 
 
 class Objective(Protocol):
-    """The loss of one phase and everything it keeps from step to step."""
+    """The loss of one phase and its state between steps.
 
-    still: tuple[Stream, Encoder] | None
-    """A second network that embeds both clips of a stream and is not trained, if there is one."""
-    trained: list[nn.Module]
-    """What is trained beside the network of the phase's stream."""
+    A class of this protocol takes an :class:`ObjectiveContext`.
+    """
+
+    frozen_encoder: tuple[Stream, Encoder] | None
+    """Second encoder, which embeds both clips of a stream without gradient; None if there is none."""
+    extra_trainables: list[nn.Module]
+    """Modules that are optimized together with the encoder of the phase's stream."""
     queue: EmbeddingQueue
     state: nn.ModuleDict
-    """What a checkpoint needs beside networks and prototypes."""
+    """State that a checkpoint saves beyond encoders and prototypes."""
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
-        """The mean loss over this worker's samples, and metrics that are equal on all workers.
+        """Mean loss over this worker's samples, and metrics that are equal on all workers.
 
-        One of them is ``chance_loss``: the loss of an answer that gives everything the same share.
+        One metric is ``chance_loss``: the loss of a uniform prediction.
 
         Args:
-            z: [V, b, D] of unit norm: both clips by the trained network, with gradient, then by the still one.
-            gathered: [V, B, D], those of all workers.
-            own: the places of this worker's samples among B.
+            z: [V, b, D], unit norm: both clips by the trained encoder, with gradient, then both by the frozen one.
+            gathered: [V, B, D], embeddings of all workers.
+            own: positions of this worker's samples among B.
             epoch: fractional, counted from the start of the run.
         """
         ...
 
     def after_step(self) -> None:
-        """Take over what the step has brought, once the weights have moved."""
+        """Update the state once the optimizer has moved the weights."""
         ...

@@ -14,40 +14,34 @@ Source: Toering et al., ViCC, 2021 (arXiv 2106.10137), section 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from vicc_ray.config import Config, Stream
+from vicc_ray.config import Stream
 from vicc_ray.method.embedding_queue import EmbeddingQueue
 from vicc_ray.method.loss import cross_view_loss
-from vicc_ray.method.objective import Metrics
-from vicc_ray.method.prototypes import Prototypes
+from vicc_ray.method.objective import Metrics, ObjectiveContext
 from vicc_ray.method.sinkhorn import sinkhorn
-from vicc_ray.models.encoder import Encoder
 from vicc_ray.models.fuse_batch_norms import fuse_batch_norms
-from vicc_ray.runs.schedule import Phase
 
 
-class PrototypicalContrast:
-    """The :class:`~vicc_ray.method.objective.Objective` of one phase; equations above."""
+class ViCCObjective:
+    """ViCC as an :class:`~vicc_ray.method.objective.Objective`; equations above."""
 
-    def __init__(
-        self, config: Config, phase: Phase, encoders: Mapping[Stream, Encoder], prototypes: Mapping[Stream, Prototypes]
-    ) -> None:
-        other: Stream = "flow" if phase.stream == "rgb" else "rgb"
-        self.still = (other, fuse_batch_norms(encoders[other])) if phase.cross else None
-        self.prototypes = prototypes[phase.stream]
-        self.trained: list[nn.Module] = [self.prototypes]
-        self.method = config.method
-        self.views = 4 if phase.cross else 2
-        self.queue = EmbeddingQueue(self.views, self.method.queue, config.model.embedding)
+    def __init__(self, context: ObjectiveContext) -> None:
+        other: Stream = "flow" if context.stream == "rgb" else "rgb"
+        self.frozen_encoder = (other, fuse_batch_norms(context.encoders[other])) if context.cross_stream else None
+        self.prototypes = context.prototypes[context.stream]
+        self.extra_trainables: list[nn.Module] = [self.prototypes]
+        self.method = context.config.method
+        self.views = 4 if context.cross_stream else 2
+        self.queue = EmbeddingQueue(self.views, self.method.queue, context.config.model.embedding)
         self.queue.to(self.prototypes.weight.device)
         self.state = nn.ModuleDict({"queue": self.queue})
-        self.unfreeze_prototypes_epoch = phase.first_epoch + self.method.freeze_prototypes
-        self.queue_epoch = phase.first_epoch + self.method.queue_start
-        self._coming: Tensor | None = None
+        self.unfreeze_prototypes_epoch = context.first_epoch + self.method.freeze_prototypes
+        self.queue_epoch = context.first_epoch + self.method.queue_start
+        self._pending: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
         """L over this worker's samples; arguments as of the protocol."""
@@ -61,16 +55,16 @@ class PrototypicalContrast:
     @torch.no_grad()
     def _assignments(self, gathered: Tensor, epoch: float) -> Tensor:
         """q [V, B, K] of all workers' samples, balanced over them and, when it is full, the queue."""
-        self._coming = gathered if self.method.queue and epoch >= self.queue_epoch else None
-        with_queue = self._coming is not None and self.queue.ready
+        self._pending = gathered if self.method.queue and epoch >= self.queue_epoch else None
+        with_queue = self._pending is not None and self.queue.ready
         rows = torch.cat([self.queue.rows, gathered], dim=1) if with_queue else gathered
         q = sinkhorn(self.prototypes(rows), self.method.epsilon, self.method.sinkhorn_iterations)
         return q[:, -gathered.shape[1] :]
 
     def after_step(self) -> None:
         """Queue the step's embeddings."""
-        if self._coming is not None:
-            self.queue.push(self._coming)
+        if self._pending is not None:
+            self.queue.push(self._pending)
 
 
 @torch.no_grad()

@@ -12,17 +12,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vicc_ray.errors import UserError
 from vicc_ray.runs.run_inputs import RunInputs
-from vicc_ray.training.tasks.trainer import Trainer
+from vicc_ray.runs.schedule import Phase
 from vicc_ray.utils.fs import create, unreadable
 from vicc_ray.utils.json_file import as_kind, read_json
 from vicc_ray.utils.regular_file import open_regular
@@ -32,6 +32,27 @@ MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.j
 DAMAGED = "the checkpoint is damaged, remove its folder"
 PROGRESS = "progress."
 """Prefix in optimiser.safetensors of what the trainer keeps beside: the queue, the keys' network."""
+
+
+class Checkpointable(Protocol):
+    """A trainer, as checkpoints see it: what they save and restore."""
+
+    phase: Phase
+    """The current phase."""
+    optimiser: torch.optim.Optimizer
+    """Optimizer of the current phase."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Modules whose state is saved, by the prefix of their tensors' names."""
+        ...
+
+    def progress_tensors(self) -> dict[str, Tensor]:
+        """Further state of the current phase, beyond modules and optimizer; not copies."""
+        ...
+
+    def load_progress_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what :meth:`progress_tensors` returned; its phase must have been started."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +95,7 @@ class Snapshot:
 
 
 def take_snapshot(
-    trainer: Trainer, step: int, epoch: float, settings: dict[str, Any], inputs: Mapping[str, Any] | None = None
+    trainer: Checkpointable, step: int, epoch: float, settings: dict[str, Any], inputs: Mapping[str, Any] | None = None
 ) -> Snapshot:
     """The state of a run between two steps.
 
@@ -124,7 +145,7 @@ def read_inputs(folder: Path) -> RunInputs | None:
     return None if inputs is None else as_kind(inputs, RunInputs)
 
 
-def load_model(folder: Path, trainer: Trainer) -> None:
+def load_model(folder: Path, trainer: Checkpointable) -> None:
     """Load the networks.
 
     Raises:
@@ -139,7 +160,7 @@ def load_model(folder: Path, trainer: Trainer) -> None:
             raise UserError(f"{folder / MODEL} does not fit the configured model: {what}") from error
 
 
-def load_progress(folder: Path, trainer: Trainer) -> None:
+def load_progress(folder: Path, trainer: Checkpointable) -> None:
     """Load the optimiser and what is kept beside it; the phase they were saved in must have been started."""
     tensors = _read(folder / OPTIMISER)
     progress = {k.removeprefix(PROGRESS): v for k, v in tensors.items() if k.startswith(PROGRESS)}
@@ -151,7 +172,7 @@ def load_progress(folder: Path, trainer: Trainer) -> None:
         raise UserError(f"{folder / OPTIMISER} does not fit the optimiser ({error}); {DAMAGED}") from error
 
 
-def model_tensors(trainer: Trainer) -> dict[str, Tensor]:
+def model_tensors(trainer: Checkpointable) -> dict[str, Tensor]:
     """The tensors of model.safetensors by name: ``rgb.encoder.…`` and so on."""
     return {
         prefix + name: value.detach()

@@ -9,8 +9,6 @@ from typing import Any
 from vicc_ray.clip_store.catalog import Catalog
 from vicc_ray.clip_store.fingerprint import CLIP_COLUMNS, pixel_settings, videos_fingerprint
 from vicc_ray.clip_store.reader import ClipStore
-from vicc_ray.runs.schedule import Phase
-from vicc_ray.training.data.batch_sampler import Plan
 
 
 @dataclass(frozen=True)
@@ -36,21 +34,22 @@ class RunInputs:
         cls,
         store: ClipStore,
         videos: Catalog,
-        plan: Plan,
-        phases: Sequence[Phase],
+        steps_per_epoch: float,
+        phases: Mapping[str, int],
         columns: Sequence[str] = CLIP_COLUMNS,
     ) -> RunInputs:
-        """Those of a run that trains on ``videos`` of ``store``.
+        """Inputs of a run that trains on ``videos`` of ``store``.
 
         Args:
-            columns: what is learnt from of a video.
+            phases: last step of each phase, by name.
+            columns: columns of the clip store that training reads.
         """
         return cls(
             videos=len(videos),
             fingerprint=videos_fingerprint(videos, store.settings, columns),
             prepare=pixel_settings(store.settings),
-            steps_per_epoch=round(plan.videos / plan.batch, 6),
-            phases={phase.name: plan.first_step(phase.last_epoch) for phase in phases},
+            steps_per_epoch=round(steps_per_epoch, 6),
+            phases=phases,
         )
 
     def as_json(self) -> dict[str, Any]:

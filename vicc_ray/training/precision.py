@@ -1,11 +1,10 @@
-"""Number formats and transfers: how a run uses the device that it trains on."""
+"""Number formats and kernels: how a run uses the device that it trains on."""
 
 from __future__ import annotations
 
 import os
 
 import torch
-from torch import Tensor
 
 from vicc_ray.config import TrainConfig
 from vicc_ray.utils.malloc import keep_freed_memory
@@ -28,13 +27,3 @@ def mixed_precision(train: TrainConfig, device: torch.device) -> bool:
     if train.precision != "auto":
         return train.precision == "bf16"
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def send(values: Tensor, device: torch.device) -> Tensor:
-    """``values`` on the device; the host goes on at once, also where the device still works on what came before.
-
-    A copy out of memory that is not pinned would wait.
-    """
-    if device.type == "cuda" and values.device.type == "cpu":
-        values = values.pin_memory()
-    return values.to(device, non_blocking=True)

@@ -6,8 +6,7 @@ from collections.abc import Collection
 
 from vicc_ray.config import Config
 from vicc_ray.runs.schedule import Phase, build_phases
-from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.shares import per_rank_sizes
+from vicc_ray.training.data.batch_sampler import Plan, per_rank_sizes
 from vicc_ray.training.tasks.pretrainer import check_queue
 from vicc_ray.training.validation.split import Row, validation_sources
 
@@ -21,7 +20,7 @@ class Workload:
 
     def __init__(self, plan: Plan, phases: list[Phase]) -> None:
         self.plan, self.phases = plan, phases
-        self.ends = {phase.name: plan.first_step(phase.last_epoch) for phase in phases}
+        self.ends = plan.phase_ends(phases)
         """The last step of each phase."""
 
     @property

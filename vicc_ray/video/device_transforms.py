@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from vicc_ray.training.precision import send
+from vicc_ray.utils.to_device import to_device
 from vicc_ray.video.transforms import APPEARANCE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -56,13 +56,13 @@ def augment(x: Tensor, appearance: Tensor) -> Tensor:
     """
     b, _, t, h, w = x.shape
     flat = x.reshape(b, 3, -1)
-    matrix, offset = _colour_map(send(appearance.float(), x.device), flat.mean(dim=2))
+    matrix, offset = _colour_map(to_device(appearance.float(), x.device), flat.mean(dim=2))
     x = torch.baddbmm(offset, matrix, flat).clamp_(0, 1).view(b, 3, t, h, w)
     sigma = appearance[:, APPEARANCE.index("sigma")].float()
     blurred = torch.nonzero(sigma > 0).flatten()
     if len(blurred):
-        chosen = send(blurred, x.device)
-        x[chosen] = _blur(x[chosen], send(sigma[blurred], x.device))
+        chosen = to_device(blurred, x.device)
+        x[chosen] = _blur(x[chosen], to_device(sigma[blurred], x.device))
     return x
 
 

@@ -20,10 +20,10 @@ from vicc_ray.reports.sweep import write_page
 from vicc_ray.reports.sweep.build import render
 from vicc_ray.reports.sweep.final_eval import judged_plot, verdict
 from vicc_ray.reports.sweep.history import learning_plot, progress_plot
+from vicc_ray.reports.sweep.outputs import summarise, write_summary
 from vicc_ray.reports.sweep.slices import cost_plot, pareto_front, slice_plot
 from vicc_ray.reports.sweep.summary import headline, luck, saved_by_ending
 from vicc_ray.sweep.optuna_study import SweepStudy
-from vicc_ray.sweep.outputs import summarise, write_summary
 from vicc_ray.sweep.results import Judged, Summary
 from vicc_ray.sweep.sweep_dir import SweepFolder
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.gloo import run_workers
-from vicc_ray.training.data.shares import per_rank_sizes, rank_slice
+from vicc_ray.training.data.batch_sampler import per_rank_sizes, rank_slice
 from vicc_ray.training.distributed.collectives import (
     all_gather_uneven,
     all_reduce_mean_,

@@ -43,7 +43,7 @@ def test_lars_does_what_timm_does_one_parameter_at_a_time(decay: float) -> None:
     nn.init.zeros_(own.bias), nn.init.zeros_(theirs.bias)
     rates = {"lr": 0.5, "momentum": 0.9}
     first = LARS([{"params": own.parameters(), "weight_decay": decay}], **rates, trust=0.01)
-    second = timm.optim.LARS(
+    second = timm.optim.Lars(
         theirs.parameters(), **rates, weight_decay=decay, trust_coeff=0.01, always_adapt=True, foreach=False
     )
     for seed in range(5):

@@ -13,7 +13,7 @@ from tests.training.fixtures import BATCH, make_batch, small_config
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tensors, take_snapshot
 from vicc_ray.runs.schedule import Phase
-from vicc_ray.training.data.shares import rank_slice
+from vicc_ray.training.data.batch_sampler import rank_slice
 from vicc_ray.training.distributed.collectives import rank, world_size
 from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
 

@@ -14,7 +14,7 @@ from tests.training.fixtures import BATCH, make_batch, small_config, started, st
 from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tensors, take_snapshot
 from vicc_ray.runs.schedule import build_phases
-from vicc_ray.training.data.shares import rank_slice
+from vicc_ray.training.data.batch_sampler import rank_slice
 from vicc_ray.training.distributed.collectives import rank, world_size
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 

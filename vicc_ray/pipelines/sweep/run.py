@@ -18,10 +18,10 @@ from vicc_ray.pipelines.sweep.final_eval import FinalRuns
 from vicc_ray.pipelines.sweep.search import Search
 from vicc_ray.pipelines.sweep.tuner import TrialSource, run_candidates
 from vicc_ray.pipelines.train.interrupt_checkpoint import checkpoint_on_interrupt
+from vicc_ray.reports.sweep.outputs import summarise, write_summary
 from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.live_table import follow_sweep
 from vicc_ray.sweep.optuna_study import SweepStudy
-from vicc_ray.sweep.outputs import summarise, write_summary
 from vicc_ray.sweep.results import Judged, Summary, best_trial
 from vicc_ray.sweep.sweep_dir import SweepFolder
 from vicc_ray.sweep.trial_config import Sweep

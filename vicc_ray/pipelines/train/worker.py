@@ -74,7 +74,7 @@ class Step:
     phase: Phase
     metrics: Metrics
     embeddings: Tensor | None
-    """[B, D], see :class:`~vicc_ray.training.tasks.trainer.Trainer`."""
+    """[B, D], see :class:`~vicc_ray.training.tasks.base.Trainer`."""
     waited: float
     """Seconds that this worker waited for the batch."""
     notes: Tensor

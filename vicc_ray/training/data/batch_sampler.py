@@ -5,13 +5,14 @@ N videos, B global batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from vicc_ray.errors import UserError
-from vicc_ray.training.data.shares import rank_slice
+from vicc_ray.runs.schedule import Phase
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,15 @@ class Plan:
                 f"train.batch: {self.batch} given, but there are {self.videos} training videos; "
                 f"set train.batch to {self.videos} or less"
             )
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps of an epoch, fractional where the global batch does not divide the number of videos."""
+        return self.videos / self.batch
+
+    def phase_ends(self, phases: Iterable[Phase]) -> dict[str, int]:
+        """Last step of each phase, by name."""
+        return {phase.name: self.first_step(phase.last_epoch) for phase in phases}
 
     def epoch_at(self, step: int) -> float:
         """How many epochs of samples come before ``step``."""
@@ -78,3 +88,25 @@ class Plan:
 @lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, videos: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(videos)
+
+
+def per_rank_sizes(batch: int, workers: int) -> list[int]:
+    """Samples of every worker, in the order of ranks: B // W each, one more for the first B % W of them.
+
+    Raises:
+        UserError: there are more workers than samples.
+    """
+    if workers > batch:
+        raise UserError(
+            f"train.workers: {workers} workers given for a global batch of {batch}; every worker takes at least one "
+            f"sample of each step, so set train.workers to {batch} or less, or raise train.batch"
+        )
+    size, left = divmod(batch, workers)
+    return [size + 1] * left + [size] * (workers - left)
+
+
+def rank_slice(batch: int, rank: int, workers: int) -> slice:
+    """The places of a global batch that worker ``rank`` of ``workers`` takes."""
+    sizes = per_rank_sizes(batch, workers)
+    first = sum(sizes[:rank])
+    return slice(first, first + sizes[rank])

@@ -16,8 +16,7 @@ from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.training_clips import CHANNELS, make_samples
 from vicc_ray.config import ClipConfig, Stream
-from vicc_ray.training.data.batch_sampler import Plan
-from vicc_ray.training.data.shares import per_rank_sizes
+from vicc_ray.training.data.batch_sampler import Plan, per_rank_sizes
 
 PART_BYTES = 32 << 20
 """A batch is made in parts of at most this size, or of one sample: many processes can then work on one batch."""

@@ -1,4 +1,7 @@
-"""What a run trains, as the workers' loop sees it: pretraining and classification are two of these."""
+"""Task and trainer protocols: what a run trains, as the worker loop sees it. b samples of this worker.
+
+Pretraining and classification implement both.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,45 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
+from vicc_ray.method.objective import Metrics
+from vicc_ray.runs.checkpoint_state import Checkpointable
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.training.monitoring.diagnostics import Diagnostic
 from vicc_ray.training.monitoring.epoch_stats import EpochStats
-from vicc_ray.training.tasks.trainer import Trainer
+
+Batch = Mapping[str, Tensor]
+"""Output of a :class:`vicc_ray.training.data.clip_batches.ClipBatchBuilder`: clips of this worker, and their draws."""
+
+
+class Trainer(Checkpointable, Protocol):
+    """One worker's side of a training run. All workers hold the same weights before and after every step."""
+
+    sizes: list[int]
+    """Samples of each worker in a step."""
+
+    @property
+    def last_embeddings(self) -> Tensor | None:
+        """[B, D] of the last step's samples of all workers, for the epoch statistics; None where there are none."""
+        ...
+
+    def start_phase(self, phase: Phase) -> None:
+        """Make ``phase`` the current one, with a fresh optimizer."""
+        ...
+
+    def step(self, batch: Batch, epoch: float) -> Metrics:
+        """One optimization step on this worker's slice of a global batch, at a fractional epoch of the run.
+
+        Returns:
+            ``loss`` of the global batch, ``gradient_norm``, ``learning_rate`` and more, equal on all workers.
+        """
+        ...
 
 
 class Task(Protocol):

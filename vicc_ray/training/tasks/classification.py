@@ -49,7 +49,9 @@ class Classification:
         self.plan = Plan(len(self.videos), settings.batch, config.seed)
         name, epochs = f"{settings.stream}-{settings.mode}", settings.epochs
         self.phases = [Phase(0, name, NO_STAGE, settings.stream, False, 0, epochs, epochs)]
-        self.inputs = RunInputs.of(store, self.videos, self.plan, self.phases, (*CLIP_COLUMNS, "label"))
+        self.inputs = RunInputs.of(
+            store, self.videos, self.plan.steps_per_epoch, self.plan.phase_ends(self.phases), (*CLIP_COLUMNS, "label")
+        )
         self.batch_bytes = settings.batch * sample_bytes(config.clip, (settings.stream,), views=1)
         self.rate = f"classify.{settings.mode}_learning_rate"
         self.divergence_hint = f"Lower {self.rate} or raise classify.warmup_epochs"

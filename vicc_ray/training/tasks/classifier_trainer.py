@@ -19,18 +19,19 @@ from vicc_ray.method.objective import Metrics
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.runs.schedule import Phase, learning_rate
-from vicc_ray.training.data.shares import per_rank_sizes
+from vicc_ray.training.data.batch_sampler import per_rank_sizes
 from vicc_ray.training.distributed.collectives import all_reduce_sum_, world_size
 from vicc_ray.training.distributed.global_gradient import backward
 from vicc_ray.training.model_setup import prepare_network
 from vicc_ray.training.optim.build import adamw
-from vicc_ray.training.precision import configure_backends, mixed_precision, send
-from vicc_ray.training.tasks.trainer import Batch
+from vicc_ray.training.precision import configure_backends, mixed_precision
+from vicc_ray.training.tasks.base import Batch
+from vicc_ray.utils.to_device import to_device
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 
 class ClassifierTrainer:
-    """The :class:`~vicc_ray.training.tasks.trainer.Trainer` of linear probes and of fine-tuning.
+    """The :class:`~vicc_ray.training.tasks.base.Trainer` of linear probes and of fine-tuning.
 
     Args:
         encoder: with the weights to start from.
@@ -91,7 +92,7 @@ class ClassifierTrainer:
         rate = learning_rate(self.rates, self.phase, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
-        labels = send(self.labels[batch["videos"]], self.device)
+        labels = to_device(self.labels[batch["videos"]], self.device)
         scores = self._scores(batch)
         loss, norm = backward(functional.cross_entropy(scores, labels), self.sizes, self.optimiser, self.parameters)
         self.optimiser.step()
@@ -109,7 +110,7 @@ class ClassifierTrainer:
         return scores
 
     def _input(self, batch: Batch) -> Tensor:
-        clips = send(batch[self.stream], self.device).flatten(0, 1)
+        clips = to_device(batch[self.stream], self.device).flatten(0, 1)
         return to_flow_input(clips) if self.stream == "flow" else to_rgb_input(clips, batch["appearance"].flatten(0, 1))
 
     def _kept(self, batch: Batch) -> Tensor | None:
@@ -123,4 +124,4 @@ class ClassifierTrainer:
         samples = zip(batch["epochs"].tolist(), batch["videos"].tolist(), strict=True)
         draws = [np.random.default_rng([self.config.seed, *sample]).random(width, np.float32) for sample in samples]
         kept = torch.from_numpy(np.stack(draws) >= dropped).float() / (1 - dropped)
-        return send(kept, self.device)
+        return to_device(kept, self.device)

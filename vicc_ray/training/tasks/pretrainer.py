@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +16,20 @@ from torch import Tensor, nn
 from vicc_ray.config import Config, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.method.embedding_queue import EmbeddingQueue
-from vicc_ray.method.moco import InstanceContrast
-from vicc_ray.method.objective import Metrics, Objective
+from vicc_ray.method.moco import MoCoObjective
+from vicc_ray.method.objective import Metrics, Objective, ObjectiveContext
 from vicc_ray.method.prototypes import Prototypes
-from vicc_ray.method.vicc import PrototypicalContrast
+from vicc_ray.method.vicc import ViCCObjective
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.runs.schedule import STREAMS, Phase, learning_rate
-from vicc_ray.training.data.shares import per_rank_sizes, rank_slice
+from vicc_ray.training.data.batch_sampler import per_rank_sizes, rank_slice
 from vicc_ray.training.distributed.collectives import all_gather_uneven, rank, world_size
 from vicc_ray.training.distributed.global_gradient import backward
 from vicc_ray.training.model_setup import build_network
 from vicc_ray.training.optim.build import build_optimiser
-from vicc_ray.training.precision import configure_backends, mixed_precision, send
-from vicc_ray.training.tasks.trainer import Batch
+from vicc_ray.training.precision import configure_backends, mixed_precision
+from vicc_ray.training.tasks.base import Batch
+from vicc_ray.utils.to_device import to_device
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 
@@ -46,7 +48,7 @@ def check_queue(config: Config) -> None:
 
 
 class Pretrainer:
-    """The :class:`~vicc_ray.training.tasks.trainer.Trainer` of the method.
+    """The :class:`~vicc_ray.training.tasks.base.Trainer` of the method.
 
     Weights start from ``config.seed`` alone, so all workers begin alike.
 
@@ -84,7 +86,7 @@ class Pretrainer:
                 module.requires_grad_(active)
                 module.train(active)
         self.objective = self._objective(phase)
-        trained = [self.encoders[phase.stream], *self.objective.trained]
+        trained = [self.encoders[phase.stream], *self.objective.extra_trainables]
         self.parameters = [p for module in trained for p in module.parameters()]
         self.optimiser = build_optimiser(trained, self.settings.optimiser)
 
@@ -92,9 +94,16 @@ class Pretrainer:
         return Prototypes(settings.method.prototypes, settings.model.embedding).to(self.device)
 
     def _objective(self, phase: Phase) -> Objective:
-        if self.settings.method.contrast == "instances":
-            return InstanceContrast(self.settings, phase, self.encoders[phase.stream])
-        return PrototypicalContrast(self.settings, phase, self.encoders, self.prototypes)
+        context = ObjectiveContext(
+            config=self.settings,
+            stream=phase.stream,
+            cross_stream=phase.cross,
+            first_epoch=phase.first_epoch,
+            encoders=self.encoders,
+            prototypes=self.prototypes,
+            build_encoder=partial(build_network, self.settings, self.device),
+        )
+        return (MoCoObjective if self.settings.method.contrast == "instances" else ViCCObjective)(context)
 
     @property
     def queue(self) -> EmbeddingQueue:
@@ -156,16 +165,16 @@ class Pretrainer:
         stream = self.phase.stream
         x = self._input(batch, stream)
         views = [self._embed(self.encoders[stream], x)]
-        if self.objective.still is not None:
+        if self.objective.frozen_encoder is not None:
             # Inference mode leaves out what autograd keeps of a tensor; concatenating copies out of it.
             with torch.inference_mode():
-                other, network = self.objective.still
+                other, network = self.objective.frozen_encoder
                 views.append(self._embed(network, x if other == stream else self._input(batch, other)))
         return torch.cat(views)
 
     def _input(self, batch: Batch, stream: Stream) -> Tensor:
         """Network input [2 b, 3, T, S, S]: the first clips of all samples, then the second ones."""
-        clips = send(batch[stream], self.device).transpose(0, 1).flatten(0, 1)
+        clips = to_device(batch[stream], self.device).transpose(0, 1).flatten(0, 1)
         if stream == "flow":
             return to_flow_input(clips)
         return to_rgb_input(clips, batch["appearance"].transpose(0, 1).flatten(0, 1))

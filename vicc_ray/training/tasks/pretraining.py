@@ -13,9 +13,8 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import STREAMS, Phase, build_phases
-from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.batch_sampler import Plan, per_rank_sizes
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder, sample_bytes
-from vicc_ray.training.data.shares import per_rank_sizes
 from vicc_ray.training.monitoring.diagnostics import Diagnostic, problems_now
 from vicc_ray.training.monitoring.epoch_stats import EpochStats
 from vicc_ray.training.tasks.pretrainer import Pretrainer, check_queue
@@ -41,7 +40,7 @@ class Pretraining:
         self.phases = build_phases(config.schedule)
         self.videos = training_videos(store.entries, config.train.validation_share)
         self.plan = Plan(len(self.videos), batch, config.seed)
-        self.inputs = RunInputs.of(store, self.videos, self.plan, self.phases)
+        self.inputs = RunInputs.of(store, self.videos, self.plan.steps_per_epoch, self.plan.phase_ends(self.phases))
         self.batch_bytes = batch * max(sample_bytes(config.clip, _streams(phase)) for phase in self.phases)
 
     @cached_property
