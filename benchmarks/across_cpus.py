@@ -29,7 +29,7 @@ from measured import machine
 from vicc_ray.datasets import list_videos
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import compute_flow, quantise, shrink
+from vicc_ray.video.flow import compute_flow, quantize, shrink
 from vicc_ray.video.synthetic.generate import Scene, render
 from vicc_ray.video.synthetic.motions import MOTIONS
 
@@ -67,7 +67,7 @@ LEVELS: dict[str, tuple[dict[str, str], str, int, int]] = {
 def write_inputs(folder: Path, films: list[np.ndarray]) -> None:
     """What every level is given."""
     np.savez(folder / "films.npz", *films)
-    tiles = [np.stack([quantise(shrink(x, 2), BOUND) for x in compute_flow(film, "dis")]) for film in films]
+    tiles = [np.stack([quantize(shrink(x, 2), BOUND) for x in compute_flow(film, "dis")]) for film in films]
     np.savez(folder / "tiles.npz", *tiles)
     for name, (coder, pixels, options) in {**CODINGS, **HDR}.items():
         with av.open(str(folder / name), "w") as container:

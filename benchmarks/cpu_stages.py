@@ -28,10 +28,10 @@ from vicc_ray.sharding.build_shard import build_shard
 from vicc_ray.sharding.plan import PlannedVideo
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import compute_flow, quantise, shrink
+from vicc_ray.video.flow import compute_flow, quantize, shrink
 from vicc_ray.video.synthetic.generate import Scene, render, write_h264
 from vicc_ray.video.synthetic.motions import MOTIONS
-from vicc_ray.video.transforms import FlowCropper, RgbCropper, centre_crop, draw_appearance, draw_crop
+from vicc_ray.video.transforms import FlowCropper, RgbCropper, center_crop, draw_appearance, draw_crop
 
 SIDE, GROUP, CRF, BOUND, CLIP = 128, 8, 18, 20.0, 112
 CODINGS = {
@@ -78,14 +78,14 @@ def in_colour(folder: Path, names: dict[str, object]) -> Values:
 def flow(folder: Path, method: str) -> Values:
     """Quantised as it is stored; of TV-L1 the first few frames."""
     films = [film[: 5 if method == "tvl1" else None] for film in loaded(folder)]
-    return [np.stack([quantise(shrink(x, 2), BOUND) for x in compute_flow(film, method)]) for film in films]
+    return [np.stack([quantize(shrink(x, 2), BOUND) for x in compute_flow(film, method)]) for film in films]
 
 
 def clips(folder: Path) -> Values:
     """Clips of RGB and flow as training cuts them."""
     found = []
     for film, tiles in zip(loaded(folder), loaded(folder, "tiles"), strict=True):
-        crop = centre_crop(*film.shape[1:3], 4)
+        crop = center_crop(*film.shape[1:3], 4)
         cutters = RgbCropper(crop, CLIP), FlowCropper(crop, CLIP, 2, rescale=True)
         made = [np.empty((len(film), CLIP, CLIP, channels), np.uint8) for channels in (3, 2)]
         packets, stored = codec.encode_rgb(film, GROUP, CRF), codec.encode_flow(tiles, GROUP, 95)

@@ -13,7 +13,7 @@ from vicc_ray.clip_store.writer import encode_video, open_shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import quantise, shrink, with_flow
+from vicc_ray.video.flow import frames_with_flow, quantize, shrink
 
 BOUND = 20.0
 """Of the flow, in pixels."""
@@ -48,5 +48,5 @@ def make_store(path: Path, videos: list[Path], side: int, frames: int, flow_scal
 
 
 def _pairs(film: np.ndarray, settings: PrepareConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for frame, flow in with_flow(film, settings.flow):
-        yield frame, quantise(shrink(flow, settings.flow_scale), BOUND)
+    for frame, flow in frames_with_flow(film, settings.flow):
+        yield frame, quantize(shrink(flow, settings.flow_scale), BOUND)

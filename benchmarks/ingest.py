@@ -50,7 +50,7 @@ from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.training.data.batch_sampler import Plan
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.video.device_transforms import to_rgb_input
-from vicc_ray.video.flow import compute_flow, quantise
+from vicc_ray.video.flow import compute_flow, quantize
 from vicc_ray.video.transforms import draw_appearance
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -133,7 +133,7 @@ def _plain(options: argparse.Namespace, paths: list[Path], side: int) -> Iterato
     if not path.exists():
         path.mkdir(parents=True)
         films = (long_film(p, side, options.frames) for p in paths)
-        write_lmdb(path, ((film, quantise(compute_flow(film, "dis"), BOUND)) for film in films))
+        write_lmdb(path, ((film, quantize(compute_flow(film, "dis"), BOUND)) for film in films))
     return iter(plain_loader(PlainClips(path, len(paths), CLIP.frames, CLIP.size), BATCH, CPUS))
 
 

@@ -39,7 +39,7 @@ from vicc_ray.config import Config, PrepareConfig, RayConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.pipelines.prepare.pipeline import prepare
 from vicc_ray.video.decode import open_frames
-from vicc_ray.video.flow import quantise, shrink, with_flow
+from vicc_ray.video.flow import frames_with_flow, quantize, shrink
 
 RESULT = Path(__file__).with_suffix(".json")
 SETTINGS = PrepareConfig()
@@ -134,8 +134,8 @@ def _bare_row(path: Path) -> int:
         grid=settings.grid,
     ) as stream:
         pairs = (
-            (frame, quantise(shrink(flow, settings.flow_scale), settings.flow_bound))
-            for frame, flow in with_flow(stream.frames, settings.flow)
+            (frame, quantize(shrink(flow, settings.flow_scale), settings.flow_bound))
+            for frame, flow in frames_with_flow(stream.frames, settings.flow)
         )
         return int(encode_video(VideoMetadata(path.name), stream.fps, pairs, settings)["frames"])
 

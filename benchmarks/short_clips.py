@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from vicc_ray.models.backbones.base import build_backbone
 from vicc_ray.models.cpu_conv.convert import optimize_for_cpu
-from vicc_ray.models.padded_conv3d import pad_by_hand
+from vicc_ray.models.padded_conv3d import use_padded_convs
 from vicc_ray.models.registry import BACKBONES
 
 HEAP_CHECKS = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}
@@ -41,7 +41,7 @@ TOLERANCE = {"float32": 2e-3, "bfloat16": 0.05}
 """Largest difference, relative to the largest value."""
 WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "torch": nn.Identity(),
-    "built": pad_by_hand,
+    "built": use_padded_convs,
     "trained": optimize_for_cpu,
 }
 
@@ -87,8 +87,8 @@ def _of_backbone(name: str) -> Iterator[Case]:
         for module in backbone.modules():
             if isinstance(module, nn.Conv3d) and module.kernel_size != (1, 1, 1):
                 module.register_forward_pre_hook(look)
-        for frames in (frames for frames in FRAMES if frames >= listed.frames):
-            for pixels in (listed.pixels + more for more in MORE_PIXELS):
+        for frames in (frames for frames in FRAMES if frames >= listed.min_frames):
+            for pixels in (listed.min_pixels + more for more in MORE_PIXELS):
                 backbone(torch.empty(1, 3, frames, pixels, pixels))
     yield from seen
 

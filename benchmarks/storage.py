@@ -30,8 +30,8 @@ from measured import machine
 from vicc_ray.datasets import list_videos
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import compute_flow, dequantise, quantise, shrink
-from vicc_ray.video.transforms import FlowCropper, RgbCropper, centre_crop
+from vicc_ray.video.flow import compute_flow, dequantize, quantize, shrink
+from vicc_ray.video.transforms import FlowCropper, RgbCropper, center_crop
 
 RESULT = Path(__file__).with_suffix(".json")
 CHART = Path(__file__).parents[1] / "docs" / "storage.svg"
@@ -207,14 +207,14 @@ def measure(films: list[Film], codings: tuple[Coding, ...], rounds: int) -> list
 def _given(film: Film, coding: Coding) -> np.ndarray:
     if coding in RGB:
         return film.frames
-    return np.stack([quantise(shrink(field, coding.scale), BOUND) for field in film.flow])
+    return np.stack([quantize(shrink(field, coding.scale), BOUND) for field in film.flow])
 
 
 def _read_clip(coding: Coding, film: Film, blobs: Blobs, rng: np.random.Generator) -> None:
     frames, height, width = film.frames.shape[:3]
     indices = (rng.integers(0, max(1, frames - CLIP + 1)) + np.arange(CLIP)) % frames
     pixels = coding.decode(blobs, indices, height // coding.scale, width // coding.scale)
-    crop = centre_crop(height, width, 4)
+    crop = center_crop(height, width, 4)
     out = np.empty((CLIP, SIZE, SIZE, 3 if coding in RGB else 2), np.uint8)
     if coding in FLOW:
         flow = FlowCropper(crop, SIZE, coding.scale)
@@ -239,7 +239,7 @@ def _errors(coding: Coding, films: list[Film], stored: list[Blobs]) -> dict[str,
         pixels = coding.decode(blobs, np.arange(frames), *small)
         if coding in FLOW:
             fields = (np.dstack([p[:, : small[1]], p[:, small[1] :]]) for p in pixels)
-            back = np.stack([cv2.resize(dequantise(field, BOUND), (width, height)) for field in fields])
+            back = np.stack([cv2.resize(dequantize(field, BOUND), (width, height)) for field in fields])
             found.append(np.linalg.norm(back - film.flow, axis=-1).mean())
         else:
             pictures = (p if p.ndim == 3 else cv2.cvtColor(p, cv2.COLOR_YUV2RGB_I420) for p in pixels)

@@ -16,7 +16,7 @@ from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.datasets import list_videos
 from vicc_ray.models.backbones.base import Backbone
-from vicc_ray.models.registry import Listed
+from vicc_ray.models.registry import BackboneSpec
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 
@@ -72,11 +72,11 @@ def test_the_manifest_keeps_copies_together(tmp_path: Path) -> None:
 def test_the_backbone_keeps_the_contract() -> None:
     (block,) = [block for block in BLOCKS if "class MyBackbone" in block]
     code, line = block.rsplit('"mine": ', 1)
-    names = {"Backbone": Backbone, "nn": nn, "Listed": Listed}
+    names = {"Backbone": Backbone, "nn": nn, "BackboneSpec": BackboneSpec}
     exec(code, names)
     listed = eval(line.partition("#")[0].strip().rstrip(","), names)
-    kind = names[listed.kind]
+    kind = names[listed.cls]
     for channels in (3, 2):
         network = kind(channels).eval()
-        maps = network(torch.zeros(2, channels, listed.frames, listed.pixels, listed.pixels))
+        maps = network(torch.zeros(2, channels, listed.min_frames, listed.min_pixels, listed.min_pixels))
         assert maps.shape[:2] == (2, kind.features) and maps.numel() and isinstance(network.layers, nn.Sequential)

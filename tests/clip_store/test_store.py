@@ -19,7 +19,7 @@ from vicc_ray.clip_store.writer import encode_video, open_shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.video.decode import Video
-from vicc_ray.video.flow import dequantise, quantise, shrink
+from vicc_ray.video.flow import dequantize, quantize, shrink
 
 BOUND = 20.0
 SETTINGS = PrepareConfig(short_side=48, group=4)
@@ -36,7 +36,7 @@ def sample(seed: int, frames: int = 6, height: int = 64, width: int = 84) -> tup
 
 
 def halved(flow: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return quantise(np.stack([shrink(field, 2) for field in flow]), BOUND)
+    return quantize(np.stack([shrink(field, 2) for field in flow]), BOUND)
 
 
 def row(about: VideoMetadata, video: Video, flow: NDArray[np.uint8]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def test_frames_and_flow_survive(tmp_path: Path) -> None:
         rgb = stored.rgb(np.arange(stored.frames))
         assert rgb.shape == video.frames.shape
         assert 10 * np.log10(255**2 / np.mean((rgb.astype(float) - video.frames) ** 2)) > 34
-        small = dequantise(stored.flow(np.arange(stored.frames)), BOUND)
+        small = dequantize(stored.flow(np.arange(stored.frames)), BOUND)
         assert small.shape == (6, 32, 42, 2)
         back = np.stack([cv2.resize(field, (84, 64)) for field in small])
         assert np.linalg.norm(back - flow, axis=-1).mean() <= 0.1

@@ -22,7 +22,7 @@ from vicc_ray.clip_store.writer import open_shard_writer, write_index
 from vicc_ray.errors import UserError
 from vicc_ray.sharding.plan import PLAN_FILE, ShardPlan, failures_path, read_failures, stored_rows
 from vicc_ray.sharding.source_check import _contents
-from vicc_ray.video.synthetic.existing_videos import RECORD, check_made_before
+from vicc_ray.video.synthetic.existing_videos import RECORD, check_existing_videos
 
 Rows = list[dict[str, Any]]
 IDS = ["../../etc/passwd", "/etc/passwd", "a/../../b", "a\0b", "..", "a" * 5000]
@@ -233,7 +233,7 @@ def test_a_shard_that_is_none_is_told_where_rows_are_counted_or_compared(tmp_pat
 def test_a_record_of_made_videos_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / RECORD).write_bytes(content)
     with pytest.raises(UserError, match=RECORD):
-        check_made_before(tmp_path, {"seed": 0}, [], [])
+        check_existing_videos(tmp_path, {"seed": 0}, [], [])
 
 
 def test_a_frame_that_a_small_shard_repeats_is_once_in_memory(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from vicc_ray.doctor import checks
 from vicc_ray.doctor.checks import Check
-from vicc_ray.doctor.node_info import Gpus, Machine, describe
+from vicc_ray.doctor.node_info import GpuInfo, NodeInfo, collect_node_info
 
 GIB = 2**30
-GPU = Gpus(("L4",), "595.71.05", 1)
-FIRST = Machine("first", {"python": "3.12.3", "ray": "2.60.0"}, GPU, 50 * GIB, 20 * GIB, "token")
+GPU = GpuInfo(("L4",), "595.71.05", 1)
+FIRST = NodeInfo("first", {"python": "3.12.3", "ray": "2.60.0"}, GPU, 50 * GIB, 20 * GIB, "token")
 SECOND = replace(FIRST, name="second")
 
 
@@ -61,15 +61,15 @@ def test_each_version_that_differs_is_told_with_its_machines() -> None:
 
 
 def test_gpus_that_torch_cannot_use() -> None:
-    old = replace(SECOND, gpus=Gpus(("L4", "L4"), "550.54", 0, "the driver is too old"))
+    old = replace(SECOND, gpus=GpuInfo(("L4", "L4"), "550.54", 0, "the driver is too old"))
     _is_told(checks.check_gpus([FIRST, old]), "FAIL", "second (the driver is too old)")
-    half = replace(SECOND, gpus=Gpus(("L4", "L4"), "595.71.05", 1))
+    half = replace(SECOND, gpus=GpuInfo(("L4", "L4"), "595.71.05", 1))
     _is_told(checks.check_gpus([FIRST, half]), "FAIL", "second (1 of 2 usable)")
 
 
 def test_a_machine_without_gpus_is_as_good_for_decoding() -> None:
-    _is_told(checks.check_gpus([FIRST, replace(SECOND, gpus=Gpus())]), "ok", "first (1 x L4)", "595.71.05")
-    _is_told(checks.check_gpus([replace(FIRST, gpus=Gpus())]), "warn")
+    _is_told(checks.check_gpus([FIRST, replace(SECOND, gpus=GpuInfo())]), "ok", "first (1 x L4)", "595.71.05")
+    _is_told(checks.check_gpus([replace(FIRST, gpus=GpuInfo())]), "warn")
 
 
 def test_clocks_are_compared_with_each_other_and_not_with_the_asking_one() -> None:
@@ -94,7 +94,7 @@ def test_many_machines_are_counted_and_not_all_named() -> None:
 
 
 def test_this_machine_tells_of_itself() -> None:
-    machine = describe("here")
+    machine = collect_node_info("here")
     assert machine.name == "here"
     assert set(machine.versions) == {"python", "ray", "torch", "vicc-ray"}
     assert "missing" not in machine.versions.values()

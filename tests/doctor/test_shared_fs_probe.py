@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from vicc_ray.doctor.shared_fs_probe import Probe
+from vicc_ray.doctor.shared_fs_probe import SharedFsProbe
 
 
 def test_machines_that_share_a_folder_see_each_other_and_leave_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "not-there-yet"
-    probes = {name: Probe(str(folder), "look", name) for name in ("10.0.0.1", "10.0.0.2")}
+    probes = {name: SharedFsProbe(str(folder), "look", name) for name in ("10.0.0.1", "10.0.0.2")}
     assert [probe.write() for probe in probes.values()] == ["", ""]
     assert [probe.missing(probes) for probe in probes.values()] == [[], []]
     for probe in probes.values():
@@ -23,7 +23,7 @@ def test_machines_with_folders_of_their_own_miss_each_other(tmp_path: Path, monk
     probes = {}
     for name in ("first", "second"):
         monkeypatch.setenv("HOME", str(tmp_path / name))
-        probes[name] = Probe("~/shared", "look", name)
+        probes[name] = SharedFsProbe("~/shared", "look", name)
         assert probes[name].write() == ""
     assert probes["first"].missing(probes) == ["second"]
     assert probes["second"].missing(probes) == ["first"]
@@ -31,10 +31,10 @@ def test_machines_with_folders_of_their_own_miss_each_other(tmp_path: Path, monk
 
 def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    problem = Probe(str(tmp_path / "file"), "look", "first").write()
+    problem = SharedFsProbe(str(tmp_path / "file"), "look", "first").write()
     assert "Not a directory" in problem and str(tmp_path) in problem
 
 
 def test_another_look_at_the_same_folder_is_not_mistaken_for_this_one(tmp_path: Path) -> None:
-    assert Probe(str(tmp_path), "earlier", "second").write() == ""
-    assert Probe(str(tmp_path), "now", "first").missing(["second"]) == ["second"]
+    assert SharedFsProbe(str(tmp_path), "earlier", "second").write() == ""
+    assert SharedFsProbe(str(tmp_path), "now", "first").missing(["second"]) == ["second"]

@@ -15,7 +15,7 @@ from vicc_ray.models.backbones.base import build_backbone
 from vicc_ray.models.cpu_conv import temporal_conv_matmul
 from vicc_ray.models.cpu_conv.convert import optimize_for_cpu
 from vicc_ray.models.encoder import Encoder, build_encoder
-from vicc_ray.models.padded_conv3d import PaddedConv3d, pad_by_hand
+from vicc_ray.models.padded_conv3d import PaddedConv3d, use_padded_convs
 from vicc_ray.models.registry import BACKBONES
 from vicc_ray.training.model_setup import prepare_network
 
@@ -50,7 +50,7 @@ def test_a_convolution_of_ones_own_class_is_kept() -> None:
 
     own = nn.Sequential(Causal(4, 6, (3, 1, 1), padding=(1, 0, 0)), conv("stride 1"))
     layer = own[0]
-    assert pad_by_hand(own)[0] is layer and type(own[1]) is PaddedConv3d
+    assert use_padded_convs(own)[0] is layer and type(own[1]) is PaddedConv3d
 
 
 @pytest.mark.parametrize("frames", range(1, 9))
@@ -60,7 +60,7 @@ def test_output_and_gradients_are_those_of_the_contiguous_convolution(name: str,
     expected_layer = conv(name)
     x = torch.randn(2, 4, frames, 6, 5)
     expected = results(expected_layer, x)
-    for change in (pad_by_hand, optimize_for_cpu):
+    for change in (use_padded_convs, optimize_for_cpu):
         layer = nn.Sequential(conv(name))
         layer[0].load_state_dict(expected_layer.state_dict())
         found = results(change(layer).to(memory_format=LAST), x.contiguous(memory_format=LAST))
@@ -90,8 +90,8 @@ def test_training_with_the_smallest_clips_is_safe(
     listed = BACKBONES[name]
     encoder = build_encoder(ModelConfig(backbone=name, embedding=8)).train()
     prepare(encoder)
-    for frames in (listed.frames, listed.frames + 2):
-        clips = torch.randn(2, 3, frames, listed.pixels, listed.pixels).contiguous(memory_format=LAST)
+    for frames in (listed.min_frames, listed.min_frames + 2):
+        clips = torch.randn(2, 3, frames, listed.min_pixels, listed.min_pixels).contiguous(memory_format=LAST)
         with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
             embedded = encoder(clips)
         embedded[:, 0].sum().backward()
@@ -104,7 +104,7 @@ def test_gradients_of_the_smallest_clip_are_those_of_the_contiguous_network(name
     listed = BACKBONES[name]
     torch.manual_seed(0)
     backbone = build_backbone(name).eval()
-    clips = torch.randn(2, 3, listed.frames, listed.pixels, listed.pixels)
+    clips = torch.randn(2, 3, listed.min_frames, listed.min_pixels, listed.min_pixels)
     expected = results(backbone.double(), clips.double())
     found = results(optimize_for_cpu(backbone.float().to(memory_format=LAST)), clips.contiguous(memory_format=LAST))
     for one, other in zip(found, expected, strict=True):

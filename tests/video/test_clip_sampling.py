@@ -9,40 +9,40 @@ import numpy as np
 import pytest
 
 from vicc_ray.config import ClipConfig
-from vicc_ray.video.clip_sampling import sample_generator, two_clips, windows
-from vicc_ray.video.transforms import Crop, FlowCropper, RgbCropper, centre_crop, draw_appearance, draw_crop, ten_crops
+from vicc_ray.video.clip_sampling import sample_rng, sample_two_clips, windows
+from vicc_ray.video.transforms import Crop, FlowCropper, RgbCropper, center_crop, draw_appearance, draw_crop, ten_crops
 
 
 def test_draws_depend_on_seed_epoch_and_id_alone() -> None:
-    first = sample_generator(1, 2, "a/b.mp4").random(4)
-    assert np.array_equal(first, sample_generator(1, 2, "a/b.mp4").random(4))
-    others = [sample_generator(*key).random(4) for key in ((0, 2, "a/b.mp4"), (1, 3, "a/b.mp4"), (1, 2, "a/c.mp4"))]
+    first = sample_rng(1, 2, "a/b.mp4").random(4)
+    assert np.array_equal(first, sample_rng(1, 2, "a/b.mp4").random(4))
+    others = [sample_rng(*key).random(4) for key in ((0, 2, "a/b.mp4"), (1, 3, "a/b.mp4"), (1, 2, "a/c.mp4"))]
     assert not any(np.array_equal(first, other) for other in others)
 
 
 def test_clips_lie_inside_the_video_and_keep_their_step() -> None:
     for seed in range(200):
-        clips = two_clips(np.random.default_rng(seed), frames=40, length=8, step=3, same_share=0.5)
+        clips = sample_two_clips(np.random.default_rng(seed), frames=40, length=8, step=3, same_share=0.5)
         assert clips.min() >= 0 and clips.max() < 40
         assert (np.diff(clips, axis=1) == 3).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_share_of_same_clips_is_kept(share: float) -> None:
-    pairs = [two_clips(np.random.default_rng(seed), 1000, 8, 1, share) for seed in range(400)]
+    pairs = [sample_two_clips(np.random.default_rng(seed), 1000, 8, 1, share) for seed in range(400)]
     same = np.mean([np.array_equal(*pair) for pair in pairs])
     assert abs(same - share) < 0.08
 
 
 def test_every_start_comes_up() -> None:
-    starts = {int(two_clips(np.random.default_rng(seed), 12, 8, 1, 0.0)[0, 0]) for seed in range(200)}
+    starts = {int(sample_two_clips(np.random.default_rng(seed), 12, 8, 1, 0.0)[0, 0]) for seed in range(200)}
     assert starts == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("frames", [1, 5])
 def test_short_videos_are_repeated(frames: int) -> None:
     expected = np.arange(8) % frames
-    assert np.array_equal(two_clips(np.random.default_rng(0), frames, 8, 1, 0.0)[0], expected)
+    assert np.array_equal(sample_two_clips(np.random.default_rng(0), frames, 8, 1, 0.0)[0], expected)
     assert np.array_equal(windows(frames, 8, 1, 0.5, 10), expected[None])
 
 
@@ -73,7 +73,7 @@ def test_crops_stay_in_the_frame_and_keep_their_area() -> None:
         assert 0.66 < crop.width / crop.height < 1.48
 
 
-def grey(picture: np.ndarray) -> np.ndarray:
+def gray(picture: np.ndarray) -> np.ndarray:
     """Grey levels 16 to 235 [H, W] as I420 planes."""
     return np.vstack([picture, np.full((picture.shape[0] // 2, picture.shape[1]), 128, np.uint8)])
 
@@ -99,14 +99,14 @@ def crop_flow(
 
 def test_rgb_and_flow_are_cut_alike_and_the_flip_turns_the_horizontal_flow() -> None:
     pictures = np.random.default_rng(0).integers(16, 236, (3, 20, 24), dtype=np.uint8)
-    planes, fields = [grey(picture) for picture in pictures], [np.hstack([picture] * 2) for picture in pictures]
+    planes, fields = [gray(picture) for picture in pictures], [np.hstack([picture] * 2) for picture in pictures]
     crop, mirrored = Crop(2, 4, 12, 14, False), Crop(2, 4, 12, 14, True)
     rgb, flow = crop_rgb(planes, crop), crop_flow(fields, crop)
     levels = (flow[..., 0].astype(float) - 16) * 255 / 219  # BT.601: what a plane's level is as a grey
     assert np.abs(rgb - levels[..., None]).max() <= 1
-    turned = crop_flow(fields, mirrored)[:, :, ::-1]
-    assert np.array_equal(turned[..., 1], flow[..., 1])
-    assert np.array_equal(turned[..., 0].astype(int) - 128, 128 - flow[..., 0].astype(int))
+    orient = crop_flow(fields, mirrored)[:, :, ::-1]
+    assert np.array_equal(orient[..., 1], flow[..., 1])
+    assert np.array_equal(orient[..., 0].astype(int) - 128, 128 - flow[..., 0].astype(int))
     assert np.array_equal(crop_rgb(planes, mirrored)[:, :, ::-1], rgb)
 
 
@@ -153,16 +153,16 @@ def test_ten_crops_are_the_centre_and_the_corners_and_their_mirror_images(height
     assert abs(crops[0].left - right / 2) <= grid
 
 
-def test_the_centre_crop_is_the_largest_square() -> None:
-    assert centre_crop(20, 30, 1) == Crop(0, 5, 20, 20, False)
-    assert centre_crop(20, 30, 2) == Crop(0, 4, 20, 20, False)
+def test_the_center_crop_is_the_largest_square() -> None:
+    assert center_crop(20, 30, 1) == Crop(0, 5, 20, 20, False)
+    assert center_crop(20, 30, 2) == Crop(0, 4, 20, 20, False)
 
 
-def test_appearance_keeps_its_ranges_and_shares() -> None:
+def test_appearance_keeps_its_ranges_and_probabilities() -> None:
     clip = ClipConfig(jitter=0.8, grey=0.5, blur=0.25, brightness=0.4, hue=0.1, blur_sigma=(0.5, 1.0))
     drawn = np.stack([draw_appearance(np.random.default_rng(seed), clip) for seed in range(2000)])
-    jitter, brightness, _, _, hue, grey, channel, sigma = drawn.T
-    assert abs(jitter.mean() - 0.8) < 0.05 and abs(grey.mean() - 0.5) < 0.05
+    jitter, brightness, _, _, hue, gray, channel, sigma = drawn.T
+    assert abs(jitter.mean() - 0.8) < 0.05 and abs(gray.mean() - 0.5) < 0.05
     assert abs((sigma > 0).mean() - 0.25) < 0.05 and sigma[sigma > 0].min() >= 0.5 and sigma.max() <= 1.0
     assert brightness.min() >= 0.6 and brightness.max() <= 1.4 and np.abs(hue).max() <= 0.1
     assert set(channel) == {0, 1, 2}

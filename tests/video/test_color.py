@@ -39,7 +39,7 @@ def yuv(rgb: NDArray[np.float64], matrix: int, color_range: int, bits: int) -> N
     return np.rint([(256 * scale - 1) * luma, *(128 * scale + (256 * scale - 1) * chroma)]).astype(np.uint16)
 
 
-def decoded(
+def decode_packets(
     path: Path,
     colour: NDArray[np.float64],
     matrix: int,
@@ -79,7 +79,7 @@ def test_the_matrix_and_the_range_of_the_stream_are_honoured(
     tmp_path: Path, matrix: int, color_range: int, format: str
 ) -> None:
     for colour in COLOURS:
-        back = decoded(tmp_path / "a.mkv", colour / 255, matrix, color_range, format=format)
+        back = decode_packets(tmp_path / "a.mkv", colour / 255, matrix, color_range, format=format)
         assert np.abs(back - colour).max() <= 4, colour
 
 
@@ -90,7 +90,7 @@ def test_the_matrix_and_the_range_of_the_stream_are_honoured(
 def test_without_a_tag_large_frames_are_bt709_and_small_ones_bt601(
     tmp_path: Path, size: tuple[int, int], matrix: int
 ) -> None:
-    back = decoded(tmp_path / "a.mkv", COLOURS[3] / 255, matrix, tag=UNTAGGED, size=size)
+    back = decode_packets(tmp_path / "a.mkv", COLOURS[3] / 255, matrix, tag=UNTAGGED, size=size)
     assert np.abs(back - COLOURS[3]).max() <= 4
 
 
@@ -98,10 +98,10 @@ def test_without_a_tag_large_frames_are_bt709_and_small_ones_bt601(
 @pytest.mark.parametrize("color_range", [LIMITED, FULL])
 def test_grey_has_the_range_of_the_stream(tmp_path: Path, color_range: int, format: str) -> None:
     kind, unit = (np.uint16, 4) if "10" in format else (np.uint8, 1)
-    for grey in (0, 60, 128, 255):
-        stored = unit * (16 + 219 * grey / 255) if color_range == LIMITED else (256 * unit - 1) * grey / 255
+    for gray in (0, 60, 128, 255):
+        stored = unit * (16 + 219 * gray / 255) if color_range == LIMITED else (256 * unit - 1) * gray / 255
         back = decoded_grey(tmp_path / "a.mkv", np.full(64 * 64, round(stored), kind), color_range, format)
-        assert np.abs(back - grey).max() <= 2, grey
+        assert np.abs(back - gray).max() <= 2, gray
 
 
 def decoded_grey(path: Path, plane: NDArray[np.generic], color_range: int, format: str) -> NDArray[np.int64]:
@@ -143,7 +143,7 @@ def test_hdr_colours_up_to_half_of_white_look_as_in_sdr(tmp_path: Path, curve: C
         light = KNEE * (colour / 255) ** GAMMA
         expected = 255 * light ** (1 / GAMMA)
         signal = curve(np.maximum(np.linalg.inv(BT2020_TO_BT709) @ light, 0))
-        back = decoded(
+        back = decode_packets(
             tmp_path / "a.mkv", signal, BT2020, format="yuv420p10le", transfer=transfer, primaries=ColorPrimaries.BT2020
         )
         # Ten bits of PQ are coarse near black, where the gamma is steep.
@@ -152,7 +152,7 @@ def test_hdr_colours_up_to_half_of_white_look_as_in_sdr(tmp_path: Path, curve: C
 
 def test_bt2020_colours_of_ordinary_range_are_brought_to_bt709(tmp_path: Path) -> None:
     signal = np.maximum(np.linalg.inv(BT2020_TO_BT709) @ (COLOURS[3] / 255) ** GAMMA, 0) ** (1 / GAMMA)
-    back = decoded(tmp_path / "a.mkv", signal, BT2020, format="yuv420p10le", primaries=ColorPrimaries.BT2020)
+    back = decode_packets(tmp_path / "a.mkv", signal, BT2020, format="yuv420p10le", primaries=ColorPrimaries.BT2020)
     assert np.abs(back - COLOURS[3]).max() <= 8
 
 
@@ -191,6 +191,6 @@ def test_colours_of_high_dynamic_range_are_the_same_whatever_instructions_numpy_
 def test_frames_that_are_not_scaled_have_the_colours_of_those_that_are(tmp_path: Path) -> None:
     """One and the same colour, so that scaling leaves it: swscale has code of its own for frames of the same size."""
     for colour in COLOURS:
-        scaled = decoded(tmp_path / "a.mkv", colour / 255, BT601)
+        scaled = decode_packets(tmp_path / "a.mkv", colour / 255, BT601)
         kept = decode_video(tmp_path / "a.mkv", short_side=None, max_frames=10, time_limit_s=60).frames[1, 16, 16]
         assert np.array_equal(kept, scaled), colour

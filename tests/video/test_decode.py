@@ -45,9 +45,11 @@ def test_frames_come_back_in_order_and_in_rgb(tmp_path: Path, suffix: str, codec
         errors = [np.abs(video.frames[frame].astype(int) - other).mean() for other in FRAMES]
         assert np.argmin(errors) == frame
     colours = FRAMES.reshape(-1, 3).astype(float)
-    decoded = video.frames.reshape(-1, 3)
+    decode_packets = video.frames.reshape(-1, 3)
     for channel in range(3):  # each channel is nearest to itself: red and blue are not swapped
-        assert np.argmin([np.abs(decoded[:, channel] - colours[:, other]).mean() for other in range(3)]) == channel
+        assert (
+            np.argmin([np.abs(decode_packets[:, channel] - colours[:, other]).mean() for other in range(3)]) == channel
+        )
 
 
 def test_h264_keeps_the_picture(tmp_path: Path) -> None:

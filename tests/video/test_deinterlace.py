@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.videos import moving, write_video
 from vicc_ray.video.color import RgbConverter
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.deinterlace import deinterlaced
+from vicc_ray.video.deinterlace import deinterlace
 
 FIELDS = moving(24, 64, 96, (4, 0))
 FLAGS = {"flags": "+ildct+ilme"}
@@ -102,7 +102,7 @@ def test_colours_are_those_of_the_same_frames_that_are_not_interlaced(format: st
     )
     stored.colorspace, stored.color_range = 1, color_range
     plain, made_whole = (
-        [RgbConverter()(frame, *size) for frame in deinterlaced(frames)]
+        [RgbConverter()(frame, *size) for frame in deinterlace(frames)]
         for frames, size in [
             (frames, (bars.shape[1], 64)) for frames in ([stored] * 3, as_interlaced(stored, stored, stored))
         ]
@@ -117,7 +117,7 @@ def test_frames_of_any_format_lose_their_combs(format: str) -> None:
     combed = FIELDS[1::2].copy()
     combed[:, 1::2] = FIELDS[0::2, 1::2]  # the bottom lines first
     stored = [av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=format) for image in combed]
-    frames = np.stack([RgbConverter()(frame, 96, 64) for frame in deinterlaced(as_interlaced(*stored, mode="bff"))])
+    frames = np.stack([RgbConverter()(frame, 96, 64) for frame in deinterlace(as_interlaced(*stored, mode="bff"))])
     assert frames.shape == combed.shape
     assert psnr(combed, FIELDS[0::2]) < 20
     assert psnr(frames, FIELDS[0::2]) > 26

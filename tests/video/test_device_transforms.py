@@ -10,7 +10,7 @@ from vicc_ray.config import ClipConfig
 from vicc_ray.video.device_transforms import IMAGENET_MEAN, IMAGENET_STD, augment, to_flow_input, to_rgb_input
 from vicc_ray.video.transforms import APPEARANCE, draw_appearance
 
-NEUTRAL = {"jitter": 1, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "grey": 0, "channel": 0, "sigma": 0}
+NEUTRAL = {"jitter": 1, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "gray": 0, "channel": 0, "sigma": 0}
 
 
 def parameters(*changes: dict[str, float]) -> torch.Tensor:
@@ -50,15 +50,15 @@ def test_hue_turns_a_whole_circle_and_leaves_grey_alone() -> None:
     torch.testing.assert_close(augment(x.clone(), parameters({"hue": 1.0})), x, atol=1e-5, rtol=0)
     third = augment(x.clone(), parameters({"hue": 1 / 3}))
     torch.testing.assert_close(third, x.roll(1, dims=1), atol=1e-5, rtol=0)
-    grey = clips(1)[:, :1].expand(-1, 3, -1, -1, -1).clone()
-    torch.testing.assert_close(augment(grey.clone(), parameters({"hue": 0.2})), grey, atol=1e-5, rtol=0)
+    gray = clips(1)[:, :1].expand(-1, 3, -1, -1, -1).clone()
+    torch.testing.assert_close(augment(gray.clone(), parameters({"hue": 0.2})), gray, atol=1e-5, rtol=0)
 
 
 def test_channel_grey_repeats_one_channel() -> None:
     x = clips(3)
-    grey = augment(x.clone(), parameters(*({"grey": 1, "channel": c} for c in range(3))))
+    gray = augment(x.clone(), parameters(*({"gray": 1, "channel": c} for c in range(3))))
     for c in range(3):
-        torch.testing.assert_close(grey[c], x[c, c : c + 1].expand(3, -1, -1, -1))
+        torch.testing.assert_close(gray[c], x[c, c : c + 1].expand(3, -1, -1, -1))
 
 
 def test_blur_matches_torchvision_and_spares_the_other_clips() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.videos import moving
-from vicc_ray.video.flow import METHODS, compute_flow, dequantise, quantise, with_flow
+from vicc_ray.video.flow import METHODS, compute_flow, dequantize, frames_with_flow, quantize
 
 VELOCITIES = [(3, 0), (-2, 0), (0, 2), (2, -1)]
 
@@ -44,7 +44,7 @@ def test_the_smallest_frames_have_flow(method: str, shape: tuple[int, int]) -> N
 
 def test_frames_come_with_their_flow_as_soon_as_it_is_known() -> None:
     frames, asked = moving(4, 32, 40), []
-    pairs = with_flow((asked.append(t) or frame for t, frame in enumerate(frames)), "dis")
+    pairs = frames_with_flow((asked.append(t) or frame for t, frame in enumerate(frames)), "dis")
     expected = compute_flow(frames, "dis")
     for t, (frame, flow) in enumerate(pairs):
         assert np.array_equal(frame, frames[t])
@@ -64,11 +64,11 @@ def test_what_flow_cannot_take_is_said(frames: tuple[int, ...], method: str, wor
 
 def test_quantisation_is_exact_at_zero_symmetric_and_clips() -> None:
     values = np.array([0, 20, -20, 90, -90, 20 / 127, 0.02], np.float32)
-    assert quantise(values, 20.0).tolist() == [128, 255, 1, 255, 1, 129, 128]
-    assert dequantise(quantise(values[:1], 20.0), 20.0)[0] == 0
+    assert quantize(values, 20.0).tolist() == [128, 255, 1, 255, 1, 129, 128]
+    assert dequantize(quantize(values[:1], 20.0), 20.0)[0] == 0
 
 
 @pytest.mark.parametrize("bound", [4.0, 20.0])
 def test_quantisation_errs_by_half_a_step_at_most(bound: float) -> None:
     flow = np.random.default_rng(0).uniform(-bound, bound, (50, 50, 2)).astype(np.float32)
-    assert np.abs(dequantise(quantise(flow, bound), bound) - flow).max() <= bound / 254 + 1e-5
+    assert np.abs(dequantize(quantize(flow, bound), bound) - flow).max() <= bound / 254 + 1e-5

@@ -82,7 +82,7 @@ class StoredVideo:
             yield from decode_planes(self._rgb, self.settings.group, wanted, self.entry.height, self.entry.width)
 
     def flow(self, indices: ArrayLike) -> NDArray[np.uint8]:
-        """Quantised flow uint8 [n, H / s, W / s, 2] in pixels of [H, W] (:func:`vicc_ray.video.flow.dequantise`)."""
+        """Quantised flow uint8 [n, H / s, W / s, 2] in pixels of [H, W] (:func:`vicc_ray.video.flow.dequantize`)."""
         height, width = self._flow_size
         with self._naming_damage():
             fields = decode_flow(self._flow, self.settings.group, np.asarray(indices, np.int64), height, width)

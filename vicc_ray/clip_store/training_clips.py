@@ -12,7 +12,7 @@ import numpy as np
 from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.reader import ClipStore, StoredVideo
 from vicc_ray.config import ClipConfig, Stream
-from vicc_ray.video.clip_sampling import sample_generator, two_clips
+from vicc_ray.video.clip_sampling import sample_rng, sample_two_clips
 from vicc_ray.video.transforms import APPEARANCE, Crop, FlowCropper, RgbCropper, draw_appearance, draw_crop
 
 CHANNELS: dict[Stream, int] = {"rgb": 3, "flow": 2}
@@ -49,9 +49,9 @@ def make_samples(
 
 
 def _fill(sample: Batch, store: ClipStore, entry: VideoRecord, clip: ClipConfig, seed: int, epoch: int) -> None:
-    rng = sample_generator(seed, epoch, entry.id)
+    rng = sample_rng(seed, epoch, entry.id)
     settings, views = store.settings, len(sample["appearance"])
-    frames = two_clips(rng, entry.frames, clip.frames, clip.step, clip.same_clip_share)[:views]
+    frames = sample_two_clips(rng, entry.frames, clip.frames, clip.step, clip.same_clip_share)[:views]
     crops = [draw_crop(rng, entry.height, entry.width, clip, settings.grid) for _ in range(views)]
     for k in range(views):
         sample["appearance"][k] = draw_appearance(rng, clip)

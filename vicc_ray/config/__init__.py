@@ -70,10 +70,10 @@ class Config(ConfigSection):
     @model_validator(mode="after")
     def _clip_fits_backbone(self) -> Config:
         smallest = BACKBONES[self.model.backbone]
-        if self.clip.frames < smallest.frames or self.clip.size < smallest.pixels:
+        if self.clip.frames < smallest.min_frames or self.clip.size < smallest.min_pixels:
             raise ValueError(
                 f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; model.backbone "
-                f"{self.model.backbone} needs at least {smallest.frames} frames of {smallest.pixels} pixels"
+                f"{self.model.backbone} needs at least {smallest.min_frames} frames of {smallest.min_pixels} pixels"
             )
         return self
 

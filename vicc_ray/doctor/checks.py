@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vicc_ray.doctor.node_info import Machine
+from vicc_ray.doctor.node_info import NodeInfo
 
 Mark = Literal["ok", "warn", "FAIL"]
 LOW_DISK, LOW_MEMORY = 10 * 2**30, 2 * 2**30
@@ -64,7 +64,7 @@ def check_store(store: str, problems: Mapping[str, str]) -> Check:
     return Check("ok", "store", f"{store}: opened on {_count(len(problems))}")
 
 
-def check_versions(machines: Sequence[Machine]) -> Check:
+def check_versions(machines: Sequence[NodeInfo]) -> Check:
     """Of Python and packages, which must be the same everywhere."""
     differ = []
     for name in machines[0].versions:
@@ -79,7 +79,7 @@ def check_versions(machines: Sequence[Machine]) -> Check:
     return Check("ok", "versions", same)
 
 
-def check_gpus(machines: Sequence[Machine]) -> Check:
+def check_gpus(machines: Sequence[NodeInfo]) -> Check:
     """Of the GPUs that drivers list, all of which torch must be able to use."""
     unusable = {
         machine.name: machine.gpus.problem or f"{machine.gpus.usable} of {len(machine.gpus.names)} usable"
@@ -112,19 +112,19 @@ def check_clocks(ahead: Mapping[str, float]) -> Check:
     return Check("ok", "clocks", f"within {max(apart, 0.001):.3f} s")
 
 
-def check_disk(machines: Sequence[Machine]) -> Check:
+def check_disk(machines: Sequence[NodeInfo]) -> Check:
     """Of the disk that Ray uses when its object store is full."""
     advice = "free some: what does not fit into the object store goes there"
     return _check_free("disk", {machine.name: machine.free_disk for machine in machines}, LOW_DISK, advice)
 
 
-def check_memory(machines: Sequence[Machine]) -> Check:
+def check_memory(machines: Sequence[NodeInfo]) -> Check:
     """Of the memory that is free."""
     advice = "end other work there, or take larger machines"
     return _check_free("memory", {machine.name: machine.free_memory for machine in machines}, LOW_MEMORY, advice)
 
 
-def check_token(machines: Sequence[Machine]) -> Check:
+def check_token(machines: Sequence[NodeInfo]) -> Check:
     """Whether Ray asks for its token everywhere; on a machine alone it is less of a matter."""
     without = [machine.name for machine in machines if machine.auth != "token"]
     if not without:

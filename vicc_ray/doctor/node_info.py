@@ -15,7 +15,7 @@ from pathlib import Path
 
 PACKAGES = ("ray", "torch", "vicc-ray")
 """Must be the same on all machines, and Python with them."""
-TOLD_IN_S = 120
+COMMAND_TIMEOUT_S = 120
 """Seconds after which a program that is asked is given up."""
 ASK_TORCH = """\
 import sys
@@ -30,7 +30,7 @@ except Exception as error:
 
 
 @dataclass(frozen=True)
-class Gpus:
+class GpuInfo:
     """Of one machine."""
 
     names: tuple[str, ...] = ()
@@ -44,13 +44,13 @@ class Gpus:
 
 
 @dataclass(frozen=True)
-class Machine:
+class NodeInfo:
     """What is the same for the time of a run, and what is free at its beginning (bytes)."""
 
     name: str
     versions: dict[str, str]
     """Of Python and :data:`PACKAGES`."""
-    gpus: Gpus
+    gpus: GpuInfo
     free_disk: int
     """Where Ray puts what its object store cannot hold."""
     free_memory: int
@@ -58,9 +58,9 @@ class Machine:
     """RAY_AUTH_MODE of its processes."""
 
 
-def describe(name: str) -> Machine:
+def collect_node_info(name: str) -> NodeInfo:
     """This machine, under that name."""
-    return Machine(
+    return NodeInfo(
         name=name,
         versions=_versions(),
         gpus=_gpus(),
@@ -80,22 +80,22 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _gpus() -> Gpus:
-    listed = _said("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+def _gpus() -> GpuInfo:
+    listed = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
     pairs = [line.rpartition(", ") for line in listed.splitlines() if ", " in line]
     if not pairs:
-        return Gpus()
+        return GpuInfo()
     # In a process of its own: Ray hides GPUs from what has not asked for any.
-    told = _said(sys.executable, "-c", ASK_TORCH)
+    told = _output(sys.executable, "-c", ASK_TORCH)
     usable, problem = json.loads(told) if told else (0, "torch cannot be imported")
-    return Gpus(tuple(name for name, _, _ in pairs), pairs[0][2], usable, problem)
+    return GpuInfo(tuple(name for name, _, _ in pairs), pairs[0][2], usable, problem)
 
 
-def _said(*command: str) -> str:
+def _output(*command: str) -> str:
     """What a program prints, "" if it fails or is not there."""
     seen = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=seen, timeout=TOLD_IN_S, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=seen, timeout=COMMAND_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

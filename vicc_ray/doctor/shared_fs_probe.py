@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-class Probe:
+class SharedFsProbe:
     """Of one machine, in a hidden folder that only this look at the machines uses.
 
     Args:

@@ -18,7 +18,7 @@ from vicc_ray.config import ClipConfig, EvaluateConfig, Stream
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
-from vicc_ray.video.transforms import centre_crop, ten_crops
+from vicc_ray.video.transforms import center_crop, ten_crops
 
 
 def load_windows(
@@ -30,7 +30,7 @@ def load_windows(
     """
     spans = windows(entry.frames, clip.frames, clip.step, evaluate.overlap, evaluate.max_windows)
     place = (entry.height, entry.width, store.settings.grid)
-    crops = ten_crops(*place) if evaluate.crops == "ten" else [centre_crop(*place)]
+    crops = ten_crops(*place) if evaluate.crops == "ten" else [center_crop(*place)]
     video = store.read(entry, streams)
     used, places = np.unique(spans, return_inverse=True)  # windows overlap: each frame is cut once
     frames, places = np.tile(used, (len(crops), 1)), places.reshape(spans.shape)

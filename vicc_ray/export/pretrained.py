@@ -92,10 +92,10 @@ class PretrainedEncoder(nn.Module):
                 f"{'; one clip is a batch too: clips[None]' if clips.dim() == 4 else ''}"
             )
         _, frames, height, width, _ = clips.shape
-        if frames < smallest.frames or min(height, width) < smallest.pixels:
+        if frames < smallest.min_frames or min(height, width) < smallest.min_pixels:
             raise ValueError(
                 f"clips: {frames} frames of {height} x {width} pixels given; {self.model.backbone} takes at least "
-                f"{smallest.frames} frames of {smallest.pixels} x {smallest.pixels}"
+                f"{smallest.min_frames} frames of {smallest.min_pixels} x {smallest.min_pixels}"
             )
 
 

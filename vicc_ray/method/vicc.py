@@ -23,7 +23,7 @@ from vicc_ray.method.embedding_queue import EmbeddingQueue
 from vicc_ray.method.loss import cross_view_loss
 from vicc_ray.method.objective import Metrics, ObjectiveContext
 from vicc_ray.method.sinkhorn import sinkhorn
-from vicc_ray.models.fuse_batch_norms import fuse_batch_norms
+from vicc_ray.models.inference import fuse_batch_norms
 
 
 class ViCCObjective:

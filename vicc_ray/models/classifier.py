@@ -57,5 +57,5 @@ class Classifier(nn.Module):
             return self.encoder.features(x).float()
         with torch.no_grad():
             unit = functional.normalize(self.encoder.features(x).float(), dim=1)
-        normalised: Tensor = self.layers["norm"](unit[:, :, None, None, None])
-        return normalised[:, :, 0, 0, 0]
+        normalized: Tensor = self.layers["norm"](unit[:, :, None, None, None])
+        return normalized[:, :, 0, 0, 0]

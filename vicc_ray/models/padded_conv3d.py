@@ -36,14 +36,16 @@ class PaddedConv3d(nn.Conv3d):
         return torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
 
 
-def can_be_padded(conv: nn.Conv3d) -> bool:
+def supports_padded(conv: nn.Conv3d) -> bool:
     """Whether :class:`PaddedConv3d` computes what this one does, which pads over time and leaves it to torch."""
     return conv.padding_mode == "zeros" and not isinstance(conv.padding, str) and conv.padding[0] > 0
 
 
-def pad_by_hand(module: nn.Module) -> nn.Module:
+def use_padded_convs(module: nn.Module) -> nn.Module:
     """Replace every Conv3d inside ``module`` that pads over time by one that is safe, which shares its parameters.
 
     One of a class of its own stays as it is: it may compute something else.
     """
-    return replace_convs(module, lambda conv: PaddedConv3d if type(conv) is nn.Conv3d and can_be_padded(conv) else None)
+    return replace_convs(
+        module, lambda conv: PaddedConv3d if type(conv) is nn.Conv3d and supports_padded(conv) else None
+    )

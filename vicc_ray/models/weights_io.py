@@ -22,13 +22,13 @@ from torch import Tensor
 
 from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
-from vicc_ray.models.backbones.base import backbone_kind
+from vicc_ray.models.backbones.base import backbone_class
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.utils.fs import atomic_write, unreadable
 from vicc_ray.utils.json_file import parse_json
 
 FORMAT = "vicc_ray encoder 1"
-WRITE_AGAIN = "write it anew with `vicc-ray export` or `vicc-ray import-weights`"
+REWRITE_HINT = "write it anew with `vicc-ray export` or `vicc-ray import-weights`"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class EncoderWeights:
     @property
     def features(self) -> int:
         """F, how many features a clip has."""
-        return backbone_kind(self.model.backbone).features
+        return backbone_class(self.model.backbone).features
 
     def build(self) -> Encoder:
         """The network, in eval mode.
@@ -118,7 +118,7 @@ def read_weights(path: Path) -> EncoderWeights:
         raise (unreadable(path) or reason) from error
     if header.get("format") != FORMAT:
         known = f"its header says {header['format']!r}" if "format" in header else "its header does not say what it is"
-        raise UserError(f"{path}: not an encoder that this version reads ({known}, {FORMAT!r} is read); {WRITE_AGAIN}")
+        raise UserError(f"{path}: not an encoder that this version reads ({known}, {FORMAT!r} is read); {REWRITE_HINT}")
     return _described(path, header, tensors)
 
 
@@ -135,5 +135,5 @@ def _described(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]
             raise ValueError(f"embedding: {model.embedding} given, and no tensor has such a side")
     except (KeyError, ValueError, ValidationError) as error:
         what = " ".join(str(error).split())
-        raise UserError(f"{path}: its header does not describe a network ({what}); {WRITE_AGAIN}") from error
+        raise UserError(f"{path}: its header does not describe a network ({what}); {REWRITE_HINT}") from error
     return EncoderWeights(cast(Stream, header["stream"]), model, clip, tensors, card)

@@ -19,8 +19,8 @@ from vicc_ray.config import Config
 from vicc_ray.datasets.object_storage import RemotePath
 from vicc_ray.doctor import checks
 from vicc_ray.doctor.checks import Check
-from vicc_ray.doctor.node_info import Machine, describe
-from vicc_ray.doctor.shared_fs_probe import Probe
+from vicc_ray.doctor.node_info import NodeInfo, collect_node_info
+from vicc_ray.doctor.shared_fs_probe import SharedFsProbe
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.capacity import STORE, Capacity, capacity
 from vicc_ray.pipelines.cluster.resource_check import training_lack
@@ -70,8 +70,8 @@ class _Examiner:
     def __init__(self, name: str, look: str) -> None:
         self._name, self._look = name, look
 
-    def describe(self) -> Machine:
-        return describe(self._name)
+    def collect_node_info(self) -> NodeInfo:
+        return collect_node_info(self._name)
 
     def clock(self) -> float:
         return time.time()
@@ -92,8 +92,8 @@ class _Examiner:
             return str(error)
         return ""
 
-    def _probe(self, folder: str) -> Probe:
-        return Probe(folder, self._look, self._name)
+    def _probe(self, folder: str) -> SharedFsProbe:
+        return SharedFsProbe(folder, self._look, self._name)
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def _check_answers(there: list[str], silent: list[str]) -> Check:
     return Check("ok", "machines", f"{len(there)}: {', '.join(there)}")
 
 
-def _check_machines(machines: list[Machine]) -> Iterator[Check]:
+def _check_machines(machines: list[NodeInfo]) -> Iterator[Check]:
     for check in (
         checks.check_versions,
         checks.check_token,

@@ -21,7 +21,7 @@ from vicc_ray.datasets import list_videos
 from vicc_ray.datasets.locations import Location, location_of
 from vicc_ray.errors import UserError
 from vicc_ray.export.pretrained import PretrainedEncoder, find_weights
-from vicc_ray.models.inference import for_inference
+from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.pipelines.cluster.broadcast import get_cached
 from vicc_ray.pipelines.cluster.capacity import Capacity, capacity
@@ -104,7 +104,7 @@ class Indexer:
         torch.set_num_threads(1)
         self._work = work
         device = torch.device("cuda" if work.use_gpu else "cpu")
-        self._encoder = for_inference(PretrainedEncoder(work.weights).eval(), device)
+        self._encoder = optimize_for_inference(PretrainedEncoder(work.weights).eval(), device)
 
     def make(self, part: int, videos: Videos) -> int:
         """Write one part of the index; see :func:`write_shard`."""

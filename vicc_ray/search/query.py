@@ -12,7 +12,7 @@ from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.export.pretrained import PretrainedEncoder
 from vicc_ray.models.flops import clip_gflops
-from vicc_ray.models.inference import for_inference
+from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import read_weights
 from vicc_ray.search.features import embed_pieces
@@ -72,12 +72,12 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
     seen, taken, smallest = index.description.view, encoder.clip, BACKBONES[encoder.model.backbone]
     sizes = (seen.frames, seen.step, seen.size)
     fits = sizes == (taken.frames, taken.step, taken.size) and encoder.features == index.description.features
-    if not fits or seen.frames < smallest.frames or seen.size < smallest.pixels:
+    if not fits or seen.frames < smallest.min_frames or seen.size < smallest.min_pixels:
         raise UserError(
             f"{index.folder / INDEX_FILE} says that {index.description.features} features were made of {seen.frames} "
             f"frames of {seen.size} pixels, which its network does not do; index the videos anew"
         )
-    return for_inference(encoder, torch.device("cpu"))
+    return optimize_for_inference(encoder, torch.device("cpu"))
 
 
 def ask(index: SearchIndex, given: str, windows: int | None = None) -> Asked:

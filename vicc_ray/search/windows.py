@@ -21,7 +21,7 @@ from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.containers import ANY
 from vicc_ray.video.decode import open_frames
 from vicc_ray.video.formats import Formats
-from vicc_ray.video.transforms import centre_crop
+from vicc_ray.video.transforms import center_crop
 
 STRETCH = 1000
 """Frames: 40 s at 25 frames a second, and 49 MB at 128 x 128."""
@@ -106,7 +106,7 @@ def _piece(first: int, frames: list[Pixels], fps: float, view: View, film: bool)
 
 def _square(frame: Pixels) -> Pixels:
     """The centre, uint8 [D, D, 3]; a copy, since the rest of the frame is not kept."""
-    crop = centre_crop(frame.shape[0], frame.shape[1], grid=2)
+    crop = center_crop(frame.shape[0], frame.shape[1], grid=2)
     return frame[crop.window(1)].copy()
 
 

@@ -18,7 +18,7 @@ from vicc_ray.sharding.task import write_shard
 from vicc_ray.sharding.truncated_videos import write_truncated
 from vicc_ray.utils.fs import content_digest
 from vicc_ray.video.decode import open_frames, timeout_reason
-from vicc_ray.video.flow import quantise, shrink, with_flow
+from vicc_ray.video.flow import frames_with_flow, quantize, shrink
 
 MIN_TRUNCATED_FRAMES = 100
 """Frames with their flow that are kept of a video whose time limit is over; fewer are a failure."""
@@ -60,8 +60,8 @@ def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict
     ) as stream:
         about = VideoMetadata(video.id, video.label, video.source, video.split, content_digest(path))
         frames_and_flow = (
-            (frame, quantise(shrink(flow, settings.flow_scale), settings.flow_bound))
-            for frame, flow in with_flow(stream.frames, settings.flow)
+            (frame, quantize(shrink(flow, settings.flow_scale), settings.flow_bound))
+            for frame, flow in frames_with_flow(stream.frames, settings.flow)
         )
         row = encode_video(about, stream.fps, frames_and_flow, settings)
         return {**row, "fps": stream.fps}, stream.truncated  # the rate is measured over all frames

@@ -7,12 +7,12 @@ import zlib
 import numpy as np
 
 
-def sample_generator(seed: int, epoch: int, video_id: str) -> np.random.Generator:
+def sample_rng(seed: int, epoch: int, video_id: str) -> np.random.Generator:
     """The random draws of one sample: a function of (seed, epoch, id), never of the worker that decodes it."""
     return np.random.default_rng([seed, epoch, zlib.crc32(video_id.encode())])
 
 
-def two_clips(rng: np.random.Generator, frames: int, length: int, step: int, same_share: float) -> np.ndarray:
+def sample_two_clips(rng: np.random.Generator, frames: int, length: int, step: int, same_share: float) -> np.ndarray:
     """Frame indices of two clips of a video.
 
     Args:

@@ -63,7 +63,7 @@ class RgbConverter:
             interpolation=AREA,
             threads=1,
         ).to_ndarray()
-        image = _expanded(np.asarray(scaled)) if _is_limited_grey(frame) else scaled
+        image = _expanded(np.asarray(scaled)) if _is_limited_gray(frame) else scaled
         return to_bt709(np.asarray(image, np.uint16), frame.color_trc) if wide else np.asarray(image, np.uint8)
 
 
@@ -74,17 +74,17 @@ def _matrix(frame: VideoFrame) -> Colorspace | None:
     return Colorspace.ITU709 if frame.colorspace == UNTAGGED and large else None
 
 
-def _is_limited_grey(frame: VideoFrame) -> bool:
+def _is_limited_gray(frame: VideoFrame) -> bool:
     """Whether the frame is of brightness alone, in limited range: swscale takes all grey for full range."""
     is_grey = sum(not component.is_alpha for component in frame.format.components) == 1 and not frame.format.has_palette
     return is_grey and frame.color_range == ColorRange.MPEG
 
 
-def _expanded(grey: NDArray[Any]) -> NDArray[Any]:
+def _expanded(gray: NDArray[Any]) -> NDArray[Any]:
     """Limited range (of 8 bits: 16 to 235) as full range, of the same type."""
-    unit = (np.iinfo(grey.dtype).max + 1) // 256
-    full = (grey.astype(np.float32) - 16 * unit) * (np.iinfo(grey.dtype).max / (219 * unit))
-    return np.clip(np.rint(full), 0, np.iinfo(grey.dtype).max).astype(grey.dtype)
+    unit = (np.iinfo(gray.dtype).max + 1) // 256
+    full = (gray.astype(np.float32) - 16 * unit) * (np.iinfo(gray.dtype).max / (219 * unit))
+    return np.clip(np.rint(full), 0, np.iinfo(gray.dtype).max).astype(gray.dtype)
 
 
 def to_bt709(image: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from vicc_ray.video.encryption import has_encrypted_track, names_a_key, scrambled_ids
+from vicc_ray.video.encryption import has_encrypted_track, has_key_metadata, scrambled_ids
 from vicc_ray.video.formats import Formats
 
 _GENERAL = (
@@ -128,7 +128,7 @@ def video_streams(container: InputContainer, source: Path | bytes, formats: Form
         raise VideoError("no video stream" + (" (audio only)" if container.streams.audio else ""))
     with _plain_words(source):
         scrambled = scrambled_ids(source, container.format.name)
-    clear = [stream for stream in streams if stream.id not in scrambled and not names_a_key(container, stream)]
+    clear = [stream for stream in streams if stream.id not in scrambled and not has_key_metadata(container, stream)]
     if not clear:
         raise VideoError("encrypted")
     known = [stream for stream in clear if stream.codec_context is not None]

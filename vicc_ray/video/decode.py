@@ -21,17 +21,17 @@ from numpy.typing import NDArray
 
 from vicc_ray.video.color import RgbConverter
 from vicc_ray.video.containers import ANY, VideoError, open_container, video_streams
-from vicc_ray.video.deinterlace import deinterlaced
+from vicc_ray.video.deinterlace import deinterlace
 from vicc_ray.video.formats import Formats
 from vicc_ray.video.frame_rate import FrameRate
-from vicc_ray.video.orientation import AS_IT_IS, display_turn, turned
-from vicc_ray.video.packets import Items, decoded
+from vicc_ray.video.orientation import UPRIGHT, display_orientation, orient
+from vicc_ray.video.packets import Items, decode_packets
 
 __all__ = ["DecodeTimeoutError", "FrameStream", "Video", "VideoError", "decode_video", "open_frames", "timeout_reason"]
 
 EMPTY = (0, False)
 """A stream without frames, in which nothing is wrong."""
-LARGEST_ASPECT = 16
+MAX_ASPECT = 16
 """Largest ratio of the sides; a longer frame would cost memory without bound at a fixed short side."""
 
 
@@ -63,7 +63,7 @@ class FrameStream:
         return self._rate.fps
 
     def _scaled(self, items: Items, scaler: _Scaler) -> Iterator[NDArray[np.uint8]]:
-        """Frames made of the items of :func:`decoded`."""
+        """Frames made of the items of :func:`decode_packets`."""
         taken, problem = 0, ""
         for item in items:
             if self._bounds.are_reached(taken):
@@ -119,7 +119,7 @@ def open_frames(
     with _moving_stream(source, bounds, formats) as (stream, items):
         rate = FrameRate(stream)
         scaler = _Scaler(short_side, stream.sample_aspect_ratio, grid)
-        yield FrameStream(deinterlaced(_noted(items, rate)), scaler, rate, bounds)
+        yield FrameStream(deinterlace(_noted(items, rate)), scaler, rate, bounds)
 
 
 def decode_video(
@@ -156,7 +156,7 @@ def timeout_reason(time_limit_s: float) -> str:
 
 @contextmanager
 def _moving_stream(source: Path | bytes, bounds: _Bounds, formats: Formats) -> Iterator[tuple[VideoStream, Items]]:
-    """The first video stream that gives two frames, and its items (see :func:`decoded`).
+    """The first video stream that gives two frames, and its items (see :func:`decode_packets`).
 
     Others are there without frames (a rate that was never sent), or hold the still picture of an animation. Where no
     stream moves, the one that tells most of why: with the most frames, else with a problem, else the first. Beside an
@@ -168,7 +168,7 @@ def _moving_stream(source: Path | bytes, bounds: _Bounds, formats: Formats) -> I
             streams = video_streams(container, source, formats)
             is_last = len(told) == len(streams)
             stream = streams[told.index(max(told)) if is_last else len(told)]
-            items = decoded(container, stream, from_grey=is_last and EMPTY in told)
+            items = decode_packets(container, stream, from_gray=is_last and EMPTY in told)
             head = _until_it_moves(items, bounds)
             told.append((sum(isinstance(item, VideoFrame) for item in head), any(map(_is_problem, head))))
             if is_last or told[-1][0] == 2:
@@ -203,7 +203,7 @@ def _noted(items: Items, rate: FrameRate) -> Items:
     """The items, their time stamps noted before a filter changes them."""
     for item in items:
         if isinstance(item, VideoFrame):
-            rate.note(item)
+            rate.add(item)
         yield item
 
 
@@ -223,23 +223,23 @@ class _Scaler:
         self.grid = grid
         self.pixel_aspect = pixel_aspect or Fraction(1)
         self.size: tuple[int, int] | None = None
-        self.turn = AS_IT_IS
+        self.orientation = UPRIGHT
         self.convert = RgbConverter()
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         if self.size is None:
             self.size = self._target(frame)
-            self.turn = display_turn(frame)
+            self.orientation = display_orientation(frame)
         try:
-            return turned(self.convert(frame, *self.size), self.turn)
+            return orient(self.convert(frame, *self.size), self.orientation)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(f"frames of format {frame.format.name} cannot be converted ({error})") from None
 
     def _target(self, frame: VideoFrame) -> tuple[int, int]:
         """Width and height before the turn."""
         width, height = float(frame.width * self.pixel_aspect), float(frame.height)
-        if max(width, height) > LARGEST_ASPECT * min(width, height):
-            raise VideoError(f"frames of {width:.0f} x {height:.0f} are longer than {LARGEST_ASPECT}:1")
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            raise VideoError(f"frames of {width:.0f} x {height:.0f} are longer than {MAX_ASPECT}:1")
         scale = 1.0 if self.short_side is None else self.short_side / min(width, height)
         return self._rounded(width * scale), self._rounded(height * scale)
 

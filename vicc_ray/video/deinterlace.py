@@ -16,14 +16,14 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-COLOUR = ("colorspace", "color_range", "color_trc", "color_primaries")
+COLOR_ATTRIBUTES = ("colorspace", "color_range", "color_trc", "color_primaries")
 DEPTHS = (9, 10, 12, 14, 16)
 """Bits of a sample beyond 8 that the filter takes."""
 SUBSAMPLING = {(8, 8): "444", (4, 8): "422", (4, 4): "420", (2, 8): "411", (2, 2): "410", (8, 4): "440"}
 """Names of how many samples of colour, across and down, come on 8 x 8 of brightness."""
 
 
-def deinterlaced(frames: Iterable[VideoFrame | str]) -> Iterator[VideoFrame | str]:
+def deinterlace(frames: Iterable[VideoFrame | str]) -> Iterator[VideoFrame | str]:
     """Frames in their order and number, those that are flagged as interlaced without their combs.
 
     Strings (see :mod:`vicc_ray.video.decode`) pass. Until the first interlaced frame nothing is done or held; from
@@ -52,7 +52,7 @@ class _Filter:
 
     def __init__(self, first: VideoFrame) -> None:
         self._shape = self._shape_of(first)
-        self._colour = {name: getattr(first, name) for name in COLOUR}
+        self._colour = {name: getattr(first, name) for name in COLOR_ATTRIBUTES}
         self._planar = planar_format(first.format)
         self._format = self._planar if self._planar.startswith("gbr") else first.format.name
         self._repack, self._unpack = VideoReformatter(), VideoReformatter()

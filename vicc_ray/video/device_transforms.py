@@ -18,7 +18,7 @@ from vicc_ray.video.transforms import APPEARANCE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-GREY = (0.299, 0.587, 0.114)
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 BLUR_RADIUS = 4
 """Half width in pixels of the blur kernel: enough for two standard deviations of the widest default blur."""
 
@@ -56,7 +56,7 @@ def augment(x: Tensor, appearance: Tensor) -> Tensor:
     """
     b, _, t, h, w = x.shape
     flat = x.reshape(b, 3, -1)
-    matrix, offset = _colour_map(to_device(appearance.float(), x.device), flat.mean(dim=2))
+    matrix, offset = _color_map(to_device(appearance.float(), x.device), flat.mean(dim=2))
     x = torch.baddbmm(offset, matrix, flat).clamp_(0, 1).view(b, 3, t, h, w)
     sigma = appearance[:, APPEARANCE.index("sigma")].float()
     blurred = torch.nonzero(sigma > 0).flatten()
@@ -66,22 +66,22 @@ def augment(x: Tensor, appearance: Tensor) -> Tensor:
     return x
 
 
-def _colour_map(appearance: Tensor, mean_colour: Tensor) -> tuple[Tensor, Tensor]:
+def _color_map(appearance: Tensor, mean_color: Tensor) -> tuple[Tensor, Tensor]:
     """Brightness, contrast, saturation, hue and channel-grey as one affine map of colours: [B, 3, 3] and [B, 3, 1].
 
     All of them are affine, so one product serves for all; values are clamped once, at the end.
     """
     p = dict(zip(APPEARANCE, appearance.T, strict=True))
-    eye = torch.eye(3, device=mean_colour.device).expand(len(appearance), 3, 3)
-    luma = _constant(GREY, mean_colour.device).expand(3, 3)
-    to = [v.view(-1, 1, 1) for v in (p["brightness"], p["contrast"], p["saturation"], p["jitter"], p["grey"])]
-    brightness, contrast, saturation, jitter, grey = to
+    eye = torch.eye(3, device=mean_color.device).expand(len(appearance), 3, 3)
+    luma = _constant(LUMA_WEIGHTS, mean_color.device).expand(3, 3)
+    to = [v.view(-1, 1, 1) for v in (p["brightness"], p["contrast"], p["saturation"], p["jitter"], p["gray"])]
+    brightness, contrast, saturation, jitter, gray = to
     tint = _hue_matrix(p["hue"]) @ (saturation * eye + (1 - saturation) * luma)
     matrix = tint * contrast * brightness
-    offset = tint @ (luma @ mean_colour.unsqueeze(2)) * (1 - contrast) * brightness
+    offset = tint @ (luma @ mean_color.unsqueeze(2)) * (1 - contrast) * brightness
     matrix, offset = jitter * matrix + (1 - jitter) * eye, jitter * offset
     pick = (p["channel"].view(-1, 1, 1) == torch.arange(3, device=matrix.device)).to(matrix).expand(-1, 3, 3)
-    choose = grey * pick + (1 - grey) * eye
+    choose = gray * pick + (1 - gray) * eye
     return choose @ matrix, choose @ offset
 
 

@@ -24,7 +24,7 @@ _PES_HEADER = re.compile(rb"\x00\x00\x01([\xe0-\xef])..([\x80-\xbf])", re.DOTALL
 """The header of a packet of video in a program stream of MPEG-2: its stream, and the byte of scrambling control."""
 
 
-def names_a_key(container: InputContainer, stream: VideoStream) -> bool:
+def has_key_metadata(container: InputContainer, stream: VideoStream) -> bool:
     """Whether the metadata of the stream tell that it is encrypted."""
     return any(key in stream.metadata or key in container.metadata for key in KEY_METADATA)
 
@@ -37,7 +37,7 @@ def has_encrypted_track(source: Path | bytes) -> bool:
         return _ENCRYPTED_TRACK.search(content) is not None
 
 
-def has_a_key(packet: Packet) -> bool:
+def is_encrypted(packet: Packet) -> bool:
     """Whether a packet comes with what its decryption needs (common encryption)."""
     return packet.has_sidedata("encryption_info")
 

@@ -16,7 +16,7 @@ LEVELS = 127
 """Quantisation steps on either side of zero."""
 ZERO = 128
 """The quantised value of no motion."""
-SMALLEST_SIDE = 16
+MIN_SIDE = 16
 """Side in pixels under which the pyramids of the algorithms have no room."""
 
 Matcher = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
@@ -33,31 +33,31 @@ def compute_flow(frames: Iterable[NDArray[np.uint8]], method: str) -> NDArray[np
     Raises:
         ValueError: fewer than two frames, a side under 16 pixels, or no such method.
     """
-    return np.stack([flow for _, flow in with_flow(frames, method)])
+    return np.stack([flow for _, flow in frames_with_flow(frames, method)])
 
 
-def with_flow(
+def frames_with_flow(
     frames: Iterable[NDArray[np.uint8]], method: str
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """Each frame and its entry of :func:`compute_flow`, float32 [H, W, 2]; no more than two frames are held."""
     match = _matcher(method)
-    before = grey_before = flow = None
+    previous = previous_gray = flow = None
     for frame in frames:
-        grey = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
-        if before is None or grey_before is None:
+        gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+        if previous is None or previous_gray is None:
             _check_side(frame)
         else:
-            flow = match(grey_before, grey)
-            yield before, flow
-        before, grey_before = frame, grey
-    if before is None or flow is None:
-        raise ValueError(f"flow needs at least two frames, {0 if before is None else 1} given")
-    yield before, flow
+            flow = match(previous_gray, gray)
+            yield previous, flow
+        previous, previous_gray = frame, gray
+    if previous is None or flow is None:
+        raise ValueError(f"flow needs at least two frames, {0 if previous is None else 1} given")
+    yield previous, flow
 
 
 def _check_side(frame: NDArray[np.uint8]) -> None:
-    if min(frame.shape[:2]) < SMALLEST_SIDE:
-        raise ValueError(f"flow needs frames of at least {SMALLEST_SIDE} pixels a side, {frame.shape[:2]} given")
+    if min(frame.shape[:2]) < MIN_SIDE:
+        raise ValueError(f"flow needs frames of at least {MIN_SIDE} pixels a side, {frame.shape[:2]} given")
 
 
 def shrink(flow: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
@@ -68,14 +68,14 @@ def shrink(flow: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
+def quantize(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
     """Flow clipped to +-``bound`` pixels as 1..255; no motion is exactly 128."""
     return (np.rint(np.clip(flow, -bound, bound) * (LEVELS / bound)) + ZERO).astype(np.uint8)
 
 
-def dequantise(quantised: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
-    """Inverse of :func:`quantise` to within ``bound / 254`` pixels: float32, pixels a frame."""
-    return (quantised.astype(np.float32) - ZERO) * np.float32(bound / LEVELS)
+def dequantize(quantized: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
+    """Inverse of :func:`quantize` to within ``bound / 254`` pixels: float32, pixels a frame."""
+    return (quantized.astype(np.float32) - ZERO) * np.float32(bound / LEVELS)
 
 
 def _matcher(method: str) -> Matcher:
@@ -89,8 +89,8 @@ def _matcher(method: str) -> Matcher:
 
 
 def _calculator(algorithm: cv2.DenseOpticalFlow) -> Matcher:
-    def match(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def match(previous: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         # OpenCV starts from the flow that it is given; zeros are a cold start for every pair.
-        return np.asarray(algorithm.calc(before, after, np.zeros((*before.shape, 2), np.float32)), np.float32)
+        return np.asarray(algorithm.calc(previous, after, np.zeros((*previous.shape, 2), np.float32)), np.float32)
 
     return match

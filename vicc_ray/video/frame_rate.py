@@ -29,28 +29,28 @@ class FrameRate:
     """
 
     def __init__(self, stream: VideoStream) -> None:
-        self._told = (stream.guessed_rate, stream.average_rate)
+        self._declared = (stream.guessed_rate, stream.average_rate)
         self._tick = stream.time_base or Fraction(0)
         self._pts, self._dts = _Distances(), _Distances()
 
-    def note(self, frame: VideoFrame) -> None:
+    def add(self, frame: VideoFrame) -> None:
         """Take the time stamps of the next frame."""
-        self._pts.note(frame.pts)
-        self._dts.note(frame.dts)
+        self._pts.add(frame.pts)
+        self._dts.add(frame.dts)
 
     @property
     def fps(self) -> float:
         """Frames a second, by what has been noted so far."""
-        told = [rate for rate in self._told if rate and LOWEST <= rate <= HIGHEST]
+        declared = [rate for rate in self._declared if rate and LOWEST <= rate <= HIGHEST]
         # An AVI file with B-frames has no time stamps but those of decoding, which FFmpeg hands out as both.
         stamps = self._pts if self._pts and self._pts.backwards <= self._dts.backwards else self._dts
         if stamps and self._tick:
-            ticks = stamps.of_turns([1 / (rate * self._tick) for rate in told]) or stamps.typical()
-            exact = [rate for rate in told if self._is_rounded_to(ticks, rate)]
+            ticks = stamps.alternating([1 / (rate * self._tick) for rate in declared]) or stamps.typical()
+            exact = [rate for rate in declared if self._is_rounded_to(ticks, rate)]
             measured = exact[0] if exact else 1 / (ticks * self._tick)
             if LOWEST <= measured <= HIGHEST:
                 return float(measured)
-        return float(told[0]) if told else DEFAULT_RATE
+        return float(declared[0]) if declared else DEFAULT_RATE
 
     def _is_rounded_to(self, ticks: Fraction, rate: Fraction) -> bool:
         """Whether a rate is the measured one but for the rounding of time stamps to whole ticks."""
@@ -64,19 +64,20 @@ class _Distances:
     def __init__(self) -> None:
         self._count: Counter[int] = Counter()
         self._before: int | None = None
-        self._last = self._turns = 0  # the last distance, and how often one was clearly another than the one before
+        self._last = 0
+        self._alternations = 0  # how often a distance clearly differed from the one before
         self.backwards = 0
         """Time stamps that were not later than the one before."""
 
     def __bool__(self) -> bool:
         return bool(self._count)
 
-    def note(self, stamp: int | None) -> None:
+    def add(self, stamp: int | None) -> None:
         if stamp is not None and self._before is not None:
             if stamp > self._before:
                 distance = stamp - self._before
                 self._count[distance] += 1
-                self._turns += _differ(distance, self._last)
+                self._alternations += _differ(distance, self._last)
                 self._last = distance
             else:
                 self.backwards += 1
@@ -89,7 +90,7 @@ class _Distances:
         rounded = median >= COARSE_TICKS and abs(mean - median) <= TOLERANCE * median
         return mean if rounded else median
 
-    def of_turns(self, told: list[Fraction]) -> Fraction | None:
+    def alternating(self, declared: list[Fraction]) -> Fraction | None:
         """The mean, where two distances take turns, and hold more than a quarter each; else None.
 
         None too where that mean is neither told nor the one of all distances.
@@ -99,13 +100,13 @@ class _Distances:
         """
         ordered, total = sorted(self._count), sum(self._count.values())
         low, high = self._at(ordered, total // 4), self._at(ordered, total - 1 - total // 4)
-        if not _differ(low, high) or 2 * self._turns <= total:
+        if not _differ(low, high) or 2 * self._alternations <= total:
             return None
         kinds = [self._near(low), self._near(high)]
         if any(4 * sum(kind.values()) <= total for kind in kinds):
             return None
         mean = _mean(kinds[0] + kinds[1])
-        return mean if any(abs(other - mean) <= TOLERANCE * mean for other in [_mean(self._count), *told]) else None
+        return mean if any(abs(other - mean) <= TOLERANCE * mean for other in [_mean(self._count), *declared]) else None
 
     def _near(self, distance: int) -> Counter[int]:
         """The distances that are this one but for the tolerance."""

@@ -10,19 +10,19 @@ from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-Turn = tuple[int, int, int, int]
+Orientation = tuple[int, int, int, int]
 """The linear part (a, b, c, d) of a quarter turn or mirror image: the pixel at (x, y) is shown at
 (a x + c y, b x + d y) (FFmpeg, libavutil/display.h)."""
-AS_IT_IS: Turn = (1, 0, 0, 1)
+UPRIGHT: Orientation = (1, 0, 0, 1)
 KINDS_OF_SIDE_DATA = 64
 """More than FFmpeg has."""
 
 
-def display_turn(frame: VideoFrame) -> Turn:
+def display_orientation(frame: VideoFrame) -> Orientation:
     """The display matrix of a frame, to the nearest quarter turn or mirror image."""
     data = _display_matrix(frame)
     if data is None:
-        return AS_IT_IS
+        return UPRIGHT
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].astype(np.int64)
     if abs(a) >= abs(b):
         return (1 if a >= 0 else -1), 0, 0, (1 if d >= 0 else -1)
@@ -59,9 +59,9 @@ def _is_known(kind: int) -> bool:
     return True
 
 
-def turned(image: NDArray[np.uint8], turn: Turn) -> NDArray[np.uint8]:
+def orient(image: NDArray[np.uint8], orientation: Orientation) -> NDArray[np.uint8]:
     """An image uint8 [H, W, 3] as it is shown: [H, W, 3] or [W, H, 3]."""
-    a, b, c, d = turn
+    a, b, c, d = orientation
     if b:
         image = image.transpose(1, 0, 2)
     if a + c < 0:

@@ -13,15 +13,17 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from vicc_ray.video.containers import VideoError
-from vicc_ray.video.encryption import has_a_key
+from vicc_ray.video.encryption import is_encrypted
 
 Items = Iterator[VideoFrame | str]
 """Frames, and after each packet what went wrong with it, or nothing."""
-FROM_GREY = frozenset(["flv", "h263", "h263i", "h263p", "mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "wmv1", "wmv2"])
+DECODES_FROM_GRAY = frozenset(
+    ["flv", "h263", "h263i", "h263p", "mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "wmv1", "wmv2"]
+)
 """FFmpeg's decoders that make up a grey picture where a frame refers to one that is not there; the others wait."""
 
 
-def decoded(container: InputContainer, stream: VideoStream, from_grey: bool = False) -> Items:
+def decode_packets(container: InputContainer, stream: VideoStream, from_gray: bool = False) -> Items:
     """Frames in display order; after each packet a string: what went wrong, or nothing.
 
     The first frame is one that refers to no other: what comes before it in the file would be differences from grey.
@@ -36,20 +38,20 @@ def decoded(container: InputContainer, stream: VideoStream, from_grey: bool = Fa
     stream.codec_context.thread_count = 1  # one core a video: parallel work is over videos
     for other in container.streams:  # else a damaged packet of a track that nobody asked for ends them all
         other.discard = Discard.default if other.index == stream.index else Discard.all
-    if from_grey:
+    if from_gray:
         stream.codec_context.flags |= Flags.output_corrupt
-    start, is_encrypted = _Start(stream, from_grey), False
+    start, encrypted = _Start(stream, from_gray), False
     for packet in _packets(container, stream):
         if isinstance(packet, str):
             yield packet
             continue
-        is_encrypted = packet is not None and has_a_key(packet)
-        clear = None if is_encrypted else packet
+        encrypted = packet is not None and is_encrypted(packet)
+        clear = None if encrypted else packet
         start.note(clear)
         yield from (item for item in _frames(stream, clear) if isinstance(item, str) or start.is_reached_by(item))
-        if is_encrypted:
+        if encrypted:
             break
-    if is_encrypted and start.frames < 2:
+    if encrypted and start.frames < 2:
         raise VideoError("encrypted")
     yield start.problem
 
@@ -57,8 +59,8 @@ def decoded(container: InputContainer, stream: VideoStream, from_grey: bool = Fa
 class _Start:
     """Finds the first frame that refers to no other, and counts what comes before it in vain."""
 
-    def __init__(self, stream: VideoStream, from_grey: bool) -> None:
-        self._reached = from_grey or stream.codec_context.name not in FROM_GREY
+    def __init__(self, stream: VideoStream, from_gray: bool) -> None:
+        self._reached = from_gray or stream.codec_context.name not in DECODES_FROM_GRAY
         self._key_seen = False
         self._packets = self._left_out = 0
         self.frames = 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from vicc_ray.config import ClipConfig
 
-APPEARANCE = ("jitter", "brightness", "contrast", "saturation", "hue", "grey", "channel", "sigma")
+APPEARANCE = ("jitter", "brightness", "contrast", "saturation", "hue", "gray", "channel", "sigma")
 """Columns of the drawn appearance parameters: jitter and grey are 0 or 1, sigma is 0 where there is no blur."""
 TEN_CROP_SIDE = 7 / 8
 """Of the short side: 224 of 256, as the field takes ten crops."""
@@ -49,10 +49,10 @@ def draw_crop(rng: np.random.Generator, height: int, width: int, clip: ClipConfi
         if 0 < w <= width and 0 < h <= height:
             top, left = (grid * int(rng.integers(0, free // grid + 1)) for free in (height - h, width - w))
             return Crop(top, left, h, w, flip)
-    return centre_crop(height, width, grid, flip)
+    return center_crop(height, width, grid, flip)
 
 
-def centre_crop(height: int, width: int, grid: int, flip: bool = False) -> Crop:
+def center_crop(height: int, width: int, grid: int, flip: bool = False) -> Crop:
     """The largest centred square; its corner lies on the grid."""
     side = min(height, width)
     top, left = (grid * ((free - side) // 2 // grid) for free in (height, width))
@@ -63,8 +63,8 @@ def ten_crops(height: int, width: int, grid: int) -> list[Crop]:
     """Centre and corners, squares of ``TEN_CROP_SIDE`` of the short side, then their mirror images; on the grid."""
     side = max(grid, grid * int(TEN_CROP_SIDE * min(height, width) / grid))
     down, right = height - side, width - side
-    centre = tuple(grid * (free // 2 // grid) for free in (down, right))
-    corners = [centre, (0, 0), (0, right), (down, 0), (down, right)]
+    center = tuple(grid * (free // 2 // grid) for free in (down, right))
+    corners = [center, (0, 0), (0, right), (down, 0), (down, right)]
     return [Crop(top, left, side, side, flip) for flip in (False, True) for top, left in corners]
 
 
@@ -130,6 +130,6 @@ def _resize(part: np.ndarray, out: np.ndarray) -> None:
 def draw_appearance(rng: np.random.Generator, clip: ClipConfig) -> np.ndarray:
     """Parameters of one clip's colour jitter, grey and blur, float32 [len(APPEARANCE)]."""
     factors = [1 + rng.uniform(-s, s) for s in (clip.brightness, clip.contrast, clip.saturation)]
-    jitter, grey, blur = rng.random(3) < (clip.jitter, clip.grey, clip.blur)
+    jitter, gray, blur = rng.random(3) < (clip.jitter, clip.grey, clip.blur)
     hue, channel, sigma = rng.uniform(-clip.hue, clip.hue), rng.integers(0, 3), rng.uniform(*clip.blur_sigma)
-    return np.array([jitter, *factors, hue, grey, channel, sigma if blur else 0.0], np.float32)
+    return np.array([jitter, *factors, hue, gray, channel, sigma if blur else 0.0], np.float32)

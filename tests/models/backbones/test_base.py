@@ -56,17 +56,17 @@ def test_the_smallest_clip_listed_is_the_smallest(name: str) -> None:
     """A clip of one frame or one pixel less leaves nothing to average, or is one that no recipe can ask for."""
     listed = BACKBONES[name]
     backbone = build_backbone(name).eval()
-    frames = fewest(lambda n: works_at(backbone, n, listed.pixels))
-    pixels = fewest(lambda n: works_at(backbone, listed.frames, n))
-    assert listed.frames == max(frames, least("frames"))
-    assert listed.pixels == max(pixels, least("size"))
+    frames = fewest(lambda n: works_at(backbone, n, listed.min_pixels))
+    pixels = fewest(lambda n: works_at(backbone, listed.min_frames, n))
+    assert listed.min_frames == max(frames, least("frames"))
+    assert listed.min_pixels == max(pixels, least("size"))
 
 
 @every_backbone
 def test_training_at_the_smallest_clip_reaches_every_weight(name: str) -> None:
     listed = BACKBONES[name]
     backbone = build_backbone(name).train()
-    maps = backbone(clips(listed.frames, listed.pixels, batch=4))
+    maps = backbone(clips(listed.min_frames, listed.min_pixels, batch=4))
     maps.square().mean().backward()
     for weight, value in backbone.named_parameters():
         assert value.grad is not None and value.grad.isfinite().all(), weight

@@ -23,7 +23,7 @@ from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.prepare.pipeline import Summary
 from vicc_ray.utils.fs import folder_lock
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import compute_flow, dequantise, shrink
+from vicc_ray.video.flow import compute_flow, dequantize, shrink
 
 
 def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None
         assert (entry.frames, entry.height, entry.width, entry.fps) == (6, 32, 48, 25.0)
         rgb = stored.rgb(np.arange(6))
         noise_db.append(10 * np.log10(255**2 / np.mean((rgb.astype(float) - video.frames) ** 2)))
-        flow = dequantise(stored.flow(np.arange(6)), store.settings.flow_bound)
+        flow = dequantize(stored.flow(np.arange(6)), store.settings.flow_bound)
         expected = np.stack([shrink(field, 2) for field in compute_flow(video.frames, "dis")])
         assert flow.shape == (6, 16, 24, 2)
         assert np.linalg.norm(flow - expected, axis=-1).mean() < 0.15

@@ -25,7 +25,7 @@ def train_forward_and_backward() -> dict[str, Tensor]:
     for name in COMPUTED:
         torch.manual_seed(0)
         listed, backbone = BACKBONES[name], convert_sync_batchnorm(build_backbone(name).double()).train()
-        clips = torch.randn(4, 3, listed.frames, listed.pixels, listed.pixels, dtype=torch.double)
+        clips = torch.randn(4, 3, listed.min_frames, listed.min_pixels, listed.min_pixels, dtype=torch.double)
         share = clips.chunk(world_size())[rank()].requires_grad_()
         features = backbone(share).mean(dim=(2, 3, 4))
         features.pow(3).sum().backward()

@@ -16,7 +16,7 @@ from vicc_ray.evaluation.retrieval import FeatureSet, retrieve
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow
 from vicc_ray.video.synthetic.generate import Scene, make_videos, render
-from vicc_ray.video.synthetic.motions import MOTIONS, draw_path
+from vicc_ray.video.synthetic.motions import MOTIONS, draw_trajectory
 
 QUICK = Scene(side=48, frames=6)
 
@@ -61,11 +61,11 @@ MADE = {"classes": 3, "train": 2, "test": 1, "seed": 1, "scene": QUICK}
 )
 def test_a_folder_of_other_videos_is_refused(tmp_path: Path, other: dict[str, Any], named: tuple[str, ...]) -> None:
     make_videos(tmp_path, **MADE)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    previous = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(UserError) as told:
         make_videos(tmp_path, **{**MADE, **other})
     assert all(words in str(told.value) for words in (*named, str(tmp_path)))
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == previous
 
 
 @pytest.mark.parametrize("there", ["labels.csv", f"{next(iter(MOTIONS))}/train_0000.mp4"])
@@ -98,7 +98,7 @@ def test_poses_of_one_moment_do_not_depend_on_the_motion(motion: str) -> None:
     """Position on the wrapped frame is uniform and radius log-uniform at any time, as for an object at rest."""
     rng = np.random.default_rng(0)
     t = np.array([0.0, 17.0])
-    poses = np.array([MOTIONS[motion](draw_path(rng), t) for _ in range(3000)])
+    poses = np.array([MOTIONS[motion](draw_trajectory(rng), t) for _ in range(3000)])
     for moment in range(2):
         x, y, _, radius = poses[:, :, moment].T
         for uniform in (
@@ -132,9 +132,9 @@ def _motion(video: np.ndarray) -> np.ndarray:
     flow = compute_flow(video, "dis")
     x, y = flow[..., 0], flow[..., 1]
     dx, dy = np.gradient(flow, axis=(2, 1))
-    spread, turn = dx[..., 0] + dy[..., 1], dx[..., 1] - dy[..., 0]
+    spread, orientation = dx[..., 0] + dy[..., 1], dx[..., 1] - dy[..., 0]
     swing = np.abs(np.abs(y).mean(axis=(1, 2)) - np.abs(y.mean(axis=(1, 2))))
-    parts = [np.abs(x), np.maximum(-y, 0), np.maximum(y, 0), 3 * np.abs(turn), swing]
+    parts = [np.abs(x), np.maximum(-y, 0), np.maximum(y, 0), 3 * np.abs(orientation), swing]
     parts += [3 * np.maximum(spread, 0), 3 * np.maximum(-spread, 0)]
     shares = np.array([part.mean() for part in parts])
     return shares / np.linalg.norm(shares)

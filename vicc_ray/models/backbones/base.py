@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from vicc_ray.errors import UserError
-from vicc_ray.models.padded_conv3d import pad_by_hand
+from vicc_ray.models.padded_conv3d import use_padded_convs
 from vicc_ray.models.registry import BACKBONES
 
 
@@ -26,7 +26,7 @@ class Backbone(nn.Module):
         return self.layers(x)
 
 
-def backbone_kind(name: str) -> type[Backbone]:
+def backbone_class(name: str) -> type[Backbone]:
     """The class of a backbone, which tells what it is without making one.
 
     Raises:
@@ -35,7 +35,7 @@ def backbone_kind(name: str) -> type[Backbone]:
     if name not in BACKBONES:
         raise UserError(f"model.backbone: {name!r} given; allowed: {', '.join(BACKBONES)}")
     listed = BACKBONES[name]
-    kind: type[Backbone] = getattr(import_module(f"vicc_ray.models.backbones.{listed.module}"), listed.kind)
+    kind: type[Backbone] = getattr(import_module(f"vicc_ray.models.backbones.{listed.module}"), listed.cls)
     return kind
 
 
@@ -45,7 +45,7 @@ def build_backbone(name: str, in_channels: int = 3) -> Backbone:
     Raises:
         UserError: there is no backbone of that name.
     """
-    make: Callable[[int], Backbone] = backbone_kind(name)
+    make: Callable[[int], Backbone] = backbone_class(name)
     backbone = make(in_channels)
-    pad_by_hand(backbone)
+    use_padded_convs(backbone)
     return backbone

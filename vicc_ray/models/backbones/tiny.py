@@ -39,17 +39,17 @@ class TinyBackbone(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         change = pad(x[:, :, 1:] - x[:, :, :-1], (0, 0, 0, 0, 1, 0))
-        return self.layers(torch.cat([_standardised(x), _standardised(change)], dim=1))
+        return self.layers(torch.cat([_standardized(x), _standardized(change)], dim=1))
 
 
-def _standardised(x: Tensor) -> Tensor:
+def _standardized(x: Tensor) -> Tensor:
     """Each clip at mean 0 and deviation 1 over all its values; a still clip stays near 0.
 
     Otherwise the amount of motion outweighs its kind: it held 88 % of the variance of an untrained network's features.
     """
-    centred = x - x.mean(dim=(1, 2, 3, 4), keepdim=True)
-    deviation = centred.square().mean(dim=(1, 2, 3, 4), keepdim=True).sqrt()
-    return centred / (deviation + STILL)
+    centered = x - x.mean(dim=(1, 2, 3, 4), keepdim=True)
+    deviation = centered.square().mean(dim=(1, 2, 3, 4), keepdim=True).sqrt()
+    return centered / (deviation + STILL)
 
 
 def _block(channels_in: int, channels_out: int, kernel: Size, stride: Size) -> nn.Sequential:

@@ -1,7 +1,7 @@
-"""Names of the published small R(2+1)D in ours.
+"""Keys of the published small R(2+1)D, mapped to ours.
 
-The published stem is ``conv1``, ``bn1``; the stages are ``conv2`` to ``conv5`` with a single ``block1`` each. Every
-convolution is a pair, ``spatial_conv`` and ``temporal_conv``, with ``bn`` between.
+The published stem is ``conv1``, ``bn1``; the stages are ``conv2`` to ``conv5`` with one ``block1`` each. Every
+convolution is a pair, ``spatial_conv`` and ``temporal_conv``, with ``bn`` in between.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ NAME = re.compile(r"(?:conv([2-5])\.block1\.)?(\w+?)(?:\.(spatial_conv|bn|tempor
 
 
 def map_key(name: str) -> str:
-    """``conv3.block1.conv1.bn.bias`` -> ``layers.2.main.0.norm.bias``; "" for what this R(2+1)D does not have."""
+    """``conv3.block1.conv1.bn.bias`` -> ``layers.2.main.0.norm.bias``; "" for an unknown layer."""
     match = NAME.fullmatch(name)
     if match is None:
         return ""
     stage, layer, part, leaf = match.groups()
-    place = (BLOCK if stage else STEM).get(layer)
-    if place is None:
+    prefix = (BLOCK if stage else STEM).get(layer)
+    if prefix is None:
         return ""
-    path = ["layers", str(int(stage) - 1) if stage else "0", place]
+    path = ["layers", str(int(stage) - 1) if stage else "0", prefix]
     return ".".join([*path, *([PAIR[part]] if part else []), leaf])

@@ -1,7 +1,7 @@
-"""Names of the published S3D in ours.
+"""Keys of the published S3D, mapped to ours.
 
-The published network registers every layer twice, by its own name and in a block (``Conv_1a`` is ``block1.0``): one
-tensor, two names, the twins.
+The published network registers every layer twice: under its own name and within a block (``Conv_1a`` is ``block1.0``).
+The two keys are aliases of one tensor.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ LAYERS = (
     ("Mixed_5b", "block5.1", 14),
     ("Mixed_5c", "block5.2", 15),
 )
-"""Published name of a layer, its twin in a block, its place in torchvision's ``features``."""
-PLACES = {name: place for layer, twin, place in LAYERS for name in (layer, twin)}
+"""Published name of a layer, its alias in a block, its index in torchvision's ``features``."""
+INDICES = {name: index for layer, alias, index in LAYERS for name in (layer, alias)}
 NAME = re.compile(r"(\w+_\d\w|block\d\.\d)\.(?:(branch\d)\.(\d)\.)?(conv|bn)([12]?)\.(\w+)")
 
 
 def map_key(name: str) -> str:
-    """``Mixed_3b.branch1.0.conv.weight`` -> ``layers.5.branch1.0.0.weight``; "" for what S3D does not have."""
+    """``Mixed_3b.branch1.0.conv.weight`` -> ``layers.5.branch1.0.0.weight``; "" for an unknown layer."""
     match = NAME.fullmatch(name)
-    if match is None or match[1] not in PLACES or (match[2] == "branch0" and match[3] != "0"):
+    if match is None or match[1] not in INDICES or (match[2] == "branch0" and match[3] != "0"):
         return ""
-    layer, branch, place, kind, half, leaf = match.groups()
-    path = ["layers", str(PLACES[layer])]
+    layer, branch, position, kind, half, leaf = match.groups()
+    path = ["layers", str(INDICES[layer])]
     if branch:
-        path += [branch] if branch == "branch0" else [branch, place]
+        path += [branch] if branch == "branch0" else [branch, position]
     if half:
         path.append(str(int(half) - 1))
     return ".".join([*path, "0" if kind == "conv" else "1", leaf])

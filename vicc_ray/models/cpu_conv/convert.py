@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from vicc_ray.models.cpu_conv.per_frame_conv2d import PerFrameConv3d, supports_per_frame
-from vicc_ray.models.cpu_conv.temporal_conv_matmul import TemporalConv3d, can_be_temporal
-from vicc_ray.models.padded_conv3d import PaddedConv3d, can_be_padded
+from vicc_ray.models.cpu_conv.temporal_conv_matmul import TemporalConv3d, supports_temporal
+from vicc_ray.models.padded_conv3d import PaddedConv3d, supports_padded
 from vicc_ray.models.replace_convs import replace_convs
 
 
@@ -20,6 +20,6 @@ def _kind(conv: nn.Conv3d) -> type[nn.Conv3d] | None:
         return None
     if supports_per_frame(conv):
         return PerFrameConv3d
-    if can_be_temporal(conv):
+    if supports_temporal(conv):
         return TemporalConv3d
-    return PaddedConv3d if can_be_padded(conv) else None
+    return PaddedConv3d if supports_padded(conv) else None

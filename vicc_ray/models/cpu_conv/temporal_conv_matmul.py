@@ -48,7 +48,7 @@ class TemporalConv3d(PaddedConv3d):
         return self.stride[0] == 1 and size >= FORWARD_FROM, backward
 
 
-def can_be_temporal(conv: nn.Conv3d) -> bool:
+def supports_temporal(conv: nn.Conv3d) -> bool:
     """Whether :class:`TemporalConv3d` computes what this one does."""
     frames = conv.kernel_size[0]
     return (

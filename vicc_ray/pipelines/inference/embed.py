@@ -18,7 +18,7 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.video_features import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
-from vicc_ray.models.inference import for_inference
+from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.models.weights_io import tensors_digest
 from vicc_ray.pipelines.cluster.wait_for_nodes import Tell
 from vicc_ray.pipelines.inference.map_videos import in_order, over_videos, task_room, usable_gpus
@@ -61,7 +61,7 @@ class Embedder:
     def _load(self, network: Network) -> Encoder:
         encoder = build_encoder(self.work.config.model)
         encoder.load_state_dict(network.weights)
-        return for_inference(encoder.eval(), self.device)
+        return optimize_for_inference(encoder.eval(), self.device)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """``item`` int [n] -> the same and features float32 [n, F] of every network."""

@@ -14,7 +14,7 @@ from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
-from vicc_ray.models.inference import for_inference
+from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.pipelines.inference.map_videos import Columns, in_order, over_videos, task_room, usable_gpus
 
 
@@ -37,7 +37,7 @@ class Predictor:
         torch.set_num_threads(1)
         self.work = work
         self.device = torch.device("cuda" if work.use_gpu else "cpu")
-        self.network = for_inference(build_classifier(work.tensors, work.config), self.device)
+        self.network = optimize_for_inference(build_classifier(work.tensors, work.config), self.device)
 
     def __call__(self, batch: Columns) -> Columns:
         """``item`` int [n] -> the same and probabilities float32 [n, K]."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vicc_ray.clip_store.reader import ClipStore, StoredVideo
 from vicc_ray.reports.svg.flow_color import fast_speed, flow_to_color, legend
-from vicc_ray.video.flow import dequantise
+from vicc_ray.video.flow import dequantize
 
 FRAMES = 16
 FRAMES_PER_S = 10.0
@@ -80,7 +80,7 @@ class Thumbnails:
         return f"f{list(self._strips).index((kind, video_id))}"
 
     def _flow_colours(self, video_id: str, video: StoredVideo) -> NDArray[np.uint8]:
-        flow = dequantise(video.flow(self._indices(video)), self._store.settings.flow_bound)
+        flow = dequantize(video.flow(self._indices(video)), self._store.settings.flow_bound)
         self._speeds[video_id] = fast_speed(flow)
         return flow_to_color(flow, max(LEAST_FULL, self._speeds[video_id]))
 

@@ -16,7 +16,7 @@ Settings = Mapping[str, float]
 """All that a video of a given name depends on."""
 
 
-def check_made_before(out: Path, settings: Settings, files: Sequence[str], made: Sequence[str]) -> None:
+def check_existing_videos(out: Path, settings: Settings, files: Sequence[str], made: Sequence[str]) -> None:
     """See that ``out`` holds nothing, or what these settings make of ``files``; then write them down.
 
     Args:

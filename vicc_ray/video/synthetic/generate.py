@@ -20,8 +20,8 @@ from vicc_ray.errors import UserError
 from vicc_ray.utils.fs import atomic_path, atomic_write
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.video import codec
-from vicc_ray.video.synthetic.existing_videos import check_made_before
-from vicc_ray.video.synthetic.motions import MOTIONS, Pose, draw_path
+from vicc_ray.video.synthetic.existing_videos import check_existing_videos
+from vicc_ray.video.synthetic.motions import MOTIONS, Pose, draw_trajectory
 
 LABELS = "labels.csv"
 MARGIN = 0.15
@@ -82,7 +82,7 @@ def make_videos(
         for split, count in (("train", train), ("test", test))
         for n in range(count)
     }
-    check_made_before(out, {"seed": seed, **asdict(scene)}, [*jobs, LABELS], _made(out))
+    check_existing_videos(out, {"seed": seed, **asdict(scene)}, [*jobs, LABELS], _made(out))
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["path", "label", "source", "split"])
@@ -131,7 +131,7 @@ def _lives(motion: str, rng: np.random.Generator, frames: int) -> tuple[Pose, np
     while start < frames:
         length = int(rng.integers(*LIFE))
         t = np.arange(length, dtype=np.float64)
-        poses.append(np.stack(MOTIONS[motion](draw_path(rng), t))[:, max(0, -start) :])
+        poses.append(np.stack(MOTIONS[motion](draw_trajectory(rng), t))[:, max(0, -start) :])
         opacities.append(np.clip(np.minimum(t + 1, length - t) / 3, 0, 1)[max(0, -start) :])
         start += length
     x, y, angle, radius = np.concatenate(poses, axis=1)[:, :frames]
@@ -140,7 +140,7 @@ def _lives(motion: str, rng: np.random.Generator, frames: int) -> tuple[Pose, np
 
 def _wander(rng: np.random.Generator, t: np.ndarray) -> Pose:
     """A distractor: a slow walk in changing directions, the same for every class."""
-    still = MOTIONS["slide"](draw_path(rng), np.zeros_like(t))
+    still = MOTIONS["slide"](draw_trajectory(rng), np.zeros_like(t))
     dx, dy = (_smooth(rng, t, 0.12) for _ in range(2))
     return still[0] + dx, still[1] + dy, still[2], still[3]
 

@@ -27,7 +27,7 @@ DIAGONAL = 0.5**0.5
 
 
 @dataclass(frozen=True)
-class Path:
+class Trajectory:
     """One object's free draws and its pose over time.
 
     Positions are in units of the frame's side and wrap around it with a margin; time is in frames.
@@ -47,9 +47,9 @@ Pose = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """x, y (frame sides), angle (radians), radius (frame sides), each of shape [T]."""
 
 
-def draw_path(rng: np.random.Generator) -> Path:
+def draw_trajectory(rng: np.random.Generator) -> Trajectory:
     """Draw what the class does not decide; positions uniform on the frame with its margin."""
-    return Path(
+    return Trajectory(
         x=rng.uniform(0, 1),
         y=rng.uniform(0, 1),
         angle=rng.uniform(0, 2 * np.pi),
@@ -61,12 +61,12 @@ def draw_path(rng: np.random.Generator) -> Path:
     )
 
 
-def _still(path: Path, t: np.ndarray) -> Pose:
+def _static(trajectory: Trajectory, t: np.ndarray) -> Pose:
     return (
-        np.full_like(t, path.x),
-        np.full_like(t, path.y),
-        np.full_like(t, path.angle),
-        np.full_like(t, _radius(path.size_phase)),
+        np.full_like(t, trajectory.x),
+        np.full_like(t, trajectory.y),
+        np.full_like(t, trajectory.angle),
+        np.full_like(t, _radius(trajectory.size_phase)),
     )
 
 
@@ -76,81 +76,83 @@ def _radius(phase: np.ndarray | float) -> np.ndarray | float:
     return low * (high / low) ** phase
 
 
-def _shift(path: Path, t: np.ndarray, dx: np.ndarray | float, dy: np.ndarray | float) -> Pose:
-    x, y, angle, radius = _still(path, t)
+def _shift(trajectory: Trajectory, t: np.ndarray, dx: np.ndarray | float, dy: np.ndarray | float) -> Pose:
+    x, y, angle, radius = _static(trajectory, t)
     return x + dx, y + dy, angle, radius
 
 
-def _wave(path: Path, t: np.ndarray) -> np.ndarray:
-    return 2 * np.pi * t / path.period + path.phase
+def _wave(trajectory: Trajectory, t: np.ndarray) -> np.ndarray:
+    return 2 * np.pi * t / trajectory.period + trajectory.phase
 
 
-def _swing(path: Path) -> float:
+def _swing(trajectory: Trajectory) -> float:
     """Half the way of an oscillation whose mean speed is ``path.speed``."""
-    return path.speed * path.period / 4
+    return trajectory.speed * trajectory.period / 4
 
 
-def _slide(path: Path, t: np.ndarray) -> Pose:
-    return _shift(path, t, path.side * path.speed * t, 0.0)
+def _slide(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    return _shift(trajectory, t, trajectory.side * trajectory.speed * t, 0.0)
 
 
-def _rise(path: Path, t: np.ndarray) -> Pose:
-    return _shift(path, t, 0.0, -path.speed * t)
+def _rise(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    return _shift(trajectory, t, 0.0, -trajectory.speed * t)
 
 
-def _fall(path: Path, t: np.ndarray) -> Pose:
-    return _shift(path, t, 0.0, path.speed * t)
+def _fall(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    return _shift(trajectory, t, 0.0, trajectory.speed * t)
 
 
-def _spin(path: Path, t: np.ndarray) -> Pose:
-    x, y, angle, radius = _still(path, t)
-    return x, y, angle + path.side * DISC * path.speed / radius * t, radius
+def _spin(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    x, y, angle, radius = _static(trajectory, t)
+    return x, y, angle + trajectory.side * DISC * trajectory.speed / radius * t, radius
 
 
-def _resize(path: Path, t: np.ndarray, direction: float) -> Pose:
-    x, y, angle, _ = _still(path, t)
-    phase = np.mod(path.size_phase + direction * RESIZE * path.speed * t, 1.0)
+def _resize(trajectory: Trajectory, t: np.ndarray, direction: float) -> Pose:
+    x, y, angle, _ = _static(trajectory, t)
+    phase = np.mod(trajectory.size_phase + direction * RESIZE * trajectory.speed * t, 1.0)
     return x, y, angle, np.asarray(_radius(phase))
 
 
-def _grow(path: Path, t: np.ndarray) -> Pose:
-    return _resize(path, t, 1.0)
+def _grow(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    return _resize(trajectory, t, 1.0)
 
 
-def _shrink(path: Path, t: np.ndarray) -> Pose:
-    return _resize(path, t, -1.0)
+def _shrink(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    return _resize(trajectory, t, -1.0)
 
 
-def _sway(path: Path, t: np.ndarray) -> Pose:
-    return _shift(path, t, _swing(path) * np.sin(_wave(path, t)), 0.0)
+def _sway(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    return _shift(trajectory, t, _swing(trajectory) * np.sin(_wave(trajectory, t)), 0.0)
 
 
-def _bob(path: Path, t: np.ndarray) -> Pose:
-    return _shift(path, t, 0.0, _swing(path) * np.sin(_wave(path, t)))
+def _bob(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    return _shift(trajectory, t, 0.0, _swing(trajectory) * np.sin(_wave(trajectory, t)))
 
 
-def _orbit(path: Path, t: np.ndarray) -> Pose:
-    wave = path.side * _wave(path, t)
-    radius = path.speed * path.period / (2 * np.pi)
-    return _shift(path, t, radius * np.cos(wave), radius * np.sin(wave))
+def _orbit(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    wave = trajectory.side * _wave(trajectory, t)
+    radius = trajectory.speed * trajectory.period / (2 * np.pi)
+    return _shift(trajectory, t, radius * np.cos(wave), radius * np.sin(wave))
 
 
-def _dive(path: Path, t: np.ndarray) -> Pose:
-    return _shift(path, t, path.side * DIAGONAL * path.speed * t, DIAGONAL * path.speed * t)
+def _dive(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    return _shift(trajectory, t, trajectory.side * DIAGONAL * trajectory.speed * t, DIAGONAL * trajectory.speed * t)
 
 
-def _climb(path: Path, t: np.ndarray) -> Pose:
-    return _shift(path, t, path.side * DIAGONAL * path.speed * t, -DIAGONAL * path.speed * t)
+def _climb(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    return _shift(trajectory, t, trajectory.side * DIAGONAL * trajectory.speed * t, -DIAGONAL * trajectory.speed * t)
 
 
-def _pulse(path: Path, t: np.ndarray) -> Pose:
-    x, y, angle, _ = _still(path, t)
-    start = path.size_phase + (path.side > 0)  # growing or shrinking at first: uniform over the whole cycle of 2
-    triangle = np.abs(np.mod(start + RESIZE * path.speed * t, 2.0) - 1.0)
+def _pulse(trajectory: Trajectory, t: np.ndarray) -> Pose:
+    x, y, angle, _ = _static(trajectory, t)
+    start = trajectory.size_phase + (
+        trajectory.side > 0
+    )  # growing or shrinking at first: uniform over the whole cycle of 2
+    triangle = np.abs(np.mod(start + RESIZE * trajectory.speed * t, 2.0) - 1.0)
     return x, y, angle, np.asarray(_radius(triangle))
 
 
-MOTIONS: dict[str, Callable[[Path, np.ndarray], Pose]] = {
+MOTIONS: dict[str, Callable[[Trajectory, np.ndarray], Pose]] = {
     "slide": _slide,
     "rise": _rise,
     "fall": _fall,
