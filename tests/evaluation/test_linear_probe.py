@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from torch.nn.functional import cross_entropy, normalize
 
-from vicc_ray.evaluation.linear_probe import PENALTIES, fit_quick_probe
+from vicc_ray.evaluation.linear_probe import EPSILON, PENALTIES, fit_quick_probe
 
 CLASSES, WIDTH = 4, 16
 NONE = np.full(1000, "")
@@ -46,8 +48,8 @@ def test_it_is_the_same_every_time_and_leaves_torchs_generator_alone() -> None:
     torch.manual_seed(0)
     assert torch.equal(torch.rand(3), after)
     second = fit_quick_probe(train, labels, NONE[:80], CLASSES)
-    assert torch.equal(first.weight, second.weight)
-    assert (first.penalty, first.tried) == (second.penalty, second.tried)
+    assert np.array_equal(first.probabilities(train), second.probabilities(train))
+    assert (first.penalty, first.held_out_accuracy) == (second.penalty, second.held_out_accuracy)
 
 
 def test_noise_is_penalised_most_and_all_penalties_are_tried() -> None:
@@ -55,8 +57,8 @@ def test_noise_is_penalised_most_and_all_penalties_are_tried() -> None:
     signal, labels = blobs(400, 0, 3.0)
     noise = rng.normal(size=(400, 200))
     probe = fit_quick_probe(np.concatenate([signal, noise], axis=1), labels, NONE[:400], CLASSES)
-    assert set(probe.tried) == set(PENALTIES)
-    assert probe.tried[probe.penalty] == max(probe.tried.values())
+    assert set(probe.held_out_accuracy) == set(PENALTIES)
+    assert probe.held_out_accuracy[probe.penalty] == max(probe.held_out_accuracy.values())
     assert probe.penalty >= 0.1
 
 
@@ -67,11 +69,40 @@ def test_a_source_is_held_out_as_a_whole() -> None:
     features = np.eye(40)[sources] + 0.01 * rng.normal(size=(200, 40))
     leaking = fit_quick_probe(features, labels, NONE[:200], CLASSES)
     honest = fit_quick_probe(features, labels, sources.astype(str), CLASSES)
-    assert max(leaking.tried.values()) == 1.0
-    assert max(honest.tried.values()) < 0.6
+    assert max(leaking.held_out_accuracy.values()) == 1.0
+    assert max(honest.held_out_accuracy.values()) < 0.6
 
 
 def test_one_source_leaves_no_choice() -> None:
     train, labels = blobs(20, 0, 0.1)
     probe = fit_quick_probe(train, labels, np.full(20, "one film"), CLASSES)
-    assert (probe.tried, probe.penalty) == ({}, PENALTIES[2])
+    assert (probe.held_out_accuracy, probe.penalty) == ({}, PENALTIES[2])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_no_small_change_of_the_weights_lowers_the_penalized_loss(classes: int) -> None:
+    """The gradient of the mean cross-entropy + penalty / 2 |weight|^2 vanishes, for two classes as for more."""
+    features, labels = blobs(120, 0, 0.5)
+    features, labels = features[labels < classes], labels[labels < classes]
+    probe = fit_quick_probe(features, labels, np.full(len(labels), "one film"), classes)
+    unit = normalize(torch.from_numpy(features), dim=1)
+    x = (unit - unit.mean(0)) / (unit.var(0, correction=0) + EPSILON).sqrt()
+    # Logits are centered logarithms of the probabilities; a least-squares fit gives the weights that make them.
+    logits = torch.from_numpy(probe.probabilities(features)).double().log()
+    logits = logits - logits.mean(dim=1, keepdim=True)
+    weight = torch.linalg.lstsq(torch.cat([x, torch.ones(len(x), 1)], dim=1), logits).solution.requires_grad_()
+    prediction = x @ weight[:-1] + weight[-1]
+    loss = cross_entropy(prediction, torch.from_numpy(labels)) + probe.penalty / 2 * weight[:-1].square().sum()
+    loss.backward()
+    assert weight.grad is not None and weight.grad.abs().max() < 1e-4
+
+
+def test_a_class_without_training_videos_has_probability_zero() -> None:
+    train, labels = blobs(40, 0, 0.1)
+    seen = labels != 2
+    for keep in (seen, labels == 0):  # three classes, and one
+        probe = fit_quick_probe(train[keep], labels[keep], NONE[: keep.sum()], CLASSES)
+        found = probe.probabilities(train)
+        assert (found[:, 2] == 0).all() and found.shape == (40, CLASSES)
+        np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-5)
+        assert accuracy(found[keep], labels[keep]) == 1.0

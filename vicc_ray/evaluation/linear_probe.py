@@ -1,26 +1,28 @@
-"""A linear classifier fitted to features of whole videos in seconds, in this process and always alike.
+"""Linear classifier on features of whole videos, fitted in seconds and always with the same result.
 
-Features of unit norm, normalised by the mean and deviation of the training videos (what batch norm comes to when it
-sees all of them at once), then multinomial logistic regression with an L2 penalty by L-BFGS. The penalty is chosen on
-training sources that are held out for it, never on test videos. N videos, F features, K classes.
+Features are scaled to unit norm, then standardized by the training videos, as batch norm does that sees all of them at
+once. The classifier is scikit-learn's multinomial logistic regression with an L2 penalty. Training sources held out for
+it choose the penalty; test videos never do. N videos, F features, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
 
 PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
-"""Of the mean loss, tried from strong to weak."""
+"""L2 penalties of the mean loss to choose from, from strong to weak."""
 HELD_OUT = 0.2
-"""Share of the training sources that chooses among them."""
-STEPS = 100
+"""Fraction of the training sources that chooses the penalty."""
+MAX_ITERATIONS, TOLERANCE = 100, 1e-6
 EPSILON = 1e-5
 """Added to the variance, as batch norm does."""
 
@@ -30,99 +32,86 @@ class QuickProbe:
     """A fitted classifier.
 
     Attributes:
+        mean, deviation: float32 [F], of the unit-norm features of the training videos.
+        model: knows the classes that it was fitted to; the others have probability 0.
+        classes: K.
         penalty: the chosen one.
-        tried: by penalty the accuracy on the held-out sources; empty where none could be held out.
+        held_out_accuracy: by penalty the accuracy on the held-out sources; empty where none could be held out.
     """
 
-    mean: Tensor
-    deviation: Tensor
-    weight: Tensor
-    bias: Tensor
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    model: LogisticRegression | DummyClassifier
+    classes: int
     penalty: float
-    tried: dict[float, float]
+    held_out_accuracy: dict[float, float]
 
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """[N, F] -> float32 [N, K]."""
-        x = (_unit(features) - self.mean) / self.deviation
-        return (x @ self.weight.T + self.bias).softmax(dim=1).numpy()
+    def probabilities(self, features: np.ndarray) -> NDArray[np.float32]:
+        """Class probabilities float32 [N, K] of features [N, F]."""
+        probabilities = np.zeros((len(features), self.classes), np.float32)
+        standardized = (_unit_norm(features) - self.mean) / self.deviation
+        probabilities[:, self.model.classes_] = self.model.predict_proba(standardized)
+        return probabilities
 
 
 def fit_quick_probe(
     features: np.ndarray, labels: np.ndarray, sources: np.ndarray, classes: int, seed: int = 0
 ) -> QuickProbe:
-    """Fit to the training videos.
+    """Fit a probe to the training videos.
 
     Args:
-        features: [N, F]; ``labels``: int [N], 0 to K - 1; ``sources``: str [N], "" where unknown: then each video is
-            its own.
+        features: [N, F].
+        labels: int [N], 0 to K - 1.
+        sources: str [N]; a video whose source is unknown ("") is its own source.
         classes: K.
         seed: of the choice of held-out sources.
     """
-    unit, truth = _unit(features), torch.from_numpy(np.asarray(labels, np.int64))
-    held_out = torch.from_numpy(_held_out(sources, seed))
-    tried: dict[float, float] = {}
-    with _one_thread():
+    unit, labels, held_out = _unit_norm(features), np.asarray(labels, np.int64), _held_out(sources, seed)
+    # One thread: the number of partial sums changes rounding, and threads that wait for each other on a busy machine
+    # took over ten times as long for 240 videos.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that stops early is a candidate like the others
+        accuracy: dict[float, float] = {}
         if held_out.any() and not held_out.all():
-            tried = _try_all(unit, truth, held_out, classes)
-        # Of equally good ones the strongest; without a choice the middle one.
-        penalty = max(tried, key=lambda p: (tried[p], p)) if tried else PENALTIES[len(PENALTIES) // 2]
+            accuracy = _try_penalties(unit, labels, held_out)
+        # Of equally good penalties the strongest; without held-out sources the middle one.
+        penalty = max(accuracy, key=lambda p: (accuracy[p], p)) if accuracy else PENALTIES[len(PENALTIES) // 2]
         mean, deviation = _moments(unit)
-        weight, bias = _fit((unit - mean) / deviation, truth, classes, penalty)
-    return QuickProbe(mean, deviation, weight, bias, penalty, tried)
+        model = _fit((unit - mean) / deviation, labels, penalty)
+    return QuickProbe(mean, deviation, model, classes, penalty, accuracy)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums of parts are rounded by their number; and on a busy machine threads that wait for each other took over ten
-    times as long for 240 videos.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _try_all(unit: Tensor, truth: Tensor, held_out: Tensor, classes: int) -> dict[float, float]:
+def _try_penalties(unit: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> dict[float, float]:
+    """Accuracy on the held-out videos by penalty, of classifiers fitted to the other videos."""
     mean, deviation = _moments(unit[~held_out])
     x = (unit - mean) / deviation
-    found = {}
-    for penalty in PENALTIES:
-        weight, bias = _fit(x[~held_out], truth[~held_out], classes, penalty)
-        guesses = (x[held_out] @ weight.T + bias).argmax(dim=1)
-        found[penalty] = float((guesses == truth[held_out]).float().mean())
-    return found
+    return {
+        penalty: float(_fit(x[~held_out], labels[~held_out], penalty).score(x[held_out], labels[held_out]))
+        for penalty in PENALTIES
+    }
 
 
-def _fit(x: Tensor, truth: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
-    """Weight [K, F] and bias [K] with the least mean cross-entropy + penalty / 2 |weight|^2."""
-    weight = torch.zeros(classes, x.shape[1], requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        value = functional.cross_entropy(x @ weight.T + bias, truth) + penalty / 2 * weight.square().sum()
-        value.backward()
-        return value
-
-    optimiser.step(loss)
-    return weight.detach(), bias.detach()
+def _fit(x: np.ndarray, labels: np.ndarray, penalty: float) -> LogisticRegression | DummyClassifier:
+    """The classifier of least mean cross-entropy + penalty / 2 |weight|^2; a constant one where there is one class."""
+    present = len(np.unique(labels))
+    if present == 1:
+        return DummyClassifier().fit(x, labels)
+    # Of two classes scikit-learn fits the difference of their weights, whose square is twice the sum of theirs.
+    strength = (2 if present == 2 else 1) / (penalty * len(x))
+    return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, tol=TOLERANCE).fit(x, labels)
 
 
 def _held_out(sources: np.ndarray, seed: int) -> np.ndarray:
     """Which training videos choose the penalty, bool [N]: all or none of a source."""
-    own = np.array([source or f"\0{n}" for n, source in enumerate(np.asarray(sources, dtype=str).tolist())])
-    names = np.unique(own)
+    filled = np.array([source or f"\0{n}" for n, source in enumerate(np.asarray(sources, dtype=str).tolist())])
+    names = np.unique(filled)
     chosen = np.random.default_rng(seed).permutation(names)[: round(HELD_OUT * len(names))]
-    return np.isin(own, chosen)
+    return np.isin(filled, chosen)
 
 
-def _unit(features: np.ndarray) -> Tensor:
-    return functional.normalize(torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)), dim=1)
+def _unit_norm(features: np.ndarray) -> NDArray[np.float32]:
+    return np.asarray(normalize(np.asarray(features, np.float32)))
 
 
-def _moments(unit: Tensor) -> tuple[Tensor, Tensor]:
-    variance, mean = torch.var_mean(unit, dim=0, correction=0)
-    return mean, (variance + EPSILON).sqrt()
+def _moments(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return unit.mean(axis=0), np.sqrt(unit.var(axis=0) + np.float32(EPSILON))

@@ -99,7 +99,7 @@ def _quick(folder: Path, name: str, seed: int) -> Predictions:
     )
     about = {
         **{"network": name, "penalty": probe.penalty, "notes": labelling.notes()},
-        "held_out_top1": {f"{penalty:g}": accuracy for penalty, accuracy in probe.tried.items()},
+        "held_out_top1": {f"{penalty:g}": accuracy for penalty, accuracy in probe.held_out_accuracy.items()},
     }
     found = probe.probabilities(table.features[test])
     return Predictions(table.ids[test], table.labels[test], found, labelling.classes, about)
