@@ -49,7 +49,7 @@ NAMES = {"worker": "ray::RayTrainWorker", "controller": "ray::TrainController"}
 CPUS = 2
 UNDER_WAY_S = 300
 """Within which a run must get on after it was disturbed."""
-MEASURED = ("data_ms", "step_ms", "samples_per_s")
+MEASURED = ("data_ms", "compute_ms", "samples_per_s")
 """Figures of a step that tell of the machine and not of what was computed."""
 CONFIG = Config.model_validate(
     {
@@ -253,7 +253,7 @@ def differing(calm: RunDir, disturbed: RunDir) -> list[int]:
 def evaluations(calm: RunDir, disturbed: RunDir) -> dict[str, int]:
     """How many checkpoints were scored in each run, and how many of them otherwise in the one than in the other."""
     one, other = (
-        {line["checkpoint"]: line["recall_at_1"] for line in read_lines(run.evaluations_file)}
+        {line["checkpoint"]: line["recall_at_1"] for line in read_lines(run.validation_file)}
         for run in (calm, disturbed)
     )
     differing = sum(one[name] != other[name] for name in {*one} & {*other})

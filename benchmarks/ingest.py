@@ -47,7 +47,7 @@ from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.config import Config, RayConfig
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.train.loader import batches
-from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.video.device_transforms import to_rgb_input
 from vicc_ray.video.flow import compute_flow, quantize
@@ -146,24 +146,24 @@ class ReadyMaker(ClipBatchBuilder):
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         if not hasattr(self, "_ready"):
-            object.__setattr__(self, "_ready", super().__call__({"step": 0, "part": 0}))
+            object.__setattr__(self, "_ready", super().__call__({"step": 0, "microbatch": 0}))
         return dict(self._ready)  # type: ignore[attr-defined]
 
 
 def ours(options: argparse.Namespace, paths: list[Path], name: str) -> dict[str, Any]:
     """All measurements of one store."""
-    maker = _maker(options, paths, name)
-    stored = shard_path(Path(maker.store.location), 0).stat().st_size
+    builder = _maker(options, paths, name)
+    stored = shard_path(Path(builder.store.location), 0).stat().st_size
     found = {
         "bytes_a_frame": round(stored / len(paths) / options.frames),
-        "bare": _rates(_bare(maker, options.seconds), 1),
+        "bare": _rates(_bare(builder, options.seconds), 1),
     }
-    transport = ReadyMaker(**{f.name: getattr(maker, f.name) for f in dataclasses.fields(maker)})
+    transport = ReadyMaker(**{f.name: getattr(builder, f.name) for f in dataclasses.fields(builder)})
     found["transport"] = _rates(_free(transport, options.seconds / 2)["rate"])
     with _watched() as memory:
-        free = _free(maker, options.seconds)
+        free = _free(builder, options.seconds)
     found["free"] = {**_rates(free["rate"]), "first_batch_s": round(free["first"], 2), **memory}
-    found["steady"] = _steady(maker, 1.5 * BATCH / free["rate"], options.seconds)
+    found["steady"] = _steady(builder, 1.5 * BATCH / free["rate"], options.seconds)
     print(name, json.dumps(found), flush=True)
     return found
 
@@ -171,24 +171,24 @@ def ours(options: argparse.Namespace, paths: list[Path], name: str) -> dict[str,
 def _maker(options: argparse.Namespace, paths: list[Path], name: str) -> ClipBatchBuilder:
     side, scale = STORES[name]
     store = make_store(options.out / f"store-{side}-{scale}-{options.frames}", paths, side, options.frames, scale)
-    return ClipBatchBuilder(store, store.entries, Plan(len(paths), BATCH, 0), CLIP, STREAMS, 0, 1)
+    return ClipBatchBuilder(store, store.entries, GlobalBatchSampler(len(paths), BATCH, 0), CLIP, STREAMS, 0, 1)
 
 
-def _bare(maker: ClipBatchBuilder, seconds: float) -> float:
+def _bare(builder: ClipBatchBuilder, seconds: float) -> float:
     def made() -> Iterator[None]:
         step = 0
         while True:
-            for part in range(maker.parts):
-                maker({"step": step, "part": part})
+            for microbatch in range(builder.microbatches):
+                builder({"step": step, "microbatch": microbatch})
             step += 1
             yield
 
     return _rate(made(), seconds)
 
 
-def _free(maker: ClipBatchBuilder, seconds: float) -> dict[str, float]:
+def _free(builder: ClipBatchBuilder, seconds: float) -> dict[str, float]:
     begun = time.perf_counter()
-    with closing(_batches(maker)) as loader:
+    with closing(_batches(builder)) as loader:
         next(loader)
         first = time.perf_counter() - begun
         for _ in range(4):
@@ -196,14 +196,14 @@ def _free(maker: ClipBatchBuilder, seconds: float) -> dict[str, float]:
         return {"first": first, "rate": _rate(loader, seconds)}
 
 
-def _batches(maker: ClipBatchBuilder) -> Any:
-    return batches(maker, 0, 10_000, CPUS, int(0.6 * OBJECT_STORE_MB * 2**20))
+def _batches(builder: ClipBatchBuilder) -> Any:
+    return batches(builder, 0, 10_000, CPUS, int(0.6 * OBJECT_STORE_MB * 2**20))
 
 
-def _steady(maker: ClipBatchBuilder, step_s: float, seconds: float) -> dict[str, float]:
+def _steady(builder: ClipBatchBuilder, step_s: float, seconds: float) -> dict[str, float]:
     """Waits of a consumer that is busy elsewhere (on a GPU) for ``step_s`` a batch."""
     waits = []
-    with closing(_batches(maker)) as loader:
+    with closing(_batches(builder)) as loader:
         for _ in range(3):
             next(loader)
         end = time.perf_counter() + seconds

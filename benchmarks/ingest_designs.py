@@ -45,9 +45,9 @@ from ray.cluster_utils import Cluster
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.pipelines.cluster.broadcast import get_cached
-from vicc_ray.pipelines.train.decode_task import MAKERS_KEPT
+from vicc_ray.pipelines.train.decode_task import BUILDERS_KEPT
 from vicc_ray.pipelines.train.loader import batches
-from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -68,31 +68,35 @@ class Load:
     store: str
     steps: int
 
-    def maker(self, rank: int, workers: int) -> ClipBatchBuilder:
+    def builder(self, rank: int, workers: int) -> ClipBatchBuilder:
         """Of one worker."""
         store = ClipStore(self.store)
-        plan = Plan(len(store.entries), BATCH, 0)
-        return ClipBatchBuilder(store, store.entries, plan, CLIP, ("rgb", "flow"), rank, workers)
+        sampler = GlobalBatchSampler(len(store.entries), BATCH, 0)
+        return ClipBatchBuilder(store, store.entries, sampler, CLIP, ("rgb", "flow"), rank, workers)
 
 
 def tasks(load: Load, rank: int, workers: int, _: Any) -> Iterator[np.ndarray]:
     """Videos of each batch of a worker, from a window of tasks."""
-    for batch in batches(load.maker(rank, workers), 0, load.steps, CPUS / workers, MEMORY // workers):
+    for batch in batches(load.builder(rank, workers), 0, load.steps, CPUS / workers, MEMORY // workers):
         yield batch["videos"].numpy()
 
 
 def own(load: Load, rank: int, workers: int, _: Any) -> Iterator[np.ndarray]:
     """The same from a pipeline of its own."""
-    maker = load.maker(rank, workers)
-    rows = [{"step": step, "part": part} for step in range(load.steps) for part in range(maker.parts)]
+    builder = load.builder(rank, workers)
+    rows = [
+        {"step": step, "microbatch": microbatch}
+        for step in range(load.steps)
+        for microbatch in range(builder.microbatches)
+    ]
     limit_to(CPUS / workers, MEMORY // workers)
-    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(Decode([ray.put(maker)]), num_cpus=1)
-    yield from whole_batches(made, maker.parts)
+    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(Decode([ray.put(builder)]), num_cpus=1)
+    yield from whole_batches(made, builder.microbatches)
 
 
 def shared(load: Load, rank: int, workers: int, iterators: list[Any]) -> Iterator[np.ndarray]:
     """The same from its part of the shared pipeline."""
-    yield from whole_batches(iterators[rank], load.maker(rank, workers).parts)
+    yield from whole_batches(iterators[rank], load.builder(rank, workers).microbatches)
 
 
 def whole_batches(parts_of: Any, parts: int) -> Iterator[np.ndarray]:
@@ -119,16 +123,18 @@ class Decode:
         self._held = held
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        return get_cached(self._held[int(row.get("rank", 0))], kept=MAKERS_KEPT)(row)
+        return get_cached(self._held[int(row.get("rank", 0))], kept=BUILDERS_KEPT)(row)
 
 
 def split_pipeline(load: Load, workers: int) -> list[Any]:
     """Iterators over one pipeline: a row a block, blocks to the workers in turn."""
     limit_to(CPUS, MEMORY)
-    makers = [load.maker(rank, workers) for rank in range(workers)]
-    order = [(step, part) for step in range(load.steps) for part in range(makers[0].parts)]
-    rows = [{"step": step, "part": part, "rank": rank} for step, part in order for rank in range(workers)]
-    decode = Decode([ray.put(maker) for maker in makers])
+    builders = [load.builder(rank, workers) for rank in range(workers)]
+    order = [(step, microbatch) for step in range(load.steps) for microbatch in range(builders[0].microbatches)]
+    rows = [
+        {"step": step, "microbatch": microbatch, "rank": rank} for step, microbatch in order for rank in range(workers)
+    ]
+    decode = Decode([ray.put(builder) for builder in builders])
     made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(decode, num_cpus=1)
     return list(made.streaming_split(workers, equal=False))
 
@@ -152,13 +158,13 @@ class Worker:
         """Take all batches; ``step_s``: seconds of work a step, counted without disturbance."""
         units = self._units(step_s)
         waits, works, exact = [], [], True
-        plan = load.maker(self.rank, self.workers).plan
+        sampler = load.builder(self.rank, self.workers).sampler
         begun = asked = time.perf_counter()
         for step, videos in enumerate(DESIGNS[design](load, self.rank, self.workers, iterators)):
             waits.append(time.perf_counter() - asked)
             if step == WARM_UP:
                 steady = time.perf_counter()
-            exact &= np.array_equal(videos, plan.share(step, self.rank, self.workers)[0])
+            exact &= np.array_equal(videos, sampler.rank_batch(step, self.rank, self.workers)[0])
             started = time.perf_counter()
             self._work(units)
             works.append(time.perf_counter() - started)

@@ -74,7 +74,7 @@ def main() -> int:
     reference = losses(pretrain_here(out, settings))
     result["largest_difference"] = largest_difference(losses(out / "shared" / "run"), reference)
     result["steps"] = len(reference)
-    result["workers_of_beginnings"] = RunDir(out / "shared" / "run").attempts.workers()
+    result["workers_of_beginnings"] = RunDir(out / "shared" / "run").restarts.workers()
     RESULT.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
     print(RESULT.read_text())
     return 0 if result["largest_difference"] <= 1e-4 else 1

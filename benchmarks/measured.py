@@ -76,5 +76,5 @@ def began(folder: RunDir, *workers: int) -> bool:
     a step."""
     lines = read_lines(folder.metrics_file)
     made = lines[-1]["workers"] if lines else 0
-    counts = [count for count, _ in groupby(folder.attempts.workers())]
+    counts = [count for count, _ in groupby(folder.restarts.workers())]
     return counts[-len(workers) :] == [*workers] and made == workers[-1]

@@ -37,7 +37,7 @@ from vicc_ray.pipelines.cluster.resources import STORE_SHARE
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.prepare.pipeline import prepare
 from vicc_ray.pipelines.train.loader import batches
-from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.training.validation.split import training_videos
 
@@ -102,8 +102,10 @@ def ingest(out: Path, count: int, steps: int) -> dict[str, Any]:
     def take() -> None:
         store = ClipStore(path)
         videos = training_videos(store.entries, 0.0)
-        maker = ClipBatchBuilder(store, videos, Plan(len(videos), BATCH, 0), CLIP, ("rgb", "flow"), 0, 1)
-        taken = sum(1 for _ in batches(maker, 0, steps, CPUS, int(STORE_SHARE * OBJECT_STORE_MB * 2**20)))
+        builder = ClipBatchBuilder(
+            store, videos, GlobalBatchSampler(len(videos), BATCH, 0), CLIP, ("rgb", "flow"), 0, 1
+        )
+        taken = sum(1 for _ in batches(builder, 0, steps, CPUS, int(STORE_SHARE * OBJECT_STORE_MB * 2**20)))
         assert taken == steps
 
     return _measured(count, take)

@@ -34,7 +34,7 @@ class PlainStep:
     def step(self, batch: Mapping[str, Tensor]) -> float:
         """One step; the loss is read by the host, as it is for a progress bar."""
         with torch.no_grad():
-            self.prototypes.renormalise()
+            self.prototypes.normalize_weights()
         views = [self._view(batch, "rgb", k) for k in range(2)]
         with torch.no_grad():
             views += [self._view(batch, "flow", k) for k in range(2)]

@@ -105,9 +105,11 @@ def told(folder: SweepFolder, made: list[int]) -> dict[str, Any]:
     waits = []
     for run in runs:
         lines = read_lines(run.metrics_file)
-        waits.append(sum(line["data_ms"] for line in lines) / sum(line["data_ms"] + line["step_ms"] for line in lines))
+        waits.append(
+            sum(line["data_ms"] for line in lines) / sum(line["data_ms"] + line["compute_ms"] for line in lines)
+        )
     trials = [folder.trial(number).read() for number in range(TRIALS)]
-    begun = [[line["step"] for line in read_lines(run.attempts.file) if "step" in line] for run in runs]
+    begun = [[line["step"] for line in read_lines(run.restarts.file) if "step" in line] for run in runs]
     numbers = [[line["step"] for line in read_lines(run.metrics_file)] for run in runs]
     return {
         **{"steps_in_the_same_time": made, "slowest_of_fastest": round(min(made) / max(made), 3)},

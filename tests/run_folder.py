@@ -47,7 +47,7 @@ def write_metrics(run: Path, end: float = 1.0, entropy: float = 0.97, rank: floa
             }
             loss = ln_k + (end - ln_k) * min(1.0, n / 40)
             values |= {"loss": loss, "learning_rate": 0.1, "entropy": entropy * ln_k, "assignment_entropy": 1.0}
-            values |= {"ln_k": ln_k, "prototypes_used": 14, "data_ms": 10.0, "step_ms": 30.0, "samples_per_s": 400.0}
+            values |= {"ln_k": ln_k, "prototypes_used": 14, "data_ms": 10.0, "compute_ms": 30.0, "samples_per_s": 400.0}
             lines.append({**values, "workers": 2})
             if (n + 1) % EPOCH == 0:
                 place = {"step": step + 1, "epoch": (step + 1) // EPOCH, "phase": phase, "stream": stream, "ln_k": ln_k}
@@ -58,4 +58,4 @@ def write_metrics(run: Path, end: float = 1.0, entropy: float = 0.97, rank: floa
         checks.append({**check, "recall_at_1": 0.5, "low": 0.4, "high": 0.6, "videos": 4})
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (run / "epochs.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
-    (run / "evaluations.jsonl").write_text("".join(json.dumps(check) + "\n" for check in checks))
+    (run / "validation.jsonl").write_text("".join(json.dumps(check) + "\n" for check in checks))

@@ -71,4 +71,4 @@ def test_the_best_is_judged_by_the_test_videos_beside_the_default(disturbed: tup
 
 def _beginnings(run: RunDir) -> list[int]:
     """The steps that its workers began at."""
-    return [line["step"] for line in read_lines(run.attempts.file) if "step" in line]
+    return [line["step"] for line in read_lines(run.restarts.file) if "step" in line]

@@ -41,7 +41,7 @@ def test_large_scores_stay_finite() -> None:
 def test_prototypes_come_back_to_unit_norm() -> None:
     prototypes = Prototypes(5, 8)
     prototypes.weight.data.mul_(3)
-    prototypes.renormalise()
+    prototypes.normalize_weights()
     assert torch.allclose(prototypes.weight.norm(dim=1), torch.ones(5))
     assert torch.allclose(prototypes(normalize(prototypes.weight)).diagonal(), torch.ones(5))
 

@@ -62,9 +62,9 @@ def computed_here(config: Config, store: Path) -> Iterator[float]:
     pretrainer, step = task.trainer(torch.device("cpu")), 0
     for phase in task.phases:
         pretrainer.start_phase(phase)
-        maker = task.maker(phase, 0, 1)
-        while step < task.plan.first_step(phase.last_epoch):
-            parts = [maker({"step": step, "part": part}) for part in range(maker.parts)]
+        builder = task.builder(phase, 0, 1)
+        while step < task.sampler.first_step(phase.last_epoch):
+            parts = [builder({"step": step, "microbatch": microbatch}) for microbatch in range(builder.microbatches)]
             batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-            yield float(pretrainer.step(batch, task.plan.epoch_at(step))["loss"])
+            yield float(pretrainer.step(batch, task.sampler.epoch_at(step))["loss"])
             step += 1

@@ -13,15 +13,15 @@ import pytest
 
 from tests.forked import FORKED
 from vicc_ray.errors import UserError
-from vicc_ray.runs.checkpoint_manager import MOST_MARKED, SCORE, CheckpointManager
+from vicc_ray.runs.checkpoint_manager import MAX_PENDING, SCORE, CheckpointManager
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 
 
-def made(folder: CheckpointManager, step: int, name: str = "", to_be_scored: bool = False) -> str:
+def made(folder: CheckpointManager, step: int, name: str = "", pending_validation: bool = False) -> str:
     name = name or folder.step(step)
-    with folder.publish(name, to_be_scored) as aside:
-        (aside / STATE).write_text(json.dumps({"format": FORMAT, "step": step}))
-        (aside / "model.safetensors").write_bytes(b"weights")
+    with folder.commit(name, pending_validation) as tmp:
+        (tmp / STATE).write_text(json.dumps({"format": FORMAT, "step": step}))
+        (tmp / "model.safetensors").write_bytes(b"weights")
     return name
 
 
@@ -35,11 +35,11 @@ def folder(tmp_path: Path) -> CheckpointManager:
 
 
 def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder: CheckpointManager) -> None:
-    with pytest.raises(FileNotFoundError), folder.publish("step-00000001") as aside:
-        (aside / "no folder" / STATE).write_text("")
+    with pytest.raises(FileNotFoundError), folder.commit("step-00000001") as tmp:
+        (tmp / "no folder" / STATE).write_text("")
     assert folder.newest() is None
     assert names(folder) == [".step-00000001.part"]
-    folder.clear_rests()
+    folder.clean_partial()
     assert names(folder) == []
 
 
@@ -99,27 +99,27 @@ def test_the_newest_has_the_most_steps_whatever_it_is_called(folder: CheckpointM
 def test_pruning_keeps_the_last_steps_the_phases_the_best_and_what_is_to_be_scored(folder: CheckpointManager) -> None:
     made(folder, 1, "phase-0-rgb-stage1")
     for step in range(2, 7):
-        made(folder, step, to_be_scored=step == 3)
+        made(folder, step, pending_validation=step == 3)
     assert folder.keep_best(folder.step(2), "rgb", 0.5)
     folder.prune(2)
     steps = [folder.step(step) for step in (3, 5, 6)]
     assert names(folder) == ["best-rgb-00000002", "phase-0-rgb-stage1", *steps]
-    folder.unmark(folder.step(3))
+    folder.clear_pending(folder.step(3))
     folder.prune(2)
     assert folder.step(3) not in names(folder)
 
 
 def test_checkpoints_that_nobody_scores_do_not_pile_up(folder: CheckpointManager) -> None:
     for step in range(10):
-        made(folder, step, to_be_scored=True)
+        made(folder, step, pending_validation=True)
         folder.prune(1)
-    assert len(names(folder)) == MOST_MARKED
+    assert len(names(folder)) == MAX_PENDING
 
 
 def test_at_the_end_of_a_run_nothing_waits_for_a_score_any_more(folder: CheckpointManager) -> None:
     for step in range(4):
-        made(folder, step, to_be_scored=True)
-    made(folder, 4, "phase-0-rgb-stage1", to_be_scored=True)
+        made(folder, step, pending_validation=True)
+    made(folder, 4, "phase-0-rgb-stage1", pending_validation=True)
     folder.finish(2)
     assert names(folder) == ["phase-0-rgb-stage1", folder.step(2), folder.step(3)]
     assert not list(folder.path.glob("*/.*"))

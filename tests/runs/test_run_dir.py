@@ -27,11 +27,11 @@ def test_rewinding_drops_later_lines_and_a_half_written_one(tmp_path: Path) -> N
     files = (folder.metrics_file, folder.epochs_file, folder.warnings_file, folder.checkpoints_file)
     for file in files:
         file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
-    folder.evaluations_file.write_text('{"step": 3}\n')
+    folder.validation_file.write_text('{"step": 3}\n')
     folder.rewind(2)
     for file in files:
         assert read_lines(file) == [{"step": 1}, {"step": 2}]
-    assert read_lines(folder.evaluations_file) == [{"step": 3}]  # of a checkpoint, which is there
+    assert read_lines(folder.validation_file) == [{"step": 3}]  # of a checkpoint, which is there
 
 
 def test_a_line_after_a_half_written_one_is_whole(tmp_path: Path) -> None:
@@ -43,9 +43,9 @@ def test_a_line_after_a_half_written_one_is_whole(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_asked_for_once(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
-    assert not folder.take_request()
+    assert not folder.consume_checkpoint_request()
     folder.request_file.touch()
-    assert [folder.take_request(), folder.take_request()] == [True, False]
+    assert [folder.consume_checkpoint_request(), folder.consume_checkpoint_request()] == [True, False]
 
 
 def test_settings_that_change_no_result_may_change(tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ from vicc_ray.errors import UserError
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.runs.checkpoint_state import STATE, take_snapshot
-from vicc_ray.runs.initial_checkpoint import StartingPoint, check_something_left, checked_start, keep_start
+from vicc_ray.runs.initial_checkpoint import (
+    InitialCheckpoint,
+    record_initial_checkpoint,
+    require_remaining_epochs,
+    resolve_initial_checkpoint,
+)
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.training.tasks.classification import Classification, free_settings
 from vicc_ray.training.tasks.pretraining import Pretraining
@@ -61,8 +66,8 @@ def save(folder: RunDir, task: Pretraining | Classification, step: int = 0) -> P
     path = folder.checkpoints.path / (folder.checkpoints.step(step) if step else f"phase-{phase.index}-{phase.name}")
     trainer = task.trainer(torch.device("cpu"))
     trainer.start_phase(phase)
-    step = step or task.plan.first_step(phase.last_epoch)
-    epoch, inputs = task.plan.epoch_at(step), task.inputs.as_json()
+    step = step or task.sampler.first_step(phase.last_epoch)
+    epoch, inputs = task.sampler.epoch_at(step), task.inputs.as_json()
     path.mkdir(parents=True)
     take_snapshot(trainer, step, epoch, task.config.model_dump(mode="json"), inputs).write(path)
     return path
@@ -129,9 +134,9 @@ def begun(folder: RunDir, config: Config, store: Path, start: Path | None) -> No
     """What `pretrain` does before it trains."""
     task = Pretraining(config, store_of(store, VIDEOS))
     folder.check(config, inputs=task.inputs)
-    point = checked_start(folder, start)
+    point = resolve_initial_checkpoint(folder, start)
     folder.open(config, inputs=task.inputs)
-    keep_start(folder, point)
+    record_initial_checkpoint(folder, point)
 
 
 def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunDir, tmp_path: Path) -> None:
@@ -158,10 +163,10 @@ def test_a_run_that_began_with_fresh_weights_is_no_fork_later(run: RunDir, tmp_p
 
 def test_a_fork_of_what_has_ended_has_nothing_to_train(run: RunDir) -> None:
     """It would end at once without a checkpoint of its own."""
-    end = StartingPoint.of(run.checkpoints.path / "phase-2-rgb-stage2-1")
+    end = InitialCheckpoint.of(run.checkpoints.path / "phase-2-rgb-stage2-1")
     with pytest.raises(UserError, match=f"--from {end.checkpoint}: .* 3 epochs"):
-        check_something_left(end, 3)
-    check_something_left(end, 4)
+        require_remaining_epochs(end, 3)
+    require_remaining_epochs(end, 4)
 
 
 def weights() -> EncoderWeights:

@@ -29,16 +29,24 @@ from vicc_ray.runs.checkpoint_state import (
     read_state,
     take_snapshot,
 )
-from vicc_ray.runs.initial_checkpoint import START_FILE, checked_start
+from vicc_ray.runs.initial_checkpoint import START_FILE, resolve_initial_checkpoint
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.sweep.trial import read_curve, training_seconds
 from vicc_ray.training.monitoring.run_logger import RunLogger
-from vicc_ray.training.trackers.run_id import kept_identity
+from vicc_ray.training.trackers.run_id import persistent_run_id
 from vicc_ray.utils.fs import folder_lock
 from vicc_ray.utils.jsonl import append_line, read_lines
 
-STEP = {"step": 1, "epoch": 0.5, "phase": "rgb-stage2-1", "stage": 2, "stream": "rgb", "data_ms": 1.0, "step_ms": 2.0}
+STEP = {
+    "step": 1,
+    "epoch": 0.5,
+    "phase": "rgb-stage2-1",
+    "stage": 2,
+    "stream": "rgb",
+    "data_ms": 1.0,
+    "compute_ms": 2.0,
+}
 CHECK = {
     "step": 1,
     "epoch": 1,
@@ -57,10 +65,10 @@ def run(tmp_path: Path) -> RunDir:
     """With one checkpoint, of three steps."""
     folder = RunDir(tmp_path / "run")
     folder.open(CONFIG)
-    with folder.checkpoints.publish("step-00000003") as aside:
-        take_snapshot(started(CONFIG, "rgb-stage1"), 3, 0.75, CONFIG.model_dump(mode="json")).write(aside)
+    with folder.checkpoints.commit("step-00000003") as tmp:
+        take_snapshot(started(CONFIG, "rgb-stage1"), 3, 0.75, CONFIG.model_dump(mode="json")).write(tmp)
     folder.metrics_file.write_text(json.dumps(STEP) + "\n")
-    folder.evaluations_file.write_text(json.dumps(CHECK) + "\n")
+    folder.validation_file.write_text(json.dumps(CHECK) + "\n")
     return folder
 
 
@@ -173,7 +181,7 @@ def test_inputs_and_starting_points_that_cannot_be_are_told(run: RunDir, content
         run.check_inputs(INPUTS)
     (run.path / START_FILE).write_text(content)
     with pytest.raises(UserError, match=START_FILE):
-        checked_start(run, None)
+        resolve_initial_checkpoint(run, None)
 
 
 READERS: dict[str, tuple[Callable[[RunDir], object], ...]] = {
@@ -181,7 +189,7 @@ READERS: dict[str, tuple[Callable[[RunDir], object], ...]] = {
         lambda run: read_curve(run), lambda run: training_seconds(run), lambda run: run.rewind(0),
         lambda run: read_figures(run.path, None), lambda run: RunLogger(run, CONFIG, 0),
     ),
-    "evaluations.jsonl": (lambda run: read_curve(run), lambda run: read_figures(run.path, None)),
+    "validation.jsonl": (lambda run: read_curve(run), lambda run: read_figures(run.path, None)),
     "epochs.jsonl": (lambda run: run.rewind(0), lambda run: read_figures(run.path, None)),
     "warnings.jsonl": (lambda run: run.rewind(0),),
     "checkpoints.jsonl": (lambda run: run.rewind(0),),
@@ -210,8 +218,8 @@ def test_a_line_that_lacks_what_is_read_is_told(run: RunDir) -> None:
         with pytest.raises(UserError, match=r"metrics\.jsonl, line 1"):
             read(run)
     run.metrics_file.write_text(json.dumps(STEP) + "\n")
-    run.evaluations_file.write_text('{"step": 1}\n')
-    with pytest.raises(UserError, match=r"evaluations\.jsonl, line 1"):
+    run.validation_file.write_text('{"step": 1}\n')
+    with pytest.raises(UserError, match=r"validation\.jsonl, line 1"):
         read_curve(run)
 
 
@@ -225,17 +233,17 @@ def test_half_a_line_is_left_out(tmp_path: Path, torn: bytes) -> None:
 
 
 def test_attempts_of_others_are_told_or_left_out(run: RunDir) -> None:
-    run.attempts.file.write_text('{"step": 1}\n{"step": 1, "workers": "two"}\n{"step": 1, "workers": 2}\n')
-    assert run.attempts.workers() == [2]
+    run.restarts.file.write_text('{"step": 1}\n{"step": 1, "workers": "two"}\n{"step": 1, "workers": 2}\n')
+    assert run.restarts.workers() == [2]
 
 
 def test_what_is_no_file_is_neither_waited_for_nor_read(run: RunDir) -> None:
-    for name in ("metrics.jsonl", "hold", "config.yaml", "inputs.json"):
+    for name in ("metrics.jsonl", "pause", "config.yaml", "inputs.json"):
         (run.path / name).unlink(missing_ok=True)
         os.mkfifo(run.path / name)
     readers: tuple[Callable[[], object], ...] = (
         lambda: read_lines(run.metrics_file),
-        lambda: run.held,
+        lambda: run.paused,
         lambda: run.config(),
         lambda: run.check_inputs(INPUTS),
     )
@@ -244,23 +252,23 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(run: RunDir) -> None:
             read()
 
 
-@pytest.mark.parametrize("name", ["attempts.jsonl", ".lock"])
+@pytest.mark.parametrize("name", ["restarts.jsonl", ".lock"])
 def test_nothing_is_written_through_a_link(run: RunDir, tmp_path: Path, name: str) -> None:
     """Else a run's folder from elsewhere could have any file of the user's changed."""
     own = tmp_path / "own"
     own.write_text("mine\n")
     (run.path / name).symlink_to(own)
     with pytest.raises(UserError, match=name), ExitStack() as stack:
-        stack.enter_context(folder_lock(run.path)) if name == ".lock" else run.attempts.note_error("it ended")
+        stack.enter_context(folder_lock(run.path)) if name == ".lock" else run.restarts.record_error("it ended")
     assert own.read_text() == "mine\n"
 
 
 @pytest.mark.parametrize("identity", ["../../etc", "a/b", "a\nb", "", "a" * 300, "\x1b[2J"])
 def test_a_name_at_a_tracker_is_a_name(tmp_path: Path, identity: str) -> None:
-    assert kept_identity(tmp_path, "wandb", lambda: "0a1b2c3d") == "0a1b2c3d"
+    assert persistent_run_id(tmp_path, "wandb", lambda: "0a1b2c3d") == "0a1b2c3d"
     (tmp_path / "trackers" / "wandb").write_text(identity)
     with pytest.raises(UserError, match="wandb"):
-        kept_identity(tmp_path, "wandb", lambda: "new")
+        persistent_run_id(tmp_path, "wandb", lambda: "new")
 
 
 @pytest.mark.parametrize("count", ["a", "-1", "", "9" * 5000, "1.5"])

@@ -8,7 +8,7 @@ import pytest
 from vicc_ray.config import OptimiserConfig, ScheduleConfig
 from vicc_ray.errors import UserError
 from vicc_ray.runs.schedule import build_phases, learning_rate, phase_of
-from vicc_ray.training.data.batch_sampler import Plan, per_rank_sizes
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler, per_rank_sizes
 
 SCHEDULE = ScheduleConfig(
     rgb_epochs=3, flow_epochs=2, stage1_cosine_epochs=5, cycles=2, alternation_period=4, stage2_cosine_epochs=4
@@ -22,14 +22,14 @@ def test_phases_alternate_and_cover_every_epoch_once() -> None:
     assert names == ["rgb-stage1", "flow-stage1", *cycles]
     covered = [phase_of(planned, epoch).name for epoch in range(planned[-1].last_epoch)]
     assert covered == [phase.name for phase in planned for _ in range(phase.epochs)]
-    assert [phase.cross for phase in planned] == [False, False, True, True, True, True]
+    assert [phase.cross_stream for phase in planned] == [False, False, True, True, True, True]
 
 
 def test_the_control_and_the_saved_flow_phase() -> None:
     changed = SCHEDULE.model_copy(update={"cross_stream": False, "final_flow_phase": False, "flow_epochs": 0})
     planned = build_phases(changed)
     assert [phase.name for phase in planned] == ["rgb-stage1", "rgb-stage2-1", "flow-stage2-1", "rgb-stage2-2"]
-    assert not any(phase.cross for phase in planned)
+    assert not any(phase.cross_stream for phase in planned)
 
 
 @pytest.mark.parametrize(
@@ -91,35 +91,35 @@ def test_warm_up_rises_from_zero_and_each_phase_starts_anew() -> None:
 
 @pytest.mark.parametrize(("videos", "batch"), [(12, 4), (13, 4), (7, 7), (50, 33)])
 def test_every_video_comes_once_an_epoch_in_a_new_order(videos: int, batch: int) -> None:
-    plan = Plan(videos, batch, seed=3)
-    steps = [plan.step(k) for k in range(plan.first_step(5))]
+    sampler = GlobalBatchSampler(videos, batch, seed=3)
+    steps = [sampler.step(k) for k in range(sampler.first_step(5))]
     order, epochs = (np.concatenate(parts) for parts in zip(*steps, strict=True))
     for epoch in range(5):
         assert sorted(order[epochs == epoch]) == list(range(videos))
     assert (np.diff(epochs) >= 0).all()
     assert len(order) - 5 * videos < batch
     assert not np.array_equal(order[epochs == 0], order[epochs == 1])
-    again = Plan(videos, batch, seed=3).step(3)
+    again = GlobalBatchSampler(videos, batch, seed=3).step(3)
     assert all(np.array_equal(*pair) for pair in zip(steps[3], again, strict=True))
 
 
 @pytest.mark.parametrize(("videos", "batch"), [(12, 4), (13, 4), (50, 33)])
 def test_steps_and_epochs_are_counted_alike(videos: int, batch: int) -> None:
-    plan = Plan(videos, batch, seed=0)
+    sampler = GlobalBatchSampler(videos, batch, seed=0)
     for epoch in range(1, 6):
-        step = plan.first_step(epoch)
-        assert plan.epochs_before(step) == epoch > plan.epochs_before(step - 1)
-        assert plan.epochs_before(step) == int(plan.epoch_at(step))
-    ends = [step for step in range(plan.first_step(5) + 1) if plan.ends_epoch(step)]
-    assert ends == [plan.first_step(epoch) for epoch in range(1, 6)]
-    assert [plan.first_step(plan.epoch_at(step)) for step in range(40)] == list(range(40))
+        step = sampler.first_step(epoch)
+        assert sampler.epochs_before(step) == epoch > sampler.epochs_before(step - 1)
+        assert sampler.epochs_before(step) == int(sampler.epoch_at(step))
+    ends = [step for step in range(sampler.first_step(5) + 1) if sampler.ends_epoch(step)]
+    assert ends == [sampler.first_step(epoch) for epoch in range(1, 6)]
+    assert [sampler.first_step(sampler.epoch_at(step)) for step in range(40)] == list(range(40))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 5, 8])
 def test_workers_share_a_step_without_overlap(workers: int) -> None:
-    plan = Plan(videos=50, batch=8, seed=0)
-    shares = [plan.share(6, rank, workers) for rank in range(workers)]  # of two epochs
-    for together, whole in zip(zip(*shares, strict=True), plan.step(6), strict=True):
+    sampler = GlobalBatchSampler(videos=50, batch=8, seed=0)
+    shares = [sampler.rank_batch(6, rank, workers) for rank in range(workers)]  # of two epochs
+    for together, whole in zip(zip(*shares, strict=True), sampler.step(6), strict=True):
         assert np.array_equal(np.concatenate(together), whole)
     sizes = [len(videos) for videos, _ in shares]
     assert sizes == per_rank_sizes(8, workers) == sorted(sizes, reverse=True)
@@ -128,9 +128,9 @@ def test_workers_share_a_step_without_overlap(workers: int) -> None:
 
 def test_more_workers_than_samples_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.workers: 9 workers given for a global batch of 8"):
-        Plan(videos=50, batch=8, seed=0).share(0, 0, 9)
+        GlobalBatchSampler(videos=50, batch=8, seed=0).rank_batch(0, 0, 9)
 
 
 def test_too_few_videos_for_a_batch_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.batch: 8 given, but there are 5 training videos"):
-        Plan(videos=5, batch=8, seed=0)
+        GlobalBatchSampler(videos=5, batch=8, seed=0)

@@ -21,7 +21,7 @@ def listed(train: int, test: int) -> list[tuple[str, str, str]]:
 def test_steps_are_those_of_the_phases() -> None:
     config = small_config(schedule=SCHEDULE)
     planned = planned_workload(config, listed(train=24, test=10))
-    assert planned.plan.videos == 24 and planned.steps == 3 * (4 + 2 + 3 + 3)
+    assert planned.sampler.videos == 24 and planned.steps == 3 * (4 + 2 + 3 + 3)
     assert list(planned.ends.values()) == [12, 18, 27, 36]
     assert planned.cost(0, 36) == pytest.approx(18 + 18 * 4 / 3)
     assert planned.cost(12, 20) == pytest.approx(6 + 2 * 4 / 3)
@@ -29,7 +29,7 @@ def test_steps_are_those_of_the_phases() -> None:
 
 def test_videos_for_testing_and_for_validation_are_not_trained_on() -> None:
     config = small_config(schedule=SCHEDULE, train={"validation_share": 0.25})
-    assert planned_workload(config, listed(train=24, test=10)).plan.videos == 18
+    assert planned_workload(config, listed(train=24, test=10)).sampler.videos == 18
 
 
 def test_a_batch_above_the_number_of_videos_is_told_with_both() -> None:

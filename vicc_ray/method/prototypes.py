@@ -11,13 +11,13 @@ from torch.nn.functional import normalize
 
 
 class Prototypes(nn.Module):
-    """K trainable directions; call :meth:`renormalise` before every step."""
+    """K trainable directions; call :meth:`normalize_weights` before every step."""
 
     def __init__(self, count: int, embedding: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(count, embedding))
         nn.init.normal_(self.weight)
-        self.renormalise()
+        self.normalize_weights()
 
     @property
     def count(self) -> int:
@@ -33,7 +33,7 @@ class Prototypes(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
-    def renormalise(self) -> None:
+    def normalize_weights(self) -> None:
         """Scale every prototype back to unit norm."""
         self.weight.copy_(normalize(self.weight, dim=1))
 

@@ -46,7 +46,7 @@ class ViCCObjective:
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
         """L over this worker's samples; arguments as of the protocol."""
         c = self.prototypes
-        c.renormalise()
+        c.normalize_weights()
         c.requires_grad_(epoch >= self.unfreeze_prototypes_epoch)
         q = self._assignments(gathered, epoch)
         loss = cross_view_loss(c(z), q[:, own], list(range(self.views)), self.method.temperature)

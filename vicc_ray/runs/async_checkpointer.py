@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from vicc_ray.runs.checkpoint_manager import CheckpointManager
 from vicc_ray.runs.checkpoint_state import Snapshot
 
-Written = dict[str, float | int | str]
+CheckpointRecord = dict[str, float | int | str]
 
 
 class AsyncCheckpointer:
@@ -19,16 +19,16 @@ class AsyncCheckpointer:
         written: is told of each, in that thread: step, name, why, mb, copy_ms (what training waited for), write_ms.
     """
 
-    def __init__(self, folder: CheckpointManager, keep: int, written: Callable[[Written], None]) -> None:
+    def __init__(self, folder: CheckpointManager, keep: int, written: Callable[[CheckpointRecord], None]) -> None:
         self._folder, self._keep, self._written = folder, keep, written
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
-    def save(self, take: Callable[[], Snapshot], name: str, why: str, to_be_scored: bool = False) -> None:
+    def save(self, take: Callable[[], Snapshot], name: str, why: str, pending_validation: bool = False) -> None:
         """Copy the state and write it as the checkpoint ``name``; returns before it is on the disk.
 
         Args:
-            to_be_scored: see :meth:`CheckpointManager.publish`.
+            to_be_scored: see :meth:`CheckpointManager.commit`.
 
         Raises:
             OSError: the one before could not be written.
@@ -37,7 +37,7 @@ class AsyncCheckpointer:
         self.wait()
         snapshot = take()
         copied_ms = 1000 * (time.perf_counter() - begun)
-        self._writing = self._thread.submit(self._write, snapshot, name, why, to_be_scored, copied_ms)
+        self._writing = self._thread.submit(self._write, snapshot, name, why, pending_validation, copied_ms)
 
     def wait(self) -> None:
         """Until what was saved is on the disk.
@@ -49,10 +49,10 @@ class AsyncCheckpointer:
             writing, self._writing = self._writing, None
             writing.result()
 
-    def _write(self, snapshot: Snapshot, name: str, why: str, to_be_scored: bool, copied_ms: float) -> None:
+    def _write(self, snapshot: Snapshot, name: str, why: str, pending_validation: bool, copied_ms: float) -> None:
         begun = time.perf_counter()
-        with self._folder.publish(name, to_be_scored) as aside:
-            snapshot.write(aside)
+        with self._folder.commit(name, pending_validation) as tmp:
+            snapshot.write(tmp)
         self._folder.prune(self._keep)
         self._written(
             {

@@ -17,9 +17,9 @@ from vicc_ray.utils.json_file import read_as
 
 SCORE = "score.json"
 """In a checkpoint that is kept as the best: what it was scored."""
-MARK = ".to-be-scored"
+PENDING_MARKER = ".pending-validation"
 """In a checkpoint that is not to be removed before it has been scored."""
-MOST_MARKED = 3
+MAX_PENDING = 3
 """Marked checkpoints that are spared: where scoring is slower than training, or fails, the disk must not fill up."""
 
 
@@ -40,13 +40,13 @@ class CheckpointManager:
         """Name of the checkpoint of the end of a phase."""
         return f"phase-{index}-{name}"
 
-    def clear_rests(self) -> None:
+    def clean_partial(self) -> None:
         """Remove what processes that were killed have left half-written or half-removed, once none writes here."""
         for rest in self.path.glob(".*"):
             shutil.rmtree(rest, ignore_errors=True)
 
     @contextmanager
-    def publish(self, name: str, to_be_scored: bool = False) -> Iterator[Path]:
+    def commit(self, name: str, pending_validation: bool = False) -> Iterator[Path]:
         """Yield an empty folder that becomes the checkpoint ``name`` when the block ends well.
 
         Args:
@@ -58,19 +58,19 @@ class CheckpointManager:
         Raises:
             UserError: the one that is there is of another step.
         """
-        aside = self.path / f".{name}.part"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        yield aside
-        if to_be_scored:
-            (aside / MARK).touch()
-        for file in aside.iterdir():
+        tmp = self.path / f".{name}.part"
+        shutil.rmtree(tmp, ignore_errors=True)
+        tmp.mkdir(parents=True)
+        yield tmp
+        if pending_validation:
+            (tmp / PENDING_MARKER).touch()
+        for file in tmp.iterdir():
             _flush(file)
         if (self.path / name).exists():
-            _check_same_step(aside, self.path / name)
-            shutil.rmtree(aside)
+            _check_same_step(tmp, self.path / name)
+            shutil.rmtree(tmp)
             return
-        aside.rename(self.path / name)
+        tmp.rename(self.path / name)
         _flush(self.path)
 
     def remove(self, name: str) -> None:
@@ -88,18 +88,18 @@ class CheckpointManager:
         found = [path for path in self.path.glob("[!.]*") if (path / STATE).exists()]
         return max(found, key=lambda it: (read_state(it)["step"], it.name.startswith("phase-"), it.name), default=None)
 
-    def to_be_scored(self, name: str) -> bool:
+    def pending_validation(self, name: str) -> bool:
         """Whether the checkpoint is there and waits for its score."""
-        return (self.path / name / MARK).exists()
+        return (self.path / name / PENDING_MARKER).exists()
 
-    def unmark(self, name: str) -> None:
+    def clear_pending(self, name: str) -> None:
         """It has been scored."""
-        (self.path / name / MARK).unlink(missing_ok=True)
+        (self.path / name / PENDING_MARKER).unlink(missing_ok=True)
 
     def prune(self, keep: int) -> None:
         """Remove all step checkpoints but the newest ``keep`` and those that are marked; phases and the best stay."""
         steps = sorted(self.path.glob("step-*"))
-        marked = [path for path in steps if self.to_be_scored(path.name)][-MOST_MARKED:]
+        marked = [path for path in steps if self.pending_validation(path.name)][-MAX_PENDING:]
         for old in steps[:-keep]:
             if old not in marked:
                 self.remove(old.name)
@@ -107,7 +107,7 @@ class CheckpointManager:
     def finish(self, keep: int) -> None:
         """The run has ended: what still waits for its score could not be scored."""
         for path in self.path.glob("[!.]*"):
-            self.unmark(path.name)
+            self.clear_pending(path.name)
         self.prune(keep)
 
     def keep_best(self, name: str, stream: str, score: float, judged_by: str = "") -> bool:
@@ -124,11 +124,11 @@ class CheckpointManager:
             return False
         source = self.path / name
         best = f"best-{stream}-{read_state(source)['step']:08d}"
-        with self.publish(best) as aside:
+        with self.commit(best) as tmp:
             for file in source.glob("[!.]*"):
-                _link_or_copy(file, aside / file.name)
+                _link_or_copy(file, tmp / file.name)
             atomic_write(
-                aside / SCORE, json.dumps({"stream": stream, "score": score, "from": name, "judged_by": judged_by})
+                tmp / SCORE, json.dumps({"stream": stream, "score": score, "from": name, "judged_by": judged_by})
             )
         for old in before:
             if old != best:

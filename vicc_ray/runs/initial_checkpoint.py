@@ -16,7 +16,7 @@ START_FILE = "start.json"
 
 
 @dataclass(frozen=True)
-class StartingPoint:
+class InitialCheckpoint:
     """A checkpoint, wherever it lies.
 
     Attributes:
@@ -31,7 +31,7 @@ class StartingPoint:
     weights: str
 
     @classmethod
-    def of(cls, checkpoint: Path) -> StartingPoint:
+    def of(cls, checkpoint: Path) -> InitialCheckpoint:
         """That of a checkpoint's folder.
 
         Raises:
@@ -47,12 +47,12 @@ class StartingPoint:
     def __str__(self) -> str:
         return f"{self.checkpoint} (step {self.step}, weights {self.weights[:16]})"
 
-    def is_same(self, other: StartingPoint) -> bool:
+    def is_same(self, other: InitialCheckpoint) -> bool:
         """Whether a run that begins with either computes the same."""
         return (self.step, self.epoch, self.weights) == (other.step, other.epoch, other.weights)
 
 
-def checked_start(folder: RunDir, given: Path | None) -> StartingPoint | None:
+def resolve_initial_checkpoint(folder: RunDir, given: Path | None) -> InitialCheckpoint | None:
     """What the run in ``folder`` begins with, or began with where it goes on; None: fresh weights.
 
     A run that has a checkpoint of its own goes on from that, so ``given`` may be left out then.
@@ -64,7 +64,7 @@ def checked_start(folder: RunDir, given: Path | None) -> StartingPoint | None:
     before = _kept(file)
     if given is None:
         return _recorded(folder, before, begun)
-    now = StartingPoint.of(given)
+    now = InitialCheckpoint.of(given)
     if before is None and begun:
         raise UserError(
             f"--from {given}: the run in {folder.path} did not begin with a checkpoint of another run, and goes on "
@@ -78,14 +78,14 @@ def checked_start(folder: RunDir, given: Path | None) -> StartingPoint | None:
     return now
 
 
-def _kept(file: Path) -> StartingPoint | None:
+def _kept(file: Path) -> InitialCheckpoint | None:
     try:
-        return read_as(file, StartingPoint, "what a run began with", "give another output folder")
+        return read_as(file, InitialCheckpoint, "what a run began with", "give another output folder")
     except FileNotFoundError:
         return None
 
 
-def _recorded(folder: RunDir, before: StartingPoint | None, begun: bool) -> StartingPoint | None:
+def _recorded(folder: RunDir, before: InitialCheckpoint | None, begun: bool) -> InitialCheckpoint | None:
     if before is not None and not begun:
         raise UserError(
             f"{folder.path}: this run began with {before} and has no checkpoint of its own yet; give that one again "
@@ -94,7 +94,7 @@ def _recorded(folder: RunDir, before: StartingPoint | None, begun: bool) -> Star
     return before if before is not None and Path(before.checkpoint).exists() else None
 
 
-def check_something_left(start: StartingPoint, epochs: int) -> None:
+def require_remaining_epochs(start: InitialCheckpoint, epochs: int) -> None:
     """See that a run of so many epochs has some after its starting point.
 
     Raises:
@@ -107,7 +107,7 @@ def check_something_left(start: StartingPoint, epochs: int) -> None:
         )
 
 
-def keep_start(folder: RunDir, start: StartingPoint | None) -> None:
+def record_initial_checkpoint(folder: RunDir, start: InitialCheckpoint | None) -> None:
     """Write it into the opened folder."""
     if start is not None:
         atomic_write(folder.path / START_FILE, json.dumps(asdict(start), indent=1))

@@ -10,7 +10,7 @@ from vicc_ray.utils.jsonl import append_line, read_lines
 
 
 class RestartLog:
-    """``attempts.jsonl`` of a run: a line for each beginning of its workers, for each error that could be told, and for
+    """``restarts.jsonl`` of a run: a line for each beginning of its workers, for each error that could be told, and for
     what is waited for before a beginning."""
 
     def __init__(self, file: Path) -> None:
@@ -20,7 +20,7 @@ class RestartLog:
         """How many there were at each beginning, one after the other."""
         return [n for line in read_lines(self.file) if "step" in line and isinstance(n := line.get("workers"), int)]
 
-    def begin(self, step: int, workers: int, command: str = "") -> int:
+    def record_start(self, step: int, workers: int, command: str = "") -> int:
         """Note a beginning at ``step`` and return how many in a row before it began with the same step and workers.
 
         Another number of workers counts as something new: machines come and go while a run advances.
@@ -33,11 +33,11 @@ class RestartLog:
         append_line(self.file, {"time_ms": int(1000 * time.time()), **line})
         return len(list(takewhile(lambda begun: begun == line, reversed(before))))
 
-    def note_error(self, error: str) -> None:
+    def record_error(self, error: str) -> None:
         """Keep what ended this attempt, as far as it could be told."""
         append_line(self.file, {"time_ms": int(1000 * time.time()), "error": error})
 
-    def note_wait(self, what: str) -> None:
+    def record_wait(self, what: str) -> None:
         """The workers cannot begin until this is there."""
         append_line(self.file, {"time_ms": int(1000 * time.time()), "waits_for": what})
 

@@ -61,15 +61,15 @@ class RunDir:
         self.metrics_file = self.path / "metrics.jsonl"
         self.epochs_file = self.path / "epochs.jsonl"
         self.warnings_file = self.path / "warnings.jsonl"
-        self.evaluations_file = self.path / "evaluations.jsonl"
+        self.validation_file = self.path / "validation.jsonl"
         self.samples_file = self.path / "samples.jsonl"
         self.checkpoints_file = self.path / "checkpoints.jsonl"
         self.classes_file = self.path / "classes.json"
         """Of a classification alone: what it learns."""
-        self.fatal_error_file = self.path / "failure.txt"
-        self.attempts = RestartLog(self.path / "attempts.jsonl")
+        self.fatal_error_file = self.path / "fatal_error.txt"
+        self.restarts = RestartLog(self.path / "restarts.jsonl")
         self.request_file = self.path / "checkpoint.request"
-        self.hold_file = self.path / "hold"
+        self.pause_file = self.path / "pause"
         """The name of a checkpoint: the run waits, until whoever decides by its score has taken the file away."""
         self.checkpoints = CheckpointManager(self.path / "checkpoints")
 
@@ -162,7 +162,7 @@ class RunDir:
                 ) from None
             yield
 
-    def in_training(self) -> bool:
+    def is_training(self) -> bool:
         """Whether a process writes here now."""
         try:
             with folder_lock(self.path):
@@ -192,7 +192,7 @@ class RunDir:
         newest = self.checkpoints.newest()
         return int(read_state(newest)["step"]) if newest else 0
 
-    def take_request(self) -> bool:
+    def consume_checkpoint_request(self) -> bool:
         """Whether a checkpoint was asked for (by the file ``checkpoint.request``); asking is over with it."""
         try:
             self.request_file.unlink()
@@ -201,14 +201,14 @@ class RunDir:
         return True
 
     @property
-    def held(self) -> str:
+    def paused(self) -> str:
         """The checkpoint on whose score the run waits; "" while it goes on."""
         try:
-            return read_bounded(self.hold_file, 255).decode(errors="replace")
+            return read_bounded(self.pause_file, 255).decode(errors="replace")
         except FileNotFoundError:
             return ""
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.hold_file}: no name of a checkpoint ({error}); remove it") from None
+            raise UserError(f"{self.pause_file}: no name of a checkpoint ({error}); remove it") from None
 
     def rewind(self, step: int) -> None:
         """Drop the lines of steps after ``step``: a resumed run makes them again.

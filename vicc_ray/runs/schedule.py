@@ -20,7 +20,7 @@ class Phase:
     name: str
     stage: int
     stream: Stream
-    cross: bool
+    cross_stream: bool
     first_epoch: int
     epochs: int
     cosine_epochs: int

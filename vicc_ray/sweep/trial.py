@@ -16,7 +16,7 @@ from vicc_ray.utils.json_file import read_as
 from vicc_ray.utils.jsonl import read_lines
 
 State = Literal["running", "complete", "pruned", "failed"]
-TIMES = ("data_ms", "step_ms")
+TIMES = ("data_ms", "compute_ms")
 STEPS = ("step", "epoch", "stage", *TIMES)
 SCORES = ("step", "epoch", "stream", "recall_at_1", "low", "high")
 """What is read of a run's lines."""
@@ -112,7 +112,7 @@ def _curve(run: RunDir, steps: list[dict[str, Any]]) -> list[Score]:
     first = steps[0]["epoch"]
     numbers, spent = [step["step"] for step in steps], list(accumulate(map(_seconds, steps)))
     scores = {}
-    for line in read_lines(run.evaluations_file, *SCORES):
+    for line in read_lines(run.validation_file, *SCORES):
         if line["stream"] == SCORED and line["step"] >= steps[0]["step"]:
             scores[line["epoch"] - first] = Score(
                 line["epoch"] - first,
@@ -134,4 +134,4 @@ def _stage2_steps(run: RunDir) -> list[dict[str, Any]]:
 
 
 def _seconds(step: Mapping[str, Any]) -> float:
-    return float(step["data_ms"] + step["step_ms"]) / 1000
+    return float(step["data_ms"] + step["compute_ms"]) / 1000

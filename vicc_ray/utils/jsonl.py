@@ -42,10 +42,10 @@ _FIGURE = (int, float, type(None))
 """null: a float that JSON does not have."""
 _PLACE = {"step": (int,), "epoch": _NUMBER, "phase": (str,)}
 TYPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
-    "metrics.jsonl": {**_PLACE, "stage": (int,), "stream": (str,), "data_ms": _NUMBER, "step_ms": _NUMBER},
+    "metrics.jsonl": {**_PLACE, "stage": (int,), "stream": (str,), "data_ms": _NUMBER, "compute_ms": _NUMBER},
     "epochs.jsonl": _PLACE,
     "warnings.jsonl": {**_PLACE, "kind": (str,), "text": (str,)},
-    "evaluations.jsonl": {
+    "validation.jsonl": {
         **{**_PLACE, "stream": (str,)},
         **{"recall_at_1": _FIGURE, "low": _FIGURE, "high": _FIGURE, "videos": (int,)},
     },

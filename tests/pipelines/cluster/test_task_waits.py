@@ -50,7 +50,7 @@ def test_a_training_that_never_fits_is_refused_at_once(
     with pytest.raises(UserError, match=setting):
         pretrain(settings(train=train), store, tmp_path, progress=False)
     assert time.monotonic() - begun < AT_ONCE_S
-    assert not RunDir(tmp_path).attempts.workers()
+    assert not RunDir(tmp_path).restarts.workers()
 
 
 def test_the_whole_job_is_refused_before_its_videos_are_prepared(tmp_path: Path) -> None:
@@ -114,13 +114,13 @@ def test_a_training_whose_places_others_hold_says_what_it_waits_for_and_begins_w
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(placement_waits, "TOLD_AFTER_S", 1.0)
-    attempts = RunDir(tmp_path).attempts
+    restarts = RunDir(tmp_path).restarts
     with ThreadPoolExecutor(1) as pool:
         with held(2):
             run = pool.submit(pretrain, rgb_alone(1), store, tmp_path, progress=False)
-            until(lambda: run.done() or (attempts.file.exists() and "waits_for" in attempts.file.read_text()))
+            until(lambda: run.done() or (restarts.file.exists() and "waits_for" in restarts.file.read_text()))
         run.result()
-    (line,) = [line["waits_for"] for line in read_lines(attempts.file) if "waits_for" in line]
+    (line,) = [line["waits_for"] for line in read_lines(restarts.file) if "waits_for" in line]
     assert "CPU 1" in line and "CPU 0 of 2" in line
     assert [line in record.getMessage() for record in caplog.records].count(True) == 1, "without a display on stderr"
     assert len(losses(tmp_path)) == 4

@@ -51,12 +51,12 @@ def computed_here(config: Config, store: Path, folder: RunDir) -> Iterator[tuple
     """Losses, and the state after them, of the task in ``folder`` as one process computes them, without Ray."""
     torch.set_num_threads(1)
     task = Classification(config, ClipStore(store), folder)
-    trainer, maker = task.trainer(torch.device("cpu")), task.maker(task.phases[0], 0, 1)
+    trainer, builder = task.trainer(torch.device("cpu")), task.builder(task.phases[0], 0, 1)
     trainer.start_phase(task.phases[0])
-    for step in range(task.plan.first_step(task.phases[0].last_epoch)):
-        parts = [maker({"step": step, "part": part}) for part in range(maker.parts)]
+    for step in range(task.sampler.first_step(task.phases[0].last_epoch)):
+        parts = [builder({"step": step, "microbatch": microbatch}) for microbatch in range(builder.microbatches)]
         batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-        loss = float(trainer.step(batch, task.plan.epoch_at(step))["loss"])
+        loss = float(trainer.step(batch, task.sampler.epoch_at(step))["loss"])
         state = {prefix + k: v for prefix, module in trainer.modules().items() for k, v in module.state_dict().items()}
         yield loss, state
 
@@ -82,7 +82,7 @@ def test_a_killed_run_ends_equal_to_the_bit(out: Path, store: Path) -> None:
     kept = read_model(run.path / "checkpoints" / "phase-0-flow-finetune")
     assert set(kept) == set(reference[-1][1])
     assert all(torch.equal(kept[name], value) for name, value in reference[-1][1].items())
-    assert 0 < max(line["step"] for line in read_lines(run.attempts.file) if "step" in line) < STEPS
+    assert 0 < max(line["step"] for line in read_lines(run.restarts.file) if "step" in line) < STEPS
 
 
 def test_fine_tuning_learns_the_motions(out: Path) -> None:

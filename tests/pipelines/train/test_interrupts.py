@@ -43,7 +43,7 @@ def test_the_steps_of_an_interrupted_training_are_kept(store: Path, tmp_path: Pa
     assert "Traceback" not in ended.errors
     assert run.step > 2
     assert f"step {run.step} " in ended.errors
-    assert [line["step"] for line in read_lines(run.attempts.file)] == [0]
+    assert [line["step"] for line in read_lines(run.restarts.file)] == [0]
     assert not run.request_file.exists()
 
 
@@ -56,7 +56,7 @@ def test_one_that_waits_for_places_ends_and_gives_back_what_it_took(store: Path,
     assert ended.seconds < MARGIN * SOON_S
     assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
     assert "Traceback" not in ended.errors
-    assert not RunDir(tmp_path / "run").attempts.file.exists()
+    assert not RunDir(tmp_path / "run").restarts.file.exists()
     assert not _pending()
 
 

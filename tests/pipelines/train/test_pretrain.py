@@ -21,7 +21,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.inference.evaluate import evaluate
 from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.pipelines.train.pretrain import pretrain
-from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.utils.jsonl import read_lines
 
@@ -38,17 +38,19 @@ def undisturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("start", "part_bytes"), [(0, 1), (3, 1 << 20)])
-def test_batches_come_in_the_plans_order_from_any_step_for_any_worker(store: Path, start: int, part_bytes: int) -> None:
+def test_batches_come_in_the_plans_order_from_any_step_for_any_worker(
+    store: Path, start: int, microbatch_bytes: int
+) -> None:
     opened, config = ClipStore(store), settings()
     videos = [entry for entry in opened.entries if entry.split == "train"][:14]
-    plan = Plan(len(videos), 4, seed=5)  # the fourth step is of two epochs
+    sampler = GlobalBatchSampler(len(videos), 4, seed=5)  # the fourth step is of two epochs
     for rank in range(2):
-        maker = ClipBatchBuilder(opened, videos, plan, config.clip, ("rgb", "flow"), rank, 2, part_bytes)
-        assert maker.parts == (2 if part_bytes == 1 else 1)
-        found = list(batches(maker, start, 6, 1.0, 3 * maker.batch_bytes))
+        builder = ClipBatchBuilder(opened, videos, sampler, config.clip, ("rgb", "flow"), rank, 2, microbatch_bytes)
+        assert builder.microbatches == (2 if microbatch_bytes == 1 else 1)
+        found = list(batches(builder, start, 6, 1.0, 3 * builder.batch_bytes))
         assert len(found) == 6 - start
         for step, batch in enumerate(found, start):
-            share, epochs = plan.share(step, rank, 2)
+            share, epochs = sampler.rank_batch(step, rank, 2)
             assert batch["videos"].tolist() == share.tolist()
             for n, (video, epoch) in enumerate(zip(share, epochs, strict=True)):
                 alone = make_samples(opened, [videos[video]], config.clip, ("rgb", "flow"), 5, [epoch])
@@ -69,9 +71,9 @@ def test_a_run_leaves_every_step_every_phase_and_its_scores(undisturbed: Path) -
     lines = read_lines(undisturbed / "metrics.jsonl")
     assert [line["phase"] for line in lines] == [phase for phase in PHASES for _ in range(4)]
     documented = {"epoch", "stage", "stream", "learning_rate", "entropy", "assignment_entropy", "ln_k"}
-    documented |= {"prototypes_used", "data_ms", "step_ms", "samples_per_s", "workers"}
+    documented |= {"prototypes_used", "data_ms", "compute_ms", "samples_per_s", "workers"}
     assert all(documented <= set(line) for line in lines)
-    checks = read_lines(undisturbed / "evaluations.jsonl")
+    checks = read_lines(undisturbed / "validation.jsonl")
     assert [check["phase"] for check in checks] == PHASES
     assert all(0 <= check["low"] <= check["recall_at_1"] <= check["high"] <= 1 for check in checks)
     assert all(check["chance"] == 0.5 for check in checks)  # two classes of as many videos

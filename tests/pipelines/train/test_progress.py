@@ -13,12 +13,12 @@ from vicc_ray.pipelines.train.progress import _Follower, _Tail
 from vicc_ray.reports.run.curves import read_phases
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
-from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.workload import Workload
 from vicc_ray.utils.fs import atomic_write
 
 WORKLOAD = Workload(
-    Plan(videos=10, batch=5, seed=0),
+    GlobalBatchSampler(videos=10, batch=5, seed=0),
     build_phases(ScheduleConfig(rgb_epochs=20, flow_epochs=20, stage1_cosine_epochs=20, cycles=0)),
 )
 
@@ -75,7 +75,7 @@ def test_a_warning_is_shown_as_it_was_written(tmp_path: Path, capsys: pytest.Cap
 
 
 def step_line(step: int, phase: str, loss: float) -> str:
-    timing = {"data_ms": 10.0, "step_ms": 90.0, "samples_per_s": 50.0}
+    timing = {"data_ms": 10.0, "compute_ms": 90.0, "samples_per_s": 50.0}
     return json.dumps({"step": step, "phase": phase, "loss": loss, **timing}) + "\n"
 
 
@@ -102,11 +102,11 @@ def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(t
     folder.metrics_file.write_text(step_line(40, "rgb-stage1", 3.0) + step_line(41, "flow-stage1", 2.0))
     follower._update()
     check = {"step": 40, "phase": "rgb-stage1", "epoch": 20, "stream": "rgb", "recall_at_1": 0.375, "videos": 8}
-    folder.evaluations_file.write_text(json.dumps(check) + "\n")
+    folder.validation_file.write_text(json.dumps(check) + "\n")
     follower._update()
     assert follower.score == ""
     own = {**check, "step": 41, "phase": "flow-stage1", "stream": "flow"}
-    with folder.evaluations_file.open("a") as out:
+    with folder.validation_file.open("a") as out:
         out.write(json.dumps(own) + "\n")
     follower._update()
     assert "37.5" in follower.score
@@ -114,9 +114,9 @@ def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(t
 
 def test_the_time_left_counts_cross_stream_steps_as_dearer(tmp_path: Path) -> None:
     schedule = ScheduleConfig(rgb_epochs=5, flow_epochs=0, stage1_cosine_epochs=5, cycles=1, alternation_period=5)
-    planned = Workload(Plan(videos=10, batch=5, seed=0), build_phases(schedule))
+    planned = Workload(GlobalBatchSampler(videos=10, batch=5, seed=0), build_phases(schedule))
     follower = _Follower(RunDir(tmp_path), planned)
-    follower.recent.extend({"step": step, "data_ms": 100.0, "step_ms": 900.0} for step in range(1, 6))
+    follower.recent.extend({"step": step, "data_ms": 100.0, "compute_ms": 900.0} for step in range(1, 6))
     assert planned.steps == 30
     assert follower._seconds_left(5) == pytest.approx(5 + 20 * 4 / 3)
 

@@ -247,7 +247,7 @@ def test_a_running_phase_is_reported(run_dir: Path, store: ClipStore) -> None:
     lines = (run_dir / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run_dir / "metrics.jsonl").write_text("".join(lines[:1]))
     shutil.rmtree(run_dir / "evaluation")
-    (run_dir / "evaluations.jsonl").unlink()
+    (run_dir / "validation.jsonl").unlink()
     (run_dir / "epochs.jsonl").unlink()
     page, _, figures = build(run_dir, store)
     assert set(figures["missing"]) == {"checks", "table", "gallery", "epochs"}
@@ -271,7 +271,7 @@ def test_diverged_losses_are_told_and_leave_valid_json(run_dir: Path, store: Cli
 def test_without_labels_there_are_neighbours_and_no_score(split: str | None, run_dir: Path, store: ClipStore) -> None:
     """Whether some of the videos are for testing, as a manifest may say, or all are trained on."""
     (run_dir / "evaluation" / "evaluation.json").unlink()
-    (run_dir / "evaluations.jsonl").unlink()
+    (run_dir / "validation.jsonl").unlink()
     for seed, name in enumerate(("rgb-stage1", "rgb-stage2-1")):
         table = features_of(store, seed)
         splits = table.splits if split is None else np.full(12, split)

@@ -112,7 +112,7 @@ def test_running_mean_keeps_constants_and_leaves_out_gaps() -> None:
 def test_long_runs_are_drawn_with_few_points(tmp_path: Path) -> None:
     with (tmp_path / "metrics.jsonl").open("w") as file:
         for step in range(5000):
-            record = {"step": step, "phase": "rgb-stage1", "loss": 5000 - step, "data_ms": 1, "step_ms": 3}
+            record = {"step": step, "phase": "rgb-stage1", "loss": 5000 - step, "data_ms": 1, "compute_ms": 3}
             file.write(json.dumps(record) + "\n")
     (phase,) = read_phases(tmp_path / "metrics.jsonl", batch=8)
     steps = phase["curves"]["step"]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.training.observed import run_epochs, watched_config
 from vicc_ray.config import Config
-from vicc_ray.training.monitoring.diagnostics import problems_at_end, problems_inherited, problems_now
+from vicc_ray.training.monitoring.diagnostics import diagnose_finished_phase, diagnose_initial_networks, diagnose_phase
 
 LN_K = math.log(20)
 HEALTHY = {
@@ -31,14 +31,14 @@ def epoch(**changes: Any) -> dict[str, Any]:
 
 
 def kinds(*phase: dict[str, Any]) -> list[str]:
-    return [problem.kind for problem in problems_now(phase, CONFIG)]
+    return [problem.kind for problem in diagnose_phase(phase, CONFIG)]
 
 
 def test_a_healthy_phase_is_left_alone() -> None:
     first = epoch(loss=1.3 * LN_K, gradient_norm=15.0)
     assert kinds(first) == []
     assert kinds(first, epoch(), epoch(gradient_norm=3.0)) == []
-    assert problems_at_end(epoch(), CONFIG) == []
+    assert diagnose_finished_phase(epoch(), CONFIG) == []
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_a_healthy_phase_is_left_alone() -> None:
     ],
 )
 def test_each_collapse_is_told_with_figures_and_settings(changes: dict[str, Any], kind: str, told: list[str]) -> None:
-    (problem,) = problems_now([epoch(**changes)], CONFIG)
+    (problem,) = diagnose_phase([epoch(**changes)], CONFIG)
     assert problem.kind == kind
     assert [part for part in told if part not in problem.text] == []
-    assert [problem.kind for problem in problems_at_end(epoch(**changes), CONFIG)] == [kind]
+    assert [problem.kind for problem in diagnose_finished_phase(epoch(**changes), CONFIG)] == [kind]
 
 
 def test_the_queue_is_mentioned_only_where_there_is_one() -> None:
     without = CONFIG.model_copy(update={"method": CONFIG.method.model_copy(update={"queue": 0})})
     changes = epoch(assignment_entropy=LN_K)
-    assert "queue_start" in problems_now([changes], CONFIG)[0].text
-    assert "queue" not in problems_now([changes], without)[0].text
+    assert "queue_start" in diagnose_phase([changes], CONFIG)[0].text
+    assert "queue" not in diagnose_phase([changes], without)[0].text
 
 
 def test_being_at_ln_k_counts_after_some_steps() -> None:
@@ -105,26 +105,26 @@ def test_many_prototypes_for_few_samples_are_no_collapse() -> None:
     """Chance itself leaves most of them unused then."""
     config = CONFIG.model_copy(update={"method": CONFIG.method.model_copy(update={"prototypes": 300})})
     few = epoch(steps=10, prototypes_in_use=0.65, prototypes_effective=0.55, effective_rank=30.0)
-    assert problems_now([few], config) == []
-    assert [p.kind for p in problems_now([{**few, "steps": 1000}], config)] == ["crowded"]
+    assert diagnose_phase([few], config) == []
+    assert [p.kind for p in diagnose_phase([{**few, "steps": 1000}], config)] == ["crowded"]
 
 
 def test_figures_that_are_not_there_are_not_judged() -> None:
-    assert problems_now([{"phase": "rgb-stage1", "stream": "rgb", "loss": 3.0}], CONFIG) == []
-    assert problems_at_end({"loss": 7.0, "entropy": None, "effective_rank": 50.0}, CONFIG) == []
+    assert diagnose_phase([{"phase": "rgb-stage1", "stream": "rgb", "loss": 3.0}], CONFIG) == []
+    assert diagnose_finished_phase({"loss": 7.0, "entropy": None, "effective_rank": 50.0}, CONFIG) == []
 
 
 def test_a_phase_that_learnt_nothing_is_told_at_its_end() -> None:
-    (problem,) = problems_at_end(epoch(loss=0.98 * LN_K), CONFIG)
+    (problem,) = diagnose_finished_phase(epoch(loss=0.98 * LN_K), CONFIG)
     assert problem.kind == "not-learning" and "2.94" in problem.text
 
 
 def test_an_objective_without_prototypes_is_judged_by_its_own_chance() -> None:
     figures = {"steps": 100, "chance_loss": 7.0, "gradient_norm": 1.0, "effective_rank": 50.0}
     learns, stays = {**figures, "loss": 4.0}, {**figures, "loss": 6.99}
-    assert kinds(*6 * [learns]) == [] and problems_at_end(learns, CONFIG) == []
+    assert kinds(*6 * [learns]) == [] and diagnose_finished_phase(learns, CONFIG) == []
     assert kinds(*6 * [stays]) == ["stuck"]
-    (problem,) = problems_at_end(stays, CONFIG)
+    (problem,) = diagnose_finished_phase(stays, CONFIG)
     assert problem.kind == "not-learning" and "7.000" in problem.text and "prototypes" not in problem.text
     assert kinds({**learns, "effective_rank": 9.0}) == ["flat"]
 
@@ -132,25 +132,25 @@ def test_an_objective_without_prototypes_is_judged_by_its_own_chance() -> None:
 def test_stage_two_says_that_it_starts_from_a_collapsed_network() -> None:
     early, good = epoch(effective_rank=1.0), epoch()
     bad_flow = epoch(stream="flow", phase="flow-stage1", effective_rank=1.1)
-    assert problems_inherited([early, good], ("rgb", "flow"), CONFIG) == []
-    (problem,) = problems_inherited([early, good, bad_flow], ("rgb", "flow"), CONFIG)
+    assert diagnose_initial_networks([early, good], ("rgb", "flow"), CONFIG) == []
+    (problem,) = diagnose_initial_networks([early, good, bad_flow], ("rgb", "flow"), CONFIG)
     assert problem.kind == "starts-from-flow-flat"
     assert "flow-stage1" in problem.text and "effective rank is 1.1" in problem.text
-    assert problems_inherited([good, bad_flow], ("rgb",), CONFIG) == []
+    assert diagnose_initial_networks([good, bad_flow], ("rgb",), CONFIG) == []
 
 
 def test_few_steps_are_told_first_with_what_held_out_videos_say() -> None:
     short = epoch(steps=2, stage=1, loss=LN_K)
     check = {"phase": "rgb-stage1", "recall_at_1": 0.5625, "low": 0.31, "high": 0.81, "chance": 0.125, "videos": 16}
-    (problem,) = problems_at_end(short, CONFIG, steps=12, check=check)
+    (problem,) = diagnose_finished_phase(short, CONFIG, steps=12, check=check)
     told = ["12 steps in all (about 2 an epoch)", "schedule.rgb_epochs (now", "train.batch (now 32)", "2.996"]
     held_out = ["56.2 %", "31.0 to 81.0", "16 videos", "chance, 12.5 %"]
     places = [problem.text.find(part) for part in [*told, *held_out]]
     assert problem.kind == "not-learning" and places[0] == 0 and -1 not in places and places == sorted(places)
     for chance, low, clear in ((0.125, 0.31, True), (0.5, 0.31, False)):
-        (problem,) = problems_at_end(short, CONFIG, steps=12, check={**check, "chance": chance, "low": low})
+        (problem,) = diagnose_finished_phase(short, CONFIG, steps=12, check={**check, "chance": chance, "low": low})
         assert ("not clearly" not in problem.text) is clear
-    (problem,) = problems_at_end(short, CONFIG, steps=700)
+    (problem,) = diagnose_finished_phase(short, CONFIG, steps=700)
     assert "train.batch" not in problem.text and "%" not in problem.text
 
 
@@ -159,16 +159,16 @@ def test_few_steps_are_told_first_with_what_held_out_videos_say() -> None:
     [(1, "rgb", "schedule.rgb_epochs"), (1, "flow", "schedule.flow_epochs"), (2, "rgb", "schedule.alternation_period")],
 )
 def test_the_setting_of_the_number_of_steps_is_that_of_the_phase(stage: int, stream: str, key: str) -> None:
-    (problem,) = problems_at_end(epoch(steps=2, stage=stage, stream=stream, loss=LN_K), CONFIG, steps=12)
+    (problem,) = diagnose_finished_phase(epoch(steps=2, stage=stage, stream=stream, loss=LN_K), CONFIG, steps=12)
     assert f"{key} (now {getattr(CONFIG.schedule, key.split('.')[1])})" in problem.text
 
 
 def test_stage_two_counts_the_steps_of_the_phase_that_it_starts_from() -> None:
     short = [epoch(steps=2, stage=1, loss=LN_K), epoch(steps=3, stage=1, loss=LN_K)]
     check = {"phase": "rgb-stage1", "recall_at_1": 0.25, "low": 0.1, "high": 0.4, "videos": 16}
-    (problem,) = problems_inherited([epoch(phase="other"), *short], ("rgb",), CONFIG, [check])
+    (problem,) = diagnose_initial_networks([epoch(phase="other"), *short], ("rgb",), CONFIG, [check])
     assert "5 steps in all" in problem.text and "25.0 %" in problem.text
-    (problem,) = problems_inherited([epoch(steps=90, loss=LN_K), *short, *short], ("rgb",), CONFIG)
+    (problem,) = diagnose_initial_networks([epoch(steps=90, loss=LN_K), *short, *short], ("rgb",), CONFIG)
     assert problem.text.count("steps in all") == 0
 
 
@@ -177,23 +177,23 @@ def test_no_epoch_of_a_healthy_run_is_warned_of() -> None:
     phase = run_epochs(config, 3)
     assert phase[-1]["loss"] < 0.6 * phase[-1]["ln_k"]
     for n in range(1, len(phase) + 1):
-        assert problems_now(phase[:n], config) == []
-    assert problems_at_end(phase[-1], config) == []
+        assert diagnose_phase(phase[:n], config) == []
+    assert diagnose_finished_phase(phase[-1], config) == []
 
 
 def test_an_epsilon_that_makes_assignments_uniform_is_noticed_within_an_epoch() -> None:
     config = watched_config(method={"prototypes": 6, "queue": 0, "epsilon": 1.0})
-    (problem,) = problems_now(run_epochs(config, 1), config)
+    (problem,) = diagnose_phase(run_epochs(config, 1), config)
     assert problem.kind == "uniform" and "method.epsilon (now 1)" in problem.text
 
 
 def test_clips_that_are_all_alike_are_noticed_within_an_epoch() -> None:
     config = watched_config()
-    assert {p.kind for p in problems_now(run_epochs(config, 1, alike=True), config)} == {"uniform", "flat"}
+    assert {p.kind for p in diagnose_phase(run_epochs(config, 1, alike=True), config)} == {"uniform", "flat"}
 
 
 def test_steps_far_too_long_are_noticed() -> None:
     config = watched_config(optimiser={"name": "adamw", "learning_rate": 1e3, "final_learning_rate": 1e3})
-    found = problems_now(run_epochs(config, 2), config)
+    found = diagnose_phase(run_epochs(config, 2), config)
     assert {"flat", "rising"} <= {problem.kind for problem in found}
     assert all("optimiser.learning_rate (now 1000)" in problem.text for problem in found)

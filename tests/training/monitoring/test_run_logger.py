@@ -138,10 +138,10 @@ def test_held_out_checks_are_passed_on_once(folder: RunDir) -> None:
     """Another process writes them, whenever it is done."""
     check = {"step": 20, "epoch": 1, "phase": RGB.name, "stream": "rgb", "recall_at_1": 0.5, "videos": 40}
     journal = RunLogger(folder, CONFIG, 0)
-    append_line(folder.evaluations_file, check)
+    append_line(folder.validation_file, check)
     journal.end_epoch(RGB, 40, 2, GOOD)
     journal.end_epoch(RGB, 60, 3, GOOD)
-    append_line(folder.evaluations_file, {**check, "step": 40, "recall_at_1": 0.75})
+    append_line(folder.validation_file, {**check, "step": 40, "recall_at_1": 0.75})
     journal.close(RGB, 60)
     written(folder, CONFIG, 60, 80, loss=1.0)
     assert shown(folder.path / "tensorboard")["held_out/rgb/recall_at_1"] == [(20, 0.5), (40, 0.75)]

@@ -14,7 +14,7 @@ from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.training.trackers import Trackers, async_tracker, check_trackers
 from vicc_ray.training.trackers.async_tracker import Background
-from vicc_ray.training.trackers.run_id import kept_identity
+from vicc_ray.training.trackers.run_id import persistent_run_id
 
 TENSORBOARD = Config.model_validate({"train": {"trackers": ["tensorboard"]}})
 
@@ -147,6 +147,6 @@ def test_failures_of_trackers_are_handed_out_once(tmp_path: Path) -> None:
 
 
 def test_a_run_keeps_its_name_in_a_tracker(tmp_path: Path) -> None:
-    assert kept_identity(tmp_path, "wandb", lambda: "first") == "first"
-    assert kept_identity(tmp_path, "wandb", lambda: "second") == "first"
-    assert kept_identity(tmp_path, "mlflow", lambda: "third") == "third"
+    assert persistent_run_id(tmp_path, "wandb", lambda: "first") == "first"
+    assert persistent_run_id(tmp_path, "wandb", lambda: "second") == "first"
+    assert persistent_run_id(tmp_path, "mlflow", lambda: "third") == "third"

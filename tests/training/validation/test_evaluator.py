@@ -9,7 +9,7 @@ import pytest
 
 from tests.training.fixtures import small_config
 from vicc_ray.clip_store.catalog import Catalog, VideoRecord
-from vicc_ray.training.validation.evaluator import HeldOut, why_unchecked
+from vicc_ray.training.validation.evaluator import ValidationSet, validation_skip_reason
 
 
 def made(*videos: tuple[str, str]) -> Catalog:
@@ -35,10 +35,10 @@ def made(*videos: tuple[str, str]) -> Catalog:
 )
 def test_a_run_that_cannot_be_checked_says_why(videos: list[tuple[str, str]], said: str) -> None:
     entries, config = made(*videos), small_config(train={"evaluate_epochs": 1})
-    text = why_unchecked(entries, config)
+    text = validation_skip_reason(entries, config)
     assert said in text
-    assert bool(text) is (HeldOut.choose(entries, config) is None)
+    assert bool(text) is (ValidationSet.choose(entries, config) is None)
 
 
 def test_nothing_is_said_where_no_checks_were_asked_for() -> None:
-    assert why_unchecked(made(("", "train")), small_config(train={"evaluate_epochs": 0})) == ""
+    assert validation_skip_reason(made(("", "train")), small_config(train={"evaluate_epochs": 0})) == ""

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tests.training.fixtures import small_config
 from vicc_ray.clip_store.catalog import Catalog, VideoRecord
-from vicc_ray.training.validation.evaluator import HeldOut
+from vicc_ray.training.validation.evaluator import ValidationSet
 from vicc_ray.training.validation.split import training_videos, validation_sources, validation_videos
 
 CLASSES, SOURCES, CLIPS = 3, 10, 4
@@ -49,7 +49,7 @@ def test_more_videos_leave_what_was_held_out_held_out() -> None:
 def test_checks_score_validation_videos_among_those_that_are_trained_on() -> None:
     entries = made()
     for seed in (0, 1):
-        held_out = HeldOut.choose(
+        held_out = ValidationSet.choose(
             entries, small_config(train={"validation_share": 0.25}).model_copy(update={"seed": seed})
         )
         assert held_out is not None

@@ -15,14 +15,14 @@ LOOK_S = 2.0
 """Seconds between looks at the cluster's machines."""
 
 
-def note_lost_machines(attempts: RestartLog, over: threading.Event) -> None:
+def note_lost_machines(restarts: RestartLog, over: threading.Event) -> None:
     """Write a line for each machine that goes away, until the event is set."""
     known = {node["NodeID"] for node in _machines() if not node["Alive"]}
     while not over.wait(LOOK_S):
         for node in _machines():
             if not node["Alive"] and node["NodeID"] not in known:
                 known.add(node["NodeID"])
-                attempts.note_error(in_words(node))
+                restarts.record_error(in_words(node))
 
 
 def in_words(node: dict[str, Any]) -> str:

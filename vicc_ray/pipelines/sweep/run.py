@@ -44,14 +44,14 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
     """
     plan, store, folder = Sweep(settings), ClipStore(store_path), SweepFolder(out.resolve())
     task = Pretraining(plan.trial({}), store)
-    if not task.scored:
+    if not task.has_validation:
         raise UserError(
             f"{store.location}: no labelled training videos to score trials on: label them, or raise "
             f"validation_share ({settings.validation_share:g}) so that each class has a source for it"
         )
     folder.open(settings, plan.base, store)
     with folder.held(), ray_session(plan.base.ray), background_thread(reap_orphans):
-        running = _Running(plan, store, folder, task.plan.videos / task.plan.batch)
+        running = _Running(plan, store, folder, task.sampler.steps_per_epoch)
         tell = running.wait if progress else log
         waits = partial(tell_waiting, tell, True, ended=partial(running.wait, ""))
         showing = follow_sweep(running.search.trials, running.search.total, running.doing, progress)

@@ -69,8 +69,8 @@ def _report(run: RunDir, over: threading.Event) -> None:
     ending = False
     while not ending:
         ending = over.wait(LOOK_S)
-        scored = run.held and not run.checkpoints.to_be_scored(run.held)
-        size = run.evaluations_file.stat().st_size if run.evaluations_file.exists() else 0
+        scored = run.paused and not run.checkpoints.pending_validation(run.paused)
+        size = run.validation_file.stat().st_size if run.validation_file.exists() else 0
         if size != looked_at:
             looked_at = size
             for score in read_curve(run):
@@ -78,4 +78,4 @@ def _report(run: RunDir, over: threading.Event) -> None:
                     told = score.epoch
                     tune.report({"epoch": score.epoch, "recall_at_1": score.recall_at_1})
         if scored:
-            run.hold_file.unlink(missing_ok=True)
+            run.pause_file.unlink(missing_ok=True)

@@ -51,7 +51,7 @@ def classify(
     task.begin(weights)
     about = _about(task, weights)
     file, phase = folder.path / PREDICTIONS_FILE, task.phases[-1]
-    trained = folder.step >= task.plan.first_step(phase.last_epoch)
+    trained = folder.step >= task.sampler.first_step(phase.last_epoch)
     if not (trained and _is_of(file, about)):
         with ray_session(config.ray):  # one for both, since a start takes long
             last = fit(task, folder, progress=progress)

@@ -9,7 +9,7 @@ import ray
 
 from vicc_ray.pipelines.cluster.broadcast import get_cached
 
-MAKERS_KEPT = 8
+BUILDERS_KEPT = 8
 """Training workers that one process decodes for in turn, without opening their files anew."""
 
 
@@ -21,5 +21,5 @@ def decode(held: list[ray.ObjectRef], row: dict[str, Any]) -> dict[str, np.ndarr
         held: the maker, in the object store so that a task does not carry the list of videos, and in a list so that Ray
             does not unpack it anew for each task.
     """
-    made: dict[str, np.ndarray] = get_cached(held[0], kept=MAKERS_KEPT)(row)
+    made: dict[str, np.ndarray] = get_cached(held[0], kept=BUILDERS_KEPT)(row)
     return made

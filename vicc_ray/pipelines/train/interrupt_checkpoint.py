@@ -26,7 +26,7 @@ def checkpoint_on_interrupt(runs: Callable[[], Sequence[RunDir]]) -> Iterator[No
     try:
         yield
     except KeyboardInterrupt:
-        training = [run for run in runs() if run.in_training()]
+        training = [run for run in runs() if run.is_training()]
         _keep(training)
         for run in training:
             tell(f"{run.path}: {_in_words(run)}")
@@ -44,7 +44,7 @@ def _keep(runs: Sequence[RunDir]) -> None:
     while waiting and time.monotonic() < end:
         time.sleep(POLL_S)
         waiting = {
-            run: step for run, step in waiting.items() if _last(run.checkpoints_file) < step and run.in_training()
+            run: step for run, step in waiting.items() if _last(run.checkpoints_file) < step and run.is_training()
         }
     for run in lacking:
         run.request_file.unlink(missing_ok=True)

@@ -58,7 +58,7 @@ def fit(
     Args:
         start_from: checkpoint folder of another run from which a new run takes weights and place.
         awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
-            (`RunDir.hold_file`).
+            (`RunDir.pause_file`).
 
     Returns:
         the checkpoint of the last phase.
@@ -67,22 +67,24 @@ def fit(
         UserError: another process trains here, or training failed.
     """
     with folder.writing():  # refused here at once rather than in the workers, which hold this lock while they train
-        folder.checkpoints.clear_rests()
+        folder.checkpoints.clean_partial()
     phase = task.phases[-1]
     last = folder.phase_checkpoint(phase.index, phase.name)
-    if folder.step >= task.plan.first_step(phase.last_epoch) and not folder.checkpoints.to_be_scored(last.name):
+    if folder.step >= task.sampler.first_step(phase.last_epoch) and not folder.checkpoints.pending_validation(
+        last.name
+    ):
         return last
-    tell = folder.attempts.note_wait if progress else partial(_note_and_log, folder)
+    tell = folder.restarts.record_wait if progress else partial(_note_and_log, folder)
     with (
         ray_session(task.config.ray),
-        background_thread(partial(note_lost_machines, folder.attempts)),
+        background_thread(partial(note_lost_machines, folder.restarts)),
         background_thread(reap_orphans),
         background_thread(partial(tell_waiting, tell, False)),
         follow_run(folder, task, progress),
         checkpoint_on_interrupt(lambda: [folder]),
     ):
         _fit(task, folder, start_from, awaits_scores, tell)
-    folder.checkpoints.clear_rests()
+    folder.checkpoints.clean_partial()
     if folder.fatal_error_file.exists():
         raise UserError(folder.fatal_error_file.read_text())
     folder.checkpoints.finish(task.config.train.keep_checkpoints)
@@ -91,7 +93,7 @@ def fit(
 
 def _note_and_log(folder: RunDir, text: str) -> None:
     """Where no progress display shows what is noted."""
-    folder.attempts.note_wait(text)
+    folder.restarts.record_wait(text)
     log(text)
 
 

@@ -37,7 +37,7 @@ RETRIES = 10
 
 
 def batches(
-    maker: ClipBatchBuilder, start: int, stop: int, cpus: float, memory: int, task_cpus: float = 1.0
+    builder: ClipBatchBuilder, start: int, stop: int, cpus: float, memory: int, task_cpus: float = 1.0
 ) -> Iterator[dict[str, Tensor]]:
     """Batches of the global steps ``start`` to ``stop``, in order; decoding goes on while one is trained on.
 
@@ -46,14 +46,18 @@ def batches(
         memory: bytes of the object store that it may fill; two batches are taken whatever is given.
         task_cpus: logical CPUs that one task asks for at most.
     """
-    held, running = ray.put(maker), max(1, round(cpus))
+    held, running = ray.put(builder), max(1, round(cpus))
     asked = math.floor(1000 * min(1.0, task_cpus, cpus / running)) / 1000
     task = decode.options(num_cpus=asked, max_retries=RETRIES, scheduling_strategy=NO_PLACEMENT_GROUP)
-    rows = [{"step": step, "part": part} for step in range(start, stop) for part in range(maker.parts)]
-    ahead = min(memory * maker.parts // maker.batch_bytes, PARTS_A_CPU * running)
-    window = _Window((partial(task.remote, [held], row) for row in rows), running, ahead, maker.parts)
+    rows = [
+        {"step": step, "microbatch": microbatch}
+        for step in range(start, stop)
+        for microbatch in range(builder.microbatches)
+    ]
+    ahead = min(memory * builder.microbatches // builder.batch_bytes, PARTS_A_CPU * running)
+    window = _Window((partial(task.remote, [held], row) for row in rows), running, ahead, builder.microbatches)
     try:
-        while parts := list(islice(window, maker.parts)):
+        while parts := list(islice(window, builder.microbatches)):
             # A copy: what lies in the object store can be neither written to nor given back while it is looked at.
             batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
             window.give_back(len(parts))

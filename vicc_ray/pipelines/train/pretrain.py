@@ -7,12 +7,16 @@ from pathlib import Path
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.pipelines.train.launcher import fit
-from vicc_ray.runs.initial_checkpoint import check_something_left, checked_start, keep_start
+from vicc_ray.runs.initial_checkpoint import (
+    record_initial_checkpoint,
+    require_remaining_epochs,
+    resolve_initial_checkpoint,
+)
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.stage_times import stage_timer
 from vicc_ray.training.tasks.pretraining import Pretraining
 from vicc_ray.training.trackers import check_trackers
-from vicc_ray.training.validation.evaluator import why_unchecked
+from vicc_ray.training.validation.evaluator import validation_skip_reason
 from vicc_ray.utils.console import Console
 
 
@@ -30,7 +34,7 @@ def pretrain(
         store_path: a prepared clip store, or its address in a bucket.
         start_from: checkpoint folder of another run from which a new run takes weights and place; settings may differ.
         awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
-            (`RunDir.hold_file`).
+            (`RunDir.pause_file`).
 
     Returns:
         the checkpoint of the last phase.
@@ -42,12 +46,12 @@ def pretrain(
     store, folder = ClipStore(store_path), RunDir(run_dir)
     task = Pretraining(config, store)  # what does not fit is told before anything is written
     folder.check(config, inputs=task.inputs)
-    start = checked_start(folder, start_from)
+    start = resolve_initial_checkpoint(folder, start_from)
     if start is not None:
-        check_something_left(start, task.phases[-1].last_epoch)
+        require_remaining_epochs(start, task.phases[-1].last_epoch)
     folder.open(config, inputs=task.inputs)
-    keep_start(folder, start)
-    if note := why_unchecked(store.entries, config):
+    record_initial_checkpoint(folder, start)
+    if note := validation_skip_reason(store.entries, config):
         Console(progress).tell(note)
     with stage_timer(run_dir, "pretraining"):
         return fit(task, folder, Path(start.checkpoint) if start else None, progress, awaits_scores)

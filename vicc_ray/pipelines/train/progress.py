@@ -30,7 +30,7 @@ def follow_run(folder: RunDir, task: Task, show: bool = True) -> Iterator[None]:
     if not show:
         yield
         return
-    with background_thread(_Follower(folder, Workload(task.plan, task.phases)).run):
+    with background_thread(_Follower(folder, Workload(task.sampler, task.phases)).run):
         yield
 
 
@@ -40,8 +40,8 @@ class _Follower:
     def __init__(self, folder: RunDir, workload: Workload) -> None:
         self.workload, self.begun_at = workload, folder.step
         self.bar = ProgressBar("starting Ray", workload.steps, self.begun_at)
-        self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.evaluations_file)
-        self.attempts, self.begun = _Tail(folder.attempts.file, ("time_ms",)), False
+        self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.validation_file)
+        self.restarts, self.begun = _Tail(folder.restarts.file, ("time_ms",)), False
         self.warnings = _Tail(folder.warnings_file, ("step", "phase", "kind"))
         self.phase = ""
         self.losses: list[float] = []
@@ -59,7 +59,7 @@ class _Follower:
             self._update()
 
     def _update(self) -> None:
-        for attempt in self.attempts.read():
+        for attempt in self.restarts.read():
             self._tell(attempt)
         lines = self.steps.read()
         for line in lines:
@@ -117,7 +117,7 @@ class _Follower:
 
     def _seconds_left(self, step: int) -> float | None:
         """By what the newest steps took; waiting for machines and restarts do not count."""
-        spent = sum(line["data_ms"] + line["step_ms"] for line in self.recent) / 1000
+        spent = sum(line["data_ms"] + line["compute_ms"] for line in self.recent) / 1000
         cost = sum(self.workload.cost(line["step"] - 1, line["step"]) for line in self.recent)
         return self.workload.cost(step, self.workload.steps) * spent / cost if cost else None
 

@@ -20,7 +20,7 @@ from vicc_ray.runs.checkpoint_state import load_encoder_tensors, read_state
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.distributed.collectives import rank
-from vicc_ray.training.validation.evaluator import HeldOut
+from vicc_ray.training.validation.evaluator import ValidationSet
 from vicc_ray.utils.jsonl import append_line
 
 POINTER = "checkpoint.json"
@@ -61,15 +61,15 @@ def ask(folder: RunDir, name: str, step: int) -> None:
 def wait(folder: RunDir) -> None:
     """Until nobody holds the run any more, but no longer than :data:`HOLD_S`."""
     end = time.monotonic() + HOLD_S
-    while folder.held and time.monotonic() < end:
+    while folder.paused and time.monotonic() < end:
         time.sleep(LOOK_S)
-    folder.hold_file.unlink(missing_ok=True)
+    folder.pause_file.unlink(missing_ok=True)
 
 
 def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
     """R@1 of the network that was being trained when the checkpoint was made.
 
-    It becomes a line of ``evaluations.jsonl``, and the checkpoint is kept for good if it is the best of its stream.
+    It becomes a line of ``validation.jsonl``, and the checkpoint is kept for good if it is the best of its stream.
 
     Args:
         where: the run, the store, and CPUs of a task, as of :func:`validation`.
@@ -80,8 +80,8 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
         name = json.loads((Path(pointer) / POINTER).read_text())["checkpoint"]
     folder, opened = RunDir(where["run"]), ClipStore(where["store"])
     kept, config = folder.checkpoints.path / name, folder.config()
-    held_out = HeldOut.choose(opened.entries, config)
-    if held_out is None or not folder.checkpoints.to_be_scored(name):
+    held_out = ValidationSet.choose(opened.entries, config)
+    if held_out is None or not folder.checkpoints.pending_validation(name):
         return {}
     state = read_state(kept)
     phase = build_phases(config.schedule)[state["phase"]]
@@ -90,7 +90,7 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
         embedder = Embedder(Work(networks, opened, held_out.entries, config, use_gpu=False))
         features = embedder({"item": np.arange(len(held_out.entries))})
     else:
-        tell = folder.attempts.note_wait
+        tell = folder.restarts.record_wait
         features = embed(
             networks, opened, held_out.entries, config, False, only_free=True, cpus=where["cpus"], tell=tell
         )
@@ -103,6 +103,6 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
         "seconds": time.perf_counter() - begun,
     }
     folder.checkpoints.keep_best(name, phase.stream, found.recall[1], held_out.fingerprint(config))
-    append_line(folder.evaluations_file, line)
-    folder.checkpoints.unmark(name)
+    append_line(folder.validation_file, line)
+    folder.checkpoints.clear_pending(name)
     return {"recall_at_1": found.recall[1]}

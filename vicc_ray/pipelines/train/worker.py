@@ -51,11 +51,11 @@ class Job:
     run: str
     start_from: str | None
     command: str
-    """Names the call of the command, see :meth:`RestartLog.begin`."""
+    """Names the call of the command, see :meth:`RestartLog.record_start`."""
     worker_cpus: float
     threads: int
     awaits_scores: bool
-    """Whether the training is held until somebody has decided by a score (:attr:`RunDir.hold_file`)."""
+    """Whether the training is held until somebody has decided by a score (:attr:`RunDir.pause_file`)."""
     shares_cpus: bool
     """Whether others may hold CPUs that decoding waits for."""
 
@@ -107,14 +107,14 @@ def _train(given: Job, folder: RunDir) -> None:
     except (UserError, RayTaskError) as error:
         # Ray's error of a task is a UserError too where the task's was, with the whole traceback as its text.
         reason = user_error_in(error) or (error if isinstance(error, UserError) else None)
-        folder.attempts.note_error(last_line(reason or error))
+        folder.restarts.record_error(last_line(reason or error))
         if reason is None:
             raise
         _abort_run(folder, reason)
         if world_size() > 1:  # the other workers wait for this one, until Ray ends them and begins anew
             raise
     except Exception as error:
-        folder.attempts.note_error(f"{type(error).__name__}: {last_line(error)}")
+        folder.restarts.record_error(f"{type(error).__name__}: {last_line(error)}")
         raise
 
 
@@ -132,7 +132,7 @@ class Worker:
         self.folder = RunDir(job.run)
         self.task = TASKS[job.task](self.config, ClipStore(job.store), self.folder)
         self.folder.check_inputs(self.task.inputs)  # the store may have grown since the run was begun
-        self.plan = self.task.plan
+        self.sampler = self.task.sampler
         self.device = ray.train.torch.get_device()
         self.steps, self.restored_phase = 0, -1
         self.unsettled: Step | None = None
@@ -149,14 +149,14 @@ class Worker:
         self._count_attempt(self.folder.step)
         self.trainer = self.task.trainer(self.device)
         self._restore(own)
-        if own is not None and self._on_all(self.folder.checkpoints.to_be_scored(own.name)):
+        if own is not None and self._on_all(self.folder.checkpoints.pending_validation(own.name)):
             self._have_scored(own.name)
         start_from = Path(self.job.start_from) if self.job.start_from else None
         self.journal = None
         if rank() == 0:
-            self.journal = RunLogger(self.folder, self.config, self.steps, start_from, self.task.problems)
+            self.journal = RunLogger(self.folder, self.config, self.steps, start_from, self.task.diagnose)
         for phase in self.task.phases:
-            if self.steps < self.plan.first_step(phase.last_epoch):
+            if self.steps < self.sampler.first_step(phase.last_epoch):
                 self._run_phase(phase)
         self.writer.wait()
         if self.journal:
@@ -164,12 +164,12 @@ class Worker:
 
     def _count_attempt(self, step: int) -> None:
         """End a run that fails again and again where it began; on all workers, who hear it from the first."""
-        attempts = self.folder.attempts
-        earlier = self._on_all(attempts.begin(step, world_size(), self.job.command) if rank() == 0 else 0)
+        restarts = self.folder.restarts
+        earlier = self._on_all(restarts.record_start(step, world_size(), self.job.command) if rank() == 0 else 0)
         if earlier > self.config.train.max_failures:
             raise UnrecoverableError(
                 f"training failed {earlier} times in a row after step {step} without getting to the next "
-                f"checkpoint; the last error: {attempts.error or 'a process ended without one (out of memory?)'}. "
+                f"checkpoint; the last error: {restarts.error or 'a process ended without one (out of memory?)'}. "
                 "The run is kept: the same command goes on with it (train.max_failures: how often it tries)"
             )
 
@@ -185,7 +185,7 @@ class Worker:
             return
         state = checkpoint_state.read_state(newest)
         # Another run may have had other videos or another batch: what counts is how many epochs it made.
-        self.steps = state["step"] if own else self.plan.first_step(state["epoch"])
+        self.steps = state["step"] if own else self.sampler.first_step(state["epoch"])
         self.restored_phase = state["phase"]
         checkpoint_state.load_model(newest, self.trainer)
         self._restored_from = newest
@@ -194,15 +194,15 @@ class Worker:
         self.trainer.start_phase(phase)
         if self.restored_phase == phase.index:
             checkpoint_state.load_progress(self._restored_from, self.trainer)
-        self.health = self.task.health(phase, self.device)
+        self.epoch_stats = self.task.epoch_stats(phase, self.device)
         if self.journal:
             self.journal.begin_phase(phase, self.steps)
-        maker = self.task.maker(phase, rank(), world_size())
-        stop = self.plan.first_step(phase.last_epoch)
+        builder = self.task.builder(phase, rank(), world_size())
+        stop = self.sampler.first_step(phase.last_epoch)
         neighbours = ray.train.get_context().get_local_world_size()
         share = decoding_share(self.job.worker_cpus, world_size(), neighbours, self.config.ray.share)
         begun = time.perf_counter()
-        for batch in self._told(batches(maker, self.steps, stop, share.cpus, share.memory, share.task_cpus), share):
+        for batch in self._told(batches(builder, self.steps, stop, share.cpus, share.memory, share.task_cpus), share):
             step = self._begin_step(phase, batch, time.perf_counter() - begun)
             asked_for = self._settle()  # the step before: its figures are there, and this one keeps the device busy
             self.unsettled = replace(step, seconds=time.perf_counter() - begun)
@@ -215,7 +215,7 @@ class Worker:
     def _told(self, batches: Iterator[dict[str, Tensor]], share: DecodingShare) -> Iterator[dict[str, Tensor]]:
         """The same, and a line where one does not come since others hold the CPUs."""
         shared, task = self.job.shares_cpus and rank() == 0, {"CPU": min(1.0, share.task_cpus, share.cpus)}
-        with stalls_told(task, self.folder.attempts.note_wait, shared=shared) as stall:
+        with stalls_told(task, self.folder.restarts.record_wait, shared=shared) as stall:
             for batch in batches:
                 stall.pause()
                 yield batch
@@ -223,12 +223,12 @@ class Worker:
 
     def _begin_step(self, phase: Phase, batch: dict[str, Tensor], waited: float) -> Step:
         torch.manual_seed(_mix(self.config.seed, self.steps, rank()))  # for layers that draw: no state to keep
-        requested = float(rank() == 0 and self.folder.take_request())
+        requested = float(rank() == 0 and self.folder.consume_checkpoint_request())
         notes = torch.tensor([waited, self.lookout.due(), requested], device=self.device)
         all_reduce_sum_([notes])
         if self.config.train.record_samples:
             self._record_samples(batch["videos"])
-        metrics = self.trainer.step(batch, self.plan.epoch_at(self.steps))
+        metrics = self.trainer.step(batch, self.sampler.epoch_at(self.steps))
         self.steps += 1
         return Step(self.steps, phase, metrics, self.trainer.last_embeddings, waited, notes)
 
@@ -257,8 +257,8 @@ class Worker:
     def _keep_if_due(self, phase: Phase, asked_for: str) -> None:
         """Checkpoints between two steps: those to be scored, those by the settings, and those that are asked for."""
         every = self.config.train.evaluate_epochs
-        epochs = self.plan.epochs_before(self.steps) - phase.first_epoch
-        scored = self.task.scored and self.plan.ends_epoch(self.steps) and epochs % every == 0
+        epochs = self.sampler.epochs_before(self.steps) - phase.first_epoch
+        scored = self.task.has_validation and self.sampler.ends_epoch(self.steps) and epochs % every == 0
         why = "to be scored" if scored else asked_for
         if self.steps % self.config.train.checkpoint_steps == 0:
             why = why or "every so many steps"
@@ -269,9 +269,9 @@ class Worker:
                 self.writer.wait()
 
     def _keep(self, name: str, why: str, scored: bool) -> None:
-        scored = scored and self.task.scored
+        scored = scored and self.task.has_validation
         if rank() == 0:
-            epoch = self.plan.epoch_at(self.steps)
+            epoch = self.sampler.epoch_at(self.steps)
             inputs = self.task.inputs.as_json()
             take = partial(checkpoint_state.take_snapshot, self.trainer, self.steps, epoch, self.job.config, inputs)
             self.writer.save(take, name, why, scored)
@@ -282,30 +282,34 @@ class Worker:
     def _have_scored(self, name: str) -> None:
         holds = self.job.awaits_scores and rank() == 0
         if holds:
-            atomic_write(self.folder.hold_file, name)
+            atomic_write(self.folder.pause_file, name)
         validation.ask(self.folder, name, self.steps)
         if holds:  # the other workers wait for this one in their next step
             validation.wait(self.folder)
 
     def _record(self, step: Step, values: dict[str, float], waited_s: float) -> None:
-        self.health.add(step.metrics, step.embeddings, step.waited, step.seconds - step.waited)
+        self.epoch_stats.add(step.metrics, step.embeddings, step.waited, step.seconds - step.waited)
         if self.journal:
-            place = {"step": step.number, "epoch": self.plan.epochs_before(step.number - 1), "phase": step.phase.name}
+            place = {
+                "step": step.number,
+                "epoch": self.sampler.epochs_before(step.number - 1),
+                "phase": step.phase.name,
+            }
             self.journal.step(
                 {
                     **place,
                     **{"stage": step.phase.stage, "stream": step.phase.stream},
                     **values,
-                    **self.task.figures(step.phase),
-                    **{"data_ms": 1000 * waited_s, "step_ms": 1000 * (step.seconds - step.waited)},
-                    "samples_per_s": self.plan.batch / step.seconds,
+                    **self.task.step_constants(step.phase),
+                    **{"data_ms": 1000 * waited_s, "compute_ms": 1000 * (step.seconds - step.waited)},
+                    "samples_per_s": self.sampler.batch / step.seconds,
                     "workers": world_size(),
                 }
             )
-        if self.plan.ends_epoch(step.number):
-            figures = self.health.summary()
+        if self.sampler.ends_epoch(step.number):
+            figures = self.epoch_stats.summary()
             if self.journal:
-                self.journal.end_epoch(step.phase, step.number, self.plan.epochs_before(step.number), figures)
+                self.journal.end_epoch(step.phase, step.number, self.sampler.epochs_before(step.number), figures)
 
     def _record_samples(self, videos: Tensor) -> None:
         everyones = all_gather_uneven(videos.to(self.device), sizes=self.trainer.sizes)

@@ -1,4 +1,4 @@
-"""metrics.jsonl, epochs.jsonl and evaluations.jsonl as curves, short enough to draw however long the run was."""
+"""metrics.jsonl, epochs.jsonl and validation.jsonl as curves, short enough to draw however long the run was."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 
 def _timing(records: list[dict[str, Any]], batch: int) -> dict[str, Any]:
-    """Totals of a phase; ``data_ms`` is the wait for the batch, ``step_ms`` the rest of the step."""
-    wait, step = (float(np.nansum(_column(records, key))) / 1000 for key in ("data_ms", "step_ms"))
+    """Totals of a phase; ``data_ms`` is the wait for the batch, ``compute_ms`` the rest of the step."""
+    wait, step = (float(np.nansum(_column(records, key))) / 1000 for key in ("data_ms", "compute_ms"))
     seconds = wait + step
     return {
         "seconds": seconds,

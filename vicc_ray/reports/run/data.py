@@ -55,7 +55,7 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
         missing["training"] = "No steps are recorded yet (metrics.jsonl): run `vicc-ray pretrain`."
     if not epochs:
         missing["epochs"] = "No figures by epoch are recorded (epochs.jsonl): no epoch is over yet, or the run is old."
-    checks, features = read_checks(run_dir / "evaluations.jsonl"), Features(run_dir / "evaluation")
+    checks, features = read_checks(run_dir / "validation.jsonl"), Features(run_dir / "evaluation")
     unlabelled = _unlabelled(features, store)
     if not checks:
         missing["checks"] = _why_no_checks(unlabelled)

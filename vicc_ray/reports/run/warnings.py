@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vicc_ray.config import Config
-from vicc_ray.training.monitoring.diagnostics import problems_at_end
+from vicc_ray.training.monitoring.diagnostics import diagnose_finished_phase
 
 FROM_STEPS = ("loss", "entropy", "assignment_entropy")
 
@@ -28,7 +28,7 @@ def warnings(
     return [
         {"phase": phase["phase"], "name": phase["name"], "kind": problem.kind, "text": problem.text}
         for phase in phases
-        for problem in problems_at_end(_end(phase), config, phase["steps"], newest.get(phase["phase"]))
+        for problem in diagnose_finished_phase(_end(phase), config, phase["steps"], newest.get(phase["phase"]))
     ]
 
 

@@ -16,7 +16,7 @@ from vicc_ray.runs.schedule import Phase
 
 
 @dataclass(frozen=True)
-class Plan:
+class GlobalBatchSampler:
     """The order of all samples of a run: one permutation of the videos after the other, an epoch each.
 
     Step k takes the samples k B to (k + 1) B - 1 of that sequence. Where B does not divide N, a step begins with the
@@ -74,7 +74,7 @@ class Plan:
             videos[of_epoch] = _order(self.seed, int(epoch), self.videos)[places[of_epoch]]
         return videos, epochs
 
-    def share(self, step: int, rank: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
+    def rank_batch(self, step: int, rank: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
         """The part of a step that worker ``rank`` of ``workers`` takes: videos and epochs, int64 [b] both.
 
         Raises:

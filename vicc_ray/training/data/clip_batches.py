@@ -16,9 +16,9 @@ from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.training_clips import CHANNELS, make_samples
 from vicc_ray.config import ClipConfig, Stream
-from vicc_ray.training.data.batch_sampler import Plan, per_rank_sizes
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler, per_rank_sizes
 
-PART_BYTES = 32 << 20
+MICROBATCH_BYTES = 32 << 20
 """A batch is made in parts of at most this size, or of one sample: many processes can then work on one batch."""
 
 
@@ -28,12 +28,12 @@ class ClipBatchBuilder:
 
     store: ClipStore
     entries: Sequence[VideoRecord]
-    plan: Plan
+    sampler: GlobalBatchSampler
     clip: ClipConfig
     streams: tuple[Stream, ...]
     rank: int
     workers: int
-    part_bytes: int = PART_BYTES
+    microbatch_bytes: int = MICROBATCH_BYTES
     views: int = 2
     """Clips of each video."""
 
@@ -43,21 +43,23 @@ class ClipBatchBuilder:
         With them come ``videos`` and ``epochs``, int64 [b]: which entry each is a sample of, and in which epoch.
         """
         cv2.setNumThreads(1)
-        shares = self.plan.share(int(row["step"]), self.rank, self.workers)
-        videos, epochs = (np.array_split(share, self.parts)[int(row["part"])] for share in shares)
+        shares = self.sampler.rank_batch(int(row["step"]), self.rank, self.workers)
+        videos, epochs = (np.array_split(share, self.microbatches)[int(row["microbatch"])] for share in shares)
         entries = [self.entries[i] for i in videos]
-        made = make_samples(self.store, entries, self.clip, self.streams, self.plan.seed, epochs.tolist(), self.views)
+        made = make_samples(
+            self.store, entries, self.clip, self.streams, self.sampler.seed, epochs.tolist(), self.views
+        )
         return {**made, "videos": videos, "epochs": epochs}
 
     @property
     def samples(self) -> int:
         """Samples of one batch of this worker, b."""
-        return per_rank_sizes(self.plan.batch, self.workers)[self.rank]
+        return per_rank_sizes(self.sampler.batch, self.workers)[self.rank]
 
     @property
-    def parts(self) -> int:
+    def microbatches(self) -> int:
         """Parts that a batch is made in: the fewest that fit; their sizes differ by one sample at most."""
-        in_a_part = max(1, self.part_bytes // sample_bytes(self.clip, self.streams, self.views))
+        in_a_part = max(1, self.microbatch_bytes // sample_bytes(self.clip, self.streams, self.views))
         return -(-self.samples // in_a_part)
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicc_ray.config import Config
-from vicc_ray.training.monitoring.short_phase import few_steps, held_out_says
+from vicc_ray.training.monitoring.short_phase import few_steps, validation_summary
 
 Epoch = Mapping[str, Any]
 """A line of epochs.jsonl: the figures of :mod:`vicc_ray.training.monitoring.epoch_stats`; None where one was no number.
@@ -54,26 +54,26 @@ class Diagnostic:
     text: str
 
 
-def problems_now(phase: Sequence[Epoch], config: Config) -> list[Diagnostic]:
+def diagnose_phase(phase: Sequence[Epoch], config: Config) -> list[Diagnostic]:
     """What is wrong with a running phase, given its epochs so far (at least one), the newest last."""
     return _judge({**STATE, **TREND}, phase, config)
 
 
-def problems_at_end(
+def diagnose_finished_phase(
     last: Epoch, config: Config, steps: float | None = None, check: Mapping[str, Any] | None = None
 ) -> list[Diagnostic]:
     """What is wrong with a phase that ended with these figures; others build on its network.
 
     Args:
         steps: of the phase; where they were few, this comes first.
-        check: its last line of evaluations.jsonl.
+        check: its last line of validation.jsonl.
     """
-    first, seen = few_steps(last, steps, config), held_out_says(check)
+    first, seen = few_steps(last, steps, config), validation_summary(check)
     found = _judge({**STATE, "not-learning": _ended_at_chance if first else _not_learnt}, [last], config)
     return [_told(problem, first if problem.kind in SLOW else "", seen) for problem in found]
 
 
-def problems_inherited(
+def diagnose_initial_networks(
     epochs: Sequence[Epoch], streams: Sequence[str], config: Config, checks: Sequence[Mapping[str, Any]] = ()
 ) -> list[Diagnostic]:
     """What is wrong with the networks that a stage-2 phase starts from.
@@ -81,7 +81,7 @@ def problems_inherited(
     Args:
         epochs: of the phases before it, in order; the newest of each stream counts.
         streams: those whose networks it uses.
-        checks: lines of evaluations.jsonl.
+        checks: lines of validation.jsonl.
     """
     found = []
     for stream in streams:
@@ -91,7 +91,7 @@ def problems_inherited(
         phase = own[-1]["phase"]
         steps = sum(_get(epoch, "steps") for epoch in own if epoch["phase"] == phase)
         check = next((check for check in reversed(checks) if check["phase"] == phase), None)
-        for problem in problems_at_end(own[-1], config, None if math.isnan(steps) else steps, check):
+        for problem in diagnose_finished_phase(own[-1], config, None if math.isnan(steps) else steps, check):
             text = (
                 f"this phase starts from {WITH_ARTICLE[stream]} network that collapsed or learned nothing. At the end "
                 f"of {phase}: {problem.text} A phase that starts so seldom recovers: better stop, and train {phase} "

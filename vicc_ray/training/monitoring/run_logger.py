@@ -15,7 +15,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_state import read_state
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import STREAMS, Phase
-from vicc_ray.training.monitoring.diagnostics import Diagnostic, problems_inherited, problems_now
+from vicc_ray.training.monitoring.diagnostics import Diagnostic, diagnose_initial_networks, diagnose_phase
 from vicc_ray.training.trackers import Trackers
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_bounded
@@ -71,8 +71,8 @@ class RunLogger:
             return []
         earlier = [*_epochs_behind(self._start_from), *read_lines(self._folder.epochs_file, "phase")]
         earlier = [line for line in earlier if line["phase"] != phase.name]
-        streams = STREAMS if phase.cross else (phase.stream,)
-        found = problems_inherited(earlier, streams, self._config, read_lines(self._folder.evaluations_file))
+        streams = STREAMS if phase.cross_stream else (phase.stream,)
+        found = diagnose_initial_networks(earlier, streams, self._config, read_lines(self._folder.validation_file))
         told = {warning.get("kind") for warning in self._of_phase(self._folder.warnings_file, phase)}
         self._warn([problem for problem in found if problem.kind not in told], phase, step, phase.first_epoch)
         return found
@@ -110,7 +110,7 @@ class RunLogger:
         self._warn(self._tracker_problems(), phase, step, phase.last_epoch)
 
     def _of_pretraining(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
-        return problems_now(epochs, self._config.of_stage(phase.stage))
+        return diagnose_phase(epochs, self._config.of_stage(phase.stage))
 
     def _of_phase(self, file: Path, phase: Phase) -> list[dict[str, Any]]:
         return [line for line in read_lines(file, "phase") if line["phase"] == phase.name]
@@ -129,7 +129,7 @@ class RunLogger:
         How many were passed on is kept in the folder, so that none comes twice.
         """
         lines, counter = (
-            read_lines(self._folder.evaluations_file, "step", "stream"),
+            read_lines(self._folder.validation_file, "step", "stream"),
             self._folder.path / "trackers" / "evaluations",
         )
         done = _count(counter)

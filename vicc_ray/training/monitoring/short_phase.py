@@ -31,7 +31,7 @@ def few_steps(phase: Mapping[str, Any], steps: float | None, config: Config) -> 
     )
 
 
-def held_out_says(check: Mapping[str, Any] | None) -> str:
+def validation_summary(check: Mapping[str, Any] | None) -> str:
     """R@1 of a phase's network as a sentence; "" where it was not checked."""
     if not check:
         return ""

@@ -17,7 +17,7 @@ from vicc_ray.method.objective import Metrics
 from vicc_ray.runs.checkpoint_state import Checkpointable
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import Phase
-from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.training.monitoring.diagnostics import Diagnostic
 from vicc_ray.training.monitoring.epoch_stats import EpochStats
@@ -63,7 +63,7 @@ class Task(Protocol):
     store: ClipStore
     phases: list[Phase]
     """What is trained one after the other; at least one."""
-    plan: Plan
+    sampler: GlobalBatchSampler
     """Which videos form a step; its batch is the global batch."""
     inputs: RunInputs
     """What going on depends on beside the settings."""
@@ -73,7 +73,7 @@ class Task(Protocol):
     """What to change where a run diverges, as the end of an error message."""
 
     @property
-    def scored(self) -> bool:
+    def has_validation(self) -> bool:
         """Whether checkpoints are scored on held-out videos while the run goes on."""
         ...
 
@@ -81,18 +81,18 @@ class Task(Protocol):
         """The networks as they are at the very start."""
         ...
 
-    def maker(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
+    def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """The batches of one worker in a phase."""
         ...
 
-    def health(self, phase: Phase, device: torch.device) -> EpochStats:
+    def epoch_stats(self, phase: Phase, device: torch.device) -> EpochStats:
         """What gathers the figures of an epoch of a phase."""
         ...
 
-    def figures(self, phase: Phase) -> Mapping[str, float]:
+    def step_constants(self, phase: Phase) -> Mapping[str, float]:
         """What stands in every step's line beside what the step gave."""
         ...
 
-    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
+    def diagnose(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         """What is wrong with a running ``phase``, given the figures of its epochs so far."""
         ...

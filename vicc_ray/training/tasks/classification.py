@@ -16,7 +16,7 @@ from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weigh
 from vicc_ray.runs.run_dir import FREE_TO_CHANGE, FreeSettings, RunDir
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import Phase
-from vicc_ray.training.data.batch_sampler import Plan
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder, sample_bytes
 from vicc_ray.training.monitoring.diagnostics import PATIENCE, STUCK, Diagnostic
 from vicc_ray.training.monitoring.epoch_stats import EpochStats
@@ -37,7 +37,7 @@ class Classification:
     """
 
     kind = "classification"
-    scored = False
+    has_validation = False
 
     def __init__(self, config: Config, store: ClipStore, folder: RunDir) -> None:
         settings = config.classify
@@ -46,11 +46,15 @@ class Classification:
         self.videos = store.entries.where(self.labelling.train)
         self.labels = torch.from_numpy(self.labelling.numbers(self.videos.column("label")))
         self._check_batch()
-        self.plan = Plan(len(self.videos), settings.batch, config.seed)
+        self.sampler = GlobalBatchSampler(len(self.videos), settings.batch, config.seed)
         name, epochs = f"{settings.stream}-{settings.mode}", settings.epochs
         self.phases = [Phase(0, name, NO_STAGE, settings.stream, False, 0, epochs, epochs)]
         self.inputs = RunInputs.of(
-            store, self.videos, self.plan.steps_per_epoch, self.plan.phase_ends(self.phases), (*CLIP_COLUMNS, "label")
+            store,
+            self.videos,
+            self.sampler.steps_per_epoch,
+            self.sampler.phase_ends(self.phases),
+            (*CLIP_COLUMNS, "label"),
         )
         self.batch_bytes = settings.batch * sample_bytes(config.clip, (settings.stream,), views=1)
         self.rate = f"classify.{settings.mode}_learning_rate"
@@ -92,21 +96,21 @@ class Classification:
         encoder = read_weights(self.folder.path / "start.safetensors").build()
         return ClassifierTrainer(self.config, device, encoder, self.labels, len(self.labelling.classes))
 
-    def maker(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
+    def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """One clip a video."""
         return ClipBatchBuilder(
-            self.store, self.videos, self.plan, self.config.clip, (phase.stream,), rank, workers, views=1
+            self.store, self.videos, self.sampler, self.config.clip, (phase.stream,), rank, workers, views=1
         )
 
-    def health(self, phase: Phase, device: torch.device) -> EpochStats:
+    def epoch_stats(self, phase: Phase, device: torch.device) -> EpochStats:
         """Of neither prototypes nor embeddings."""
-        return EpochStats(0, 0, self.plan.batch, device)
+        return EpochStats(0, 0, self.sampler.batch, device)
 
-    def figures(self, phase: Phase) -> Mapping[str, float]:
+    def step_constants(self, phase: Phase) -> Mapping[str, float]:
         """None more."""
         return {}
 
-    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
+    def diagnose(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         """Guesses that stay no better than chance."""
         recent = epochs[self.config.classify.warmup_epochs :][-PATIENCE:]
         if len(recent) < PATIENCE or not all(_at_chance(epoch) for epoch in recent):

@@ -97,7 +97,7 @@ class Pretrainer:
         context = ObjectiveContext(
             config=self.settings,
             stream=phase.stream,
-            cross_stream=phase.cross,
+            cross_stream=phase.cross_stream,
             first_epoch=phase.first_epoch,
             encoders=self.encoders,
             prototypes=self.prototypes,

@@ -13,12 +13,12 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, Stream
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import STREAMS, Phase, build_phases
-from vicc_ray.training.data.batch_sampler import Plan, per_rank_sizes
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler, per_rank_sizes
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder, sample_bytes
-from vicc_ray.training.monitoring.diagnostics import Diagnostic, problems_now
+from vicc_ray.training.monitoring.diagnostics import Diagnostic, diagnose_phase
 from vicc_ray.training.monitoring.epoch_stats import EpochStats
 from vicc_ray.training.tasks.pretrainer import Pretrainer, check_queue
-from vicc_ray.training.validation.evaluator import HeldOut
+from vicc_ray.training.validation.evaluator import ValidationSet
 from vicc_ray.training.validation.split import training_videos
 
 
@@ -39,37 +39,39 @@ class Pretraining:
         self.config, self.store = config, store
         self.phases = build_phases(config.schedule)
         self.videos = training_videos(store.entries, config.train.validation_share)
-        self.plan = Plan(len(self.videos), batch, config.seed)
-        self.inputs = RunInputs.of(store, self.videos, self.plan.steps_per_epoch, self.plan.phase_ends(self.phases))
+        self.sampler = GlobalBatchSampler(len(self.videos), batch, config.seed)
+        self.inputs = RunInputs.of(
+            store, self.videos, self.sampler.steps_per_epoch, self.sampler.phase_ends(self.phases)
+        )
         self.batch_bytes = batch * max(sample_bytes(config.clip, _streams(phase)) for phase in self.phases)
 
     @cached_property
-    def scored(self) -> bool:
+    def has_validation(self) -> bool:
         """Where there are labelled videos of both splits."""
         checked = bool(self.config.train.evaluate_epochs)
-        return checked and HeldOut.choose(self.store.entries, self.config) is not None
+        return checked and ValidationSet.choose(self.store.entries, self.config) is not None
 
     def trainer(self, device: torch.device) -> Pretrainer:
         """Fresh weights of both networks."""
         return Pretrainer(self.config, device)
 
-    def maker(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
+    def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """Clips of both streams in a cross-stream phase."""
-        return ClipBatchBuilder(self.store, self.videos, self.plan, self.config.clip, _streams(phase), rank, workers)
+        return ClipBatchBuilder(self.store, self.videos, self.sampler, self.config.clip, _streams(phase), rank, workers)
 
-    def health(self, phase: Phase, device: torch.device) -> EpochStats:
+    def epoch_stats(self, phase: Phase, device: torch.device) -> EpochStats:
         """Embeddings and prototypes too."""
         config = self.config.of_stage(phase.stage)
         return EpochStats(config.method.prototypes, config.model.embedding, config.train.batch, device)
 
-    def figures(self, phase: Phase) -> Mapping[str, float]:
+    def step_constants(self, phase: Phase) -> Mapping[str, float]:
         """``ln_k``, which loss and entropies are to be compared with."""
         return {"ln_k": math.log(self.config.of_stage(phase.stage).method.prototypes)}
 
-    def problems(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
+    def diagnose(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         """Collapse in all its forms."""
-        return problems_now(epochs, self.config.of_stage(phase.stage))
+        return diagnose_phase(epochs, self.config.of_stage(phase.stage))
 
 
 def _streams(phase: Phase) -> tuple[Stream, ...]:
-    return STREAMS if phase.cross else (phase.stream,)
+    return STREAMS if phase.cross_stream else (phase.stream,)

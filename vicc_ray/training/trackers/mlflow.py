@@ -14,7 +14,7 @@ from mlflow.entities import Metric, Param
 from vicc_ray.config import Config
 from vicc_ray.config.messages import setting_names
 from vicc_ray.training.trackers.database import sqlite_address
-from vicc_ray.training.trackers.run_id import kept_identity
+from vicc_ray.training.trackers.run_id import persistent_run_id
 
 EXPERIMENT = "vicc-ray"
 PARAMS_AT_ONCE = 100
@@ -27,7 +27,7 @@ class MLflow:
     def __init__(self, run: Path, config: Config, resumed_at: int) -> None:
         uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(run.resolve() / "mlflow.db")
         self._client = MlflowClient(uri)
-        self._id = kept_identity(run, "mlflow", lambda: self._new_run(config))
+        self._id = persistent_run_id(run, "mlflow", lambda: self._new_run(config))
         self._client.update_run(self._id, status="RUNNING")
 
     def _new_run(self, config: Config) -> str:

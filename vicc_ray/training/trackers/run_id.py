@@ -14,7 +14,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What trackers make names of; they become parts of paths and of addresses."""
 
 
-def kept_identity(run: Path, tracker: str, new: Callable[[], str]) -> str:
+def persistent_run_id(run: Path, tracker: str, new: Callable[[], str]) -> str:
     """The name in RUN/trackers/<tracker>; ``new`` gives it where there is none yet."""
     file = run / "trackers" / tracker
     if not file.exists():

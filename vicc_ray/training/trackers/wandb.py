@@ -10,7 +10,7 @@ from pathlib import Path
 import wandb
 
 from vicc_ray.config import Config
-from vicc_ray.training.trackers.run_id import kept_identity
+from vicc_ray.training.trackers.run_id import persistent_run_id
 
 PROJECT = "vicc-ray"
 STEP = "step"
@@ -22,7 +22,7 @@ class WandB:
     def __init__(self, run: Path, config: Config, resumed_at: int) -> None:
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
-            id=kept_identity(run, "wandb", lambda: uuid.uuid4().hex[:8]),
+            id=persistent_run_id(run, "wandb", lambda: uuid.uuid4().hex[:8]),
             name=config.name,
             dir=str(run),
             config=config.model_dump(mode="json"),

@@ -17,7 +17,7 @@ from vicc_ray.training.validation.split import training_videos, validation_video
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class ValidationSet:
     """A fixed choice of train and held-out videos, at most ``train.evaluate_videos`` of each.
 
     Held out are the test videos, or those for validation where ``train.validation_share`` is above 0.
@@ -27,7 +27,7 @@ class HeldOut:
     test: list[VideoRecord]
 
     @classmethod
-    def choose(cls, entries: Catalog, config: Config) -> HeldOut | None:
+    def choose(cls, entries: Catalog, config: Config) -> ValidationSet | None:
         """Labelled videos of both kinds, evenly drawn; None where there are none to score, or where a score would be
         the same whatever the network: one held-out video, one class."""
         share, most = config.train.validation_share, config.train.evaluate_videos
@@ -66,9 +66,9 @@ class HeldOut:
         )
 
 
-def why_unchecked(entries: Catalog, config: Config) -> str:
+def validation_skip_reason(entries: Catalog, config: Config) -> str:
     """Why no checkpoint can be scored while training; "" where they are, or where nobody asked for it."""
-    if not config.train.evaluate_epochs or HeldOut.choose(entries, config) is not None:
+    if not config.train.evaluate_epochs or ValidationSet.choose(entries, config) is not None:
         return ""
     if not any(entries.column("label")):
         return "no held-out checks while training: they need labels, and no video has one"
