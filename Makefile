@@ -4,13 +4,14 @@
 # make proofs  tests that take minutes each: machines that come and go, runs and a sweep that are killed, this CPU's torch
 # make launch  `ray up` on hosts made of namespaces, which fail and come back; for root, where sshd, ip and rsync are
 # make lint    style and types, and whether a dependency has a known fault (`make audit`)
-# make wheel   what the machines of a cluster install, in dist/: see docs/clusters.md
+# make docs    the documentation site, with warnings as errors: build/site/index.html
+# make wheel   what the machines of a cluster install, in dist/: see docs/tutorial/cluster.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test test-fast proofs launch lint audit audit-renew wheel format requirements clean
+.PHONY: help venv demo test test-fast proofs launch lint docs audit audit-renew wheel format requirements clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -46,6 +47,9 @@ lint: $(STAMP) audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 audit: $(STAMP)
 	$(BIN)/python requirements/audit.py

@@ -1,6 +1,6 @@
 """What a pretraining on 8, 64 and 512 GPUs takes: decoding cores, network, storage, and what it costs. A model.
 
-    python benchmarks/scale.py                      # writes benchmarks/scale.json and prints the table of docs/scale.md
+    python benchmarks/scale.py                      # writes scale.json and prints the table of docs/results.md
     python benchmarks/scale.py --gpu-samples 150    # with what benchmarks/step.py found on a GPU of yours
 
 Measured, of this repository: samples a second that a core decodes and bytes of a stored frame (ingest.json, short side

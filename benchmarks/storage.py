@@ -1,6 +1,6 @@
 """How RGB and flow are best stored: bytes a frame, error, and what it costs to read a clip out of the middle.
 
-    python benchmarks/storage.py VIDEOS     # writes benchmarks/storage.json and docs/storage.svg
+    python benchmarks/storage.py VIDEOS     # writes benchmarks/storage.json and docs/images/storage.svg
 
 Each coding is given the same decoded frames and flow (DIS) of some real videos. To read is to come from the stored
 bytes of a whole video to 32 frames from a random start, cut and resized to 128 x 128 RGB or (u, v), on one core; of
@@ -34,7 +34,7 @@ from vicc_ray.video.flow import compute_flow, dequantize, quantize, shrink
 from vicc_ray.video.transforms import FlowCropper, RgbCropper, center_crop
 
 RESULT = Path(__file__).with_suffix(".json")
-CHART = Path(__file__).parents[1] / "docs" / "storage.svg"
+CHART = Path(__file__).parents[1] / "docs" / "images" / "storage.svg"
 CLIP, SIZE, BOUND, FRAMES = 32, 128, 20.0, 96
 Blobs = list[bytes]
 

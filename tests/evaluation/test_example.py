@@ -50,7 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/evaluation.md", "the card"])
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/use-the-encoder.md", "the card"])
 def test_the_example_runs_and_finds_the_copy(
     page: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

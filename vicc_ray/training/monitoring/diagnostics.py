@@ -1,6 +1,7 @@
 """What the figures of a phase's epochs say has gone wrong, with the settings that most often put it right.
 
-The thresholds lie between short runs of the demo as it is and with one setting spoilt, see docs/training.md.
+The thresholds lie between short runs of the demo as it is and with one setting spoilt
+(docs/reference/run-directory.md).
 D embedding, K prototypes.
 """
 
