@@ -166,6 +166,11 @@ def format_value(value: object) -> str:
     return text if text == visible(text) else _dumped(value, allow_unicode=False)
 
 
+def short_value(value: object) -> str:
+    """One value as tables and charts show it: a float with three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) else format_value(value)
+
+
 def _dumped(value: object, allow_unicode: bool) -> str:
     text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9, allow_unicode=allow_unicode)
     return text.removesuffix("\n").removesuffix("\n...")

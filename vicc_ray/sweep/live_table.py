@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.live import Live
 from rich.table import Table
 
-from vicc_ray.config.yaml import format_value
+from vicc_ray.config.yaml import short_value
 from vicc_ray.sweep.trial import Trial
 from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.console import Console, line_of, lines_above
@@ -66,12 +66,7 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
 
 def setting_in_words(trial: Trial) -> str:
     """``epsilon 0.05  prototypes 12``: the searched settings without their sections."""
-    return "  ".join(f"{key.rpartition('.')[2]} {short(value)}" for key, value in trial.values.items())
-
-
-def short(value: object) -> str:
-    """A value as people read it."""
-    return f"{value:.3g}" if isinstance(value, float) else format_value(value)
+    return "  ".join(f"{key.rpartition('.')[2]} {short_value(value)}" for key, value in trial.values.items())
 
 
 class _Follower:

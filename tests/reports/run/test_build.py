@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.reports.page import Page
 from tests.run_folder import features_of, write_metrics
 from tests.search.browser import browser
 from vicc_ray.clip_store.reader import ClipStore
@@ -26,36 +26,6 @@ from vicc_ray.runs.stage_times import FILE
 from vicc_ray.utils.jsonl import append_line
 
 SECTIONS = ["retrieval", "classes", "gallery", "map", "flow", "training", "timing", "settings"]
-VOID = {"meta", "link", "img", "input", "br", "path"}
-
-
-class Page(HTMLParser):
-    """The parsed page: sections, tags with their attributes, text; unbalanced tags are errors."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
-            self.text += data
-
-    def attributes(self, name: str) -> list[str]:
-        return [attributes[name] or "" for _, attributes in self.tags if name in attributes]
 
 
 def build(run_dir: Path, store: ClipStore | None) -> tuple[Page, str, dict]:
@@ -208,13 +178,8 @@ def test_epochs_are_curves_with_a_summary(run_dir: Path, store: ClipStore) -> No
     curves = figures["phases"][1]["epochs"]["curves"]
     assert curves["step"] == [70, 80, 90, 100, 110, 120] and curves["effective_rank"] == [12.0] * 6
     summaries = [text for text in page.attributes("aria-label") if "by epoch" in text]
-    assert [text.split(" by epoch")[0] for text in summaries] == [
-        "Effective rank of the embeddings",
-        "Share of prototypes in use",
-        "Mean norm of the gradient",
-        "Share of the time spent waiting for data",
-    ]
-    assert "RGB stage 1 ends at 90%" in summaries[1]
+    assert len(summaries) == 4 and all("RGB stage 1 ends at" in text for text in summaries)
+    assert any("ends at 90%" in text for text in summaries)
     assert "At its peak a worker held 1.1 GiB" in page.text
 
 

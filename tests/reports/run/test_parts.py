@@ -1,10 +1,9 @@
-"""Films, charts and curves by themselves."""
+"""Thumbnails, curves and queries by themselves."""
 
 from __future__ import annotations
 
 import base64
 import json
-import re
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,6 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.reports.run.curves import POINTS, read_phases, running_mean
 from vicc_ray.reports.run.gallery import choose_queries
 from vicc_ray.reports.run.thumbnails import FRAMES, LARGEST_STRIP, SIDE, Thumbnails, strip_uri, thumbnail_frames
-from vicc_ray.reports.svg.line_chart import HEIGHT, WIDTH, Area, Chart, Line, Rule, Span, draw, nice_ticks
 
 
 def decoded(uri: str) -> np.ndarray:
@@ -54,50 +52,6 @@ def test_a_video_shown_twice_is_stored_once(store: ClipStore) -> None:
     assert films.css().count("data:image/webp") == 3
     assert films.rgb("not in the store") is None
     assert films.speed(first) >= 1
-
-
-def points_of(html: str) -> np.ndarray:
-    numbers = [re.findall(r"-?\d+\.?\d* -?\d+\.?\d*", d) for d in re.findall(r' d="([^"]+)"', html)]
-    return np.array([[float(v) for v in pair.split()] for pairs in numbers for pair in pairs])
-
-
-def test_everything_drawn_lies_in_the_chart() -> None:
-    rng = np.random.default_rng(0)
-    x = list(range(50))
-    y = list(rng.normal(3, 1, 50))
-    chart = Chart(
-        summary="a summary",
-        lines=[Line(x, y, "rgb"), Line(x, [None, *y[1:]], "flow dots")],
-        areas=[Area(x, [v - 1 for v in y], [v + 1 for v in y], "rgb")],
-        spans=[Span(0, 25, "RGB stage 1", "rgb"), Span(25, 49, "Flow <2>", "flow")],
-        rules=[Rule(4.2, "ln K")],
-    )
-    html = str(draw(chart))
-    points = points_of(html)
-    assert points[:, 0].min() >= 0 and points[:, 0].max() <= WIDTH
-    assert points[:, 1].min() >= 0 and points[:, 1].max() <= HEIGHT
-    assert "Flow" in html and "&lt;2&gt;" in html and "<2>" not in html
-
-
-def test_gaps_in_a_curve_are_gaps() -> None:
-    html = str(draw(Chart(summary="", lines=[Line([0, 1, 2, 3, 4], [1, 2, None, 2, 1], "rgb")])))
-    path = re.search(r'class="line rgb" d="([^"]+)"', html)
-    assert path and path[1].count("M") == 2 and path[1].count("L") == 2
-
-
-def test_a_single_point_and_an_empty_chart_can_be_drawn() -> None:
-    assert "nan" not in str(draw(Chart(summary="", lines=[Line([3], [2.0], "rgb")])))
-    assert "nan" not in str(draw(Chart(summary="", lines=[Line([0, 1], [None, None], "rgb")])))
-
-
-@pytest.mark.parametrize(
-    ("low", "high"), [(0, 1), (0.02, 0.031), (-3, 7), (2.1, 3.2), (0, 54321), (5, 5), (0, 0), (1e-7, 2e-7), (0.3, 0.55)]
-)
-def test_ticks_are_round_and_span_the_values(low: float, high: float) -> None:
-    ticks = nice_ticks(low, high, count=6)
-    steps = np.diff(ticks)
-    assert ticks[0] <= low + 1e-9 and ticks[-1] >= high - 1e-9 and 2 <= len(ticks) <= 9
-    assert np.allclose(steps, steps[0])
 
 
 def test_running_mean_keeps_constants_and_leaves_out_gaps() -> None:

@@ -15,13 +15,13 @@ from tests.search.browser import Tab, browser
 from tests.stored import store_of, video
 from tests.sweep.found import searched, summary_of, trial_of
 from tests.sweep.made import sweep_of
-from vicc_ray.reports.svg.axes import axis_of, score_axis
+from vicc_ray.reports.svg.axes import score_axis, setting_axis
 from vicc_ray.reports.sweep import write_page
 from vicc_ray.reports.sweep.build import render
-from vicc_ray.reports.sweep.final_eval import judged_plot, verdict
-from vicc_ray.reports.sweep.history import learning_plot, progress_plot
+from vicc_ray.reports.sweep.final_eval import judged_chart, verdict
+from vicc_ray.reports.sweep.history import learning_chart, progress_chart
 from vicc_ray.reports.sweep.outputs import summarise, write_summary
-from vicc_ray.reports.sweep.slices import cost_plot, pareto_front, slice_plot
+from vicc_ray.reports.sweep.slices import cost_chart, pareto_front, slice_chart
 from vicc_ray.reports.sweep.summary import headline, luck, saved_by_ending
 from vicc_ray.sweep.optuna_study import SweepStudy
 from vicc_ray.sweep.results import Judged, Summary
@@ -50,7 +50,7 @@ def text_of(page: str) -> str:
 
 def numbers(page: str) -> list[int]:
     """Trials in the table, in its order."""
-    return [int(number) for number in re.findall(r'<tr class="[^"]*" data-t="(\d+)">', page)]
+    return [int(number) for number in re.findall(r'<tr class="[^"]*" data-trial="(\d+)">', page)]
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -62,7 +62,7 @@ def test_every_trial_is_in_the_table_once(state: str) -> None:
 def test_everything_lies_within_its_picture(state: str) -> None:
     page = render(STATES[state])
     assert not re.search(r"\bnan\b", page)
-    for share in re.findall(r'class="(?:pt|tick)[^"]*"[^>]*style="left:([-\d.]+)%;bottom:([-\d.]+)%', page):
+    for share in re.findall(r'class="(?:point|tick)[^"]*"[^>]*style="left:([-\d.]+)%;bottom:([-\d.]+)%', page):
         assert all(0 <= float(part) <= 100 for part in share)
     for path in re.findall(r' d="(M[^"]*)"', page):
         places = [float(part) for part in re.findall(r"-?[\d.]+", path)]
@@ -74,28 +74,33 @@ def test_the_best_is_marked_and_told() -> None:
     whole = STATES["whole"]
     assert whole.best is not None
     page = render(whole)
-    marked = re.findall(r'<tr class="complete best" data-t="(\d+)">', page)
+    marked = re.findall(r'<tr class="complete best" data-trial="(\d+)">', page)
     assert marked == [str(whole.best.number)] and numbers(page)[0] == whole.best.number
     assert f"{100 * (whole.best.recall_at_1 or 0):.1f}\u00a0%" in headline(whole)
-    for plot in (progress_plot(whole), learning_plot(whole), cost_plot(whole), slice_plot(whole, "stage2.epsilon")):
-        assert plot.dots[-1].trial == whole.best.number and "best" in plot.dots[-1].style
-    assert "best" not in "".join(dot.style for dot in progress_plot(STATES["none complete"]).dots)
+    for chart in (
+        progress_chart(whole),
+        learning_chart(whole),
+        cost_chart(whole),
+        slice_chart(whole, "stage2.epsilon"),
+    ):
+        assert chart.dots[-1].trial == whole.best.number and "best" in chart.dots[-1].style
+    assert "best" not in "".join(dot.style for dot in progress_chart(STATES["none complete"]).dots)
 
 
 def test_dots_lie_at_their_scores() -> None:
     summary = summary_of([trial_of(0, scores=(0.2,)), trial_of(1, scores=(0.3,)), trial_of(2, scores=(0.25,))])
-    plot = progress_plot(summary)
-    heights = {dot.trial: dot.at[1] for dot in plot.dots}
+    chart = progress_chart(summary)
+    heights = {dot.trial: dot.at[1] for dot in chart.dots}
     assert heights[0] == pytest.approx(0.0) and heights[1] == pytest.approx(1.0) and heights[2] == pytest.approx(0.5)
-    assert [dot.trial for dot in sorted(plot.dots, key=lambda dot: dot.at[0])] == [0, 1, 2]
-    (line,) = plot.curves
+    assert [dot.trial for dot in sorted(chart.dots, key=lambda dot: dot.at[0])] == [0, 1, 2]
+    (line,) = chart.curves
     assert [round(height, 6) for _, height in line.points] == [0, 0, 1, 1]
 
 
 def test_intervals_are_drawn_around_dots() -> None:
-    plot = slice_plot(STATES["whole"], "stage2.temperature")
-    whiskers = {curve.trial: curve.points for curve in plot.curves}
-    for dot in plot.dots:
+    chart = slice_chart(STATES["whole"], "stage2.temperature")
+    whiskers = {curve.trial: curve.points for curve in chart.curves}
+    for dot in chart.dots:
         if not dot.style.startswith("failed"):
             (left, low), (right, high) = whiskers[dot.trial]
             assert left == right == dot.at[0] and low < dot.at[1] < high
@@ -104,18 +109,18 @@ def test_intervals_are_drawn_around_dots() -> None:
 def test_a_slice_has_the_trials_that_have_the_setting() -> None:
     whole = STATES["whole"]
     having = {trial.number for trial in whole.trials if "stage2.queue_start" in trial.values}
-    plot = slice_plot(whole, "stage2.queue_start")
-    assert {dot.trial for dot in plot.dots} == having and len(having) < len(whole.trials)
+    chart = slice_chart(whole, "stage2.queue_start")
+    assert {dot.trial for dot in chart.dots} == having and len(having) < len(whole.trials)
 
 
 def test_axes_suit_their_values() -> None:
-    assert axis_of([0.01, 0.03, 0.5]).log and not axis_of([0.4, 0.6, 0.9]).log
-    factors = axis_of([0.01, 0.1, 1.0])
+    assert setting_axis([0.01, 0.03, 0.5]).log and not setting_axis([0.4, 0.6, 0.9]).log
+    factors = setting_axis([0.01, 0.1, 1.0])
     assert factors.place(0.1) - factors.place(0.01) == pytest.approx(factors.place(1.0) - factors.place(0.1))
-    assert [text for _, text in axis_of([20, 8, 8, 12]).ticks] == ["8", "12", "20"]
-    lists = axis_of([[64, 128], [32], None, [64, 128]])
+    assert [text for _, text in setting_axis([20, 8, 8, 12]).ticks] == ["8", "12", "20"]
+    lists = setting_axis([[64, 128], [32], None, [64, 128]])
     assert lists.choices == 2 and 0 < lists.place([32]) < lists.place([64, 128]) < 1
-    assert axis_of([3, 3]).place(3) == 0.5
+    assert setting_axis([3, 3]).place(3) == 0.5
     assert {text for _, text in score_axis([0.4]).ticks} >= {"40\u00a0%"}
 
 
@@ -151,7 +156,7 @@ def test_the_verdict_minds_the_spread(best: list[float], default: list[float], k
     summary = replace(STATES["one"], judged=judged)
     assert verdict(summary).kind == kind
     assert verdict(summary).title in text_of(render(summary))
-    assert len(judged_plot(judged).dots) == len(best) + len(default)
+    assert len(judged_chart(judged).dots) == len(best) + len(default)
 
 
 def test_the_default_alone_is_told_as_what_was_found() -> None:
@@ -240,9 +245,9 @@ def test_a_trial_is_followed_through_charts_and_the_table_is_sorted(quiet_tab: T
     quiet_tab.page.set_viewport_size({"width": 1100, "height": 900})
     quiet_tab.page.goto(file.as_uri())
     assert quiet_tab.page.locator("#tip").is_hidden()
-    quiet_tab.page.locator('#progress .pt[data-t="2"]').hover()
+    quiet_tab.page.locator('#progress .point[data-trial="2"]').hover()
     assert quiet_tab.texts("#tip b") == ["Trial 2, complete"]
-    assert set(quiet_tab.page.locator(".on").evaluate_all("marks => marks.map(mark => mark.dataset.t)")) == {"2"}
+    assert set(quiet_tab.page.locator(".on").evaluate_all("marks => marks.map(mark => mark.dataset.trial)")) == {"2"}
     quiet_tab.page.locator("#trials thead button", has_text="min").click()
     costs = [float(text) for text in quiet_tab.texts("#trials tbody td:nth-child(5)")]
     assert costs == sorted(costs)

@@ -15,13 +15,13 @@ from vicc_ray.reports.run.poster_sheet import PosterSheet
 from vicc_ray.reports.run.summary import percent, points
 from vicc_ray.reports.run.thumbnails import FRAMES, FRAMES_PER_S, Thumbnails, legend_uri
 from vicc_ray.reports.run.training_charts import (
-    checks_chart,
     data_wait_chart,
     entropy_chart,
     gradient_chart,
     loss_chart,
     prototypes_chart,
     rank_chart,
+    validation_chart,
 )
 from vicc_ray.reports.svg.line_chart import draw
 from vicc_ray.utils.fs import atomic_write
@@ -72,7 +72,7 @@ def render(figures: dict[str, Any], store: ClipStore | None) -> str:
     style: str = environment.get_template("page.css.j2").render(frames=FRAMES, seconds=FRAMES / FRAMES_PER_S)
     style += "" if films is None else films.css()
     if posters is not None:
-        style += f"\n.pt b{{background-image:url({posters.uri});background-size:{100 * posters.columns}% auto}}"
+        style += f"\n.map-point b{{background-image:url({posters.uri});background-size:{100 * posters.columns}% auto}}"
     # Styles are ours alone (numbers and base64), so they go in as they are; nothing else counts, and no script.
     page = environment.get_template("page.html.j2")
     policy = content_policy(style)
@@ -105,7 +105,7 @@ def _charts(figures: dict[str, Any]) -> dict[str, Markup]:
         drawn |= {"rank": draw(rank_chart(phases)), "prototypes": draw(prototypes_chart(phases))}
         drawn |= {"gradient": draw(gradient_chart(phases)), "data_wait": draw(data_wait_chart(phases))}
     if checks:
-        drawn["checks"] = draw(checks_chart(checks, phases, table["dataset"]["chance"] if table else None))
+        drawn["checks"] = draw(validation_chart(checks, phases, table["dataset"]["chance"] if table else None))
     return drawn
 
 

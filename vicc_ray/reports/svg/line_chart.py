@@ -1,39 +1,42 @@
-"""Line charts as inline SVG under HTML text: the picture stretches with the page, letters and strokes do not."""
+"""Charts as inline SVG under HTML text: the SVG stretches with the page, text and strokes keep their size.
+
+Every chart of both pages is a :class:`Chart` that :func:`draw` turns into HTML. Positions are fractions of the plot,
+as :mod:`vicc_ray.reports.svg.axes` gives them.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 1000, 400  # units of the SVG, stretched to its box
-Value = float | None
+from vicc_ray.reports.svg.axes import Axis
+from vicc_ray.reports.svg.scatter import Dot, Position, draw_dots, trial_attribute
+
+WIDTH, HEIGHT = 1000, 400
+"""Units of the SVG, which is stretched to its box."""
+MAX_LABEL_COLUMNS = 10
 
 
 @dataclass(frozen=True)
-class Line:
-    """A curve; ``style``: its CSS classes ("rgb" or "flow", besides "faint", "dashed", "dots"). None breaks it."""
+class Curve:
+    """A line or a filled area through ``points``; None interrupts it.
 
-    x: Sequence[float]
-    y: Sequence[Value]
+    ``style``: CSS classes. "area" closes and fills it, "smooth" bends it so that it passes its points horizontally.
+    ``trial``: number of the trial that it stands for. ``shade``: position on the page's color ramp, 0 to 1.
+    """
+
+    points: Sequence[Position | None]
     style: str
-
-
-@dataclass(frozen=True)
-class Area:
-    """The band between two curves."""
-
-    x: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
-    style: str
+    trial: int | None = None
+    shade: float | None = None
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the horizontal axis (a phase); the first word of its name stands above the others."""
+    """A named range of the x axis (a training phase). The first word of its label is on a line of its own."""
 
     start: float
     end: float
@@ -43,127 +46,125 @@ class Span:
 
 @dataclass(frozen=True)
 class Rule:
-    """A level marked across the chart."""
+    """A labeled horizontal reference line."""
 
-    y: float
+    at: float
     label: str
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn. ``summary`` is for readers who cannot see it; ``legend``: (CSS classes, text)."""
+    """A chart's content. ``summary``: its text for screen readers; ``legend``: (CSS classes, text)."""
 
     summary: str
-    lines: Sequence[Line]
-    areas: Sequence[Area] = ()
+    x: Axis
+    y: Axis
+    curves: Sequence[Curve] = ()
+    dots: Sequence[Dot] = ()
     spans: Sequence[Span] = ()
     rules: Sequence[Rule] = ()
     legend: Sequence[tuple[str, str]] = ()
-    floor: float | None = None
-    as_percent: bool = False
+    x_name: str = ""
+    style: str = ""
+    vertical_grid: bool = False
 
 
 def draw(chart: Chart) -> Markup:
     """The chart as HTML; every text in it is escaped."""
-    x, y, ticks_y, ends = _scales(chart)
-    shapes = [_shape(f"M0 {y(t):.1f}H{WIDTH}", "grid") for t in ticks_y]
-    shapes += [_shape(_band(area, x, y), f"area {area.style}") for area in chart.areas]
-    shapes += [_shape(f"M{x(span.start):.1f} 0V{HEIGHT}", "boundary") for span in chart.spans[1:]]
-    shapes += [_shape(f"M0 {y(rule.y):.1f}H{WIDTH}", "rule") for rule in chart.rules]
-    shapes += [_shape(_path(line, x, y), f"line {line.style}") for line in chart.lines]
-    svg = Markup('<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">{}</svg>').format(
-        WIDTH, HEIGHT, Markup("").join(shapes)
-    )
-    texts = [_text("tick-y", "bottom", 1 - y(t) / HEIGHT, _number(t, chart.as_percent)) for t in ticks_y]
-    texts += [
-        _text("tick-x", "left", x(t) / WIDTH, _count(t)) for t in nice_ticks(*ends, count=6) if ends[0] <= t <= ends[1]
-    ]
-    texts += [_text("rule-label", "bottom", 1 - y(rule.y) / HEIGHT, rule.label) for rule in chart.rules]
-    return Markup('<div class="chart" role="img" aria-label="{}">{}<div class="plot">{}{}</div></div>{}').format(
-        chart.summary, _span_labels(chart.spans, x), svg, Markup("").join(texts), draw_legend(chart.legend)
+    texts = [_tick_y(fraction, text) for fraction, text in chart.y.ticks]
+    texts += [_tick_x(fraction, text, chart.x.choices) for fraction, text in chart.x.ticks]
+    texts += [_rule_label(rule) for rule in chart.rules]
+    if chart.x_name:
+        texts.append(Markup('<span class="x-name">{}</span>').format(chart.x_name))
+    form = Markup('<div class="chart {}" role="img" aria-label="{}">{}<div class="plot">{}{}{}</div></div>{}')
+    return form.format(
+        chart.style,
+        chart.summary,
+        _draw_spans(chart.spans),
+        draw_curves([*_reference_lines(chart), *chart.curves]),
+        Markup("").join(texts),
+        draw_dots(chart.dots),
+        draw_legend(chart.legend) if chart.legend else "",
     )
 
 
-def draw_legend(keys: Sequence[tuple[str, str]]) -> Markup:
-    """What the marks of a chart stand for, as (CSS classes, text)."""
-    shown = [Markup('<span class="key"><i class="{}"></i>{}</span>').format(style, text) for style, text in keys]
-    return Markup('<div class="legend" aria-hidden="true">{}</div>').format(Markup("").join(shown))
-
-
-def nice_ticks(low: float, high: float, count: int) -> list[float]:
-    """About ``count`` round numbers (1, 2, 2.5, 5 times a power of ten) that span ``low`` to ``high``, in order."""
-    rough = ((high - low) or abs(high) or 1.0) / (count - 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10, 20) if m * power >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
-
-
-Scale = Callable[[float], float]
-
-
-def _scales(chart: Chart) -> tuple[Scale, Scale, list[float], tuple[float, float]]:
-    """Position on the axes, the levels of the grid, and the ends of the horizontal axis."""
-    xs = [v for line in chart.lines for v in line.x] + [v for s in chart.spans for v in (s.start, s.end)] or [0.0]
-    ys = [v for line in chart.lines for v in line.y if v is not None] + [rule.y for rule in chart.rules]
-    ys += [v for area in chart.areas for v in (*area.low, *area.high)]
-    ys += [] if chart.floor is None else [chart.floor]
-    ticks = nice_ticks(min(ys, default=0.0), max(ys, default=1.0), count=6)
-    left, width = min(xs), (max(xs) - min(xs)) or 1.0
-    bottom, height = ticks[0], ticks[-1] - ticks[0]
-    return (
-        lambda value: (value - left) / width * WIDTH,
-        lambda value: (1 - (value - bottom) / height) * HEIGHT,
-        ticks,
-        (left, left + width),
+def draw_curves(curves: Sequence[Curve]) -> Markup:
+    """The SVG. Below a trial's line lies a wide transparent one that is easier to hit with the pointer."""
+    paths = [path for curve in curves for path in _paths(curve)]
+    return Markup('<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">{}</svg>').format(
+        WIDTH, HEIGHT, Markup("").join(paths)
     )
 
 
-def _path(line: Line, x: Scale, y: Scale) -> str:
-    """Line or dots; a dot is a stroke of no length with round ends, which stays round when the picture is stretched."""
-    parts, pen = [], "M"
-    for at, value in zip(line.x, line.y, strict=True):
-        if value is None:
-            pen = "M"
-        elif "dots" in line.style:
-            parts.append(f"M{x(at):.1f} {y(value):.1f}h0")
+def draw_legend(entries: Sequence[tuple[str, str]]) -> Markup:
+    """What the marks of a chart stand for, from (CSS classes, text)."""
+    keys = [Markup('<span class="key"><i class="{}"></i>{}</span>').format(style, text) for style, text in entries]
+    return Markup('<div class="legend" aria-hidden="true">{}</div>').format(Markup("").join(keys))
+
+
+def _reference_lines(chart: Chart) -> list[Curve]:
+    if chart.vertical_grid:
+        grid = [Curve([(at, 0), (at, 1)], "grid") for at, _ in chart.x.ticks]
+    else:
+        grid = [Curve([(0, at), (1, at)], "grid") for at, _ in chart.y.ticks]
+    boundaries = [Curve([(span.start, 1), (span.start, 0)], "boundary") for span in chart.spans[1:]]
+    return [*grid, *boundaries, *(Curve([(0, rule.at), (1, rule.at)], "rule") for rule in chart.rules)]
+
+
+def _paths(curve: Curve) -> list[Markup]:
+    path = _path(curve)
+    color = "" if curve.shade is None else Markup(' style="--shade:{:.0f}%"').format(100 * curve.shade)
+    form = Markup('<path class="{}"{}{} d="{}" vector-effect="non-scaling-stroke"/>')
+    paths = [form.format(curve.style, trial_attribute(curve.trial), color, path)]
+    if curve.trial is not None and "line" in curve.style:
+        paths.append(form.format("hit-area", trial_attribute(curve.trial), "", path))
+    return paths
+
+
+def _path(curve: Curve) -> str:
+    parts: list[str] = []
+    for before, point in pairwise([None, *curve.points]):
+        if point is None:
+            continue
+        x, y = _to_svg(point)
+        if before is None:
+            parts.append(f"M{x:.1f} {y:.1f}")
+        elif "smooth" in curve.style:
+            x0, y0 = _to_svg(before)
+            middle = (x0 + x) / 2
+            parts.append(f"C{middle:.1f} {y0:.1f} {middle:.1f} {y:.1f} {x:.1f} {y:.1f}")
         else:
-            parts.append(f"{pen}{x(at):.1f} {y(value):.1f}")
-            pen = "L"
-    return "".join(parts)
+            parts.append(f"L{x:.1f} {y:.1f}")
+    return "".join(parts) + ("Z" if "area" in curve.style else "")
 
 
-def _band(area: Area, x: Scale, y: Scale) -> str:
-    upper = [f"{x(at):.1f} {y(value):.1f}" for at, value in zip(area.x, area.high, strict=True)]
-    lower = [f"{x(at):.1f} {y(value):.1f}" for at, value in zip(area.x, area.low, strict=True)]
-    return "M" + "L".join([*upper, *reversed(lower)]) + "Z"
+def _to_svg(point: Position) -> Position:
+    return point[0] * WIDTH, (1 - point[1]) * HEIGHT
 
 
-def _shape(path: str, style: str) -> Markup:
-    return Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"/>').format(style, path)
-
-
-def _text(style: str, side: str, share: float, text: str) -> Markup:
-    return Markup('<span class="{}" style="{}:{:.2f}%">{}</span>').format(style, side, 100 * share, text)
-
-
-def _span_labels(spans: Sequence[Span], x: Scale) -> Markup:
+def _draw_spans(spans: Sequence[Span]) -> Markup:
+    if not spans:
+        return Markup("")
+    form = Markup('<span class="phase {}" style="left:{:.2f}%;width:{:.2f}%" title="{}"><b>{}</b>{}</span>')
     labels = [
-        Markup('<span class="phase {}" style="left:{:.2f}%;width:{:.2f}%" title="{} {}"><b>{}</b>{}</span>').format(
-            span.style,
-            x(span.start) / WIDTH * 100,
-            (x(span.end) - x(span.start)) / WIDTH * 100,
-            *span.label.partition(" ")[::2],
-            *span.label.partition(" ")[::2],
+        form.format(
+            span.style, 100 * span.start, 100 * (span.end - span.start), span.label, *span.label.partition(" ")[::2]
         )
         for span in spans
     ]
     return Markup('<div class="phases">{}</div>').format(Markup("").join(labels))
 
 
-def _number(value: float, as_percent: bool) -> str:
-    return f"{100 * value:g} %" if as_percent else f"{value:g}"
+def _rule_label(rule: Rule) -> Markup:
+    return Markup('<span class="rule-label" style="bottom:{:.2f}%">{}</span>').format(100 * rule.at, rule.label)
 
 
-def _count(value: float) -> str:
-    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}"
+def _tick_y(fraction: float, text: str) -> Markup:
+    return Markup('<span class="tick-y" style="bottom:{:.2f}%" title="{}">{}</span>').format(100 * fraction, text, text)
+
+
+def _tick_x(fraction: float, text: str, choices: int) -> Markup:
+    limit = Markup(";max-width:{:.1f}%").format(100 / min(choices, MAX_LABEL_COLUMNS)) if choices else ""
+    return Markup('<span class="tick-x" style="left:{:.2f}%{}" title="{}">{}</span>').format(
+        100 * fraction, limit, text, text
+    )

@@ -8,12 +8,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vicc_ray.reports.svg.scatter import draw
+from vicc_ray.reports.svg.line_chart import draw
 from vicc_ray.reports.sweep import summary as summary_text
-from vicc_ray.reports.sweep.final_eval import NAMES, in_words, judged_plot, verdict
-from vicc_ray.reports.sweep.history import learning_plot, progress_plot
+from vicc_ray.reports.sweep.final_eval import NAMES, in_words, judged_chart, verdict
+from vicc_ray.reports.sweep.history import learning_chart, progress_chart
 from vicc_ray.reports.sweep.parallel import draw_parallel, leaves_out
-from vicc_ray.reports.sweep.slices import cost_plot, slice_plot
+from vicc_ray.reports.sweep.slices import cost_chart, slice_chart
 from vicc_ray.reports.sweep.trial_style import names, percent, scored, state_legend
 from vicc_ray.reports.sweep.trial_table import rows
 from vicc_ray.sweep.results import Summary
@@ -62,14 +62,14 @@ def _charts(summary: Summary) -> dict[str, Any]:
     """By name; None where there is nothing to draw."""
     drawn: dict[str, Any] = dict.fromkeys(("judged", "parallel", "progress", "learning", "cost", "slices"))
     if summary.judged:
-        drawn["judged"] = draw(judged_plot(summary.judged))
+        drawn["judged"] = draw(judged_chart(summary.judged))
     if summary.trials and summary.searched:
         drawn["parallel"] = draw_parallel(summary)
     if scored(summary.trials):
-        drawn["progress"] = draw(progress_plot(summary))
-        drawn["learning"] = draw(learning_plot(summary))
-        drawn["cost"] = draw(cost_plot(summary))
-        drawn["slices"] = [(key, name, draw(slice_plot(summary, key))) for key, name in names(summary).items()]
+        drawn["progress"] = draw(progress_chart(summary))
+        drawn["learning"] = draw(learning_chart(summary))
+        drawn["cost"] = draw(cost_chart(summary))
+        drawn["slices"] = [(key, name, draw(slice_chart(summary, key))) for key, name in names(summary).items()]
     return drawn
 
 

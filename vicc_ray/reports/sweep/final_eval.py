@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vicc_ray.reports.run.summary import points
-from vicc_ray.reports.svg.axes import Axis, share_axis
-from vicc_ray.reports.svg.scatter import Curve, Dot, Plot
+from vicc_ray.reports.svg.axes import Axis, percent_axis
+from vicc_ray.reports.svg.line_chart import Chart, Curve
+from vicc_ray.reports.svg.scatter import Dot
 from vicc_ray.reports.sweep.trial_style import percent
 from vicc_ray.sweep.results import BEST, DEFAULT, Judged, Summary
 
@@ -47,12 +48,12 @@ def verdict(summary: Summary) -> Verdict:
     return Verdict("same", "Not clearly better than the recipe's own setting", f"{gain}, within the spread: {beyond}.")
 
 
-def judged_plot(judged: list[Judged]) -> Plot:
+def judged_chart(judged: list[Judged]) -> Chart:
     """A row for each setting: every seed a dot, the mean a line, one standard deviation around it a band."""
     scores = [score for run in judged for score in run.recall_at_1]
     ends = [end for run in judged for end in (run.mean - run.deviation, run.mean + run.deviation)]
     low, high = min(scores + ends), max(scores + ends)
-    x = share_axis(low, max(high, low + 0.01))
+    x = percent_axis(low, max(high, low + 0.01))
     rows = [(index + 0.5) / len(judged) for index in range(len(judged))][::-1]
     curves, dots = [], []
     for run, at in zip(judged, rows, strict=True):
@@ -65,8 +66,8 @@ def judged_plot(judged: list[Judged]) -> Plot:
         dots += _seeds(run, x, at, half)
     told = "; ".join(f"{NAMES.get(run.setting, run.setting)}: {', '.join(in_words(run))}" for run in judged)
     names = [(at, NAMES.get(run.setting, run.setting)) for run, at in zip(judged, rows, strict=True)]
-    return Plot(f"R@1 on the test videos: {told}.", x, Axis(lambda row: rows[row], names), curves, dots,
-                style="judged", upright=True)  # fmt: skip
+    return Chart(f"R@1 on the test videos: {told}.", x, Axis(lambda row: rows[row], names), curves, dots,
+                style="judged", vertical_grid=True)  # fmt: skip
 
 
 def in_words(run: Judged) -> tuple[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vicc_ray.reports.svg.axes import Axis, choice_axis, linear_axis, score_axis
-from vicc_ray.reports.svg.scatter import Curve, Dot, Plot, Point
+from vicc_ray.reports.svg.line_chart import Chart, Curve
+from vicc_ray.reports.svg.scatter import Dot, Position
 from vicc_ray.reports.sweep.trial_style import (
     best_last,
     curve,
@@ -18,7 +19,7 @@ from vicc_ray.reports.sweep.trial_style import (
 from vicc_ray.sweep.results import Summary
 
 
-def progress_plot(summary: Summary) -> Plot:
+def progress_chart(summary: Summary) -> Chart:
     """R@1 by the number of the trial; the line is the best of the complete ones so far."""
     x, y = _numbers(summary), score_axis([value for _, value in scored(summary.trials)])
     line = _best_so_far(summary, x, y)
@@ -32,7 +33,7 @@ def progress_plot(summary: Summary) -> Plot:
                 Dot((x.place(trial.number), y.place(value) if value is not None else 0.0),
                     style(trial, summary), trial.number, title(trial))
             )  # fmt: skip
-    return Plot(
+    return Chart(
         summary=f"R@1 of {len(dots)} trials in their order, and the best so far: {told}.",
         x=x,
         y=y,
@@ -43,12 +44,12 @@ def progress_plot(summary: Summary) -> Plot:
     )
 
 
-def learning_plot(summary: Summary) -> Plot:
+def learning_chart(summary: Summary) -> Chart:
     """R@1 by epoch of stage 2; the best with its interval."""
     scores = [score for trial in summary.trials for score in curve(trial)]
     ends = [end for s in (curve(summary.best) if summary.best else []) for end in (s.low, s.high)]
     last = max((score.epoch for score in scores), default=0)
-    x = linear_axis(0, max(last, 1), whole=True, margin=0.0)
+    x = linear_axis(0, max(last, 1), integers=True, margin=0.0)
     y = score_axis([score.recall_at_1 for score in scores] + ends)
     curves, dots = [], []
     for trial in best_last(summary):
@@ -64,7 +65,7 @@ def learning_plot(summary: Summary) -> Plot:
         dots.append(Dot(points[-1], f"{look} small", trial.number, title(trial)))
     keys = state_legend(summary, [trial for trial in summary.trials if curve(trial)], "curve")
     band = [("band best", "its 95 % interval")] if summary.best else []
-    return Plot(
+    return Chart(
         summary=f"R@1 of held-out videos by epoch of stage 2, of {len(dots)} trials.",
         x=x,
         y=y,
@@ -77,12 +78,12 @@ def learning_plot(summary: Summary) -> Plot:
 
 def _numbers(summary: Summary) -> Axis:
     last = max([summary.total - 1, *(trial.number for trial in summary.trials)])
-    return linear_axis(0, last, whole=True, margin=0.03) if last else choice_axis([0])
+    return linear_axis(0, last, integers=True, margin=0.03) if last else choice_axis([0])
 
 
-def _best_so_far(summary: Summary, x: Axis, y: Axis) -> list[Point]:
+def _best_so_far(summary: Summary, x: Axis, y: Axis) -> list[Position]:
     """A step wherever a complete trial is better than all before, and on to the last trial."""
-    points: list[Point] = []
+    points: list[Position] = []
     complete = [(trial, value) for trial, value in scored(summary.trials) if trial.state == "complete"]
     best: float | None = None
     for trial, value in sorted(complete, key=lambda found: found[0].number):

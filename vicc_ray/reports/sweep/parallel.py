@@ -7,8 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vicc_ray.reports.svg.axes import Axis, axis_of, score_axis
-from vicc_ray.reports.svg.scatter import Curve, Point, draw_curves
+from vicc_ray.reports.svg.axes import Axis, score_axis, setting_axis
+from vicc_ray.reports.svg.line_chart import Curve, draw_curves
+from vicc_ray.reports.svg.scatter import Position
 from vicc_ray.reports.sweep.trial_style import best_last, names, percent, score, scored, style
 from vicc_ray.sweep.results import Summary
 from vicc_ray.sweep.trial import Trial
@@ -61,7 +62,7 @@ def _columns(summary: Summary) -> list[_Column]:
     count, short = len(summary.searched) + 1, names(summary)
     columns = [
         _Column((index + 0.5) / count, short[key], key.rpartition(".")[0],
-                axis_of([trial.values.get(key) for trial in summary.trials]),
+                setting_axis([trial.values.get(key) for trial in summary.trials]),
                 any(trial.values.get(key) is None for trial in summary.trials))
         for index, key in enumerate(summary.searched)
     ]  # fmt: skip
@@ -78,7 +79,7 @@ def _floor(summary: Summary) -> float:
     return FLOOR if leaves_out(summary) else 0.0
 
 
-def _alone(points: list[Point]) -> list[Point]:
+def _alone(points: list[Position]) -> list[Position]:
     """One setting and no score: a short stroke through its axis."""
     return [(x + side, y) for x, y in points for side in (-0.02, 0.02)]
 

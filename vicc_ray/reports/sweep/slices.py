@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vicc_ray.reports.svg.axes import Axis, axis_of, linear_axis, score_axis
-from vicc_ray.reports.svg.scatter import Curve, Dot, Plot, Point
+from vicc_ray.reports.svg.axes import Axis, linear_axis, score_axis, setting_axis
+from vicc_ray.reports.svg.line_chart import Chart, Curve
+from vicc_ray.reports.svg.scatter import Dot, Position
 from vicc_ray.reports.sweep.trial_style import (
     best_last,
     interval,
@@ -23,31 +24,33 @@ SPREAD = 0.6
 """Share of a choice's place over which its trials are spread, so that they do not hide each other."""
 
 
-def slice_plot(summary: Summary, key: str) -> Plot:
+def slice_chart(summary: Summary, key: str) -> Chart:
     """All trials that have the setting; failed ones without a score lie at the bottom."""
     trials = [trial for trial in best_last(summary) if trial.values.get(key) is not None]
-    x = axis_of([trial.values[key] for trial in trials])
+    x = setting_axis([trial.values[key] for trial in trials])
     y = score_axis(scores_and_ends(summary.trials))
     places = _places(trials, key, x)
     shown = [trial for trial in trials if score(trial) is not None or trial.state == "failed"]
     curves, dots = _marks(summary, shown, places, y)
-    return Plot(summary=f"R@1 against {names(summary)[key]} in {len(dots)} trials.", x=x, y=y, curves=curves, dots=dots)
+    return Chart(
+        summary=f"R@1 against {names(summary)[key]} in {len(dots)} trials.", x=x, y=y, curves=curves, dots=dots
+    )
 
 
-def cost_plot(summary: Summary) -> Plot:
+def cost_chart(summary: Summary) -> Chart:
     """R@1 against minutes of training; the line joins complete trials that no other beats in both."""
     x = linear_axis(0.0, max((minutes(trial) for trial in summary.trials), default=1.0) or 1.0, margin=0.04)
     y = score_axis(scores_and_ends(summary.trials))
     shown = [trial for trial in best_last(summary) if score(trial) is not None]
     curves, dots = _marks(summary, shown, {trial.number: x.place(minutes(trial)) for trial in shown}, y)
     front = pareto_front(summary)
-    steps: list[Point] = []
+    steps: list[Position] = []
     for trial, value in front:
         at = x.place(minutes(trial))
         steps += [(at, steps[-1][1])] if steps else []
         steps.append((at, y.place(value)))
     told = ", ".join(f"{percent(value)} in {minutes(trial):.1f} min" for trial, value in front) or "none is complete"
-    return Plot(
+    return Chart(
         summary=f"R@1 against minutes of training in {len(dots)} trials. Pareto front: {told}.",
         x=x,
         y=y,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from vicc_ray.config.yaml import short_value
 from vicc_ray.reports.run.build import duration
 from vicc_ray.reports.run.summary import points
 from vicc_ray.reports.sweep.trial_style import WORDS, interval, is_best, names, percent, score
-from vicc_ray.sweep.live_table import short
 from vicc_ray.sweep.results import BEST, DEFAULT, Summary
 from vicc_ray.sweep.trial import Trial
 
@@ -81,7 +81,7 @@ def luck(summary: Summary) -> str:
 
 def setting(summary: Summary, trial: Trial) -> list[tuple[str, str, str]]:
     """(key, short name, value) of what a trial tries, in the order of the search."""
-    return [(key, name, short(trial.values[key])) for key, name in names(summary).items()
+    return [(key, name, short_value(trial.values[key])) for key, name in names(summary).items()
             if trial.values.get(key) is not None]  # fmt: skip
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vicc_ray.config.yaml import short_value
 from vicc_ray.reports.svg.axes import is_number
 from vicc_ray.reports.sweep.trial_style import WORDS, interval, names, percent, score, style
-from vicc_ray.sweep.live_table import ranked, short
+from vicc_ray.sweep.live_table import ranked
 from vicc_ray.sweep.results import Summary
 from vicc_ray.sweep.trial import Trial
 
@@ -61,4 +62,4 @@ def _row(trial: Trial, summary: Summary) -> Row:
 def _value(value: Any) -> Cell:
     if value is None:
         return Cell("–", "")
-    return Cell(short(value), repr(value) if is_number(value) else short(value))
+    return Cell(short_value(value), repr(value) if is_number(value) else short_value(value))

@@ -3,8 +3,8 @@
 (() => {
   const tip = document.getElementById("tip");
   const marks = new Map();
-  for (const mark of document.querySelectorAll("[data-t]")) {
-    const number = mark.dataset.t;
+  for (const mark of document.querySelectorAll("[data-trial]")) {
+    const number = mark.dataset.trial;
     if (!marks.has(number)) marks.set(number, []);
     marks.get(number).push(mark);
     mark.removeAttribute("title");
@@ -27,7 +27,7 @@
   }
 
   function tell(number) {
-    const row = document.querySelector(`#trials tr[data-t="${number}"]`);
+    const row = document.querySelector(`#trials tr[data-trial="${number}"]`);
     if (!row) return;
     const names = [...row.closest("table").tHead.rows[0].cells].map((cell) => cell.textContent);
     const values = [...row.cells].map((cell) => cell.textContent.trim());
@@ -45,8 +45,8 @@
   }
 
   document.addEventListener("pointermove", (event) => {
-    const mark = event.target.closest?.("[data-t]");
-    const number = mark ? mark.dataset.t : null;
+    const mark = event.target.closest?.("[data-trial]");
+    const number = mark ? mark.dataset.trial : null;
     show(number ?? kept);
     const inChart = mark !== null && mark !== undefined && mark.closest(".plot") !== null;
     if (inChart && tip.hidden + (tip.dataset.of !== number)) {
@@ -57,9 +57,9 @@
     if (inChart) move(event);
   });
   document.addEventListener("click", (event) => {
-    const mark = event.target.closest("[data-t]");
-    kept = mark && mark.dataset.t !== kept ? mark.dataset.t : null;
-    show(mark ? mark.dataset.t : null);
+    const mark = event.target.closest("[data-trial]");
+    kept = mark && mark.dataset.trial !== kept ? mark.dataset.trial : null;
+    show(mark ? mark.dataset.trial : null);
     if (mark && kept === null) show(null);
   });
   document.addEventListener("keydown", (event) => {
