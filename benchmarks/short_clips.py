@@ -76,7 +76,7 @@ def cases() -> list[Case]:
 
 
 def _of_backbone(name: str) -> Iterator[Case]:
-    listed, seen = BACKBONES[name], []
+    spec, seen = BACKBONES[name], []
 
     def look(conv: nn.Conv3d, given: tuple[Tensor, ...]) -> None:
         channels = (conv.in_channels, conv.out_channels)
@@ -87,8 +87,8 @@ def _of_backbone(name: str) -> Iterator[Case]:
         for module in backbone.modules():
             if isinstance(module, nn.Conv3d) and module.kernel_size != (1, 1, 1):
                 module.register_forward_pre_hook(look)
-        for frames in (frames for frames in FRAMES if frames >= listed.min_frames):
-            for pixels in (listed.min_pixels + more for more in MORE_PIXELS):
+        for frames in (frames for frames in FRAMES if frames >= spec.min_frames):
+            for pixels in (spec.min_pixels + more for more in MORE_PIXELS):
                 backbone(torch.empty(1, 3, frames, pixels, pixels))
     yield from seen
 

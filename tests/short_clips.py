@@ -1,4 +1,4 @@
-"""A guard against the backward passes of convolutions in which oneDNN loses its way, on any CPU."""
+"""Guard against the convolution backward passes that oneDNN gets wrong on some CPUs; it works on any CPU."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class ShortClipGuard(TorchDispatchMode):
-    """Fails where a convolution's backward pass, channels last, leaves padding over time to torch, and the kernel and a
-    step together are longer than the input; inside custom functions too.
+    """Dispatch mode that raises AssertionError instead of running an unsafe backward pass.
 
-    Such a call corrupts memory on some CPUs; see :mod:`vicc_ray.models.padded_conv3d`. It is not made.
+    Unsafe is a channels-last convolution with padding over time whose kernel plus stride exceed the input. It corrupts
+    memory on some CPUs; see :mod:`vicc_ray.models.padded_conv3d`. Calls inside custom functions are caught too.
+
+    Attributes:
+        seen: number of convolution backward passes so far.
     """
 
     def __init__(self) -> None:

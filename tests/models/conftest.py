@@ -1,4 +1,4 @@
-"""No test of the models runs into what corrupts memory on some CPUs."""
+"""Guard of all model tests against the backward pass that corrupts memory on some CPUs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.short_clips import ShortClipGuard
 
 @pytest.fixture(autouse=True)
 def short_clip_guard() -> Iterator[ShortClipGuard]:
-    """On in every test here."""
+    """Fail a test that runs oneDNN's backward pass on a short clip."""
     with ShortClipGuard() as guard:
         yield guard

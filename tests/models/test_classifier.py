@@ -1,4 +1,4 @@
-"""A linear layer on a network: what a frozen one gives it, and which mode it is in."""
+"""Classifier: features of a frozen and of a trained encoder, and the mode of each part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def classifier(frozen: bool) -> Classifier:
     return Classifier(build_encoder(ModelConfig(backbone="tiny", embedding=8)), classes=3, frozen=frozen)
 
 
-def test_a_frozen_network_infers_also_while_the_layer_trains() -> None:
+def test_a_frozen_encoder_stays_in_eval_mode_while_the_layer_trains() -> None:
     network = classifier(frozen=True).train()
     assert not any(module.training for module in network.encoder.modules())
     assert network.layers["norm"].training
@@ -28,7 +28,7 @@ def test_a_frozen_network_infers_also_while_the_layer_trains() -> None:
     assert all(module.training for module in tuned.encoder.backbone.modules())
 
 
-def test_a_probe_sees_directions_of_features_normalised_over_the_batch() -> None:
+def test_features_of_a_frozen_encoder_have_unit_norm_and_are_normalized_over_the_batch() -> None:
     network = classifier(frozen=True)
     features = network.features(CLIPS)
     torch.testing.assert_close(features.mean(dim=0), torch.zeros(features.shape[1]), atol=1e-5, rtol=0)
@@ -38,15 +38,15 @@ def test_a_probe_sees_directions_of_features_normalised_over_the_batch() -> None
     torch.testing.assert_close(network.features(CLIPS), features)
 
 
-def test_fine_tuning_takes_the_features_as_they_are_but_for_dropout() -> None:
+def test_fine_tuning_takes_the_features_unchanged_except_for_dropout() -> None:
     network = classifier(frozen=False).eval()
     features = network.encoder.features(CLIPS)
     torch.testing.assert_close(network(CLIPS), network.layers["linear"](features))
-    kept = torch.zeros_like(features)
-    torch.testing.assert_close(network(CLIPS, kept), network.layers["linear"].bias.expand(4, 3))
+    dropout_mask = torch.zeros_like(features)
+    torch.testing.assert_close(network(CLIPS, dropout_mask), network.layers["linear"].bias.expand(4, 3))
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_scores_are_fp32_whatever_the_precision_of_the_network(frozen: bool) -> None:
+def test_scores_are_fp32_under_autocast(frozen: bool) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert classifier(frozen)(CLIPS).dtype == torch.float32

@@ -1,4 +1,4 @@
-"""The encoder: unit norm, what the pooled features are, what its head does."""
+"""Encoder: unit-norm embeddings, pooled features, projection head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a network computes, told from shapes alone."""
+"""GFLOPs of a forward pass, counted without computing it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vicc_ray.models.flops import clip_gflops
 
 
 @pytest.mark.parametrize("backbone", ["r2plus1d-small", "tiny"])
-def test_it_is_that_of_every_convolution(backbone: str) -> None:
-    """Two for each weight and output position: one multiplication, one addition."""
+def test_every_convolution_is_counted(backbone: str) -> None:
+    """Each weight and output position costs one multiplication and one addition."""
     model, counted = ModelConfig(backbone=backbone), 0
     network = build_encoder(model).eval()
 

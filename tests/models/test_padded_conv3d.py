@@ -1,4 +1,4 @@
-"""Clips shorter than a kernel over time: the same numbers, and no backward pass that some CPUs get wrong."""
+"""Clips shorter than a temporal kernel: equal output and gradients, without oneDNN's faulty backward pass."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def results(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [y, x.grad, *(p.grad.clone() for p in layer.parameters() if p.grad is not None)]
 
 
-def test_a_convolution_of_ones_own_class_is_kept() -> None:
+def test_a_subclass_of_conv3d_is_kept() -> None:
     class Causal(nn.Conv3d):
-        """Sees nothing of later frames."""
+        """Depends on no later frame."""
 
-    own = nn.Sequential(Causal(4, 6, (3, 1, 1), padding=(1, 0, 0)), conv("stride 1"))
-    layer = own[0]
-    assert use_padded_convs(own)[0] is layer and type(own[1]) is PaddedConv3d
+    network = nn.Sequential(Causal(4, 6, (3, 1, 1), padding=(1, 0, 0)), conv("stride 1"))
+    layer = network[0]
+    assert use_padded_convs(network)[0] is layer and type(network[1]) is PaddedConv3d
 
 
 @pytest.mark.parametrize("frames", range(1, 9))
@@ -63,17 +63,17 @@ def test_output_and_gradients_are_those_of_the_contiguous_convolution(name: str,
     for change in (use_padded_convs, optimize_for_cpu):
         layer = nn.Sequential(conv(name))
         layer[0].load_state_dict(expected_layer.state_dict())
-        found = results(change(layer).to(memory_format=LAST), x.contiguous(memory_format=LAST))
-        for one, other in zip(found, expected, strict=True):
+        actual = results(change(layer).to(memory_format=LAST), x.contiguous(memory_format=LAST))
+        for one, other in zip(actual, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def untouched(encoder: Encoder) -> None:
-    """As it is built, of contiguous weights."""
+    """Leave the encoder as built, with contiguous weights."""
 
 
 def prepared(**settings: object) -> Callable[[Encoder], None]:
-    """As training prepares it."""
+    """Prepare the encoder as training does."""
     return lambda encoder: prepare_network(encoder, encoder, TrainConfig(**settings), CPU)
 
 
@@ -86,33 +86,33 @@ def prepared(**settings: object) -> Callable[[Encoder], None]:
 def test_training_with_the_smallest_clips_is_safe(
     name: str, prepare: Callable[[Encoder], None], bf16: bool, short_clip_guard: ShortClipGuard
 ) -> None:
-    """Clips have their channels innermost, as batches have."""
-    listed = BACKBONES[name]
+    """Clips are channels-last in memory, as the batches of training are."""
+    spec = BACKBONES[name]
     encoder = build_encoder(ModelConfig(backbone=name, embedding=8)).train()
     prepare(encoder)
-    for frames in (listed.min_frames, listed.min_frames + 2):
-        clips = torch.randn(2, 3, frames, listed.min_pixels, listed.min_pixels).contiguous(memory_format=LAST)
+    for frames in (spec.min_frames, spec.min_frames + 2):
+        clips = torch.randn(2, 3, frames, spec.min_pixels, spec.min_pixels).contiguous(memory_format=LAST)
         with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
-            embedded = encoder(clips)
-        embedded[:, 0].sum().backward()
+            embeddings = encoder(clips)
+        embeddings[:, 0].sum().backward()
     assert short_clip_guard.seen > 0
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_gradients_of_the_smallest_clip_are_those_of_the_contiguous_network(name: str) -> None:
-    """In eval mode: statistics of so few values would make rounding large."""
-    listed = BACKBONES[name]
+    """Eval mode, because batch statistics of so few values would amplify rounding."""
+    spec = BACKBONES[name]
     torch.manual_seed(0)
     backbone = build_backbone(name).eval()
-    clips = torch.randn(2, 3, listed.min_frames, listed.min_pixels, listed.min_pixels)
+    clips = torch.randn(2, 3, spec.min_frames, spec.min_pixels, spec.min_pixels)
     expected = results(backbone.double(), clips.double())
-    found = results(optimize_for_cpu(backbone.float().to(memory_format=LAST)), clips.contiguous(memory_format=LAST))
-    for one, other in zip(found, expected, strict=True):
+    actual = results(optimize_for_cpu(backbone.float().to(memory_format=LAST)), clips.contiguous(memory_format=LAST))
+    for one, other in zip(actual, expected, strict=True):
         assert (one - other).norm() <= 1e-3 * other.norm()
 
 
-def test_a_layer_that_learns_nothing_leaves_the_padding_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no backward pass, and no clip is copied for it."""
+def test_a_layer_without_gradients_leaves_the_padding_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a backward pass nothing is unsafe, so no clip is copied."""
     layer = PaddedConv3d(3, 4, (7, 1, 1), padding=(3, 0, 0)).requires_grad_(False)
     monkeypatch.setattr("vicc_ray.models.padded_conv3d.pad", None)
     assert layer(torch.randn(1, 3, 2, 4, 4)).shape == (1, 4, 2, 4, 4)
@@ -125,7 +125,7 @@ def test_the_guard_sees_plain_convolutions_and_custom_functions() -> None:
     weight = torch.randn(4, 4, 3, 1, 1).contiguous(memory_format=LAST).requires_grad_()
     for y in (
         nn.functional.conv3d(x, weight, padding=(1, 0, 0)),
-        temporal_conv_matmul._OverTime.apply(x, weight, None, 1, True, False),
+        temporal_conv_matmul._TemporalConv.apply(x, weight, None, 1, True, False),
     ):
         with pytest.raises(AssertionError, match="backward pass"):
             y.sum().backward()

@@ -1,4 +1,4 @@
-"""A network in a file of its own: what is written is read again, and what is no such file is declined."""
+"""Encoder weights in a file: the round trip, and the refusal of other files."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def weights() -> EncoderWeights:
     return EncoderWeights("flow", model, clip, build_encoder(model).state_dict(), {"recipe": {"name": "mine"}})
 
 
-def test_what_is_written_is_read_again(weights: EncoderWeights, tmp_path: Path) -> None:
-    write_weights(tmp_path / "it.safetensors", weights)
-    read = read_weights(tmp_path / "it.safetensors")
+def test_written_weights_are_read_back_equal(weights: EncoderWeights, tmp_path: Path) -> None:
+    write_weights(tmp_path / "encoder.safetensors", weights)
+    read = read_weights(tmp_path / "encoder.safetensors")
     assert (read.stream, read.model, read.clip, read.card) == (
         weights.stream,
         weights.model,
@@ -41,12 +41,12 @@ def test_what_is_written_is_read_again(weights: EncoderWeights, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_how_many_features_there_are_is_known_without_making_the_network(backbone: str) -> None:
+def test_the_number_of_features_needs_no_network(backbone: str) -> None:
     weights = EncoderWeights("rgb", ModelConfig(backbone=backbone, embedding=8), ClipConfig(), {})
     assert weights.features == build_backbone(backbone).features
 
 
-def test_the_fingerprint_tells_networks_apart_and_not_their_cards(weights: EncoderWeights) -> None:
+def test_the_fingerprint_depends_on_tensors_stream_and_clips_and_not_on_the_card(weights: EncoderWeights) -> None:
     name = "head.0.bias"
     tensors = {**weights.tensors, name: weights.tensors[name] + 1e-6}
     others = [
@@ -61,9 +61,9 @@ def test_the_fingerprint_tells_networks_apart_and_not_their_cards(weights: Encod
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (None, "its header does not say what it is"),
-        ({"format": "other"}, "its header says 'other'"),
-        ({"format": "vicc_ray encoder 1"}, "does not describe a network ('model')"),
+        (None, "names no format"),
+        ({"format": "other"}, "'other'"),
+        ({"format": "vicc_ray encoder 1"}, "'model'"),
         (
             {"format": "vicc_ray encoder 1", "model": "{}", "clip": "{}", "stream": "sound"},
             "stream: 'sound' given; allowed: rgb, flow",
@@ -71,20 +71,19 @@ def test_the_fingerprint_tells_networks_apart_and_not_their_cards(weights: Encod
         ({"format": "vicc_ray encoder 1", "model": '{"backbone": "vgg"}', "clip": "{}", "stream": "rgb"}, "backbone"),
     ],
 )
-def test_other_safetensors_are_declined(header: dict[str, str] | None, message: str, tmp_path: Path) -> None:
+def test_other_safetensors_files_are_refused(header: dict[str, str] | None, message: str, tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", metadata=header)
     with pytest.raises(UserError, match=re.escape(message)):
         read_weights(tmp_path / "x.safetensors")
 
 
-def test_what_is_no_safetensors_file_is_declined(tmp_path: Path) -> None:
-    (tmp_path / "x.safetensors").write_bytes(b"no such thing")
-    with pytest.raises(UserError, match="not a safetensors file"):
-        read_weights(tmp_path / "x.safetensors")
-    with pytest.raises(UserError, match="no such file"):
-        read_weights(tmp_path / "y.safetensors")
+@pytest.mark.parametrize("name", ["damaged.safetensors", "missing.safetensors"])
+def test_a_damaged_or_missing_file_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "damaged.safetensors").write_bytes(b"not safetensors")
+    with pytest.raises(UserError, match=re.escape(name)):
+        read_weights(tmp_path / name)
 
 
-def test_weights_of_another_network_are_declined(weights: EncoderWeights) -> None:
-    with pytest.raises(UserError, match="do not fit a s3d"):
+def test_weights_of_another_network_are_refused(weights: EncoderWeights) -> None:
+    with pytest.raises(UserError, match="s3d"):
         replace(weights, model=ModelConfig(backbone="s3d")).build()

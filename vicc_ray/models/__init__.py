@@ -1,1 +1,1 @@
-"""Networks: backbones, the encoder on top of them, the classifier, and weights in files."""
+"""Networks: backbones, the encoder on top, the classifier, and weight files."""

@@ -1,4 +1,4 @@
-"""A linear layer on an encoder's features. B batch, C channels, T frames, H, W, F features, K classes."""
+"""Classifier: a linear layer on an encoder's features. B batch, C channels, T frames, H, W, F features, K classes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from vicc_ray.models.encoder import Encoder
 
 
 class Classifier(nn.Module):
-    """Clip -> scores of classes.
+    """Clip -> class scores.
 
     Attributes:
-        encoder: its backbone gives the features; its projection head is not used.
-        frozen: features are brought to unit norm and normalised by batch norm without weights of its own, so that one
-            learning rate suits every network; the encoder always is in inference mode. Otherwise the linear layer takes
-            the features as they are.
+        encoder: source of the features; its projection head is not used.
+        frozen: whether only the linear layer is trained (linear probe). The encoder then stays in eval mode, and
+            features are scaled to unit norm and normalized by a batch norm without affine weights, so that one learning
+            rate suits every network. Without ``frozen`` the linear layer takes the features unchanged.
     """
 
     def __init__(self, encoder: Encoder, classes: int, frozen: bool) -> None:
         super().__init__()
         self.encoder, self.frozen = encoder, frozen
         width = encoder.backbone.features
-        # Of five dimensions, as all batch norms of the networks are: so it is synchronised with them.
+        # 3-D like the batch norms of the backbones, so that it is synchronized across workers with them.
         norm: nn.Module = nn.BatchNorm3d(width, affine=False) if frozen else nn.Identity()
         linear = nn.Linear(width, classes)
         nn.init.normal_(linear.weight, std=0.01)
@@ -34,25 +34,25 @@ class Classifier(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> Classifier:
-        """As of every module; a frozen encoder stays as in evaluation."""
+        """Set training mode; a frozen encoder stays in eval mode."""
         super().train(mode)
         self.encoder.train(mode and not self.frozen)
         return self
 
-    def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
-        """[B, C, T, H, W] -> scores [B, K] before the softmax, in fp32 whatever the precision of the encoder.
+    def forward(self, x: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
+        """Logits [B, K] of clips [B, C, T, H, W], in fp32 whatever the precision of the encoder.
 
         Args:
-            kept: what the features are multiplied by, [B, F]: 0 where dropout leaves one out.
+            dropout_mask: [B, F], multiplied with the features: 0 where a feature is dropped.
         """
         features = self.features(x)
-        features = features if kept is None else features * kept
+        features = features if dropout_mask is None else features * dropout_mask
         with torch.autocast(x.device.type, enabled=False):
             scores: Tensor = self.layers["linear"](features)
         return scores
 
     def features(self, x: Tensor) -> Tensor:
-        """What the linear layer takes, [B, C, T, H, W] -> fp32 [B, F]."""
+        """Input of the linear layer: [B, C, T, H, W] -> fp32 [B, F]."""
         if not self.frozen:
             return self.encoder.features(x).float()
         with torch.no_grad():

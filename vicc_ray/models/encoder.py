@@ -1,4 +1,4 @@
-"""A stream's network: backbone, spatio-temporal mean, projection head, unit norm.
+"""Encoder of one stream: backbone, spatio-temporal mean, projection head, unit norm.
 
 B batch, C channels, T frames, H, W, F backbone features, D embedding.
 """
@@ -12,11 +12,12 @@ from vicc_ray.config import ModelConfig
 from vicc_ray.models.backbones.base import Backbone, build_backbone
 
 IN_CHANNELS = 3
-"""Of both streams: red, green, blue, or horizontal flow, vertical flow and zero, as in the published weights."""
+"""Input channels of both streams: red, green, blue; or horizontal flow, vertical flow, zero (as in the published
+weights)."""
 
 
 class Encoder(nn.Module):
-    """Clip -> embedding: the head serves the contrast; retrieval and classification use ``features``."""
+    """Clip -> embedding. Training contrasts embeddings; retrieval and classification use :meth:`features`."""
 
     def __init__(self, backbone: Backbone, embedding: int) -> None:
         super().__init__()
@@ -34,5 +35,5 @@ class Encoder(nn.Module):
 
 
 def build_encoder(config: ModelConfig) -> Encoder:
-    """The network of either stream, with fresh weights drawn from torch's global generator."""
+    """Encoder of either stream with random weights, drawn from torch's global generator."""
     return Encoder(build_backbone(config.backbone, IN_CHANNELS), config.embedding)

@@ -1,4 +1,4 @@
-"""How much a network computes."""
+"""Cost of a forward pass in GFLOPs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from vicc_ray.models.encoder import IN_CHANNELS, build_encoder
 
 
 def clip_gflops(model: ModelConfig, frames: int, size: int) -> float:
-    """Billions of multiplications and additions for the features of one clip of ``frames`` of ``size`` x ``size``.
+    """GFLOPs (10^9 multiplications and additions) for the features of one clip of ``frames`` x ``size`` x ``size``.
 
-    Nothing is computed for it: the tensors have shapes only.
+    Counted on meta tensors, so nothing is computed.
     """
     with torch.device("meta"):
         encoder, clip = build_encoder(model).eval(), torch.empty(1, IN_CHANNELS, frames, size, size)

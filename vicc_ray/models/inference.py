@@ -1,4 +1,4 @@
-"""Networks prepared for inference: batch norms fused into convolutions, weights in the layout that is fastest."""
+"""Networks optimized for inference: fused batch norms, frozen weights, channels-last memory, fast CPU convolutions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def optimize_for_inference(network: M, device: torch.device) -> M:
-    """A copy on ``device`` that computes the same, but for rounding, and needs no gradients.
+    """Copy of a network on ``device`` without gradients; its output is equal up to rounding.
 
-    Its weights are no longer those of ``network``: batch norms become part of convolutions
-    (:func:`fuse_batch_norms`). On a CPU this process keeps freed memory from then on (:func:`keep_freed_memory`).
+    The copy's weights differ from those of ``network``, because batch norms are fused (:func:`fuse_batch_norms`). On a
+    CPU the process also keeps freed memory from then on (:func:`keep_freed_memory`).
 
     Raises:
         ValueError: the network is in training mode.
@@ -33,19 +33,20 @@ def optimize_for_inference(network: M, device: torch.device) -> M:
 
 
 def fuse_batch_norms(network: M) -> M:
-    """A copy of a network in eval mode that computes the same, but for rounding, with a pass over memory less a norm.
+    """Copy of a network in eval mode whose batch norms are part of the convolutions before them.
 
-    The statistics of batch norm are fixed numbers there, so its scale and shift go into the convolution's weights.
+    Running statistics are constants in eval mode, so scale and shift fit into the convolution's weights. That saves a
+    pass over memory for each norm. The output is equal up to rounding.
 
     Raises:
         ValueError: the network is in training mode.
     """
     if network.training:
-        raise ValueError("batch norm can be folded in eval mode only: call .eval() first")
+        raise ValueError("the network is in training mode; batch norms can be fused in eval mode only: call .eval()")
     network = copy.deepcopy(network)
     for parent in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for (name, _), (after, norm) in pairwise(list(parent.named_children())):
-            owner, last = _last_of(parent, name)
+            owner, last = _output_layer(parent, name)
             conv = getattr(owner, last)
             if isinstance(conv, nn.Conv3d) and isinstance(norm, nn.BatchNorm3d):
                 setattr(owner, last, fuse_conv_bn_eval(conv, norm))
@@ -53,8 +54,8 @@ def fuse_batch_norms(network: M) -> M:
     return network
 
 
-def _last_of(owner: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The layer that computes the output of the one called ``name``: its last, where that is a sequence itself."""
+def _output_layer(owner: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """Parent and name of the layer that computes the output of child ``name``; of a Sequential, its last layer."""
     layer = getattr(owner, name)
     while isinstance(layer, nn.Sequential) and len(layer):
         owner, name = layer, list(dict(layer.named_children()))[-1]

@@ -1,7 +1,7 @@
-"""The backbones that there are. A new one is a file of its own in ``backbones/`` and a line in the table below.
+"""Registry of backbones. A new one is a file in ``backbones/`` and a line in :data:`BACKBONES`.
 
-Nothing here imports torch: processes that only decode videos read the configuration, which names backbones, and must
-not wait for it.
+This module does not import torch: processes that only decode videos validate the configuration, which names backbones,
+and should not wait for the import.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from typing import NamedTuple
 
 
 class BackboneSpec(NamedTuple):
-    """Where a backbone is, and the smallest clip that leaves something to average; the defaults are the smallest of all
-    that the configuration allows (:class:`vicc_ray.config.ClipConfig`)."""
+    """Location of a backbone, and the smallest clip that gives a non-empty output.
+
+    The defaults are the smallest clip that the configuration allows (:class:`vicc_ray.config.ClipConfig`).
+    """
 
     module: str
-    """File in ``vicc_ray/models/backbones``."""
+    """Module in ``vicc_ray/models/backbones``."""
     cls: str
-    """Class in it, a :class:`vicc_ray.models.backbones.base.Backbone`."""
+    """Name of its class, a :class:`vicc_ray.models.backbones.base.Backbone`."""
     min_frames: int = 2
-    """Fewest frames."""
+    """Smallest number of frames."""
     min_pixels: int = 16
-    """Fewest pixels of height and of width."""
+    """Smallest height and width in pixels."""
 
 
 BACKBONES = {
@@ -29,4 +31,4 @@ BACKBONES = {
     "r2plus1d-small": BackboneSpec("r2plus1d", "R2Plus1DSmall"),
     "tiny": BackboneSpec("tiny", "TinyBackbone"),
 }
-"""What ``model.backbone`` may be -> the backbone."""
+"""Value of ``model.backbone`` -> backbone."""

@@ -1,7 +1,7 @@
-"""One network as one file that explains itself: safetensors whose header tells what the network is and what it takes.
+"""Encoder weights as one self-describing safetensors file: its header says which network it is and what it takes.
 
-The header's strings: ``format``, ``stream``, ``model`` and ``clip`` (JSON, as in a recipe), ``card`` (JSON, for
-people).
+Keys of the header, all strings: ``format``, ``stream``, ``model`` and ``clip`` (JSON, as in a recipe), ``card`` (JSON,
+provenance for people).
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from vicc_ray.utils.fs import atomic_write, unreadable
 from vicc_ray.utils.json_file import parse_json
 
 FORMAT = "vicc_ray encoder 1"
-REWRITE_HINT = "write it anew with `vicc-ray export` or `vicc-ray import-weights`"
+REWRITE_HINT = "write it again with `vicc-ray export` or `vicc-ray import-weights`"
 
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """A trained network at rest; its parts travel between processes.
+    """Weights of a trained encoder and the configuration to rebuild it; it can be pickled.
 
     Attributes:
-        stream: what it takes, "rgb" or "flow".
-        model: which network it is.
+        stream: its input, "rgb" or "flow".
+        model: configuration of the network.
         clip: what clips it was trained with: ``frames``, ``step``, ``size`` and ``rescale_flow`` count.
-        tensors: a state of :class:`Encoder`.
-        card: where it comes from, for people.
+        tensors: state dict of :class:`Encoder`.
+        card: provenance, for people.
     """
 
     stream: Stream
@@ -51,33 +51,33 @@ class EncoderWeights:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that differ where features would: of the tensors, the network and its clips."""
+        """Hash of the tensors, the network and its clips, 16 hexadecimal digits; equal when features are equal."""
         clip = self.clip.model_dump(include={"frames", "step", "size", "rescale_flow"})
         return tensors_digest(self.tensors, json.dumps([self.stream, self.model.backbone, clip]))
 
     @property
     def features(self) -> int:
-        """F, how many features a clip has."""
+        """F, the number of features of a clip."""
         return backbone_class(self.model.backbone).features
 
     def build(self) -> Encoder:
-        """The network, in eval mode.
+        """Build the network with these weights, in eval mode.
 
         Raises:
-            UserError: the tensors do not fit the network.
+            UserError: the tensors do not match the network.
         """
         encoder = build_encoder(self.model)
         try:
             encoder.load_state_dict(self.tensors)
         except RuntimeError as error:
             what = " ".join(str(error).split())
-            raise UserError(f"the weights do not fit a {self.model.backbone}: {what}") from error
+            raise UserError(f"the weights do not match a {self.model.backbone}: {what}") from error
         return encoder.eval()
 
 
-def tensors_digest(tensors: Mapping[str, Tensor], also: str = "") -> str:
-    """BLAKE2b of names and contents, and of ``also``, as 16 hexadecimal digits."""
-    digest = hashlib.blake2b(also.encode(), digest_size=8)
+def tensors_digest(tensors: Mapping[str, Tensor], prefix: str = "") -> str:
+    """BLAKE2b hash of ``prefix`` and of the names and contents of tensors, 16 hexadecimal digits."""
+    digest = hashlib.blake2b(prefix.encode(), digest_size=8)
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -85,10 +85,10 @@ def tensors_digest(tensors: Mapping[str, Tensor], also: str = "") -> str:
 
 
 def write_weights(path: Path, weights: EncoderWeights) -> None:
-    """Write ``weights`` as one file, whole or not at all.
+    """Write ``weights`` to one file, atomically.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     header = {
         "format": FORMAT,
@@ -102,10 +102,10 @@ def write_weights(path: Path, weights: EncoderWeights) -> None:
 
 
 def read_weights(path: Path) -> EncoderWeights:
-    """Read what :func:`write_weights` wrote; nothing in the file is executed.
+    """Read a file of :func:`write_weights`. Nothing in it is executed.
 
     Raises:
-        UserError: it is missing, damaged, or no such file.
+        UserError: the file is missing, damaged, or has another format.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -114,25 +114,27 @@ def read_weights(path: Path) -> EncoderWeights:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
-        reason = UserError(f"{path}: not a safetensors file, or a damaged one ({error})")
+        reason = UserError(f"{path}: not a safetensors file, or damaged ({error})")
         raise (unreadable(path) or reason) from error
     if header.get("format") != FORMAT:
-        known = f"its header says {header['format']!r}" if "format" in header else "its header does not say what it is"
-        raise UserError(f"{path}: not an encoder that this version reads ({known}, {FORMAT!r} is read); {REWRITE_HINT}")
-    return _described(path, header, tensors)
+        given = f"its format is {header['format']!r}" if "format" in header else "its header names no format"
+        raise UserError(f"{path}: not an encoder of this version: {given}, {FORMAT!r} is supported; {REWRITE_HINT}")
+    return _from_header(path, header, tensors)
 
 
-def _described(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]) -> EncoderWeights:
+def _from_header(path: Path, header: Mapping[str, str], tensors: dict[str, Tensor]) -> EncoderWeights:
     try:
         model = ModelConfig.model_validate_json(header["model"])
         clip = ClipConfig.model_validate_json(header["clip"])
         card = parse_json(header.get("card", "{}"))
         if not isinstance(card, dict):
-            raise ValueError("card: a mapping is needed")
+            raise ValueError("card: not a JSON object")
         if header["stream"] not in ("rgb", "flow"):
             raise ValueError(f"stream: {header['stream']!r} given; allowed: rgb, flow")
-        if not any(model.embedding in tensor.shape for tensor in tensors.values()):  # else building it takes memory
-            raise ValueError(f"embedding: {model.embedding} given, and no tensor has such a side")
+        if not any(
+            model.embedding in tensor.shape for tensor in tensors.values()
+        ):  # a huge number would exhaust memory
+            raise ValueError(f"embedding: {model.embedding} given, but no tensor has such a dimension")
     except (KeyError, ValueError, ValidationError) as error:
         what = " ".join(str(error).split())
         raise UserError(f"{path}: its header does not describe a network ({what}); {REWRITE_HINT}") from error

@@ -1,4 +1,4 @@
-"""Every listed backbone: shapes, smallest clip, memory layout, training; and what is special about each."""
+"""Every registered backbone: shapes, smallest clip, memory layout, training; and properties of single backbones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def works_at(backbone: Backbone, frames: int, pixels: int) -> bool:
 
 @every_backbone
 @pytest.mark.parametrize("channels", [3, 2])
-def test_a_backbone_takes_and_returns_the_channels_it_says(name: str, channels: int) -> None:
+def test_a_backbone_has_the_declared_input_and_output_channels(name: str, channels: int) -> None:
     backbone = build_backbone(name, channels).eval()
     assert isinstance(backbone, Backbone)
     maps = backbone(clips(channels=channels))
@@ -52,28 +52,28 @@ def test_a_backbone_takes_and_returns_the_channels_it_says(name: str, channels: 
 
 
 @every_backbone
-def test_the_smallest_clip_listed_is_the_smallest(name: str) -> None:
-    """A clip of one frame or one pixel less leaves nothing to average, or is one that no recipe can ask for."""
-    listed = BACKBONES[name]
+def test_the_registered_smallest_clip_is_the_smallest(name: str) -> None:
+    """A clip with one frame or one pixel less has an empty output, or is below the bounds of the configuration."""
+    spec = BACKBONES[name]
     backbone = build_backbone(name).eval()
-    frames = fewest(lambda n: works_at(backbone, n, listed.min_pixels))
-    pixels = fewest(lambda n: works_at(backbone, listed.min_frames, n))
-    assert listed.min_frames == max(frames, least("frames"))
-    assert listed.min_pixels == max(pixels, least("size"))
+    frames = fewest(lambda n: works_at(backbone, n, spec.min_pixels))
+    pixels = fewest(lambda n: works_at(backbone, spec.min_frames, n))
+    assert spec.min_frames == max(frames, least("frames"))
+    assert spec.min_pixels == max(pixels, least("size"))
 
 
 @every_backbone
 def test_training_at_the_smallest_clip_reaches_every_weight(name: str) -> None:
-    listed = BACKBONES[name]
+    spec = BACKBONES[name]
     backbone = build_backbone(name).train()
-    maps = backbone(clips(listed.min_frames, listed.min_pixels, batch=4))
+    maps = backbone(clips(spec.min_frames, spec.min_pixels, batch=4))
     maps.square().mean().backward()
     for weight, value in backbone.named_parameters():
         assert value.grad is not None and value.grad.isfinite().all(), weight
 
 
 @every_backbone
-def test_samples_do_not_touch_each_other_in_eval_mode(name: str) -> None:
+def test_samples_are_independent_in_eval_mode(name: str) -> None:
     backbone = build_backbone(name).eval()
     batch = clips()
     with torch.inference_mode():
@@ -105,12 +105,12 @@ def test_unknown_backbone_names_the_allowed_ones() -> None:
 
 
 @every_backbone
-def test_the_configuration_knows_every_listed_backbone(name: str) -> None:
+def test_the_configuration_accepts_every_registered_backbone(name: str) -> None:
     assert ModelConfig(backbone=name).backbone == name
 
 
 def test_reading_a_recipe_imports_no_torch() -> None:
-    """Decoding processes read the configuration, which names backbones; torch would cost each of them seconds."""
+    """Decoding processes validate the configuration, which names backbones; importing torch would take them seconds."""
     script = (
         "import sys; from vicc_ray.config.loader import load_config; load_config('demo'); print('torch' in sys.modules)"
     )
@@ -118,8 +118,8 @@ def test_reading_a_recipe_imports_no_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_making_one_backbone_imports_no_other() -> None:
-    """The networks of torchvision wait until one of them is asked for."""
+def test_building_one_backbone_imports_no_other() -> None:
+    """torchvision is imported only when one of its networks is built."""
     script = (
         "import sys; from vicc_ray.models.backbones.base import build_backbone; build_backbone('tiny');"
         "print('torchvision' in sys.modules, 'vicc_ray.models.backbones.s3d' in sys.modules)"
@@ -137,8 +137,8 @@ def test_s3d_has_the_batch_norm_of_the_method_throughout() -> None:
 def test_r2plus1d_18_is_torchvisions_without_its_classifier() -> None:
     backbone, original = build_backbone("r2plus1d-18").eval(), r2plus1d_18().eval()
     stages = [original.stem, original.layer1, original.layer2, original.layer3, original.layer4]
-    for mine, theirs in zip(backbone.layers, stages, strict=True):
-        mine.load_state_dict(theirs.state_dict())
+    for stage, original_stage in zip(backbone.layers, stages, strict=True):
+        stage.load_state_dict(original_stage.state_dict())
     original.fc = nn.Identity()
     with torch.inference_mode():
         torch.testing.assert_close(backbone(clips()).mean(dim=(2, 3, 4)), original(clips()))

@@ -1,4 +1,4 @@
-"""Convolutions over space or time alone in the way that suits CPUs: the same numbers, the same names."""
+"""Spatial and temporal convolutions replaced for CPUs: equal output and gradients, the same state dict."""
 
 from __future__ import annotations
 
@@ -28,42 +28,42 @@ CONVS = [
 @pytest.mark.parametrize("frames", [1, 2, 5, 7, 8])
 @pytest.mark.parametrize("conv", CONVS)
 @pytest.mark.parametrize("layout", [torch.channels_last_3d, torch.contiguous_format])
-@pytest.mark.parametrize("pays", [(0, 0), (0, 10**9), (10**9, 0)])
+@pytest.mark.parametrize("thresholds", [(0, 0), (0, 10**9), (10**9, 0)])
 def test_output_and_gradients_are_those_of_the_3d_convolution(
     monkeypatch: pytest.MonkeyPatch,
     conv: nn.Conv3d,
     layout: torch.memory_format,
     frames: int,
-    pays: tuple[int, int],
+    thresholds: tuple[int, int],
 ) -> None:
-    """Whether products of matrices are used forward, backward, or both."""
-    monkeypatch.setattr(temporal_conv_matmul, "FORWARD_FROM", pays[0])
-    monkeypatch.setattr(temporal_conv_matmul, "BACKWARD_FROM", pays[1])
+    """``thresholds`` decide whether matrix products are used in the forward pass, the backward pass, or both."""
+    monkeypatch.setattr(temporal_conv_matmul, "MIN_FORWARD", thresholds[0])
+    monkeypatch.setattr(temporal_conv_matmul, "MIN_BACKWARD", thresholds[1])
     torch.manual_seed(0)
     conv = conv.to(memory_format=torch.contiguous_format)
     x = torch.randn(2, 4, frames, 12, 10)
-    found = []
-    # The one that is compared with is contiguous: channels last, some CPUs get the gradients of short clips wrong.
+    actual = []
+    # The reference is contiguous: in channels-last memory some CPUs get the gradients of short clips wrong.
     for layer, form in (
         (nn.Sequential(conv), torch.contiguous_format),
         (optimize_for_cpu(nn.Sequential(conv)), layout),
     ):
         layer.to(memory_format=form)
-        given = x.clone(memory_format=form).requires_grad_()
-        y = layer(given)
+        source = x.clone(memory_format=form).requires_grad_()
+        y = layer(source)
         conv.zero_grad()
         (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum().backward()
-        found.append([y, given.grad, *(p.grad.clone() for p in conv.parameters())])
-    for one, other in zip(*found, strict=True):
+        actual.append([y, source.grad, *(p.grad.clone() for p in conv.parameters())])
+    for one, other in zip(*actual, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    assert found[1][0].is_contiguous(memory_format=layout)
+    assert actual[1][0].is_contiguous(memory_format=layout)
 
 
-def test_a_layer_whose_input_needs_no_gradient_and_one_that_is_only_looked_through(
+def test_a_layer_works_without_input_gradients_and_in_inference_mode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(temporal_conv_matmul, "FORWARD_FROM", 0)
-    monkeypatch.setattr(temporal_conv_matmul, "BACKWARD_FROM", 0)
+    monkeypatch.setattr(temporal_conv_matmul, "MIN_FORWARD", 0)
+    monkeypatch.setattr(temporal_conv_matmul, "MIN_BACKWARD", 0)
     conv = nn.Conv3d(3, 4, (3, 1, 1), padding=(1, 0, 0))
     layer = optimize_for_cpu(nn.Sequential(conv))
     x = torch.randn(1, 3, 4, 5, 5).contiguous(memory_format=torch.channels_last_3d)
@@ -73,18 +73,18 @@ def test_a_layer_whose_input_needs_no_gradient_and_one_that_is_only_looked_throu
         torch.testing.assert_close(layer(x), conv(x))
 
 
-def test_what_can_be_is_replaced_and_names_and_weights_stay() -> None:
+def test_every_convolution_of_s3d_is_replaced_and_its_state_dict_stays() -> None:
     network = build_encoder(ModelConfig(backbone="s3d", embedding=8))
     before = {name: value.data_ptr() for name, value in network.state_dict().items()}
-    changed = optimize_for_cpu(network)
-    assert {name: value.data_ptr() for name, value in changed.state_dict().items()} == before
-    for conv in changed.modules():
+    optimized = optimize_for_cpu(network)
+    assert {name: value.data_ptr() for name, value in optimized.state_dict().items()} == before
+    for conv in optimized.modules():
         if isinstance(conv, nn.Conv3d):
             assert isinstance(conv, PerFrameConv3d if conv.kernel_size[0] == 1 else TemporalConv3d)
 
 
 @pytest.mark.parametrize(
-    ("conv", "kind"),
+    ("conv", "cls"),
     [
         (nn.Conv3d(4, 6, (3, 1, 1)), nn.Conv3d),
         (nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0), padding_mode="replicate"), nn.Conv3d),
@@ -93,5 +93,5 @@ def test_what_can_be_is_replaced_and_names_and_weights_stay() -> None:
         (nn.Conv3d(4, 6, 3, padding=1), PaddedConv3d),
     ],
 )
-def test_what_cannot_be_is_left_alone_but_for_its_padding(conv: nn.Conv3d, kind: type[nn.Conv3d]) -> None:
-    assert type(optimize_for_cpu(nn.Sequential(conv))[0]) is kind
+def test_other_convolutions_are_padded_at_most(conv: nn.Conv3d, cls: type[nn.Conv3d]) -> None:
+    assert type(optimize_for_cpu(nn.Sequential(conv))[0]) is cls

@@ -24,8 +24,8 @@ def train_forward_and_backward() -> dict[str, Tensor]:
     found = {}
     for name in COMPUTED:
         torch.manual_seed(0)
-        listed, backbone = BACKBONES[name], convert_sync_batchnorm(build_backbone(name).double()).train()
-        clips = torch.randn(4, 3, listed.min_frames, listed.min_pixels, listed.min_pixels, dtype=torch.double)
+        spec, backbone = BACKBONES[name], convert_sync_batchnorm(build_backbone(name).double()).train()
+        clips = torch.randn(4, 3, spec.min_frames, spec.min_pixels, spec.min_pixels, dtype=torch.double)
         share = clips.chunk(world_size())[rank()].requires_grad_()
         features = backbone(share).mean(dim=(2, 3, 4))
         features.pow(3).sum().backward()

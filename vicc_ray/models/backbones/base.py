@@ -1,4 +1,4 @@
-"""Video backbones: what one is, and making one by its name. B batch, C channels, T frames, H, W."""
+"""Base class of video backbones, and their construction by name. B batch, C channels, T frames, H, W."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vicc_ray.models.registry import BACKBONES
 
 
 class Backbone(nn.Module):
-    """A video network without its classifier, [B, C, T, H, W] -> [B, features, t, h, w]; made from the number C."""
+    """Video network without its classifier, [B, C, T, H, W] -> [B, features, t, h, w]; its argument is C."""
 
     features: ClassVar[int]
     """Channels of the output."""
@@ -27,25 +27,25 @@ class Backbone(nn.Module):
 
 
 def backbone_class(name: str) -> type[Backbone]:
-    """The class of a backbone, which tells what it is without making one.
+    """Class of a backbone, for facts that need no instance.
 
     Raises:
         UserError: there is no backbone of that name.
     """
     if name not in BACKBONES:
         raise UserError(f"model.backbone: {name!r} given; allowed: {', '.join(BACKBONES)}")
-    listed = BACKBONES[name]
-    kind: type[Backbone] = getattr(import_module(f"vicc_ray.models.backbones.{listed.module}"), listed.cls)
-    return kind
+    spec = BACKBONES[name]
+    cls: type[Backbone] = getattr(import_module(f"vicc_ray.models.backbones.{spec.module}"), spec.cls)
+    return cls
 
 
 def build_backbone(name: str, in_channels: int = 3) -> Backbone:
-    """A backbone with fresh weights, drawn from torch's global generator; clips shorter than its kernels are safe.
+    """Backbone with random weights, drawn from torch's global generator; clips shorter than its kernels are safe.
 
     Raises:
         UserError: there is no backbone of that name.
     """
-    make: Callable[[int], Backbone] = backbone_class(name)
-    backbone = make(in_channels)
+    create: Callable[[int], Backbone] = backbone_class(name)
+    backbone = create(in_channels)
     use_padded_convs(backbone)
     return backbone

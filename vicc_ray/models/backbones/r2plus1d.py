@@ -1,6 +1,6 @@
-"""R(2+1)D (Tran et al., arXiv 1711.11248): 3-D convolutions split into one over space and one over time.
+"""R(2+1)D (Tran et al., arXiv 1711.11248): 3-D convolutions factorized into a spatial and a temporal one.
 
-B batch, C channels, T frames, H, W. Both networks here: [B, C, T, H, W] -> [B, 512, T/8, H/16, W/16], rounded up.
+B batch, C channels, T frames, H, W. Both networks: [B, C, T, H, W] -> [B, 512, T/8, H/16, W/16], rounded up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class R2Plus1D18(Backbone):
     features = WIDTHS[-1]
 
     def __init__(self, in_channels: int = 3) -> None:
-        # Not above: importing torchvision takes as long as torch itself, and every process of a run would wait for it.
+        # Imported late: torchvision takes as long to import as torch, and every process of a run would wait for it.
         from torchvision.models.video import r2plus1d_18
 
         super().__init__()
@@ -35,11 +35,11 @@ class R2Plus1D18(Backbone):
 
 
 class R2Plus1DSmall(Backbone):
-    """The R(2+1)D of the method's released models: one block a stage, 14.4 M parameters.
+    """R(2+1)D of the method's released models: one block per stage, 14.4 M parameters.
 
-    Beside half the blocks, it differs from R(2+1)D-18 in this: every convolution is split, those of the stem and of the
-    shortcuts too, and each by its own channels, so that the weights of both are as many as those of the 3-D
-    convolution (torchvision splits the second convolution of a block by the channels of the first).
+    Two things differ from R(2+1)D-18 besides the number of blocks. Every convolution is factorized, in the stem and in
+    the shortcuts too. The width in between follows from the convolution's own channels, so that the pair has as many
+    weights as the 3-D convolution (torchvision uses the first convolution's channels for both of a block).
     """
 
     features = WIDTHS[-1]
@@ -56,10 +56,10 @@ class R2Plus1DSmall(Backbone):
 
 
 class SplitConv(nn.Sequential):
-    """Convolution over space, batch norm, ReLU, convolution over time; [B, C_in, T, H, W] -> [B, C_out, t, h, w].
+    """Spatial convolution, batch norm, ReLU, temporal convolution; [B, C_in, T, H, W] -> [B, C_out, t, h, w].
 
-    ``frames`` and ``pixels`` are the odd sizes of the kernels, ``strides`` the steps over time and over space; the
-    borders are padded with zeros, so that only the strides make the output smaller.
+    ``frames`` and ``pixels`` are the kernel sizes over time and space, both odd. ``strides`` are those over time and
+    space. Zero padding keeps the size, so that only the strides reduce it.
     """
 
     def __init__(self, channels_in: int, channels_out: int, frames: int, pixels: int, strides: tuple[int, int]) -> None:
@@ -78,7 +78,7 @@ class SplitConv(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Residual block of two split convolutions; a ``stride`` of 2 halves T, H and W, in the shortcut too.
+    """Residual block of two factorized convolutions; ``stride`` applies to T, H and W, in the shortcut too.
 
     [B, C_in, T, H, W] -> [B, C_out, T/stride, H/stride, W/stride]; with stride 1, C_in must equal C_out.
     """
@@ -98,5 +98,5 @@ class Block(nn.Module):
             self.shortcut.append(nn.BatchNorm3d(channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """[B, C_in, T, H, W] -> [B, C_out, T/stride, H/stride, W/stride]."""
         return functional.relu(self.main(x) + self.shortcut(x), inplace=True)

@@ -1,1 +1,1 @@
-"""Import of the checkpoints that the authors of the method released, a file of name mappings for each backbone."""
+"""Import of the checkpoints that the method's authors released; a module for each backbone maps its keys."""

@@ -1,1 +1,1 @@
-"""Convolutions computed in the way that is fastest on a CPU, with the same weights and output."""
+"""Conv3d replacements that are faster on CPUs, with the same parameters and output."""

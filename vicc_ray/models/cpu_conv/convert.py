@@ -1,4 +1,4 @@
-"""A network whose convolutions are computed in the way that suits CPUs: the same layers' names, weights and output."""
+"""Replacement of a network's convolutions by faster ones for CPUs: same state dict, same output."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from vicc_ray.models.replace_convs import replace_convs
 
 
 def optimize_for_cpu(module: nn.Module) -> nn.Module:
-    """Replace every Conv3d inside ``module`` for which there is a faster or safer one; parameters are shared."""
-    return replace_convs(module, _kind)
+    """Replace every Conv3d in ``module`` that has a faster or safer equivalent; parameters are shared."""
+    return replace_convs(module, _replacement)
 
 
-def _kind(conv: nn.Conv3d) -> type[nn.Conv3d] | None:
-    if type(conv) not in (nn.Conv3d, PaddedConv3d):  # somebody's own, or it is one already
+def _replacement(conv: nn.Conv3d) -> type[nn.Conv3d] | None:
+    if type(conv) not in (nn.Conv3d, PaddedConv3d):  # already replaced, or a user's subclass
         return None
     if supports_per_frame(conv):
         return PerFrameConv3d

@@ -1,7 +1,7 @@
-"""Convolutions over space alone, computed as two-dimensional ones. B batch, C channels, T frames, H, W.
+"""Spatial 3-D convolutions computed as conv2d on frames. B batch, C channels, T frames, H, W.
 
-On CPUs, oneDNN's 3-D kernels take up to twice the time of its 2-D ones for the same arithmetic, above all backward
-(``benchmarks/step.json``); with channels innermost, frames are a batch of pictures without moving anything in memory.
+On CPUs, oneDNN's 3-D kernels take up to twice as long as its 2-D kernels for the same arithmetic, mostly in the
+backward pass (``benchmarks/step.json``). In channels-last memory frames are a batch of images already, without a copy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d
 
 
 class PerFrameConv3d(nn.Conv3d):
-    """A Conv3d with one frame in its kernel, of stride 1 over time; the same weights, the same output."""
+    """Conv3d with kernel size 1 and stride 1 over time, computed frame by frame; same parameters, same output."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[B, C, T, H, W] -> [B, C_out, T, H_out, W_out]."""
@@ -26,6 +26,6 @@ class PerFrameConv3d(nn.Conv3d):
 
 
 def supports_per_frame(conv: nn.Conv3d) -> bool:
-    """Whether :class:`PerFrameConv3d` computes what this one does."""
+    """Whether :class:`PerFrameConv3d` can replace ``conv``."""
     over_time = (conv.kernel_size[0], conv.stride[0], conv.padding[0])
     return over_time == (1, 1, 0) and conv.padding_mode == "zeros"
