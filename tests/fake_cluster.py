@@ -92,8 +92,9 @@ def _environment(home: Path | None) -> dict[str, str]:
 
 
 def _serve(head_cpus: float, head_environment: dict[str, str]) -> None:
-    from ray._raylet import GcsClient
     from ray.cluster_utils import Cluster
+
+    from vicc_ray.pipelines.cluster.ray_compat import find
 
     # A machine that is gone is noticed after a few seconds and not after half a minute.
     settings = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
@@ -118,7 +119,8 @@ def _serve(head_cpus: float, head_environment: dict[str, str]) -> None:
             cluster.remove_node(machines.pop(rest[0]), allow_graceful=False)
         elif what == "drain":
             until = int(1000 * (time.time() + rest[1]))
-            GcsClient(address=cluster.address).drain_node(machines[rest[0]].node_id, 2, "taken away", until)
+            client = find("ray._raylet", "GcsClient")(address=cluster.address)
+            client.drain_node(machines[rest[0]].node_id, 2, "taken away", until)
         elif what == "placement_groups":
             answer = _placement_groups(cluster.address)
         _say(answer)

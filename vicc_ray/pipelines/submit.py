@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import secrets
@@ -20,11 +19,14 @@ import aiohttp
 import requests
 from ray.exceptions import RayError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+from ray.util.state import list_nodes
+from ray.util.state.common import NodeState
+from ray.util.state.exception import RayStateApiException
 
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.address import TOKEN_ADVICE, sends_token
 from vicc_ray.pipelines.cluster.errors import first_line
-from vicc_ray.pipelines.cluster.loopback_session import look_at_token
+from vicc_ray.pipelines.cluster.ray_compat import reload_token
 from vicc_ray.pipelines.job_spec import PackagedJob
 from vicc_ray.utils.cleartext import is_in_clear, is_this_machine
 from vicc_ray.utils.local_paths import without_secrets
@@ -39,6 +41,7 @@ COMES_UP_S = 60.0
 """Seconds in which a cluster gets ready to take jobs."""
 PATIENCE_S = 600.0
 """Seconds for which it is tried: a tunnel that is opened again, a head that is restarted."""
+MAX_NODES = 1000
 LOST = (RuntimeError, OSError, requests.RequestException, aiohttp.ClientError, asyncio.TimeoutError)
 
 
@@ -70,7 +73,7 @@ class JobServer:
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
             os.environ.pop(name, None)
         logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # "Uploading package"
-        look_at_token()
+        reload_token()
         try:
             self.client = JobSubmissionClient(self.address)
         except (RuntimeError, ConnectionError, RayError) as error:
@@ -188,17 +191,16 @@ class JobServer:
         code = "" if job.driver_exit_code is None else f", exit code {job.driver_exit_code}"
         lines = [f"job {job.submission_id} {job.status.value.lower()} on the machine {node}{code}: {_message(job)}"]
         for lost in self._nodes():
-            if lost["state"] == "DEAD":
-                lines.append(f"lost machine {lost['node_ip']}: {lost.get('state_message') or 'no reason known'}")
+            if lost.state == "DEAD":
+                lines.append(f"lost machine {lost.node_ip}: {lost.state_message or 'no reason known'}")
         return OWN_BREAK.join(lines)
 
     def _address_of(self, node: str) -> str:
-        return next((str(found["node_ip"]) for found in self._nodes() if found["node_id"] == node), "of its head")
+        return next((str(known.node_ip) for known in self._nodes() if known.node_id == node), "of its head")
 
-    def _nodes(self) -> list[dict[str, Any]]:
-        with suppress(*LOST, KeyError, json.JSONDecodeError):
-            answer = self.client._do_request("GET", "/api/v0/nodes?limit=1000&detail=true")
-            return list(answer.json()["data"]["result"]["result"])
+    def _nodes(self) -> list[NodeState]:
+        with suppress(*LOST, RayStateApiException):
+            return list_nodes(self.address, limit=MAX_NODES, detail=True, raise_on_missing_output=False)
         return []
 
 

@@ -64,8 +64,9 @@ class SweepStudy:
         several = len(self._settings.objectives) > 1
         directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE][: 2 if several else 1]
         with _naming_damage(file):
+            self._storage = JournalStorage(JournalFileBackend(str(file)))
             self._study = optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(file))),
+                storage=self._storage,
                 study_name=self._settings.name,
                 directions=directions,
                 sampler=RandomSampler(),  # unused: what a trial tries is known before the study makes it
@@ -128,7 +129,7 @@ class SweepStudy:
         frozen = self._study.get_trials(deepcopy=False)[number]
         if frozen.state != TrialState.RUNNING or epoch in frozen.intermediate_values:
             return False
-        trial = optuna.trial.Trial(self._study, frozen._trial_id)
+        trial = self._trial(number)
         trial.report(recall_at_1, epoch)
         return bool(trial.should_prune())
 
@@ -137,7 +138,7 @@ class SweepStudy:
         frozen = self._study.get_trials(deepcopy=False)[number]
         if frozen.state.is_finished():
             return
-        trial = optuna.trial.Trial(self._study, frozen._trial_id)
+        trial = self._trial(number)
         trial.set_user_attr(REASON, reason)
         trial.set_user_attr("minutes", minutes)
         if state == "failed" or recall_at_1 is None or not math.isfinite(recall_at_1):
@@ -149,6 +150,11 @@ class SweepStudy:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
             self._study.tell(number, values if len(values) > 1 else values[0])
+
+    def _trial(self, number: int) -> optuna.trial.Trial:
+        """The running trial of this number, also one that an earlier process has asked for."""
+        study = self._storage.get_study_id_from_name(self._study.study_name)
+        return optuna.trial.Trial(self._study, self._storage.get_trial_id_from_study_id_trial_number(study, number))
 
     def ended(self, number: int) -> bool:
         """Whether the trial has been told."""

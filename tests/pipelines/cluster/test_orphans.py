@@ -5,7 +5,6 @@ import signal
 from threading import Event
 
 import ray
-from ray._raylet import PlacementGroupID
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from vicc_ray.pipelines.cluster.orphans import remove_orphaned_placement_groups
@@ -44,7 +43,7 @@ def test_what_a_killed_controller_had_reserved_is_given_back() -> None:
     ray.kill(living)
     _until_released(1)
     remove_placement_group(own)
-    remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(other_place)))
+    remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(other_place)))
 
 
 def test_what_is_reserved_by_one_that_counts_as_dead_is_given_back() -> None:

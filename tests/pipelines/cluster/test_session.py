@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray._private import ray_constants
 
 from tests.pipelines.job_server import free_port
 from tests.pipelines.listening import listening, outside
@@ -21,6 +20,7 @@ from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.address import cluster_address
 from vicc_ray.pipelines.cluster.loopback_session import own_token
+from vicc_ray.pipelines.cluster.ray_compat import find
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.startup_errors import check_memory, joining_advice, starting_advice
 from vicc_ray.pipelines.submit import JobServer, past_proxies
@@ -50,7 +50,8 @@ from pathlib import Path
 from vicc_ray.config import RayConfig
 from vicc_ray.pipelines.cluster.session import ray_session
 with ray_session(RayConfig(cpus=1, object_store_mb=80)):
-    session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
+    context = ray.get_runtime_context()
+    session = Path(context.get_temp_dir()) / context.get_session_name()
     assert os.environ["RAY_AUTH_TOKEN"]
     assert session.parents[1].stat().st_mode & 0o777 == 0o700, "others can look into it"
     @ray.remote
@@ -85,6 +86,7 @@ TOKENS = """
 import os, ray
 from pathlib import Path
 from vicc_ray.config import RayConfig
+from vicc_ray.pipelines.cluster.ray_compat import find
 from vicc_ray.pipelines.cluster.session import ray_session
 os.environ["RAY_AUTH_MODE"] = "token"  # as one who uses a cluster has it, and after Ray was imported
 before, seen = dict(os.environ), set()
@@ -121,7 +123,8 @@ def test_nothing_listens_beyond_this_machine() -> None:
     """Of Ray, its agents and its workers; nor is Ray told to do without clusters once it has started."""
     assert ray.get(ray.remote(free_port).remote())
     assert listening() and not outside(listening())
-    assert ray_constants.ENABLE_RAY_CLUSTER and ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR not in os.environ
+    constants = find("ray._private.ray_constants")
+    assert constants.ENABLE_RAY_CLUSTER and constants.ENABLE_RAY_CLUSTERS_ENV_VAR not in os.environ
 
 
 def test_an_object_store_larger_than_the_memory_is_refused() -> None:

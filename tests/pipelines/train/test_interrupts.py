@@ -9,11 +9,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import ray
-from ray._private.state import state
-from ray.core.generated import gcs_pb2
 
 from tests.interrupts import interrupted
 from tests.pipelines.runs import rgb_alone
@@ -70,8 +67,6 @@ def _all_cpus_taken() -> Iterator[None]:
         ray.util.remove_placement_group(taken)
 
 
-def _pending() -> list[Any]:
-    """Placement groups that wait for their places."""
-    kind = vars(gcs_pb2)["PlacementGroupTableData"]
-    table = state._connect_and_get_accessor().get_placement_group_table()
-    return [group for group in map(kind.FromString, table) if group.state == kind.PENDING]
+def _pending() -> list[str]:
+    """Placement groups that wait for resources."""
+    return [id for id, group in ray.util.placement_group_table().items() if group["state"] == "PENDING"]

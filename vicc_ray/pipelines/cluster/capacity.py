@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import state
-from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray.exceptions import RayError
-from ray.experimental.internal_kv import _internal_kv_get
 
 from vicc_ray.config.yaml import read_yaml
 from vicc_ray.errors import UserError
+from vicc_ray.pipelines.cluster.ray_compat import autoscaler_groups, autoscaler_kinds, available_by_node
 
 Resources = Mapping[str, float]
 """Amounts by name, as Ray has them: CPU, GPU, object_store_memory, and what a user has named."""
@@ -109,7 +106,7 @@ def capacity() -> Capacity:
 
 def has_free(bundle: Resources) -> bool:
     """Whether one machine has so much that nobody holds."""
-    return any(places(machine, bundle) for machine in state.available_resources_per_node().values())
+    return any(places(machine, bundle) for machine in available_by_node())
 
 
 def in_words(amounts: Resources) -> str:
@@ -125,19 +122,15 @@ def free_in_words(bundle: Resources) -> str:
 
 def _has_autoscaler() -> bool:
     """Whether one that was begun by hand tells of itself; in a cluster without, each machine is a kind of its own."""
-    told = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
-    report = (json.loads(told).get("autoscaler_report") or {}) if told else {}
-    kinds = {**(report.get("active_nodes") or {}), **(report.get("idle_nodes") or {})}
-    return any(not kind.startswith("node_") for kind in kinds)
+    return any(not kind.startswith("node_") for kind in autoscaler_kinds())
 
 
 def _reported() -> tuple[Resources, ...] | None:
     """What may come, as an autoscaler has told Ray; that of `ray up` tells nothing."""
     with suppress(RayError, RuntimeError):
-        config = state.state.get_cluster_config()
-        groups = config.node_group_configs if config is not None else []
-        if groups and all(group.resources and group.max_count >= 0 for group in groups):
-            return tuple(dict(group.resources) for group in groups for _ in range(group.max_count))
+        groups = autoscaler_groups()
+        if groups and all(resources and count >= 0 for resources, count in groups):
+            return tuple(resources for resources, count in groups for _ in range(count))
     return None
 
 

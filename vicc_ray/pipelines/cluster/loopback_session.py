@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import ray
-from ray import _raylet
-from ray._private import ray_constants
 
 from vicc_ray.pipelines.cluster.address import TOKEN, TOKEN_PATH
+from vicc_ray.pipelines.cluster.ray_compat import environment, reload_token, without_clusters
 from vicc_ray.utils.cleartext import is_this_machine
 from vicc_ray.utils.log import LOG
 
@@ -43,12 +42,12 @@ def own_token() -> Iterator[None]:
     level = quiet.level
     quiet.setLevel(logging.ERROR)  # "token mode is on"
     try:
-        with _environment(changes):
-            look_at_token()
+        with environment(changes):
+            reload_token(required=True)
             yield
     finally:
         quiet.setLevel(level)
-        look_at_token()
+        reload_token()
 
 
 @contextmanager
@@ -57,13 +56,8 @@ def on_loopback() -> Iterator[None]:
 
     Who joins such a one must do without clusters too: else Ray takes 127.0.0.1 for the machine's other address.
     """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        with _environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}):
-            yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+    with without_clusters():
+        yield
 
 
 def listens_on_loopback(address: str) -> bool:
@@ -79,29 +73,3 @@ def listens_on_loopback(address: str) -> bool:
 def is_private() -> bool:
     """Whether the Ray of this process, which may be one of its workers, is such a one."""
     return is_this_machine(ray.util.get_node_ip_address())
-
-
-def look_at_token() -> None:
-    """Have Ray look at the mode and the token in the environment, which it does once a process by itself."""
-    compiled = vars(_raylet)  # its list of types has neither
-    compiled["Config"].initialize("")
-    compiled["AuthenticationTokenLoader"].instance().reset_cache()
-
-
-@contextmanager
-def _environment(changes: dict[str, str | None]) -> Iterator[None]:
-    """As it was before once the block ends, whatever has changed these variables; None: unset."""
-    before = {name: os.environ.get(name) for name in changes}
-    _set(changes)
-    try:
-        yield
-    finally:
-        _set(before)
-
-
-def _set(values: dict[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import Any
 
 import ray
-from ray._private.state import state
-from ray._raylet import ActorID, PlacementGroupID
-from ray.core.generated import gcs_pb2
-from ray.train.v2._internal.execution.controller import TrainController
 from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+from vicc_ray.pipelines.cluster.ray_compat import actor_info, controller_class_name, reservations
 
 LOOK_S = 1.0
 """Seconds between looks for what is left reserved."""
@@ -38,24 +35,13 @@ def remove_orphaned_placement_groups() -> int:
     Returns:
         how many placement groups were removed.
     """
-    left = [group for group in reserved() if _is_dead_controller(ActorID(group.creator_actor_id))]
-    for group in left:
-        remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+    left = [group.id for group in reservations() if group.creator and _is_dead_controller(group.creator)]
+    for id in left:
+        remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(id)))
     return len(left)
 
 
-def reserved() -> list[Any]:
-    """Placement groups of this job that have what they ask for or wait for it, as Ray's table has them."""
-    own_job = ray.get_runtime_context().get_job_id()
-    table = state._connect_and_get_accessor().get_placement_group_table()
-    kind = vars(gcs_pb2)["PlacementGroupTableData"]  # made when it is imported: a type checker does not see it
-    found = [kind.FromString(raw) for raw in table]
-    return [group for group in found if group.creator_job_id.hex() == own_job and group.state != kind.REMOVED]
-
-
-def _is_dead_controller(actor: ActorID) -> bool:
+def _is_dead_controller(actor: str) -> bool:
     """Of Ray Train: what others have reserved, in a Ray that a user began, may be meant to outlive them."""
-    if actor.is_nil():  # it is the driver itself
-        return False
-    known = state.actor_table(actor.hex())
-    return known.get("ActorClassName") == TrainController.__name__ and known["State"] == "DEAD"
+    info = actor_info(actor)
+    return info is not None and info.dead and info.class_name == controller_class_name()

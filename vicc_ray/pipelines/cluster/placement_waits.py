@@ -9,13 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import ray
-from ray._private import state
-from ray._raylet import ActorID
-from ray.core.generated import gcs_pb2
 from ray.exceptions import RayError
 
 from vicc_ray.pipelines.cluster.capacity import Resources, free_in_words, in_words
-from vicc_ray.pipelines.cluster.orphans import reserved
+from vicc_ray.pipelines.cluster.ray_compat import Reservation, actor_info, reservations
 from vicc_ray.pipelines.cluster.task_waits import LOOK_S, TOLD_AFTER_S
 from vicc_ray.pipelines.cluster.wait_for_nodes import Tell
 
@@ -47,21 +44,20 @@ def tell_waiting(
 
 def _asked(everyones: bool) -> Counter[tuple[tuple[str, float], ...]]:
     """How many of which bundles are waited for."""
-    names = vars(gcs_pb2)["PlacementGroupTableData"].PlacementGroupState
     return Counter(
-        tuple(sorted(bundle.unit_resources.items()))
-        for group in reserved()
-        if names.Name(group.state) in WAITING and (everyones or _is_of_own_training(ActorID(group.creator_actor_id)))
+        tuple(sorted(bundle.items()))
+        for group in reservations()
+        if group.state in WAITING and (everyones or _is_of_own_training(group))
         for bundle in group.bundles
     )
 
 
-def _is_of_own_training(controller: ActorID) -> bool:
-    """Whether this process has begun the actor that asks."""
-    if controller.is_nil():
-        return False
-    data = vars(gcs_pb2)["ActorTableData"].FromString(state.state.get_actor_info(controller))
-    return bool(data.owner_address.worker_id.hex() == ray.get_runtime_context().get_worker_id())
+def _is_of_own_training(group: Reservation) -> bool:
+    """Whether an actor that this process has begun asks, or nobody can say who does."""
+    if not group.creator:
+        return group.creator is None
+    info = actor_info(group.creator)
+    return info is not None and info.owner == ray.get_runtime_context().get_worker_id()
 
 
 def _places_in_words(asked: Counter[tuple[tuple[str, float], ...]]) -> str:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import ray
 from ray.data import DataContext
+from ray.job_config import JobConfig
 
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.address import cluster_address
 from vicc_ray.pipelines.cluster.errors import first_line
-from vicc_ray.pipelines.cluster.job_imports import JobImports
-from vicc_ray.pipelines.cluster.loopback_session import listens_on_loopback, look_at_token, on_loopback, own_token
+from vicc_ray.pipelines.cluster.loopback_session import is_private, listens_on_loopback, on_loopback, own_token
+from vicc_ray.pipelines.cluster.ray_compat import driver_job, reload_token
 from vicc_ray.pipelines.cluster.session_dir import ray_folder
 from vicc_ray.pipelines.cluster.startup_errors import (
     check_memory,
@@ -75,9 +76,10 @@ def is_own() -> bool:
 def _joined(address: str) -> Iterator[None]:
     try:
         _check_reachable(address)
-        look_at_token()
-        with kept_handlers(), on_loopback() if listens_on_loopback(address) else nullcontext():
-            ray.init(address=address, job_config=JobImports(), logging_level=logging.WARNING, log_to_driver=False)
+        reload_token()
+        loopback = on_loopback() if listens_on_loopback(address) else nullcontext()
+        with kept_handlers(), loopback, driver_job() as job:
+            ray.init(address=address, job_config=job, logging_level=logging.WARNING, log_to_driver=False)
     except KeyboardInterrupt:
         ray.shutdown()
         raise
@@ -100,8 +102,8 @@ def _started(config: RayConfig) -> Iterator[None]:
         if on_disk:
             LOG.warning("%s", slow_store_advice(config.object_store_mb, folder.path))
         try:
-            with kept_handlers(), on_loopback():
-                _start(config, folder.inner)
+            with kept_handlers(), on_loopback(), driver_job() as job:
+                _start(config, folder.inner, job)
         except KeyboardInterrupt:
             ray.shutdown()
             raise
@@ -118,23 +120,25 @@ def _started(config: RayConfig) -> Iterator[None]:
             ray.shutdown()
 
 
-def _start(config: RayConfig, folder: Path) -> None:
+def _start(config: RayConfig, folder: Path, job: JobConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_num_workers_soft_limit", WARM_PROCESSES)
     # One machine, which nobody announces to be taken away: not a process for each training that asks about it.
     os.environ.setdefault(PREEMPTION_WATCHER, "0")
     ray.init(
         address="local",
-        job_config=JobImports(),
+        job_config=job,
         num_cpus=config.cpus or None,
         object_store_memory=config.object_store_mb * 2**20,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
-        _temp_dir=str(folder),
+        _temp_dir=str(folder.absolute()),
     )
     if os.environ.get("RAY_AUTH_MODE", "").lower() not in ("token", "disabled"):
         raise RuntimeError("Ray did not switch its token mode on")
+    if not is_private():
+        raise RuntimeError("Ray listens beyond 127.0.0.1")
 
 
 def _check_reachable(address: str) -> None:

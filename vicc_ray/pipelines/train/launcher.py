@@ -9,24 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig
-from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2._internal.execution.callback import RayTrainCallback
-from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
-from ray.train.v2.api.exceptions import TrainingFailedError
-from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.errors import first_line, last_line, user_error_in
-from vicc_ray.pipelines.cluster.loopback_process_group import PrivateGroup
+from vicc_ray.pipelines.cluster.loopback_process_group import LoopbackTorchConfig
 from vicc_ray.pipelines.cluster.loopback_session import is_private
 from vicc_ray.pipelines.cluster.node_watch import note_lost_machines
 from vicc_ray.pipelines.cluster.orphans import reap_orphans
 from vicc_ray.pipelines.cluster.placement_waits import tell_waiting
+from vicc_ray.pipelines.cluster.ray_compat import trainer_class
 from vicc_ray.pipelines.cluster.resource_check import training_bundles, training_lack, worker_resources
 from vicc_ray.pipelines.cluster.resources import WorkerResources
 from vicc_ray.pipelines.cluster.session import is_own, ray_session
@@ -136,43 +131,19 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, awaits_scores: boo
                 ) from error
 
 
-NEEDLESS = (
-    # A process that hands out Ray Datasets; there are none here, clips come from ingest.
-    DatasetsCallback,
-    # A process that watches over what the controller has reserved; reap_orphans() does that. Where there is no
-    # dashboard to ask it would stay, and ask every second, as long as Ray runs: 2 to 3 % of a core for each trial that
-    # a sweep has stopped.
-    PlacementGroupCleanerCallback,
-)
-"""What Ray Train starts beside each group of workers, of no use here; each takes three seconds of a core to import."""
-
-
-class _Trainer(TorchTrainer):
-    """Without the needless, and interrupted like any other call of Ray.
-
-    Ray Train's own handler of Ctrl-C asks the controller to stop and waits for its answer, which a controller that
-    waits for places never gives.
-    """
-
-    def _register_sigint_handler(self, controller: ActorHandle[Any]) -> None:
-        pass
-
-    def _create_default_callbacks(self) -> list[RayTrainCallback]:
-        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, NEEDLESS)]
-
-
-def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunDir) -> TorchTrainer:
+def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunDir) -> Any:
     workers = config.train.workers
-    group = PrivateGroup if is_private() else TorchConfig
-    return _Trainer(
+    group = LoopbackTorchConfig if is_private() else TorchConfig
+    scaling: dict[str, Any] = {  # Ray's type hints are those of its older trainer
+        "num_workers": (workers.min, workers.max) if workers.elastic else workers.max,
+        "use_gpu": resources.use_gpu,
+        "resources_per_worker": resources.as_dict(),
+        "elastic_resize_monitor_interval_s": config.train.resize_s,
+    }
+    return trainer_class()(
         train_worker,
         train_loop_config=asdict(job),
-        scaling_config=ScalingConfig(
-            num_workers=(workers.min, workers.max) if workers.elastic else workers.max,
-            use_gpu=resources.use_gpu,
-            resources_per_worker=resources.as_dict(),
-            elastic_resize_monitor_interval_s=config.train.resize_s,
-        ),
+        scaling_config=ScalingConfig(**scaling),
         torch_config=group(backend="nccl" if resources.use_gpu else "gloo"),
         run_config=RunConfig(
             name="train",

@@ -1,0 +1,173 @@
+"""Ray versions that lack an internal name: commands still run, and a local session is never more open."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+
+import vicc_ray
+from tests.pipelines.runs import rgb_alone
+from vicc_ray.config.loader import dump_config
+from vicc_ray.errors import UserError
+from vicc_ray.pipelines.cluster import ray_compat
+from vicc_ray.pipelines.cluster.capacity import capacity, has_free
+from vicc_ray.pipelines.cluster.loopback_session import on_loopback, own_token
+from vicc_ray.pipelines.cluster.orphans import remove_orphaned_placement_groups
+from vicc_ray.runs.run_dir import RunDir
+
+GCS, STATE, CONSTANTS, KV = (
+    "ray.core.generated.gcs_pb2",
+    "ray._private.state",
+    "ray._private.ray_constants",
+    "ray.experimental.internal_kv",
+)
+CONTROLLER = "ray.train.v2._internal.execution.controller"
+
+
+def lacks(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """Leave nothing in a module for whoever imports it from now on; Ray itself has imported it."""
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    monkeypatch.setattr(ray_compat, "_warned", set())
+
+
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        (GCS, remove_orphaned_placement_groups),
+        (STATE, remove_orphaned_placement_groups),
+        (STATE, lambda: has_free({"CPU": 0.001})),
+        (STATE, lambda: ray_compat.actor_info("ab" * 16)),
+        (STATE, ray_compat.autoscaler_groups),
+        (CONTROLLER, ray_compat.controller_class_name),
+        (CONSTANTS, capacity),
+        (KV, capacity),
+    ],
+)
+def test_a_missing_name_is_one_warning_that_names_the_version(
+    module: str, call: Callable[[], object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = call()
+    lacks(monkeypatch, module)
+    with caplog.at_level(logging.WARNING, "vicc_ray"):
+        assert [call(), call()] == [expected, expected] or "actor_info" in str(call)
+    assert len(caplog.records) == 1
+    assert ray.__version__ in caplog.text and "pyproject.toml" in caplog.text
+
+
+def test_placement_groups_are_the_same_without_their_creators(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = placement_group([{"CPU": 0.001}])
+    try:
+        ray.get(own.ready())
+        known = {group.id: group for group in ray_compat.reservations()}[own.id.hex()]
+        lacks(monkeypatch, GCS)
+        public = {group.id: group for group in ray_compat.reservations()}[own.id.hex()]
+    finally:
+        remove_placement_group(own)
+    assert (known.creator, public.creator) == ("", None)
+    assert (known.state, known.bundles) == (public.state, public.bundles)
+
+
+@pytest.mark.parametrize("module", [CONSTANTS, "ray._raylet"])
+def test_no_session_starts_that_would_be_open_to_others(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+    lacks(monkeypatch, module)
+    with pytest.raises(UserError, match=ray.__version__), own_token(), on_loopback():
+        pytest.fail("open to others")
+    assert {name: value for name, value in os.environ.items() if name.startswith("RAY_")} == before
+
+
+def test_a_cluster_is_joined_without_the_token_cache(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lacks(monkeypatch, "ray._raylet")
+    with caplog.at_level(logging.WARNING, "vicc_ray"):
+        ray_compat.reload_token()
+    assert ray.__version__ in caplog.text
+
+
+OLD_NAMES_GONE = """
+import sys
+from importlib import import_module
+from types import ModuleType
+sys.path.remove("")  # as in the command
+from ray.job_config import JobConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from vicc_ray.pipelines.cluster import ray_compat
+
+SAFETY = ("ray._private.ray_constants", "ray._raylet")
+ray_compat.import_module = lambda name: import_module(name) if name in SAFETY else ModuleType(name)
+
+def move(kind, *names):
+    "Out of the class, where only an instance finds them, as if Ray called them by another name."
+    moved = {name: vars(kind)[name] for name in names}
+    for name in names:
+        delattr(kind, name)
+    def find(self, name):
+        if name in moved:
+            return moved[name].__get__(self)
+        raise AttributeError(name)
+    kind.__getattr__ = find
+
+move(JobConfig, "_serialize")
+move(DataParallelTrainer, "_register_sigint_handler", "_create_default_callbacks")
+from vicc_ray.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_training_runs_without_any_of_the_names(store: Path, tmp_path: Path) -> None:
+    """With each warning once, and still without an import from the current folder."""
+    recipe, run = tmp_path / "recipe.yaml", RunDir(tmp_path / "run")
+    recipe.write_text(dump_config(rgb_alone(1)))
+    (tmp_path / "av.py").write_text("raise SystemExit('a module of the current folder is run')")
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    paths = [str(Path(vicc_ray.__file__).parents[1]), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", OLD_NAMES_GONE, "pretrain", recipe, "--store", store, "--run", run.path],
+        env={**environment, "PYTHONPATH": os.pathsep.join(path for path in paths if path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert run.step == 4
+    warnings = [line for line in done.stderr.splitlines() if ray.__version__ in line]
+    assert len(warnings) == len(set(warnings)) >= 4, done.stderr
+
+
+def test_no_other_module_uses_what_is_not_public() -> None:
+    package = Path(vicc_ray.__file__).parent
+    found = {
+        str(path.relative_to(package)): names
+        for path in package.rglob("*.py")
+        if (names := sorted(_internal_names(ast.parse(path.read_text()))))
+    }
+    assert found.keys() <= {"pipelines/cluster/ray_compat.py"}, found
+
+
+def _internal_names(tree: ast.AST) -> set[str]:
+    """Imports from Ray or Optuna, and attributes of `ray`, with a part that is not public."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute) and ast.unparse(node).startswith("ray."):
+            names.add(ast.unparse(node))
+    return {
+        name
+        for name in names
+        for first, *rest in [name.split(".")]
+        if first in ("ray", "optuna") and any(part.startswith("_") or part in ("v2", "generated") for part in rest)
+    }
