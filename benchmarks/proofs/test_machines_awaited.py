@@ -14,9 +14,9 @@ from tests.pipelines.prepared import CONFIG, films
 from tests.pipelines.processes import DEADLINE_S, command
 from tests.pipelines.runs import settings
 from vicc_ray.config.loader import dump_config
-from vicc_ray.pipelines.cluster.wait_for_nodes import SETTLE_S
+from vicc_ray.pipelines.cluster.wait_for_nodes import SETTLE_TIMEOUT_S
 
-TOLD_S = 60 + SETTLE_S
+TOLD_S = 60 + SETTLE_TIMEOUT_S
 
 
 @pytest.fixture(scope="module")

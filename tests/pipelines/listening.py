@@ -13,7 +13,7 @@ from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.child_processes import descendants
 
 LISTENS = "0A"
-LOOK_S = 0.2
+POLL_INTERVAL_S = 0.2
 
 
 def listening() -> dict[str, set[int]]:
@@ -40,7 +40,7 @@ def heard_outside() -> Iterator[set[str]]:
     found: set[str] = set()
 
     def look(over: threading.Event) -> None:
-        while not over.wait(LOOK_S):
+        while not over.wait(POLL_INTERVAL_S):
             found.update(outside(listening()))
 
     with background_thread(look):

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from tests.videos import moving, write_video
 from vicc_ray.config import Config, PrepareConfig, RayConfig
-from vicc_ray.pipelines.prepare.pipeline import Summary, prepare
+from vicc_ray.pipelines.prepare.pipeline import PrepareSummary, prepare
 
 RAY = RayConfig(cpus=2, object_store_mb=150)
 CONFIG = Config(prepare=PrepareConfig(short_side=32), ray=RAY)
 
 
-def run(videos: Path | str, store: Path, config: Config = CONFIG, labels: Path | str | None = None) -> Summary:
+def run(videos: Path | str, store: Path, config: Config = CONFIG, labels: Path | str | None = None) -> PrepareSummary:
     return prepare(videos, store, config, labels, progress=False)
 
 

@@ -13,7 +13,7 @@ from tests.stored import store_of, video
 from vicc_ray.config.loader import load_config
 from vicc_ray.datasets import list_videos
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.end_to_end import check_none_to_come, main_job
+from vicc_ray.pipelines.end_to_end import check_none_to_come, run_end_to_end
 from vicc_ray.pipelines.prepare.pipeline import prepare_inputs
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 from vicc_ray.sharding.plan import Failure, make_plan, stamp, write_failures
@@ -28,7 +28,7 @@ def test_a_batch_above_the_number_of_training_videos_is_told_before_preparing(tm
             (videos / label / f"{n}.mp4").write_bytes(b"never decoded")
     config = load_config("demo", ["train.batch=17", "evaluate.test_share=0.2"])
     with pytest.raises(UserError) as told:
-        main_job(config, videos, out, progress=False)
+        run_end_to_end(config, videos, out, progress=False)
     assert "train.batch" in str(told.value) and "17" in str(told.value) and "16" in str(told.value)
     assert not out.exists()
 
@@ -62,7 +62,7 @@ def test_new_training_videos_are_told_before_they_are_prepared_into_the_store_of
     videos, store = labelled(out.parent / "videos", [*FIRST, "d.mp4", "e.mp4"]), out / "store"
     before = contents(store)
     with pytest.raises(UserError) as told:
-        main_job(CONFIG, videos, out, progress=False)
+        run_end_to_end(CONFIG, videos, out, progress=False)
     named = [
         "2 videos",
         "d.mp4",

@@ -84,9 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="vicc-ray", description=OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    main_job = (_add_run, _add_make_videos, _add_config, _add_prepare, _add_pretrain, _add_evaluate, _add_report)
+    run_end_to_end = (_add_run, _add_make_videos, _add_config, _add_prepare, _add_pretrain, _add_evaluate, _add_report)
     networks = (add_classify, _add_export, _add_import_weights)
-    for add in (*main_job, *networks, add_sweep, add_search, add_submit, add_doctor):
+    for add in (*run_end_to_end, *networks, add_sweep, add_search, add_submit, add_doctor):
         add(verbs)
     return parser
 
@@ -269,9 +269,9 @@ def _add_import_weights(verbs: Any) -> None:
 def _run(options: argparse.Namespace) -> None:
     config = _load(options)
     from vicc_ray.evaluation.results_io import read_result
-    from vicc_ray.pipelines.end_to_end import main_job
+    from vicc_ray.pipelines.end_to_end import run_end_to_end
 
-    page = main_job(config, options.videos, options.out, options.labels, progress=not options.quiet)
+    page = run_end_to_end(config, options.videos, options.out, options.labels, progress=not options.silence_ray)
     table = read_result(options.out / "run" / "evaluation")
     if table is not None:
         _print_table(table)
@@ -283,7 +283,7 @@ def _make_videos(options: argparse.Namespace) -> None:
     from vicc_ray.video.synthetic.generate import make_videos
 
     total = options.classes * (options.train + options.test)
-    with ProgressBar("making videos", total, show=not options.quiet) as bar:
+    with ProgressBar("making videos", total, show=not options.silence_ray) as bar:
         labels = make_videos(
             options.out,
             options.classes,
@@ -303,14 +303,14 @@ def _prepare(options: argparse.Namespace) -> None:
     config = _load(options)
     from vicc_ray.pipelines.prepare.pipeline import prepare
 
-    print(prepare(options.videos, options.store, config, options.labels, progress=not options.quiet))
+    print(prepare(options.videos, options.store, config, options.labels, progress=not options.silence_ray))
 
 
 def _pretrain(options: argparse.Namespace) -> None:
     config = _load(options)
     from vicc_ray.pipelines.train.pretrain import pretrain
 
-    last = pretrain(config, options.store, options.run, options.start_from, progress=not options.quiet)
+    last = pretrain(config, options.store, options.run, options.start_from, progress=not options.silence_ray)
     say(f"trained: {last}")
 
 
@@ -323,7 +323,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     RunDir(options.run).config()
     config = load_config(str(options.run / "config.yaml"), options.overrides)
-    _print_table(evaluate(options.run, options.store, config, progress=not options.quiet, out=options.out))
+    _print_table(evaluate(options.run, options.store, config, progress=not options.silence_ray, out=options.out))
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -148,7 +148,7 @@ def _index(options: argparse.Namespace) -> None:
     config = _index_config(options.overrides)
     from vicc_ray.pipelines.search_index import index_videos
 
-    progress = not options.quiet
+    progress = not options.silence_ray
     print(index_videos(options.videos, options.index, options.model, config, options.labels, progress))
 
 

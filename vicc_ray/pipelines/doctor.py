@@ -22,15 +22,15 @@ from vicc_ray.doctor.checks import Check
 from vicc_ray.doctor.node_info import NodeInfo, collect_node_info
 from vicc_ray.doctor.shared_fs_probe import SharedFsProbe
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cluster.capacity import STORE, Capacity, capacity
-from vicc_ray.pipelines.cluster.resource_check import training_lack
+from vicc_ray.pipelines.cluster.capacity import STORE, ClusterCapacity, cluster_capacity
+from vicc_ray.pipelines.cluster.resource_check import training_shortage
 from vicc_ray.pipelines.cluster.resources import size_workers
 from vicc_ray.pipelines.cluster.session import ray_session
-from vicc_ray.pipelines.cluster.wait_for_nodes import lack_for_ever
+from vicc_ray.pipelines.cluster.wait_for_nodes import permanent_shortage
 from vicc_ray.training.data.clip_batches import sample_bytes
 from vicc_ray.utils.local_paths import is_address
 
-ANSWER_S = 180.0
+ANSWER_TIMEOUT_S = 180.0
 """Seconds in which a machine must answer; the first answer takes the start of a process and an import of torch."""
 CLOCK_TRIES = 5
 """Of which the quickest counts: its answer was least delayed."""
@@ -47,14 +47,14 @@ def doctor(config: Config, out: str | None = None, store: str | None = None) -> 
     Raises:
         UserError: Ray cannot be started or joined.
     """
-    with ray_session(config.ray), _examiners() as all_examiners:
-        machines = _ask(all_examiners, "describe")
-        silent = [name for name in all_examiners if name not in machines]
-        examiners = {name: examiner for name, examiner in all_examiners.items() if name in machines}
-        yield _check_answers(list(machines), silent)
-        if not machines:
+    with ray_session(config.ray), _node_probes() as all_examiners:
+        nodes = _ask(all_examiners, "describe")
+        silent = [name for name in all_examiners if name not in nodes]
+        examiners = {name: examiner for name, examiner in all_examiners.items() if name in nodes}
+        yield _check_answers(list(nodes), silent)
+        if not nodes:
             return
-        yield from _check_machines(list(machines.values()))
+        yield from _check_machines(list(nodes.values()))
         yield checks.check_clocks(_ahead(examiners))
         yield _check_needs(config)
         if out is not None:
@@ -64,7 +64,7 @@ def doctor(config: Config, out: str | None = None, store: str | None = None) -> 
             yield checks.check_store(shown, _ask(examiners, "open_store", store))
 
 
-class _Examiner:
+class NodeProbe:
     """On one machine."""
 
     def __init__(self, name: str, look: str) -> None:
@@ -79,8 +79,8 @@ class _Examiner:
     def write(self, folder: str) -> str:
         return self._probe(folder).write()
 
-    def missing(self, folder: str, machines: list[str]) -> list[str]:
-        return self._probe(folder).missing(machines)
+    def missing(self, folder: str, nodes: list[str]) -> list[str]:
+        return self._probe(folder).missing(nodes)
 
     def remove(self, folder: str) -> None:
         self._probe(folder).remove()
@@ -97,10 +97,10 @@ class _Examiner:
 
 
 @contextmanager
-def _examiners() -> Iterator[dict[str, Any]]:
+def _node_probes() -> Iterator[dict[str, Any]]:
     """Name of each machine -> what examines it."""
     look, nodes = secrets.token_hex(4), [node for node in ray.nodes() if node["Alive"]]
-    begin: Any = ray.remote(num_cpus=0)(_Examiner)  # also on a head that has none
+    begin: Any = ray.remote(num_cpus=0)(NodeProbe)  # also on a head that has none
     made = {}
     for name, node in zip(_names(nodes), nodes, strict=True):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -127,7 +127,7 @@ def _names(nodes: list[dict[str, Any]]) -> list[str]:
 def _ask(examiners: dict[str, Any], question: str, *arguments: Any) -> dict[str, Any]:
     """Machine -> its answer, of those that answer in time."""
     asked = {name: getattr(examiner, question).remote(*arguments) for name, examiner in examiners.items()}
-    answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S)
+    answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_TIMEOUT_S)
     answers = {}
     for name, answer in asked.items():
         if answer in answered:
@@ -145,7 +145,7 @@ def _check_answers(there: list[str], silent: list[str]) -> Check:
     return Check("ok", "machines", f"{len(there)}: {', '.join(there)}")
 
 
-def _check_machines(machines: list[NodeInfo]) -> Iterator[Check]:
+def _check_machines(nodes: list[NodeInfo]) -> Iterator[Check]:
     for check in (
         checks.check_versions,
         checks.check_token,
@@ -153,7 +153,7 @@ def _check_machines(machines: list[NodeInfo]) -> Iterator[Check]:
         checks.check_memory,
         checks.check_disk,
     ):
-        yield check(machines)
+        yield check(nodes)
 
 
 def _ahead(examiners: dict[str, Any]) -> dict[str, float]:
@@ -173,17 +173,17 @@ def _ahead(examiners: dict[str, Any]) -> dict[str, float]:
 
 def _check_needs(config: Config) -> Check:
     """What a run would say as it begins: are there the GPUs, and does the object store hold two batches?"""
-    return check_recipe(config, config.train.batch * sample_bytes(config.clip, ("rgb", "flow")), capacity())
+    return check_recipe(config, config.train.batch * sample_bytes(config.clip, ("rgb", "flow")), cluster_capacity())
 
 
-def check_recipe(config: Config, batch_bytes: int, there: Capacity) -> Check:
+def check_recipe(config: Config, batch_bytes: int, there: ClusterCapacity) -> Check:
     """Of what a recipe takes; what an autoscaler may still bring is a warning.
 
     Args:
         batch_bytes: of the clips of a global batch.
     """
-    lack = partial(training_lack, config.train, config.ray.share, batch_bytes)
-    if missing := lack_for_ever(lack, there):
+    lack = partial(training_shortage, config.train, config.ray.share, batch_bytes)
+    if missing := permanent_shortage(lack, there):
         needed, _, advice = missing.rpartition("; ")
         return Check("FAIL", "recipe", needed, advice)
     if missing := lack(there):

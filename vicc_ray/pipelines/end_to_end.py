@@ -9,11 +9,11 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cluster.capacity import capacity
-from vicc_ray.pipelines.cluster.resource_check import training_lack
+from vicc_ray.pipelines.cluster.capacity import cluster_capacity
+from vicc_ray.pipelines.cluster.resource_check import training_shortage
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.task_waits import log
-from vicc_ray.pipelines.cluster.wait_for_nodes import refuse_impossible
+from vicc_ray.pipelines.cluster.wait_for_nodes import reject_impossible
 from vicc_ray.pipelines.inference.evaluate import evaluate
 from vicc_ray.pipelines.prepare.pipeline import prepare_inputs, videos_to_come
 from vicc_ray.pipelines.train.pretrain import pretrain
@@ -27,7 +27,7 @@ from vicc_ray.utils.console import Console
 from vicc_ray.utils.progress_bar import duration
 
 
-def main_job(
+def run_end_to_end(
     config: Config, videos: Path | str, out: Path, labels: Path | str | None = None, progress: bool = True
 ) -> Path:
     """Prepare ``out/store``, pretrain and evaluate ``out/run``, build the report.
@@ -49,7 +49,7 @@ def main_job(
     with ray_session(config.ray):
         if not is_trained(run, config):
             # Before hours of preparing: has a machine room for a worker? The object store is for the training to see.
-            refuse_impossible(partial(training_lack, config.train, config.ray.share, 0), capacity(), log)
+            reject_impossible(partial(training_shortage, config.train, config.ray.share, 0), cluster_capacity(), log)
         console.tell(" videos -> clip store", "1/4", "bold")
         with stage_timer(run, "preparing"):
             summary = prepare_inputs(inputs, store, config, progress, retry=trained is None)

@@ -24,9 +24,9 @@ from vicc_ray.export.pretrained import PretrainedEncoder, find_weights
 from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
 from vicc_ray.pipelines.cluster.broadcast import get_cached
-from vicc_ray.pipelines.cluster.capacity import Capacity, capacity
+from vicc_ray.pipelines.cluster.capacity import ClusterCapacity, cluster_capacity
 from vicc_ray.pipelines.cluster.session import ray_session
-from vicc_ray.pipelines.cluster.task_waits import Room
+from vicc_ray.pipelines.cluster.task_waits import TaskResources
 from vicc_ray.pipelines.inference.map_videos import usable_gpus
 from vicc_ray.pipelines.prepare.sharded_output import ShardedOutput, Videos, tell_notes
 from vicc_ray.search.features import embed_pieces
@@ -48,7 +48,7 @@ from vicc_ray.sharding.task import write_shard
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.utils.visible_text import visible
 
-PROCESSES_A_GPU = 4
+ACTORS_PER_GPU = 4
 """Processes that decode for one GPU, and embed on it: a single one would let it wait for the decoder."""
 
 
@@ -266,16 +266,16 @@ def _fill(
 ) -> None:
     gpus = usable_gpus(config.train.use_gpu)
     held = ray.put(Work(parts.path, videos, weights, view, config, bool(gpus)))
-    actors = _actors(gpus, len(plan.shards), capacity())
-    room = Room({"CPU": 1.0, "GPU": actors["num_gpus"] if actors else 0.0}, config.ray.wait_s)
+    actors = _actors(gpus, len(plan.shards), cluster_capacity())
+    room = TaskResources({"CPU": 1.0, "GPU": actors["num_gpus"] if actors else 0.0}, config.ray.wait_s)
     parts.fill(plan, locations, partial(_make_part, held), config.prepare, progress, room, actors)
 
 
-def _actors(gpus: int, parts: int, there: Capacity) -> dict[str, Any] | None:
+def _actors(gpus: int, parts: int, there: ClusterCapacity) -> dict[str, Any] | None:
     """A process keeps the GPU that it was given first, so it is an actor; there are as many as find room at once."""
     if not gpus:
         return None
-    processes = max(1, min(parts, int(there.total("CPU")), PROCESSES_A_GPU * gpus))
+    processes = max(1, min(parts, int(there.total("CPU")), ACTORS_PER_GPU * gpus))
     share = 1 / -(-processes // gpus)
     processes = max(1, min(processes, there.places({"CPU": 1.0, "GPU": share})))
     return {"compute": ActorPoolStrategy(size=processes), "num_gpus": share, "num_cpus": 1}

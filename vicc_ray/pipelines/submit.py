@@ -35,11 +35,11 @@ from vicc_ray.utils.visible_text import OWN_BREAK
 
 OUT, COMMAND = "vicc_ray_out", "vicc_ray_command"
 """Keys of a job's metadata."""
-RETRY_S = 2.0
+RETRY_INTERVAL_S = 2.0
 """Seconds between tries to reach a job server that has gone away."""
-COMES_UP_S = 60.0
+STARTUP_TIMEOUT_S = 60.0
 """Seconds in which a cluster gets ready to take jobs."""
-PATIENCE_S = 600.0
+RECONNECT_TIMEOUT_S = 600.0
 """Seconds for which it is tried: a tunnel that is opened again, a head that is restarted."""
 MAX_NODES = 1000
 LOST = (RuntimeError, OSError, requests.RequestException, aiohttp.ClientError, asyncio.TimeoutError)
@@ -68,7 +68,7 @@ class JobServer:
                 "Use a tunnel (`ray dashboard`, `kubectl port-forward`, `ssh -L`) to http://127.0.0.1:8265, or https",
                 without_secrets(self.address),
             )
-        past_proxies(self.address)
+        bypass_proxies(self.address)
         # Ray would prefer these to the address that was given.
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
             os.environ.pop(name, None)
@@ -121,7 +121,7 @@ class JobServer:
         Raises:
             UserError: it does not take the job.
         """
-        end = time.monotonic() + COMES_UP_S
+        end = time.monotonic() + STARTUP_TIMEOUT_S
         while True:
             try:
                 self.client.submit_job(**job)
@@ -131,7 +131,7 @@ class JobServer:
                     raise UserError(
                         f"{self.address}: the cluster does not take the job ({first_line(error)})"
                     ) from error
-            time.sleep(RETRY_S)  # nothing tells when it has one
+            time.sleep(RETRY_INTERVAL_S)  # nothing tells when it has one
 
     def of(self, out: str) -> JobDetails | None:
         """The newest job that writes to a folder."""
@@ -176,9 +176,9 @@ class JobServer:
             except LOST as error:
                 if log.told > told:
                     last_heard = time.monotonic()
-                if time.monotonic() - last_heard > PATIENCE_S:
+                if time.monotonic() - last_heard > RECONNECT_TIMEOUT_S:
                     raise UserError(_unreachable(self.address, error) + f"; job {id} may go on there") from error
-            time.sleep(RETRY_S)  # between two tries of a server that may be away
+            time.sleep(RETRY_INTERVAL_S)  # between two tries of a server that may be away
 
     async def _tail(self, id: str, log: _Log) -> None:
         log.seen = 0  # the server begins with the first character each time
@@ -204,7 +204,7 @@ class JobServer:
         return []
 
 
-def past_proxies(address: str) -> None:
+def bypass_proxies(address: str) -> None:
     """Have this process reach an address on this machine, as of a tunnel, directly whatever ``HTTP_PROXY`` says."""
     host = urlsplit(address).hostname or ""
     if not is_this_machine(host):

@@ -47,7 +47,7 @@ DRAWS = 20
 
 
 @dataclass(frozen=True)
-class Asked:
+class Suggestion:
     """A trial to make."""
 
     number: int
@@ -104,12 +104,12 @@ class SweepStudy:
         """All that were asked for, in their order."""
         return [trial for trial in self._study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
 
-    def unfinished(self) -> list[Asked]:
+    def unfinished(self) -> list[Suggestion]:
         """What was asked and not told."""
         running = [trial for trial in self.trials if trial.state == TrialState.RUNNING]
-        return [Asked(trial.number, trial.user_attrs[VALUES]) for trial in running if VALUES in trial.user_attrs]
+        return [Suggestion(trial.number, trial.user_attrs[VALUES]) for trial in running if VALUES in trial.user_attrs]
 
-    def ask(self) -> Asked:
+    def ask(self) -> Suggestion:
         """The next trial, of values that none has tried, as long as there are such (a trial made twice ends the same).
 
         What is drawn depends on (seed, number) and on what was told, not on earlier calls.
@@ -120,7 +120,7 @@ class SweepStudy:
         trial = self._study.ask()
         values = self._sweep.space.sample(trial)
         trial.set_user_attr(VALUES, values)
-        return Asked(trial.number, values)
+        return Suggestion(trial.number, values)
 
     def report(self, number: int, epoch: int, recall_at_1: float) -> bool:
         """Note a score during a trial; whether the trial is to end."""

@@ -20,8 +20,8 @@ from tests.pipelines.runs import rgb_alone
 from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster import ray_compat
-from vicc_ray.pipelines.cluster.capacity import capacity, has_free
-from vicc_ray.pipelines.cluster.loopback_session import on_loopback, own_token
+from vicc_ray.pipelines.cluster.capacity import cluster_capacity, has_free
+from vicc_ray.pipelines.cluster.loopback_session import loopback_only, session_token
 from vicc_ray.pipelines.cluster.orphans import remove_orphaned_placement_groups
 from vicc_ray.runs.run_dir import RunDir
 
@@ -49,8 +49,8 @@ def lacks(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
         (STATE, lambda: ray_compat.actor_info("ab" * 16)),
         (STATE, ray_compat.autoscaler_groups),
         (CONTROLLER, ray_compat.controller_class_name),
-        (CONSTANTS, capacity),
-        (KV, capacity),
+        (CONSTANTS, cluster_capacity),
+        (KV, cluster_capacity),
     ],
 )
 def test_a_missing_name_is_one_warning_that_names_the_version(
@@ -81,7 +81,7 @@ def test_placement_groups_are_the_same_without_their_creators(monkeypatch: pytes
 def test_no_session_starts_that_would_be_open_to_others(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     lacks(monkeypatch, module)
-    with pytest.raises(UserError, match=ray.__version__), own_token(), on_loopback():
+    with pytest.raises(UserError, match=ray.__version__), session_token(), loopback_only():
         pytest.fail("open to others")
     assert {name: value for name, value in os.environ.items() if name.startswith("RAY_")} == before
 

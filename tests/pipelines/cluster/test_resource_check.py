@@ -12,46 +12,46 @@ from tests.cluster.files import CLOUDS, load
 from vicc_ray.config import Config, RayConfig, TrainConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster import wait_for_nodes as awaited
-from vicc_ray.pipelines.cluster.capacity import HEAD, Capacity, may_come, places, tasks_lack
-from vicc_ray.pipelines.cluster.resource_check import sweep_bundles, sweep_lack, training_lack
-from vicc_ray.pipelines.cluster.resources import LEAST, size_workers
-from vicc_ray.pipelines.cluster.wait_for_nodes import refuse_impossible
+from vicc_ray.pipelines.cluster.capacity import HEAD, ClusterCapacity, may_come, places, task_shortage
+from vicc_ray.pipelines.cluster.resource_check import sweep_bundles, sweep_shortage, training_shortage
+from vicc_ray.pipelines.cluster.resources import MIN_DECODE_CPUS, size_workers
+from vicc_ray.pipelines.cluster.wait_for_nodes import reject_impossible
 from vicc_ray.pipelines.doctor import check_recipe
-from vicc_ray.pipelines.inference.map_videos import task_room
+from vicc_ray.pipelines.inference.map_videos import task_resources
 from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.trial_config import Sweep
 
 STORE = 200 * 2**20
 
 
-def machines(*cpus: float, gpus: float = 0.0) -> Capacity:
-    return Capacity(tuple({"CPU": float(n), "GPU": gpus, "object_store_memory": STORE} for n in cpus))
+def nodes(*cpus: float, gpus: float = 0.0) -> ClusterCapacity:
+    return ClusterCapacity(tuple({"CPU": float(n), "GPU": gpus, "object_store_memory": STORE} for n in cpus))
 
 
-def lack(there: Capacity, share: float = 1.0, batch: int = 2**20, **train: Any) -> str:
-    return training_lack(TrainConfig(**train), share, batch, there)
+def lack(there: ClusterCapacity, share: float = 1.0, batch: int = 2**20, **train: Any) -> str:
+    return training_shortage(TrainConfig(**train), share, batch, there)
 
 
 @pytest.mark.parametrize(
     ("there", "train", "setting", "number"),
     [
-        (machines(2), {"worker_cpus": 2}, "train.worker_cpus", "1.9"),  # nothing is left to decode
-        (machines(2), {"worker_cpus": 1.95}, "train.worker_cpus", "1.9"),
-        (machines(2), {"worker_cpus": 4}, "train.worker_cpus", "has 2"),
-        (machines(2, 2, 2), {"worker_cpus": 4}, "train.worker_cpus", "has 2"),  # each fits on one machine, or nowhere
-        (machines(2), {"workers": 2, "worker_cpus": 1}, "train.worker_cpus", "0.95"),
-        (machines(2, 2), {"workers": 3, "worker_cpus": 1.5}, "train.workers", "room for 2"),
-        (machines(2, 2), {"workers": {"min": 3, "max": 9}, "worker_cpus": 1.5}, "train.workers", "room for 2"),
+        (nodes(2), {"worker_cpus": 2}, "train.worker_cpus", "1.9"),  # nothing is left to decode
+        (nodes(2), {"worker_cpus": 1.95}, "train.worker_cpus", "1.9"),
+        (nodes(2), {"worker_cpus": 4}, "train.worker_cpus", "has 2"),
+        (nodes(2, 2, 2), {"worker_cpus": 4}, "train.worker_cpus", "has 2"),  # each fits on one machine, or nowhere
+        (nodes(2), {"workers": 2, "worker_cpus": 1}, "train.worker_cpus", "0.95"),
+        (nodes(2, 2), {"workers": 3, "worker_cpus": 1.5}, "train.workers", "room for 2"),
+        (nodes(2, 2), {"workers": {"min": 3, "max": 9}, "worker_cpus": 1.5}, "train.workers", "room for 2"),
         # Ray Train begins as many workers as there is room for, and these leave nothing
-        (machines(2), {"workers": {"min": 1, "max": 2}, "worker_cpus": 1}, "train.worker_cpus", "2 workers"),
-        (machines(8), {"use_gpu": "yes"}, "train.use_gpu", "0 of the 1"),
-        (machines(8, gpus=1), {"use_gpu": "yes", "workers": 2}, "train.use_gpu", "1 of the 2"),
-        (machines(8, gpus=2), {"use_gpu": "yes", "worker_gpus": 0.6, "workers": 3}, "train.use_gpu", "2 of the 1.8"),
-        (machines(0), {}, "CPUs", "none"),
+        (nodes(2), {"workers": {"min": 1, "max": 2}, "worker_cpus": 1}, "train.worker_cpus", "2 workers"),
+        (nodes(8), {"use_gpu": "yes"}, "train.use_gpu", "0 of the 1"),
+        (nodes(8, gpus=1), {"use_gpu": "yes", "workers": 2}, "train.use_gpu", "1 of the 2"),
+        (nodes(8, gpus=2), {"use_gpu": "yes", "worker_gpus": 0.6, "workers": 3}, "train.use_gpu", "2 of the 1.8"),
+        (nodes(0), {}, "CPUs", "none"),
     ],
 )
 def test_what_never_fits_is_told_with_its_setting(
-    there: Capacity, train: dict[str, Any], setting: str, number: str
+    there: ClusterCapacity, train: dict[str, Any], setting: str, number: str
 ) -> None:
     found = lack(there, **train)
     assert setting in found.partition(";")[0]
@@ -60,24 +60,24 @@ def test_what_never_fits_is_told_with_its_setting(
 
 
 def test_gpus_without_cpus_beside_them_are_told() -> None:
-    apart = Capacity(({"CPU": 8.0, "object_store_memory": STORE}, {"GPU": 1.0, "CPU": 0.5}))
+    apart = ClusterCapacity(({"CPU": 8.0, "object_store_memory": STORE}, {"GPU": 1.0, "CPU": 0.5}))
     assert "train.worker_cpus" in lack(apart, use_gpu="yes", worker_cpus=1)
 
 
 def test_a_batch_too_large_for_the_object_store_is_told_with_what_is_enough() -> None:
-    found = lack(machines(2), batch=STORE)
+    found = lack(nodes(2), batch=STORE)
     enough = int(found.partition("set it to ")[2].split()[0])
     assert "ray.object_store_mb" in found
-    large = Capacity(({"CPU": 2.0, "object_store_memory": enough * 2**20},))
+    large = ClusterCapacity(({"CPU": 2.0, "object_store_memory": enough * 2**20},))
     assert not lack(large, batch=STORE)
 
 
 WORKERS: list[Any] = [1, 2, 3, {"min": 1, "max": 2}, {"min": 2, "max": 4}]
 
 
-@pytest.mark.parametrize("there", [machines(1), machines(2), machines(2, 2, 2), machines(8, 1), machines(0, 3, 5)])
+@pytest.mark.parametrize("there", [nodes(1), nodes(2), nodes(2, 2, 2), nodes(8, 1), nodes(0, 3, 5)])
 @pytest.mark.parametrize("workers", WORKERS)
-def test_workers_that_are_sized_for_the_user_always_fit(there: Capacity, workers: Any) -> None:
+def test_workers_that_are_sized_for_the_user_always_fit(there: ClusterCapacity, workers: Any) -> None:
     for share, use_gpu in product((1.0, 0.49), ("no", "auto")):
         assert not lack(there, share, workers=workers, use_gpu=use_gpu)
 
@@ -85,11 +85,11 @@ def test_workers_that_are_sized_for_the_user_always_fit(there: Capacity, workers
 @pytest.mark.parametrize("cpus", [0.1, 0.5, 0.9, 0.95, 1, 1.5, 1.9, 1.91, 2])
 @pytest.mark.parametrize("workers", WORKERS)
 def test_of_what_is_accepted_something_is_left_to_decode(cpus: float, workers: Any) -> None:
-    there, train = machines(2), TrainConfig(workers=workers, worker_cpus=cpus)
+    there, train = nodes(2), TrainConfig(workers=workers, worker_cpus=cpus)
     sized = size_workers(train, 1.0, there)
     begun = min(train.workers.max, int(2 // cpus))
-    fits = begun >= train.workers.min and 2 - begun * cpus >= LEAST - 1e-9
-    assert bool(training_lack(train, 1.0, 1, there)) != fits
+    fits = begun >= train.workers.min and 2 - begun * cpus >= MIN_DECODE_CPUS - 1e-9
+    assert bool(training_shortage(train, 1.0, 1, there)) != fits
     if fits:  # what a validation's task asks for is there
         assert 0 < sized.spare <= 2 - begun * cpus + 1e-9
 
@@ -101,7 +101,7 @@ def test_of_what_is_accepted_something_is_left_to_decode(cpus: float, workers: A
 def test_a_sweep_whose_trials_never_fit_is_told(resources: dict[str, float], concurrency: int, setting: str) -> None:
     search = {"stage2.epsilon": {"low": 0.02, "high": 0.2}}
     given = SweepConfig.model_validate({"search": search, "resources": resources, "concurrency": concurrency})
-    found = sweep_lack(given, Config(), 1, machines(2))
+    found = sweep_shortage(given, Config(), 1, nodes(2))
     assert setting in found and found.partition("; ")[2], "it says what to do"
 
 
@@ -123,33 +123,35 @@ def test_an_autoscaler_that_brings_what_a_sweep_asks_for_brings_enough(
     asked = sweep_bundles(given, trial.train)
     assert sum(bundle.get("GPU", 0) for bundle in asked) == concurrency * gpus
     whole = {name: sum(bundle.get(name, 0.0) for bundle in asked) for name in ("CPU", "GPU")}
-    brought = Capacity(({**whole, "GPU": float(-(-whole["GPU"] // 1)), "object_store_memory": STORE},))
-    assert not sweep_lack(given, trial, 1, brought)
+    brought = ClusterCapacity(({**whole, "GPU": float(-(-whole["GPU"] // 1)), "object_store_memory": STORE},))
+    assert not sweep_shortage(given, trial, 1, brought)
 
 
 def test_trials_queue_for_gpus_where_one_of_them_fits() -> None:
     given, trial = sweep_of({"gpus": 1}, 4)
-    assert not sweep_lack(given, trial, 1, machines(8, gpus=1))
-    assert "resources.gpus" in sweep_lack(*sweep_of({"gpus": 2}, 1), 1, machines(8, gpus=1))
+    assert not sweep_shortage(given, trial, 1, nodes(8, gpus=1))
+    assert "resources.gpus" in sweep_shortage(*sweep_of({"gpus": 2}, 1), 1, nodes(8, gpus=1))
 
 
 def test_trials_that_take_all_cpus_together_are_told() -> None:
     given = SweepConfig.model_validate({"search": {"method.queue": {"choice": [1]}}, "concurrency": 2})
     trial = Config(train=TrainConfig(worker_cpus=1), ray=RayConfig(share=0.49))
-    assert "ray.share" in sweep_lack(given, trial, 1, machines(2))
-    assert not sweep_lack(given, Config(ray=RayConfig(share=0.49)), 1, machines(2))
+    assert "ray.share" in sweep_shortage(given, trial, 1, nodes(2))
+    assert not sweep_shortage(given, Config(ray=RayConfig(share=0.49)), 1, nodes(2))
 
 
 def test_tasks_need_a_whole_cpu_on_one_machine() -> None:
-    assert tasks_lack({"CPU": 1.0}, machines(0.5, 0.5)) and not tasks_lack({"CPU": 1.0}, machines(0, 1))
-    assert not tasks_lack({"CPU": 0.4}, machines(0.5))
+    assert task_shortage({"CPU": 1.0}, nodes(0.5, 0.5)) and not task_shortage({"CPU": 1.0}, nodes(0, 1))
+    assert not task_shortage({"CPU": 0.4}, nodes(0.5))
 
 
 def test_tasks_on_gpus_need_cpus_on_the_same_machine() -> None:
-    bundle = task_room(1, 0.0).bundle
-    assert tasks_lack(bundle, Capacity(({"GPU": 1.0, "CPU": 0.5}, {"CPU": 8.0})))
-    assert not tasks_lack(bundle, machines(1, gpus=1))
-    assert not tasks_lack(task_room(1, 0.0, cpus=0.5).bundle, machines(0.5, gpus=1))  # of the spare CPUs of a training
+    bundle = task_resources(1, 0.0).bundle
+    assert task_shortage(bundle, ClusterCapacity(({"GPU": 1.0, "CPU": 0.5}, {"CPU": 8.0})))
+    assert not task_shortage(bundle, nodes(1, gpus=1))
+    assert not task_shortage(
+        task_resources(1, 0.0, cpus=0.5).bundle, nodes(0.5, gpus=1)
+    )  # of the spare CPUs of a training
 
 
 def test_a_share_of_a_gpu_is_of_one_gpu() -> None:
@@ -165,11 +167,11 @@ def test_what_the_launch_file_allows_counts_as_what_may_come() -> None:
         "cpu": {"resources": {"CPU": 4}, "max_workers": 9},
     }
     file = {"max_workers": 3, "head_node_type": "head", "available_node_types": kinds}
-    coming = may_come(file)
-    assert coming is not None and [machine["CPU"] for machine in coming] == [8, 8, 4, 4, 4]
-    there = Capacity(({HEAD: 1.0, "CPU": 0.0},), True, coming)
-    assert lack(there, workers=2, use_gpu="yes") and not lack(there.grown(), workers=2, use_gpu="yes")
-    assert lack(there.grown(), workers=3, use_gpu="yes")
+    max_nodes = may_come(file)
+    assert max_nodes is not None and [node["CPU"] for node in max_nodes] == [8, 8, 4, 4, 4]
+    there = ClusterCapacity(({HEAD: 1.0, "CPU": 0.0},), True, max_nodes)
+    assert lack(there, workers=2, use_gpu="yes") and not lack(there.at_full_size(), workers=2, use_gpu="yes")
+    assert lack(there.at_full_size(), workers=3, use_gpu="yes")
     unsaid = {**file, "available_node_types": {**kinds, "host": {"resources": {}}}}
     assert may_come(unsaid) is None  # what Ray finds on the machine
 
@@ -179,28 +181,30 @@ def fail(text: str) -> None:
     pytest.fail(text)
 
 
-def launched(cloud: str, *there: dict[str, float]) -> Capacity:
+def launched(cloud: str, *there: dict[str, float]) -> ClusterCapacity:
     """A cluster of the repository's launch file: its head, machines that are there, and what may come."""
-    return Capacity(({HEAD: 1.0, "object_store_memory": STORE}, *there), True, may_come(load(cloud)))
+    return ClusterCapacity(({HEAD: 1.0, "object_store_memory": STORE}, *there), True, may_come(load(cloud)))
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_launched_head_alone_is_waited_with_whatever_the_object_store_of_what_comes(cloud: str) -> None:
     for train in (TrainConfig(use_gpu="yes"), TrainConfig(use_gpu="yes", workers=2), TrainConfig(use_gpu="no")):
-        needs = partial(training_lack, train, 1.0, 2**30)
+        needs = partial(training_shortage, train, 1.0, 2**30)
         assert needs(launched(cloud))
-        refuse_impossible(needs, launched(cloud), fail)
+        reject_impossible(needs, launched(cloud), fail)
     with pytest.raises(UserError, match="train.workers"):
-        refuse_impossible(partial(training_lack, TrainConfig(use_gpu="yes", workers=99), 1.0, 1), launched(cloud), fail)
+        reject_impossible(
+            partial(training_shortage, TrainConfig(use_gpu="yes", workers=99), 1.0, 1), launched(cloud), fail
+        )
 
 
 def test_machines_that_are_there_with_too_small_object_stores_are_not_waited_for() -> None:
     there = launched("aws", {"CPU": 8.0, "GPU": 1.0, "object_store_memory": STORE})
     with pytest.raises(UserError, match="ray.object_store_mb"):
-        refuse_impossible(partial(training_lack, TrainConfig(use_gpu="yes"), 1.0, STORE), there, fail)
+        reject_impossible(partial(training_shortage, TrainConfig(use_gpu="yes"), 1.0, STORE), there, fail)
 
 
-THREE = partial(training_lack, TrainConfig(workers=3, worker_cpus=1.5), 1.0, 1)
+THREE = partial(training_shortage, TrainConfig(workers=3, worker_cpus=1.5), 1.0, 1)
 """Of machines with two CPUs."""
 
 
@@ -208,37 +212,37 @@ def test_machines_that_join_a_cluster_one_after_the_other_are_waited_for_and_tol
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     joined, told = count(2), []
-    monkeypatch.setattr(awaited, "LOOK_S", 0.02)
-    monkeypatch.setattr(awaited, "is_own", lambda: False)
-    monkeypatch.setattr(awaited, "capacity", lambda: machines(*[2.0] * next(joined)))
-    refuse_impossible(THREE, machines(2), told.append)
+    monkeypatch.setattr(awaited, "POLL_INTERVAL_S", 0.02)
+    monkeypatch.setattr(awaited, "owns_session", lambda: False)
+    monkeypatch.setattr(awaited, "cluster_capacity", lambda: nodes(*[2.0] * next(joined)))
+    reject_impossible(THREE, nodes(2), told.append)
     assert next(joined) == 4, "no longer than until they are there"
-    assert len(told) == 1 and "train.workers" in told[0] and f"{awaited.SETTLE_S:.0f} s" in told[0]
+    assert len(told) == 1 and "train.workers" in told[0] and f"{awaited.SETTLE_TIMEOUT_S:.0f} s" in told[0]
 
 
 def test_a_cluster_that_no_machine_joins_any_more_is_refused_and_an_own_ray_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(awaited, "LOOK_S", 0.02)
-    monkeypatch.setattr(awaited, "SETTLE_S", 0.1)
-    monkeypatch.setattr(awaited, "is_own", lambda: False)
-    monkeypatch.setattr(awaited, "capacity", lambda: machines(2))
+    monkeypatch.setattr(awaited, "POLL_INTERVAL_S", 0.02)
+    monkeypatch.setattr(awaited, "SETTLE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(awaited, "owns_session", lambda: False)
+    monkeypatch.setattr(awaited, "cluster_capacity", lambda: nodes(2))
     with pytest.raises(UserError, match="train.workers"):
-        refuse_impossible(THREE, machines(2), told.append)
+        reject_impossible(THREE, nodes(2), told.append)
     assert len(told) == 1
-    monkeypatch.setattr(awaited, "SETTLE_S", 3600.0)
-    monkeypatch.setattr(awaited, "is_own", lambda: True)
+    monkeypatch.setattr(awaited, "SETTLE_TIMEOUT_S", 3600.0)
+    monkeypatch.setattr(awaited, "owns_session", lambda: True)
     with pytest.raises(UserError, match="train.workers"):
-        refuse_impossible(THREE, machines(2), fail)
+        reject_impossible(THREE, nodes(2), fail)
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_the_doctor_warns_of_machines_that_are_still_to_come_and_marks_those_that_never_do(cloud: str) -> None:
     config, head = Config(train=TrainConfig(use_gpu="yes")), launched(cloud)
     assert check_recipe(config, 2**20, head).mark == "warn"
-    assert check_recipe(config, 2**20, Capacity(head.machines, True, None)).mark == "warn"
-    assert check_recipe(config, 2**20, Capacity(head.machines)).mark == "FAIL"
+    assert check_recipe(config, 2**20, ClusterCapacity(head.nodes, True, None)).mark == "warn"
+    assert check_recipe(config, 2**20, ClusterCapacity(head.nodes)).mark == "FAIL"
     never = check_recipe(Config(train=TrainConfig(use_gpu="yes", workers=99)), 2**20, head)
     assert never.mark == "FAIL" and "train.workers" in never.found + never.advice
     up = launched(cloud, {"CPU": 8.0, "GPU": 1.0, "object_store_memory": STORE})

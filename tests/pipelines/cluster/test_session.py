@@ -19,11 +19,11 @@ from vicc_ray.cli.main import main
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.address import cluster_address
-from vicc_ray.pipelines.cluster.loopback_session import own_token
+from vicc_ray.pipelines.cluster.loopback_session import session_token
 from vicc_ray.pipelines.cluster.ray_compat import find
 from vicc_ray.pipelines.cluster.session import ray_session
-from vicc_ray.pipelines.cluster.startup_errors import check_memory, joining_advice, starting_advice
-from vicc_ray.pipelines.submit import JobServer, past_proxies
+from vicc_ray.pipelines.cluster.startup_errors import check_memory, connection_advice, startup_advice
+from vicc_ray.pipelines.submit import JobServer, bypass_proxies
 from vicc_ray.utils.background_thread import background_thread
 
 
@@ -114,7 +114,7 @@ def test_a_ray_that_asks_for_no_token_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    with caplog.at_level(logging.WARNING, "vicc_ray"), own_token():
+    with caplog.at_level(logging.WARNING, "vicc_ray"), session_token():
         pass
     assert "RAY_AUTH_MODE" in caplog.text
 
@@ -146,9 +146,9 @@ def test_an_object_store_larger_than_the_memory_is_refused() -> None:
     ],
 )
 def test_each_cause_has_its_own_advice(error: Exception, advice: str, tmp_path: Path) -> None:
-    told = starting_advice(RayConfig(), error, tmp_path)
+    told = startup_advice(RayConfig(), error, tmp_path)
     assert advice in told and "object_store_mb" not in told
-    assert "object_store_mb" in starting_advice(RayConfig(), ValueError("not enough object store memory"), tmp_path)
+    assert "object_store_mb" in startup_advice(RayConfig(), ValueError("not enough object store memory"), tmp_path)
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://127.0.0.1:10001"])
@@ -212,7 +212,7 @@ def test_the_port_of_a_web_server_is_told_from_that_of_a_head(monkeypatch: pytes
     ],
 )
 def test_each_reason_why_a_cluster_is_not_joined_has_its_own_advice(error: Exception, advice: str) -> None:
-    assert advice in joining_advice("head:6379", error)
+    assert advice in connection_advice("head:6379", error)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_what_is_on_this_machine_is_asked_directly(
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "other.example")
     monkeypatch.setenv("no_proxy", "")
-    past_proxies(address)
+    bypass_proxies(address)
     assert bool(requests.utils.should_bypass_proxies(address, None)) == (direct is not None)
     assert requests.utils.should_bypass_proxies("http://other.example", None)
 

@@ -16,7 +16,7 @@ import pytest
 
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster import session_dir as module
-from vicc_ray.pipelines.cluster.session_dir import ray_folder
+from vicc_ray.pipelines.cluster.session_dir import session_dir
 from vicc_ray.utils.fs import folder_lock
 
 SESSION = "session_2026-01-01_00-00-00_000000_4194304/sockets"
@@ -54,7 +54,7 @@ def test_where_a_socket_cannot_be_it_is_elsewhere_and_said_once(
 ) -> None:
     wanted = unusable(tmp_path)
     monkeypatch.setenv("TMPDIR", str(wanted))
-    with caplog.at_level(logging.WARNING, "vicc_ray"), ray_folder() as folder:
+    with caplog.at_level(logging.WARNING, "vicc_ray"), session_dir() as folder:
         assert wanted not in folder.path.parents
         bind_socket(folder.path)
     assert len(caplog.records) == 1
@@ -63,7 +63,7 @@ def test_where_a_socket_cannot_be_it_is_elsewhere_and_said_once(
 
 def test_it_is_private_and_goes_with_its_sockets(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(short))
-    with ray_folder() as folder:
+    with session_dir() as folder:
         assert folder.path.parent == short
         assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
         bind_socket(folder.path)
@@ -78,7 +78,7 @@ def test_where_others_could_rename_it_it_is_not(
     wanted.mkdir(parents=True)
     (wanted / everybodys if everybodys == "." else wanted.parent).chmod(0o777)
     monkeypatch.setenv("TMPDIR", str(wanted))
-    with caplog.at_level(logging.WARNING, "vicc_ray"), ray_folder() as folder:
+    with caplog.at_level(logging.WARNING, "vicc_ray"), session_dir() as folder:
         assert wanted not in folder.path.parents
     assert str(wanted) in caplog.text
 
@@ -90,7 +90,7 @@ def test_where_others_could_rename_it_everywhere_it_is_there_all_the_same_and_sa
     short.chmod(0o777)
     monkeypatch.setenv("TMPDIR", str(short))
     monkeypatch.setattr(module, "ELSEWHERE", ())
-    with caplog.at_level(logging.WARNING, "vicc_ray"), ray_folder() as folder:
+    with caplog.at_level(logging.WARNING, "vicc_ray"), session_dir() as folder:
         assert folder.path.parent == short
     assert str(short) in caplog.text
 
@@ -102,7 +102,7 @@ def test_a_clip_store_of_such_a_name_stays(name: str, monkeypatch: pytest.Monkey
     with folder_lock(store):
         (store / "store.json").write_text("{}")
     monkeypatch.setenv("TMPDIR", str(short))
-    with ray_folder():
+    with session_dir():
         assert (store / "store.json").exists()
 
 
@@ -121,7 +121,7 @@ def test_a_pipe_that_another_account_lays_there_is_left_alone(monkeypatch: pytes
 
 
 def test_a_full_disk_is_told_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"MiB free of the 9\d{11} .*TMPDIR"), ray_folder(more_mb=9 * 10**11):
+    with pytest.raises(UserError, match=r"MiB free of the 9\d{11} .*TMPDIR"), session_dir(more_mb=9 * 10**11):
         pass
 
 
@@ -129,7 +129,7 @@ def test_where_nothing_can_be_written_each_place_is_told(monkeypatch: pytest.Mon
     wanted, other = in_a_file(tmp_path), long_one(tmp_path)
     monkeypatch.setenv("TMPDIR", str(wanted))
     monkeypatch.setattr(module, "ELSEWHERE", (other,))
-    with pytest.raises(UserError) as told, ray_folder():
+    with pytest.raises(UserError) as told, session_dir():
         pass
     assert str(wanted) in str(told.value) and str(other) in str(told.value)
 
@@ -152,9 +152,9 @@ def test_what_a_killed_process_left_goes_with_the_next_and_what_is_in_use_stays(
     monkeypatch: pytest.MonkeyPatch, short: Path
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(short))
-    with ray_folder() as in_use:
+    with session_dir() as in_use:
         done = subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
         left = Path(done.stdout.strip())
         assert left.exists() and left.parent == in_use.path.parent
-        with ray_folder():
+        with session_dir():
             assert not left.exists() and in_use.path.exists()

@@ -19,8 +19,8 @@ from tests.pipelines.runs import losses, rgb_alone, settings
 from tests.pipelines.sweeps import sweep_file
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster import placement_waits, task_waits
-from vicc_ray.pipelines.cluster.task_waits import stalls_told, wait_for_room
-from vicc_ray.pipelines.end_to_end import main_job
+from vicc_ray.pipelines.cluster.task_waits import report_stalls, wait_for_resources
+from vicc_ray.pipelines.end_to_end import run_end_to_end
 from vicc_ray.pipelines.sweep.run import sweep
 from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
@@ -56,7 +56,7 @@ def test_a_training_that_never_fits_is_refused_at_once(
 def test_the_whole_job_is_refused_before_its_videos_are_prepared(tmp_path: Path) -> None:
     videos = films(tmp_path / "videos", *(f"{number}.mp4" for number in range(6)))
     with pytest.raises(UserError, match=r"train\.worker_cpus"):
-        main_job(settings(train={"worker_cpus": 4}), videos, tmp_path / "out", progress=False)
+        run_end_to_end(settings(train={"worker_cpus": 4}), videos, tmp_path / "out", progress=False)
     assert not (tmp_path / "out" / "store").exists()
 
 
@@ -69,7 +69,7 @@ def test_a_job_whose_training_has_ended_needs_no_machine_for_it(tmp_path: Path) 
     checkpoint.mkdir(parents=True)
     (checkpoint / STATE).write_text(json.dumps({"format": FORMAT, "step": 10**6}))
     with suppress(UserError, OSError, KeyError):
-        main_job(config, videos, out, progress=False)
+        run_end_to_end(config, videos, out, progress=False)
     assert (out / "store").exists()
 
 
@@ -113,7 +113,7 @@ def until(true: Any) -> None:
 def test_a_training_whose_places_others_hold_says_what_it_waits_for_and_begins_when_they_are_free(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(placement_waits, "TOLD_AFTER_S", 1.0)
+    monkeypatch.setattr(placement_waits, "REPORT_AFTER_S", 1.0)
     restarts = RunDir(tmp_path).restarts
     with ThreadPoolExecutor(1) as pool:
         with held(2):
@@ -127,16 +127,16 @@ def test_a_training_whose_places_others_hold_says_what_it_waits_for_and_begins_w
 
 
 def test_tasks_that_wait_for_others_are_told_with_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_waits, "is_own", lambda: False)  # as in a cluster that is joined
-    monkeypatch.setattr(task_waits, "TOLD_AFTER_S", 0.5)
+    monkeypatch.setattr(task_waits, "owns_session", lambda: False)  # as in a cluster that is joined
+    monkeypatch.setattr(task_waits, "REPORT_AFTER_S", 0.5)
     told: list[str] = []
-    wait_for_room({"CPU": 1.0}, told.append)
+    wait_for_resources({"CPU": 1.0}, told.append)
     assert not told
     with ThreadPoolExecutor(1) as pool:
         with held(2):
-            room = pool.submit(wait_for_room, {"CPU": 1.0}, told.append)
+            room = pool.submit(wait_for_resources, {"CPU": 1.0}, told.append)
             until(lambda: room.done() or told)
-            with stalls_told({"CPU": 1.0}, told.append, after_s=0.5) as stall:
+            with report_stalls({"CPU": 1.0}, told.append, after_s=0.5) as stall:
                 until(lambda: len(told) == 2)
                 stall.end()
                 until(lambda: len(told) == 3)  # once for each wait

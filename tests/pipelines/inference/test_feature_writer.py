@@ -16,7 +16,7 @@ from vicc_ray.evaluation.feature_store import feature_path, load_features
 from vicc_ray.evaluation.video_features import embed_videos
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.pipelines.inference import feature_writer
-from vicc_ray.pipelines.inference.embed import Network
+from vicc_ray.pipelines.inference.embed import StreamWeights
 from vicc_ray.pipelines.inference.feature_writer import make_features
 
 
@@ -28,7 +28,7 @@ def test_features_are_those_of_one_process_and_only_missing_parts_are_made(
     config, opened = settings(), ClipStore(store)
     torch.manual_seed(0)
     encoders = {stream: build_encoder(config.model).eval() for stream in ("rgb", "flow")}
-    networks = {f"{stream}-random": Network(stream, encoder.state_dict()) for stream, encoder in encoders.items()}
+    networks = {f"{stream}-random": StreamWeights(stream, encoder.state_dict()) for stream, encoder in encoders.items()}
     make_features(networks, opened, config, tmp_path, progress=False)
     expected = embed_videos(
         {f"{stream}-random": (stream, encoder) for stream, encoder in encoders.items()},
@@ -47,7 +47,7 @@ def test_features_are_those_of_one_process_and_only_missing_parts_are_made(
     changed = [part for part, state in after["rgb-random"].items() if state != before["rgb-random"][part]]
     assert changed == ["part-00001.parquet"]
     other = build_encoder(config.model).state_dict()
-    make_features({"flow-random": Network("flow", other)}, opened, config, tmp_path, progress=False)
+    make_features({"flow-random": StreamWeights("flow", other)}, opened, config, tmp_path, progress=False)
     loaded = load_features(feature_path(tmp_path, "flow-random"))
     assert not np.allclose(loaded.features, expected["flow-random"], rtol=0.1)  # of the other network
     loaded = load_features(feature_path(tmp_path, "rgb-random"))

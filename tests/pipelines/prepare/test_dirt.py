@@ -15,7 +15,7 @@ from tests.videos import moving, write_video
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.prepare.pipeline import Summary
+from vicc_ray.pipelines.prepare.pipeline import PrepareSummary
 from vicc_ray.sharding.truncated_videos import TRUNCATED_FILE
 
 
@@ -43,7 +43,7 @@ def test_odd_videos_are_rows(tmp_path: Path) -> None:
     write_video(videos / "4k.mp4", np.repeat(np.repeat(moving(2, 270, 480), 8, axis=1), 8, axis=2))
     write_ten_bits(videos / "ten bits.mp4")
     summary = run(videos, tmp_path / "store")
-    assert summary == Summary(rows=8, failures=0, inputs=8, processed=8, unlabelled=6)
+    assert summary == PrepareSummary(rows=8, failures=0, inputs=8, processed=8, unlabelled=6)
     store = ClipStore(tmp_path / "store")
     sizes = {entry.id: (entry.frames, entry.height, entry.width) for entry in store.entries}
     assert sizes == {
@@ -71,7 +71,7 @@ def test_the_same_content_twice_is_told_and_where_it_stands_on_both_sides(tmp_pa
     rows = "".join(f"{name},x,{split}\n" for name, split in splits.items())
     (videos / "labels.csv").write_text("path,label,split\n" + rows)
     summary = run(videos, tmp_path / "store")
-    assert summary == Summary(rows=5, failures=0, inputs=5, processed=5, repeats=3, leaks=1)
+    assert summary == PrepareSummary(rows=5, failures=0, inputs=5, processed=5, repeats=3, leaks=1)
     assert "3 repeat the content of another, 1 of these contents stand both in train and in test" in str(summary)
     first, second = (json.loads(line) for line in (tmp_path / "store/duplicates.jsonl").read_text().splitlines())
     assert first["both_sides"]
@@ -99,9 +99,9 @@ def test_few_videos_may_all_but_one_fail(tmp_path: Path) -> None:
     videos = films(tmp_path / "videos", "good.mp4", frames=3)
     for n in range(9):
         (videos / f"{n}.mp4").write_bytes(b"no video %d" % n)
-    assert run(videos, tmp_path / "store") == Summary(rows=1, failures=9, inputs=10, processed=10, unlabelled=1)
+    assert run(videos, tmp_path / "store") == PrepareSummary(rows=1, failures=9, inputs=10, processed=10, unlabelled=1)
 
 
 def test_rows_that_the_time_limit_ended_are_told() -> None:
-    assert f"3 are cut short at the time limit (see {TRUNCATED_FILE})" in str(Summary(5, 0, 5, 5, truncated=3))
-    assert TRUNCATED_FILE not in str(Summary(5, 0, 5, 5))
+    assert f"3 are cut short at the time limit (see {TRUNCATED_FILE})" in str(PrepareSummary(5, 0, 5, 5, truncated=3))
+    assert TRUNCATED_FILE not in str(PrepareSummary(5, 0, 5, 5))

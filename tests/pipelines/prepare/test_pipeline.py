@@ -20,7 +20,7 @@ from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.config import Config, EvaluateConfig, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.session import ray_session
-from vicc_ray.pipelines.prepare.pipeline import Summary
+from vicc_ray.pipelines.prepare.pipeline import PrepareSummary
 from vicc_ray.utils.fs import folder_lock
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, dequantize, shrink
@@ -28,7 +28,7 @@ from vicc_ray.video.flow import compute_flow, dequantize, shrink
 
 def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None:
     videos = films(tmp_path / "videos", "walk/1.mp4", "walk/2.mp4", "run/3.mp4")
-    assert run(videos, tmp_path / "store") == Summary(rows=3, failures=0, inputs=3, processed=3)
+    assert run(videos, tmp_path / "store") == PrepareSummary(rows=3, failures=0, inputs=3, processed=3)
     store = ClipStore(tmp_path / "store")
     assert [(e.id, e.label) for e in store.entries] == [
         ("run/3.mp4", "run"),
@@ -61,7 +61,7 @@ def test_every_input_is_a_row_or_a_failure_with_its_reason(tmp_path: Path) -> No
     write_video(videos / "b/still.mp4", moving(1, 32, 48))
     write_video(videos / "b/strip.mp4", moving(3, 32, 640))
     summary = run(videos, tmp_path / "store")
-    assert summary == Summary(rows=2, failures=6, inputs=8, processed=8)
+    assert summary == PrepareSummary(rows=2, failures=6, inputs=8, processed=8)
     assert "8 videos: 2 in the clip store, 6 failed (see failures.jsonl)" in str(summary)
     assert [e.id for e in ClipStore(tmp_path / "store").entries] == ["a/good.mp4", "a/other.mp4"]
     reasons = failures(tmp_path / "store")
@@ -79,7 +79,7 @@ def test_labels_name_sources_splits_and_missing_files(tmp_path: Path) -> None:
     videos = films(tmp_path / "videos", "1.mp4", "2.mp4", "unlisted.mp4")
     (videos / "labels.csv").write_text("path,label,source,split\n1.mp4,a,s,train\n2.mp4,b,,test\ngone.mp4,b,,test\n")
     summary = run(videos, tmp_path / "store")
-    assert summary == Summary(rows=2, failures=1, inputs=3, processed=3, unlisted=1)
+    assert summary == PrepareSummary(rows=2, failures=1, inputs=3, processed=3, unlisted=1)
     entries = ClipStore(tmp_path / "store").entries
     assert [(e.label, e.source, e.split) for e in entries] == [("a", "s", "train"), ("b", "2.mp4", "test")]
     assert failures(tmp_path / "store") == {"gone.mp4": "no such file"}
@@ -113,14 +113,14 @@ def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Pat
     run(videos, store)
     before, first = parts(store), ClipStore(store).entries
     films(videos, "a/0.mp4", "a/2.mp4", first=2)
-    assert run(videos, store) == Summary(rows=4, failures=1, inputs=5, processed=2)
+    assert run(videos, store) == PrepareSummary(rows=4, failures=1, inputs=5, processed=2)
     assert failures(store) == {"a/4.mp4": "empty file"}
     assert {name: parts(store)[name] for name in before} == before
     entries = ClipStore(store).entries
     assert [e.id for e in entries] == ["a/0.mp4", "a/1.mp4", "a/2.mp4", "a/3.mp4"]
     assert [e for e in entries if e.id in ("a/1.mp4", "a/3.mp4")] == list(first)
     done = contents(store)
-    assert run(videos, store) == Summary(rows=4, failures=1, inputs=5, processed=0)
+    assert run(videos, store) == PrepareSummary(rows=4, failures=1, inputs=5, processed=0)
     assert contents(store) == done
 
 
@@ -128,7 +128,7 @@ def test_a_moved_folder_of_videos_is_the_same_input(tmp_path: Path) -> None:
     videos = films(tmp_path / "videos", "a/1.mp4", "a/2.mp4")
     run(videos, tmp_path / "store")
     shard_path(tmp_path / "store", 1).unlink()
-    assert run(videos.rename(tmp_path / "moved"), tmp_path / "store") == Summary(2, 0, 2, processed=1)
+    assert run(videos.rename(tmp_path / "moved"), tmp_path / "store") == PrepareSummary(2, 0, 2, processed=1)
 
 
 @pytest.mark.parametrize(

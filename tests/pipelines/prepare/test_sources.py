@@ -13,7 +13,7 @@ from tests.s3 import BUCKET, s3_server
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import list_videos
-from vicc_ray.pipelines.prepare.pipeline import Summary, prepare_inputs
+from vicc_ray.pipelines.prepare.pipeline import PrepareSummary, prepare_inputs
 from vicc_ray.sharding.plan import PLAN_FILE, ShardPlan
 
 
@@ -26,7 +26,7 @@ def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> No
         s3.put_folder(videos, "in")
         s3.put("lists/own.csv", labels.read_bytes())
         summary = run(s3.address("in"), tmp_path / "store", labels=s3.address("lists/own.csv"))
-    assert summary == Summary(rows=3, failures=2, inputs=5, processed=5, unlisted=1)
+    assert summary == PrepareSummary(rows=3, failures=2, inputs=5, processed=5, unlisted=1)
     assert all(column in str(summary) for column in ("path", "label", "split", "3 train", "2 test"))
     assert run(videos, tmp_path / "here", labels=labels) == summary
     there, here = contents(tmp_path / "store"), contents(tmp_path / "here")
@@ -45,11 +45,15 @@ def test_a_video_that_could_not_be_fetched_is_tried_again_though_it_has_not_chan
         s3.put_folder(videos, "in")
         inputs = list_videos(s3.address("in"))
         s3.client.delete_object(Bucket=BUCKET, Key="in/2.mp4")
-        assert prepare_inputs(inputs, store, CONFIG, progress=False) == Summary(1, 1, 2, processed=2, unlabelled=1)
+        assert prepare_inputs(inputs, store, CONFIG, progress=False) == PrepareSummary(
+            1, 1, 2, processed=2, unlabelled=1
+        )
         assert failures(store) == {"2.mp4": "no such file"}
         s3.put_folder(videos, "in")
-        assert prepare_inputs(inputs, store, CONFIG, progress=False) == Summary(2, 0, 2, processed=1, unlabelled=2)
-        assert run(s3.address("in"), store) == Summary(2, 0, 2, processed=0, unlabelled=2)
+        assert prepare_inputs(inputs, store, CONFIG, progress=False) == PrepareSummary(
+            2, 0, 2, processed=1, unlabelled=2
+        )
+        assert run(s3.address("in"), store) == PrepareSummary(2, 0, 2, processed=0, unlabelled=2)
 
 
 DATA_SETS: list[tuple[dict[str, str], dict[str, tuple[str, str, str]], str]] = [
@@ -94,6 +98,6 @@ def test_a_published_data_set_is_prepared_by_its_lists(
     videos = films(tmp_path / "videos", *(f"inside/{id}" for id in known), "more.mp4", frames=2)
     config = CONFIG.model_copy(update={"prepare": PrepareConfig(short_side=32, fold=2)})
     summary = run(videos, tmp_path / "store", config, write_lists(tmp_path / "lists", lists))
-    assert summary == Summary(rows=2, failures=1, inputs=3, processed=3, unlisted=1)
+    assert summary == PrepareSummary(rows=2, failures=1, inputs=3, processed=3, unlisted=1)
     assert {e.id: (e.label, e.source, e.split) for e in ClipStore(tmp_path / "store").entries} == known
     assert failures(tmp_path / "store") == {missing: "no such file"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vicc_ray.config import ScheduleConfig
-from vicc_ray.pipelines.train.progress import _Follower, _Tail
+from vicc_ray.pipelines.train.progress import JsonLinesTail, RunProgress
 from vicc_ray.reports.run.curves import read_phases
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
@@ -27,13 +27,13 @@ def line(step: int) -> str:
     return json.dumps({"step": step, "phase": "rgb-stage1"}) + "\n"
 
 
-def steps(tail: _Tail) -> list[int]:
+def steps(tail: JsonLinesTail) -> list[int]:
     return [found["step"] for found in tail.read()]
 
 
 def test_new_lines_come_once_and_whole(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
-    tail = _Tail(file)
+    tail = JsonLinesTail(file)
     assert steps(tail) == []
     file.write_text(line(1) + line(2)[:9])
     assert steps(tail) == [1]
@@ -46,7 +46,7 @@ def test_new_lines_come_once_and_whole(tmp_path: Path) -> None:
 def test_what_was_there_is_left_out_and_a_replaced_file_is_followed(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_text(line(1) + line(2))
-    tail = _Tail(file)
+    tail = JsonLinesTail(file)
     assert steps(tail) == []
     atomic_write(file, line(1))
     assert steps(tail) == []
@@ -57,7 +57,7 @@ def test_what_was_there_is_left_out_and_a_replaced_file_is_followed(tmp_path: Pa
 
 def test_warnings_of_one_step_come_each(tmp_path: Path) -> None:
     file = tmp_path / "warnings.jsonl"
-    tail = _Tail(file, ("step", "phase", "kind"))
+    tail = JsonLinesTail(file, ("step", "phase", "kind"))
     for kind in ("uniform", "flat"):
         with file.open("a") as out:
             out.write(json.dumps({"step": 9, "phase": "rgb-stage1", "kind": kind}) + "\n")
@@ -66,7 +66,7 @@ def test_warnings_of_one_step_come_each(tmp_path: Path) -> None:
 
 def test_a_warning_is_shown_as_it_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunDir(tmp_path)
-    follower = _Follower(folder, WORKLOAD)
+    follower = RunProgress(folder, WORKLOAD)
     warning = {"step": 9, "epoch": 3, "phase": "rgb-stage1", "kind": "tracker-wandb", "text": "no [key]"}
     folder.warnings_file.write_text(json.dumps(warning) + "\n")
     follower._update()
@@ -83,7 +83,7 @@ def test_the_loss_at_the_end_of_a_phase_is_that_of_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunDir(tmp_path)
-    follower = _Follower(folder, WORKLOAD)
+    follower = RunProgress(folder, WORKLOAD)
     ends = WORKLOAD.ends
     losses = np.random.default_rng(0).normal(3.0, 0.5, size=ends["flow-stage1"])
     with folder.metrics_file.open("w") as out:
@@ -98,7 +98,7 @@ def test_the_loss_at_the_end_of_a_phase_is_that_of_the_report(
 
 def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
-    follower = _Follower(folder, WORKLOAD)
+    follower = RunProgress(folder, WORKLOAD)
     folder.metrics_file.write_text(step_line(40, "rgb-stage1", 3.0) + step_line(41, "flow-stage1", 2.0))
     follower._update()
     check = {"step": 40, "phase": "rgb-stage1", "epoch": 20, "stream": "rgb", "recall_at_1": 0.375, "videos": 8}
@@ -115,7 +115,7 @@ def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(t
 def test_the_time_left_counts_cross_stream_steps_as_dearer(tmp_path: Path) -> None:
     schedule = ScheduleConfig(rgb_epochs=5, flow_epochs=0, stage1_cosine_epochs=5, cycles=1, alternation_period=5)
     planned = Workload(GlobalBatchSampler(videos=10, batch=5, seed=0), build_phases(schedule))
-    follower = _Follower(RunDir(tmp_path), planned)
+    follower = RunProgress(RunDir(tmp_path), planned)
     follower.recent.extend({"step": step, "data_ms": 100.0, "compute_ms": 900.0} for step in range(1, 6))
     assert planned.steps == 30
     assert follower._seconds_left(5) == pytest.approx(5 + 20 * 4 / 3)
@@ -124,6 +124,6 @@ def test_the_time_left_counts_cross_stream_steps_as_dearer(tmp_path: Path) -> No
 def test_what_is_done_before_a_run_goes_on_is_not_in_its_speed(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
     folder.metrics_file.write_text("".join(step_line(step, "rgb-stage1", 2.0) for step in range(1, 31)))
-    follower = _Follower(folder, WORKLOAD)
+    follower = RunProgress(folder, WORKLOAD)
     assert not follower.recent and follower._seconds_left(30) is None
     assert follower.losses == [2.0] * 30  # but of the phase that goes on, so that its end is of all of it

@@ -25,15 +25,15 @@ HEAD = "node:__internal_head__"
 """Resource of the head alone."""
 BOOTSTRAP_FILE = Path("~/ray_bootstrap_config.yaml")
 """What `ray up` leaves on the head: the kinds of machines, and how many there may be."""
-NONE_YET = "CPUs: there are none yet; start Ray on machines that have some"
+NO_CPUS_YET = "CPUs: there are none yet; start Ray on machines that have some"
 NO_PLACEMENT_GROUP = "DEFAULT"
 """Said aloud, since within a trial of Ray Tune tasks else look for CPUs in what the worker itself holds, for ever."""
-UNIT = 1e4
+RESOURCE_UNITS = 1e4
 """Ray counts in ten-thousandths."""
 
 
 @dataclass(frozen=True)
-class Capacity:
+class ClusterCapacity:
     """All machines of a cluster.
 
     Attributes:
@@ -43,78 +43,80 @@ class Capacity:
             that cannot be known.
     """
 
-    machines: tuple[Resources, ...]
-    grows: bool = False
-    coming: tuple[Resources, ...] | None = None
+    nodes: tuple[Resources, ...]
+    autoscales: bool = False
+    max_nodes: tuple[Resources, ...] | None = None
 
     def total(self, name: str) -> float:
         """Of all machines."""
-        return sum(machine.get(name, 0.0) for machine in self.machines)
+        return sum(node.get(name, 0.0) for node in self.nodes)
 
     def largest(self, name: str, background_thread: Resources | None = None) -> float:
         """Of the machine that has most of it, among those that have what is asked for beside it."""
-        fit = (machine.get(name, 0.0) for machine in self.machines if places(machine, background_thread or {}))
+        fit = (node.get(name, 0.0) for node in self.nodes if places(node, background_thread or {}))
         return max(fit, default=0.0)
 
     def places(self, bundle: Resources) -> int:
         """How many of them can be placed at once where nothing else is."""
-        return sum(places(machine, bundle) for machine in self.machines)
+        return sum(places(node, bundle) for node in self.nodes)
 
-    def grown(self) -> Capacity:
+    def at_full_size(self) -> ClusterCapacity:
         """With all that may come; the same where nothing comes or nothing is known of it.
 
         How large an object store is a machine itself decides as it begins: one that is not said is taken for enough.
         """
-        if not self.coming:
+        if not self.max_nodes:
             return self
-        coming = ({STORE: math.inf, **machine} for machine in self.coming)
-        return Capacity((*(machine for machine in self.machines if HEAD in machine), *coming), self.grows)
+        max_nodes = ({STORE: math.inf, **node} for node in self.max_nodes)
+        return ClusterCapacity((*(node for node in self.nodes if HEAD in node), *max_nodes), self.autoscales)
 
-    def of_any_store(self) -> Capacity:
+    def ignoring_object_store(self) -> ClusterCapacity:
         """The same machines with object stores that are enough for all: what else is missing?"""
-        return replace(self, machines=tuple({**machine, STORE: math.inf} for machine in self.machines))
+        return replace(self, nodes=tuple({**node, STORE: math.inf} for node in self.nodes))
 
 
-def places(machine: Resources, bundle: Resources) -> int:
+def places(node: Resources, bundle: Resources) -> int:
     """How many of a bundle one machine can hold; of an empty one, one. A share of a GPU is always of a single one."""
     fits = []
     for name, asked in bundle.items():
-        there, units = machine.get(name, 0.0), max(1, round(UNIT * asked))
+        there, units = node.get(name, 0.0), max(1, round(RESOURCE_UNITS * asked))
         if asked:
             shared = name == "GPU" and asked < 1
-            fits.append(int(there) * int(UNIT // units) if shared else int(round(UNIT * there) // units))
+            fits.append(
+                int(there) * int(RESOURCE_UNITS // units) if shared else int(round(RESOURCE_UNITS * there) // units)
+            )
     return min(fits, default=1)
 
 
-def tasks_lack(bundle: Resources, there: Capacity) -> str:
+def task_shortage(bundle: Resources, there: ClusterCapacity) -> str:
     """What the machines have too little of for tasks that each take a bundle, "" if nothing."""
     if there.places(bundle):
         return ""
     if not there.total("CPU"):
-        return NONE_YET
-    return f"a task takes {in_words(bundle)}, and no machine has that; start Ray on machines with whole CPUs"
+        return NO_CPUS_YET
+    return f"a task takes {format_resources(bundle)}, and no machine has that; start Ray on machines with whole CPUs"
 
 
-def capacity() -> Capacity:
+def cluster_capacity() -> ClusterCapacity:
     """Of the cluster that this process is connected to, now."""
     alive = [node for node in ray.nodes() if node["Alive"]]
-    machines = tuple(dict(node["Resources"]) for node in alive)
+    nodes = tuple(dict(node["Resources"]) for node in alive)
     if not any(NODE_GROUP in (node.get("Labels") or {}) for node in alive) and not _has_autoscaler():
-        return Capacity(machines)
-    return Capacity(machines, True, _reported() or _of_launch_file())
+        return ClusterCapacity(nodes)
+    return ClusterCapacity(nodes, True, _reported() or _of_launch_file())
 
 
 def has_free(bundle: Resources) -> bool:
     """Whether one machine has so much that nobody holds."""
-    return any(places(machine, bundle) for machine in available_by_node())
+    return any(places(node, bundle) for node in available_by_node())
 
 
-def in_words(amounts: Resources) -> str:
+def format_resources(amounts: Resources) -> str:
     """``CPU 0.5, GPU 1``"""
     return ", ".join(f"{name} {amount:g}" for name, amount in amounts.items() if amount)
 
 
-def free_in_words(bundle: Resources) -> str:
+def format_available(bundle: Resources) -> str:
     """``CPU 0 of 2, GPU 1 of 1``: what nobody holds, and what there is, of all that a bundle asks for."""
     there, free = ray.cluster_resources(), ray.available_resources()
     return ", ".join(f"{name} {free.get(name, 0.0):g} of {there.get(name, 0.0):g}" for name in bundle if bundle[name])

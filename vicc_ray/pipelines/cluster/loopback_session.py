@@ -20,12 +20,12 @@ from vicc_ray.utils.cleartext import is_this_machine
 from vicc_ray.utils.log import LOG
 
 MODE, DISABLED = "RAY_AUTH_MODE", "disabled"
-REACHABLE_S = 2.0
+CONNECT_TIMEOUT_S = 2.0
 """Seconds in which this machine takes a connection of its own."""
 
 
 @contextmanager
-def own_token() -> Iterator[None]:
+def session_token() -> Iterator[None]:
     """Have the Ray that is started in the block take a token that only this process and its children know.
 
     Not that of ``~/.ray/auth_token``, which is a cluster's, and which Ray would make readable for all. One that is in
@@ -38,20 +38,20 @@ def own_token() -> Iterator[None]:
     changes: dict[str, str | None] = {MODE: None}  # with the mode unset, `ray.init` switches it to token
     if not {TOKEN, TOKEN_PATH} & set(os.environ):
         changes[TOKEN] = secrets.token_hex(32)
-    quiet = logging.getLogger("ray._private.authentication")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)  # "token mode is on"
+    silence_ray = logging.getLogger("ray._private.authentication")
+    level = silence_ray.level
+    silence_ray.setLevel(logging.ERROR)  # "token mode is on"
     try:
         with environment(changes):
             reload_token(required=True)
             yield
     finally:
-        quiet.setLevel(level)
+        silence_ray.setLevel(level)
         reload_token()
 
 
 @contextmanager
-def on_loopback() -> Iterator[None]:
+def loopback_only() -> Iterator[None]:
     """Have the Ray that is started in the block listen on 127.0.0.1 alone, as it does where it knows no clusters.
 
     Who joins such a one must do without clusters too: else Ray takes 127.0.0.1 for the machine's other address.
@@ -60,16 +60,16 @@ def on_loopback() -> Iterator[None]:
         yield
 
 
-def listens_on_loopback(address: str) -> bool:
+def is_loopback_head(address: str) -> bool:
     """Whether a head of this machine, by its address, is not to be had by the machine's other address."""
     host, _, port = address.rpartition(":")
     if not (port.isdigit() and is_this_machine(host.strip("[]"))):
         return False
-    with suppress(OSError), socket.create_connection((ray.util.get_node_ip_address(), int(port)), REACHABLE_S):
+    with suppress(OSError), socket.create_connection((ray.util.get_node_ip_address(), int(port)), CONNECT_TIMEOUT_S):
         return False
     return True
 
 
-def is_private() -> bool:
+def is_loopback_session() -> bool:
     """Whether the Ray of this process, which may be one of its workers, is such a one."""
     return is_this_machine(ray.util.get_node_ip_address())

@@ -11,21 +11,21 @@ from ray.exceptions import RayError
 
 from vicc_ray.runs.restart_log import RestartLog
 
-LOOK_S = 2.0
+POLL_INTERVAL_S = 2.0
 """Seconds between looks at the cluster's machines."""
 
 
-def note_lost_machines(restarts: RestartLog, over: threading.Event) -> None:
+def record_lost_nodes(restarts: RestartLog, over: threading.Event) -> None:
     """Write a line for each machine that goes away, until the event is set."""
     known = {node["NodeID"] for node in _machines() if not node["Alive"]}
-    while not over.wait(LOOK_S):
+    while not over.wait(POLL_INTERVAL_S):
         for node in _machines():
             if not node["Alive"] and node["NodeID"] not in known:
                 known.add(node["NodeID"])
-                restarts.record_error(in_words(node))
+                restarts.record_error(format_resources(node))
 
 
-def in_words(node: dict[str, Any]) -> str:
+def format_resources(node: dict[str, Any]) -> str:
     """Which machine, by the entry of it in ``ray.nodes()``, and why as far as Ray knows."""
     why = node.get("DeathReasonMessage") or "no reason known"
     return f"machine {node['NodeManagerAddress']} ({node['NodeManagerHostname']}) is gone: {' '.join(why.split())}"

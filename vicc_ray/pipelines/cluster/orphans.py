@@ -10,7 +10,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from vicc_ray.pipelines.cluster.ray_compat import actor_info, controller_class_name, reservations
 
-LOOK_S = 1.0
+POLL_INTERVAL_S = 1.0
 """Seconds between looks for what is left reserved."""
 
 
@@ -18,7 +18,7 @@ def reap_orphans(over: threading.Event) -> None:
     """Loop for a background thread: :func:`remove_orphaned_placement_groups` until ``over`` is set."""
     ending = False
     while not ending:
-        ending = over.wait(LOOK_S)
+        ending = over.wait(POLL_INTERVAL_S)
         with suppress(ray.exceptions.RayError):
             remove_orphaned_placement_groups()
 

@@ -11,17 +11,17 @@ from contextlib import suppress
 import ray
 from ray.exceptions import RayError
 
-from vicc_ray.pipelines.cluster.capacity import Resources, free_in_words, in_words
+from vicc_ray.pipelines.cluster.capacity import Resources, format_available, format_resources
 from vicc_ray.pipelines.cluster.ray_compat import Reservation, actor_info, reservations
-from vicc_ray.pipelines.cluster.task_waits import LOOK_S, TOLD_AFTER_S
-from vicc_ray.pipelines.cluster.wait_for_nodes import Tell
+from vicc_ray.pipelines.cluster.task_waits import POLL_INTERVAL_S, REPORT_AFTER_S
+from vicc_ray.pipelines.cluster.wait_for_nodes import Reporter
 
 WAITING = ("PENDING", "RESCHEDULING")
 """States of a placement group that has not got what it asks for."""
 
 
-def tell_waiting(
-    tell: Tell, everyones: bool, over: threading.Event, ended: Callable[[], object] = lambda: None
+def report_pending_groups(
+    tell: Reporter, all_processes: bool, over: threading.Event, ended: Callable[[], object] = lambda: None
 ) -> None:
     """Tell, once for each wait, when placement groups of this job do not get what they ask for; until ``over`` is set.
 
@@ -30,24 +30,24 @@ def tell_waiting(
         ended: is called when a wait that was told is over.
     """
     since, told = time.monotonic(), ""
-    while not over.wait(LOOK_S):
+    while not over.wait(POLL_INTERVAL_S):
         with suppress(RayError):
-            asked = _asked(everyones)
+            asked = _asked(all_processes)
             if not asked:
                 if told:
                     ended()
                 since, told = time.monotonic(), ""
-            elif not told and time.monotonic() - since > TOLD_AFTER_S:
-                told = _places_in_words(asked)
+            elif not told and time.monotonic() - since > REPORT_AFTER_S:
+                told = _format_bundles(asked)
                 tell(told)
 
 
-def _asked(everyones: bool) -> Counter[tuple[tuple[str, float], ...]]:
+def _asked(all_processes: bool) -> Counter[tuple[tuple[str, float], ...]]:
     """How many of which bundles are waited for."""
     return Counter(
         tuple(sorted(bundle.items()))
         for group in reservations()
-        if group.state in WAITING and (everyones or _is_of_own_training(group))
+        if group.state in WAITING and (all_processes or _is_of_own_training(group))
         for bundle in group.bundles
     )
 
@@ -60,7 +60,7 @@ def _is_of_own_training(group: Reservation) -> bool:
     return info is not None and info.owner == ray.get_runtime_context().get_worker_id()
 
 
-def _places_in_words(asked: Counter[tuple[tuple[str, float], ...]]) -> str:
-    each = ", ".join(f"{count} x ({in_words(dict(bundle))})" for bundle, count in asked.items())
+def _format_bundles(asked: Counter[tuple[tuple[str, float], ...]]) -> str:
+    each = ", ".join(f"{count} x ({format_resources(dict(bundle))})" for bundle, count in asked.items())
     names: Resources = {name: 1.0 for bundle in asked for name, _ in bundle}
-    return f"places: {each}, free is {free_in_words(names)}"
+    return f"places: {each}, free is {format_available(names)}"

@@ -8,7 +8,7 @@ import ray.train
 
 from vicc_ray.training.distributed.collectives import rank
 
-ASK_EVERY_S = 1.0
+POLL_INTERVAL_S = 1.0
 """Asking is a round trip of all workers through an actor; clouds announce minutes or half a minute before."""
 
 
@@ -19,14 +19,14 @@ class PreemptionPoller:
         self._asked = time.monotonic()
         self._known: set[str] = set()
 
-    def due(self) -> float:
+    def should_poll(self) -> float:
         """1.0 on the first worker when it is time to ask again, else 0.0; to be added up over the workers."""
-        if rank() > 0 or time.monotonic() - self._asked < ASK_EVERY_S:
+        if rank() > 0 or time.monotonic() - self._asked < POLL_INTERVAL_S:
             return 0.0
         self._asked = time.monotonic()
         return 1.0
 
-    def node_goes(self) -> bool:
+    def preempted(self) -> bool:
         """Ask; whether a machine is announced to go that was not known of before. All workers must call this."""
         info = ray.train.get_preemption_info()
         new = set(info.preempted_node_ids) - self._known if info else set()

@@ -6,12 +6,18 @@ import math
 
 from vicc_ray.config import Config, TrainConfig
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cluster.capacity import NONE_YET, STORE, Capacity, capacity, in_words
+from vicc_ray.pipelines.cluster.capacity import (
+    NO_CPUS_YET,
+    STORE,
+    ClusterCapacity,
+    cluster_capacity,
+    format_resources,
+)
 from vicc_ray.pipelines.cluster.resources import (
-    LEAST,
-    STORE_SHARE,
+    MIN_DECODE_CPUS,
+    STORE_FRACTION,
     WorkerResources,
-    left_on_one,
+    max_cpus_left,
     size_workers,
     workers_at_once,
 )
@@ -30,15 +36,15 @@ def worker_resources(train: TrainConfig, share: float, batch_bytes: int) -> Work
         batch_bytes: of the clips of a global batch.
 
     Raises:
-        UserError: see :func:`training_lack`.
+        UserError: see :func:`training_shortage`.
     """
-    there = capacity()
-    if lack := training_lack(train, share, batch_bytes, there):
+    there = cluster_capacity()
+    if lack := training_shortage(train, share, batch_bytes, there):
         raise UserError(lack)
     return size_workers(train, share, there)
 
 
-def training_lack(train: TrainConfig, share: float, batch_bytes: int, there: Capacity) -> str:
+def training_shortage(train: TrainConfig, share: float, batch_bytes: int, there: ClusterCapacity) -> str:
     """What the machines have too little of for ``train.workers.min`` workers and their decoding, "" if nothing.
 
     Arguments as of :func:`worker_resources`.
@@ -50,12 +56,12 @@ def training_lack(train: TrainConfig, share: float, batch_bytes: int, there: Cap
             "; lower train.workers or set train.use_gpu=no"
         )
     if not there.total("CPU"):
-        return NONE_YET
+        return NO_CPUS_YET
     resources = size_workers(train, share, there)
     return (
-        _room_lack(train, resources, there)
-        or _decoding_lack(train, resources, share, there)
-        or _memory_lack(train, resources, share, batch_bytes, there)
+        _worker_shortage(train, resources, there)
+        or _decode_shortage(train, resources, share, there)
+        or _memory_shortage(train, resources, share, batch_bytes, there)
     )
 
 
@@ -74,7 +80,7 @@ def sweep_bundles(settings: SweepConfig, trial: TrainConfig) -> list[dict[str, f
     return [*bundles, *[{"CPU": 1.0}] * math.ceil(max(0.0, left))] * settings.concurrency
 
 
-def sweep_lack(settings: SweepConfig, trial: Config, batch_bytes: int, there: Capacity) -> str:
+def sweep_shortage(settings: SweepConfig, trial: Config, batch_bytes: int, there: ClusterCapacity) -> str:
     """What the machines have too little of for a sweep, "" if nothing.
 
     Trials whose workers held all CPUs would wait for their decoding for ever, so that those of all that go on at once
@@ -94,13 +100,13 @@ def sweep_lack(settings: SweepConfig, trial: Config, batch_bytes: int, there: Ca
             f"resources.gpus: {given.gpus:g} given for each trial, and the machines have {gpus:g} GPUs; "
             "lower it, or set it to 0"
         )
-    lack = training_lack(trial.train, trial.ray.share, batch_bytes, there)
+    lack = training_shortage(trial.train, trial.ray.share, batch_bytes, there)
     if lack and given.cpus:
         return f"resources.cpus: {given.cpus:g} given for each trial, half of which trains. {lack}"
     return lack
 
 
-def _room_lack(train: TrainConfig, resources: WorkerResources, there: Capacity) -> str:
+def _worker_shortage(train: TrainConfig, resources: WorkerResources, there: ClusterCapacity) -> str:
     """Each worker needs its place on one machine."""
     gpus = {"GPU": resources.gpus} if resources.use_gpu else {}
     largest = there.largest("CPU", gpus)
@@ -113,13 +119,13 @@ def _room_lack(train: TrainConfig, resources: WorkerResources, there: Capacity) 
     room = there.places(resources.as_dict())
     if room < train.workers.min:
         return (
-            f"train.workers: {train.workers} given with {in_words(resources.as_dict())} each, and the machines have "
-            f"room for {room}; lower it or train.worker_cpus ({train.worker_cpus:g}), or add machines"
+            f"train.workers: {train.workers} given with {format_resources(resources.as_dict())} each, and the nodes "
+            f"have room for {room}; lower it or train.worker_cpus ({train.worker_cpus:g}), or add machines"
         )
     return ""
 
 
-def _decoding_lack(train: TrainConfig, resources: WorkerResources, share: float, there: Capacity) -> str:
+def _decode_shortage(train: TrainConfig, resources: WorkerResources, share: float, there: ClusterCapacity) -> str:
     """Workers that hold all CPUs would wait for their first batch for ever.
 
     Other trials hold what is not this training's part. Of one that grows with the room there is, the part is exceeded:
@@ -127,8 +133,8 @@ def _decoding_lack(train: TrainConfig, resources: WorkerResources, share: float,
     """
     workers, cpus = workers_at_once(train, resources, there), share * there.total("CPU")
     left = cpus - workers * resources.cpus
-    on_one = left_on_one(there, resources.as_dict(), workers)
-    if on_one >= LEAST - ROUNDING and (left >= LEAST - ROUNDING or not train.worker_cpus):
+    on_one = max_cpus_left(there, resources.as_dict(), workers)
+    if on_one >= MIN_DECODE_CPUS - ROUNDING and (left >= MIN_DECODE_CPUS - ROUNDING or not train.worker_cpus):
         return ""
     part = f" that this training counts on (ray.share {share:g})" if share < 1 else ""
     return (
@@ -139,27 +145,27 @@ def _decoding_lack(train: TrainConfig, resources: WorkerResources, share: float,
 
 
 def _enough(cpus: float, workers: int) -> float:
-    return math.floor(100 * (cpus - LEAST) / workers) / 100
+    return math.floor(100 * (cpus - MIN_DECODE_CPUS) / workers) / 100
 
 
-def _memory_lack(
-    train: TrainConfig, resources: WorkerResources, share: float, batch_bytes: int, there: Capacity
+def _memory_shortage(
+    train: TrainConfig, resources: WorkerResources, share: float, batch_bytes: int, there: ClusterCapacity
 ) -> str:
     """Two global batches must fit into the workers' part of the object store, or every one would go over the disk.
 
     And a worker's part of one into the object store of its machine, or it would never get there.
     """
     workers = max(1, workers_at_once(train, resources, there))
-    all_of_it, needed = STORE_SHARE * share * there.total(STORE), BATCHES_AHEAD * batch_bytes
-    one, one_needed = STORE_SHARE * share * there.largest(STORE, resources.as_dict()), batch_bytes / workers
+    all_of_it, needed = STORE_FRACTION * share * there.total(STORE), BATCHES_AHEAD * batch_bytes
+    one, one_needed = STORE_FRACTION * share * there.largest(STORE, resources.as_dict()), batch_bytes / workers
     if needed <= all_of_it and one_needed <= one:
         return ""
     if needed > all_of_it:
         what = f"two batches ({needed / 2**20:.0f} MiB, and {all_of_it / 2**20:.0f} MiB are there for it)"
-        enough = -(-int(needed / STORE_SHARE / share) // 2**20)
+        enough = -(-int(needed / STORE_FRACTION / share) // 2**20)
     else:
         what = f"a worker's part of a batch ({one_needed / 2**20:.0f} MiB, and {one / 2**20:.0f} MiB of its machine)"
-        enough = -(-int(one_needed / STORE_SHARE / share) // 2**20)
+        enough = -(-int(one_needed / STORE_FRACTION / share) // 2**20)
     return (
         f"ray.object_store_mb: too small for {what}; set it to {enough} or more "
         "(a running cluster: its --object-store-memory), or lower train.batch (of classification classify.batch), "

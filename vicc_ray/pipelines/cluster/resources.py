@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import ray
 
 from vicc_ray.config import TrainConfig
-from vicc_ray.pipelines.cluster.capacity import STORE, Capacity, Resources, places
+from vicc_ray.pipelines.cluster.capacity import STORE, ClusterCapacity, Resources, places
 
-STORE_SHARE = 0.6
+STORE_FRACTION = 0.6
 """Share of the object store for batches that are decoded ahead; the rest is Ray's own and what is being made."""
-OVER_HALF = 0.01
+CPU_EPSILON = 0.01
 """Logical CPUs."""
-LEAST = 0.1
+MIN_DECODE_CPUS = 0.1
 """Logical CPUs that decoding takes at least; a machine that has less left than that decodes nothing."""
 
 
@@ -50,7 +50,7 @@ class DecodingShare:
     """Logical CPUs that one task asks for at most."""
 
 
-def size_workers(train: TrainConfig, share: float, there: Capacity) -> WorkerResources:
+def size_workers(train: TrainConfig, share: float, there: ClusterCapacity) -> WorkerResources:
     """What each worker would take on these machines, whether or not all of them find room."""
     use_gpu = train.use_gpu == "yes" or (
         train.use_gpu == "auto" and there.places({"GPU": train.worker_gpus}) >= train.workers.min
@@ -60,24 +60,24 @@ def size_workers(train: TrainConfig, share: float, there: Capacity) -> WorkerRes
     return replace(alone, spare=_spare(train, share, alone, there))
 
 
-def workers_at_once(train: TrainConfig, resources: WorkerResources, there: Capacity) -> int:
+def workers_at_once(train: TrainConfig, resources: WorkerResources, there: ClusterCapacity) -> int:
     """As many as Ray Train would begin on these machines."""
     return min(train.workers.max, there.places(resources.as_dict()))
 
 
-def left_on_one(there: Capacity, worker: Resources, workers: int) -> float:
+def max_cpus_left(there: ClusterCapacity, worker: Resources, workers: int) -> float:
     """CPUs that one machine has left where as many workers as possible are on the others: the most that can be."""
-    room = [places(machine, worker) for machine in there.machines]
+    room = [places(node, worker) for node in there.nodes]
     return max(
-        machine.get("CPU", 0.0) - max(0, workers - (sum(room) - own)) * worker["CPU"]
-        for machine, own in zip(there.machines, room, strict=True)
+        node.get("CPU", 0.0) - max(0, workers - (sum(room) - own)) * worker["CPU"]
+        for node, own in zip(there.nodes, room, strict=True)
     )
 
 
-def _spare(train: TrainConfig, share: float, resources: WorkerResources, there: Capacity) -> float:
-    machines = sum(machine.get("CPU", 0.0) > 0 for machine in there.machines)
+def _spare(train: TrainConfig, share: float, resources: WorkerResources, there: ClusterCapacity) -> float:
+    nodes = sum(node.get("CPU", 0.0) > 0 for node in there.nodes)
     left = share * there.total("CPU") - workers_at_once(train, resources, there) * resources.cpus
-    return min(1.0, max(LEAST, left / max(1, machines)))
+    return min(1.0, max(MIN_DECODE_CPUS, left / max(1, nodes)))
 
 
 def decoding_share(worker_cpus: float, workers: int, neighbours: int, share: float) -> DecodingShare:
@@ -91,9 +91,9 @@ def decoding_share(worker_cpus: float, workers: int, neighbours: int, share: flo
     """
     total = _counted_on(share)
     cpus = total["CPU"] / workers - worker_cpus
-    memory = STORE_SHARE * total[STORE] / workers
+    memory = STORE_FRACTION * total[STORE] / workers
     own = share * _this_machine() / neighbours - worker_cpus
-    return DecodingShare(max(cpus, LEAST), int(memory), own if own >= LEAST else 1.0)
+    return DecodingShare(max(cpus, MIN_DECODE_CPUS), int(memory), own if own >= MIN_DECODE_CPUS else 1.0)
 
 
 def _counted_on(share: float) -> dict[str, float]:
@@ -102,7 +102,7 @@ def _counted_on(share: float) -> dict[str, float]:
     return {**total, **{name: share * total[name] for name in ("CPU", STORE)}}
 
 
-def _worker_cpus(train: TrainConfig, share: float, use_gpu: bool, there: Capacity) -> float:
+def _worker_cpus(train: TrainConfig, share: float, use_gpu: bool, there: ClusterCapacity) -> float:
     """Half of the CPUs train where there is no GPU, or less where no machine has room for a worker of so many.
 
     More threads than that compete with decoding: a step of the demo took 0.50 s on two cores with two threads against
@@ -114,17 +114,17 @@ def _worker_cpus(train: TrainConfig, share: float, use_gpu: bool, there: Capacit
     for cpus in tries:
         one = {"CPU": cpus, **gpus}
         room = there.places(one)
-        if room >= train.workers.min and left_on_one(there, one, min(room, train.workers.max)) >= LEAST:
+        if room >= train.workers.min and max_cpus_left(there, one, min(room, train.workers.max)) >= MIN_DECODE_CPUS:
             return cpus
     return tries[0]
 
 
-def _halves(train: TrainConfig, share: float, there: Capacity) -> list[float]:
+def _halves(train: TrainConfig, share: float, there: ClusterCapacity) -> list[float]:
     """CPUs that a worker might take, the best first."""
-    sizes = sorted({machine["CPU"] for machine in there.machines if machine.get("CPU")})
+    sizes = sorted({node["CPU"] for node in there.nodes if node.get("CPU")})
     if train.workers.elastic:  # so that of a machine that is filled with workers there is something left
         smallest = sizes[0] if sizes else 1.0
-        return [share * smallest / (workers + 1) + OVER_HALF for workers in range(1, 2 * train.workers.max)]
+        return [share * smallest / (workers + 1) + CPU_EPSILON for workers in range(1, 2 * train.workers.max)]
     half = share * (there.total("CPU") or 1.0) / (2 * train.workers.max)
     smaller = {size / workers for size in sizes for workers in range(1, train.workers.max + 1)}
     return [half, *sorted((cpus for cpus in smaller if cpus < half), reverse=True)]

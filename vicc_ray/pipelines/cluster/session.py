@@ -17,27 +17,32 @@ from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.address import cluster_address
 from vicc_ray.pipelines.cluster.errors import first_line
-from vicc_ray.pipelines.cluster.loopback_session import is_private, listens_on_loopback, on_loopback, own_token
+from vicc_ray.pipelines.cluster.loopback_session import (
+    is_loopback_head,
+    is_loopback_session,
+    loopback_only,
+    session_token,
+)
 from vicc_ray.pipelines.cluster.ray_compat import driver_job, reload_token
-from vicc_ray.pipelines.cluster.session_dir import ray_folder
+from vicc_ray.pipelines.cluster.session_dir import session_dir
 from vicc_ray.pipelines.cluster.startup_errors import (
     check_memory,
-    joining_advice,
+    connection_advice,
     slow_store_advice,
-    slow_store_mb,
-    starting_advice,
+    startup_advice,
+    store_on_disk_mb,
 )
 from vicc_ray.utils.interruption import kept_handlers
 from vicc_ray.utils.log import LOG
 
-WARM_PROCESSES = "64"
+IDLE_WORKERS = "64"
 """Processes up to which Ray keeps those that wait for work. By default it ends them after a second as soon as there are
 more processes than CPUs, and each decoding task, check and trial imports torch anew: with this, a training of a few
 seconds took 21 s in all, and 30 s without."""
 PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
-REACHABLE_S = 10.0
+CONNECT_TIMEOUT_S = 10.0
 """Seconds in which the head of a cluster must take a connection."""
-HTTP_ANSWER_S = 2.0
+HTTP_TIMEOUT_S = 2.0
 """Seconds in which a web server says that it is one; a head of Ray says something else at once."""
 
 
@@ -58,7 +63,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     Raises:
         UserError: Ray cannot be started or joined.
     """
-    quiet()
+    silence_ray()
     if ray.is_initialized():
         yield
         return
@@ -67,7 +72,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         yield
 
 
-def is_own() -> bool:
+def owns_session() -> bool:
     """Whether Ray was started here by :func:`ray_session`: no machine joins it, and nobody else uses it."""
     return bool(_own)
 
@@ -77,7 +82,7 @@ def _joined(address: str) -> Iterator[None]:
     try:
         _check_reachable(address)
         reload_token()
-        loopback = on_loopback() if listens_on_loopback(address) else nullcontext()
+        loopback = loopback_only() if is_loopback_head(address) else nullcontext()
         with kept_handlers(), loopback, driver_job() as job:
             ray.init(address=address, job_config=job, logging_level=logging.WARNING, log_to_driver=False)
     except KeyboardInterrupt:
@@ -87,7 +92,9 @@ def _joined(address: str) -> Iterator[None]:
         raise
     except Exception as error:
         ray.shutdown()
-        raise UserError(f"the cluster was not joined: {first_line(error)}. {joining_advice(address, error)}") from error
+        raise UserError(
+            f"the cluster was not joined: {first_line(error)}. {connection_advice(address, error)}"
+        ) from error
     try:
         yield
     finally:
@@ -97,20 +104,20 @@ def _joined(address: str) -> Iterator[None]:
 @contextmanager
 def _started(config: RayConfig) -> Iterator[None]:
     check_memory(config.object_store_mb)
-    on_disk = slow_store_mb(config.object_store_mb)
-    with ray_folder(on_disk) as folder, own_token():
+    on_disk = store_on_disk_mb(config.object_store_mb)
+    with session_dir(on_disk) as folder, session_token():
         if on_disk:
             LOG.warning("%s", slow_store_advice(config.object_store_mb, folder.path))
         try:
-            with kept_handlers(), on_loopback(), driver_job() as job:
+            with kept_handlers(), loopback_only(), driver_job() as job:
                 _start(config, folder.inner, job)
         except KeyboardInterrupt:
             ray.shutdown()
             raise
         except Exception as error:  # Ray raises a bare one where its processes take too long to start
             ray.shutdown()
-            folder.let_go()
-            advice = starting_advice(config, error, folder.path)
+            folder.release()
+            advice = startup_advice(config, error, folder.path)
             raise UserError(f"Ray did not start: {first_line(error)}. {advice}") from error
         _own.append(True)
         try:
@@ -122,7 +129,7 @@ def _started(config: RayConfig) -> Iterator[None]:
 
 def _start(config: RayConfig, folder: Path, job: JobConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_num_workers_soft_limit", WARM_PROCESSES)
+    os.environ.setdefault("RAY_num_workers_soft_limit", IDLE_WORKERS)
     # One machine, which nobody announces to be taken away: not a process for each training that asks about it.
     os.environ.setdefault(PREEMPTION_WATCHER, "0")
     ray.init(
@@ -137,7 +144,7 @@ def _start(config: RayConfig, folder: Path, job: JobConfig) -> None:
     )
     if os.environ.get("RAY_AUTH_MODE", "").lower() not in ("token", "disabled"):
         raise RuntimeError("Ray did not switch its token mode on")
-    if not is_private():
+    if not is_loopback_session():
         raise RuntimeError("Ray listens beyond 127.0.0.1")
 
 
@@ -151,8 +158,8 @@ def _check_reachable(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not (colon and port.isdigit()):
         return
-    with socket.create_connection((host.strip("[]"), int(port)), REACHABLE_S) as there:
-        there.settimeout(HTTP_ANSWER_S)
+    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as there:
+        there.settimeout(HTTP_TIMEOUT_S)
         with suppress(OSError):
             there.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
             if there.recv(5) == b"HTTP/":
@@ -162,7 +169,7 @@ def _check_reachable(address: str) -> None:
                 )
 
 
-def quiet() -> None:
+def silence_ray() -> None:
     """One progress display is enough: the pipelines bring their own. For this process; tasks call it themselves."""
     context = DataContext.get_current()
     context.enable_progress_bars = False

@@ -20,23 +20,23 @@ from vicc_ray.errors import UserError
 from vicc_ray.utils.log import LOG
 
 PREFIX = "vicc-"
-OURS = re.compile(rf"{PREFIX}\w{{8}}")
+OWN_NAME = re.compile(rf"{PREFIX}\w{{8}}")
 """How :func:`tempfile.mkdtemp` makes a name of it."""
 LOCK = ".ray-lock"
 """Another name than that of the lock in stores, indexes and runs: a folder with it may be removed."""
 SOCKET_BYTES = 107
 """The path of a socket may have so many."""
-LONGEST = len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+RAY_SUFFIX_BYTES = len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 """Bytes that Ray adds to the folder that the user gives."""
 NEEDED_MB = 100
 """MiB of disk that Ray's logs take in a long run."""
 OPEN_TO_ALL = "is below a folder where every account may rename what is another's (chmod o-w, or +t)"
 ELSEWHERE = (Path("/tmp"), Path("/var/tmp"))
-GONE_IN_S = 3.0
+REMOVE_TIMEOUT_S = 3.0
 """Seconds in which Ray's processes have ended after their Ray: until then they may write here."""
 
 
-class RayFolder:
+class SessionDir:
     """The folder, held by this process until it is removed."""
 
     def __init__(self, parent: Path) -> None:
@@ -49,18 +49,18 @@ class RayFolder:
 
     def remove(self) -> None:
         """With all that is in it."""
-        end = time.monotonic() + GONE_IN_S
+        end = time.monotonic() + REMOVE_TIMEOUT_S
         while self.path.exists() and time.monotonic() < end:
             shutil.rmtree(self.path, ignore_errors=True)
-        self.let_go()
+        self.release()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Keep it, to be looked at, until the next Ray is started here."""
         self._lock.close()
 
 
 @contextmanager
-def ray_folder(more_mb: int = 0) -> Iterator[RayFolder]:
+def session_dir(more_mb: int = 0) -> Iterator[SessionDir]:
     """Make it where ``RAY_TMPDIR``, or else ``TMPDIR``, says; elsewhere, and said so, if it cannot be there.
 
     Args:
@@ -69,7 +69,7 @@ def ray_folder(more_mb: int = 0) -> Iterator[RayFolder]:
     Raises:
         UserError: there is no place for it.
     """
-    folder = RayFolder(_parent(NEEDED_MB + more_mb))
+    folder = SessionDir(_parent(NEEDED_MB + more_mb))
     try:
         yield folder
     finally:
@@ -98,7 +98,7 @@ def _parent(needed_mb: int) -> Path:
 
 def _problem(folder: Path, needed_mb: int) -> str:
     """Why Ray's files cannot be there, "" if they can."""
-    most = SOCKET_BYTES - LONGEST
+    most = SOCKET_BYTES - RAY_SUFFIX_BYTES
     if len(os.fsencode(folder.absolute())) > most:
         return f"is too long for a socket (at most {most} bytes)"
     try:
@@ -122,7 +122,7 @@ def _remove_abandoned(parent: Path) -> None:
     """Folders of processes that were killed, or whose Ray did not start."""
     for old in parent.glob(f"{PREFIX}*"):
         # What is another's is not even opened: a pipe in the place of the lock would make this wait for ever.
-        if not (OURS.fullmatch(old.name) and _is_own_folder(old)):
+        if not (OWN_NAME.fullmatch(old.name) and _is_own_folder(old)):
             continue
         with suppress(OSError), (old / LOCK).open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

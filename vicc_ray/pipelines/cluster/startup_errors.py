@@ -28,7 +28,7 @@ def check_memory(store_mb: int) -> None:
         )
 
 
-def slow_store_mb(store_mb: int) -> int:
+def store_on_disk_mb(store_mb: int) -> int:
     """MiB of disk that the object store takes, since shared memory has no room for it; 0 if it has."""
     return 0 if _free_mb(SHARED_MEMORY) >= store_mb else store_mb
 
@@ -42,7 +42,7 @@ def slow_store_advice(store_mb: int, folder: Path) -> str:
     )
 
 
-def starting_advice(config: RayConfig, error: Exception, folder: Path) -> str:
+def startup_advice(config: RayConfig, error: Exception, folder: Path) -> str:
     """For a Ray that is started here; ``folder``: of its files."""
     text = str(error).lower()
     if isinstance(error, OSError) and error.filename and error.errno in NOT_OURS:
@@ -64,7 +64,7 @@ def starting_advice(config: RayConfig, error: Exception, folder: Path) -> str:
     return f"{known}; Ray's logs are in {folder}" if known else f"Ray's logs may tell why: they are in {folder}"
 
 
-def joining_advice(address: str, error: Exception) -> str:
+def connection_advice(address: str, error: Exception) -> str:
     """For a cluster that is joined."""
     text = "\n".join(_chain(error)).lower()
     causes = {

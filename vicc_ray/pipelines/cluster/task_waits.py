@@ -17,34 +17,34 @@ from ray.exceptions import RayError
 from vicc_ray.pipelines.cluster.capacity import (
     NO_PLACEMENT_GROUP,
     Resources,
-    free_in_words,
+    format_available,
+    format_resources,
     has_free,
-    in_words,
-    tasks_lack,
+    task_shortage,
 )
-from vicc_ray.pipelines.cluster.session import is_own
-from vicc_ray.pipelines.cluster.wait_for_nodes import Tell, require
+from vicc_ray.pipelines.cluster.session import owns_session
+from vicc_ray.pipelines.cluster.wait_for_nodes import Reporter, wait_for_nodes
 from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.log import LOG
 from vicc_ray.utils.progress_bar import ProgressBar
 
-TOLD_AFTER_S = 15.0
+REPORT_AFTER_S = 15.0
 """Seconds of a wait after which it is told."""
-LOOK_S = 1.0
+POLL_INTERVAL_S = 1.0
 
 
 def log(text: str) -> None:
-    """A :data:`Tell` for where nothing else is shown: a line on stderr."""
+    """A :data:`Reporter` for where nothing else is shown: a line on stderr."""
     LOG.warning("waiting for %s", text)
 
 
-def teller(bar: ProgressBar) -> Tell:
+def reporter(bar: ProgressBar) -> Reporter:
     """Of a progress display: a line above it, or on stderr where it is off."""
     return log if bar.console.quiet else lambda text: bar.print(f"waiting for {text}")
 
 
 @dataclass(frozen=True)
-class Room:
+class TaskResources:
     """What each task of a pipeline takes.
 
     Attributes:
@@ -54,27 +54,27 @@ class Room:
 
     bundle: Resources
     wait_s: float
-    tell: Tell | None = None
+    tell: Reporter | None = None
 
-    def wait(self, tell: Tell) -> None:
+    def wait(self, tell: Reporter) -> None:
         """Until a task can begin.
 
         Raises:
             UserError: it never can.
         """
-        require(partial(tasks_lack, self.bundle), [self.bundle], self.wait_s, tell)
-        wait_for_room(self.bundle, tell)
+        wait_for_nodes(partial(task_shortage, self.bundle), [self.bundle], self.wait_s, tell)
+        wait_for_resources(self.bundle, tell)
 
 
-def wait_for_room(bundle: Resources, tell: Tell) -> None:
+def wait_for_resources(bundle: Resources, tell: Reporter) -> None:
     """Until one task that takes ``bundle`` has had its place; begun at once where nobody else holds anything."""
-    if is_own() or has_free(bundle):
+    if owns_session() or has_free(bundle):
         return
     options: dict[str, Any] = {f"num_{name.lower()}s": amount for name, amount in {"CPU": 0.0, **bundle}.items()}
     placed = [_nothing.options(**options, scheduling_strategy=NO_PLACEMENT_GROUP).remote()]
-    if not ray.wait(placed, timeout=TOLD_AFTER_S)[0]:
-        tell(f"room for a task: it takes {in_words(bundle)}, free is {free_in_words(bundle)}")
-    while not ray.wait(placed, timeout=LOOK_S)[0]:
+    if not ray.wait(placed, timeout=REPORT_AFTER_S)[0]:
+        tell(f"room for a task: it takes {format_resources(bundle)}, free is {format_available(bundle)}")
+    while not ray.wait(placed, timeout=POLL_INTERVAL_S)[0]:
         pass  # so that an interruption is heard
     ray.get(placed)
 
@@ -85,13 +85,13 @@ def _nothing() -> None:
 
 
 @contextmanager
-def stalls_told(
+def report_stalls(
     bundle: Resources,
-    tell: Tell,
+    tell: Reporter,
     at_work: Callable[[], bool] = lambda: False,
-    after_s: float = TOLD_AFTER_S,
+    after_s: float = REPORT_AFTER_S,
     shared: bool | None = None,
-) -> Iterator[Stall]:
+) -> Iterator[StallTimer]:
     """Tell when tasks that take ``bundle`` bring nothing for a while and no machine has room for one more.
 
     Args:
@@ -101,15 +101,15 @@ def stalls_told(
     Yields:
         what is to hear of each result.
     """
-    stall = Stall()
-    if not (shared if shared is not None else not is_own()):
+    stall = StallTimer()
+    if not (shared if shared is not None else not owns_session()):
         yield stall
         return
-    with background_thread(partial(_look_for_stalls, stall, bundle, tell, at_work, after_s)):
+    with background_thread(partial(_watch_for_stalls, stall, bundle, tell, at_work, after_s)):
         yield stall
 
 
-class Stall:
+class StallTimer:
     """Since when there is no result."""
 
     def __init__(self) -> None:
@@ -124,13 +124,18 @@ class Stall:
         self.since = math.inf
 
 
-def _look_for_stalls(
-    stall: Stall, bundle: Resources, tell: Tell, at_work: Callable[[], bool], after_s: float, over: threading.Event
+def _watch_for_stalls(
+    stall: StallTimer,
+    bundle: Resources,
+    tell: Reporter,
+    at_work: Callable[[], bool],
+    after_s: float,
+    over: threading.Event,
 ) -> None:
-    while not over.wait(LOOK_S):
+    while not over.wait(POLL_INTERVAL_S):
         if stall.told or time.monotonic() - stall.since < after_s or at_work():
             continue
         with suppress(RayError):
             if not has_free(bundle):
                 stall.told = True
-                tell(f"results: a task takes {in_words(bundle)}, free is {free_in_words(bundle)}")
+                tell(f"results: a task takes {format_resources(bundle)}, free is {format_available(bundle)}")

@@ -9,22 +9,22 @@ from threading import Event
 from ray.autoscaler.sdk import request_resources
 
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cluster.capacity import Capacity, Resources, capacity
-from vicc_ray.pipelines.cluster.session import is_own
+from vicc_ray.pipelines.cluster.capacity import ClusterCapacity, Resources, cluster_capacity
+from vicc_ray.pipelines.cluster.session import owns_session
 
-LOOK_S = 2.0
+POLL_INTERVAL_S = 2.0
 """Seconds between looks at the cluster's machines."""
-SETTLE_S = 60.0
+SETTLE_TIMEOUT_S = 60.0
 """Seconds without a new machine after which a cluster without an autoscaler counts as complete: machines that are begun
 by hand come one after the other."""
 
-Lack = Callable[[Capacity], str]
+Shortage = Callable[[ClusterCapacity], str]
 """What machines have too little of, in words with an advice after the last "; ", "" if nothing."""
-Tell = Callable[[str], object]
+Reporter = Callable[[str], object]
 """Gets a line about what is waited for."""
 
 
-def require(lack: Lack, bundles: Sequence[Resources], seconds: float, tell: Tell) -> None:
+def wait_for_nodes(lack: Shortage, bundles: Sequence[Resources], seconds: float, tell: Reporter) -> None:
     """See that the machines have what is asked, and wait for those that may still come.
 
     Machines may come where there is an autoscaler, which is asked for ``bundles``, and where there is none yet that
@@ -37,63 +37,65 @@ def require(lack: Lack, bundles: Sequence[Resources], seconds: float, tell: Tell
     Raises:
         UserError: it cannot come, or it has not come.
     """
-    there = capacity()
+    there = cluster_capacity()
     if not lack(there):
         return
-    refuse_impossible(lack, there, tell)
-    if not (missing := lack(capacity())):
+    reject_impossible(lack, there, tell)
+    if not (missing := lack(cluster_capacity())):
         return
     tell(f"{missing}; for {seconds / 60:.0f} min at most")
     end, never = time.monotonic() + seconds, Event()
     request_resources(bundles=[dict(bundle) for bundle in bundles])
     try:
-        while missing := lack(there := capacity()):
-            refuse_impossible(lack, there, tell)
+        while missing := lack(there := cluster_capacity()):
+            reject_impossible(lack, there, tell)
             if time.monotonic() > end:
                 raise UserError(
                     f"waited {seconds:.0f} s for machines ({missing}); `ray status` on the head tells why none comes "
                     "(quota, price, ssh): mend that, or raise ray.wait_s"
                 )
-            never.wait(LOOK_S)
+            never.wait(POLL_INTERVAL_S)
     finally:
         request_resources(bundles=[])  # from here on Ray Train asks; else these would be kept for ever
 
 
-def refuse_impossible(lack: Lack, there: Capacity, tell: Tell) -> None:
+def reject_impossible(lack: Shortage, there: ClusterCapacity, tell: Reporter) -> None:
     """See that nothing is missing which no machine that is to come has.
 
-    A cluster that has been joined and has no autoscaler is given :data:`SETTLE_S` for its machines, which is told.
+    A joined cluster without an autoscaler is given :data:`SETTLE_TIMEOUT_S` for its nodes, which is reported.
 
     Raises:
         UserError: what is.
     """
     if not (missing := lack(there)):
         return
-    if there.grows or is_own():
-        if missing := lack_for_ever(lack, there):
+    if there.autoscales or owns_session():
+        if missing := permanent_shortage(lack, there):
             raise UserError(missing)
     elif there.total("CPU"):
-        tell(f"{missing}; until no machine has joined for {SETTLE_S:.0f} s")
-        if missing := _lack_once_settled(lack, there):
+        tell(f"{missing}; until no machine has joined for {SETTLE_TIMEOUT_S:.0f} s")
+        if missing := _settled_shortage(lack, there):
             raise UserError(missing)
 
 
-def lack_for_ever(lack: Lack, there: Capacity) -> str:
+def permanent_shortage(lack: Shortage, there: ClusterCapacity) -> str:
     """What is missing and will be, whatever an autoscaler brings, "" if nothing; without one, what is missing now."""
     missing = lack(there)
-    if not there.grows or not lack(there.of_any_store()):  # none is asked for to get a larger object store
+    if not there.autoscales or not lack(
+        there.ignoring_object_store()
+    ):  # none is asked for to get a larger object store
         return missing
-    if there.coming is not None and (missing := lack(there.grown())):
+    if there.max_nodes is not None and (missing := lack(there.at_full_size())):
         return f"also with all machines that the autoscaler may bring: {missing}"
     return ""
 
 
-def _lack_once_settled(lack: Lack, there: Capacity) -> str:
+def _settled_shortage(lack: Shortage, there: ClusterCapacity) -> str:
     """What is still missing when no machine has joined for a while."""
     since, never, missing = time.monotonic(), Event(), lack(there)
-    while missing and time.monotonic() - since < SETTLE_S:
-        never.wait(LOOK_S / 2)
-        now = capacity()
-        if len(now.machines) != len(there.machines):
+    while missing and time.monotonic() - since < SETTLE_TIMEOUT_S:
+        never.wait(POLL_INTERVAL_S / 2)
+        now = cluster_capacity()
+        if len(now.nodes) != len(there.nodes):
             there, since, missing = now, time.monotonic(), lack(now)
     return missing

@@ -20,12 +20,12 @@ from vicc_ray.evaluation.video_features import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.models.weights_io import tensors_digest
-from vicc_ray.pipelines.cluster.wait_for_nodes import Tell
-from vicc_ray.pipelines.inference.map_videos import in_order, over_videos, task_room, usable_gpus
+from vicc_ray.pipelines.cluster.wait_for_nodes import Reporter
+from vicc_ray.pipelines.inference.map_videos import collect_in_order, map_videos, task_resources, usable_gpus
 
 
 @dataclass(frozen=True)
-class Network:
+class StreamWeights:
     """Which weights to embed with, and which stream they take."""
 
     stream: Stream
@@ -41,7 +41,7 @@ class Network:
 class Work:
     """What every embedding process needs."""
 
-    networks: dict[str, Network]
+    networks: dict[str, StreamWeights]
     store: ClipStore
     entries: Sequence[VideoRecord]
     config: Config
@@ -58,7 +58,7 @@ class Embedder:
         self.device = torch.device("cuda" if work.use_gpu else "cpu")
         self.encoders = {name: (network.stream, self._load(network)) for name, network in work.networks.items()}
 
-    def _load(self, network: Network) -> Encoder:
+    def _load(self, network: StreamWeights) -> Encoder:
         encoder = build_encoder(self.work.config.model)
         encoder.load_state_dict(network.weights)
         return optimize_for_inference(encoder.eval(), self.device)
@@ -71,8 +71,8 @@ class Embedder:
         return {"item": batch["item"], **found}
 
 
-def embedded(
-    networks: Mapping[str, Network],
+def iter_features(
+    networks: Mapping[str, StreamWeights],
     store: ClipStore,
     entries: Sequence[VideoRecord],
     config: Config,
@@ -80,7 +80,7 @@ def embedded(
     progress: bool = True,
     only_free: bool = False,
     cpus: float = 1.0,
-    tell: Tell | None = None,
+    tell: Reporter | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Features of some videos at a time, in any order: ``item`` int [n] (place in ``entries``), float32 [n, F] by name.
 
@@ -97,19 +97,19 @@ def embedded(
     gpus = usable_gpus(config.train.use_gpu, only_free)
     work = Work(dict(networks), store, entries, config, bool(gpus))
     title = f"embedding with {len(networks)} networks"
-    room = task_room(gpus, config.ray.wait_s, cpus, tell)
-    return over_videos(Embedder, work, items, gpus, title, room, progress, done=len(entries) - len(items))
+    room = task_resources(gpus, config.ray.wait_s, cpus, tell)
+    return map_videos(Embedder, work, items, gpus, title, room, progress, done=len(entries) - len(items))
 
 
 def embed(
-    networks: Mapping[str, Network],
+    networks: Mapping[str, StreamWeights],
     store: ClipStore,
     entries: Sequence[VideoRecord],
     config: Config,
     progress: bool = True,
     only_free: bool = False,
     cpus: float = 1.0,
-    tell: Tell | None = None,
+    tell: Reporter | None = None,
 ) -> dict[str, np.ndarray]:
-    """Features float32 [N, F] of every network, in the order of ``entries``; see :func:`embedded`."""
-    return in_order(embedded(networks, store, entries, config, None, progress, only_free, cpus, tell))
+    """Features float32 [N, F] of every network, in the order of ``entries``; see :func:`iter_features`."""
+    return collect_in_order(iter_features(networks, store, entries, config, None, progress, only_free, cpus, tell))

@@ -12,7 +12,7 @@ from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_settings import forget_other_features
 from vicc_ray.evaluation.retrieval_results import evaluate_features
-from vicc_ray.pipelines.inference.embed import Network
+from vicc_ray.pipelines.inference.embed import StreamWeights
 from vicc_ray.pipelines.inference.feature_writer import make_features
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors
 from vicc_ray.runs.run_dir import RunDir
@@ -53,18 +53,18 @@ def evaluate(
         return evaluate_features(out, config)
 
 
-def run_networks(folder: RunDir, config: Config) -> dict[str, Network]:
+def run_networks(folder: RunDir, config: Config) -> dict[str, StreamWeights]:
     """Networks by name: "rgb-random", "flow-random", then one a finished phase.
 
     Raises:
         UserError: no phase has finished yet.
     """
     fresh = Pretrainer(config, torch.device("cpu"))
-    networks = {f"{s}-random": Network(s, fresh.encoders[s].state_dict()) for s in STREAMS}
+    networks = {f"{s}-random": StreamWeights(s, fresh.encoders[s].state_dict()) for s in STREAMS}
     for phase in build_phases(config.schedule):
         path = folder.phase_checkpoint(phase.index, phase.name)
         if path.exists():
-            networks[phase.name] = Network(phase.stream, load_encoder_tensors(path, phase.stream))
+            networks[phase.name] = StreamWeights(phase.stream, load_encoder_tensors(path, phase.stream))
     if len(networks) == len(STREAMS):
         raise UserError(f"{folder.path}: no finished phase to evaluate yet; go on with `vicc-ray pretrain`")
     return networks

@@ -21,11 +21,11 @@ from vicc_ray.evaluation.feature_store import (
     write_part,
 )
 from vicc_ray.pipelines.cluster.session import ray_session
-from vicc_ray.pipelines.inference.embed import Network, embedded
+from vicc_ray.pipelines.inference.embed import StreamWeights, iter_features
 
 
 def make_features(
-    networks: Mapping[str, Network], store: ClipStore, config: Config, out: Path, progress: bool = True
+    networks: Mapping[str, StreamWeights], store: ClipStore, config: Config, out: Path, progress: bool = True
 ) -> None:
     """Write what is missing of ``out/features-<name>`` of every network; what is there is kept if it is of its weights.
 
@@ -46,7 +46,7 @@ def make_features(
     items = [k for part in parts for k in range(part * PART_VIDEOS, min((part + 1) * PART_VIDEOS, count))]
     writer = PartWriter(store, out, {name: network.fingerprint for name, network in wanted.items()})
     with ray_session(config.ray):
-        for batch in embedded(wanted, store, store.entries, config, items, progress):
+        for batch in iter_features(wanted, store, store.entries, config, items, progress):
             writer.add(batch)
 
 

@@ -12,12 +12,12 @@ from ray.exceptions import RayTaskError
 
 from vicc_ray.pipelines.cluster.broadcast import get_cached
 from vicc_ray.pipelines.cluster.errors import user_error_in
-from vicc_ray.pipelines.cluster.task_waits import Room, stalls_told, teller
-from vicc_ray.pipelines.cluster.wait_for_nodes import Tell
+from vicc_ray.pipelines.cluster.task_waits import TaskResources, report_stalls, reporter
+from vicc_ray.pipelines.cluster.wait_for_nodes import Reporter
 from vicc_ray.utils.progress_bar import ProgressBar
 
-VIDEOS_A_TASK = 8
-STALLED_AFTER_S = 60.0
+VIDEOS_PER_TASK = 8
+STALL_AFTER_S = 60.0
 """Seconds that a task may take without it being asked whether there is room for any."""
 Columns = dict[str, np.ndarray]
 Worker = Callable[[Columns], Columns]
@@ -45,18 +45,18 @@ def usable_gpus(use_gpu: str, only_free: bool = False) -> int:
     return int(there.get("GPU", 0)) if use_gpu != "no" else 0
 
 
-def task_room(gpus: int, wait_s: float, cpus: float = 1.0, tell: Tell | None = None) -> Room:
+def task_resources(gpus: int, wait_s: float, cpus: float = 1.0, tell: Reporter | None = None) -> TaskResources:
     """What each task takes: CPUs, which read clips, and beside them a GPU where there are any to work with."""
-    return Room({"CPU": cpus, **({"GPU": 1.0} if gpus else {})}, wait_s, tell)
+    return TaskResources({"CPU": cpus, **({"GPU": 1.0} if gpus else {})}, wait_s, tell)
 
 
-def over_videos(
+def map_videos(
     build: Callable[[Any], Worker],
     work: Any,
     items: Sequence[int],
     gpus: int,
     title: str,
-    room: Room,
+    room: TaskResources,
     progress: bool = True,
     done: int = 0,
 ) -> Iterator[Columns]:
@@ -67,14 +67,14 @@ def over_videos(
         items: places of the videos.
         gpus: one for each process; 0: on CPUs.
         title: of the progress display; ``done``: videos that were there before.
-        room: that each task takes (:func:`task_room`).
+        room: that each task takes (:func:`task_resources`).
 
     Raises:
         UserError: from a worker.
     """
     if not len(items):
         return
-    held, blocks = ray.put(work), -(-len(items) // VIDEOS_A_TASK)
+    held, blocks = ray.put(work), -(-len(items) // VIDEOS_PER_TASK)
     rows = ray.data.from_items([{"item": int(k)} for k in items], override_num_blocks=blocks)
     if gpus:
         pool = ray.data.ActorPoolStrategy(size=min(gpus, blocks))
@@ -83,10 +83,10 @@ def over_videos(
     else:
         made = rows.map_batches(VideoTask(held, build), num_cpus=room.bundle["CPU"])
     with ProgressBar(title, done + len(items), done, progress) as bar:
-        tell = room.tell or teller(bar)
+        tell = room.tell or reporter(bar)
         room.wait(tell)
         try:
-            with stalls_told(room.bundle, tell, after_s=STALLED_AFTER_S) as stall:
+            with report_stalls(room.bundle, tell, after_s=STALL_AFTER_S) as stall:
                 for batch in made.iter_batches(batch_size=None, batch_format="numpy"):
                     stall.end()
                     yield batch
@@ -95,7 +95,7 @@ def over_videos(
             raise user_error_in(error) or error from None
 
 
-def in_order(parts: Iterable[Columns]) -> Columns:
+def collect_in_order(parts: Iterable[Columns]) -> Columns:
     """All parts as one, without ``item``, rows in the order of it."""
     listed = list(parts)
     order = np.argsort(np.concatenate([part["item"] for part in listed]))

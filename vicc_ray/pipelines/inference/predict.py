@@ -15,7 +15,7 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
 from vicc_ray.models.inference import optimize_for_inference
-from vicc_ray.pipelines.inference.map_videos import Columns, in_order, over_videos, task_room, usable_gpus
+from vicc_ray.pipelines.inference.map_videos import Columns, collect_in_order, map_videos, task_resources, usable_gpus
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,6 @@ def predict(
     """
     gpus = usable_gpus(config.train.use_gpu)
     work = PredictWork(tensors, store, entries, config, bool(gpus))
-    room, title = task_room(gpus, config.ray.wait_s), "recognising test videos"
-    parts = over_videos(Predictor, work, range(len(entries)), gpus, title, room, progress)
-    return in_order(parts)["probabilities"]
+    room, title = task_resources(gpus, config.ray.wait_s), "recognising test videos"
+    parts = map_videos(Predictor, work, range(len(entries)), gpus, title, room, progress)
+    return collect_in_order(parts)["probabilities"]

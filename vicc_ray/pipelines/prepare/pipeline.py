@@ -22,7 +22,7 @@ from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.datasets import Inputs, list_videos
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.session import ray_session
-from vicc_ray.pipelines.cluster.task_waits import Room
+from vicc_ray.pipelines.cluster.task_waits import TaskResources
 from vicc_ray.pipelines.prepare.sharded_output import ShardedOutput, Videos, tell_notes
 from vicc_ray.sharding.build_shard import build_shard
 from vicc_ray.sharding.plan import PlannedVideo, ShardPlan, make_plan, plan_videos, stored_rows
@@ -33,7 +33,7 @@ from vicc_ray.utils.visible_text import visible
 
 
 @dataclass(frozen=True)
-class Summary:
+class PrepareSummary:
     """What became of the inputs: ``rows + failures == inputs``."""
 
     rows: int
@@ -80,14 +80,14 @@ def prepare(
     config: Config,
     labels: Path | str | None = None,
     progress: bool = True,
-) -> Summary:
+) -> PrepareSummary:
     """List the videos (see :func:`list_videos` for what counts), and prepare them with :func:`prepare_inputs`."""
     return prepare_inputs(list_videos(videos, labels, config.prepare.fold), store_path, config, progress)
 
 
 def prepare_inputs(
     inputs: Inputs, store_path: Path | str, config: Config, progress: bool = True, retry: bool = True
-) -> Summary:
+) -> PrepareSummary:
     """Fill the clip store at ``store_path``.
 
     Where no video has a split, ``config.evaluate.test_share`` of the sources are held out for testing. A call that was
@@ -116,7 +116,7 @@ def prepare_inputs(
         if todo:
             locations = {item.id: item.location for item in inputs.items}
             with ray_session(config.ray):
-                room = Room({"CPU": 1.0}, config.ray.wait_s)
+                room = TaskResources({"CPU": 1.0}, config.ray.wait_s)
                 folder.fill(
                     plan, locations, partial(_make_shard, store, config.prepare), config.prepare, progress, room
                 )
@@ -176,7 +176,7 @@ def _check_settings(store: Path, settings: PrepareConfig) -> None:
 
 def _summarise(
     folder: ShardedOutput, plan: ShardPlan, settings: PrepareConfig, processed: int, left_out: int
-) -> Summary:
+) -> PrepareSummary:
     """Merge what the shards tell, and check that every input is accounted for."""
     store, failures = folder.path, folder.merge_failures(plan)
     rows, inputs = sum(stored_rows(store, shard) for shard in range(len(plan.shards))), len(plan.latest())
@@ -187,4 +187,4 @@ def _summarise(
     duplicates.write(store)
     unlabelled, truncated = entries.column("label").count(""), merge_truncated(store, plan)
     repeats, leaks = duplicates.repeats, duplicates.leaks
-    return Summary(rows, len(failures), inputs, processed, left_out, repeats, leaks, unlabelled, truncated)
+    return PrepareSummary(rows, len(failures), inputs, processed, left_out, repeats, leaks, unlabelled, truncated)

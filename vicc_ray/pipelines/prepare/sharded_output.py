@@ -16,7 +16,7 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import Inputs
 from vicc_ray.datasets.locations import Location, as_json, from_json
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cluster.task_waits import Room, stalls_told, teller
+from vicc_ray.pipelines.cluster.task_waits import TaskResources, report_stalls, reporter
 from vicc_ray.sharding.failure_limit import exceeds_failure_limit, failure_limit_error
 from vicc_ray.sharding.plan import PLAN_FILE, Failure, PlannedVideo, ShardPlan, read_failures
 from vicc_ray.utils.console import Console
@@ -24,7 +24,7 @@ from vicc_ray.utils.fs import atomic_write, clear_asides, folder_lock
 from vicc_ray.utils.progress_bar import ProgressBar
 
 Videos = list[tuple[Location, PlannedVideo]]
-MakePart = Callable[[int, Videos], int]
+BuildShard = Callable[[int, Videos], int]
 """Of the number of a part and its videos to the number of failures; it travels to the workers."""
 
 
@@ -88,10 +88,10 @@ class ShardedOutput:
         self,
         plan: ShardPlan,
         locations: Mapping[str, Location],
-        make: MakePart,
+        make: BuildShard,
         settings: PrepareConfig,
         progress: bool,
-        room: Room,
+        room: TaskResources,
         actors: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the missing parts, with the cores of the cluster, or with ``actors`` (arguments of Ray Data's map).
@@ -105,13 +105,13 @@ class ShardedOutput:
         tasks = [_task(part, plan.shards[part], locations) for part in self.missing(plan)]
         # One block a task and one core a task: the cores of the cluster bound what runs at once.
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
-        maker: Any = ShardTask if actors else ShardTask(make)
+        maker: Any = BuildShardTask if actors else BuildShardTask(make)
         done = rows.map(maker, **({"fn_constructor_args": (make,), **actors} if actors else {"num_cpus": 1}))
         videos = failures = 0
         with ProgressBar(self.doing, sum(len(json.loads(task["videos"])) for task in tasks), show=progress) as bar:
-            tell = room.tell or teller(bar)
+            tell = room.tell or reporter(bar)
             room.wait(tell)
-            with stalls_told(room.bundle, tell, self._being_made) as stall:
+            with report_stalls(room.bundle, tell, self._being_made) as stall:
                 for row in done.iter_rows():
                     stall.end()
                     if row["error"]:
@@ -159,10 +159,10 @@ def tell_notes(inputs: Inputs, progress: bool) -> None:
         console.tell(note)
 
 
-class ShardTask:
-    """A :data:`MakePart` as Ray Data calls it."""
+class BuildShardTask:
+    """A :data:`BuildShard` as Ray Data calls it."""
 
-    def __init__(self, make: MakePart) -> None:
+    def __init__(self, make: BuildShard) -> None:
         self._make = make
 
     def __call__(self, task: dict[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from pathlib import Path
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.orphans import reap_orphans
-from vicc_ray.pipelines.cluster.placement_waits import tell_waiting
-from vicc_ray.pipelines.cluster.resource_check import sweep_bundles, sweep_lack
+from vicc_ray.pipelines.cluster.placement_waits import report_pending_groups
+from vicc_ray.pipelines.cluster.resource_check import sweep_bundles, sweep_shortage
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.task_waits import log
-from vicc_ray.pipelines.cluster.wait_for_nodes import require
+from vicc_ray.pipelines.cluster.wait_for_nodes import wait_for_nodes
 from vicc_ray.pipelines.sweep.final_eval import FinalRuns
 from vicc_ray.pipelines.sweep.search import Search
-from vicc_ray.pipelines.sweep.tuner import TrialSource, run_candidates
+from vicc_ray.pipelines.sweep.tuner import TrialSource, run_trials
 from vicc_ray.pipelines.train.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.reports.sweep.outputs import summarise, write_summary
 from vicc_ray.sweep.config import SweepConfig
@@ -51,21 +51,21 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
         )
     folder.open(settings, plan.base, store)
     with folder.held(), ray_session(plan.base.ray), background_thread(reap_orphans):
-        running = _Running(plan, store, folder, task.sampler.steps_per_epoch)
+        running = _SweepRun(plan, store, folder, task.sampler.steps_per_epoch)
         tell = running.wait if progress else log
-        waits = partial(tell_waiting, tell, True, ended=partial(running.wait, ""))
+        waits = partial(report_pending_groups, tell, True, ended=partial(running.wait, ""))
         showing = follow_sweep(running.search.trials, running.search.total, running.doing, progress)
         with showing, background_thread(waits), checkpoint_on_interrupt(folder.runs):
             if running.trains:
-                lack = partial(sweep_lack, settings, task.config, task.batch_bytes)
-                require(lack, sweep_bundles(settings, task.config.train), plan.base.ray.wait_s, tell)
+                lack = partial(sweep_shortage, settings, task.config, task.batch_bytes)
+                wait_for_nodes(lack, sweep_bundles(settings, task.config.train), plan.base.ray.wait_s, tell)
             running.wait("")
             running.find()
             running.judge()
         return running.publish()
 
 
-class _Running:
+class _SweepRun:
     """A sweep while it runs."""
 
     def __init__(self, plan: Sweep, store: ClipStore, folder: SweepFolder, steps_an_epoch: float) -> None:
@@ -144,4 +144,4 @@ class _Running:
         return FinalRuns(self.plan, self.folder, best_trial(self.search.trials()))
 
     def _run(self, candidates: TrialSource, seconds: float | None) -> None:
-        run_candidates(candidates, self.store.location, self.folder, self.plan.settings, seconds)
+        run_trials(candidates, self.store.location, self.folder, self.plan.settings, seconds)

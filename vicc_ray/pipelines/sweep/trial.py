@@ -13,7 +13,7 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.cluster.session import quiet
+from vicc_ray.pipelines.cluster.session import silence_ray
 from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.sweep.shared_stage1 import stage1_key, stage1_of
@@ -21,7 +21,7 @@ from vicc_ray.sweep.trial import TrialFolder, read_curve
 from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.fs import file_lock
 
-LOOK_S = 0.5
+POLL_INTERVAL_S = 0.5
 """Seconds between looks for a new score."""
 
 
@@ -32,13 +32,13 @@ def run_trial(given: dict[str, Any]) -> None:
         given: ``folder``, ``store`` and ``stage1`` as text; ``prunes``: whether a score may end it, so that it waits
             for its scores.
     """
-    quiet()
+    silence_ray()
     folder, store = TrialFolder(Path(given["folder"])), given["store"]
     config = load_config(str(folder.config_file))
     try:
         start_from = ensure_stage1(config, store, Path(given["stage1"]))
         with background_thread(partial(_report, folder.run)):
-            pretrain(config, store, folder.run.path, start_from, progress=False, awaits_scores=given["prunes"])
+            pretrain(config, store, folder.run.path, start_from, progress=False, pause_for_pruning=given["prunes"])
     except UserError as error:  # it would come again: not for Tune to repeat
         tune.report({"ended": True, "failure": str(error)})
         return
@@ -68,7 +68,7 @@ def _report(run: RunDir, over: threading.Event) -> None:
     told, looked_at = -1, -1
     ending = False
     while not ending:
-        ending = over.wait(LOOK_S)
+        ending = over.wait(POLL_INTERVAL_S)
         scored = run.paused and not run.checkpoints.pending_validation(run.paused)
         size = run.validation_file.stat().st_size if run.validation_file.exists() else 0
         if size != looked_at:

@@ -23,9 +23,9 @@ from vicc_ray.pipelines.sweep.trial import run_trial
 from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.sweep_dir import SweepFolder
 
-REPEATS = 8
+MAX_TRIAL_RETRIES = 8
 """How often a trial is begun again whose process or machine was lost; what it has trained so far is kept."""
-A_LITTLE = 0.001
+TRIAL_CPUS = 0.001
 """Logical CPUs of the process that watches over a trial: what trains and decodes asks for its own."""
 
 
@@ -52,7 +52,7 @@ class TrialSource(Protocol):
         ...
 
 
-def run_candidates(
+def run_trials(
     candidates: TrialSource, store: str, folder: SweepFolder, settings: SweepConfig, seconds: float | None
 ) -> None:
     """Run all of them, so many at a time; after ``seconds`` those that run are left as they are."""
@@ -67,24 +67,27 @@ def run_candidates(
     own = folder.path / ".tune"
     shutil.rmtree(own, ignore_errors=True)
     given = {"store": store, "stage1": str(folder.stage1), "prunes": settings.prunes}
-    asking = _Asking(candidates, given)
+    asking = SearcherAdapter(candidates, given)
     Tuner(
-        tune.with_resources(run_trial, {"CPU": A_LITTLE}),
+        tune.with_resources(run_trial, {"CPU": TRIAL_CPUS}),
         tune_config=TuneConfig(
             num_samples=candidates.remaining,
             max_concurrent_trials=settings.concurrency,
             search_alg=asking,
-            scheduler=_Telling(asking),
+            scheduler=SchedulerAdapter(asking),
             time_budget_s=seconds,
         ),
         run_config=RunConfig(
-            name="trials", storage_path=str(own), failure_config=FailureConfig(max_failures=REPEATS), verbose=0
+            name="trials",
+            storage_path=str(own),
+            failure_config=FailureConfig(max_failures=MAX_TRIAL_RETRIES),
+            verbose=0,
         ),
     ).fit()
     shutil.rmtree(own, ignore_errors=True)
 
 
-class _Asking(Searcher):
+class SearcherAdapter(Searcher):
     """Hands Tune the candidates, and hears from it what has ended."""
 
     def __init__(self, candidates: TrialSource, given: dict[str, Any]) -> None:
@@ -114,10 +117,10 @@ class _Asking(Searcher):
         return (Searcher, ())
 
 
-class _Telling(FIFOScheduler):
+class SchedulerAdapter(FIFOScheduler):
     """Passes scores on, and stops what is to be stopped."""
 
-    def __init__(self, asking: _Asking) -> None:
+    def __init__(self, asking: SearcherAdapter) -> None:
         super().__init__()
         self.asking = asking
 

@@ -19,7 +19,7 @@ from vicc_ray.evaluation.retrieval_results import newest
 from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.inference.predict import predict
-from vicc_ray.pipelines.train.launcher import fit
+from vicc_ray.pipelines.train.launcher import launch_training
 from vicc_ray.runs.checkpoint_state import read_model
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.training.tasks.class_labels import ClassLabels
@@ -54,7 +54,7 @@ def classify(
     trained = folder.step >= task.sampler.first_step(phase.last_epoch)
     if not (trained and _is_of(file, about)):
         with ray_session(config.ray):  # one for both, since a start takes long
-            last = fit(task, folder, progress=progress)
+            last = launch_training(task, folder, progress=progress)
             _predict(task, last, file, about, progress)
     return tabulate(out, config.seed)
 

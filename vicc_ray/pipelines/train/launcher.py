@@ -17,36 +17,36 @@ from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.errors import first_line, last_line, user_error_in
 from vicc_ray.pipelines.cluster.loopback_process_group import LoopbackTorchConfig
-from vicc_ray.pipelines.cluster.loopback_session import is_private
-from vicc_ray.pipelines.cluster.node_watch import note_lost_machines
+from vicc_ray.pipelines.cluster.loopback_session import is_loopback_session
+from vicc_ray.pipelines.cluster.node_watch import record_lost_nodes
 from vicc_ray.pipelines.cluster.orphans import reap_orphans
-from vicc_ray.pipelines.cluster.placement_waits import tell_waiting
+from vicc_ray.pipelines.cluster.placement_waits import report_pending_groups
 from vicc_ray.pipelines.cluster.ray_compat import trainer_class
-from vicc_ray.pipelines.cluster.resource_check import training_bundles, training_lack, worker_resources
+from vicc_ray.pipelines.cluster.resource_check import training_bundles, training_shortage, worker_resources
 from vicc_ray.pipelines.cluster.resources import WorkerResources
-from vicc_ray.pipelines.cluster.session import is_own, ray_session
+from vicc_ray.pipelines.cluster.session import owns_session, ray_session
 from vicc_ray.pipelines.cluster.task_waits import log
-from vicc_ray.pipelines.cluster.wait_for_nodes import Tell, require
+from vicc_ray.pipelines.cluster.wait_for_nodes import Reporter, wait_for_nodes
 from vicc_ray.pipelines.train.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.train.progress import follow_run
 from vicc_ray.pipelines.train.validation import validation
-from vicc_ray.pipelines.train.worker import Job, train_worker
+from vicc_ray.pipelines.train.worker import WorkerConfig, train_worker
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.training.tasks.base import Task
 from vicc_ray.utils.background_thread import background_thread
 
-HEALTH_CHECK_S = "0.5"
+HEALTH_CHECK_INTERVAL_S = "0.5"
 """How often Ray Train's controller looks at its workers; a report waits for such a look (2 s by default)."""
 START_TIMEOUT_S = "30"
 """How long a start waits for its workers' places: after a machine was lost, Ray may count it for a while."""
 
 
-def fit(
+def launch_training(
     task: Task,
     folder: RunDir,
     start_from: Path | None = None,
     progress: bool = True,
-    awaits_scores: bool = False,
+    pause_for_pruning: bool = False,
 ) -> Path:
     """Train in an opened folder until the last phase ends, from the newest checkpoint there if there is one.
 
@@ -72,13 +72,13 @@ def fit(
     tell = folder.restarts.record_wait if progress else partial(_note_and_log, folder)
     with (
         ray_session(task.config.ray),
-        background_thread(partial(note_lost_machines, folder.restarts)),
+        background_thread(partial(record_lost_nodes, folder.restarts)),
         background_thread(reap_orphans),
-        background_thread(partial(tell_waiting, tell, False)),
+        background_thread(partial(report_pending_groups, tell, False)),
         follow_run(folder, task, progress),
         checkpoint_on_interrupt(lambda: [folder]),
     ):
-        _fit(task, folder, start_from, awaits_scores, tell)
+        _fit(task, folder, start_from, pause_for_pruning, tell)
     folder.checkpoints.clean_partial()
     if folder.fatal_error_file.exists():
         raise UserError(folder.fatal_error_file.read_text())
@@ -92,15 +92,15 @@ def _note_and_log(folder: RunDir, text: str) -> None:
     log(text)
 
 
-def _fit(task: Task, folder: RunDir, start_from: Path | None, awaits_scores: bool, tell: Tell) -> None:
+def _fit(task: Task, folder: RunDir, start_from: Path | None, pause_for_pruning: bool, tell: Reporter) -> None:
     """Train until it ends. Ray Train begins its workers anew as often as needed; its controller is begun anew here."""
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_S)
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_INTERVAL_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
     config = task.config
     asked = (config.train, config.ray.share, task.batch_bytes)
-    require(partial(training_lack, *asked), training_bundles(config.train), config.ray.wait_s, tell)
+    wait_for_nodes(partial(training_shortage, *asked), training_bundles(config.train), config.ray.wait_s, tell)
     resources = worker_resources(*asked)
-    job = Job(
+    job = WorkerConfig(
         task=task.kind,
         config=config.model_dump(mode="json"),
         store=task.store.location,
@@ -109,8 +109,8 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, awaits_scores: boo
         command=secrets.token_hex(4),
         worker_cpus=resources.cpus,
         threads=resources.threads,
-        awaits_scores=awaits_scores,
-        shares_cpus=not is_own(),
+        pause_for_pruning=pause_for_pruning,
+        cpus_are_shared=not owns_session(),
     )
     lost = 0
     while True:
@@ -131,9 +131,9 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, awaits_scores: boo
                 ) from error
 
 
-def _trainer(config: Config, job: Job, resources: WorkerResources, folder: RunDir) -> Any:
+def _trainer(config: Config, job: WorkerConfig, resources: WorkerResources, folder: RunDir) -> Any:
     workers = config.train.workers
-    group = LoopbackTorchConfig if is_private() else TorchConfig
+    group = LoopbackTorchConfig if is_loopback_session() else TorchConfig
     scaling: dict[str, Any] = {  # Ray's type hints are those of its older trainer
         "num_workers": (workers.min, workers.max) if workers.elastic else workers.max,
         "use_gpu": resources.use_gpu,

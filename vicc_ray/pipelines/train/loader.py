@@ -28,9 +28,9 @@ from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 
 BATCHES_AHEAD = 2
 """Batches that may lie in the object store at least: the one that is trained on and the next."""
-PARTS_A_CPU = 4
+MICROBATCHES_PER_CPU = 4
 """Parts ahead for each CPU: a few, so that one that takes long does not hold up the others."""
-FETCH_LOOK_S = 1.0
+FETCH_POLL_S = 1.0
 """Seconds after which the thread that waits for a result looks whether it is still wanted."""
 RETRIES = 10
 """How often a task whose process or node died is given to another one."""
@@ -54,7 +54,7 @@ def batches(
         for step in range(start, stop)
         for microbatch in range(builder.microbatches)
     ]
-    ahead = min(memory * builder.microbatches // builder.batch_bytes, PARTS_A_CPU * running)
+    ahead = min(memory * builder.microbatches // builder.batch_bytes, MICROBATCHES_PER_CPU * running)
     window = _Window((partial(task.remote, [held], row) for row in rows), running, ahead, builder.microbatches)
     try:
         while parts := list(islice(window, builder.microbatches)):
@@ -128,7 +128,7 @@ class _Window:
 
     def _fetch(self) -> None:
         while (reference := self._coming.get()) is not None:
-            while self._open and not ray.wait([reference], timeout=FETCH_LOOK_S)[0]:
+            while self._open and not ray.wait([reference], timeout=FETCH_POLL_S)[0]:
                 pass
             del reference  # or it would be held until the next one comes
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
-from vicc_ray.pipelines.train.launcher import fit
+from vicc_ray.pipelines.train.launcher import launch_training
 from vicc_ray.runs.initial_checkpoint import (
     record_initial_checkpoint,
     require_remaining_epochs,
@@ -26,7 +26,7 @@ def pretrain(
     run_dir: Path,
     start_from: Path | None = None,
     progress: bool = True,
-    awaits_scores: bool = False,
+    pause_for_pruning: bool = False,
 ) -> Path:
     """Train until the schedule ends, from the newest checkpoint in ``run_dir`` if there is one.
 
@@ -54,4 +54,4 @@ def pretrain(
     if note := validation_skip_reason(store.entries, config):
         Console(progress).tell(note)
     with stage_timer(run_dir, "pretraining"):
-        return fit(task, folder, Path(start.checkpoint) if start else None, progress, awaits_scores)
+        return launch_training(task, folder, Path(start.checkpoint) if start else None, progress, pause_for_pruning)

@@ -30,19 +30,19 @@ def follow_run(folder: RunDir, task: Task, show: bool = True) -> Iterator[None]:
     if not show:
         yield
         return
-    with background_thread(_Follower(folder, Workload(task.sampler, task.phases)).run):
+    with background_thread(RunProgress(folder, Workload(task.sampler, task.phases)).run):
         yield
 
 
-class _Follower:
+class RunProgress:
     """Reads what is new in the run's files twice a second and shows it."""
 
     def __init__(self, folder: RunDir, workload: Workload) -> None:
         self.workload, self.begun_at = workload, folder.step
         self.bar = ProgressBar("starting Ray", workload.steps, self.begun_at)
-        self.steps, self.checks = _Tail(folder.metrics_file), _Tail(folder.validation_file)
-        self.restarts, self.begun = _Tail(folder.restarts.file, ("time_ms",)), False
-        self.warnings = _Tail(folder.warnings_file, ("step", "phase", "kind"))
+        self.steps, self.checks = JsonLinesTail(folder.metrics_file), JsonLinesTail(folder.validation_file)
+        self.restarts, self.begun = JsonLinesTail(folder.restarts.file, ("time_ms",)), False
+        self.warnings = JsonLinesTail(folder.warnings_file, ("step", "phase", "kind"))
         self.phase = ""
         self.losses: list[float] = []
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
@@ -122,7 +122,7 @@ class _Follower:
         return self.workload.cost(step, self.workload.steps) * spent / cost if cost else None
 
 
-class _Tail:
+class JsonLinesTail:
     """New whole lines of a JSON-lines file that grows, and that a resumed run replaces by a shorter one.
 
     What was there at the start is left out (it is in ``old``), and no line comes twice that is the same in ``keys``.

@@ -14,8 +14,8 @@ from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
 
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.pipelines.cluster.capacity import NO_PLACEMENT_GROUP
-from vicc_ray.pipelines.cluster.session import quiet
-from vicc_ray.pipelines.inference.embed import Embedder, Network, Work, embed
+from vicc_ray.pipelines.cluster.session import silence_ray
+from vicc_ray.pipelines.inference.embed import Embedder, StreamWeights, Work, embed
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, read_state
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
@@ -25,11 +25,11 @@ from vicc_ray.utils.jsonl import append_line
 
 POINTER = "checkpoint.json"
 """What Ray Train keeps of a checkpoint: the name of ours, in the run's folder."""
-MOST_HERE = 512
+MAX_LOCAL_VIDEOS = 512
 """Videos that one process embeds by itself: to start more takes as long as to embed some hundred small ones."""
-HOLD_S = 300.0
+DECISION_TIMEOUT_S = 300.0
 """Less than what other workers wait for one in a step (NCCL: 600 s)."""
-LOOK_S = 0.2
+POLL_INTERVAL_S = 0.2
 RETRIES = 3
 """How often a validation whose machine goes away is begun again."""
 
@@ -59,10 +59,10 @@ def ask(folder: RunDir, name: str, step: int) -> None:
 
 
 def wait(folder: RunDir) -> None:
-    """Until nobody holds the run any more, but no longer than :data:`HOLD_S`."""
-    end = time.monotonic() + HOLD_S
+    """Until nobody holds the run any more, but no longer than :data:`DECISION_TIMEOUT_S`."""
+    end = time.monotonic() + DECISION_TIMEOUT_S
     while folder.paused and time.monotonic() < end:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
     folder.pause_file.unlink(missing_ok=True)
 
 
@@ -74,7 +74,7 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
     Args:
         where: the run, the store, and CPUs of a task, as of :func:`validation`.
     """
-    quiet()
+    silence_ray()
     begun = time.perf_counter()
     with checkpoint.as_directory() as pointer:
         name = json.loads((Path(pointer) / POINTER).read_text())["checkpoint"]
@@ -85,8 +85,8 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
         return {}
     state = read_state(kept)
     phase = build_phases(config.schedule)[state["phase"]]
-    networks = {"it": Network(phase.stream, load_encoder_tensors(kept, phase.stream))}
-    if len(held_out.entries) <= MOST_HERE:
+    networks = {"it": StreamWeights(phase.stream, load_encoder_tensors(kept, phase.stream))}
+    if len(held_out.entries) <= MAX_LOCAL_VIDEOS:
         embedder = Embedder(Work(networks, opened, held_out.entries, config, use_gpu=False))
         features = embedder({"item": np.arange(len(held_out.entries))})
     else:

@@ -23,7 +23,7 @@ from vicc_ray.method.objective import Metrics
 from vicc_ray.pipelines.cluster.errors import last_line, user_error_in
 from vicc_ray.pipelines.cluster.preemption import PreemptionPoller
 from vicc_ray.pipelines.cluster.resources import DecodingShare, decoding_share
-from vicc_ray.pipelines.cluster.task_waits import stalls_told
+from vicc_ray.pipelines.cluster.task_waits import report_stalls
 from vicc_ray.pipelines.train import validation
 from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.runs import checkpoint_state
@@ -41,7 +41,7 @@ from vicc_ray.utils.jsonl import append_line
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkerConfig:
     """What the driver hands to every worker."""
 
     task: str
@@ -54,9 +54,9 @@ class Job:
     """Names the call of the command, see :meth:`RestartLog.record_start`."""
     worker_cpus: float
     threads: int
-    awaits_scores: bool
+    pause_for_pruning: bool
     """Whether the training is held until somebody has decided by a score (:attr:`RunDir.pause_file`)."""
-    shares_cpus: bool
+    cpus_are_shared: bool
     """Whether others may hold CPUs that decoding waits for."""
 
 
@@ -89,8 +89,8 @@ class UnrecoverableError(Exception):
 
 
 def train_worker(job: dict[str, Any]) -> None:
-    """Entry point of a Ray Train worker; ``job`` holds the fields of :class:`Job`."""
-    given = Job(**job)
+    """Entry point of a Ray Train worker; ``job`` holds the fields of :class:`WorkerConfig`."""
+    given = WorkerConfig(**job)
     torch.set_num_threads(given.threads)
     folder = RunDir(given.run)
     if folder.fatal_error_file.exists():  # another worker has said why it is of no use to go on
@@ -99,7 +99,7 @@ def train_worker(job: dict[str, Any]) -> None:
         _train(given, folder)
 
 
-def _train(given: Job, folder: RunDir) -> None:
+def _train(given: WorkerConfig, folder: RunDir) -> None:
     try:
         Worker(given).run()
     except UnrecoverableError as error:
@@ -126,7 +126,7 @@ def _abort_run(folder: RunDir, reason: Exception) -> None:
 class Worker:
     """One worker's run through the phases that are left."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: WorkerConfig) -> None:
         self.job = job
         self.config = Config.model_validate(job.config)
         self.folder = RunDir(job.run)
@@ -135,8 +135,8 @@ class Worker:
         self.sampler = self.task.sampler
         self.device = ray.train.torch.get_device()
         self.steps, self.restored_phase = 0, -1
-        self.unsettled: Step | None = None
-        self.lookout = PreemptionPoller()
+        self.pending_step: Step | None = None
+        self.preemption = PreemptionPoller()
         self.writer = AsyncCheckpointer(
             self.folder.checkpoints,
             self.config.train.keep_checkpoints,
@@ -146,11 +146,11 @@ class Worker:
     def run(self) -> None:
         """Train what is left; nothing if the run has ended."""
         own = self.folder.checkpoints.newest()
-        self._count_attempt(self.folder.step)
+        self._record_start(self.folder.step)
         self.trainer = self.task.trainer(self.device)
         self._restore(own)
-        if own is not None and self._on_all(self.folder.checkpoints.pending_validation(own.name)):
-            self._have_scored(own.name)
+        if own is not None and self._broadcast_first(self.folder.checkpoints.pending_validation(own.name)):
+            self._request_validation(own.name)
         start_from = Path(self.job.start_from) if self.job.start_from else None
         self.journal = None
         if rank() == 0:
@@ -162,10 +162,11 @@ class Worker:
         if self.journal:
             self.journal.close(self.task.phases[-1], self.steps)
 
-    def _count_attempt(self, step: int) -> None:
+    def _record_start(self, step: int) -> None:
         """End a run that fails again and again where it began; on all workers, who hear it from the first."""
         restarts = self.folder.restarts
-        earlier = self._on_all(restarts.record_start(step, world_size(), self.job.command) if rank() == 0 else 0)
+        failed = restarts.record_start(step, world_size(), self.job.command) if rank() == 0 else 0
+        earlier = self._broadcast_first(failed)
         if earlier > self.config.train.max_failures:
             raise UnrecoverableError(
                 f"training failed {earlier} times in a row after step {step} without getting to the next "
@@ -173,7 +174,7 @@ class Worker:
                 "The run is kept: the same command goes on with it (train.max_failures: how often it tries)"
             )
 
-    def _on_all(self, number: int) -> int:
+    def _broadcast_first(self, number: int) -> int:
         """The first worker's number, on all of them."""
         found = torch.tensor([int(number) if rank() == 0 else 0], device=self.device)
         all_reduce_sum_([found])
@@ -202,29 +203,30 @@ class Worker:
         neighbours = ray.train.get_context().get_local_world_size()
         share = decoding_share(self.job.worker_cpus, world_size(), neighbours, self.config.ray.share)
         begun = time.perf_counter()
-        for batch in self._told(batches(builder, self.steps, stop, share.cpus, share.memory, share.task_cpus), share):
-            step = self._begin_step(phase, batch, time.perf_counter() - begun)
-            asked_for = self._settle()  # the step before: its figures are there, and this one keeps the device busy
-            self.unsettled = replace(step, seconds=time.perf_counter() - begun)
+        decoded = batches(builder, self.steps, stop, share.cpus, share.memory, share.task_cpus)
+        for batch in self._report_waits(decoded, share):
+            step = self._run_step(phase, batch, time.perf_counter() - begun)
+            asked_for = self._flush_metrics()  # of the step before, while this one keeps the device busy
+            self.pending_step = replace(step, seconds=time.perf_counter() - begun)
             if self.steps < stop:
-                self._keep_if_due(phase, asked_for)
+                self._checkpoint_if_due(phase, asked_for)
             begun = time.perf_counter()
-        self._settle()
+        self._flush_metrics()
         self._keep(self.folder.checkpoints.phase(phase.index, phase.name), "end of phase", scored=True)
 
-    def _told(self, batches: Iterator[dict[str, Tensor]], share: DecodingShare) -> Iterator[dict[str, Tensor]]:
+    def _report_waits(self, batches: Iterator[dict[str, Tensor]], share: DecodingShare) -> Iterator[dict[str, Tensor]]:
         """The same, and a line where one does not come since others hold the CPUs."""
-        shared, task = self.job.shares_cpus and rank() == 0, {"CPU": min(1.0, share.task_cpus, share.cpus)}
-        with stalls_told(task, self.folder.restarts.record_wait, shared=shared) as stall:
+        shared, task = self.job.cpus_are_shared and rank() == 0, {"CPU": min(1.0, share.task_cpus, share.cpus)}
+        with report_stalls(task, self.folder.restarts.record_wait, shared=shared) as stall:
             for batch in batches:
                 stall.pause()
                 yield batch
                 stall.end()
 
-    def _begin_step(self, phase: Phase, batch: dict[str, Tensor], waited: float) -> Step:
+    def _run_step(self, phase: Phase, batch: dict[str, Tensor], waited: float) -> Step:
         torch.manual_seed(_mix(self.config.seed, self.steps, rank()))  # for layers that draw: no state to keep
         requested = float(rank() == 0 and self.folder.consume_checkpoint_request())
-        notes = torch.tensor([waited, self.lookout.due(), requested], device=self.device)
+        notes = torch.tensor([waited, self.preemption.should_poll(), requested], device=self.device)
         all_reduce_sum_([notes])
         if self.config.train.record_samples:
             self._record_samples(batch["videos"])
@@ -232,15 +234,15 @@ class Worker:
         self.steps += 1
         return Step(self.steps, phase, metrics, self.trainer.last_embeddings, waited, notes)
 
-    def _settle(self) -> str:
+    def _flush_metrics(self) -> str:
         """Record the last step that was not, once the device is done with it; stop at figures that are no numbers.
 
         Returns:
             why a checkpoint is wanted at once, "" if it is not; the same on all workers.
         """
-        if self.unsettled is None:
+        if self.pending_step is None:
             return ""
-        step, self.unsettled = self.unsettled, None
+        step, self.pending_step = self.pending_step, None
         waited, ask, requested = step.notes.tolist()
         values = {name: float(value) for name, value in step.metrics.items() if name != CHOICES}
         self._record(step, values, waited / world_size())
@@ -250,11 +252,11 @@ class Worker:
                 f"{step.number} (phase {step.phase.name}): training has diverged. {self.task.divergence_hint}, "
                 "and start in another output folder"
             )
-        if ask and self.lookout.node_goes():
+        if ask and self.preemption.preempted():
             return "a machine is taken away"
         return "requested" if requested else ""
 
-    def _keep_if_due(self, phase: Phase, asked_for: str) -> None:
+    def _checkpoint_if_due(self, phase: Phase, asked_for: str) -> None:
         """Checkpoints between two steps: those to be scored, those by the settings, and those that are asked for."""
         every = self.config.train.evaluate_epochs
         epochs = self.sampler.epochs_before(self.steps) - phase.first_epoch
@@ -263,7 +265,7 @@ class Worker:
         if self.steps % self.config.train.checkpoint_steps == 0:
             why = why or "every so many steps"
         if why:
-            self._settle()
+            self._flush_metrics()
             self._keep(self.folder.checkpoints.step(self.steps), why, scored)
             if why == asked_for:
                 self.writer.wait()
@@ -277,10 +279,10 @@ class Worker:
             self.writer.save(take, name, why, scored)
         if scored:
             self.writer.wait()
-            self._have_scored(name)
+            self._request_validation(name)
 
-    def _have_scored(self, name: str) -> None:
-        holds = self.job.awaits_scores and rank() == 0
+    def _request_validation(self, name: str) -> None:
+        holds = self.job.pause_for_pruning and rank() == 0
         if holds:
             atomic_write(self.folder.pause_file, name)
         validation.ask(self.folder, name, self.steps)
@@ -312,9 +314,9 @@ class Worker:
                 self.journal.end_epoch(step.phase, step.number, self.sampler.epochs_before(step.number), figures)
 
     def _record_samples(self, videos: Tensor) -> None:
-        everyones = all_gather_uneven(videos.to(self.device), sizes=self.trainer.sizes)
+        all_processes = all_gather_uneven(videos.to(self.device), sizes=self.trainer.sizes)
         if rank() == 0:
-            line = {"step": self.steps + 1, "workers": world_size(), "videos": everyones.tolist()}
+            line = {"step": self.steps + 1, "workers": world_size(), "videos": all_processes.tolist()}
             append_line(self.folder.samples_file, line)
 
 
