@@ -17,7 +17,7 @@ from tests.clip_store.test_store import make_store
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.writer import write_index
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_store import Features, FeatureTable, network_of, save_features
+from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable, network_fingerprint, save_features
 from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions
 
 
@@ -70,8 +70,8 @@ def clips(store: Path) -> None:
 
 def features(folder: Path) -> None:
     """Read all that there are."""
-    network_of(folder / "features-rgb-stage1")
-    found = Features(folder)
+    network_fingerprint(folder / "features-rgb-stage1")
+    found = FeatureFolder(folder)
     for name in found.names:
         found.of(name)
 

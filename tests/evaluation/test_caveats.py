@@ -10,10 +10,10 @@ import pytest
 
 from vicc_ray.cli.main import _print_table
 from vicc_ray.config import Config, EvaluateConfig
-from vicc_ray.evaluation.chance_level import Galleries
-from vicc_ray.evaluation.feature_store import Features, FeatureTable, feature_path, save_features
+from vicc_ray.evaluation.chance_level import GalleryCounts
+from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable, feature_path, save_features
 from vicc_ray.evaluation.retrieval_results import evaluate_features
-from vicc_ray.export.model_card import measured
+from vicc_ray.export.model_card import card_results
 from vicc_ray.pipelines.sweep.final_eval import score_on_test_videos
 from vicc_ray.reports.run import build_report
 from vicc_ray.reports.run.comparison import compare
@@ -47,8 +47,8 @@ def kinds(result: dict[str, Any]) -> list[str]:
     return [warning["kind"] for warning in result["warnings"]]
 
 
-def told(result: dict[str, Any]) -> list[str]:
-    """The k of which a figure is told, alike in all rows."""
+def reported_ks(result: dict[str, Any]) -> list[str]:
+    """The k whose recall is reported, the same in all rows."""
     (found,) = {tuple(k for k, share in row["recall"].items() if share is not None) for row in result["rows"]}
     return list(found)
 
@@ -66,8 +66,8 @@ def test_recall_is_told_up_to_the_k_at_which_any_network_hits(
 ) -> None:
     names = [f"class{n % classes}" for n in range(videos)]
     result = evaluated(tmp_path, made(names, names))
-    assert told(result) == ks
-    assert kinds(result)[0] == "untold" and str(50) in result["warnings"][0]["text"]
+    assert reported_ks(result) == ks
+    assert kinds(result)[0] == "omitted_recall" and str(50) in result["warnings"][0]["text"]
     chance = result["dataset"]["chance_at"]
     assert all(chance[k] < 1 for k in ks) and chance["50"] == 1
 
@@ -75,9 +75,9 @@ def test_recall_is_told_up_to_the_k_at_which_any_network_hits(
 def test_leaving_out_a_source_makes_a_gallery_smaller_than_k(tmp_path: Path) -> None:
     names = [f"class{n % 8}" for n in range(32)]
     sources = ["film"] * 28 + ["other"] * 4 + ["film"] * 8
-    assert told(evaluated(tmp_path / "all", made(names, names[:8], sources))) == ["1", "5", "10", "20"]
+    assert reported_ks(evaluated(tmp_path / "all", made(names, names[:8], sources))) == ["1", "5", "10", "20"]
     result = evaluated(tmp_path / "apart", made(names, names[:8], sources), ignore_same_source=True)
-    assert told(result) == ["1"]  # four videos are left to find
+    assert reported_ks(result) == ["1"]  # four videos are left to find
     assert "unseen_classes" in kinds(result)
 
 
@@ -93,7 +93,7 @@ def test_where_every_answer_is_the_same_no_figure_is_told_anywhere(
     (run / "evaluation").mkdir(parents=True)
     (run / "config.yaml").write_text("name: few\n")
     result = evaluated(run / "evaluation", made(train, test))
-    assert told(result) == [] and result["gain"] is None and "untold" in kinds(result)
+    assert reported_ks(result) == [] and result["gain"] is None and "omitted_recall" in kinds(result)
     for row in result["rows"]:
         assert (row["low"], row["high"]) == (None, None)
         assert all(one["recall_at_1"] is None for one in row["classes"])
@@ -103,20 +103,20 @@ def test_where_every_answer_is_the_same_no_figure_is_told_anywhere(
     page = build_report(run, None).read_text()
     table = page[page.index('<table class="recall">') : page.index('<tr class="chance">')]
     assert "%" not in table.split("<tbody>")[1].replace("%;", "") and result["warnings"][0]["text"] in page
-    assert measured(run, "rgb-stage1")["warnings"] == result["warnings"]
+    assert card_results(run, "rgb-stage1")["warnings"] == result["warnings"]
     assert {row["difference"] for row in compare(run, run)["rows"]} == {None}
     assert np.isnan(score_on_test_videos(TrialFolder(tmp_path)))
 
 
 def test_one_test_video_is_a_vector_of_zeros_and_the_other_centring_is_told(tmp_path: Path) -> None:
     result = evaluated(tmp_path, made(["a", "b", "c"] * 8, ["c"]))
-    assert told(result) == [] and kinds(result) == ["untold", "centring"]
+    assert reported_ks(result) == [] and kinds(result) == ["omitted_recall", "centering"]
     assert "zeros" in result["warnings"][-1]["text"] and "RGB after stage 1 100.0 %" in result["warnings"][-1]["text"]
 
 
 def test_one_test_video_is_shown_beside_those_that_lie_nearest(tmp_path: Path) -> None:
     evaluated(tmp_path, made(["a", "b", "c"] * 8, ["c"]))
-    shown = find_neighbours(Features(tmp_path), {"ignore_same_source": False, "seed": 0, "cross_stream": True})
+    shown = find_neighbours(FeatureFolder(tmp_path), {"ignore_same_source": False, "seed": 0, "cross_stream": True})
     (query,) = shown["queries"]
     assert {neighbour["label"] for neighbour in query["found"][0]} == {"c"}
 
@@ -125,7 +125,7 @@ def test_test_videos_of_one_class_lose_it_by_centring(tmp_path: Path) -> None:
     result = evaluated(tmp_path, made(["a", "b", "c", "d"] * 10, ["c"] * 40))
     (row,) = (row for row in result["rows"] if row["key"] == "rgb-stage1")
     assert row["recall"]["1"] < 0.6
-    (text,) = (warning["text"] for warning in result["warnings"] if warning["kind"] == "centring")
+    (text,) = (warning["text"] for warning in result["warnings"] if warning["kind"] == "centering")
     assert f"RGB after stage 1 100.0 %, not {100 * row['recall']['1']:.1f} %" in text
 
 
@@ -139,7 +139,7 @@ def test_test_videos_of_one_class_lose_it_by_centring(tmp_path: Path) -> None:
 )
 def test_centring_is_told_where_it_changes_the_score(tmp_path: Path, test: list[str], warned: bool) -> None:
     result = evaluated(tmp_path, made(["a", "b", "c", "d"] * 20, test))
-    assert ("centring" in kinds(result)) is warned
+    assert ("centering" in kinds(result)) is warned
 
 
 def test_a_class_without_training_videos_has_no_figure_of_its_own(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_class_without_training_videos_has_no_figure_of_its_own(tmp_path: Path
 def test_chance_at_k_is_what_draws_find() -> None:
     rng = np.random.default_rng(0)
     train, none = np.array(["a"] * 7 + ["b"] * 3 + ["c"] * 20), np.full(30, "")
-    choice = Galleries.of((train, none), (np.array(["a", "b", "x", ""]), np.full(4, "")))
+    choice = GalleryCounts.of((train, none), (np.array(["a", "b", "x", ""]), np.full(4, "")))
     for k in (1, 3, 8):
         draws = np.array([rng.choice(train, k, replace=False) for _ in range(4000)])
         expected = [(draws == label).any(1).mean() for label in ("a", "b", "x")]

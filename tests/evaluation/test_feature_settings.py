@@ -11,7 +11,7 @@ from tests.stored import Row, store_of, video
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_settings import check_same_store, forget_other_features
+from vicc_ray.evaluation.feature_settings import check_store_of_run, remove_stale_features
 from vicc_ray.evaluation.feature_store import FeatureTable, feature_names, feature_path, save_features
 from vicc_ray.evaluation.results_io import RESULT_FILE
 from vicc_ray.evaluation.retrieval_results import evaluate_features
@@ -31,7 +31,7 @@ OTHERS: dict[str, tuple[list[Row], PrepareConfig]] = {
 
 def evaluated(out: Path, store: ClipStore) -> None:
     """As far as it is left behind."""
-    forget_other_features(out, Config(), store, NAMES)
+    remove_stale_features(out, Config(), store, NAMES)
     columns = (np.array(store.entries.column(name)) for name in ("id", "label", "source", "split"))
     table = FeatureTable(*columns, np.ones((len(store.entries), 2)))
     for name in NAMES:
@@ -48,10 +48,10 @@ def run(tmp_path: Path) -> Path:
 def test_a_store_that_was_moved_is_the_same(run: Path, tmp_path: Path) -> None:
     (tmp_path / "store").rename(tmp_path / "moved")
     for store in (ClipStore(tmp_path / "moved"), store_of(tmp_path / "in shards", VIDEOS[::-1], 3)):
-        forget_other_features(run / "evaluation", Config(), store, NAMES)
+        remove_stale_features(run / "evaluation", Config(), store, NAMES)
         assert feature_names(run / "evaluation") == NAMES
         assert (run / "evaluation" / RESULT_FILE).exists()
-        check_same_store(run, store)
+        check_store_of_run(run, store)
 
 
 @pytest.mark.parametrize("other", OTHERS)
@@ -60,14 +60,14 @@ def test_features_of_other_videos_go_and_no_page_shows_them(run: Path, tmp_path:
     store = store_of(tmp_path / "other", rows, settings=prepare)
     with pytest.raises(UserError, match=f"--store {store}.*{tmp_path / 'store'}.*vicc-ray evaluate"):
         build_report(run, store)
-    forget_other_features(run / "evaluation", Config(), store, NAMES)
+    remove_stale_features(run / "evaluation", Config(), store, NAMES)
     assert feature_names(run / "evaluation") == []
     assert not (run / "evaluation" / RESULT_FILE).exists()
 
 
 def test_features_of_networks_that_the_run_does_not_have_go(run: Path, tmp_path: Path) -> None:
     """With --out, two runs may be evaluated into one folder."""
-    forget_other_features(run / "evaluation", Config(), ClipStore(tmp_path / "store"), ["rgb-random", "flow-stage1"])
+    remove_stale_features(run / "evaluation", Config(), ClipStore(tmp_path / "store"), ["rgb-random", "flow-stage1"])
     assert feature_names(run / "evaluation") == ["rgb-random"]
 
 
@@ -86,5 +86,5 @@ def test_runs_are_compared_by_query_if_the_videos_are_the_same(run: Path, tmp_pa
 
 def test_other_settings_make_other_features(run: Path, tmp_path: Path) -> None:
     config = Config.model_validate({"evaluate": {"max_windows": 3}})
-    forget_other_features(run / "evaluation", config, ClipStore(tmp_path / "store"), NAMES)
+    remove_stale_features(run / "evaluation", config, ClipStore(tmp_path / "store"), NAMES)
     assert feature_names(run / "evaluation") == []

@@ -17,19 +17,19 @@ import pytest
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.classification_results import TABLE_FILE
-from vicc_ray.evaluation.feature_settings import SETTINGS_FILE, are_of_same_videos
+from vicc_ray.evaluation.feature_settings import SETTINGS_FILE, have_same_videos
 from vicc_ray.evaluation.feature_store import (
-    Features,
+    FeatureFolder,
     FeatureTable,
     load_features,
     missing_parts,
-    network_of,
+    network_fingerprint,
     save_features,
 )
 from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions
 from vicc_ray.evaluation.results_io import RESULT_FILE, read_result
 from vicc_ray.evaluation.retrieval_results import evaluate_features
-from vicc_ray.export.model_card import measured
+from vicc_ray.export.model_card import card_results
 from vicc_ray.reports.run.classification import read_classification
 from vicc_ray.reports.run.comparison import compare
 from vicc_ray.reports.run.data import read_figures
@@ -79,14 +79,14 @@ def test_features_that_cannot_be_are_told(tmp_path: Path, change: str) -> None:
     part = features(tmp_path)
     pq.write_table(FEATURES[change](pq.read_table(part)), part)
     with pytest.raises(UserError, match="features-rgb-stage1"):
-        Features(tmp_path).of("rgb-stage1")
+        FeatureFolder(tmp_path).of("rgb-stage1")
 
 
 def test_parts_that_are_no_files_are_told(tmp_path: Path) -> None:
     part = features(tmp_path)
     part.unlink()
     os.mkfifo(part)
-    assert network_of(part.parent) == ""
+    assert network_fingerprint(part.parent) == ""
     with pytest.raises(UserError, match="part-00000"):
         load_features(part.parent)
 
@@ -94,7 +94,7 @@ def test_parts_that_are_no_files_are_told(tmp_path: Path) -> None:
 def test_a_network_and_numbers_of_parts_are_read_whatever_they_are(tmp_path: Path) -> None:
     part = features(tmp_path)
     pq.write_table(metadata("vicc_ray network", b"\xff")(pq.read_table(part)), part)
-    assert network_of(part.parent) == "\ufffd"
+    assert network_fingerprint(part.parent) == "\ufffd"
     shutil.copy(part, part.with_name("part-²2.parquet"))
     assert missing_parts(part.parent) == []
 
@@ -160,7 +160,7 @@ def test_results_that_cannot_be_are_told(run: Path, change: str) -> None:
     readers: tuple[Callable[[], object], ...] = (
         lambda: read_figures(run, None),
         lambda: compare(run, run),
-        lambda: measured(run, "rgb-stage1"),
+        lambda: card_results(run, "rgb-stage1"),
     )
     for read in readers:
         with pytest.raises(UserError, match=RESULT_FILE):
@@ -171,7 +171,7 @@ def test_results_that_cannot_be_are_told(run: Path, change: str) -> None:
 def test_settings_of_features_that_cannot_be_are_told(run: Path, content: str) -> None:
     (run / "evaluation" / SETTINGS_FILE).write_text(content)
     with pytest.raises(UserError, match=SETTINGS_FILE):
-        are_of_same_videos(run / "evaluation", run / "evaluation")
+        have_same_videos(run / "evaluation", run / "evaluation")
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"rows": [{}], "notes": []}', '{"rows": [], "notes": [1]}', "{"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vicc_ray.evaluation.per_class import by_class
+from vicc_ray.evaluation.per_class import retrieval_per_class
 from vicc_ray.evaluation.retrieval import FeatureSet, retrieve
 
 WAYS = {"a": (1, 0), "b": (0, 1), "c": (-1, -1)}
@@ -19,7 +19,7 @@ def videos(features: str, labels: str, sources: str = "") -> FeatureSet:
 
 def test_each_class_is_counted() -> None:
     train, test = videos("abcabc", "abcabc"), videos("aabbccccc", "aaabbcccc")
-    found = by_class(train, test, retrieve(train, test))
+    found = retrieval_per_class(train, test, retrieve(train, test))
     rows = {row["label"]: row for row in found["classes"]}
     assert {label: (row["queries"], row["recall_at_1"]) for label, row in rows.items()} == {
         "a": (3, 2 / 3),
@@ -37,7 +37,7 @@ def test_classes_add_up_to_all_queries() -> None:
     features = rng.normal(size=(80, 5)) + 2 * np.eye(4, 5)[np.searchsorted(list("abcd"), labels)]
     sets = [FeatureSet(features[part], labels[part], labels[part], labels[part]) for part in (slice(50), slice(50, 80))]
     result = retrieve(*sets)
-    found = by_class(*sets, result)
+    found = retrieval_per_class(*sets, result)
     weighted = sum(row["queries"] * row["recall_at_1"] for row in found["classes"])
     assert np.isclose(weighted / result.queries, result.recall[1])
     assert sum(pair["count"] for pair in found["confusion"]) == result.queries
@@ -45,6 +45,6 @@ def test_classes_add_up_to_all_queries() -> None:
 
 def test_a_query_without_neighbour_is_taken_for_nobody() -> None:
     train, test = videos("ab", "ab", "xx"), videos("ab", "ab", "xy")
-    found = by_class(train, test, retrieve(train, test, ignore_same_source=True))
+    found = retrieval_per_class(train, test, retrieve(train, test, ignore_same_source=True))
     assert {"query": "a", "nearest": "", "count": 1} in found["confusion"]
     assert found["classes"][0]["recall_at_1"] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vicc_ray.evaluation.retrieval import FeatureSet, chance_level, retrieve, retrieve_two
+from vicc_ray.evaluation.retrieval import FeatureSet, chance_level, retrieve, retrieve_two_streams
 
 
 def make_set(count: int, classes: int, seed: int, sources: int = 7, width: int = 6, prefix: str = "v") -> FeatureSet:
@@ -39,7 +39,7 @@ def test_equals_the_loop_written_out(ignore: bool) -> None:
     train, test = make_set(60, 4, 0), make_set(23, 4, 1)
     result = retrieve(train, test, ignore_same_source=ignore)
     orders = neighbours_by_hand(train, test, ignore)
-    assert result.neighbours.tolist() == [order[:5] for order in orders]
+    assert result.neighbors.tolist() == [order[:5] for order in orders]
     for k in (1, 5, 10, 20, 50):
         hits = [test.labels[q] in train.labels[order[:k]] for q, order in enumerate(orders)]
         told = k <= min(len(order) - sum(train.labels[order] == test.labels[q]) for q, order in enumerate(orders))
@@ -52,7 +52,7 @@ def test_train_and_test_are_each_centred_on_their_own_mean() -> None:
     train, test = make_set(40, 4, 2), make_set(20, 4, 3)
     shifted_train = FeatureSet(train.features + 30, train.labels, train.sources, train.ids)
     shifted_test = FeatureSet(test.features - 11, test.labels, test.sources, test.ids)
-    assert np.array_equal(retrieve(shifted_train, shifted_test).neighbours, retrieve(train, test).neighbours)
+    assert np.array_equal(retrieve(shifted_train, shifted_test).neighbors, retrieve(train, test).neighbors)
 
 
 def test_length_of_a_centred_feature_does_not_matter() -> None:
@@ -62,21 +62,21 @@ def test_length_of_a_centred_feature_does_not_matter() -> None:
     pairs = (train.features - mean)[:20] * scale  # every feature with its mirror image, so that the mean stays at zero
     long = FeatureSet(np.concatenate([pairs, -pairs]), train.labels, train.sources, train.ids)
     even = FeatureSet(np.concatenate([pairs / scale, -pairs / scale]), train.labels, train.sources, train.ids)
-    assert np.array_equal(retrieve(long, test).neighbours, retrieve(even, test).neighbours)
+    assert np.array_equal(retrieve(long, test).neighbors, retrieve(even, test).neighbors)
 
 
 def test_no_neighbour_has_the_querys_source_when_ignored() -> None:
     train, test = make_set(60, 3, 4, sources=4), make_set(30, 3, 5, sources=4)
     result = retrieve(train, test, ignore_same_source=True)
-    assert not (train.sources[result.neighbours] == test.sources[:, None]).any()
-    assert (train.sources[retrieve(train, test).neighbours] == test.sources[:, None]).any()
+    assert not (train.sources[result.neighbors] == test.sources[:, None]).any()
+    assert (train.sources[retrieve(train, test).neighbors] == test.sources[:, None]).any()
 
 
 def test_unknown_sources_exclude_nothing() -> None:
     train, test = make_set(30, 3, 4), make_set(10, 3, 5)
     train = FeatureSet(train.features, train.labels, np.full(30, ""), train.ids)
     test = FeatureSet(test.features, test.labels, np.full(10, ""), test.ids)
-    assert np.array_equal(retrieve(train, test, ignore_same_source=True).neighbours, retrieve(train, test).neighbours)
+    assert np.array_equal(retrieve(train, test, ignore_same_source=True).neighbors, retrieve(train, test).neighbors)
 
 
 def test_a_query_without_a_permitted_neighbour_is_a_miss() -> None:
@@ -84,8 +84,8 @@ def test_a_query_without_a_permitted_neighbour_is_a_miss() -> None:
     test = FeatureSet(np.eye(2, 4), ["a", "a"], ["film", "other"], ["q0", "q1"])
     result = retrieve(train, test, ignore_same_source=True)
     assert result.hits.tolist() == [False, True]
-    assert result.neighbours[0].tolist() == [-1] * 5
-    assert sorted(result.neighbours[1].tolist()) == [-1, -1, 0, 1, 2]
+    assert result.neighbors[0].tolist() == [-1] * 5
+    assert sorted(result.neighbors[1].tolist()) == [-1, -1, 0, 1, 2]
     assert result.chance == 0.5 and np.isnan(result.recall[1])
 
 
@@ -99,10 +99,11 @@ def test_two_streams_sum_their_similarities() -> None:
         gallery, queries = train.features - train.features.mean(0), test.features - test.features.mean(0)
         cosine = queries @ gallery.T
         total += cosine / np.linalg.norm(queries, axis=1)[:, None] / np.linalg.norm(gallery, axis=1)
-    result = retrieve_two(train_rgb, test_rgb, train_flow, test_flow)
-    assert np.array_equal(result.neighbours, np.argsort(-total, axis=1)[:, :5])
+    result = retrieve_two_streams(train_rgb, test_rgb, train_flow, test_flow)
+    assert np.array_equal(result.neighbors, np.argsort(-total, axis=1)[:, :5])
     assert np.array_equal(
-        retrieve_two(train_rgb, test_rgb, train_rgb, test_rgb).neighbours, retrieve(train_rgb, test_rgb).neighbours
+        retrieve_two_streams(train_rgb, test_rgb, train_rgb, test_rgb).neighbors,
+        retrieve(train_rgb, test_rgb).neighbors,
     )
 
 
@@ -110,7 +111,7 @@ def test_two_streams_must_be_of_the_same_videos() -> None:
     train, test = make_set(20, 2, 0), make_set(10, 2, 1)
     other = FeatureSet(train.features, train.labels, train.sources, train.ids[::-1])
     with pytest.raises(ValueError, match="same videos"):
-        retrieve_two(train, test, other, test)
+        retrieve_two_streams(train, test, other, test)
 
 
 def test_chance_is_what_random_neighbours_reach() -> None:
@@ -141,9 +142,9 @@ def test_unlabelled_queries_are_not_scored() -> None:
     result, full = retrieve(train, partly), retrieve(train, test)
     assert result.queries == 12
     assert result.recall[1] == pytest.approx(full.hits[8:].mean())
-    assert np.array_equal(result.neighbours, full.neighbours)
+    assert np.array_equal(result.neighbors, full.neighbors)
     assert not result.hits[:8].any()
-    assert len(partly.labelled()) == 12
+    assert len(partly.labeled()) == 12
 
 
 def test_constant_features_give_a_result_and_no_nan() -> None:
@@ -152,7 +153,7 @@ def test_constant_features_give_a_result_and_no_nan() -> None:
         FeatureSet(np.ones((12, 4)), train.labels, train.sources, train.ids),
         FeatureSet(np.ones((6, 4)), test.labels, test.sources, test.ids),
     )
-    assert 0 <= result.recall[1] <= 1 and (result.neighbours >= 0).all()
+    assert 0 <= result.recall[1] <= 1 and (result.neighbors >= 0).all()
 
 
 def test_empty_sets_are_refused() -> None:

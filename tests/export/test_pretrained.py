@@ -202,8 +202,7 @@ class Payload:
 def test_a_checkpoint_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
     torch.save({"state_dict": {"x": Payload(tmp_path / "ran")}}, tmp_path / "evil.pth.tar")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    with pytest.raises(UserError, match="refused and not run"):
-        load_encoder(tmp_path / "evil.pth.tar")
-    with pytest.raises(UserError, match=r"refused and not run|not a torch checkpoint"):
-        load_encoder(tmp_path / "plain.pt")
+    for name in ("evil.pth.tar", "plain.pt"):
+        with pytest.raises(UserError, match=re.escape(name)):
+            load_encoder(tmp_path / name)
     assert not (tmp_path / "ran").exists()

@@ -1,4 +1,4 @@
-"""95 % intervals by bootstrap: resampling the queries of an evaluation."""
+"""Bootstrap 95 % confidence intervals over the queries of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ DRAWS = 2000
 
 
 def hit_interval(hits: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the rate of ``hits`` (bool [N]): by bootstrap, exact (Clopper-Pearson) where all are alike.
+    """95 % interval of the rate of ``hits`` (bool [N]).
 
-    A resample of hits alone is hits alone: there the bootstrap would claim certainty from any number of queries.
+    It is the bootstrap's, or the exact one (Clopper-Pearson) where all outcomes are equal: resamples of equal outcomes
+    are equal, and the bootstrap would claim certainty from any number of queries.
     """
     outcomes = np.asarray(hits, dtype=bool)
     if len(outcomes) and outcomes.all():
@@ -24,12 +25,12 @@ def hit_interval(hits: ArrayLike, seed: int = 0) -> tuple[float, float]:
 def bootstrap_interval(values: ArrayLike, seed: int = 0, draws: int = DRAWS) -> tuple[float, float]:
     """Percentile bootstrap interval (2.5 %, 97.5 %) of the mean of ``values``.
 
-    A resample of n values with replacement is fully told by how often each distinct value is drawn, and these counts
-    are multinomial: drawing the counts is the same bootstrap without an array of draws x n.
+    The counts of each distinct value in a resample are multinomial, so drawing the counts is the same bootstrap
+    without an array of draws x n.
 
     Args:
-        values: one outcome a query [N], e.g. hits (bool) or differences of hits of two networks (-1, 0, 1).
-        seed: of the draws; the same values and seed give the same interval.
+        values: [N], one outcome for each query: hits (bool), or differences of two networks' hits (-1, 0, 1).
+        seed: the same values and seed give the same interval.
 
     Returns:
         (low, high); both NaN where there are no values.

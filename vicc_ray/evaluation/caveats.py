@@ -1,4 +1,7 @@
-"""What a reader must know of a retrieval table of few or uneven videos, with the figures it comes to. k neighbours."""
+"""Warnings under a retrieval table of few or unevenly distributed videos, with their effect on the figures.
+
+k: neighbors.
+"""
 
 from __future__ import annotations
 
@@ -7,112 +10,131 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vicc_ray.evaluation.bootstrap import bootstrap_interval
-from vicc_ray.evaluation.chance_level import Galleries
-from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, galleries
+from vicc_ray.evaluation.chance_level import GalleryCounts
+from vicc_ray.evaluation.retrieval import FeatureSet, RetrievalResult, gallery_counts
 
-FEW = 32
-"""Test videos under which any effect of centring is told: from there on it was under 3 points of R@1 where the classes
-had the same shares among test and training videos (made features, 2 and 8 classes, 64 and 512 dimensions)."""
-NAMED = 3
+FEW_VIDEOS = 32
+"""Test videos below which any effect of centering is reported. With more it was under 3 points of R@1 where test and
+training videos had the same class distribution (synthetic features, 2 and 8 classes, 64 and 512 dimensions)."""
+REPORTED_DIFFERENCE = 0.03
+MAX_NAMED_CLASSES = 3
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A row of the table: its name, what retrieval found, and what it finds with the test videos centred on the mean of
-    the training videos."""
+class ScoredNetwork:
+    """A row of the retrieval table.
+
+    Attributes:
+        name: in words.
+        result: with train and test videos centered on their own means, as in the table.
+        train_centered: with the test videos centered on the mean of the training videos.
+    """
 
     name: str
-    own: Retrieval
-    by_train: Retrieval
+    result: RetrievalResult
+    train_centered: RetrievalResult
 
 
 def caveats(
-    train: FeatureSet, test: FeatureSet, rows: Sequence[Judged], ignore_same_source: bool, seed: int
+    train: FeatureSet, test: FeatureSet, rows: Sequence[ScoredNetwork], ignore_same_source: bool, seed: int
 ) -> list[dict[str, str]]:
-    """Each as ``{"kind", "text"}``: ``unseen_classes``, ``untold`` (figures that are left out, and why) and
-    ``centring`` (what it does to R@1)."""
-    choice = galleries(train, test, ignore_same_source)
-    found = {
-        "unseen_classes": _unseen(test, choice, ignore_same_source),
-        "untold": _untold(train, rows[0].own, choice, ignore_same_source),
-        "centring": _centring(train, test, rows, choice, seed),
+    """Warnings as ``{"kind", "text"}``.
+
+    Kinds: ``unseen_classes`` (test videos without a training video of their class), ``omitted_recall`` (the R@k that
+    are left out, and why) and ``centering`` (its effect on R@1).
+    """
+    counts = gallery_counts(train, test, ignore_same_source)
+    texts = {
+        "unseen_classes": _unseen_classes(test, counts, ignore_same_source),
+        "omitted_recall": _omitted_recall(train, rows[0].result, counts, ignore_same_source),
+        "centering": _centering(train, test, rows, counts, seed),
     }
-    return [{"kind": kind, "text": text} for kind, text in found.items() if text]
+    return [{"kind": kind, "text": text} for kind, text in texts.items() if text]
 
 
-def _unseen(test: FeatureSet, choice: Galleries, ignore_same_source: bool) -> str:
-    without = choice.right == 0
-    if not without.any():
+def _unseen_classes(test: FeatureSet, counts: GalleryCounts, ignore_same_source: bool) -> str:
+    unseen = counts.matches == 0
+    if not unseen.any():
         return ""
-    labels = sorted(set(test.labels[test.labels != ""][without].tolist()))
-    named = ", ".join(labels[:NAMED]) + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
-    source = " of another source" if ignore_same_source else ""
+    labels = sorted(set(test.labels[test.labels != ""][unseen].tolist()))
+    more = f" and {len(labels) - MAX_NAMED_CLASSES} more" if len(labels) > MAX_NAMED_CLASSES else ""
+    named = ", ".join(labels[:MAX_NAMED_CLASSES]) + more
     return (
-        f"{without.sum()} of {len(without)} test videos have no training video of their class{source} ({named}): they "
-        "miss whatever the network is."
+        f"{unseen.sum()} of {len(unseen)} test videos have no training video of their class"
+        f"{_of_another_source(ignore_same_source)} ({named}): they count as misses for every network."
     )
 
 
-def _untold(train: FeatureSet, found: Retrieval, choice: Galleries, ignore_same_source: bool) -> str:
-    missing = [k for k in found.recall if not choice.tells(k)]
-    if not missing:
+def _omitted_recall(train: FeatureSet, result: RetrievalResult, counts: GalleryCounts, ignore_same_source: bool) -> str:
+    omitted = [k for k in result.recall if not counts.is_informative(k)]
+    if not omitted:
         return ""
-    which = ", ".join(f"R@{k}" for k in missing)
-    if 1 in missing:
+    which = ", ".join(f"R@{k}" for k in omitted)
+    if 1 in omitted:
         classes = len(set(train.labels.tolist()))
-        why = f"the training videos are {len(train)}, of {classes} class{'es' if classes > 1 else ''}"
-        return f"{which}: not told, since every test video hits or misses whatever the network is ({why})."
-    source = " of another source" if ignore_same_source else ""
+        why = f"there are {len(train)} training videos of {classes} class{'es' if classes > 1 else ''}"
+        return f"{which}: not reported, since every test video hits or misses with any network ({why})."
+    others = int((counts.candidates - counts.matches).min())
     return (
-        f"{which}: not told, since so many neighbours hit whatever the network is (a test video has {choice.smallest} "
-        f"training videos{source} to find, {int((choice.permitted - choice.right).min())} of them of other classes)."
+        f"{which}: not reported, since so many neighbors contain a hit with any network (a test video has "
+        f"{counts.min_candidates} training videos{_of_another_source(ignore_same_source)} to find, {others} of them "
+        "of other classes)."
     )
 
 
-def _centring(train: FeatureSet, test: FeatureSet, rows: Sequence[Judged], choice: Galleries, seed: int) -> str:
-    if not choice.tells(1):
+def _of_another_source(ignore_same_source: bool) -> str:
+    return " of another source" if ignore_same_source else ""
+
+
+def _centering(
+    train: FeatureSet, test: FeatureSet, rows: Sequence[ScoredNetwork], counts: GalleryCounts, seed: int
+) -> str:
+    if not counts.is_informative(1):
         return ""
-    instead = "Centred on the mean of the training videos instead"
+    instead = "Centered on the mean of the training videos instead"
     if len(test) == 1:
-        told = "; ".join(f"{row.name} {_percent(row.by_train)}" for row in rows)
+        recalls = "; ".join(f"{row.name} {_percent(row.train_centered)}" for row in rows)
         return (
-            "There is one test video: centred on its own mean it is a vector of zeros, to which no training video is "
-            f"nearer than another, so no R@k is told. {instead}, R@1 is: {told}."
+            "There is one test video. Centered on its own mean it is a vector of zeros, equally near to all training "
+            f"videos, so no R@k is reported. {instead}, R@1 is: {recalls}."
         )
     changed = [row for row in rows if _differs(row, len(test), seed)]
-    classes = Counter(test.labels.tolist())
-    if len(classes) == 1:
-        why = f"All {len(test)} test videos are of one class ({test.labels[0]}): to centre them on their own mean takes"
-        why += " away what they have in common, which is the class, and R@1 comes near chance whatever was learnt."
+    if len(set(test.labels.tolist())) == 1:
         changed = list(rows)
+        why = (
+            f"All {len(test)} test videos are of one class ({test.labels[0]}). Centering them on their own mean "
+            "removes what they have in common, which is the class: R@1 is near chance whatever the network learned."
+        )
     elif not changed:
         return ""
     else:
-        label, own, theirs = _most_uneven(train, test)
+        label, in_test, in_train = _most_uneven_class(train, test)
         why = (
-            f"To centre the {len(test)} test videos on their own mean changes R@1, as it does with few videos or with "
-            f"other shares of the classes than in training ({label}: {100 * own:.0f} % of the test videos, "
-            f"{100 * theirs:.0f} % of the training videos)."
+            f"Centering the {len(test)} test videos on their own mean changes R@1, as with few videos or where the "
+            f"class distributions of test and training videos differ ({label}: {100 * in_test:.0f} % of the test "
+            f"videos, {100 * in_train:.0f} % of the training videos)."
         )
-    told = "; ".join(f"{row.name} {_percent(row.by_train)}, not {_percent(row.own)}" for row in changed)
-    return f"{why} {instead}, R@1 is: {told}."
+    recalls = "; ".join(f"{row.name} {_percent(row.train_centered)}, not {_percent(row.result)}" for row in changed)
+    return f"{why} {instead}, R@1 is: {recalls}."
 
 
-def _differs(row: Judged, videos: int, seed: int) -> bool:
-    """Whether centring matters: at all with few videos, else beyond chance and by 3 points or more."""
-    difference = row.by_train.hits.astype(int) - row.own.hits.astype(int)
+def _differs(row: ScoredNetwork, videos: int, seed: int) -> bool:
+    """Whether centering matters: at all with few videos, else significantly and by 3 points or more."""
+    difference = row.train_centered.hits.astype(int) - row.result.hits.astype(int)
+    if videos < FEW_VIDEOS:
+        return abs(difference.mean()) > 0
     low, high = bootstrap_interval(difference, seed)
-    return abs(difference.mean()) > 0 if videos < FEW else abs(difference.mean()) >= 0.03 and not low <= 0 <= high
+    return abs(difference.mean()) >= REPORTED_DIFFERENCE and not low <= 0 <= high
 
 
-def _most_uneven(train: FeatureSet, test: FeatureSet) -> tuple[str, float, float]:
-    """The class whose shares differ most, and its share of test and of training videos."""
-    shares = [
-        (label, float((test.labels == label).mean()), float((train.labels == label).mean()))
-        for label in sorted({*test.labels.tolist(), *train.labels.tolist()})
+def _most_uneven_class(train: FeatureSet, test: FeatureSet) -> tuple[str, float, float]:
+    """The class whose fractions of test and of training videos differ most, and both fractions."""
+    of_test, of_train = (Counter(videos.labels.tolist()) for videos in (test, train))
+    fractions = [
+        (label, of_test[label] / len(test), of_train[label] / len(train)) for label in sorted({*of_test, *of_train})
     ]
-    return max(shares, key=lambda share: abs(share[1] - share[2]))
+    return max(fractions, key=lambda entry: abs(entry[1] - entry[2]))
 
 
-def _percent(found: Retrieval) -> str:
-    return f"{100 * found.recall[1]:.1f} %"
+def _percent(result: RetrievalResult) -> str:
+    return f"{100 * result.recall[1]:.1f} %"

@@ -1,6 +1,6 @@
-"""What retrieval finds whatever the network is: the chance of a hit, and which figures it leaves nothing to tell.
+"""Chance level of retrieval: the hits that any network would get, and the figures that say nothing about a network.
 
-n labelled queries, Ng gallery videos, k neighbours.
+n labeled queries, k neighbors.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Galleries:
-    """Of each labelled query how many videos it may find, and how many of them have its label: int [n] both."""
+class GalleryCounts:
+    """For each labeled query, the gallery videos that it may retrieve.
 
-    permitted: np.ndarray
-    right: np.ndarray
+    Attributes:
+        candidates: int [n], how many there are.
+        matches: int [n], how many of them have the query's label.
+    """
+
+    candidates: np.ndarray
+    matches: np.ndarray
 
     @classmethod
     def of(
@@ -24,41 +29,41 @@ class Galleries:
         train: tuple[np.ndarray, np.ndarray],
         test: tuple[np.ndarray, np.ndarray],
         ignore_same_source: bool = False,
-    ) -> Galleries:
-        """``train`` and ``test``: labels and sources, str [N] each, "" where unknown."""
+    ) -> GalleryCounts:
+        """Count them. ``train`` and ``test``: labels and sources, str [N] each, "" where unknown."""
         labels, sources = (Counter(column.tolist()) for column in train)
         pairs = Counter(zip(*(column.tolist() for column in train), strict=True))
-        total, found = len(train[0]), []
+        counts = []
         for label, source in zip(*(column.tolist() for column in test), strict=True):
             if label == "":
                 continue
             excluded = ignore_same_source and source != ""
-            permitted = total - (sources[source] if excluded else 0)
-            found.append((permitted, labels[label] - (pairs[label, source] if excluded else 0)))
-        counts = np.array(found, dtype=np.int64).reshape(-1, 2)
-        return cls(counts[:, 0], counts[:, 1])
+            candidates = len(train[0]) - (sources[source] if excluded else 0)
+            counts.append((candidates, labels[label] - (pairs[label, source] if excluded else 0)))
+        columns = np.array(counts, dtype=np.int64).reshape(-1, 2)
+        return cls(columns[:, 0], columns[:, 1])
 
-    def select(self, chosen: np.ndarray) -> Galleries:
-        """Those of some of the labelled queries, bool [n]."""
-        return Galleries(self.permitted[chosen], self.right[chosen])
+    def select(self, keep: np.ndarray) -> GalleryCounts:
+        """The counts of some of the labeled queries, by a bool mask [n]."""
+        return GalleryCounts(self.candidates[keep], self.matches[keep])
 
     @property
-    def smallest(self) -> int:
-        """Videos of the smallest gallery that is not empty; 0 where all are."""
-        return int(self.permitted[self.permitted > 0].min(initial=self.permitted.max(initial=0)))
+    def min_candidates(self) -> int:
+        """Candidates of the query that has fewest but not none; 0 where all have none."""
+        return int(self.candidates[self.candidates > 0].min(initial=self.candidates.max(initial=0)))
 
     def chance(self, k: int) -> np.ndarray:
-        """The probability that one of k neighbours drawn at random is right, float64 [n]."""
-        wrong, missed = self.permitted - self.right, np.ones(len(self.permitted))
-        for drawn in range(min(k, int(self.permitted.max(initial=0)))):
-            missed *= np.maximum(wrong - drawn, 0) / np.maximum(self.permitted - drawn, 1)
-        return np.where(self.right > 0, 1 - missed, 0.0)
+        """Probability of a hit among k candidates drawn at random, float64 [n]."""
+        wrong, miss = self.candidates - self.matches, np.ones(len(self.candidates))
+        for drawn in range(min(k, int(self.candidates.max(initial=0)))):
+            miss *= np.maximum(wrong - drawn, 0) / np.maximum(self.candidates - drawn, 1)
+        return np.where(self.matches > 0, 1 - miss, 0.0)
 
-    def tells(self, k: int) -> bool:
-        """Whether R@k tells something of the network.
+    def is_informative(self, k: int) -> bool:
+        """Whether R@k depends on the network.
 
-        It does not where every query hits or misses by the counts alone, and, for k of 2 and more, where a query has no
-        more than k videos to find.
+        It does not where the counts alone make every query a hit or a miss. For k of 2 and more it is taken not to,
+        either, where some query has no more than k candidates.
         """
         chance = self.chance(k)
-        return bool(((chance > 0) & (chance < 1)).any()) and (k == 1 or k < self.smallest)
+        return bool(((chance > 0) & (chance < 1)).any()) and (k == 1 or k < self.min_candidates)

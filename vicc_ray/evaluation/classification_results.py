@@ -39,10 +39,10 @@ from vicc_ray.utils.fs import atomic_write
 TABLE_FILE, RESULT_FILE, PREDICTIONS_FILE = "classification.json", "result.json", "predictions.parquet"
 STREAMS = {"rgb": "RGB", "flow": "Flow", "rgb+flow": "R+F: mean probability"}
 MODES = {"finetune": "fine-tuned", "probe": "linear probe", "quick": "quick probe"}
-BEST = 5
+TOP_K = 5
 
 
-def tabulate(out: Path, seed: int = 0) -> dict[str, Any]:
+def score_predictions(out: Path, seed: int = 0) -> dict[str, Any]:
     """Score every ``<stream>-<mode>/predictions.parquet`` in ``out`` and write the files that the module describes.
 
     Args:
@@ -59,8 +59,8 @@ def tabulate(out: Path, seed: int = 0) -> dict[str, Any]:
         found = {s: out / f"{s}-{mode}" for s in ("rgb", "flow") if (out / f"{s}-{mode}" / PREDICTIONS_FILE).exists()}
         of_mode = {stream: read_predictions(folder / PREDICTIONS_FILE) for stream, folder in found.items()}
         for stream, predictions in of_mode.items():
-            row = score(predictions, stream, mode, seed)
-            result = {**row, "confusion": confusion(predictions).tolist()}
+            row = classifier_row(predictions, stream, mode, seed)
+            result = {**row, "confusion": confusion_matrix(predictions).tolist()}
             atomic_write(found[stream] / RESULT_FILE, json.dumps(result, indent=1) + "\n")
             rows.append(row)
             notes += [f"{row['key']}: {note}" for note in predictions.about.get("notes", [])]
@@ -69,7 +69,7 @@ def tabulate(out: Path, seed: int = 0) -> dict[str, Any]:
             if both is None:
                 notes.append(f"rgb-{mode} and flow-{mode} are of other test videos or classes: not fused")
             else:
-                rows.append(score(both, "rgb+flow", mode, seed))
+                rows.append(classifier_row(both, "rgb+flow", mode, seed))
     if not rows:
         raise UserError(f"no predictions in {out}: run `vicc-ray classify` first")
     table = {"rows": rows, "notes": notes}
@@ -85,12 +85,12 @@ def fuse(rgb: Predictions, flow: Predictions, of: list[str]) -> Predictions | No
     return replace(rgb, probabilities=(rgb.probabilities + flow.probabilities) / 2, about={"of": of})
 
 
-def score(predictions: Predictions, stream: str, mode: str, seed: int = 0) -> dict[str, Any]:
+def classifier_row(predictions: Predictions, stream: str, mode: str, seed: int = 0) -> dict[str, Any]:
     """The row of one classifier, see the module."""
-    first, some = hits(predictions, 1), hits(predictions, BEST)
+    first, some = top_k_hits(predictions, 1), top_k_hits(predictions, TOP_K)
     classes = len(predictions.classes)
     (low, high), (low5, high5) = hit_interval(first, seed), hit_interval(some, seed)
-    told = classes > BEST
+    told = classes > TOP_K
     return {
         "key": f"{stream}-{mode}",
         "name": f"{STREAMS[stream]}, {MODES[mode]}",
@@ -104,13 +104,13 @@ def score(predictions: Predictions, stream: str, mode: str, seed: int = 0) -> di
     }
 
 
-def hits(predictions: Predictions, k: int) -> np.ndarray:
+def top_k_hits(predictions: Predictions, k: int) -> np.ndarray:
     """Whether the label is among the ``k`` most probable classes, bool [N]; of equals the first named counts more."""
     best = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :k]
     return (best == _truth(predictions)[:, None]).any(axis=1)
 
 
-def confusion(predictions: Predictions) -> np.ndarray:
+def confusion_matrix(predictions: Predictions) -> np.ndarray:
     """Videos of each class (rows) by the class that is most probable (columns), int64 [K, K]."""
     classes = len(predictions.classes)
     counts = np.zeros((classes, classes), np.int64)
@@ -119,7 +119,7 @@ def confusion(predictions: Predictions) -> np.ndarray:
 
 
 def _per_class(predictions: Predictions) -> list[dict[str, Any]]:
-    counts = confusion(predictions)
+    counts = confusion_matrix(predictions)
     found = []
     for n, name in enumerate(predictions.classes):
         videos, wrong = int(counts[n].sum()), np.where(np.arange(len(counts)) == n, 0, counts[n])

@@ -21,7 +21,7 @@ PLACE = "store"
 """Where the store was: it may have been moved or copied since."""
 
 
-def forget_other_features(out: Path, config: Config, store: ClipStore, names: Collection[str]) -> None:
+def remove_stale_features(out: Path, config: Config, store: ClipStore, names: Collection[str]) -> None:
     """Remove features, and their table, that were made with other settings or of other videos, or of networks that are
     not among ``names``; keep on what those that stay depend on.
     """
@@ -42,7 +42,7 @@ def forget_other_features(out: Path, config: Config, store: ClipStore, names: Co
         atomic_write(out / SETTINGS_FILE, json.dumps(settings, indent=1))
 
 
-def check_same_store(run: Path, store: ClipStore) -> None:
+def check_store_of_run(run: Path, store: ClipStore) -> None:
     """See that ``store`` has the videos that the run was evaluated on; nothing is known before that.
 
     Raises:
@@ -57,7 +57,7 @@ def check_same_store(run: Path, store: ClipStore) -> None:
         )
 
 
-def are_of_same_videos(one: Path, other: Path) -> bool:
+def have_same_videos(one: Path, other: Path) -> bool:
     """Whether the features of two folders are of the same videos, as far as is known."""
     known = [found["videos"] for folder in (one, other) if (found := _read(folder)) is not None]
     return len(set(known)) < 2

@@ -96,7 +96,7 @@ def missing_parts(path: Path, videos: int | None = None) -> list[int]:
     return [part for part in range(int(told)) if part not in there]
 
 
-def network_of(path: Path) -> str:
+def network_fingerprint(path: Path) -> str:
     """Fingerprint of the network that made the features, "" where there are none or nothing is known of it."""
     return _told(path).get(NETWORK_KEY, b"").decode(errors="replace")
 
@@ -147,7 +147,7 @@ def load_features(path: Path) -> FeatureTable:
     return table
 
 
-class Features:
+class FeatureFolder:
     """The features in a folder, for several that look at the same ones: a network's are read once, and kept.
 
     Attributes:

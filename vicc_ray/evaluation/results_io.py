@@ -12,7 +12,7 @@ RESULT_FILE = "evaluation.json"
 
 
 @dataclass(frozen=True)
-class Recall:
+class RecallRow:
     """The least that is read of a network: R@1 by its key."""
 
     key: str
@@ -40,7 +40,7 @@ class _Pair:
 
 
 @dataclass(frozen=True)
-class _Row(Recall):
+class _Row(RecallRow):
     name: str
     stream: str
     phase: str | None
@@ -84,7 +84,7 @@ class _Settings:
 
 
 @dataclass(frozen=True)
-class Result:
+class EvaluationResult:
     """All that pages, cards and tables read of it."""
 
     rows: list[_Row]
@@ -99,13 +99,13 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Recalls:
+class RecallRows:
     """Of a result, R@1 alone."""
 
-    rows: list[Recall]
+    rows: list[RecallRow]
 
 
-def read_result(folder: Path, kind: type[Any] = Result) -> dict[str, Any] | None:
+def read_result(folder: Path, kind: type[Any] = EvaluationResult) -> dict[str, Any] | None:
     """The content of ``folder/evaluation.json``, None where there is none.
 
     Args:

@@ -1,8 +1,8 @@
-"""Nearest-neighbour retrieval: for each test video the nearest train videos, and whether one has its label.
+"""Nearest-neighbor retrieval (R@k): test videos are looked up among train videos, and hit where the labels agree.
 
-Legend: N videos, Nq queries (test), Ng gallery (train), F features.
-Train and test features are each centred on their own mean and scaled to unit norm; similarity is the dot product. A
-test set of one video is a vector of zeros then, and nothing is nearer to it than anything else.
+N videos, Nq queries (test), Ng gallery videos (train), F features.
+Train and test features are each centered on their own mean and scaled to unit norm; similarity is the dot product. A
+test set of one video becomes a vector of zeros, to which all videos are equally similar.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from vicc_ray.evaluation.bootstrap import hit_interval
-from vicc_ray.evaluation.chance_level import Galleries
+from vicc_ray.evaluation.chance_level import GalleryCounts
 from vicc_ray.evaluation.exclusion import Exclusion, factorize
 from vicc_ray.evaluation.knn import nearest
 from vicc_ray.evaluation.normalized_features import NormalizedFeatures
 
 KS = (1, 5, 10, 20, 50)
-NEIGHBOURS = 5
+NUM_NEIGHBORS = 5
 
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features of videos: ``features`` float32 [N, F]; ``labels``, ``sources``, ``ids`` str [N], "" where unknown.
+    """Features of videos.
+
+    Attributes:
+        features: float32 [N, F].
+        labels, sources, ids: str [N], "" where unknown.
 
     Raises:
         ValueError: the lengths differ.
@@ -49,33 +53,33 @@ class FeatureSet:
         return len(self.ids)
 
     def select(self, keep: np.ndarray) -> FeatureSet:
-        """The videos that ``keep`` names: a bool mask [N] or an index array."""
+        """Some of the videos, by a bool mask [N] or an index array."""
         return FeatureSet(self.features[keep], self.labels[keep], self.sources[keep], self.ids[keep])
 
-    def labelled(self) -> FeatureSet:
-        """Only the videos that have a label."""
+    def labeled(self) -> FeatureSet:
+        """The videos that have a label."""
         return self.select(self.labels != "")
 
 
 @dataclass(frozen=True)
-class Retrieval:
-    """What retrieval found.
+class RetrievalResult:
+    """Recall, hits and neighbors of the queries.
 
     Attributes:
-        recall: for each k the share of labelled queries (0 to 1) with their label among the k nearest. NaN where it
-            says nothing of the features (:meth:`~vicc_ray.evaluation.chance_level.Galleries.tells`), and of one test
-            video that is centred on itself.
-        hits: bool [Nq], whether the nearest neighbour has the query's label; False for queries without a label.
-        neighbours: int64 [Nq, 5], gallery positions, nearest first; -1 where the gallery has no further video.
+        recall: for each k the fraction of labeled queries (0 to 1) with their label among the k nearest. NaN where it
+            would be the same for any features (:meth:`GalleryCounts.is_informative`), and for a single test video
+            that is centered on itself.
+        hits: bool [Nq], whether the nearest neighbor has the query's label; False for queries without a label.
+        neighbors: int64 [Nq, 5], gallery rows, nearest first; -1 where the gallery has no further video.
         interval: 95 % interval of R@1, by bootstrap over the queries; NaN where R@1 is.
-        queries: number of labelled queries.
-        chance: expected R@1 of a neighbour drawn at random.
-        chance_at: for each k the expected R@k of neighbours drawn at random.
+        queries: number of labeled queries.
+        chance: expected R@1 of a neighbor drawn at random.
+        chance_at: for each k the expected R@k of neighbors drawn at random.
     """
 
     recall: dict[int, float]
     hits: np.ndarray
-    neighbours: np.ndarray
+    neighbors: np.ndarray
     interval: tuple[float, float]
     queries: int
     chance: float
@@ -89,22 +93,22 @@ def retrieve(
     ignore_same_source: bool = False,
     seed: int = 0,
     own_mean: bool = True,
-) -> Retrieval:
+) -> RetrievalResult:
     """Retrieve each video of ``test`` among ``train``.
 
     Args:
-        ignore_same_source: leave out neighbours that have the query's source ("" is nobody's source). A query that
-            has no neighbour left counts as a miss.
+        ignore_same_source: leave out gallery videos that have the query's source; videos of unknown source ("") are
+            not left out. A query without candidates counts as a miss.
         seed: of the bootstrap.
-        own_mean: centre ``test`` on its own mean; else on that of ``train``.
+        own_mean: center ``test`` on its own mean; else on that of ``train``.
 
     Raises:
-        ValueError: one of the two sets is empty.
+        ValueError: a set is empty.
     """
     return _retrieve([(train, test)], ks, ignore_same_source, seed, own_mean)
 
 
-def retrieve_two(
+def retrieve_two_streams(
     train_rgb: FeatureSet,
     test_rgb: FeatureSet,
     train_flow: FeatureSet,
@@ -113,7 +117,7 @@ def retrieve_two(
     ignore_same_source: bool = False,
     seed: int = 0,
     own_mean: bool = True,
-) -> Retrieval:
+) -> RetrievalResult:
     """Retrieve by the sum of the RGB and the flow similarity (R+F); see :func:`retrieve`.
 
     Raises:
@@ -126,13 +130,13 @@ def retrieve_two(
 
 
 def chance_level(train: FeatureSet, test: FeatureSet, ignore_same_source: bool = False) -> float:
-    """Expected R@1 over labelled queries when each takes a permitted gallery video at random; NaN without queries."""
-    return _mean(galleries(train, test, ignore_same_source).chance(1))
+    """Expected R@1 of labeled queries that each retrieve a candidate at random; NaN without labeled queries."""
+    return _mean(gallery_counts(train, test, ignore_same_source).chance(1))
 
 
-def galleries(train: FeatureSet, test: FeatureSet, ignore_same_source: bool = False) -> Galleries:
-    """What each labelled query of ``test`` may find in ``train``."""
-    return Galleries.of((train.labels, train.sources), (test.labels, test.sources), ignore_same_source)
+def gallery_counts(train: FeatureSet, test: FeatureSet, ignore_same_source: bool = False) -> GalleryCounts:
+    """How many videos of ``train`` each labeled query of ``test`` may retrieve, and how many of them are hits."""
+    return GalleryCounts.of((train.labels, train.sources), (test.labels, test.sources), ignore_same_source)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -141,7 +145,7 @@ def _mean(values: np.ndarray) -> float:
 
 def _retrieve(
     streams: list[tuple[FeatureSet, FeatureSet]], ks: Sequence[int], ignore_same_source: bool, seed: int, own_mean: bool
-) -> Retrieval:
+) -> RetrievalResult:
     train, test = streams[0]
     if not len(train) or not len(test):
         raise ValueError(f"retrieval needs train and test videos, given {len(train)} and {len(test)}")
@@ -152,21 +156,25 @@ def _retrieve(
     if ignore_same_source:
         train_sources, test_sources = factorize((train.sources, test.sources), (-1, -2))
         exclusion = Exclusion(test_sources, train_sources)
-    _, rows = nearest(queries.rows(0, len(test)), gallery, max(*ks, NEIGHBOURS), exclusion)
-    match = ((train_labels[rows] == test_labels[:, None]) & (rows >= 0)).numpy()
-    neighbours = np.full((len(test), NEIGHBOURS), -1, dtype=np.int64)
-    neighbours[:, : rows.shape[1]] = rows[:, :NEIGHBOURS].numpy()
-    scored = match[test.labels != ""]
-    choice = galleries(train, test, ignore_same_source)
-    directed = len(test) > 1 or not own_mean
-    recall = {k: _mean(scored[:, :k].any(1)) if directed and choice.tells(k) else float("nan") for k in ks}
-    chance_at = {k: _mean(choice.chance(k)) for k in ks}
-    return Retrieval(
+    _, rows = nearest(queries.rows(0, len(test)), gallery, max(*ks, NUM_NEIGHBORS), exclusion)
+    matches = ((train_labels[rows] == test_labels[:, None]) & (rows >= 0)).numpy()
+    neighbors = np.full((len(test), NUM_NEIGHBORS), -1, dtype=np.int64)
+    neighbors[:, : rows.shape[1]] = rows[:, :NUM_NEIGHBORS].numpy()
+    scored = matches[test.labels != ""]
+    counts = gallery_counts(train, test, ignore_same_source)
+    has_direction = len(test) > 1 or not own_mean  # else the only query is a vector of zeros
+    recall = {
+        k: _mean(scored[:, :k].any(1)) if has_direction and counts.is_informative(k) else float("nan") for k in ks
+    }
+    chance_at = {k: _mean(counts.chance(k)) for k in ks}
+    return RetrievalResult(
         recall=recall,
-        hits=match[:, 0],
-        neighbours=neighbours,
-        interval=hit_interval(scored[:, 0], seed) if directed and choice.tells(1) else (float("nan"), float("nan")),
+        hits=matches[:, 0],
+        neighbors=neighbors,
+        interval=hit_interval(scored[:, 0], seed)
+        if has_direction and counts.is_informative(1)
+        else (float("nan"), float("nan")),
         queries=len(scored),
-        chance=_mean(choice.chance(1)),
+        chance=_mean(counts.chance(1)),
         chance_at=chance_at,
     )

@@ -15,48 +15,48 @@ from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.utils.html import load_templates
 from vicc_ray.utils.markdown import as_block, as_code, as_sentences
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Location = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}$")]
 
 
-class Retrieval(BaseModel):
+class RetrievalScores(BaseModel):
     """Recall at k of one network; None where it tells nothing."""
 
     name: str
-    recall: Annotated[dict[Location, Share | None], Field(min_length=1, max_length=20)]
-    low: Share | None
-    high: Share | None
+    recall: Annotated[dict[Location, Fraction | None], Field(min_length=1, max_length=20)]
+    low: Fraction | None
+    high: Fraction | None
 
 
-class Data(BaseModel):
+class DatasetCounts(BaseModel):
     """On what it was measured."""
 
     test: Count
     train: Count
     classes: Count
-    chance: Share | None
+    chance: Fraction | None
 
 
-class Warned(BaseModel):
+class CardWarning(BaseModel):
     """What is to be kept in mind."""
 
     text: str
 
 
-class Card(BaseModel):
+class CardFields(BaseModel):
     """What a file of weights says of itself: written by whoever made it, so every field is looked at."""
 
     recipe: dict[str, Any] = {}
     checkpoint: str = ""
     step: Count = 0
     epoch: Annotated[float, Field(ge=0, le=1e9)] = 0.0
-    data: Data | None = None
-    retrieval: Retrieval | None = None
-    warnings: Annotated[list[Warned], Field(max_length=20)] = []
+    data: DatasetCounts | None = None
+    retrieval: RetrievalScores | None = None
+    warnings: Annotated[list[CardWarning], Field(max_length=20)] = []
 
 
-def measured(run: Path, phase: str) -> dict[str, Any]:
+def card_results(run: Path, phase: str) -> dict[str, Any]:
     """What the evaluation of a run says of the network after ``phase``, for its card; empty where there is none."""
     result = read_result(run / "evaluation")
     row = next((row for row in result["rows"] if row["key"] == phase), None) if result else None
@@ -88,12 +88,12 @@ def card_text(weights: EncoderWeights, files: Sequence[str]) -> str:
     )
 
 
-def _read(told: dict[str, Any]) -> Card:
+def _read(told: dict[str, Any]) -> CardFields:
     """The card's fields; none where one of them is not what it should be: it is shown as it is then."""
     try:
-        card = Card.model_validate(told)
+        card = CardFields.model_validate(told)
     except ValidationError:
-        return Card()
+        return CardFields()
     whole = card.retrieval is not None and card.data is not None and "1" in card.retrieval.recall
     return card if whole else card.model_copy(update={"retrieval": None})
 

@@ -21,7 +21,7 @@ from vicc_ray.clip_store.training_clips import CHANNELS
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.config.loader import config_of
 from vicc_ray.errors import UserError
-from vicc_ray.export.model_card import measured
+from vicc_ray.export.model_card import card_results
 from vicc_ray.models.checkpoint_import.importer import read_published
 from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import EncoderWeights, read_weights
@@ -206,7 +206,7 @@ def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:
     card = {
         "recipe": config.model_dump(mode="json"),
         **{"checkpoint": folder.name, "step": state["step"], "epoch": state["epoch"]},
-        **(measured(folder.parent.parent, phase) if folder.name.endswith(phase) else {}),
+        **(card_results(folder.parent.parent, phase) if folder.name.endswith(phase) else {}),
     }
     tensors = load_encoder_tensors(folder, stream)
     if not tensors:  # a classification trains the network of one stream

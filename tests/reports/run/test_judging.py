@@ -22,7 +22,7 @@ from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation import feature_store
-from vicc_ray.evaluation.feature_store import Features, FeatureTable, feature_path, load_features, save_features
+from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable, feature_path, load_features, save_features
 from vicc_ray.evaluation.retrieval import retrieve
 from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.reports.run import build_report
@@ -60,7 +60,7 @@ def test_the_map_shows_test_videos_first(tmp_path: Path) -> None:
     splits = np.where(np.arange(800) < 700, "train", "test")
     ids = np.array([f"v{i:03d}" for i in range(800)])
     save_features(feature_path(tmp_path, "rgb-stage1"), FeatureTable(ids, numbers.astype(str), ids, splits, features))
-    found = read_map(Features(tmp_path), FIRST)
+    found = read_map(FeatureFolder(tmp_path), FIRST)
     assert found is not None
     shown = {point["id"] for point in found["points"]}
     assert set(ids[700:]) < shown and len(shown) == 480 and found["videos"] == 800
@@ -97,7 +97,7 @@ def trained(tmp_path: Path, store: ClipStore) -> tuple[Path, Config]:
 
 def test_prototypes_show_the_videos_that_are_closest_to_them(trained: tuple[Path, Config]) -> None:
     run, config = trained
-    found = read_prototypes(run, config, Features(run / "evaluation"))
+    found = read_prototypes(run, config, FeatureFolder(run / "evaluation"))
     assert found is not None
     fresh = Pretrainer(config, torch.device("cpu"))
     table = load_features(feature_path(run / "evaluation", "rgb-stage1")).sorted()

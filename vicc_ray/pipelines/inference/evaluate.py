@@ -10,7 +10,7 @@ import torch
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_settings import forget_other_features
+from vicc_ray.evaluation.feature_settings import remove_stale_features
 from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.pipelines.inference.embed import StreamWeights
 from vicc_ray.pipelines.inference.feature_writer import make_features
@@ -47,7 +47,7 @@ def evaluate(
     config = config or folder.config()
     out = out or run_dir / "evaluation"
     networks = run_networks(folder, config)
-    forget_other_features(out, config, store, networks)
+    remove_stale_features(out, config, store, networks)
     with stage_timer(run_dir, "evaluation"):
         make_features(networks, store, config, out, progress)
         return evaluate_features(out, config)

@@ -15,7 +15,7 @@ from vicc_ray.evaluation.feature_store import (
     FeatureTable,
     feature_path,
     missing_parts,
-    network_of,
+    network_fingerprint,
     part_count,
     remove_features,
     write_part,
@@ -36,7 +36,7 @@ def make_features(
     """
     count = len(store.entries)
     for name, network in networks.items():
-        if network_of(feature_path(out, name)) != network.fingerprint:
+        if network_fingerprint(feature_path(out, name)) != network.fingerprint:
             remove_features(feature_path(out, name))
     lacking = {name: set(missing_parts(feature_path(out, name), count)) for name in networks}
     wanted = {name: network for name, network in networks.items() if lacking[name]}

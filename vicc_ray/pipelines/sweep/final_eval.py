@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.results_io import Recalls, read_result
-from vicc_ray.evaluation.retrieval_results import newest
+from vicc_ray.evaluation.results_io import RecallRows, read_result
+from vicc_ray.evaluation.retrieval_results import latest_network
 from vicc_ray.pipelines.inference.evaluate import evaluate
 from vicc_ray.sweep.results import BEST, DEFAULT, Judged
 from vicc_ray.sweep.sweep_dir import SweepFolder
@@ -98,11 +98,11 @@ class FinalRuns:
 def score_on_test_videos(folder: TrialFolder) -> float | None:
     """R@1 on the test videos of the RGB network that was trained last; None before it has been evaluated, NaN where R@1
     would be the same whatever the network is."""
-    result = read_result(folder.run.path / "evaluation", Recalls)
+    result = read_result(folder.run.path / "evaluation", RecallRows)
     if result is None:
         return None
     rows = {row["key"]: row for row in result["rows"]}
-    last = newest(list(rows), SCORED)
+    last = latest_network(list(rows), SCORED)
     if last is None:
         return None
     share = rows[last]["recall"]["1"]

@@ -11,11 +11,11 @@ from vicc_ray.clip_store.fingerprint import CLIP_COLUMNS, videos_fingerprint
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.classification_results import PREDICTIONS_FILE, tabulate
+from vicc_ray.evaluation.classification_results import PREDICTIONS_FILE, score_predictions
 from vicc_ray.evaluation.feature_store import feature_names, feature_path, load_features
 from vicc_ray.evaluation.linear_probe import fit_quick_probe
 from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions
-from vicc_ray.evaluation.retrieval_results import newest
+from vicc_ray.evaluation.retrieval_results import latest_network
 from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.inference.predict import predict
@@ -56,7 +56,7 @@ def classify(
         with ray_session(config.ray):  # one for both, since a start takes long
             last = launch_training(task, folder, progress=progress)
             _predict(task, last, file, about, progress)
-    return tabulate(out, config.seed)
+    return score_predictions(out, config.seed)
 
 
 def quick_classify(run: Path, config: Config, out: Path) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def quick_classify(run: Path, config: Config, out: Path) -> dict[str, Any]:
     """
     stream, folder = config.classify.stream, run / "evaluation"
     names = feature_names(folder)
-    name = newest(names, stream)
+    name = latest_network(names, stream)
     if name is None:
         raise UserError(
             f"no features of a trained {stream} network in {folder}, which classify.mode quick takes: run "
@@ -83,7 +83,7 @@ def quick_classify(run: Path, config: Config, out: Path) -> dict[str, Any]:
         guesses = np.array(random.classes)[random.probabilities.argmax(axis=1)]
         predictions.about["untrained_top1"] = float((guesses == random.labels).mean())
     write_predictions(out / f"{stream}-quick" / PREDICTIONS_FILE, predictions)
-    return tabulate(out, config.seed)
+    return score_predictions(out, config.seed)
 
 
 def _quick(folder: Path, name: str, seed: int) -> Predictions:

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from vicc_ray.clip_store.reader import ClipStore
-from vicc_ray.evaluation.feature_settings import check_same_store
+from vicc_ray.evaluation.feature_settings import check_store_of_run
 from vicc_ray.reports.run.data import read_figures
 from vicc_ray.reports.run.poster_sheet import PosterSheet
 from vicc_ray.reports.run.summary import percent, points
@@ -47,7 +47,7 @@ def build_report(run_dir: Path, store: ClipStore | None, other: Path | None = No
             evaluated on, or ``other`` has not been evaluated.
     """
     if store is not None:
-        check_same_store(run_dir, store)
+        check_store_of_run(run_dir, store)
     figures = read_figures(run_dir, store, other)
     page = render(figures, store)
     folder = run_dir / "report"

@@ -11,7 +11,7 @@ import numpy as np
 from vicc_ray.config import ConfigSection
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.bootstrap import bootstrap_interval
-from vicc_ray.evaluation.feature_settings import are_of_same_videos
+from vicc_ray.evaluation.feature_settings import have_same_videos
 from vicc_ray.evaluation.feature_store import feature_names, feature_path, load_features
 from vicc_ray.evaluation.results_io import RESULT_FILE, read_result
 from vicc_ray.evaluation.retrieval import retrieve
@@ -64,12 +64,12 @@ def _difference(run: Path, other: Path, key: str, settings: dict[str, Any]) -> d
     """Of R@1 of one network, query by query."""
     unknown: dict[str, float | None] = {"difference": None, "low": None, "high": None}
     folders = run / "evaluation", other / "evaluation"
-    if not all(key in feature_names(folder) for folder in folders) or not are_of_same_videos(*folders):
+    if not all(key in feature_names(folder) for folder in folders) or not have_same_videos(*folders):
         return unknown
     found, asked = [], []
     for folder in folders:
         table = load_features(feature_path(folder, key)).sorted()
-        train, test = (table.split(split).labelled() for split in ("train", "test"))
+        train, test = (table.split(split).labeled() for split in ("train", "test"))
         found.append(retrieve(train, test, ignore_same_source=settings["ignore_same_source"]))
         asked.append((test.ids.tolist(), test.labels.tolist()))
     if asked[0] != asked[1] or any(math.isnan(one.recall[1]) for one in found):

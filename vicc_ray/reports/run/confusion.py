@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vicc_ray.evaluation.retrieval_results import newest
+from vicc_ray.evaluation.retrieval_results import latest_network
 
 MOST_IN_A_MATRIX = 24
 """Classes up to which all pairs are shown as a matrix; of more, the pairs that are confused most."""
@@ -25,7 +25,7 @@ def read_classes(table: dict[str, Any] | None) -> dict[str, Any] | None:
         query's class. None without a table, or from a table of an older version.
     """
     rows = {row["key"]: row for row in table["rows"]} if table else {}
-    last = newest(list(rows), "rgb")
+    last = latest_network(list(rows), "rgb")
     if last is None or "classes" not in rows[last]:
         return None
     row, first = rows[last], rows.get("rgb-stage1")

@@ -10,9 +10,9 @@ from typing import Any
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_store import Features, feature_names
+from vicc_ray.evaluation.feature_store import FeatureFolder, feature_names
 from vicc_ray.evaluation.results_io import read_result
-from vicc_ray.evaluation.retrieval_results import NAME, STREAMS, newest
+from vicc_ray.evaluation.retrieval_results import NAME, STREAMS, latest_network
 from vicc_ray.reports.run.classification import read_classification
 from vicc_ray.reports.run.comparison import compare
 from vicc_ray.reports.run.confusion import read_classes
@@ -55,7 +55,7 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
         missing["training"] = "No steps are recorded yet (metrics.jsonl): run `vicc-ray pretrain`."
     if not epochs:
         missing["epochs"] = "No figures by epoch are recorded (epochs.jsonl): no epoch is over yet, or the run is old."
-    checks, features = read_checks(run_dir / "validation.jsonl"), Features(run_dir / "evaluation")
+    checks, features = read_checks(run_dir / "validation.jsonl"), FeatureFolder(run_dir / "evaluation")
     unlabelled = _unlabelled(features, store)
     if not checks:
         missing["checks"] = _why_no_checks(unlabelled)
@@ -139,14 +139,14 @@ def account(store: ClipStore) -> dict[str, Any]:
     }
 
 
-def _unlabelled(features: Features, store: ClipStore | None) -> int:
+def _unlabelled(features: FeatureFolder, store: ClipStore | None) -> int:
     """How many videos there are where none of them has a label; 0 where one has, or where none is known."""
-    name = newest(features.names, "rgb")
+    name = latest_network(features.names, "rgb")
     labels = features.of(name).labels.tolist() if name else store.entries.column("label") if store else []
     return 0 if any(labels) else len(labels)
 
 
-def _gallery(features: Features, asked: dict[str, Any], missing: dict[str, str]) -> dict[str, Any] | None:
+def _gallery(features: FeatureFolder, asked: dict[str, Any], missing: dict[str, str]) -> dict[str, Any] | None:
     """``asked``: what the table was made with, so that both look among the same neighbours."""
     try:
         return find_neighbours(features, asked)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vicc_ray.evaluation.feature_store import Features, FeatureTable
+from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable
 from vicc_ray.evaluation.normalized_features import NormalizedFeatures
-from vicc_ray.evaluation.retrieval_results import newest, row_label
+from vicc_ray.evaluation.retrieval_results import latest_network, row_label
 
 MOST = 480
 """Videos shown: each has a picture in the page."""
@@ -18,7 +18,7 @@ PERPLEXITY = 30.0
 FEWEST = 8
 
 
-def read_map(features: Features, settings: dict[str, Any]) -> dict[str, Any] | None:
+def read_map(features: FeatureFolder, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Places of the test videos (and, where they are few, train videos) by the RGB network that was trained last.
 
     Args:
@@ -28,7 +28,7 @@ def read_map(features: Features, settings: dict[str, Any]) -> dict[str, Any] | N
         ``network``, ``videos`` (of how many these are drawn), ``labels`` (sorted) and ``points`` [{"id", "label" (its
         place in labels, -1 for none), "x", "y": 0 to 1}]; None without features or with fewer than ``FEWEST`` videos.
     """
-    name = newest(features.names, "rgb")
+    name = latest_network(features.names, "rgb")
     if name is None:
         return None
     table = features.of(name)

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from vicc_ray.errors import UserError
-from vicc_ray.evaluation.feature_store import Features
-from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
-from vicc_ray.evaluation.retrieval_results import newest, row_label
+from vicc_ray.evaluation.feature_store import FeatureFolder
+from vicc_ray.evaluation.retrieval import FeatureSet, RetrievalResult, retrieve
+from vicc_ray.evaluation.retrieval_results import latest_network, row_label
 
 QUERIES = 8
 POOL = 1024
 """Videos that queries are drawn from where there are no test videos; their mean is what queries are centred on."""
 
 
-def find_neighbours(features: Features, settings: dict[str, Any]) -> dict[str, Any]:
+def find_neighbours(features: FeatureFolder, settings: dict[str, Any]) -> dict[str, Any]:
     """Queries and their five nearest by RGB after stage 1 and by RGB after its last phase (whichever there are).
 
     Queries are test videos. Where there are none, as without labels, they are train videos, among all the others.
@@ -33,10 +33,10 @@ def find_neighbours(features: Features, settings: dict[str, Any]) -> dict[str, A
         UserError: there are no RGB features, or no train videos among them.
     """
     names = features.names
-    shown = [name for name in dict.fromkeys(["rgb-stage1", newest(names, "rgb")]) if name in names]
+    shown = [name for name in dict.fromkeys(["rgb-stage1", latest_network(names, "rgb")]) if name in names]
     if not shown:
         raise UserError(f"no features of a trained RGB network in {features.folder}")
-    results: list[tuple[FeatureSet, Retrieval]] = []
+    results: list[tuple[FeatureSet, RetrievalResult]] = []
     for name in shown:
         table = features.of(name)
         train, test = table.split("train"), table.split("test")
@@ -81,13 +81,13 @@ def choose_queries(labels: np.ndarray, seed: int, count: int = QUERIES) -> np.nd
     return np.array(sorted(chosen, key=lambda row: (str(labels[row]), row)), dtype=int)
 
 
-def _query(test: FeatureSet, results: list[tuple[FeatureSet, Retrieval]], row: int) -> dict[str, Any]:
+def _query(test: FeatureSet, results: list[tuple[FeatureSet, RetrievalResult]], row: int) -> dict[str, Any]:
     label = str(test.labels[row])
     return {
         "id": str(test.ids[row]),
         "label": label,
         "found": [
-            [_neighbour(train, place, label) for place in result.neighbours[row] if place >= 0]
+            [_neighbour(train, place, label) for place in result.neighbors[row] if place >= 0]
             for train, result in results
         ],
     }

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vicc_ray.config import Config
-from vicc_ray.evaluation.feature_store import Features, FeatureTable
-from vicc_ray.evaluation.retrieval_results import newest
+from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable
+from vicc_ray.evaluation.retrieval_results import latest_network
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, load_prototypes
 from vicc_ray.runs.run_dir import RunDir
@@ -22,7 +22,7 @@ from vicc_ray.runs.schedule import build_phases
 SHOWN, CLOSEST = 8, 5
 
 
-def read_prototypes(run: Path, config: Config, features: Features) -> dict[str, Any] | None:
+def read_prototypes(run: Path, config: Config, features: FeatureFolder) -> dict[str, Any] | None:
     """The most used prototypes of the RGB network that was trained last.
 
     A video belongs to the prototype that its embedding (the head's output for the mean of its features) scores highest.
@@ -36,7 +36,7 @@ def read_prototypes(run: Path, config: Config, features: Features) -> dict[str, 
         ``closest`` [{"id", "label"}], the nearest of its own videos; None where features or checkpoint are not
         there, or instances were contrasted.
     """
-    name = newest(features.names, "rgb")
+    name = latest_network(features.names, "rgb")
     if name is None or config.method.contrast != "prototypes":
         return None
     phase = next((phase for phase in build_phases(config.schedule) if phase.name == name), None)

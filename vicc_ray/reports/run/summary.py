@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vicc_ray.evaluation.retrieval_results import newest
+from vicc_ray.evaluation.retrieval_results import latest_network
 
 
 def headline(
@@ -33,7 +33,7 @@ def headline(
     if gain:
         title, text = _gained(rows[gain["from"]], rows[gain["to"]], gain, cross_stream)
     else:
-        best = rows[newest(list(rows), "rgb") or table["rows"][0]["key"]]
+        best = rows[latest_network(list(rows), "rgb") or table["rows"][0]["key"]]
         title = _one_score(best)
         text = "The cross-stream stage has not been evaluated yet." if best["key"] == "rgb-stage1" else ""
     test, train = table["dataset"]["test"], table["dataset"]["train"]

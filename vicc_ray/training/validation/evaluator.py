@@ -11,8 +11,8 @@ import numpy as np
 
 from vicc_ray.clip_store.catalog import Catalog, VideoRecord
 from vicc_ray.config import Config
-from vicc_ray.evaluation.chance_level import Galleries
-from vicc_ray.evaluation.retrieval import FeatureSet, Retrieval, retrieve
+from vicc_ray.evaluation.chance_level import GalleryCounts
+from vicc_ray.evaluation.retrieval import FeatureSet, RetrievalResult, retrieve
 from vicc_ray.training.validation.split import training_videos, validation_videos
 
 
@@ -42,7 +42,8 @@ class ValidationSet:
             (np.array([e.label for e in part], str), np.array([e.source for e in part], str))
             for part in (self.train, self.test)
         )
-        return len(self.test) > 1 and Galleries.of(train, test, config.evaluate.ignore_same_source).tells(1)
+        counts = GalleryCounts.of(train, test, config.evaluate.ignore_same_source)
+        return len(self.test) > 1 and counts.is_informative(1)
 
     @property
     def entries(self) -> list[VideoRecord]:
@@ -55,7 +56,7 @@ class ValidationSet:
         known = json.dumps([videos, config.evaluate.model_dump(mode="json", exclude={"batch", "test_share"})])
         return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
 
-    def score(self, features: np.ndarray, config: Config) -> Retrieval:
+    def score(self, features: np.ndarray, config: Config) -> RetrievalResult:
         """Retrieval of the test videos among the others, by the features float32 [N, F] of :attr:`entries`."""
         cut = len(self.train)
         return retrieve(
