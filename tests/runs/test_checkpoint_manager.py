@@ -132,7 +132,7 @@ def test_the_best_of_each_stream_is_kept(folder: CheckpointManager) -> None:
     best = [name for name in names(folder) if name.startswith("best-")]
     assert best == ["best-flow-00000002", "best-rgb-00000003"]
     found = json.loads((folder.path / "best-rgb-00000003" / SCORE).read_text())
-    assert found == {"stream": "rgb", "score": 0.5, "from": folder.step(3), "judged_by": ""}
+    assert found == {"stream": "rgb", "score": 0.5, "from": folder.step(3), "validation_set": ""}
     folder.remove(folder.step(3))
     assert (folder.path / "best-rgb-00000003" / "model.safetensors").read_bytes() == b"weights"
 

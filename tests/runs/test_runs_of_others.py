@@ -163,7 +163,9 @@ def test_a_checkpoint_that_is_a_pipe_is_not_waited_for(run: RunDir) -> None:
         load_prototypes(checkpoint(run), "rgb")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"score": "a"}', '{"score": 1, "judged_by": 3}', "{", "[" * 20_000])
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"score": "a"}', '{"score": 1, "validation_set": 3}', "{", "[" * 20_000]
+)
 def test_a_score_that_cannot_be_is_told(run: RunDir, content: str) -> None:
     run.checkpoints.keep_best("step-00000003", "rgb", 0.5)
     (run.checkpoints.path / "best-rgb-00000003" / SCORE).write_text(content)

@@ -1,4 +1,4 @@
-"""The checkpoints of a run on its disk: each whole or absent, the newest found again, the old ones removed."""
+"""Checkpoint folder of a run: atomic commits, the newest checkpoint, pruning, the best checkpoint of each stream."""
 
 from __future__ import annotations
 
@@ -16,47 +16,48 @@ from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_as
 
 SCORE = "score.json"
-"""In a checkpoint that is kept as the best: what it was scored."""
+"""File in a best checkpoint: its validation score."""
 PENDING_MARKER = ".pending-validation"
-"""In a checkpoint that is not to be removed before it has been scored."""
+"""File in a checkpoint that is kept until it has been validated."""
 MAX_PENDING = 3
-"""Marked checkpoints that are spared: where scoring is slower than training, or fails, the disk must not fill up."""
+"""Pending checkpoints that pruning spares. A bound, so that slow or failing validation cannot fill the disk."""
 
 
 class CheckpointManager:
-    """``step-00000500``, ``phase-0-rgb-stage1`` and ``best-rgb-00000400``; names with a dot first are on their way.
+    """Checkpoints ``step-00000500``, ``phase-0-rgb-stage1`` and ``best-rgb-00000400`` below one path.
 
-    One process writes and removes steps and phases; what is the best may be decided in another one.
+    A name with a leading dot is a partial checkpoint. One process writes and removes step and phase checkpoints;
+    another one may choose the best.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def step(self, step: int) -> str:
-        """Name of a checkpoint between two steps of a phase."""
+        """Name of a checkpoint within a phase."""
         return f"step-{step:08d}"
 
     def phase(self, index: int, name: str) -> str:
-        """Name of the checkpoint of the end of a phase."""
+        """Name of the checkpoint at the end of a phase."""
         return f"phase-{index}-{name}"
 
     def clean_partial(self) -> None:
-        """Remove what processes that were killed have left half-written or half-removed, once none writes here."""
-        for rest in self.path.glob(".*"):
-            shutil.rmtree(rest, ignore_errors=True)
+        """Remove partial checkpoints that killed processes left; no process may be writing."""
+        for partial in self.path.glob(".*"):
+            shutil.rmtree(partial, ignore_errors=True)
 
     @contextmanager
     def commit(self, name: str, pending_validation: bool = False) -> Iterator[Path]:
-        """Yield an empty folder that becomes the checkpoint ``name`` when the block ends well.
+        """Yield an empty folder that becomes the checkpoint ``name`` when the block succeeds.
+
+        The files are flushed to disk before the name appears. An existing checkpoint stays: it is of the same step of
+        the same run, and replacing it would leave a moment without any.
 
         Args:
-            to_be_scored: mark it, so that it is not removed before it has been scored.
-
-        The files are on the disk, not only on their way to it, before the name appears. One that is there stays: it
-        is of the same step of the same run, and could not be replaced without a moment in which there is none.
+            pending_validation: keep it until it has been validated.
 
         Raises:
-            UserError: the one that is there is of another step.
+            UserError: the existing checkpoint is of another step.
         """
         tmp = self.path / f".{name}.part"
         shutil.rmtree(tmp, ignore_errors=True)
@@ -74,53 +75,57 @@ class CheckpointManager:
         _flush(self.path)
 
     def remove(self, name: str) -> None:
-        """Take a checkpoint away, if it is there; at no time is there a part of it under its name."""
-        gone = self.path / f".{name}.gone"
-        shutil.rmtree(gone, ignore_errors=True)
+        """Remove a checkpoint if it exists. The rename comes first, so that no partial checkpoint bears its name."""
+        removed = self.path / f".{name}.gone"
+        shutil.rmtree(removed, ignore_errors=True)
         try:
-            (self.path / name).rename(gone)
+            (self.path / name).rename(removed)
         except FileNotFoundError:
             return
-        shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def newest(self) -> Path | None:
-        """The checkpoint with the most steps, that of a phase before others of the same step; None without any."""
-        found = [path for path in self.path.glob("[!.]*") if (path / STATE).exists()]
-        return max(found, key=lambda it: (read_state(it)["step"], it.name.startswith("phase-"), it.name), default=None)
+        """Checkpoint with the most steps, a phase checkpoint before others of the same step; None without any."""
+        checkpoints = [path for path in self.path.glob("[!.]*") if (path / STATE).exists()]
+        return max(
+            checkpoints,
+            key=lambda path: (read_state(path)["step"], path.name.startswith("phase-"), path.name),
+            default=None,
+        )
 
     def pending_validation(self, name: str) -> bool:
-        """Whether the checkpoint is there and waits for its score."""
+        """Whether the checkpoint exists and waits for its validation."""
         return (self.path / name / PENDING_MARKER).exists()
 
     def clear_pending(self, name: str) -> None:
-        """It has been scored."""
+        """Mark the checkpoint as validated."""
         (self.path / name / PENDING_MARKER).unlink(missing_ok=True)
 
     def prune(self, keep: int) -> None:
-        """Remove all step checkpoints but the newest ``keep`` and those that are marked; phases and the best stay."""
+        """Remove step checkpoints except the newest ``keep`` and the pending ones; phase and best checkpoints stay."""
         steps = sorted(self.path.glob("step-*"))
-        marked = [path for path in steps if self.pending_validation(path.name)][-MAX_PENDING:]
+        pending = [path for path in steps if self.pending_validation(path.name)][-MAX_PENDING:]
         for old in steps[:-keep]:
-            if old not in marked:
+            if old not in pending:
                 self.remove(old.name)
 
     def finish(self, keep: int) -> None:
-        """The run has ended: what still waits for its score could not be scored."""
+        """Prune at the end of the run, pending checkpoints too: their validation failed."""
         for path in self.path.glob("[!.]*"):
             self.clear_pending(path.name)
         self.prune(keep)
 
-    def keep_best(self, name: str, stream: str, score: float, judged_by: str = "") -> bool:
-        """Keep the checkpoint ``name`` for good if none of its stream was scored higher; the one before goes.
+    def keep_best(self, name: str, stream: str, score: float, validation_set: str = "") -> bool:
+        """Keep the checkpoint ``name`` as the best of its stream, unless an earlier one has at least its score.
 
         Args:
-            judged_by: fingerprint of what it was scored on; a score on something else is no higher.
+            validation_set: fingerprint of the validation set; scores on different sets are not compared.
 
         Returns:
             whether it is the best now.
         """
         before = {path.name: _score_of(path) for path in self._best(stream)}
-        if any(old.score >= score and old.judged_by == judged_by for old in before.values()):
+        if any(old.score >= score and old.validation_set == validation_set for old in before.values()):
             return False
         source = self.path / name
         best = f"best-{stream}-{read_state(source)['step']:08d}"
@@ -128,7 +133,8 @@ class CheckpointManager:
             for file in source.glob("[!.]*"):
                 _link_or_copy(file, tmp / file.name)
             atomic_write(
-                tmp / SCORE, json.dumps({"stream": stream, "score": score, "from": name, "judged_by": judged_by})
+                tmp / SCORE,
+                json.dumps({"stream": stream, "score": score, "from": name, "validation_set": validation_set}),
             )
         for old in before:
             if old != best:
@@ -142,7 +148,7 @@ class CheckpointManager:
 @dataclass(frozen=True)
 class _Score:
     score: float
-    judged_by: str = ""
+    validation_set: str = ""
 
 
 def _score_of(checkpoint: Path) -> _Score:
@@ -151,7 +157,7 @@ def _score_of(checkpoint: Path) -> _Score:
 
 def _link_or_copy(file: Path, to: Path) -> None:
     try:
-        os.link(file, to)  # no second copy on the disk
+        os.link(file, to)  # no second copy on disk
     except OSError:  # a file system without links
         shutil.copyfile(file, to)
 
@@ -160,8 +166,8 @@ def _check_same_step(new: Path, old: Path) -> None:
     steps = [read_state(folder)["step"] for folder in (new, old)]
     if steps[0] != steps[1]:
         raise UserError(
-            f"{old}: a checkpoint of step {steps[1]} is there already, where one of step {steps[0]} is to be: it is of "
-            "another run; choose another output folder"
+            f"{old}: has step {steps[1]} already, but step {steps[0]} is being saved under this name: "
+            "it belongs to another run; choose another output folder"
         )
 
 

@@ -1,9 +1,9 @@
-"""Everything a run needs to go on, as a folder of plain files: safetensors and JSON, nothing pickled.
+"""Contents of a checkpoint: the complete state of a run as safetensors and JSON, nothing pickled.
 
-model.safetensors      the networks; of pretraining: both encoders, both prototype sets; of classification: the encoder,
-                       under the same name, and the layers on it
-optimiser.safetensors  optimiser and, of pretraining, queue of the current phase
-state.json             place in the schedule and in the data, settings, what was trained on, format
+model.safetensors      networks. Pretraining: both encoders and both prototype sets. Classification: the encoder, under
+                       the same name, and its classifier layers
+optimiser.safetensors  optimiser and, in pretraining, the queue of the current phase
+state.json             position in the schedule and the data, settings, training inputs, format
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FORMAT = 3
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 DAMAGED = "the checkpoint is damaged, remove its folder"
 PROGRESS = "progress."
-"""Prefix in optimiser.safetensors of what the trainer keeps beside: the queue, the keys' network."""
+"""Prefix in optimiser.safetensors of the trainer's further state: the queue, the momentum encoder."""
 
 
 class Checkpointable(Protocol):
@@ -57,7 +57,7 @@ class Checkpointable(Protocol):
 
 @dataclass(frozen=True)
 class _State:
-    """What ``state.json`` has beside the format; what does not fit the run is told where it is used."""
+    """Schema of ``state.json`` without its format; values that do not fit the run are refused where they are used."""
 
     step: Annotated[int, Field(ge=0, lt=2**53)]
     epoch: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -69,7 +69,7 @@ class _State:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run's state at one moment, copied to the host: training may go on while it is written."""
+    """State of a run at one step, copied to the host: training continues while it is written."""
 
     model: dict[str, Tensor]
     progress: dict[str, Tensor]
@@ -77,7 +77,7 @@ class Snapshot:
 
     @property
     def step(self) -> int:
-        """Global steps made so far."""
+        """Global steps completed."""
         return int(self.state["step"])
 
     @property
@@ -86,45 +86,46 @@ class Snapshot:
         return sum(value.numel() * value.element_size() for value in (*self.model.values(), *self.progress.values()))
 
     def write(self, folder: Path) -> None:
-        """Write into an existing empty folder (the caller publishes the folder once it is whole)."""
+        """Write into an existing empty folder; the caller commits the folder."""
         for name, tensors in ((MODEL, self.model), (OPTIMISER, self.progress)):
             mode = create(folder / name)
             save_file(tensors, folder / name)
-            (folder / name).chmod(mode)  # which safetensors makes the owner's alone
+            (folder / name).chmod(mode)  # safetensors creates files that only the owner reads
         (folder / STATE).write_text(json.dumps(self.state, indent=1))
 
 
 def take_snapshot(
     trainer: Checkpointable, step: int, epoch: float, settings: dict[str, Any], inputs: Mapping[str, Any] | None = None
 ) -> Snapshot:
-    """The state of a run between two steps.
+    """Snapshot of a run between two steps.
 
-    There is no random state in it: what is drawn in a step depends on (seed, step) and (seed, epoch, id) alone.
+    It holds no random state: every draw of a step depends on (seed, step) and (seed, epoch, id) alone.
 
     Args:
-        step: global steps made so far, ``epoch``: the epochs of samples that they took.
-        settings: of the run, for the record.
-        inputs: what it is trained on (:class:`vicc_ray.runs.run_inputs.RunInputs`); without, it cannot go on.
+        step: global steps completed.
+        epoch: epochs of samples that these steps consumed.
+        settings: settings of the run, for the record.
+        inputs: training inputs (:class:`vicc_ray.runs.run_inputs.RunInputs`); a run cannot resume without them.
     """
     tensors, groups = _flatten(trainer.optimiser.state_dict())
     tensors |= {PROGRESS + name: value for name, value in trainer.progress_tensors().items()}
     state = {"format": FORMAT, "step": step, "epoch": epoch, "phase": trainer.phase.index, "groups": groups}
     return Snapshot(
-        _copied(model_tensors(trainer)), _copied(tensors), {**state, "settings": settings, "inputs": inputs}
+        _copy_to_host(model_tensors(trainer)), _copy_to_host(tensors), {**state, "settings": settings, "inputs": inputs}
     )
 
 
-def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _copy_to_host(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """state.json of a checkpoint.
+    """Validated state.json of a checkpoint.
 
     Raises:
-        UserError: the folder is no checkpoint, or one of another format.
+        UserError: the folder is not a checkpoint, or has another format.
     """
-    remedy = "give a folder inside RUN/checkpoints; one that is damaged can be removed"
+    remedy = "give a folder inside RUN/checkpoints; remove it if it is damaged"
     try:
         state = read_json(folder / STATE, "the state of a checkpoint", remedy)
     except (FileNotFoundError, NotADirectoryError):
@@ -140,13 +141,13 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def read_inputs(folder: Path) -> RunInputs | None:
-    """What a checkpoint's run was trained on; None where it does not tell."""
+    """Training inputs of a checkpoint's run; None where they are not recorded."""
     inputs = read_state(folder).get("inputs")
     return None if inputs is None else as_kind(inputs, RunInputs)
 
 
 def load_model(folder: Path, trainer: Checkpointable) -> None:
-    """Load the networks.
+    """Load the networks of a checkpoint into a trainer.
 
     Raises:
         UserError: the weights do not fit the configured networks.
@@ -154,14 +155,14 @@ def load_model(folder: Path, trainer: Checkpointable) -> None:
     tensors = read_model(folder)
     for prefix, module in trainer.modules().items():
         try:
-            module.load_state_dict(_below(tensors, prefix))
+            module.load_state_dict(_with_prefix(tensors, prefix))
         except RuntimeError as error:
-            what = " ".join(str(error).split())
-            raise UserError(f"{folder / MODEL} does not fit the configured model: {what}") from error
+            reason = " ".join(str(error).split())
+            raise UserError(f"{folder / MODEL} does not fit the configured model: {reason}") from error
 
 
 def load_progress(folder: Path, trainer: Checkpointable) -> None:
-    """Load the optimiser and what is kept beside it; the phase they were saved in must have been started."""
+    """Load the optimizer and the state of the phase, which must have been started."""
     tensors = _read(folder / OPTIMISER)
     progress = {k.removeprefix(PROGRESS): v for k, v in tensors.items() if k.startswith(PROGRESS)}
     trainer.load_progress_tensors(progress)
@@ -173,7 +174,7 @@ def load_progress(folder: Path, trainer: Checkpointable) -> None:
 
 
 def model_tensors(trainer: Checkpointable) -> dict[str, Tensor]:
-    """The tensors of model.safetensors by name: ``rgb.encoder.…`` and so on."""
+    """Tensors of model.safetensors by name: ``rgb.encoder.…`` and so on."""
     return {
         prefix + name: value.detach()
         for prefix, module in trainer.modules().items()
@@ -182,7 +183,7 @@ def model_tensors(trainer: Checkpointable) -> dict[str, Tensor]:
 
 
 def read_model(folder: Path) -> dict[str, Tensor]:
-    """The tensors of model.safetensors, read from a checkpoint.
+    """Tensors of a checkpoint's model.safetensors.
 
     Raises:
         UserError: the file is damaged.
@@ -191,19 +192,19 @@ def read_model(folder: Path) -> dict[str, Tensor]:
 
 
 def load_encoder_tensors(folder: Path, stream: str) -> dict[str, Tensor]:
-    """State dict of one stream's encoder out of a checkpoint."""
-    return _below(read_model(folder), f"{stream}.encoder.")
+    """State dict of one stream's encoder, from a checkpoint."""
+    return _with_prefix(read_model(folder), f"{stream}.encoder.")
 
 
 def load_prototypes(folder: Path, stream: str) -> Tensor:
-    """One stream's prototypes [K, D] out of a checkpoint."""
+    """Prototypes [K, D] of one stream, from a checkpoint."""
     try:
-        return _below(read_model(folder), f"{stream}.prototypes.")["weight"]
+        return _with_prefix(read_model(folder), f"{stream}.prototypes.")["weight"]
     except KeyError:
         raise UserError(f"{folder / MODEL}: no prototypes of {stream}; {DAMAGED}") from None
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
@@ -212,12 +213,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         open_regular(path).close()
         return load_file(path)
     except (OSError, SafetensorError, ValueError, KeyError) as error:
-        reason = UserError(f"{path}: cannot be read ({error}); {DAMAGED}")
-        raise (unreadable(path) or reason) from error
+        damaged = UserError(f"{path}: cannot be read ({error}); {DAMAGED}")
+        raise (unreadable(path) or damaged) from error
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    """An optimiser's state as tensors named ``<parameter>.<key>`` and its plain groups."""
+    """State of an optimizer as tensors named ``<parameter>.<key>``, and its parameter groups."""
     tensors = {}
     for index, values in state["state"].items():
         for key, value in values.items():

@@ -1,4 +1,7 @@
-"""The checkpoint of another run that a run began with, kept in ``start.json`` so that it goes on with no other."""
+"""Initial checkpoint: the checkpoint of another run that a run starts from, recorded in ``start.json``.
+
+A resumed run is checked against the record.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ START_FILE = "start.json"
 
 @dataclass(frozen=True)
 class InitialCheckpoint:
-    """A checkpoint, wherever it lies.
+    """Identity of a checkpoint, independent of its path.
 
     Attributes:
-        checkpoint: where it was when the run began.
-        step, epoch: that it was made after.
+        checkpoint: path of the checkpoint when the run started.
+        step, epoch: position in its own run.
         weights: digest of its networks.
     """
 
@@ -32,10 +35,10 @@ class InitialCheckpoint:
 
     @classmethod
     def of(cls, checkpoint: Path) -> InitialCheckpoint:
-        """That of a checkpoint's folder.
+        """Identity of the checkpoint in a folder.
 
         Raises:
-            UserError: it is none.
+            UserError: the folder is not a checkpoint.
         """
         state = read_state(checkpoint)
         try:
@@ -48,66 +51,66 @@ class InitialCheckpoint:
         return f"{self.checkpoint} (step {self.step}, weights {self.weights[:16]})"
 
     def is_same(self, other: InitialCheckpoint) -> bool:
-        """Whether a run that begins with either computes the same."""
+        """Whether runs that start from either compute the same."""
         return (self.step, self.epoch, self.weights) == (other.step, other.epoch, other.weights)
 
 
-def resolve_initial_checkpoint(folder: RunDir, given: Path | None) -> InitialCheckpoint | None:
-    """What the run in ``folder`` begins with, or began with where it goes on; None: fresh weights.
+def resolve_initial_checkpoint(folder: RunDir, requested: Path | None) -> InitialCheckpoint | None:
+    """Initial checkpoint of the run in ``folder``, new or resumed; None for fresh weights.
 
-    A run that has a checkpoint of its own goes on from that, so ``given`` may be left out then.
+    A run with a checkpoint of its own resumes from that, so ``requested`` may be omitted then.
 
     Raises:
-        UserError: it began with something else.
+        UserError: the run started from something else.
     """
-    file, begun = folder.path / START_FILE, folder.checkpoints.newest() is not None
-    before = _kept(file)
-    if given is None:
-        return _recorded(folder, before, begun)
-    now = InitialCheckpoint.of(given)
-    if before is None and begun:
+    resumes = folder.checkpoints.newest() is not None
+    recorded = _read_record(folder.path / START_FILE)
+    if requested is None:
+        return _resolve_recorded(folder, recorded, resumes)
+    initial = InitialCheckpoint.of(requested)
+    if recorded is None and resumes:
         raise UserError(
-            f"--from {given}: the run in {folder.path} did not begin with a checkpoint of another run, and goes on "
-            "from its own; leave --from out to go on with it, or give another output folder"
+            f"--from {requested}: the run in {folder.path} did not start from a checkpoint of another run, and "
+            "resumes from its own; omit --from to resume it, or give another output folder"
         )
-    if before is not None and not before.is_same(now):
+    if recorded is not None and not recorded.is_same(initial):
         raise UserError(
-            f"--from {given}: the run in {folder.path} began with {before}, and this is {now}; give that one to go on "
-            "with it, or another output folder"
+            f"--from {requested}: the run in {folder.path} started from {recorded}, and this is {initial}; give "
+            "the recorded one to resume it, or another output folder"
         )
-    return now
+    return initial
 
 
-def _kept(file: Path) -> InitialCheckpoint | None:
+def _read_record(file: Path) -> InitialCheckpoint | None:
     try:
-        return read_as(file, InitialCheckpoint, "what a run began with", "give another output folder")
+        return read_as(file, InitialCheckpoint, "the initial checkpoint of a run", "give another output folder")
     except FileNotFoundError:
         return None
 
 
-def _recorded(folder: RunDir, before: InitialCheckpoint | None, begun: bool) -> InitialCheckpoint | None:
-    if before is not None and not begun:
+def _resolve_recorded(folder: RunDir, recorded: InitialCheckpoint | None, resumes: bool) -> InitialCheckpoint | None:
+    if recorded is not None and not resumes:
         raise UserError(
-            f"{folder.path}: this run began with {before} and has no checkpoint of its own yet; give that one again "
-            "(--from), or another output folder to begin with fresh weights"
+            f"{folder.path}: this run started from {recorded} and has no checkpoint of its own yet; give it again "
+            "(--from), or another output folder to start from fresh weights"
         )
-    return before if before is not None and Path(before.checkpoint).exists() else None
+    return recorded if recorded is not None and Path(recorded.checkpoint).exists() else None
 
 
 def require_remaining_epochs(start: InitialCheckpoint, epochs: int) -> None:
-    """See that a run of so many epochs has some after its starting point.
+    """Check that a schedule of ``epochs`` has epochs left after the initial checkpoint.
 
     Raises:
         UserError: it has none.
     """
     if start.epoch > epochs - 1e-6:
         raise UserError(
-            f"--from {start.checkpoint}: it was made after {start.epoch:g} epochs, and the schedule has {epochs}, so "
-            "nothing is left to train; give an earlier checkpoint, or a longer schedule"
+            f"--from {start.checkpoint}: it is at epoch {start.epoch:g}, and the schedule has {epochs} epochs, "
+            "so nothing is left to train; give an earlier checkpoint, or a longer schedule"
         )
 
 
 def record_initial_checkpoint(folder: RunDir, start: InitialCheckpoint | None) -> None:
-    """Write it into the opened folder."""
+    """Record the initial checkpoint in the opened folder."""
     if start is not None:
         atomic_write(folder.path / START_FILE, json.dumps(asdict(start), indent=1))

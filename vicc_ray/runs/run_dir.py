@@ -1,4 +1,4 @@
-"""The folder of a run, which explains itself: settings, versions, metrics as JSON lines, checkpoints."""
+"""Run directory: settings, versions, metrics as JSON lines, checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 
 FreeSettings = Mapping[str, str | Collection[str]]
-"""By section the names of settings, or "all"."""
+"""Names of settings by section, or "all"."""
 FREE_TO_CHANGE: FreeSettings = {
     "name": "all",
     "ray": "all",
@@ -45,14 +45,14 @@ FREE_TO_CHANGE: FreeSettings = {
         "activation_checkpointing",
     },
 }
-"""Settings that do not change what pretraining computes: a run may go on with other values of them."""
+"""Settings that do not affect what pretraining computes: a run may resume with other values."""
 LOCK_WAIT_S = 20.0
-"""Workers whose driver is killed end within seconds."""
+"""Workers of a killed driver end within seconds."""
 PACKAGES = ("vicc-ray", "torch", "torchvision", "ray", "av", "numpy", "opencv-contrib-python-headless")
 
 
 class RunDir:
-    """Reads and writes one run's files. Making the object touches nothing."""
+    """Files of one run. Creating the object touches nothing on disk."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = local_path(path, WRITTEN_HERE)
@@ -65,19 +65,19 @@ class RunDir:
         self.samples_file = self.path / "samples.jsonl"
         self.checkpoints_file = self.path / "checkpoints.jsonl"
         self.classes_file = self.path / "classes.json"
-        """Of a classification alone: what it learns."""
+        """Classes of a classification; pretraining has no such file."""
         self.fatal_error_file = self.path / "fatal_error.txt"
         self.restarts = RestartLog(self.path / "restarts.jsonl")
         self.request_file = self.path / "checkpoint.request"
         self.pause_file = self.path / "pause"
-        """The name of a checkpoint: the run waits, until whoever decides by its score has taken the file away."""
+        """Holds the name of a checkpoint: the run pauses until a scheduler, having seen its score, removes the file."""
         self.checkpoints = CheckpointManager(self.path / "checkpoints")
 
     def open(self, config: Config, free: FreeSettings = FREE_TO_CHANGE, inputs: RunInputs | None = None) -> None:
-        """Create the folder for ``config``, or :meth:`check` that it can go on with it.
+        """Create the folder for ``config``, or :meth:`check` that its run can resume with it.
 
         Raises:
-            UserError: it cannot be written, or as of :meth:`check`.
+            UserError: the folder cannot be written, or :meth:`check` fails.
         """
         self.check(config, free, inputs)
         try:
@@ -94,14 +94,14 @@ class RunDir:
             ) from error
 
     def check(self, config: Config, free: FreeSettings = FREE_TO_CHANGE, inputs: RunInputs | None = None) -> None:
-        """See that the folder is new, or was made with the same settings and inputs; nothing is written.
+        """Check that the folder is new or has the same settings and inputs; nothing is written.
 
         Args:
             free: settings that may differ.
-            inputs: what is trained on, of a folder in which something is.
+            inputs: training inputs of a run that trains.
 
         Raises:
-            UserError: settings or inputs differ that change what is computed.
+            UserError: settings or inputs differ that affect what is computed.
         """
         if self.config_file.exists():
             _check_same(self.config(), config, self.path, free)
@@ -109,61 +109,59 @@ class RunDir:
             self.check_inputs(inputs)
 
     def check_inputs(self, now: RunInputs) -> None:
-        """See that the run, as far as it has come, was trained on the same; one without a checkpoint has not.
+        """Check that the checkpoints of the run were trained on the same inputs.
 
         Raises:
-            UserError: it was trained on something else, or it is not known on what.
+            UserError: the inputs differ, or are not recorded.
         """
         newest = self.checkpoints.newest()
         if newest is None:
             return
-        records = [record for record in (self._kept_inputs(), read_inputs(newest)) if record]
+        records = [record for record in (self._recorded_inputs(), read_inputs(newest)) if record]
         if len(records) < 2:
             raise UserError(
-                f"{self.path}: which videos this run was trained on is not recorded ({self.inputs_file.name} and "
-                f"{newest.name} would tell), so it cannot go on. {self._anew()}"
+                f"{self.path}: the training videos of this run are not recorded ({self.inputs_file.name} or "
+                f"{newest.name} is incomplete), so it cannot resume. {self._restart_hint()}"
             )
         for before in records:
             if changed := before.changes(now):
                 raise UserError(
-                    f"{self.path} was trained on something else ({'; '.join(changed)}). Give the clip store of before "
-                    f"to go on with it. {self._anew()}"
+                    f"{self.path} was trained on other inputs ({'; '.join(changed)}). Give the earlier clip store "
+                    f"to resume it. {self._restart_hint()}"
                 )
 
-    def _kept_inputs(self) -> RunInputs | None:
+    def _recorded_inputs(self) -> RunInputs | None:
         try:
-            return read_as(self.inputs_file, RunInputs, "what a run was trained on", self._anew())
+            return read_as(self.inputs_file, RunInputs, "the training inputs of a run", self._restart_hint())
         except FileNotFoundError:
             return None
 
-    def _anew(self) -> str:
-        """What to do where a run cannot go on."""
+    def _restart_hint(self) -> str:
+        """Remedy where a run cannot resume."""
         if self.classes_file.exists():
-            return "Remove this folder, or give another one (--out), to start anew"
+            return "Remove this folder, or give another one (--out), to start over"
         return (
-            "Give another folder (--run; of `vicc-ray run`, --out) to start anew; or, in another folder, begin with "
-            "weights of this run and train what comes after them in the schedule: `vicc-ray pretrain ... --from "
-            f"CHECKPOINT`, one of those in {self.checkpoints.path}"
+            "Give another folder (--run; with `vicc-ray run`, --out) to start over; or start from weights of this run "
+            "in another folder and train the rest of the schedule: `vicc-ray pretrain ... --from CHECKPOINT`, with a "
+            f"checkpoint in {self.checkpoints.path}"
         )
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the only process that writes here. The workers of a run that was killed are given time to end.
+        """Hold the exclusive lock of the run. Workers of a killed run get time to end.
 
         Raises:
-            UserError: another process still writes here after ``LOCK_WAIT_S`` seconds.
+            UserError: another process still holds the lock after ``LOCK_WAIT_S`` seconds.
         """
-        with ExitStack() as held:
+        with ExitStack() as lock:
             try:
-                held.enter_context(folder_lock(self.path, LOCK_WAIT_S))
+                lock.enter_context(folder_lock(self.path, LOCK_WAIT_S))
             except BlockingIOError:
-                raise UserError(
-                    f"{self.path}: another process is training in this folder; wait for it or end it"
-                ) from None
+                raise UserError(f"{self.path}: another process trains in this folder; wait for it or end it") from None
             yield
 
     def is_training(self) -> bool:
-        """Whether a process writes here now."""
+        """Whether a process holds the lock of the run."""
         try:
             with folder_lock(self.path):
                 return False
@@ -173,27 +171,27 @@ class RunDir:
             return False
 
     def config(self) -> Config:
-        """The settings that the run was started with.
+        """Settings of the run.
 
         Raises:
-            UserError: this is not a run's folder.
+            UserError: the folder is not a run.
         """
         if not self.config_file.exists():
             raise UserError(f"{self.path}: no run here (no config.yaml); give the folder that `vicc-ray pretrain` made")
         return load_config(str(self.config_file), [])
 
     def phase_checkpoint(self, phase_index: int, phase_name: str) -> Path:
-        """Where the checkpoint of the end of a phase lies."""
+        """Path of the checkpoint at the end of a phase."""
         return self.checkpoints.path / self.checkpoints.phase(phase_index, phase_name)
 
     @property
     def step(self) -> int:
-        """Steps that the newest checkpoint has made; 0 without one."""
+        """Step of the newest checkpoint; 0 without one."""
         newest = self.checkpoints.newest()
         return int(read_state(newest)["step"]) if newest else 0
 
     def consume_checkpoint_request(self) -> bool:
-        """Whether a checkpoint was asked for (by the file ``checkpoint.request``); asking is over with it."""
+        """Whether a checkpoint was requested by the file ``checkpoint.request``, which is removed."""
         try:
             self.request_file.unlink()
         except FileNotFoundError:
@@ -202,18 +200,18 @@ class RunDir:
 
     @property
     def paused(self) -> str:
-        """The checkpoint on whose score the run waits; "" while it goes on."""
+        """Name of the checkpoint whose score the run waits for; "" while it runs."""
         try:
             return read_bounded(self.pause_file, 255).decode(errors="replace")
         except FileNotFoundError:
             return ""
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.pause_file}: no name of a checkpoint ({error}); remove it") from None
+            raise UserError(f"{self.pause_file}: not the name of a checkpoint ({error}); remove it") from None
 
     def rewind(self, step: int) -> None:
-        """Drop the lines of steps after ``step``: a resumed run makes them again.
+        """Drop the lines of steps after ``step``, which a resumed run repeats.
 
-        Evaluations stay: they are of checkpoints, which the run does not go back behind.
+        Validation results stay: they belong to checkpoints, and a run never resumes before its newest checkpoint.
         """
         for file in (
             self.metrics_file,
@@ -228,18 +226,18 @@ class RunDir:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes, for the record."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    """Versions of Python and of the packages that compute, for the record."""
+    result = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            result[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            result[package] = "not installed"
+    return result
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any], free_settings: FreeSettings) -> list[str]:
-    """Settings by section that differ and may not, each as "section.name: old -> new"."""
+    """Settings that differ but must not, each as "section.name: old -> new"."""
     changed = []
     for section, values in new.items():
         free, before = free_settings.get(section, set()), old.get(section)
@@ -258,6 +256,6 @@ def _check_same(old: Config, new: Config, path: Path, free_settings: FreeSetting
     if changed:
         listed = "; ".join(changed)
         raise UserError(
-            f"{path} was started with other settings ({listed}). Give the old values to go on with it, "
-            "or another output folder to start anew"
+            f"{path} was started with other settings ({listed}). Give the old values to resume it, "
+            "or another output folder to start over"
         )

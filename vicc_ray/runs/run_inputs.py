@@ -1,4 +1,4 @@
-"""What a run is trained on and in which order: all that going on with it depends on beside its settings."""
+"""Inputs of a run: which videos it trains on and in which order. A run resumes only with the same inputs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class RunInputs:
     """``inputs.json`` of a run, and ``inputs`` of each of its checkpoints.
 
     Attributes:
-        videos: how many are trained on: neither test videos nor those held out for validation.
-        fingerprint: of these videos, see :func:`~vicc_ray.clip_store.fingerprint.videos_fingerprint`.
-        prepare: settings of the clip store that their pixels depend on.
-        steps_per_epoch: with the global batch.
-        phases: the step that each one ends with, in their order.
+        videos: number of training videos, without test and validation videos.
+        fingerprint: fingerprint of these videos, see :func:`~vicc_ray.clip_store.fingerprint.videos_fingerprint`.
+        prepare: settings of the clip store that determine pixels.
+        steps_per_epoch: videos divided by the global batch.
+        phases: last step of each phase, in order.
     """
 
     videos: int
@@ -53,25 +53,25 @@ class RunInputs:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """What ``RunInputs(**content)`` makes the same of."""
+        """JSON object; ``RunInputs(**content)`` restores it."""
         return asdict(self)
 
     def changes(self, now: RunInputs) -> list[str]:
-        """What is otherwise ``now``, each as "name: old -> new"; [] where all is the same."""
-        found = []
+        """Differences to ``now``, each as "name: old -> new"; [] if both are the same."""
+        changes = []
         if self.fingerprint != now.fingerprint:
             which = (f"{self.videos} of fingerprint {self.fingerprint}", f"{now.videos} of {now.fingerprint}")
-            found.append(f"training videos: {which[0]} -> {which[1]}")
-        found += [
+            changes.append(f"training videos: {which[0]} -> {which[1]}")
+        changes += [
             f"prepare.{key} of the clip store: {self.prepare.get(key)} -> {now.prepare.get(key)}"
             for key in sorted({*self.prepare, *now.prepare})
             if self.prepare.get(key) != now.prepare.get(key)
         ]
         if self.steps_per_epoch != now.steps_per_epoch:
-            found.append(f"steps an epoch: {self.steps_per_epoch:g} -> {now.steps_per_epoch:g}")
+            changes.append(f"steps per epoch: {self.steps_per_epoch:g} -> {now.steps_per_epoch:g}")
         if list(self.phases.items()) != list(now.phases.items()):
-            found.append(f"phases and the steps that they end with: {_listed(self.phases)} -> {_listed(now.phases)}")
-        return found
+            changes.append(f"last steps of the phases: {_listed(self.phases)} -> {_listed(now.phases)}")
+        return changes
 
 
 def _listed(phases: Mapping[str, int]) -> str:

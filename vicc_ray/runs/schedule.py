@@ -1,4 +1,4 @@
-"""The alternation: which network is optimised in which epoch, and at which learning rate."""
+"""Training schedule: the phases of a run and the learning rate within them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STREAMS: tuple[Stream, Stream] = ("rgb", "flow")
 
 @dataclass(frozen=True)
 class Phase:
-    """A run of epochs in which one stream is optimised while the other is frozen."""
+    """Consecutive epochs in which one stream is optimized while the other is frozen."""
 
     index: int
     name: str
@@ -32,7 +32,7 @@ class Phase:
 
 
 def build_phases(schedule: ScheduleConfig) -> list[Phase]:
-    """The phases of a run, in order; phases of zero epochs are left out.
+    """Phases of a run, in order; phases of zero epochs are omitted.
 
     Raises:
         UserError: nothing to train, a cosine is shorter than its phase, or the cycles are shorter than stage 2.
@@ -66,7 +66,7 @@ def _stage2(schedule: ScheduleConfig) -> list[tuple[str, int, Stream, int, int]]
 
 
 def _placed(planned: list[tuple[str, int, Stream, int, int]], cross_stream: bool) -> list[Phase]:
-    found: list[Phase] = []
+    phases: list[Phase] = []
     epoch = 0
     for name, stage, stream, epochs, cosine in planned:
         if epochs == 0:
@@ -74,23 +74,23 @@ def _placed(planned: list[tuple[str, int, Stream, int, int]], cross_stream: bool
         if cosine < epochs:
             key = f"schedule.stage{stage}_cosine_epochs"
             raise UserError(f"{key}: {cosine} given, but phase {name} lasts {epochs} epochs; give at least {epochs}")
-        found.append(Phase(len(found), name, stage, stream, cross_stream and stage == 2, epoch, epochs, cosine))
+        phases.append(Phase(len(phases), name, stage, stream, cross_stream and stage == 2, epoch, epochs, cosine))
         epoch += epochs
-    if not found:
+    if not phases:
         raise UserError("schedule: no epochs to train; set schedule.rgb_epochs, flow_epochs or cycles above 0")
-    return found
+    return phases
 
 
-def phase_of(planned: list[Phase], epoch: int) -> Phase:
-    """The phase that epoch belongs to."""
-    return next(phase for phase in planned if epoch < phase.last_epoch)
+def phase_of(phases: list[Phase], epoch: int) -> Phase:
+    """Phase that an epoch belongs to."""
+    return next(phase for phase in phases if epoch < phase.last_epoch)
 
 
 def learning_rate(optimiser: OptimiserConfig, phase: Phase, epoch: float) -> float:
-    """Rate at a point of a phase; ``epoch`` is fractional and counted from the start of the run."""
+    """Learning rate at a fractional epoch, counted from the start of the run: linear warmup, then cosine decay."""
     at = epoch - phase.first_epoch
     if at < optimiser.warmup_epochs:
         return optimiser.learning_rate * at / optimiser.warmup_epochs
-    share = (at - optimiser.warmup_epochs) / max(1e-9, phase.cosine_epochs - optimiser.warmup_epochs)
+    progress = (at - optimiser.warmup_epochs) / max(1e-9, phase.cosine_epochs - optimiser.warmup_epochs)
     high, low = optimiser.learning_rate, optimiser.final_learning_rate
-    return low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(1.0, share)))
+    return low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(1.0, progress)))
