@@ -86,13 +86,13 @@ def clips(folder: Path) -> Values:
     found = []
     for film, tiles in zip(loaded(folder), loaded(folder, "tiles"), strict=True):
         crop = center_crop(*film.shape[1:3], 4)
-        cutters = RgbCropper(crop, CLIP), FlowCropper(crop, CLIP, 2, rescale=True)
+        croppers = RgbCropper(crop, CLIP), FlowCropper(crop, CLIP, 2, rescale=True)
         made = [np.empty((len(film), CLIP, CLIP, channels), np.uint8) for channels in (3, 2)]
         packets, stored = codec.encode_rgb(film, GROUP, CRF), codec.encode_flow(tiles, GROUP, 95)
         for n, planes in codec.decode_planes(packets, GROUP, range(len(film)), *film.shape[1:3]):
-            cutters[0].cut(planes, made[0][n])
+            croppers[0].crop(planes, made[0][n])
         for n, field in codec.decode_fields(stored, GROUP, range(len(film)), *tiles.shape[1:3]):
-            cutters[1].cut(field, made[1][n])
+            croppers[1].crop(field, made[1][n])
         found += made
     return found
 

@@ -219,12 +219,12 @@ def _read_clip(coding: Coding, film: Film, blobs: Blobs, rng: np.random.Generato
     if coding in FLOW:
         flow = FlowCropper(crop, SIZE, coding.scale)
         for field, into in zip(pixels, out, strict=True):
-            flow.cut(field, into)
+            flow.crop(field, into)
     elif pixels[0].ndim == 2:
         rgb = RgbCropper(crop, SIZE)
         for picture, into in zip(pixels, out, strict=True):
             halves = picture[height:].reshape(2, height // 2, width // 2)
-            rgb.cut((picture[:height], *halves), into)
+            rgb.crop((picture[:height], *halves), into)
     else:
         rows, columns = slice(crop.top, crop.top + crop.height), slice(crop.left, crop.left + crop.width)
         for n, picture in enumerate(pixels):

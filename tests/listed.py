@@ -1,4 +1,4 @@
-"""Folders of empty videos, and lists of them, for tests of what is listed."""
+"""Folders of placeholder videos and of lists, for tests of file listings and annotations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def touch(folder: Path, *names: str) -> Path:
-    """Files of one byte."""
+    """Write files of one byte."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"x")
@@ -14,7 +14,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def write_lists(folder: Path, lists: dict[str, str]) -> Path:
-    """Text files by name."""
+    """Write text files, given by name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in lists.items():
         (folder / name).write_text(text)

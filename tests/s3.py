@@ -1,4 +1,4 @@
-"""A real S3 server on this machine, with its contents in memory."""
+"""A local S3 server with its contents in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class S3:
         self.client.create_bucket(Bucket=BUCKET)
 
     def address(self, name: str = "", bucket: str = BUCKET) -> str:
-        """Of a folder or a file, with all that is needed to reach it."""
+        """Address of a folder or file with credentials and endpoint."""
         return f"s3://key:secret@{bucket}/{name}?scheme=http&endpoint_override={self.endpoint}&region=us-east-1"
 
     def put(self, name: str, content: bytes = b"x") -> None:
@@ -40,11 +40,11 @@ class S3:
 
 @contextmanager
 def aws_server() -> Iterator[tuple[str, int]]:
-    """Host and port of a server that behaves like AWS, with nothing in it, for as long as the block lasts."""
+    """Run an empty server that behaves like AWS; yield its host and port."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
-        host, port = server.get_host_and_port()  # what is stored outlives a server: away with it
+        host, port = server.get_host_and_port()  # moto keeps the contents of earlier servers in this process
         urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
         yield host, port
     finally:
@@ -53,6 +53,6 @@ def aws_server() -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def s3_server() -> Iterator[S3]:
-    """An empty bucket on such a server."""
+    """Run a server with an empty bucket."""
     with aws_server() as address:
         yield S3(*address)

@@ -1,4 +1,4 @@
-"""Clip stores of which only what is known of the videos counts: no frame in them decodes."""
+"""Clip stores with metadata only: no frame in them decodes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Row = dict[str, Any]
 
 
 def video(n: int, **changes: Any) -> Row:
-    """Of one of two classes, for training."""
-    about = {"id": f"{n:03d}.mp4", "label": "ab"[n % 2], "source": f"{n}", "split": "train", "content": f"{n:032x}"}
-    return {**about, "fps": 25.0, "frames": 20, "height": 32, "width": 40, "rgb": [b""], "flow": [b""], **changes}
+    """Row of a training video of one of two classes."""
+    metadata = {"id": f"{n:03d}.mp4", "label": "ab"[n % 2], "source": f"{n}", "split": "train", "content": f"{n:032x}"}
+    return {**metadata, "fps": 25.0, "frames": 20, "height": 32, "width": 40, "rgb": [b""], "flow": [b""], **changes}
 
 
 def store_of(path: Path, rows: Iterable[Row], shards: int = 1, settings: PrepareConfig | None = None) -> ClipStore:
-    """A store at ``path`` of these rows, dealt out to its shards."""
-    listed = list(rows)
+    """Write a store of these rows, distributed round-robin to its shards."""
+    rows = list(rows)
     for shard in range(shards):
         with open_shard_writer(shard_path(path, shard)) as writer:
-            for row in listed[shard::shards]:
+            for row in rows[shard::shards]:
                 writer.write(row)
     write_store_file(path, settings or PrepareConfig(short_side=32), shards)
     return ClipStore(path)

@@ -1,4 +1,4 @@
-"""Real video files and textures for tests."""
+"""Generated video files and textures for tests."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from vicc_ray.video.codec import REPRODUCIBLE
 
 
 def texture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """A smooth random picture with full contrast in brightness and some colour, uint8 [H, W, 3]."""
+    """A smooth random image with full contrast in brightness and some color, uint8 [H, W, 3]."""
     rng = np.random.default_rng(seed)
-    grey = cv2.GaussianBlur(rng.standard_normal((height, width)).astype(np.float32), (0, 0), 2.0)
+    gray = cv2.GaussianBlur(rng.standard_normal((height, width)).astype(np.float32), (0, 0), 2.0)
     tint = cv2.GaussianBlur(rng.standard_normal((height, width, 3)).astype(np.float32), (0, 0), 6.0)
-    picture = 128 + grey[..., None] / grey.std() * 45 + tint / tint.std() * 15
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    image = 128 + gray[..., None] / gray.std() * 45 + tint / tint.std() * 15
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def moving(
     frames: int, height: int, width: int, velocity: tuple[int, int] = (2, -1), seed: int = 0
 ) -> NDArray[np.uint8]:
-    """A texture that moves by ``velocity`` (right, down) pixels a frame, uint8 [T, H, W, 3]."""
+    """A texture that moves by ``velocity`` (right, down) pixels per frame, uint8 [T, H, W, 3]."""
     right, down = velocity
     margin = frames * max(abs(right), abs(down))
     picture = texture(height + 2 * margin, width + 2 * margin, seed)
@@ -48,8 +48,9 @@ def write_video(
     """Write RGB frames uint8 [T, H, W, 3] (even sides) as H.264.
 
     Args:
-        rotation: counter-clockwise display rotation in degrees; ``mirror``: and a horizontal flip after it.
-        timestamps: of the frames, in units of 1/``ticks`` s; evenly spaced at ``fps`` where not given.
+        rotation: counterclockwise display rotation in degrees.
+        mirror: whether a horizontal flip follows the rotation.
+        timestamps: presentation timestamps in units of 1/``ticks`` s; by default evenly spaced at ``fps``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:

@@ -1,4 +1,4 @@
-"""Entries are what the rows are, in any order asked for, and cost little memory in many processes."""
+"""Catalog of a clip store: a sequence of records, which takes little memory and is shared by processes."""
 
 from __future__ import annotations
 
@@ -23,27 +23,32 @@ def entries(count: int) -> Catalog:
     return Catalog(pa.Table.from_pylist([asdict(entry(n)) for n in range(count)]))
 
 
-def test_entries_are_a_sequence_of_what_they_were_made_of() -> None:
+def test_a_catalog_is_the_sequence_of_its_records() -> None:
     count = 2 * ROWS_PER_BATCH + 3
-    objects, found = [entry(n) for n in range(count)], entries(count)
-    assert list(found) == objects
-    assert (len(found), found[0], found[-1], found[np.int64(5)]) == (count, objects[0], objects[-1], objects[5])
-    assert list(found[3::50]) == objects[3::50]
-    assert found.column("frames") == [e.frames for e in objects]
-    assert found == entries(count)
-    assert found != entries(count - 1)
+    records, catalog = [entry(n) for n in range(count)], entries(count)
+    assert list(catalog) == records
+    assert (len(catalog), catalog[0], catalog[-1], catalog[np.int64(5)]) == (
+        count,
+        records[0],
+        records[-1],
+        records[5],
+    )
+    assert list(catalog[3::50]) == records[3::50]
+    assert catalog.column("frames") == [e.frames for e in records]
+    assert catalog == entries(count)
+    assert catalog != entries(count - 1)
     with pytest.raises(IndexError):
-        _ = found[count]
+        _ = catalog[count]
 
 
-def test_some_are_chosen_in_their_order() -> None:
-    found = entries(10)
-    assert [e.frames for e in found.where([n in (2, 7) for n in range(10)])] == [22, 27]
-    assert len(found.where([False] * 10)) == 0
+def test_where_keeps_the_order() -> None:
+    catalog = entries(10)
+    assert [e.frames for e in catalog.where([n in (2, 7) for n in range(10)])] == [22, 27]
+    assert len(catalog.where([False] * 10)) == 0
 
 
-def test_what_is_pickled_lies_in_buffers_that_processes_can_share() -> None:
-    """Ray maps such buffers into every process of a machine instead of copying them."""
+def test_a_pickled_catalog_is_in_out_of_band_buffers() -> None:
+    """Ray maps such buffers into every process of a node instead of copying them."""
     sizes = {}
     for count in (100, 10_000):
         buffers: list[pickle.PickleBuffer] = []

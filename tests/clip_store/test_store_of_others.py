@@ -1,4 +1,4 @@
-"""Clip stores that somebody else made: each damage is told with its file before it costs memory or the process."""
+"""Clip stores from untrusted sources: damage is reported with its file, before it costs memory or crashes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NUMBERS = [
 @pytest.mark.parametrize(
     "shards", [10**12, 10**7, 0, -1, "2", 1.0, None, [1], {"a": 1}, True, 10**400], ids=lambda shards: str(shards)[:20]
 )
-def test_a_number_of_shards_that_cannot_be_is_told(tmp_path: Path, shards: object) -> None:
+def test_an_invalid_number_of_shards_is_refused(tmp_path: Path, shards: object) -> None:
     store_of(tmp_path, [video(0)])
     content = json.loads((tmp_path / STORE_FILE).read_text())
     (tmp_path / STORE_FILE).write_text(json.dumps({**content, "shards": shards}))
@@ -49,14 +49,14 @@ def test_a_number_of_shards_that_cannot_be_is_told(tmp_path: Path, shards: objec
      b'{"format": 2, "settings": {"group": 0}, "shards": 1}', b'{"format": ' + b"9" * 5000 + b"}"],
     ids=lambda content: content[:20],
 )  # fmt: skip
-def test_a_description_that_cannot_be_read_is_told(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_description_is_refused(tmp_path: Path, content: bytes) -> None:
     store_of(tmp_path, [video(0)])
     (tmp_path / STORE_FILE).write_bytes(content)
     with pytest.raises(UserError, match=str(tmp_path)):
         ClipStore(tmp_path)
 
 
-def test_shards_that_are_there_are_counted_not_asked_for_one_by_one(tmp_path: Path) -> None:
+def test_missing_shards_are_counted_by_one_listing(tmp_path: Path) -> None:
     store_of(tmp_path, [video(0)])
     content = json.loads((tmp_path / STORE_FILE).read_text())
     (tmp_path / STORE_FILE).write_text(json.dumps({**content, "shards": 10**6}))
@@ -67,7 +67,7 @@ def test_shards_that_are_there_are_counted_not_asked_for_one_by_one(tmp_path: Pa
 
 @pytest.mark.parametrize("index", [True, False])
 @pytest.mark.parametrize("changes", [*({"id": id} for id in IDS), *NUMBERS, {"label": None}, {"id": None}], ids=str)
-def test_what_is_known_of_a_video_can_be(tmp_path: Path, changes: dict[str, Any], index: bool) -> None:
+def test_metadata_out_of_bounds_is_refused(tmp_path: Path, changes: dict[str, Any], index: bool) -> None:
     store = store_of(tmp_path, [video(0), video(1, **({} if index else changes))])
     if index:
         write_index(tmp_path, store.entries)
@@ -82,7 +82,7 @@ def change_index(store: Path, rows: Rows, schema: pa.Schema | None = None, **opt
     pq.write_table(pa.Table.from_pylist(rows, schema or before), store / INDEX_FILE, **options)
 
 
-def of_other_types(store: Path, rows: Rows) -> None:
+def with_other_types(store: Path, rows: Rows) -> None:
     change_index(store, [{**row, "shard": str(row["shard"])} for row in rows], pa.schema({"shard": pa.string()}))
 
 
@@ -91,8 +91,8 @@ def with_large_offsets(store: Path, rows: Rows) -> None:
     change_index(store, rows, schema.set(0, pa.field("id", pa.large_string())))
 
 
-def of_one_long_text(store: Path, rows: Rows) -> None:
-    """Of 1 MiB in 5,000 rows."""
+def with_one_long_text(store: Path, rows: Rows) -> None:
+    """One text of 1 MiB in 5,000 rows, stored once by a dictionary."""
     table = pq.read_table(store / INDEX_FILE).take([0] * 5000)
     label = pa.DictionaryArray.from_arrays(np.zeros(5000, np.int32), ["a" * 2**20])
     table = table.set_column(table.schema.get_field_index("label"), "label", label)
@@ -100,15 +100,15 @@ def of_one_long_text(store: Path, rows: Rows) -> None:
     assert (store / INDEX_FILE).stat().st_size < 2**21
 
 
-def of_a_shard_that_is_not_there(store: Path, rows: Rows) -> None:
+def with_a_missing_shard(store: Path, rows: Rows) -> None:
     change_index(store, [{**rows[0], "shard": 1}])
 
 
-def of_a_negative_shard(store: Path, rows: Rows) -> None:
+def with_a_negative_shard(store: Path, rows: Rows) -> None:
     change_index(store, [{**rows[0], "shard": -1}])
 
 
-def of_a_negative_row(store: Path, rows: Rows) -> None:
+def with_a_negative_row(store: Path, rows: Rows) -> None:
     change_index(store, [{**rows[0], "row": -1}])
 
 
@@ -123,13 +123,13 @@ def that_is_a_device(store: Path, rows: Rows) -> None:
 
 
 DAMAGES = (
-    of_other_types, with_large_offsets, of_one_long_text, of_a_shard_that_is_not_there, of_a_negative_shard,
-    of_a_negative_row, that_is_a_pipe, that_is_a_device,
+    with_other_types, with_large_offsets, with_one_long_text, with_a_missing_shard, with_a_negative_shard,
+    with_a_negative_row, that_is_a_pipe, that_is_a_device,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_an_index_that_cannot_be_is_told(tmp_path: Path, damage: Callable[[Path, Rows], None]) -> None:
+def test_an_invalid_index_is_refused(tmp_path: Path, damage: Callable[[Path, Rows], None]) -> None:
     store = store_of(tmp_path, [video(0)])
     write_index(tmp_path, store.entries)
     damage(tmp_path, pq.read_table(tmp_path / INDEX_FILE).to_pylist())
@@ -137,7 +137,7 @@ def test_an_index_that_cannot_be_is_told(tmp_path: Path, damage: Callable[[Path,
         _ = ClipStore(tmp_path).entries
 
 
-def test_a_row_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_row_is_reported(tmp_path: Path) -> None:
     store = store_of(tmp_path, [video(0), video(1)])
     write_index(tmp_path, store.entries)
     change_index(tmp_path, [{**pq.read_table(tmp_path / INDEX_FILE).to_pylist()[0], "row": 2**31 - 1}])
@@ -147,22 +147,22 @@ def test_a_row_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"),
+    ("dtype", "value"),
     [(pa.int64(), 7), (pa.list_(pa.int64()), [7]), (pa.list_(pa.string()), ["7"]), (pa.list_(pa.binary()), None),
      (pa.list_(pa.binary()), [None]), (pa.binary(), b"7")],
     ids=str,
 )  # fmt: skip
-def test_frames_of_another_type_are_told(tmp_path: Path, kind: pa.DataType, value: object) -> None:
+def test_frames_of_another_type_are_refused(tmp_path: Path, dtype: pa.DataType, value: object) -> None:
     store = store_of(tmp_path, [video(0)])
     entry = store.entries[0]
-    schema = SCHEMA.set(SCHEMA.get_field_index("rgb"), pa.field("rgb", kind))
+    schema = SCHEMA.set(SCHEMA.get_field_index("rgb"), pa.field("rgb", dtype))
     with open_shard_writer(shard_path(tmp_path, 0), schema) as writer:
         writer.write({**video(0), "rgb": value})
     with pytest.raises(UserError, match="part-00000.parquet"):
         ClipStore(tmp_path).read(entry)
 
 
-def test_a_row_is_alone_in_its_row_group(tmp_path: Path) -> None:
+def test_a_row_group_of_two_rows_is_refused(tmp_path: Path) -> None:
     entry = store_of(tmp_path, [video(0)]).entries[0]
     table = pa.Table.from_pylist([video(0), video(1)], SCHEMA)
     pq.write_table(table, shard_path(tmp_path, 0), compression="none", use_dictionary=False)
@@ -170,20 +170,20 @@ def test_a_row_is_alone_in_its_row_group(tmp_path: Path) -> None:
         ClipStore(tmp_path).read(entry)
 
 
-def jpeg_that_says_it_is(side: int) -> bytes:
+def jpeg_with_declared_size(side: int) -> bytes:
     content = bytearray(cv2.imencode(".jpg", np.zeros((8, 8), np.uint8))[1].tobytes())
-    place = content.index(b"\xff\xc0") + 5
-    content[place : place + 4] = side.to_bytes(2, "big") * 2
+    offset = content.index(b"\xff\xc0") + 5
+    content[offset : offset + 4] = side.to_bytes(2, "big") * 2
     return bytes(content)
 
 
 @pytest.mark.parametrize(
     "tile",
-    [jpeg_that_says_it_is(65_000), cv2.imencode(".png", np.zeros((160, 42), np.uint8))[1].tobytes(),
+    [jpeg_with_declared_size(65_000), cv2.imencode(".png", np.zeros((160, 42), np.uint8))[1].tobytes(),
      cv2.imencode(".tiff", np.zeros((160, 42), np.uint8))[1].tobytes(), b"\xff\xd8\xff"],
-    ids=["of 4 GB", "PNG", "TIFF", "nothing"],
+    ids=["4 GB", "PNG", "TIFF", "empty"],
 )  # fmt: skip
-def test_flow_that_is_no_jpeg_of_its_size_is_told(tmp_path: Path, tile: bytes) -> None:
+def test_flow_that_is_not_a_jpeg_of_its_size_is_refused(tmp_path: Path, tile: bytes) -> None:
     make_store(tmp_path, [[0]])
     rows = pq.read_table(shard_path(tmp_path, 0)).to_pylist()
     with open_shard_writer(shard_path(tmp_path, 0)) as writer:
@@ -201,16 +201,16 @@ PLANS = [
 
 
 @pytest.mark.parametrize("content", PLANS, ids=lambda content: content[:60])
-def test_a_plan_that_cannot_be_is_told(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_plan_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / PLAN_FILE).write_bytes(content)
     with pytest.raises(UserError, match=PLAN_FILE):
         ShardPlan.read(tmp_path)
 
 
-def test_failures_of_others_are_told_or_left_out(tmp_path: Path) -> None:
+def test_invalid_failures_are_reported_and_those_of_unknown_videos_ignored(tmp_path: Path) -> None:
     store_of(tmp_path, [video(0)])
-    about = {"id": "a", "label": "", "source": "", "split": ""}
-    (tmp_path / PLAN_FILE).write_text(json.dumps({"test_share": None, "shards": [[about]]}))
+    metadata = {"id": "a", "label": "", "source": "", "split": ""}
+    (tmp_path / PLAN_FILE).write_text(json.dumps({"test_share": None, "shards": [[metadata]]}))
     plan = ShardPlan.read(tmp_path)
     file = failures_path(tmp_path, 0)
     file.write_text('{"path": "of another plan", "reason": "", "stamp": null}\n{"half')
@@ -221,7 +221,7 @@ def test_failures_of_others_are_told_or_left_out(tmp_path: Path) -> None:
             read_failures(tmp_path, plan)
 
 
-def test_a_shard_that_is_none_is_told_where_rows_are_counted_or_compared(tmp_path: Path) -> None:
+def test_an_invalid_shard_is_reported_when_its_rows_are_counted_or_compared(tmp_path: Path) -> None:
     shard_path(tmp_path, 0).write_bytes(b"PAR1")
     pq.write_table(pa.table({"id": [1]}), shard_path(tmp_path, 1))
     for call in (lambda: stored_rows(tmp_path, 0), lambda: _contents(tmp_path, 0), lambda: _contents(tmp_path, 1)):
@@ -230,13 +230,13 @@ def test_a_shard_that_is_none_is_told_where_rows_are_counted_or_compared(tmp_pat
 
 
 @pytest.mark.parametrize("content", [b"[]", b"3", b"{", b"\xff", b"[" * 20_000])
-def test_a_record_of_made_videos_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_record_of_synthetic_videos_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / RECORD).write_bytes(content)
     with pytest.raises(UserError, match=RECORD):
         check_existing_videos(tmp_path, {"seed": 0}, [], [])
 
 
-def test_a_frame_that_a_small_shard_repeats_is_once_in_memory(tmp_path: Path) -> None:
+def test_equal_frames_of_a_shard_share_memory(tmp_path: Path) -> None:
     store_of(tmp_path, [video(0, rgb=[bytes(2**20)] * 200)])
     shard = shard_path(tmp_path, 0)
     pq.write_table(pq.read_table(shard), shard, row_group_size=1, compression="none")

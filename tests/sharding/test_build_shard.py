@@ -1,4 +1,4 @@
-"""One task of the preparation, without Ray: whatever a video does, it costs that video alone."""
+"""One shard of a clip store, built without Ray: a bad video fails alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def crash():
     os._exit(9)
 
 def hang():
-    re.match("(a+)+$", "a" * 60 + "b")  # for years, in C code that keeps the interpreter's lock
+    re.match("(a+)+$", "a" * 60 + "b")  # takes years, in C code that holds the GIL
 
 open_frames = build_shard.open_frames
 
@@ -81,39 +81,39 @@ def failures(store: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("does", "limit_s", "exits", "reason", "tried_again"),
+    ("fault", "limit_s", "exits", "reason", "retried"),
     [
-        ("crash", 60, ["9", "9", "101"], "ended the decoding process 2 times", True),  # it may have been killed
-        ("hang", 0.5, ["1", "101"], "took longer than the limit of 0.5 s", False),
+        ("crash", 60, ["9", "9", "101"], "2 times", True),  # retried, since the process may have been killed
+        ("hang", 0.5, ["1", "101"], "limit of 0.5 s", False),
     ],
 )
-def test_a_video_that_crashes_or_hangs_its_process_is_left_aside(
-    tmp_path: Path, does: str, limit_s: float, exits: list[str], reason: str, tried_again: bool
+def test_a_video_that_crashes_or_hangs_its_process_is_a_failure(
+    tmp_path: Path, fault: str, limit_s: float, exits: list[str], reason: str, retried: bool
 ) -> None:
     names = ["0.mp4", "bad.mp4", "z.mp4"]
     films(tmp_path / "videos", *names)
     (tmp_path / "store").mkdir()
-    command = [sys.executable, "-c", ATTEMPTS, tmp_path / "videos", tmp_path / "store", does, str(limit_s), *names]
+    command = [sys.executable, "-c", ATTEMPTS, tmp_path / "videos", tmp_path / "store", fault, str(limit_s), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.split() == exits  # 101: one failure
-    (told,) = failures(tmp_path / "store").items()
-    assert told[0] == "bad.mp4"
-    assert reason in told[1]
+    ((name, message),) = failures(tmp_path / "store").items()
+    assert name == "bad.mp4"
+    assert reason in message
     (line,) = (tmp_path / "store" / "part-00000.failures.jsonl").read_text().splitlines()
-    assert (json.loads(line)["stamp"] is None) == tried_again
-    assert not [path for path in (tmp_path / "store").glob(".*") if path.suffix != ".part"]  # those, prepare() clears
+    assert (json.loads(line)["stamp"] is None) == retried
+    assert not [path for path in (tmp_path / "store").glob(".*") if path.suffix != ".part"]  # prepare() removes those
 
 
-def test_a_surprise_in_one_video_costs_only_that_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_of_a_codec_fails_one_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     films(tmp_path, "0.mp4", "1.mp4")
 
     @contextmanager
-    def surprise(path: Path, **limits: object) -> Iterator[object]:
+    def unexpected_error(path: Path, **limits: object) -> Iterator[object]:
         raise KeyError("codec")
         yield
 
     videos = [(tmp_path / f"{n}.mp4", PlannedVideo(f"{n}.mp4", "", "", "")) for n in range(2)]
-    monkeypatch.setattr("vicc_ray.sharding.build_shard.open_frames", surprise)
+    monkeypatch.setattr("vicc_ray.sharding.build_shard.open_frames", unexpected_error)
     assert build_shard(tmp_path, 0, videos, PrepareConfig()) == 2
     assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
 
@@ -121,19 +121,20 @@ def test_a_surprise_in_one_video_costs_only_that_video(tmp_path: Path, monkeypat
 def test_the_time_limit_counts_decoding_and_flow_together(tmp_path: Path) -> None:
     write_video(tmp_path / "long.mp4", moving(200, 64, 96, (0, 1)))
     settings = PrepareConfig(short_side=64, flow="tvl1", time_limit_s=0.5)
-    begun = time.process_time()
+    start = time.process_time()
     assert build_shard(tmp_path, 0, [(tmp_path / "long.mp4", PlannedVideo("long.mp4", "", "", ""))], settings) == 1
-    assert time.process_time() - begun < 30  # 200 fields of TV-L1 take longer; the clock runs on while others work
-    assert failures(tmp_path) == {"long.mp4": "took longer than the limit of 0.5 s (prepare.time_limit_s)"}
+    assert time.process_time() - start < 30  # 200 TV-L1 fields take longer; CPU time, since other tests run beside
+    ((name, reason),) = failures(tmp_path).items()
+    assert name == "long.mp4" and "0.5 s (prepare.time_limit_s)" in reason
 
 
 @pytest.mark.parametrize(("seconds", "frames"), [(250, 100), (150, 0)])
-def test_a_video_whose_time_is_over_is_a_row_of_the_frames_that_are_done_if_they_are_enough(
+def test_at_the_time_limit_a_video_is_truncated_if_it_has_enough_frames_and_else_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, frames: int
 ) -> None:
     write_video(tmp_path / "long.mp4", moving(300, 32, 48, (0, 1)))
     write_video(tmp_path / "short.mp4", moving(20, 32, 48, (0, 1)))
-    # A clock of its own: a second goes by at each look, and it is looked at for each packet and for each frame.
+    # A fake clock: every reading takes a second, and there is one per packet and per frame.
     monkeypatch.setattr("vicc_ray.video.decode.time", SimpleNamespace(monotonic=count().__next__))
     videos = [(tmp_path / name, PlannedVideo(name, "", "", "")) for name in ("long.mp4", "short.mp4")]
     settings = PrepareConfig(short_side=32, time_limit_s=seconds)
@@ -155,8 +156,8 @@ def test_a_video_whose_time_is_over_is_a_row_of_the_frames_that_are_done_if_they
     assert last.flow([last.frames - 1]).shape == (1, 16, 24, 2)
 
 
-def test_the_rate_of_a_row_is_that_of_its_frames(tmp_path: Path) -> None:
-    times = np.cumsum([0, *([40] * 15), *([20] * 30)]).tolist()  # the first seconds alone would tell another
+def test_fps_is_measured_over_all_frames(tmp_path: Path) -> None:
+    times = np.cumsum([0, *([40] * 15), *([20] * 30)]).tolist()  # the first second alone has another rate
     write_video(tmp_path / "a.mkv", moving(len(times), 32, 48, (0, 1)), timestamps=times)
     assert build_shard(tmp_path, 0, [(tmp_path / "a.mkv", PlannedVideo("a.mkv", "", "", ""))], SETTINGS) == 0
     write_store_file(tmp_path, SETTINGS, 1)
@@ -178,7 +179,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def prepare_all(videos: Path, store: Path, short_side: int = 32, max_frames: int = 1000) -> int:
-    """Prepare a folder in a process of its own; its peak memory in MB."""
+    """Prepare a folder in a subprocess; return its peak memory in MB."""
     store.mkdir()
     command = [sys.executable, "-c", PREPARE_ALL, videos, store, str(short_side), str(max_frames)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
@@ -195,13 +196,15 @@ def test_a_thousand_mutated_videos_are_rows_or_failures(tmp_path: Path) -> None:
     store, failed = ClipStore(tmp_path / "store"), failures(tmp_path / "store")
     assert len(store.entries) + len(failed) == 1000
     assert {entry.id for entry in store.entries}.isdisjoint(failed)
-    assert min(len(store.entries), len(failed)) > 100  # both kinds are there to tell apart
+    assert min(len(store.entries), len(failed)) > 100  # both outcomes occur
     for entry in store.entries:
         assert store.read(entry).rgb([0, entry.frames - 1]).shape == (2, entry.height, entry.width, 3)
-    assert not any(re.match("[A-Za-z]*Error", reason) for reason in failed.values()), "a reason in plain words"
+    assert not any(re.match("[A-Za-z]*Error", reason) for reason in failed.values()), (
+        "every reason is a message, not the name of an exception"
+    )
 
 
-def test_two_hours_need_no_more_memory_than_a_minute(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None:
     frames = moving(60, 64, 96, (1, 0))
     for folder, seconds in (("minute", 60), ("hours", 7200)):
         (tmp_path / folder).mkdir()
@@ -210,14 +213,12 @@ def test_two_hours_need_no_more_memory_than_a_minute(tmp_path: Path) -> None:
     write_store_file(tmp_path / "hours-store", SETTINGS, 1)
     (entry,) = ClipStore(tmp_path / "hours-store").entries
     assert entry.frames == 7200
-    held = 7200 * 64 * 96 * 3 / 2**20  # what all its frames would take: 127 MB
-    assert peaks[1] - peaks[0] < held / 3
+    all_frames = 7200 * 64 * 96 * 3 / 2**20  # 127 MB
+    assert peaks[1] - peaks[0] < all_frames / 3
 
 
-def test_the_same_videos_become_the_same_bytes_in_every_process_and_without_instructions_of_the_cpu(
-    tmp_path: Path,
-) -> None:
-    """Without assembler x264 computes as on any CPU; with AVX-512 it made other bytes in each process."""
+def test_a_shard_has_the_same_bytes_in_every_process_and_on_every_cpu(tmp_path: Path) -> None:
+    """``asm=0`` stands for another CPU. With AVX-512, x264 once wrote different bytes in each process."""
     videos, shards = tmp_path / "videos", set()
     for n in range(6):
         write_video(videos / f"{n}.mp4", moving(80, 64, 96, (2, n % 3), n))

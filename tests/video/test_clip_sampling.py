@@ -80,20 +80,20 @@ def gray(picture: np.ndarray) -> np.ndarray:
 
 def crop_rgb(frames: list[np.ndarray], crop: Crop, size: int = 16) -> np.ndarray:
     """Frames as I420, planes below each other."""
-    out, cutter = np.empty((len(frames), size, size, 3), np.uint8), RgbCropper(crop, size)
+    out, cropper = np.empty((len(frames), size, size, 3), np.uint8), RgbCropper(crop, size)
     for frame, into in zip(frames, out, strict=True):
         height, width = frame.shape[0] * 2 // 3, frame.shape[1]
         halves = frame[height:].reshape(2, height // 2, width // 2)
-        cutter.cut((frame[:height], *halves), into)
+        cropper.crop((frame[:height], *halves), into)
     return out
 
 
 def crop_flow(
     fields: list[np.ndarray], crop: Crop, size: int = 16, scale: int = 1, rescale: bool = False
 ) -> np.ndarray:
-    out, cutter = np.empty((len(fields), size, size, 2), np.uint8), FlowCropper(crop, size, scale, rescale)
+    out, cropper = np.empty((len(fields), size, size, 2), np.uint8), FlowCropper(crop, size, scale, rescale)
     for field, into in zip(fields, out, strict=True):
-        cutter.cut(field, into)
+        cropper.crop(field, into)
     return out
 
 

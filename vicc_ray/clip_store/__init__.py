@@ -1,1 +1,1 @@
-"""The clip store: compressed RGB and flow of videos, a row each, and the training clips cut from them."""
+"""Clip store: compressed RGB and optical flow, one row per video, and the training clips cut from them."""

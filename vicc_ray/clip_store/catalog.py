@@ -1,7 +1,6 @@
-"""What is known of the videos of a clip store without reading them: columns in Arrow, an object only of what is asked.
+"""Catalog of a clip store: the metadata of all videos as Arrow columns; Python objects are created on access.
 
-As objects a video takes 1.3 KB, in every process that has the list; as columns 170 bytes, and Ray's processes on a
-machine share one copy.
+A video takes 1.3 KB as an object, in every process, and 170 bytes in columns, which the Ray processes of a node share.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ CATALOG_SCHEMA = pa.schema(
 )
 """Columns of :class:`Catalog`: the fields of :class:`VideoRecord`."""
 ROWS_PER_BATCH = 1024
-"""Entries that are objects at the same time while all are gone through."""
+"""Rows that are converted to objects at a time during iteration."""
 
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """What is known of a stored video without reading it, and where it lies."""
+    """Metadata of a stored video, and its position: ``shard`` and ``row`` within it."""
 
     id: str
     label: str
@@ -46,10 +45,10 @@ class VideoRecord:
 
 
 class Catalog(Sequence[VideoRecord]):
-    """Entries in a fixed order.
+    """Records in a fixed order.
 
     Args:
-        table: a column for each field of :class:`VideoRecord`.
+        table: one column for each field of :class:`VideoRecord`.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -78,9 +77,9 @@ class Catalog(Sequence[VideoRecord]):
     __hash__ = None  # type: ignore[assignment]
 
     def column(self, name: str) -> list[Any]:
-        """One field of all entries."""
+        """One field of all records."""
         return list(self.table.column(name).to_pylist())
 
-    def where(self, chosen: ArrayLike) -> Catalog:
-        """Those for which ``chosen``, a truth value for each, holds."""
-        return Catalog(self.table.filter(pa.array(np.asarray(chosen, np.bool_))))
+    def where(self, mask: ArrayLike) -> Catalog:
+        """Records for which ``mask``, bool [len(self)], is true."""
+        return Catalog(self.table.filter(pa.array(np.asarray(mask, np.bool_))))

@@ -1,4 +1,4 @@
-"""Files that are stored more than once: the same content under several names."""
+"""Duplicate videos in a clip store: files of equal content under several names."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ SIDES = {"train", "test"}
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Groups of stored videos that are the same file, each group sorted by id."""
+    """Groups of stored videos with equal content, each sorted by id."""
 
     groups: tuple[tuple[VideoRecord, ...], ...]
 
     @property
     def repeats(self) -> int:
-        """Videos whose content another one, earlier in the order of ids, has already."""
+        """Number of videos that repeat the content of one with a smaller id."""
         return sum(len(group) - 1 for group in self.groups)
 
     @property
     def leaks(self) -> int:
-        """Groups with a video for training and one for testing: the score is then partly of what was trained on."""
+        """Number of groups with both a training and a test video; they make test scores too high."""
         return sum(_leaks(group) for group in self.groups)
 
     def write(self, store: Path) -> None:
-        """Write ``duplicates.jsonl``: a line a group, with its content's digest, whether it leaks, and its videos."""
+        """Write ``duplicates.jsonl``: for each group the digest of the content, whether it leaks, and the videos."""
         lines = [
             json.dumps(
                 {
@@ -47,10 +47,10 @@ class Duplicates:
 
 
 def find_duplicates(entries: Catalog) -> Duplicates:
-    """The groups among ``entries``, which are sorted by id, by the id of their first video."""
-    times = Counter(entries.column("content"))
+    """Duplicates among ``entries``, a catalog sorted by id; groups are in the order of their first video."""
+    counts = Counter(entries.column("content"))
     groups: defaultdict[str, list[VideoRecord]] = defaultdict(list)
-    for entry in entries.where([times[content] > 1 for content in entries.column("content")]):
+    for entry in entries.where([counts[content] > 1 for content in entries.column("content")]):
         groups[entry.content].append(entry)
     return Duplicates(tuple(tuple(group) for group in groups.values()))
 

@@ -1,4 +1,4 @@
-"""The fingerprint of stored videos: equal for equal contents, wherever the store lies and whatever its shards are."""
+"""Fingerprint of stored videos: equal for equal contents, independent of the store's location and sharding."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from vicc_ray.clip_store.catalog import Catalog
 from vicc_ray.config import PrepareConfig
 
 PER_CALL_SETTINGS = ("time_limit_s", "videos_per_shard", "max_failures")
-"""Settings that may differ between the calls that fill one store."""
+"""Settings that may differ between the runs of ``prepare`` that fill one store."""
 CLIP_COLUMNS = ("id", "content", "frames", "height", "width")
-"""What the clips of a video depend on, with :func:`pixel_settings`; its id seeds what is drawn."""
+"""Columns that determine a video's training clips, together with :func:`pixel_settings`; the id seeds their draws."""
 METADATA_COLUMNS = (*CLIP_COLUMNS, "label", "source", "split")
-"""And what is known of it beside."""
+"""The above and the rest of the metadata."""
 
 
 def pixel_settings(settings: PrepareConfig) -> dict[str, Any]:
-    """Those of the preparation that pixels and flow depend on; how many frames are kept, each video tells itself."""
+    """Prepare settings that determine pixels and flow. ``max_frames`` is not one: each video has its frame count."""
     return settings.model_dump(mode="json", exclude={*PER_CALL_SETTINGS, "fold", "max_frames"})
 
 
 def videos_fingerprint(entries: Catalog, settings: PrepareConfig, columns: Sequence[str] = METADATA_COLUMNS) -> str:
-    """16 hexadecimal digits of some videos in their order.
+    """Hash of videos in their order, 16 hexadecimal digits.
 
     Args:
-        settings: of the store that has them.
-        columns: fields of :class:`~vicc_ray.clip_store.catalog.VideoRecord` that count.
+        settings: prepare settings of the store.
+        columns: fields of :class:`~vicc_ray.clip_store.catalog.VideoRecord` to include.
     """
     digest = hashlib.blake2b(json.dumps(pixel_settings(settings), sort_keys=True).encode(), digest_size=8)
     for name in columns:

@@ -1,8 +1,8 @@
-"""Reading a clip store: its catalog, and the compressed frames of single videos.
+"""Reader of a clip store: its catalog, and the compressed frames of single videos.
 
-Frames are compressed in groups that decode by themselves (:mod:`vicc_ray.video.codec`), and each row is a row group
-of its own: any video, and any clip of it, is read without its neighbors. Shapes: T frames, H height, W width, n frames
-asked for, s = ``flow_scale``.
+Frames are compressed in GOPs that decode independently (:mod:`vicc_ray.video.codec`), and each row is a Parquet row
+group. So any clip of any video is read without its neighbors. Shapes: T frames, H height, W width, n requested frames,
+s = ``flow_scale``.
 """
 
 from __future__ import annotations
@@ -43,14 +43,12 @@ from vicc_ray.utils.local_paths import is_address, local_path
 from vicc_ray.video.codec import DamagedFrameError, Planes, decode_fields, decode_flow, decode_i420, decode_planes
 
 MAX_OPEN_SHARDS = 32
-"""Shards that one reader keeps open."""
+"""Shards that one reader keeps open; the least recently used is closed."""
 
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """The compressed frames of one video; only those asked for are decompressed.
-
-    The methods take frames as int [n] in 0..T-1, in any order, repeated or not.
+    """Compressed frames of one video; only requested frames are decoded.
 
     Raises:
         UserError: from each method: a frame is damaged.
@@ -67,7 +65,7 @@ class StoredVideo:
         return self.entry.frames
 
     def rgb(self, indices: ArrayLike) -> NDArray[np.uint8]:
-        """Frames uint8 [n, H, W, 3]."""
+        """RGB frames uint8 [n, H, W, 3]; ``indices`` is int [n] in 0..T-1, in any order, with repeats allowed."""
         with self._naming_damage():
             wanted = np.asarray(indices, np.int64)
             frames = decode_i420(self._rgb, self.settings.group, wanted, self.entry.height, self.entry.width)
@@ -77,19 +75,20 @@ class StoredVideo:
         return out
 
     def planes(self, wanted: Sequence[int]) -> Iterator[tuple[int, Planes]]:
-        """Frames, ascending and each once, as they are stored: each with its index, to be used before the next."""
+        """Indices and YUV planes of frames; ``wanted`` is ascending and unique. Planes are valid until the next."""
         with self._naming_damage():
             yield from decode_planes(self._rgb, self.settings.group, wanted, self.entry.height, self.entry.width)
 
     def flow(self, indices: ArrayLike) -> NDArray[np.uint8]:
-        """Quantised flow uint8 [n, H / s, W / s, 2] in pixels of [H, W] (:func:`vicc_ray.video.flow.dequantize`)."""
+        """Quantized flow uint8 [n, H / s, W / s, 2] in pixels of [H, W]; see :meth:`rgb` and
+        :func:`vicc_ray.video.flow.dequantize`."""
         height, width = self._flow_size
         with self._naming_damage():
             fields = decode_flow(self._flow, self.settings.group, np.asarray(indices, np.int64), height, width)
         return np.stack([fields[..., :width], fields[..., width:]], axis=-1)
 
     def fields(self, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Quantised flow, ascending and each once, as it is stored: [H / s, 2 W / s], v to the right of u."""
+        """Indices and quantized flow as stored, [H / s, 2 W / s] with v to the right of u; see :meth:`planes`."""
         with self._naming_damage():
             yield from decode_fields(self._flow, self.settings.group, wanted, *self._flow_size)
 
@@ -108,19 +107,19 @@ class StoredVideo:
 
 
 class ClipStore:
-    """A finished clip store, for reading; can be pickled and used from several threads.
+    """Reader of a complete clip store; it can be pickled and is thread-safe.
 
     Args:
-        location: its folder, or the address of a folder in a bucket (see :mod:`vicc_ray.clip_store.remote_cache`).
+        location: local folder, or the address of a folder in a bucket (see :mod:`vicc_ray.clip_store.remote_cache`).
 
     Raises:
-        UserError: there is no clip store, or one of another format, or one that is not finished.
+        UserError: there is no clip store, it has another format version, or shards are missing.
     """
 
     def __init__(self, location: Path | str) -> None:
         remote = isinstance(location, str) and is_address(location)
         self.location = str(location) if remote else str(local_path(location).resolve())
-        """What opens the same store in another process, with the secrets of the address."""
+        """Argument that opens the same store in another process; it includes the secrets of the address."""
         self._remote_cache = RemoteCache(self.location, (STORE_FILE, INDEX_FILE)) if remote else None
         self.settings, self.shards = read_store_file(self._file(STORE_FILE).parent)
         if self._remote_cache is None:
@@ -132,16 +131,16 @@ class ClipStore:
         return str(self._remote_cache.source) if self._remote_cache else self.location
 
     def _check_finished(self) -> None:
-        there = sum(is_shard(file.name, self.shards) for file in Path(self.location).iterdir())
-        if there < self.shards:
+        present = sum(is_shard(file.name, self.shards) for file in Path(self.location).iterdir())
+        if present < self.shards:
             raise UserError(
-                f"the clip store {self} is not finished: {self.shards - there} of {self.shards} shards are missing; "
-                "run `vicc-ray prepare` again, it makes only those"
+                f"the clip store {self} is incomplete: {self.shards - present} of {self.shards} shards are missing; "
+                "run `vicc-ray prepare` again; it writes only those"
             )
 
     @property
     def entries(self) -> Catalog:
-        """All stored videos, sorted by id; read once, without their frames."""
+        """Catalog of all videos, sorted by id; read once."""
         if self._entries is None:
             index = self._file(INDEX_FILE)
             table = _read_index(index, self.shards, self.settings.grid) if index.exists() else self._scan()
@@ -150,7 +149,7 @@ class ClipStore:
 
     @property
     def failures_file(self) -> Path:
-        """The failures of the preparation; the file may not be there."""
+        """Failures of ``prepare``; the file may not exist."""
         return self._file(FAILURES_FILE)
 
     def _file(self, name: str) -> Path:
@@ -160,19 +159,19 @@ class ClipStore:
         return pa.concat_tables([self._shard_entries(shard) for shard in range(self.shards)])
 
     def read(self, entry: VideoRecord, columns: Sequence[str] = BLOBS) -> StoredVideo:
-        """The compressed frames of a video; ``columns`` may leave out "rgb" or "flow" where it is not needed."""
+        """Read the compressed frames of a video; ``columns`` selects "rgb", "flow" or both."""
         try:
             with self._lock:
-                found = read_blobs(self._open_shard(entry.shard), entry.row, columns)
+                values = read_blobs(self._open_shard(entry.shard), entry.row, columns)
         except (OSError, pa.ArrowException, ValueError) as error:
             raise self._damaged(entry.shard, f"{entry.id} cannot be read: {error}") from None
-        blobs = dict(zip(columns, found, strict=True))
+        blobs = dict(zip(columns, values, strict=True))
         return StoredVideo(entry, self.settings, blobs.get("rgb", []), blobs.get("flow", []))
 
     def _shard_entries(self, shard: int) -> pa.Table:
         table = read_parquet(self._shard(shard), METADATA_SCHEMA, self._remedy(shard), MAX_MEMORY)
-        places = {"shard": np.full(len(table), shard, np.int32), "row": np.arange(len(table), dtype=np.int32)}
-        for name, values in places.items():
+        positions = {"shard": np.full(len(table), shard, np.int32), "row": np.arange(len(table), dtype=np.int32)}
+        for name, values in positions.items():
             table = table.append_column(name, pa.array(values))
         with naming_damage(self._shard(shard), self._remedy(shard)):
             check_catalog(table, self.shards, self.settings.grid)
@@ -184,7 +183,9 @@ class ClipStore:
         return UserError(f"{self._shard(shard)} is damaged ({what}); {self._remedy(shard)}")
 
     def _remedy(self, shard: int) -> str:
-        return REMEDY if self._remote_cache is None else f"it was copied from {self}; remove it: it is copied again"
+        return (
+            REMEDY if self._remote_cache is None else f"it is a copy from {self}: remove it, and it is downloaded again"
+        )
 
     def _shard(self, shard: int) -> Path:
         return self._file(shard_path(Path(), shard).name)
@@ -198,7 +199,7 @@ class ClipStore:
         return self._files[shard]
 
     def _reset_cache(self) -> None:
-        """What a copy in another process finds out by itself."""
+        """Clear what is not pickled: the catalog and open shards."""
         self._entries = None
         self._lock = Lock()
         self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
@@ -212,7 +213,7 @@ class ClipStore:
 
 
 def _read_index(file: Path, shards: int, grid: int) -> pa.Table:
-    remedy = "run `vicc-ray prepare` again, it makes it anew"
+    remedy = "run `vicc-ray prepare` again; it writes the index again"
     table = read_parquet(file, CATALOG_SCHEMA, remedy, MAX_MEMORY)
     with naming_damage(file, remedy):
         check_catalog(table, shards, grid)

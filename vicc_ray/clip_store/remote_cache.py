@@ -1,7 +1,7 @@
-"""A clip store in a bucket, as a folder of this machine that fills up: each file is copied when it is first needed.
+"""Local cache of a clip store in a bucket: each file is downloaded when it is first needed.
 
-Object stores answer slowly and are paid by the request, and training reads a row here and a row there: hundreds a
-second. So a shard is fetched once a machine, whole and in one request, and read from disk from then on.
+Training reads hundreds of single rows per second, and object storage has high latency and bills per request. So a shard
+is downloaded once per machine, in one request, and read from local disk afterwards.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from vicc_ray.utils.home import home
 from vicc_ray.utils.local_paths import local_path
 
 CACHE_VARIABLE = "VICC_RAY_CACHE"
-"""Environment variable: the folder of the copies, of all machines; by default ~/.cache/vicc_ray."""
+"""Environment variable: the cache folder on every machine; ~/.cache/vicc_ray by default."""
 
 
 def cache_folder() -> Path:
-    """Where copies lie on this machine.
+    """Cache folder of this machine.
 
     Raises:
-        UserError: the variable names no folder of this machine.
+        UserError: the variable is not a local path.
     """
-    given = os.environ.get(CACHE_VARIABLE) or home() / ".cache" / "vicc_ray"
-    return local_path(given, f"{CACHE_VARIABLE} is a folder of each machine")
+    folder = os.environ.get(CACHE_VARIABLE) or home() / ".cache" / "vicc_ray"
+    return local_path(folder, f"{CACHE_VARIABLE} is a folder of each machine")
 
 
 class RemoteCache:
-    """The files of one remote folder; can be pickled, and used by many processes of a machine at once.
+    """Cache of the files of one remote folder. It can be pickled, and many processes of a machine can share it.
 
     Args:
-        address: of the folder.
-        version: names of small files that are fetched at once; another content of them is another store, which gets a
-            folder of its own.
+        address: address of the remote folder.
+        version: names of small files that identify the store and are read immediately. If their content changes, the
+            store gets a new cache folder.
 
     Raises:
-        UserError: these files cannot be had.
+        UserError: these files cannot be read.
     """
 
     def __init__(self, address: str, version: tuple[str, ...]) -> None:
@@ -52,33 +52,33 @@ class RemoteCache:
 
     @property
     def folder(self) -> Path:
-        """The folder of the copies on the machine that asks."""
+        """Folder of the copies on the current machine."""
         return cache_folder() / "stores" / self.name
 
     def file(self, name: str) -> Path:
-        """The copy of a file, made now where it is not there yet.
+        """Path of the local copy of a file, downloaded first if needed.
 
         Raises:
-            UserError: it cannot be had.
+            UserError: the file cannot be downloaded.
         """
         copy = self.folder / name
         if copy.exists():
             return copy
         self.folder.mkdir(parents=True, exist_ok=True)
         with file_lock(self.folder / f".{name}.lock"):
-            if not copy.exists():  # another process may have fetched it while this one waited
-                self._fetch(name, copy)
+            if not copy.exists():  # another process may have downloaded it during the wait
+                self._download(name, copy)
         return copy
 
-    def _fetch(self, name: str, copy: Path) -> None:
+    def _download(self, name: str, copy: Path) -> None:
         source = self.source.below(name)
         try:
-            with atomic_path(copy) as aside, aside.open("wb") as out:
+            with atomic_path(copy) as tmp, tmp.open("wb") as out:
                 source.fetch(out)
         except UnreadableFileError as error:
-            raise UserError(f"{source}: {error}; is the clip store there as a whole?") from None
+            raise UserError(f"{source}: {error}; check that the clip store is complete there") from None
         except OSError as error:
             raise UserError(
-                f"{source} cannot be copied to {copy.parent}: {error.strerror}; every machine keeps a copy of the clip "
-                f"store there, free some space or set {CACHE_VARIABLE} to another folder"
+                f"{source} cannot be downloaded to {copy.parent}: {error.strerror}; each machine caches the clip store "
+                f"there: free some space, or set {CACHE_VARIABLE} to another folder"
             ) from None

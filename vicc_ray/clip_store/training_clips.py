@@ -1,6 +1,6 @@
-"""Training samples: one or two clips of a stored video each, RGB and flow cut from the same frames and the same crop.
+"""Training samples: one or two clips of a stored video; RGB and flow have the same frames and the same crop.
 
-b samples, V clips a sample, T frames, S clip side, P appearance parameters.
+b samples, V clips per sample, T frames, S clip side, P appearance parameters.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def make_samples(
     epochs: Sequence[int],
     views: int = 2,
 ) -> Batch:
-    """Decode and cut the samples of some videos, each in its epoch.
+    """Decode and crop the samples of videos, each in its epoch.
 
-    The draws of a sample depend on (seed, epoch, id) alone: a clip is the same whatever else is in the batch, and
-    whether or not the other stream is wanted.
+    Random draws depend on (seed, epoch, id) only. So a clip is the same whatever else is in the batch, and with or
+    without the other stream.
 
     Args:
-        views: V, 1 or 2 clips of a video; one is cut from the frames of the first of two.
+        views: V, 1 or 2 clips of a video; a single clip has the frames of the first of two.
 
     Returns:
-        rgb uint8 [b, V, T, S, S, 3] and flow uint8 [b, V, T, S, S, 2] (those asked for), appearance float32 [b, V, P].
+        rgb uint8 [b, V, T, S, S, 3] and flow uint8 [b, V, T, S, S, 2] (for ``streams``), appearance float32 [b, V, P].
     """
-    # Each clip is cut straight into its place: stacking arrays of this size took a sixth of the time.
+    # Clips are written straight into the batch: stacking arrays of this size took a sixth of the time.
     shape = (len(entries), views, clip.frames, clip.size, clip.size)
     batch: Batch = {stream: np.empty((*shape, CHANNELS[stream]), np.uint8) for stream in streams}
     batch["appearance"] = np.empty((len(entries), views, len(APPEARANCE)), np.float32)
@@ -63,32 +63,32 @@ def _fill(sample: Batch, store: ClipStore, entry: VideoRecord, clip: ClipConfig,
 
 
 def crop_rgb(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray) -> None:
-    """Clips of a video's RGB; a frame is decoded once, and cut for all its places while it is in the cache.
+    """Crop RGB clips of a video. A frame is decoded once, and cropped for all clips while it is in the CPU's cache.
 
     Args:
-        frames: int [V, T], the frames of each of V clips.
-        crops: V of them.
+        frames: frame indices of the clips, int [V, T].
+        crops: crop of each of the V clips.
         out: uint8 [V, T, S, S, 3].
     """
-    places, cutters = _places(frames), [RgbCropper(crop, out.shape[2]) for crop in crops]
-    for index, planes in video.planes(sorted(places)):
-        for clip, t in places[index]:
-            cutters[clip].cut(planes, out[clip, t])
+    positions, croppers = _positions(frames), [RgbCropper(crop, out.shape[2]) for crop in crops]
+    for index, planes in video.planes(sorted(positions)):
+        for clip, t in positions[index]:
+            croppers[clip].crop(planes, out[clip, t])
 
 
 def crop_flow(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray, rescale: bool) -> None:
-    """Clips of a video's flow, ``out`` uint8 [V, T, S, S, 2]; see :func:`crop_rgb` and :class:`FlowCropper`."""
+    """Crop flow clips of a video into ``out`` uint8 [V, T, S, S, 2]; see :func:`crop_rgb` and :class:`FlowCropper`."""
     scale = video.settings.flow_scale
-    places, cutters = _places(frames), [FlowCropper(crop, out.shape[2], scale, rescale) for crop in crops]
-    for index, field in video.fields(sorted(places)):
-        for clip, t in places[index]:
-            cutters[clip].cut(field, out[clip, t])
+    positions, croppers = _positions(frames), [FlowCropper(crop, out.shape[2], scale, rescale) for crop in crops]
+    for index, field in video.fields(sorted(positions)):
+        for clip, t in positions[index]:
+            croppers[clip].crop(field, out[clip, t])
 
 
-def _places(frames: np.ndarray) -> dict[int, list[tuple[int, int]]]:
-    """Frame -> where it is wanted: (clip, place in the clip)."""
-    places: dict[int, list[tuple[int, int]]] = {}
+def _positions(frames: np.ndarray) -> dict[int, list[tuple[int, int]]]:
+    """Frame index -> its positions in the clips: (clip, t)."""
+    positions: dict[int, list[tuple[int, int]]] = {}
     for clip, indices in enumerate(frames.tolist()):
         for t, index in enumerate(indices):
-            places.setdefault(index, []).append((clip, t))
-    return places
+            positions.setdefault(index, []).append((clip, t))
+    return positions

@@ -1,4 +1,4 @@
-"""Writing a clip store: videos to rows, rows to shards, and the index of a finished store.
+"""Writer of a clip store: videos to rows, rows to shards, and the index of a complete store.
 
 Shapes: T frames, H height, W width, s = ``flow_scale``.
 """
@@ -24,69 +24,69 @@ from vicc_ray.video.codec import FlowEncoder, RgbEncoder
 
 
 def encode_video(
-    about: VideoMetadata,
+    metadata: VideoMetadata,
     fps: float,
     frames_and_flow: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
     settings: PrepareConfig,
 ) -> dict[str, Any]:
-    """A row of the store. The pairs are taken one by one, and only their compressed form is held.
+    """Encode a video as a row of the store. Frames are consumed one by one; only compressed frames stay in memory.
 
     Args:
-        frames_and_flow: of each frame the picture, uint8 [H, W, 3], H and W multiples of ``settings.grid``, and its
-            quantised flow, uint8 [H / s, W / s, 2].
+        frames_and_flow: RGB uint8 [H, W, 3] and quantized flow uint8 [H / s, W / s, 2] of each frame; H and W are
+            multiples of ``settings.grid``.
 
     Raises:
-        ValueError: no frame, H or W is no such multiple, the flow has another size, or the size changes.
+        ValueError: there is no frame, H or W is not a multiple, or the size of a frame or its flow differs.
     """
     sizes: set[tuple[int, ...]] = set()
-    tiles = FlowEncoder(settings.group, settings.flow_quality)
+    flow_encoder = FlowEncoder(settings.group, settings.flow_quality)
     for frame, flow in frames_and_flow:
         if not sizes:
             _check_sizes(frame, flow, settings)
-            rgb = RgbEncoder(frame.shape[0], frame.shape[1], settings.group, settings.rgb_crf)
+            rgb_encoder = RgbEncoder(frame.shape[0], frame.shape[1], settings.group, settings.rgb_crf)
         sizes.add((*frame.shape, *flow.shape))
-        rgb.push(frame)
-        tiles.push(flow)
+        rgb_encoder.push(frame)
+        flow_encoder.push(flow)
     if len(sizes) != 1:
-        raise ValueError(f"frames and flow of one size are needed, those given have {sorted(sizes) or 'none'}")
+        raise ValueError(f"all frames and flows must have one size; sizes given: {sorted(sizes) or 'none'}")
     ((height, width, *_),) = sizes
-    packets = rgb.packets()
-    what = {"fps": fps, "frames": len(packets), "height": height, "width": width}
-    return {**asdict(about), **what, "rgb": packets, "flow": tiles.tiles()}
+    packets = rgb_encoder.packets()
+    properties = {"fps": fps, "frames": len(packets), "height": height, "width": width}
+    return {**asdict(metadata), **properties, "rgb": packets, "flow": flow_encoder.tiles()}
 
 
 def _check_sizes(frame: NDArray[np.uint8], flow: NDArray[np.uint8], settings: PrepareConfig) -> None:
     height, width = frame.shape[:2]
     if height % settings.grid or width % settings.grid:
-        raise ValueError(f"frames are {height} x {width}, not multiples of {settings.grid}")
+        raise ValueError(f"frames are {height} x {width}; both sides must be multiples of {settings.grid}")
     if flow.shape[:2] != (height // settings.flow_scale, width // settings.flow_scale):
         raise ValueError(f"frames are {frame.shape[:2]} but their flow is {flow.shape[:2]}")
 
 
 class ShardWriter:
-    """Writes the rows of one shard as they come; nothing but the current row is held."""
+    """Writer of one shard, row by row; only the current row is in memory."""
 
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self._writer, self._schema = writer, schema
         self.rows = 0
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append a row: that of :func:`encode_video` in a clip store."""
+        """Append a row with the columns of the schema; in a clip store, a row of :func:`encode_video`."""
         self._writer.write_table(pa.Table.from_pylist([row], schema=self._schema))
         self.rows += 1
 
 
 @contextmanager
 def open_shard_writer(path: Path, schema: pa.Schema = SCHEMA) -> Iterator[ShardWriter]:
-    """A :class:`ShardWriter` whose file appears at ``path``, whole, when the block ends without an error."""
+    """Open a :class:`ShardWriter`; the complete file appears at ``path`` when the block ends without an error."""
     with (
-        atomic_path(path) as aside,
-        pq.ParquetWriter(aside, schema, compression="none", use_dictionary=False, write_page_checksum=True) as writer,
+        atomic_path(path) as tmp,
+        pq.ParquetWriter(tmp, schema, compression="none", use_dictionary=False, write_page_checksum=True) as writer,
     ):
         yield ShardWriter(writer, schema)
 
 
 def write_index(store: Path, entries: Catalog) -> None:
-    """Write ``index.parquet`` of a finished store; to be removed before a shard is made again."""
-    with atomic_path(store / INDEX_FILE) as aside:
-        pq.write_table(entries.table, aside)
+    """Write ``index.parquet`` of a complete store; remove it before writing a shard again."""
+    with atomic_path(store / INDEX_FILE) as tmp:
+        pq.write_table(entries.table, tmp)

@@ -1,1 +1,1 @@
-"""Sharded preparation without Ray: the plan of shards, the work of one task, and when a run must stop."""
+"""Sharded preparation, without Ray: the shard plan, the work of one task, and the failure limit of a run."""

@@ -1,4 +1,4 @@
-"""The videos of one shard of a clip store, decoded, with flow, written row by row."""
+"""One shard of a clip store: its videos are decoded, get optical flow, and are written row by row."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from vicc_ray.video.decode import open_frames, timeout_reason
 from vicc_ray.video.flow import frames_with_flow, quantize, shrink
 
 MIN_TRUNCATED_FRAMES = 100
-"""Frames with their flow that are kept of a video whose time limit is over; fewer are a failure."""
+"""Frames a video must have when its time limit is over to be stored truncated; with fewer it is a failure."""
 
 
 def build_shard(
     store: Path, shard: int, videos: Sequence[tuple[Location, PlannedVideo]], settings: PrepareConfig
 ) -> int:
-    """Write one shard; see :func:`write_shard`, also for the result and the errors."""
+    """Write one shard of a clip store; return the number of failures. See :func:`write_shard` for the errors."""
     cv2.setNumThreads(1)
     truncated: dict[str, int] = {}
 
@@ -42,14 +42,14 @@ def build_shard(
 
 @contextmanager
 def _writing(store: Path, shard: int, truncated: Mapping[str, int], settings: PrepareConfig) -> Iterator[ShardWriter]:
-    """What takes the rows; it tells which of them are cut short before the shard appears."""
+    """Open the shard's writer; the list of truncated videos is written before the shard appears."""
     with open_shard_writer(shard_path(store, shard)) as writer:
         yield writer
         write_truncated(store, shard, truncated, timeout_reason(settings.time_limit_s))
 
 
 def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict[str, Any], bool]:
-    """The row of a video, and whether it ends before the video does."""
+    """Row of a video, and whether it is truncated."""
     with open_frames(
         path,
         short_side=settings.short_side,
@@ -58,10 +58,10 @@ def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict
         grid=settings.grid,
         enough=MIN_TRUNCATED_FRAMES,
     ) as stream:
-        about = VideoMetadata(video.id, video.label, video.source, video.split, content_digest(path))
+        metadata = VideoMetadata(video.id, video.label, video.source, video.split, content_digest(path))
         frames_and_flow = (
             (frame, quantize(shrink(flow, settings.flow_scale), settings.flow_bound))
             for frame, flow in frames_with_flow(stream.frames, settings.flow)
         )
-        row = encode_video(about, stream.fps, frames_and_flow, settings)
-        return {**row, "fps": stream.fps}, stream.truncated  # the rate is measured over all frames
+        row = encode_video(metadata, stream.fps, frames_and_flow, settings)
+        return {**row, "fps": stream.fps}, stream.truncated  # fps is measured over all frames

@@ -1,4 +1,4 @@
-"""A run that is mostly failing stops: a wrong folder or a wrong setting should not cost a night."""
+"""Failure limit: a run stops early when too many videos fail, because the folder or a setting is likely wrong."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from vicc_ray.errors import UserError
 from vicc_ray.sharding.plan import Failure
 
 MIN_VIDEOS = 20
-"""Videos from which on the share of failures says something."""
+"""Processed videos from which on the failure rate is checked."""
 
 
 def exceeds_failure_limit(videos: int, failed: int, settings: PrepareConfig) -> bool:
-    """Whether more than ``prepare.max_failures`` of enough videos failed."""
+    """Whether more than ``prepare.max_failures`` of the videos failed, once there are :data:`MIN_VIDEOS`."""
     return videos >= MIN_VIDEOS and failed > settings.max_failures * videos
 
 
 def failure_limit_error(
     videos: int, failed: int, settings: PrepareConfig, failures: Mapping[str, Failure]
 ) -> UserError:
-    """The error to stop with.
+    """Error of a run that exceeds the limit.
 
     Args:
-        failures: of which three are told as examples; by the path of the video.
+        failures: by path of the video; three are quoted.
     """
     examples = "; ".join(f"{path}: {failures[path].reason}" for path in sorted(failures)[:3])
     return UserError(
         f"{failed} of {videos} videos failed ({100 * failed / videos:.0f} %), prepare.max_failures allows "
-        f"{100 * settings.max_failures:g} %: {examples}; mend them, or set prepare.max_failures=1, and give the same "
-        "command again: it goes on from here"
+        f"{100 * settings.max_failures:g} %: {examples}; fix them, or set prepare.max_failures=1, and give the same "
+        "command again: it continues from here"
     )

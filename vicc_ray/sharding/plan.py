@@ -1,4 +1,4 @@
-"""Which videos make which shard of a clip store, and what is known of the shards that are done."""
+"""Shard plan: the assignment of videos to shards, and the records of finished shards."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from vicc_ray.utils.jsonl import read_typed_lines
 
 PLAN_FILE = "plan.json"
 MIN_SHARDS = 32
-"""Shards that a list of videos is cut into at least, if it has so many: parallel work also for few videos."""
+"""Smallest number of shards for a list of at least that many videos, so that short lists are processed in parallel."""
 SPLIT_SEED = 0
-"""Fixed, so that runs with other seeds hold out the same videos."""
+"""Fixed, so that runs with different seeds hold out the same videos."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedVideo:
-    """One input, as :class:`VideoItem` without its place: a moved videos folder is still the same input.
+    """A :class:`VideoItem` without its location, so that a moved videos folder is still the same input.
 
     Attributes:
-        file: size and time of change of its file when it was planned, where what is made of it follows the file.
+        file: size and mtime of the file when it was planned; None if unknown.
     """
 
     id: str
@@ -40,17 +40,17 @@ class PlannedVideo:
     file: list[int] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """What ``PlannedVideo(**content)`` makes the same of."""
+        """Keyword arguments that rebuild it."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def file_changed(self, now: PlannedVideo) -> bool:
-        """Whether the file has been replaced by another; not where it is unknown, or gone."""
+        """Whether size or mtime of the file differ from ``now``; False if either is unknown."""
         return self.file is not None and now.file is not None and self.file != now.file
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an input gave no row, and the :func:`stamp` of its file then; None where it could not be read at all."""
+    """Reason why an input has no row, and the :func:`stamp` of its file at that time; without a stamp it is retried."""
 
     reason: str
     stamp: list[float] | None
@@ -71,18 +71,18 @@ class _FailureLine:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """The videos of every shard. Of a video that was made anew, in a later shard, that shard counts."""
+    """Videos of every shard. A video that was processed again is in a later shard too, which supersedes the earlier."""
 
     shards: tuple[tuple[PlannedVideo, ...], ...] = ()
     test_share: float | None = None
     """Share of the sources that was held out; None where the videos came with a split."""
 
     def latest(self) -> dict[str, tuple[int, PlannedVideo]]:
-        """Of every id, the last shard that has it, and the video."""
+        """Id -> the last shard that contains it, and the video."""
         return {video.id: (shard, video) for shard, videos in enumerate(self.shards) for video in videos}
 
     def superseded(self) -> dict[int, set[str]]:
-        """Of every shard, the ids that a later one has too."""
+        """Shard -> its ids that a later shard contains too."""
         latest = self.latest()
         shards = enumerate(self.shards)
         return {shard: {video.id for video in videos if latest[video.id][0] != shard} for shard, videos in shards}
@@ -94,32 +94,32 @@ class ShardPlan:
 
     @staticmethod
     def read(store: Path) -> ShardPlan:
-        """The plan of a store; an empty one where there is none yet."""
+        """Read the plan of a store; it is empty if there is none yet."""
         path = store / PLAN_FILE
         if not path.exists():
             return ShardPlan()
-        content = read_as(path, _PlanFile, "the plan of a folder", f"remove {store}, or give another folder")
+        content = read_as(path, _PlanFile, "a shard plan", f"remove {store}, or use another folder")
         return ShardPlan(tuple(map(tuple, content.shards)), content.test_share)
 
 
 def make_plan(
     store: Path, items: Sequence[VideoItem], settings: PrepareConfig, test_share: float, retry: bool = True
 ) -> ShardPlan:
-    """The plan of the store so far, and new shards for the videos that are not in it and for failures to try again.
+    """Extend the plan of a store by shards for new videos and for failures to retry.
 
     Args:
-        retry: whether failures are tried again; a run that has begun goes on without them.
+        retry: whether failures are retried; a resumed run does not retry its own failures.
 
     Raises:
-        UserError: a video of the plan is no longer an input, or what is known of it has changed.
+        UserError: a video of the plan is not an input any more, or its metadata changed.
     """
     before = ShardPlan.read(store)
     old = {id: video for id, (_, video) in before.latest().items()}
     held_out = None if any(item.split for item in items) else test_share
     if old and held_out != before.test_share:
         raise UserError(
-            f"the clip store {store} was begun with {_split_words(before.test_share)}, now it would be "
-            f"{_split_words(held_out)}; keep it as it was, or prepare into another folder"
+            f"the clip store {store} was prepared with {_split_text(before.test_share)}, this run has "
+            f"{_split_text(held_out)}; use the same setting, or prepare into another folder"
         )
     if held_out is not None:
         known = [replace(item, split=old[item.id].split) if item.id in old else item for item in items]
@@ -131,7 +131,7 @@ def make_plan(
 
 
 def plan_videos(items: Sequence[VideoItem]) -> dict[str, PlannedVideo]:
-    """The inputs by id, with what tells their files from others."""
+    """Inputs by id, with size and mtime of their files."""
     wanted = {}
     for item in items:
         file = size_and_mtime(item.location)
@@ -148,20 +148,21 @@ def extend_plan(
     test_share: float | None = None,
     retry: bool = True,
 ) -> ShardPlan:
-    """The plan so far, with new shards for what of ``wanted`` is not in it or has another file, and (``retry``) for
-    failures whose file has changed, or which have no stamp.
+    """Append shards to a plan: for videos of ``wanted`` that are new or whose file changed, and for retries.
+
+    With ``retry``, failures are retried if their file or the time limit changed, or if they have no stamp.
     """
     old, failures = before.latest(), read_failures(folder, before)
-    failed = {id: was for id, was in failures.items() if retry and id in wanted}
-    again = {id for id, was in failed.items() if was.stamp != stamp(locations[id], settings)}
-    again |= {id for id, (_, video) in old.items() if id in wanted and video.file_changed(wanted[id])}
-    new = [video for id, video in sorted(wanted.items()) if id not in old or id in again]
+    failed = {id: failure for id, failure in failures.items() if retry and id in wanted}
+    repeated = {id for id, failure in failed.items() if failure.stamp != stamp(locations[id], settings)}
+    repeated |= {id for id, (_, video) in old.items() if id in wanted and video.file_changed(wanted[id])}
+    new = [video for id, video in sorted(wanted.items()) if id not in old or id in repeated]
     size = max(1, min(settings.videos_per_shard, -(-len(new) // MIN_SHARDS)))
     shards = tuple(tuple(new[start : start + size]) for start in range(0, len(new), size))
     return ShardPlan(before.shards + shards, test_share)
 
 
-def _split_words(test_share: float | None) -> str:
+def _split_text(test_share: float | None) -> str:
     if test_share is None:
         return "the split of the labels file"
     return f"evaluate.test_share {test_share:g} held out"
@@ -171,21 +172,21 @@ def _check_unchanged(store: Path, old: dict[str, PlannedVideo], wanted: dict[str
     gone = sorted(set(old) - set(wanted))
     if gone:
         raise UserError(
-            f"{len(gone)} videos of the clip store {store} are not among the inputs any more, {gone[0]} for one; "
-            "put them back, or prepare into another folder"
+            f"{len(gone)} videos of the clip store {store} are missing from the inputs, for example {gone[0]}; "
+            "restore them, or prepare into another folder"
         )
     for id, video in old.items():
         for name in ("label", "source", "split"):
-            was, is_now = getattr(video, name), getattr(wanted[id], name)
-            if was != is_now:
+            stored, given = getattr(video, name), getattr(wanted[id], name)
+            if stored != given:
                 raise UserError(
-                    f"{name} of {id} is {was!r} in the clip store {store} and {is_now!r} now; "
-                    "put it back, or prepare into another folder"
+                    f"{name} of {id} is {stored!r} in the clip store {store}, but {given!r} is given; "
+                    "restore it, or prepare into another folder"
                 )
 
 
 def failures_path(store: Path, shard: int) -> Path:
-    """The failures of one shard: JSON lines with path, reason and stamp."""
+    """Path of the failures of one shard: JSON lines with path, reason and stamp."""
     return store / f"part-{shard:05d}.failures.jsonl"
 
 
@@ -196,7 +197,7 @@ def write_failures(store: Path, shard: int, failures: dict[str, Failure]) -> Non
 
 
 def read_failures(store: Path, plan: ShardPlan) -> dict[str, Failure]:
-    """The failures of all finished shards, by id; of a video that was tried again, the last try."""
+    """Failures of all finished shards, by id; for a retried video, those of the last try."""
     latest = plan.latest()
     failures: dict[str, Failure] = {}
     for shard in range(len(plan.shards)):
@@ -209,12 +210,12 @@ def read_failures(store: Path, plan: ShardPlan) -> dict[str, Failure]:
 
 
 def stored_rows(store: Path, shard: int) -> int:
-    """Rows of a finished shard."""
+    """Number of rows of a finished shard."""
     with open_shard(shard_path(store, shard), REMEDY) as file:
         return int(file.metadata.num_rows)
 
 
 def stamp(location: Location, settings: PrepareConfig) -> list[float] | None:
-    """What a failure depends on: the file's size and time of change, and the time limit; None where no file is."""
+    """Conditions of a failure: size and mtime of the file, and the time limit; None if there is no file."""
     file = size_and_mtime(location)
     return None if file is None else [*file, settings.time_limit_s]

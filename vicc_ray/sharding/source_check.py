@@ -1,4 +1,4 @@
-"""Whether the files of stored videos are still those that were stored: a row of a clip store is not replaced."""
+"""Check that the files of stored videos are unchanged, because rows of a clip store are never replaced."""
 
 from __future__ import annotations
 
@@ -18,42 +18,44 @@ from vicc_ray.utils.fs import content_digest
 
 CONTENTS = pa.schema([("id", pa.string()), ("content", pa.string())])
 READERS = 8
-"""Files that are read at the same time."""
+"""Files that are hashed in parallel."""
 
 
 def check_sources_unchanged(
     store: Path, before: ShardPlan, wanted: Mapping[str, PlannedVideo], locations: Mapping[str, Location]
 ) -> None:
-    """See that no stored video has another file now; files that were copied, with other times, are the same.
+    """Check that the file of every stored video is unchanged.
 
-    A file of another size is another one. One of the same size and another time is read to tell; over a network it is
-    taken to be the same.
+    A file of another size counts as changed. A file with the same size and another mtime may be a copy, so its content
+    is compared; in object storage it counts as unchanged.
 
     Raises:
-        UserError: videos have other files.
+        UserError: files changed.
     """
     latest = before.latest()
     suspects = {id: shard for id, (shard, video) in latest.items() if video.file_changed(wanted[id])}
     contents: dict[str, str] = {}
     for shard in sorted(set(suspects.values())):
         contents |= _contents(store, shard)
-    looked_at = sorted(id for id in suspects if id in contents)  # of failures there is no row
+    stored = sorted(id for id in suspects if id in contents)  # failures have no row
 
-    def is_other(id: str) -> bool:
-        was, now = latest[id][1].file, wanted[id].file
-        return was is not None and now is not None and (was[0] != now[0] or not _holds(locations[id], contents[id]))
+    def has_changed(id: str) -> bool:
+        old, new = latest[id][1].file, wanted[id].file
+        return (
+            old is not None and new is not None and (old[0] != new[0] or not _has_content(locations[id], contents[id]))
+        )
 
     with ThreadPoolExecutor(READERS) as threads:
-        changed = [id for id, other in zip(looked_at, threads.map(is_other, looked_at), strict=True) if other]
+        changed = [id for id, is_changed in zip(stored, threads.map(has_changed, stored), strict=True) if is_changed]
     if changed:
         raise UserError(
-            f"the files of {len(changed)} videos are other ones than those that are in the clip store {store}, "
-            f"{changed[0]} for one; put them back, give them other names, or prepare into another folder"
+            f"{len(changed)} video files changed since they were stored in the clip store {store}, for example "
+            f"{changed[0]}; restore them, rename them, or prepare into another folder"
         )
 
 
 def _contents(store: Path, shard: int) -> dict[str, str]:
-    """Digests of the files whose videos a finished shard has, by id."""
+    """Content digests of a shard's videos, by id; empty if the shard is not finished."""
     path = shard_path(store, shard)
     if not path.exists():
         return {}
@@ -61,10 +63,10 @@ def _contents(store: Path, shard: int) -> dict[str, str]:
     return dict(zip(table.column("id").to_pylist(), table.column("content").to_pylist(), strict=True))
 
 
-def _holds(location: Location, content: str) -> bool:
+def _has_content(location: Location, content: str) -> bool:
     if not isinstance(location, Path):
         return True
     try:
         return content_digest(location) == content
-    except OSError:  # it cannot be read now, and need not be
+    except OSError:  # an unreadable file is not needed any more
         return True

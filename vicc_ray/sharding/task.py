@@ -1,4 +1,4 @@
-"""The work of one task: the videos of one part of a folder, whole or absent; whatever a video does costs it alone."""
+"""Work of one task: write the shard of some videos, complete or not at all; a bad video fails alone."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from vicc_ray.utils.json_file import read_as
 from vicc_ray.video.decode import VideoError, timeout_reason
 
 MakeRow = Callable[[Path, PlannedVideo], dict[str, Any]]
-"""Of a file and what is known of it to a row; VideoError where it gives none."""
+"""Builds the row of a video from its file and its metadata; raises VideoError if there is none."""
 MAX_CRASHES = 2
-"""How often the process may end that decodes one video before that counts as a failure."""
+"""Crashes of the decoding process after which a video is a failure."""
 WATCHDOG_FACTOR = 2
-"""A process is ended when one video takes so many times its time limit: it hangs in C code, where nobody looks."""
+"""The process is killed when a video takes this multiple of its time limit: it hangs in C code that cannot check it."""
 
 
 class DecoderCrashError(VideoError):
-    """The process ended while it decoded this video; the video may be at fault, or whoever kills processes."""
+    """The process died while it decoded this video: a crash of the decoder, or it was killed (out of memory)."""
 
 
 def write_shard(
@@ -39,37 +39,37 @@ def write_shard(
     writing: AbstractContextManager[ShardWriter],
     make_row: MakeRow,
 ) -> int:
-    """Write one part, and its failures before it, so that a part that is there is complete.
+    """Write one shard. Its failures are written first, so that an existing shard is complete.
 
-    Ray repeats a task whose process died, without limit; a journal tells the repetition which video to beware of. A
-    video that takes longer than ``settings.time_limit_s`` is a failure; one that hangs where the time is not looked at
-    ends the process, and is a failure in the repetition.
+    Ray retries a task whose process died, without limit. A crash log tells the retry which video was being decoded.
+    A video that takes longer than ``settings.time_limit_s`` is a failure. A video that hangs in C code is killed with
+    its process, and is a failure in the retry.
 
     Args:
-        videos: files and what is known of them.
-        writing: what takes the rows; the part appears at its end.
+        videos: locations and metadata.
+        writing: opens the writer of the rows; the shard appears when it is closed.
 
     Returns:
-        the number of failures.
+        Number of failures.
 
     Raises:
         OSError: the folder cannot be written.
     """
     watchdog = Watchdog(folder / f".part-{part:05d}.stuck")
-    journal = _Journal(folder / f".part-{part:05d}.journal", watchdog.killed_previous)
+    crash_log = _CrashLog(folder / f".part-{part:05d}.crashes", watchdog.killed_previous)
     try:
         failures: dict[str, Failure] = {}
         with writing as writer:
             for location, video in videos:
-                row = _row_or_failure(location, video, settings, make_row, journal, watchdog)
+                row = _row_or_failure(location, video, settings, make_row, crash_log, watchdog)
                 if isinstance(row, Failure):
                     failures[video.id] = row
                 else:
                     writer.write(row)
             write_failures(folder, part, failures)
         return len(failures)
-    finally:  # they are for the case that this process ends, and it has not
-        journal.path.unlink(missing_ok=True)
+    finally:  # both files serve a retry after this process died, and it has not
+        crash_log.path.unlink(missing_ok=True)
         watchdog.close()
 
 
@@ -78,57 +78,57 @@ def _row_or_failure(
     video: PlannedVideo,
     settings: PrepareConfig,
     make_row: MakeRow,
-    journal: _Journal,
+    crash_log: _CrashLog,
     watchdog: Watchdog,
 ) -> dict[str, Any] | Failure:
     file = stamp(location, settings)
-    journal.begin(video.id)
+    crash_log.start(video.id)
     try:
-        journal.check(video.id, settings.time_limit_s)
+        crash_log.check(video.id, settings.time_limit_s)
         with local_file(location) as path, watchdog.guard(WATCHDOG_FACTOR * settings.time_limit_s):
             return make_row(path, video)
     except (UnreadableFileError, DecoderCrashError) as error:
-        return Failure(str(error), None)  # no stamp: the next call tries again
+        return Failure(str(error), None)  # without a stamp, the next run retries
     except VideoError as error:
         return Failure(str(error), file)
-    except Exception as error:  # noqa: BLE001 - whatever a codec does, it must cost one video, not the run
+    except Exception as error:  # noqa: BLE001 - any error of a codec must fail one video, not the run
         return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}", file)
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _CrashState:
     video: str
-    ended: list[str]
-    stuck: list[str]
+    crashed: list[str]
+    hung: list[str]
 
 
-class _Journal:
-    """Notes which video is being decoded, so that one that crashes the process is found out and left aside.
+class _CrashLog:
+    """Record of the video that is being decoded, which identifies videos that crash or hang the process.
 
     Args:
-        path: notes of a part that is being made; of use only to a repetition of the same task.
-        stuck: whether the process before this one was ended because its video took too long.
+        path: file of the log; only retries of the same task read it.
+        hung: whether the previous process was killed because its video took too long.
     """
 
-    def __init__(self, path: Path, stuck: bool) -> None:
+    def __init__(self, path: Path, hung: bool) -> None:
         self.path = path
-        self.ended: list[str] = []
-        self.stuck: list[str] = []
+        self.crashed: list[str] = []
+        self.hung: list[str] = []
         if path.exists():
-            before = read_as(path, _Begun, "the notes of a part that was being made", "remove it")
-            self.ended = before.ended + ([] if stuck else [before.video])
-            self.stuck = before.stuck + ([before.video] if stuck else [])
+            state = read_as(path, _CrashState, "the crash log of a shard", "remove it")
+            self.crashed = state.crashed + ([] if hung else [state.video])
+            self.hung = state.hung + ([state.video] if hung else [])
 
-    def begin(self, video: str) -> None:
-        """Note that ``video`` comes next."""
-        atomic_write(self.path, json.dumps({"video": video, "ended": self.ended, "stuck": self.stuck}))
+    def start(self, video: str) -> None:
+        """Record that ``video`` is decoded next."""
+        atomic_write(self.path, json.dumps({"video": video, "crashed": self.crashed, "hung": self.hung}))
 
     def check(self, video: str, time_limit_s: float) -> None:
-        """Raise EndedProcess where the process ended too often at ``video``, VideoError where that took too long."""
-        if video in self.stuck:
-            raise VideoError(f"{timeout_reason(time_limit_s)}, {WATCHDOG_FACTOR} times over in one step of a decoder")
-        times = self.ended.count(video)
-        if times >= MAX_CRASHES:
-            raise DecoderCrashError(
-                f"ended the decoding process {times} times (a crash of the decoder, or out of memory)"
+        """Raise DecoderCrashError if ``video`` crashed the process too often, VideoError if it hung."""
+        if video in self.hung:
+            raise VideoError(
+                f"{timeout_reason(time_limit_s)}: one step of the decoder took {WATCHDOG_FACTOR} times that"
             )
+        times = self.crashed.count(video)
+        if times >= MAX_CRASHES:
+            raise DecoderCrashError(f"crashed the decoding process {times} times (a decoder bug, or out of memory)")

@@ -1,6 +1,7 @@
-"""Videos of which a clip store has only the begin, since their time limit was over: a row each, and a line here.
+"""Records of truncated videos: those of which a clip store has only the beginning, because the time limit was over.
 
-``part-N.truncated.jsonl`` of a shard that has such rows, ``truncated.jsonl`` of the store: path, frames, reason.
+JSON lines with path, frames and reason: ``part-N.truncated.jsonl`` of a shard, ``truncated.jsonl`` of the store. There
+is no file without such videos.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ TRUNCATED_FILE = "truncated.jsonl"
 
 
 def write_truncated(store: Path, shard: int, frames: Mapping[str, int], reason: str) -> None:
-    """Write those of one shard, by id, with the number of frames of their rows; no file where there are none."""
+    """Write the truncated videos of one shard; ``frames`` is the number of stored frames by id."""
     path = _path(store, shard)
     lines = [json.dumps({"path": id, "frames": number, "reason": reason}) for id, number in frames.items()]
     if lines:
         atomic_write(path, "".join(line + "\n" for line in lines))
     else:
-        path.unlink(missing_ok=True)  # of a shard that was made before and removed
+        path.unlink(missing_ok=True)  # left by an earlier shard of this number that was removed
 
 
 def merge_truncated(store: Path, plan: ShardPlan) -> int:
-    """Write those of all finished shards to one file, none where there are none; their number."""
+    """Merge the records of all finished shards into one file; return the number of truncated videos."""
     shards = [shard for shard in range(len(plan.shards)) if shard_path(store, shard).exists()]
     lines = [line for shard in shards for line in map(json.dumps, read_lines(_path(store, shard)))]
     if lines:

@@ -1,4 +1,4 @@
-"""Ends this process when one step takes too long, also inside C code that holds the interpreter's lock."""
+"""Watchdog that kills the process when a step takes too long, even inside C code that holds the GIL."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 
 
 class Watchdog:
-    """Guards blocks of this process, one at a time; what it did to an earlier process is kept in a file.
+    """Time limit for blocks of this process, one at a time.
 
     Args:
-        trace: file that gets the stacks of the process when a block takes too long. It stays after the end of the
-            process, and is removed by :meth:`close`.
+        trace: file for the stack traces of a process that is killed. It tells the next process, and is removed by
+            :meth:`close`.
     """
 
     def __init__(self, trace: Path) -> None:
         self._path = trace
         self.killed_previous = trace.exists() and trace.stat().st_size > 0
-        """Whether the process before this one, with the same file, was ended by its watchdog."""
+        """Whether the previous process with this file was killed by its watchdog."""
         self._file = trace.open("wb")
 
     @contextmanager
     def guard(self, limit_s: float) -> Iterator[None]:
-        """End the process, with status 1 and nothing tidied up, if the block takes longer than ``limit_s`` seconds."""
+        """Kill the process (exit status 1, no cleanup) if the block takes longer than ``limit_s`` seconds."""
         faulthandler.dump_traceback_later(limit_s, exit=True, file=self._file)
         try:
             yield
@@ -32,6 +32,6 @@ class Watchdog:
             faulthandler.cancel_dump_traceback_later()
 
     def close(self) -> None:
-        """Remove the file."""
+        """Remove the trace file."""
         self._file.close()
         self._path.unlink(missing_ok=True)

@@ -69,7 +69,7 @@ def ten_crops(height: int, width: int, grid: int) -> list[Crop]:
 
 
 class RgbCropper:
-    """Cuts frames by one crop to S x S; what it works in is allocated once for all of them.
+    """Crops frames by one crop to S x S; what it works in is allocated once for all of them.
 
     Planes are resized before they are made into colours: half the bytes, and colours of S x S pixels only.
     """
@@ -81,7 +81,7 @@ class RgbCropper:
         self._windows = (crop.window(1), crop.window(2), crop.window(2))
         self._flip = crop.flip
 
-    def cut(self, planes: Sequence[np.ndarray], out: np.ndarray) -> None:
+    def crop(self, planes: Sequence[np.ndarray], out: np.ndarray) -> None:
         """Y [H, W], U and V [H / 2, W / 2] -> RGB in ``out``, uint8 [S, S, 3]."""
         for plane, window, into in zip(planes, self._windows, self._into, strict=True):
             _resize(plane[window], into)
@@ -91,7 +91,7 @@ class RgbCropper:
 
 
 class FlowCropper:
-    """Cuts quantised flow, stored ``scale`` times smaller than the frames, by one crop to S x S.
+    """Crops quantised flow, stored ``scale`` times smaller than the frames, by one crop to S x S.
 
     A mirrored clip moves the other way: its horizontal component is negated (128 stays 128). With ``rescale``
     displacements are in pixels of the resized crop; without, they stay in pixels of the stored frame.
@@ -105,7 +105,7 @@ class FlowCropper:
         self._into = [np.empty((size, size), np.uint8) for _ in range(2)]
         self._window, self._flip = crop.window(scale), crop.flip
 
-    def cut(self, field: np.ndarray, out: np.ndarray) -> None:
+    def crop(self, field: np.ndarray, out: np.ndarray) -> None:
         """u, and v to its right, [H / s, 2 W / s] -> ``out``, uint8 [S, S, 2]."""
         half = field.shape[1] // 2
         for component, table, into in zip((field[:, :half], field[:, half:]), self._tables, self._into, strict=True):

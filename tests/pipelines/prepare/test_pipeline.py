@@ -157,7 +157,7 @@ def test_changed_inputs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"label of 2.mp4 is 'b' .* and 'c' now"):
         run(videos, tmp_path / "store")
     (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n")
-    with pytest.raises(UserError, match=r"1 videos of the clip store .* not among the inputs any more, 2.mp4"):
+    with pytest.raises(UserError, match=r"1 videos of the clip store .* 2.mp4"):
         run(videos, tmp_path / "store")
 
 
@@ -229,7 +229,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     finally:
         killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    with pytest.raises(UserError, match="is not finished"):
+    with pytest.raises(UserError, match=r"\d+ of \d+ shards"):
         ClipStore(store)
     (store / ".part-00000.parquet.left.part").write_bytes(b"of a writer that died")
     for name in ("index.parquet", "store.json", "duplicates.jsonl", "failures.jsonl", "plan.json"):
