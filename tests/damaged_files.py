@@ -73,7 +73,7 @@ def features(folder: Path) -> None:
     network_fingerprint(folder / "features-rgb-stage1")
     found = FeatureFolder(folder)
     for name in found.names:
-        found.of(name)
+        found.load(name)
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:

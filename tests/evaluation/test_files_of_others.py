@@ -79,7 +79,7 @@ def test_features_that_cannot_be_are_told(tmp_path: Path, change: str) -> None:
     part = features(tmp_path)
     pq.write_table(FEATURES[change](pq.read_table(part)), part)
     with pytest.raises(UserError, match="features-rgb-stage1"):
-        FeatureFolder(tmp_path).of("rgb-stage1")
+        FeatureFolder(tmp_path).load("rgb-stage1")
 
 
 def test_parts_that_are_no_files_are_told(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Features of whole videos and what they are judged by: retrieval, probes, classification."""
+"""Evaluation of trained networks: features of whole videos, retrieval, linear probes, classification."""

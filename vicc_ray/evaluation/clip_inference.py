@@ -1,4 +1,4 @@
-"""Probabilities of classes for whole stored videos: windows at a fixed overlap, the mean of their softmax.
+"""Class probabilities of whole stored videos: the mean softmax over windows at a fixed overlap.
 
 N videos, n windows (times crops), F features, K classes.
 """
@@ -21,7 +21,7 @@ from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 
 def build_classifier(tensors: Mapping[str, Tensor], config: Config) -> Classifier:
-    """The classifier of a checkpoint's ``model.safetensors``, in eval mode; its settings in ``config``."""
+    """The classifier of a checkpoint's ``model.safetensors``, in eval mode, with the settings of ``config``."""
     encoder = f"{config.classify.stream}.encoder."
     classes = len(tensors["classifier.linear.bias"])
     network = Classifier(build_encoder(config.model), classes, frozen=config.classify.mode == "probe")
@@ -44,8 +44,8 @@ def predict_videos(
     network: Classifier, store: ClipStore, entries: Sequence[VideoRecord], config: Config, device: torch.device
 ) -> np.ndarray:
     """Probabilities float32 [N, K], rows in the order of ``entries``."""
-    stream, found = config.classify.stream, []
+    stream, rows = config.classify.stream, []
     for entry in entries:
         clips = load_windows(store, entry, [stream], config.clip, config.evaluate)[stream]
-        found.append(predict_windows(network, stream, clips, config.evaluate.batch, device).cpu().numpy())
-    return np.stack(found)
+        rows.append(predict_windows(network, stream, clips, config.evaluate.batch, device).cpu().numpy())
+    return np.stack(rows)

@@ -1,4 +1,4 @@
-"""What the features in a folder were made from, as ``settings.json`` beside them."""
+"""Provenance of the features in a folder, ``settings.json``: the videos and settings that they were computed from."""
 
 from __future__ import annotations
 
@@ -17,63 +17,65 @@ from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_json
 
 SETTINGS_FILE = "settings.json"
-PLACE = "store"
-"""Where the store was: it may have been moved or copied since."""
+STORE_KEY = "store"
+"""Path of the store. It is not compared: the store may have been moved or copied since."""
 
 
 def remove_stale_features(out: Path, config: Config, store: ClipStore, names: Collection[str]) -> None:
-    """Remove features, and their table, that were made with other settings or of other videos, or of networks that are
-    not among ``names``; keep on what those that stay depend on.
+    """Remove features that are out of date, and record what the others were computed from.
+
+    All features and their table are removed if settings or videos differ from the recorded ones; otherwise only those
+    of networks that are not among ``names``.
     """
     settings: dict[str, Any] = {
-        PLACE: str(store),
+        STORE_KEY: str(store),
         "videos": videos_fingerprint(store.entries, store.settings),
         "clip": config.clip.model_dump(mode="json"),
         "evaluate": config.evaluate.model_dump(mode="json", exclude={"ignore_same_source", "batch"}),
     }
-    before = _read(out)
-    if before is None or _without_place(before) != _without_place(settings):
+    recorded = _read(out)
+    if recorded is None or _without_store(recorded) != _without_store(settings):
         names = ()
         (out / RESULT_FILE).unlink(missing_ok=True)
-    for old in out.glob(f"{PREFIX}*"):
-        if old.name[len(PREFIX) :] not in names:
-            remove_features(old)
-    if before != settings:
+    for path in out.glob(f"{PREFIX}*"):
+        if path.name[len(PREFIX) :] not in names:
+            remove_features(path)
+    if recorded != settings:
         atomic_write(out / SETTINGS_FILE, json.dumps(settings, indent=1))
 
 
 def check_store_of_run(run: Path, store: ClipStore) -> None:
-    """See that ``store`` has the videos that the run was evaluated on; nothing is known before that.
+    """Check that ``store`` has the videos that the run was evaluated on; a run without evaluation takes any store.
 
     Raises:
-        UserError: it has others.
+        UserError: it has other videos.
     """
-    before = _read(run / "evaluation")
-    if before is not None and before["videos"] != videos_fingerprint(store.entries, store.settings):
+    recorded = _read(run / "evaluation")
+    if recorded is not None and recorded["videos"] != videos_fingerprint(store.entries, store.settings):
         raise UserError(
-            f"--store {store}: its {len(store.entries)} videos are not those that {run} was evaluated on "
-            f"(those of {before[PLACE]}), so the page would show others than were found. Give that store, or evaluate "
-            f"on this one first: `vicc-ray evaluate --run {run} --store {store}`"
+            f"--store {store}: its {len(store.entries)} videos are not those that {run} was evaluated on (those of "
+            f"{recorded[STORE_KEY]}), so the page would show other videos. Give that store, or evaluate on this one "
+            f"first: `vicc-ray evaluate --run {run} --store {store}`"
         )
 
 
 def have_same_videos(one: Path, other: Path) -> bool:
-    """Whether the features of two folders are of the same videos, as far as is known."""
-    known = [found["videos"] for folder in (one, other) if (found := _read(folder)) is not None]
-    return len(set(known)) < 2
+    """Whether the features of two folders are of the same videos; true where one of them has no record."""
+    recorded = [settings["videos"] for folder in (one, other) if (settings := _read(folder)) is not None]
+    return len(set(recorded)) < 2
 
 
 def _read(out: Path) -> dict[str, Any] | None:
     file = out / SETTINGS_FILE
     remedy = "delete it and run `vicc-ray evaluate` again"
     try:
-        content = read_json(file, "what features were made from", remedy)
+        content = read_json(file, "the provenance of features", remedy)
     except FileNotFoundError:
         return None
-    if not all(isinstance(content.get(name), str) for name in (PLACE, "videos")):
-        raise UserError(f"{file} does not say of which videos the features are; {remedy}")
+    if not all(isinstance(content.get(name), str) for name in (STORE_KEY, "videos")):
+        raise UserError(f"{file} does not record the videos of the features; {remedy}")
     return content
 
 
-def _without_place(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name != PLACE}
+def _without_store(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != STORE_KEY}

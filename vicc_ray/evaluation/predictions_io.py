@@ -1,4 +1,4 @@
-"""What a classifier says of every test video, as Parquet: id, label, probabilities. N videos, K classes."""
+"""Predictions of a classifier as a Parquet file: id, label and class probabilities. N videos, K classes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from vicc_ray.utils.json_file import as_kind, parse_json
 
 TEXT_SCHEMA = pa.schema([("id", pa.string()), ("label", pa.string())])
 MAX_MEMORY, MAX_TEXT_BYTES = 2**30, 4096
-"""Bytes of memory that are given to a file, and to one id in it."""
-AGAIN = "delete it and run `vicc-ray classify` again"
+"""Most memory for a file in bytes, and longest id."""
+REMEDY = "delete it and run `vicc-ray classify` again"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of the labelled test videos.
+    """Predictions for the labeled test videos.
 
     Attributes:
-        ids, labels: str [N], in the order of the ids.
-        probabilities: float32 [N, K], each row of sum 1.
+        ids, labels: str [N], sorted by id.
+        probabilities: float32 [N, K]; each row sums to 1.
         classes: K names, sorted; every label is one of them.
-        about: what they were made from, for people and to see whether they are still of use.
+        about: provenance, for people and to decide whether the predictions are still valid.
     """
 
     ids: np.ndarray
@@ -41,7 +41,7 @@ class Predictions:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write ``predictions`` as one file, whole or not at all; the classes and ``about`` are JSON in its metadata."""
+    """Write ``predictions`` as one file, atomically; the classes and ``about`` are JSON in its metadata."""
     flat = pa.array(predictions.probabilities.astype(np.float32).ravel())
     columns = {
         "id": pa.array(predictions.ids.tolist(), pa.string()),
@@ -49,48 +49,51 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(predictions.classes)),
     }
     table = pa.table(columns)
-    kept = {"classes": json.dumps(predictions.classes), "about": json.dumps(predictions.about)}
-    with atomic_path(path) as aside:
-        pq.write_table(table.replace_schema_metadata(kept), aside)
+    metadata = {"classes": json.dumps(predictions.classes), "about": json.dumps(predictions.about)}
+    with atomic_path(path) as tmp:
+        pq.write_table(table.replace_schema_metadata(metadata), tmp)
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what :func:`write_predictions` wrote.
+    """Read a file written by :func:`write_predictions`.
 
     Raises:
-        UserError: the file is missing, damaged, or no such file.
+        UserError: the file is missing, damaged, or has other content.
     """
     try:
-        with open_parquet(path, TEXT_SCHEMA, AGAIN, MAX_MEMORY) as file, naming_damage(path, AGAIN):
+        with open_parquet(path, TEXT_SCHEMA, REMEDY, MAX_MEMORY) as file, naming_damage(path, REMEDY):
             kind = file.schema_arrow.field("probabilities").type
-        table = read_parquet(path, TEXT_SCHEMA.append(pa.field("probabilities", kind)), AGAIN, MAX_MEMORY)
+        table = read_parquet(path, TEXT_SCHEMA.append(pa.field("probabilities", kind)), REMEDY, MAX_MEMORY)
     except FileNotFoundError:
         raise UserError(f"no predictions {path}: run `vicc-ray classify` first") from None
-    with naming_damage(path, AGAIN):
-        known = {name: parse_json((table.schema.metadata or {})[name.encode()]) for name in ("classes", "about")}
-        about = as_kind(known, _About)
-        if len(set(about.classes)) != len(about.classes) or kind != pa.list_(pa.float32(), len(about.classes)):
-            raise ValueError(f"{len(about.classes)} classes, and probabilities that are {str(kind)[:80]}")
-        return _predictions(table, about)
+    with naming_damage(path, REMEDY):
+        metadata = table.schema.metadata or {}
+        content = {name: parse_json(metadata[name.encode()]) for name in ("classes", "about")}
+        header = as_kind(content, _Header)
+        if len(set(header.classes)) != len(header.classes) or kind != pa.list_(pa.float32(), len(header.classes)):
+            raise ValueError(f"{len(header.classes)} classes, but probabilities of type {str(kind)[:80]}")
+        return _predictions(table, header)
 
 
 @dataclass(frozen=True)
-class _About:
+class _Header:
     classes: list[str]
     about: dict[str, Any]
 
 
-def _predictions(table: pa.Table, about: _About) -> Predictions:
+def _predictions(table: pa.Table, header: _Header) -> Predictions:
     ids, labels = (table.column(name).to_pylist() for name in ("id", "label"))
     flat = table.column("probabilities").combine_chunks().flatten()
     if (
         None in ids
         or flat.null_count
-        or not set(labels) <= set(about.classes)
+        or not set(labels) <= set(header.classes)
         or max(map(len, ids), default=0) > MAX_TEXT_BYTES
     ):
-        raise ValueError("probabilities that are missing, or labels that are no classes")
-    probabilities = flat.to_numpy().reshape(-1, len(about.classes))
+        raise ValueError("missing values, labels that are not among the classes, or an overlong id")
+    probabilities = flat.to_numpy().reshape(-1, len(header.classes))
     if not np.isfinite(probabilities).all():
-        raise ValueError("probabilities that are no numbers")
-    return Predictions(np.array(ids, dtype=str), np.array(labels, dtype=str), probabilities, about.classes, about.about)
+        raise ValueError("probabilities that are not finite")
+    return Predictions(
+        np.array(ids, dtype=str), np.array(labels, dtype=str), probabilities, header.classes, header.about
+    )

@@ -1,4 +1,4 @@
-"""``evaluation.json`` of a run that somebody else may have made: what is read of it is there, and of its type."""
+"""Reader of ``evaluation.json`` that validates presence and types: the file may come from somebody else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESULT_FILE = "evaluation.json"
 
 @dataclass(frozen=True)
 class RecallRow:
-    """The least that is read of a network: R@1 by its key."""
+    """A network's key and recall, the least that any reader needs."""
 
     key: str
     recall: dict[str, float | None]
@@ -24,7 +24,7 @@ class RecallRow:
 
 
 @dataclass(frozen=True)
-class _Class:
+class _ClassRecall:
     label: str
     queries: int
     recall_at_1: float | None
@@ -33,22 +33,22 @@ class _Class:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _ConfusedPair:
     query: str
     nearest: str
     count: int
 
 
 @dataclass(frozen=True)
-class _Row(RecallRow):
+class _NetworkRow(RecallRow):
     name: str
     stream: str
     phase: str | None
     low: float | None
     high: float | None
     queries: int
-    classes: list[_Class]
-    confusion: list[_Pair]
+    classes: list[_ClassRecall]
+    confusion: list[_ConfusedPair]
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class _Settings:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """All that pages, cards and tables read of it."""
+    """The fields that reports, model cards and tables read."""
 
-    rows: list[_Row]
+    rows: list[_NetworkRow]
     dataset: _Dataset
     gain: _Gain | None
     warnings: list[_Warning]
@@ -95,24 +95,24 @@ class EvaluationResult:
 
     def __post_init__(self) -> None:
         if len({tuple(row.recall) for row in self.rows}) > 1:
-            raise ValueError("rows with recall at other ranks than the first has")
+            raise ValueError("rows with recall at different k")
 
 
 @dataclass(frozen=True)
 class RecallRows:
-    """Of a result, R@1 alone."""
+    """The recall of each network alone."""
 
     rows: list[RecallRow]
 
 
 def read_result(folder: Path, kind: type[Any] = EvaluationResult) -> dict[str, Any] | None:
-    """The content of ``folder/evaluation.json``, None where there is none.
+    """The content of ``folder/evaluation.json``; None where there is no such file.
 
     Args:
-        kind: what of it must be there.
+        kind: dataclass of the fields that must be there.
 
     Raises:
-        UserError: it is damaged, or something is missing in it.
+        UserError: the file is damaged, or lacks a field.
     """
     file, remedy = folder / RESULT_FILE, "delete it and run `vicc-ray evaluate` again"
     try:

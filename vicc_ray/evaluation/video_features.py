@@ -1,4 +1,4 @@
-"""Features of whole stored videos: windows at a fixed overlap, centre or ten crops, averaged over all of them.
+"""Features of whole stored videos: the mean over windows at a fixed overlap, of the center crop or ten crops.
 
 N videos, n windows, F features, T frames, S clip side.
 """
@@ -24,25 +24,26 @@ from vicc_ray.video.transforms import center_crop, ten_crops
 def load_windows(
     store: ClipStore, entry: VideoRecord, streams: Sequence[Stream], clip: ClipConfig, evaluate: EvaluateConfig
 ) -> dict[Stream, np.ndarray]:
-    """Test clips of a video, uint8 [n, T, S, S, 3] RGB and [n, T, S, S, 2] flow, of the streams asked for.
+    """Test clips of a video by stream: uint8 [n, T, S, S, 3] of RGB, [n, T, S, S, 2] of flow.
 
-    They are the windows cut by one crop after another: n is windows x crops (1, or 10 with ``evaluate.crops`` ten).
+    They are all windows of the first crop, then of the next: n is windows x crops (1, or 10 with ``evaluate.crops``
+    ten).
     """
     spans = windows(entry.frames, clip.frames, clip.step, evaluate.overlap, evaluate.max_windows)
-    place = (entry.height, entry.width, store.settings.grid)
-    crops = ten_crops(*place) if evaluate.crops == "ten" else [center_crop(*place)]
+    geometry = (entry.height, entry.width, store.settings.grid)
+    crops = ten_crops(*geometry) if evaluate.crops == "ten" else [center_crop(*geometry)]
     video = store.read(entry, streams)
-    used, places = np.unique(spans, return_inverse=True)  # windows overlap: each frame is cut once
-    frames, places = np.tile(used, (len(crops), 1)), places.reshape(spans.shape)
-    found: dict[Stream, np.ndarray] = {}
+    used, positions = np.unique(spans, return_inverse=True)  # windows overlap: each frame is cropped once
+    frames, positions = np.tile(used, (len(crops), 1)), positions.reshape(spans.shape)
+    clips: dict[Stream, np.ndarray] = {}
     for stream in streams:
-        cut = np.empty((*frames.shape, clip.size, clip.size, CHANNELS[stream]), np.uint8)
+        cropped = np.empty((*frames.shape, clip.size, clip.size, CHANNELS[stream]), np.uint8)
         if stream == "rgb":
-            crop_rgb(video, frames, crops, cut)
+            crop_rgb(video, frames, crops, cropped)
         else:
-            crop_flow(video, frames, crops, cut, clip.rescale_flow)
-        found[stream] = cut[:, places].reshape(-1, *spans.shape[1:], *cut.shape[2:])
-    return found
+            crop_flow(video, frames, crops, cropped, clip.rescale_flow)
+        clips[stream] = cropped[:, positions].reshape(-1, *spans.shape[1:], *cropped.shape[2:])
+    return clips
 
 
 @torch.inference_mode()
@@ -63,7 +64,7 @@ def embed_videos(
     evaluate: EvaluateConfig,
     device: torch.device,
 ) -> dict[str, np.ndarray]:
-    """Features float32 [N, F] of each named network; every video is decoded once for all of them."""
+    """Features float32 [N, F] of each named network; each video is decoded once for all of them."""
     streams: list[Stream] = sorted({stream for stream, _ in encoders.values()})
     rows: dict[str, list[np.ndarray]] = {name: [] for name in encoders}
     for entry in entries:

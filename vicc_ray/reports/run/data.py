@@ -142,7 +142,7 @@ def account(store: ClipStore) -> dict[str, Any]:
 def _unlabelled(features: FeatureFolder, store: ClipStore | None) -> int:
     """How many videos there are where none of them has a label; 0 where one has, or where none is known."""
     name = latest_network(features.names, "rgb")
-    labels = features.of(name).labels.tolist() if name else store.entries.column("label") if store else []
+    labels = features.load(name).labels.tolist() if name else store.entries.column("label") if store else []
     return 0 if any(labels) else len(labels)
 
 

@@ -31,7 +31,7 @@ def read_map(features: FeatureFolder, settings: dict[str, Any]) -> dict[str, Any
     name = latest_network(features.names, "rgb")
     if name is None:
         return None
-    table = features.of(name)
+    table = features.load(name)
     chosen = _choose(table, settings["seed"])
     if len(chosen) < FEWEST:
         return None

@@ -38,7 +38,7 @@ def find_neighbours(features: FeatureFolder, settings: dict[str, Any]) -> dict[s
         raise UserError(f"no features of a trained RGB network in {features.folder}")
     results: list[tuple[FeatureSet, RetrievalResult]] = []
     for name in shown:
-        table = features.of(name)
+        table = features.load(name)
         train, test = table.split("train"), table.split("test")
         held_out, ignore = bool(len(test)), settings["ignore_same_source"]
         if not held_out:

@@ -43,7 +43,7 @@ def read_prototypes(run: Path, config: Config, features: FeatureFolder) -> dict[
     checkpoint = RunDir(run).phase_checkpoint(phase.index, name) if phase else run
     if phase is None or not checkpoint.exists():
         return None
-    table = features.of(name)
+    table = features.load(name)
     scores = _scores(table, checkpoint, config)
     chosen = scores.argmax(1)
     used = Counter(chosen.tolist())
