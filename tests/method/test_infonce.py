@@ -63,7 +63,7 @@ def test_the_first_steps_weigh_alike_and_then_the_momentum_rules() -> None:
     keys = MomentumEncoder(network(100.0), 0.8)
     seen = []
     for step in range(8):
-        keys.follow(network(float(step)))
+        keys.update(network(float(step)))
         seen.append(float(keys.network[0].weight[0, 0]))
         buffers = dict(keys.network.named_buffers())
         assert float(buffers["1.running_mean"][0]) == seen[-1]
@@ -78,7 +78,7 @@ def test_it_is_never_trained_and_comes_back_from_its_state() -> None:
     assert not any(p.requires_grad for p in keys.parameters())
     assert not keys.network.training
     for _ in range(3):
-        keys.follow(network(3.0))
+        keys.update(network(3.0))
     copy.load_state_dict(keys.state_dict())
     assert copy.steps == 3
     assert torch.equal(copy.network[0].weight, keys.network[0].weight)

@@ -1,1 +1,1 @@
-"""The method, each part of the paper in a file, and the objectives made of them."""
+"""The ViCC method, one part of the paper per file, and the objectives built from the parts."""

@@ -1,7 +1,7 @@
-"""Queue of earlier embeddings, one for each assigned view. A assigned views, B global batch, Q rows, D embedding.
+"""Queue of embeddings from earlier steps, one for each view. A views, B global batch, Q rows, D embedding.
 
-Every worker holds the whole queue: it is small (Q x D), all workers push the same gathered embeddings, and a run can go
-on with another number of workers without splitting anything.
+Every worker holds the whole queue. It is small (Q x D), all workers push the same gathered embeddings, and a run
+resumes with another number of workers without resharding.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 
 class EmbeddingQueue(nn.Module):
-    """First in, first out; its rows count only once all of it has been filled.
+    """First-in, first-out queue, used only once it is full.
 
     Args:
         views: A.
-        length: Q, over all workers; a multiple of the global batch.
+        length: Q, summed over workers; a multiple of the global batch.
         embedding: D.
     """
 
@@ -35,19 +35,19 @@ class EmbeddingQueue(nn.Module):
 
     @property
     def ready(self) -> bool:
-        """Whether the whole queue has been filled (known on the host, without waiting for the device)."""
+        """Whether the queue is full; known on the host, without waiting for the device."""
         return self.length > 0 and self._filled >= self.length
 
     @torch.no_grad()
     def push(self, embeddings: Tensor) -> None:
-        """Put the gathered embeddings [A, B, D] of one step in front; as many old rows fall out at the end."""
+        """Push the gathered embeddings [A, B, D] of one step; the oldest B rows drop out."""
         size = embeddings.shape[1]
         self.rows.copy_(torch.cat([embeddings.to(self.rows.dtype), self.rows[:, : self.length - size]], dim=1))
         self._filled = min(self._filled + size, self.length)
         self.filled.fill_(self._filled)
 
     def clear(self) -> None:
-        """Forget all rows: at the start of a phase they come from other networks."""
+        """Empty the queue: at the start of a phase its rows come from other encoders."""
         self.rows.zero_()
         self.filled.zero_()
         self._filled = 0

@@ -1,4 +1,4 @@
-"""The loss: each assignment is predicted from every view but its own.
+"""Cross-view loss: each assignment is predicted from all other views.
 
 V views, A assigned views, B samples, K prototypes.
 Source: Toering et al., ViCC, 2021 (arXiv 2106.10137), section 3.
@@ -20,7 +20,7 @@ def cross_view_loss(scores: Tensor, assignments: Tensor, assigned_views: list[in
         temperature: softmax temperature, above 0.
 
     Returns:
-        a scalar in fp32: mean over samples, then over the other views, then over the assigned views.
+        scalar in fp32: mean over samples, then over the other views, then over the assigned views.
     """
     views, samples, _ = scores.shape
     log_p = torch.log_softmax(scores.float() / temperature, dim=-1)

@@ -1,7 +1,7 @@
-"""The baseline's objective: each clip of a video finds the other one among those of all videos, within one stream.
+"""MoCo objective, the baseline: instance discrimination within one stream.
 
-2 clips, b samples of this worker, B of all, Q queued, D embedding.
-Source: He et al., MoCo, arXiv 1911.05722; both clips are queries and keys in turn.
+2 clips, b samples of this worker, B of all workers, Q queued, D embedding.
+Source: He et al., MoCo, arXiv 1911.05722. The loss is symmetric: both clips are queries and keys.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class MoCoObjective:
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
         """L = mean over clips s != t of -log(exp(q_s k_t+ / temperature) / sum over k_t of exp(q_s k_t / temperature)).
 
-        The k_t are the keys of all workers' clips t and, when it is full, the queue's; k_t+ is that of the same video.
+        The k_t are the keys of clips t on all workers and of the full queue; k_t+ is the key of the same video.
         """
         queries, keys = z[:2], gathered[2:]
         self._pending = keys if self.method.queue and epoch >= self.queue_epoch else None
         with_queue = self._pending is not None and self.queue.ready
         candidates = torch.cat([keys, self.queue.rows], dim=1) if with_queue else keys
-        others = candidates.flip(0)  # the first clip's query looks for the second clip's key, and the other way round
+        others = candidates.flip(0)  # queries of the first clip match keys of the second, and vice versa
         positives = torch.arange(keys.shape[1], device=z.device)
         loss = info_nce(queries, others, positives[own], self.method.instance_temperature)
-        share = matched(gathered[:2], others, positives)
-        return loss, {"chance_loss": math.log(candidates.shape[1]), "matched": share}
+        accuracy = matched(gathered[:2], others, positives)
+        return loss, {"chance_loss": math.log(candidates.shape[1]), "matched": accuracy}
 
     def after_step(self) -> None:
-        """Let the keys' network follow, and queue the step's keys."""
-        self.key_encoder.follow(self.encoder)
+        """Update the momentum encoder and push the step's keys."""
+        self.key_encoder.update(self.encoder)
         if self._pending is not None:
             self.queue.push(self._pending)

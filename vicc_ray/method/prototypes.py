@@ -1,4 +1,4 @@
-"""Prototypes: K unit vectors to which the views of one stream's phase are compared. B samples, D embedding."""
+"""Prototypes: K trainable unit vectors that embeddings are compared with. B samples, D embedding."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Prototypes(nn.Module):
         return self.weight.shape[0]
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Take as many prototypes as there are: a later stage of a run may have more or fewer than its beginning."""
-        given = state_dict.get(f"{prefix}weight")
-        # Where the number is the same the parameter stays what it is: an optimiser may hold it.
-        if given is not None and len(given) != self.count and given.shape[1:] == self.weight.shape[1:]:
-            self.weight = nn.Parameter(torch.empty_like(given, device=self.weight.device))
+        """Resize to the number of loaded prototypes: a later stage of a run may have another number than the first."""
+        loaded = state_dict.get(f"{prefix}weight")
+        # With an equal number the parameter object stays: an optimizer may hold it.
+        if loaded is not None and len(loaded) != self.count and loaded.shape[1:] == self.weight.shape[1:]:
+            self.weight = nn.Parameter(torch.empty_like(loaded, device=self.weight.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
     def normalize_weights(self) -> None:
-        """Scale every prototype back to unit norm."""
+        """Scale every prototype to unit norm."""
         self.weight.copy_(normalize(self.weight, dim=1))
 
     def forward(self, embeddings: Tensor) -> Tensor:

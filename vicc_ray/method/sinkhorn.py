@@ -1,6 +1,6 @@
-"""Sinkhorn-Knopp: soft assignments of samples to prototypes under an equal share for every prototype.
+"""Sinkhorn-Knopp: soft assignments of samples to prototypes, with equal total weight on every prototype.
 
-B samples (all workers' and any queue), K prototypes.
+B samples (of all workers, with the queue), K prototypes.
 Source: Cuturi, Sinkhorn Distances, 2013; Caron et al., SwAV, 2020, section 3.1.
 """
 
@@ -14,12 +14,12 @@ from torch import Tensor
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     """Soft assignments from scores.
 
-    Works on logarithms in fp32, so that no epsilon makes it overflow or divide by zero.
+    Computed on logarithms in fp32, so that no epsilon overflows or divides by zero.
 
     Args:
         scores: [..., B, K], cosine similarities in -1 to 1.
-        epsilon: entropy regularisation, above 0; smaller is harder.
-        iterations: alternating normalisations, at least 1.
+        epsilon: entropy regularization, above 0; smaller values give harder assignments.
+        iterations: alternating column and row normalizations, at least 1.
 
     Returns:
         [..., B, K] fp32; each row sums to 1, each column to nearly B / K.

@@ -1,13 +1,13 @@
-"""The method's objective: every view predicts the prototypes that the other views are assigned to.
+"""ViCC objective: every view predicts the prototype assignments of all other views.
 
     z_s = f(x_s) / |f(x_s)|                  embeddings of the views s                          models/encoder.py
     q_s = sinkhorn(z_s c / epsilon)          assignments of the global batch, with the queue    method/sinkhorn.py
     p_t = softmax(z_t c / temperature)       predictions                                        method/loss.py
     L   = - mean over s and t != s of sum_k q_s,k log p_t,k                                     method/loss.py
 
-c are the prototypes of the phase's stream, of unit norm. In stage 1 the views are two clips of that stream, in stage 2
-also those of the other stream, whose network f is frozen. Only z_t of the phase's stream and c have a gradient.
-V views, b samples of this worker, B of all, Q queued, D embedding, K prototypes.
+c are the unit-norm prototypes of the phase's stream. In stage 1 the views are two clips of that stream. Stage 2 adds
+two clips of the other stream, whose network f is frozen. Only z_t of the phase's stream and c have a gradient.
+V views, b samples of this worker, B of all workers, Q queued, D embedding, K prototypes.
 Source: Toering et al., ViCC, 2021 (arXiv 2106.10137), section 3.
 """
 
@@ -44,7 +44,7 @@ class ViCCObjective:
         self._pending: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
-        """L over this worker's samples; arguments as of the protocol."""
+        """L over this worker's samples."""
         c = self.prototypes
         c.normalize_weights()
         c.requires_grad_(epoch >= self.unfreeze_prototypes_epoch)
@@ -54,7 +54,7 @@ class ViCCObjective:
 
     @torch.no_grad()
     def _assignments(self, gathered: Tensor, epoch: float) -> Tensor:
-        """q [V, B, K] of all workers' samples, balanced over them and, when it is full, the queue."""
+        """q [V, B, K] of all workers' samples, balanced over these samples and the full queue."""
         self._pending = gathered if self.method.queue and epoch >= self.queue_epoch else None
         with_queue = self._pending is not None and self.queue.ready
         rows = torch.cat([self.queue.rows, gathered], dim=1) if with_queue else gathered
@@ -62,22 +62,25 @@ class ViCCObjective:
         return q[:, -gathered.shape[1] :]
 
     def after_step(self) -> None:
-        """Queue the step's embeddings."""
+        """Push the step's embeddings."""
         if self._pending is not None:
             self.queue.push(self._pending)
 
 
 @torch.no_grad()
 def assignment_metrics(q: Tensor) -> Metrics:
-    """Health of the assignments [V, B, K] of the first view: near ln K in the mean, well below it for each sample."""
-    own = q[0]
-    mean = own.mean(dim=0)
-    choices = own.argmax(dim=1)
+    """Statistics of the assignments [V, B, K] of the first view.
+
+    In a healthy run the entropy of the mean assignment is near ln K, and that of single assignments well below.
+    """
+    assignments = q[0]
+    mean = assignments.mean(dim=0)
+    choices = assignments.argmax(dim=1)
     first_choices = torch.zeros_like(mean).scatter_add_(0, choices, torch.ones_like(choices, dtype=mean.dtype))
     return {
         "chance_loss": math.log(q.shape[2]),
         "entropy": torch.special.entr(mean).sum(),
-        "assignment_entropy": torch.special.entr(own).sum(dim=1).mean(),
+        "assignment_entropy": torch.special.entr(assignments).sum(dim=1).mean(),
         "prototypes_used": (first_choices > 0).sum(),
         "first_choices": first_choices,
     }

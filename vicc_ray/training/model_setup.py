@@ -1,4 +1,4 @@
-"""A stream's network as it is trained: memory layout, batch norm over all workers, what the backward pass keeps."""
+"""Model setup for training: memory layout, synchronized batch norm, activation checkpointing, compilation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vicc_ray.training.distributed.sync_batch_norm import convert_sync_batchnorm
 
 
 def build_network(config: Config, device: torch.device) -> Encoder:
-    """A network with fresh weights from torch's global generator, under the settings of ``config.train``."""
+    """Encoder with fresh weights from torch's global generator, set up by ``config.train``."""
     encoder = build_encoder(config.model)
     prepare_network(encoder, encoder, config.train, device)
     return encoder
 
 
 def prepare_network(network: nn.Module, encoder: Encoder, train: TrainConfig, device: torch.device) -> None:
-    """Put ``network``, which is or holds ``encoder``, under the settings of a run, in place."""
+    """Set up ``network``, which is or contains ``encoder``, for training, in place."""
     network.to(device)
     if train.channels_last:
         network.to(memory_format=torch.channels_last_3d)

@@ -1,4 +1,4 @@
-"""Number formats and kernels: how a run uses the device that it trains on."""
+"""Numeric precision and kernel selection on the training device."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vicc_ray.utils.malloc import keep_freed_memory
 
 
 def configure_backends(train: TrainConfig, device: torch.device) -> None:
-    """Choose torch's kernels for this process: repeatable ones, or the fastest for shapes that stay the same."""
+    """Select torch's kernels for this process: deterministic ones, or the fastest for constant shapes."""
     torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
     if train.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS splits sums as memory allows
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS splits sums by available memory
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = train.deterministic
         torch.backends.cudnn.benchmark = not train.deterministic
@@ -23,7 +23,7 @@ def configure_backends(train: TrainConfig, device: torch.device) -> None:
 
 
 def mixed_precision(train: TrainConfig, device: torch.device) -> bool:
-    """Whether the networks compute in bf16."""
+    """Whether networks compute in bf16."""
     if train.precision != "auto":
         return train.precision == "bf16"
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -46,7 +46,7 @@ def exchanged() -> dict[str, Tensor]:
     rows = torch.arange(2.0 * BATCH).view(2, BATCH)
     mean = torch.tensor([float(rank()), 4.0])
     all_reduce_mean_([mean])
-    with pytest.raises(ValueError, match=r"brings 5 of dimension 1"):
+    with pytest.raises(ValueError, match=r"size 5 along dimension 1"):
         all_gather_uneven(torch.zeros(2, 5), dim=1, sizes=sizes)
     return {"rows": all_gather_uneven(rows[:, own], dim=1, sizes=sizes), "mean": mean, **normalised()}
 

@@ -13,7 +13,7 @@ from tests.training.event_file import shown
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.training.trackers import Trackers, async_tracker, check_trackers
-from vicc_ray.training.trackers.async_tracker import Background
+from vicc_ray.training.trackers.async_tracker import AsyncTracker
 from vicc_ray.training.trackers.run_id import persistent_run_id
 
 TENSORBOARD = Config.model_validate({"train": {"trackers": ["tensorboard"]}})
@@ -95,7 +95,7 @@ class Stub:
 
 def test_all_points_are_written_before_the_end() -> None:
     stub = Stub()
-    tracker = Background("it", lambda: stub)
+    tracker = AsyncTracker("it", lambda: stub)
     for step in range(100):
         tracker.log(step, {"loss": float(step)})
     tracker.close()
@@ -104,7 +104,7 @@ def test_all_points_are_written_before_the_end() -> None:
 
 def test_a_tracker_that_fails_is_told_of_once_and_left(tmp_path: Path) -> None:
     stub = Stub(fails_at=2)
-    tracker = Background("it", lambda: stub)
+    tracker = AsyncTracker("it", lambda: stub)
     for step in range(5):
         tracker.log(step, {})
     tracker.close()
@@ -116,17 +116,17 @@ def test_a_tracker_that_cannot_be_opened_is_told_of() -> None:
     def refuse() -> Stub:
         raise PermissionError("no key")
 
-    tracker = Background("it", refuse)
+    tracker = AsyncTracker("it", refuse)
     tracker.log(1, {})
     tracker.close()
     assert "PermissionError: no key" in tracker.failure
 
 
 def test_a_tracker_that_hangs_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(async_tracker, "WAITING", 3)
+    monkeypatch.setattr(async_tracker, "MAX_QUEUED", 3)
     monkeypatch.setattr(async_tracker, "CLOSE_S", 0.05)
     stub = Stub(waits_at=0)
-    tracker = Background("it", lambda: stub)
+    tracker = AsyncTracker("it", lambda: stub)
     tracker.log(0, {})
     assert stub.waiting.wait(60)
     for step in range(1, 9):

@@ -1,1 +1,1 @@
-"""Collectives over the workers of a run, and what is built on them."""
+"""Collectives over the workers of a run, and the gradient and batch norm built on them."""

@@ -1,4 +1,4 @@
-"""The workers of a run as the training core sees them: gather, add up, average, nothing more. W workers."""
+"""Collectives over the workers of a run: gather, sum, mean. Without a process group, a single worker. W workers."""
 
 from __future__ import annotations
 
@@ -15,37 +15,35 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """This worker's number, 0 to W - 1."""
+    """Rank of this worker, 0 to W - 1."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def all_gather_uneven(values: Tensor, dim: int = 0, sizes: Sequence[int] | None = None) -> Tensor:
-    """Every worker's ``values`` side by side along ``dim``, in the order of ranks; no gradient flows through.
+    """Concatenation of all workers' ``values`` along ``dim``, in rank order; without gradient.
 
     Args:
-        sizes: of every worker along ``dim``, where they differ. They are not asked of the others, since the answer
-            would have to be waited for; all workers know them.
+        sizes: size of each worker's values along ``dim``, where they differ. All workers know them, so no exchange of
+            sizes has to be waited for.
 
     Raises:
-        ValueError: ``values`` has another size than ``sizes`` says.
+        ValueError: ``values`` does not have the size in ``sizes``.
     """
     if world_size() == 1:
         return values.detach()
-    own = values.detach()
-    sizes = sizes or [own.shape[dim]] * world_size()
-    if own.shape[dim] != sizes[rank()]:
-        raise ValueError(
-            f"worker {rank()} brings {own.shape[dim]} of dimension {dim}; by the plan it is {sizes[rank()]}"
-        )
-    rest = [max(sizes) - n if d == dim else n for d, n in enumerate(own.shape)]
-    padded = torch.cat([own, own.new_zeros(rest)], dim=dim).contiguous()  # a message has one size for all
+    local = values.detach()
+    sizes = sizes or [local.shape[dim]] * world_size()
+    if local.shape[dim] != sizes[rank()]:
+        raise ValueError(f"worker {rank()} has size {local.shape[dim]} along dimension {dim}; expected {sizes[rank()]}")
+    padding = [max(sizes) - n if d == dim else n for d, n in enumerate(local.shape)]
+    padded = torch.cat([local, local.new_zeros(padding)], dim=dim).contiguous()  # all_gather needs equal shapes
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded)
     return torch.cat([part.narrow(dim, 0, size) for part, size in zip(parts, sizes, strict=True)], dim=dim)
 
 
 def all_reduce_sum_(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by its sum over the workers, in one message."""
+    """Replace each tensor by its sum over workers, in one message."""
     if world_size() == 1:
         return
     listed = list(tensors)
@@ -56,7 +54,7 @@ def all_reduce_sum_(tensors: Iterable[Tensor]) -> None:
 
 
 def all_reduce_mean_(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by its mean over the workers, in one message."""
+    """Replace each tensor by its mean over workers, in one message."""
     listed = list(tensors)
     all_reduce_sum_(listed)
     for t in listed:

@@ -1,4 +1,4 @@
-"""The gradient of a global batch out of the losses of its parts. W workers."""
+"""Gradient of the global batch, from the losses of its per-worker slices. W workers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from vicc_ray.training.distributed.collectives import all_reduce_sum_, rank
 def backward(
     loss: Tensor, sizes: Sequence[int], optimiser: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]
 ) -> tuple[Tensor, Tensor]:
-    """Leave the gradient of the global batch's loss with ``parameters`` on every worker.
+    """Compute the gradient of the global batch's loss, in ``parameters`` on every worker.
 
     Args:
         loss: mean over this worker's samples.
-        sizes: samples of every worker.
+        sizes: number of samples of each worker.
 
     Returns:
-        the loss of the global batch, and the L2 norm of its gradient over all parameters.
+        loss of the global batch, and L2 norm of its gradient over all parameters.
     """
-    # It is weighted before the backward pass and not after it, since synchronised batch norm carries gradients from one
-    # worker's loss to another's samples.
+    # Weighted before the backward pass: synchronized batch norm carries gradients from one worker's loss to the samples
+    # of another.
     loss = loss * (sizes[rank()] / sum(sizes))
     optimiser.zero_grad(set_to_none=True)
     loss.backward()

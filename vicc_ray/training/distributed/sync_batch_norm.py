@@ -1,8 +1,8 @@
-"""Batch normalisation over all workers' samples, on CPU and GPU alike. W workers, B samples, C channels.
+"""Synchronized batch normalization on CPU and GPU. W workers, B samples, C channels.
 
-Instead of torch's own SyncBatchNorm, which has no CPU form and, on GPUs, waits for the device once a layer (it leaves
-out workers without samples by a mask that the host must know the size of). Here every worker has samples, so nothing
-is asked of the device, and a laptop run with several workers computes what a run with one does.
+torch's SyncBatchNorm has no CPU implementation, and on GPUs it waits for the device once per layer: it masks out
+workers without samples, and the host must know the size of the mask. Here every worker has samples, so the host never
+waits, and a laptop run with several workers computes what a run with one does.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from vicc_ray.training.distributed.collectives import world_size
 
-OVER = (0, 2, 3, 4)
-"""All dimensions but the channels."""
+REDUCED_DIMS = (0, 2, 3, 4)
+"""All dimensions except channels."""
 
 
 class SyncBatchNorm3d(nn.BatchNorm3d):
-    """BatchNorm3d whose statistics in training come from the samples of all workers, however many each one has."""
+    """BatchNorm3d with statistics over the samples of all workers; workers may hold different numbers of samples."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, T, H, W] -> the same shape."""
@@ -31,7 +31,7 @@ class SyncBatchNorm3d(nn.BatchNorm3d):
         self._track(mean, var, count)
         weight = torch.ones_like(mean) if self.weight is None else self.weight
         bias = torch.zeros_like(mean) if self.bias is None else self.bias
-        y: Tensor = _Normalise.apply(x, weight, bias, mean, var, count, self.eps)
+        y: Tensor = _Normalize.apply(x, weight, bias, mean, var, count, self.eps)
         return y
 
     @torch.no_grad()
@@ -46,29 +46,29 @@ class SyncBatchNorm3d(nn.BatchNorm3d):
 
 @torch.no_grad()
 def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and biased variance [C] over all workers' x [B, C, T, H, W], and the number of values behind each, [1].
+    """Mean and biased variance [C] over all workers' x [B, C, T, H, W], and the number of values per channel, [1].
 
-    Each worker sends its own mean, squared deviations about it, and count: one message, and nothing cancels as it would
-    in a difference of sums of squares (Chan, Golub and LeVeque, 1979).
+    Each worker sends its mean, its squared deviations and its count in one message. Unlike a difference of sums of
+    squares, this does not cancel (Chan, Golub and LeVeque, 1979).
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    own_var, own_mean = torch.var_mean(x, OVER, correction=0)
-    own_count = own_mean.new_full((1,), x.numel() // x.shape[1])
-    message = torch.cat([own_mean, own_var * own_count, own_count])
-    found = [torch.empty_like(message) for _ in range(world_size())]
-    dist.all_gather(found, message)
+    local_var, local_mean = torch.var_mean(x, REDUCED_DIMS, correction=0)
+    local_count = local_mean.new_full((1,), x.numel() // x.shape[1])
+    message = torch.cat([local_mean, local_var * local_count, local_count])
+    messages = [torch.empty_like(message) for _ in range(world_size())]
+    dist.all_gather(messages, message)
     channels = x.shape[1]
-    means, deviations, counts = torch.stack(found).split([channels, channels, 1], dim=1)
+    means, deviations, counts = torch.stack(messages).split([channels, channels, 1], dim=1)
     count = counts.sum(dim=0)
     mean = (means * counts).sum(dim=0) / count
     var = (deviations + counts * (means - mean).square()).sum(dim=0) / count
     return mean, var, count
 
 
-class _Normalise(torch.autograd.Function):
-    """(x - mean) / sqrt(var + eps) * weight + bias, whose gradient knows that mean and variance are all workers'.
+class _Normalize(torch.autograd.Function):
+    """(x - mean) / sqrt(var + eps) * weight + bias, with the gradient through mean and variance of all workers.
 
-    Keeps x and 2 C numbers for the backward pass, as batch norm on one worker does.
+    Saves x and 2 C numbers for the backward pass, like batch norm on one worker.
     """
 
     @staticmethod
@@ -83,8 +83,8 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """dx = w s (dy - mean(dy) - x^ mean(dy x^)); s = 1 / sqrt(var + eps), x^ = (x - mean) s; all workers' means.
 
-        The first term and this worker's sums of dy x^ and dy (the gradients of weight and bias, which are added up
-        with all others later) come from batch norm with fixed statistics.
+        Batch norm with fixed statistics gives the first term and this worker's sums of dy x^ and dy, which are the
+        gradients of weight and bias.
         """
         x, weight, mean, var, count = ctx.saved_tensors
         dx, dweight, dbias = torch.ops.aten.native_batch_norm_backward(
@@ -102,9 +102,9 @@ class _Normalise(torch.autograd.Function):
 
 
 def convert_sync_batchnorm(module: nn.Module) -> nn.Module:
-    """Replace every BatchNorm3d inside ``module`` by a synchronised one that shares its tensors.
+    """Replace every BatchNorm3d inside ``module`` by a synchronized one that shares its tensors.
 
-    Does nothing with a single worker.
+    A no-op with a single worker.
     """
     if world_size() == 1:
         return module

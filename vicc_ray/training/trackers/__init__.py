@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.training.trackers.async_tracker import Background, Tracker
+from vicc_ray.training.trackers.async_tracker import AsyncTracker, Tracker
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """All trackers of a run. None of them can make it fail or wait, see :class:`Background`.
+    """All trackers of a run. None of them can make it fail or wait, see :class:`AsyncTracker`.
 
     Args:
         run: folder of the run.
@@ -60,7 +60,7 @@ class Trackers:
     def __init__(self, run: Path, config: Config, resumed_at: int, known: Mapping[str, int]) -> None:
         self._known = known
         names: tuple[str, ...] = config.train.trackers
-        self._all = {name: Background(name, partial(_open, name, run, config, resumed_at)) for name in names}
+        self._all = {name: AsyncTracker(name, partial(_open, name, run, config, resumed_at)) for name in names}
         self._told: set[str] = set()
 
     def log(self, series: str, step: int, values: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""A tracker in a thread of its own: whatever it does or does not do, training goes on."""
+"""Asynchronous tracker: a thread isolates training from slow or failing trackers."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-WAITING = 10_000
-"""Points that may wait for a slow tracker; more than that are dropped, and that is said."""
+MAX_QUEUED = 10_000
+"""Points queued for a slow tracker; beyond that the tracker is reported as failed and further points are dropped."""
 CLOSE_S = 60.0
-"""Seconds that the end of a run waits for what is still to be written."""
+"""Seconds that the end of a run waits for queued points."""
 
 
 class Tracker(Protocol):
-    """Where the figures of a run are drawn while it goes on."""
+    """Experiment tracker: draws the metrics of a run live."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Add one point to each named curve; steps of a curve grow."""
+        """Add one point to each named curve; steps of a curve increase."""
 
     def close(self) -> None:
-        """Write what is still to be written; the last call."""
+        """Flush; the last call."""
 
 
-class Background:
-    """Opens and feeds a tracker in its thread. No error leaves it: the first is kept in ``failure``, for the record.
+class AsyncTracker:
+    """Tracker fed by a thread. Errors never propagate: the first one is kept in ``failure``.
 
     Args:
-        name: what to call it in messages.
-        open_it: makes the tracker; called in the thread, since importing one and reaching its server take seconds.
+        name: name in messages.
+        create: creates the tracker, in the thread: importing a tracker and reaching its server take seconds.
     """
 
-    def __init__(self, name: str, open_it: Callable[[], Tracker]) -> None:
+    def __init__(self, name: str, create: Callable[[], Tracker]) -> None:
         self.name = name
         self.failure = ""
-        self._points: queue.Queue[tuple[int, Mapping[str, float]] | None] = queue.Queue(WAITING)
-        self._thread = threading.Thread(target=self._run, args=(open_it,), name=f"tracker-{name}", daemon=True)
+        self._points: queue.Queue[tuple[int, Mapping[str, float]] | None] = queue.Queue(MAX_QUEUED)
+        self._thread = threading.Thread(target=self._run, args=(create,), name=f"tracker-{name}", daemon=True)
         self._thread.start()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Hand a point over; never waits."""
+        """Queue a point; never blocks."""
         if not self.failure:
             try:
                 self._points.put_nowait((step, values))
             except queue.Full:
-                self._fail(f"it is {WAITING} points behind")
+                self._fail(f"it is {MAX_QUEUED} points behind")
 
     def close(self) -> None:
-        """Wait for what is still to be written, at most ``CLOSE_S`` seconds."""
+        """Wait for queued points, at most ``CLOSE_S`` seconds."""
         try:
             self._points.put(None, timeout=CLOSE_S)
         except queue.Full:
@@ -56,9 +56,9 @@ class Background:
         if self._thread.is_alive():
             self._fail(f"it did not end within {CLOSE_S:g} s")
 
-    def _run(self, open_it: Callable[[], Tracker]) -> None:
+    def _run(self, create: Callable[[], Tracker]) -> None:
         try:
-            tracker = open_it()
+            tracker = create()
             while (point := self._points.get()) is not None:
                 tracker.log(*point)
             tracker.close()

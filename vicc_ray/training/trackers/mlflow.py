@@ -18,11 +18,11 @@ from vicc_ray.training.trackers.run_id import persistent_run_id
 
 EXPERIMENT = "vicc-ray"
 PARAMS_AT_ONCE = 100
-"""The most that MLflow takes in one call."""
+"""Limit of MLflow for one call."""
 
 
 class MLflow:
-    """The run's settings are its parameters. A run that goes on keeps its MLflow run."""
+    """MLflow tracker, with the settings as parameters. A resumed run continues its MLflow run."""
 
     def __init__(self, run: Path, config: Config, resumed_at: int) -> None:
         uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(run.resolve() / "mlflow.db")
@@ -33,11 +33,11 @@ class MLflow:
     def _new_run(self, config: Config) -> str:
         known = self._client.get_experiment_by_name(EXPERIMENT)
         experiment = known.experiment_id if known else self._client.create_experiment(EXPERIMENT)
-        identity = str(self._client.create_run(experiment, run_name=config.name).info.run_id)
+        run_id = str(self._client.create_run(experiment, run_name=config.name).info.run_id)
         settings = iter([Param(name, str(_value(config, name))) for name in setting_names()])
         while part := list(islice(settings, PARAMS_AT_ONCE)):
-            self._client.log_batch(identity, params=part)
-        return identity
+            self._client.log_batch(run_id, params=part)
+        return run_id
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """See :class:`vicc_ray.training.trackers.async_tracker.Tracker`."""

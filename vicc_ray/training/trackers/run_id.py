@@ -1,4 +1,4 @@
-"""What a tracker calls a run, kept in the run's folder, so that a run that goes on is not a second one there."""
+"""Persistent run id of a tracker, kept in the run's folder, so that a resumed run continues its tracker run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_bounded
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What trackers make names of; they become parts of paths and of addresses."""
+"""Characters of run ids, which become parts of paths and URLs."""
 
 
-def persistent_run_id(run: Path, tracker: str, new: Callable[[], str]) -> str:
-    """The name in RUN/trackers/<tracker>; ``new`` gives it where there is none yet."""
+def persistent_run_id(run: Path, tracker: str, create: Callable[[], str]) -> str:
+    """Run id in RUN/trackers/<tracker>; ``create`` makes a new one where there is none."""
     file = run / "trackers" / tracker
     if not file.exists():
-        atomic_write(file, new())
+        atomic_write(file, create())
     try:
-        identity = read_bounded(file, 64).decode()
+        run_id = read_bounded(file, 64).decode()
     except (OSError, ValueError) as error:
-        raise UserError(f"{file}: no name of a run ({error}); remove it, and {tracker} tells of a new one") from None
-    if not _NAME.fullmatch(identity):
-        raise UserError(f"{file}: {identity!r} is no name of a run; remove it, and {tracker} tells of a new one")
-    return identity
+        raise UserError(f"{file}: not a run id ({error}); remove it, and {tracker} starts a new run") from None
+    if not _NAME.fullmatch(run_id):
+        raise UserError(f"{file}: {run_id!r} is not a run id; remove it, and {tracker} starts a new run")
+    return run_id

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, in RUN/tensorboard: ``tensorboard --logdir RUN/tensorboard`` draws them."""
+"""TensorBoard tracker: event files in RUN/tensorboard, shown by ``tensorboard --logdir RUN/tensorboard``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FLUSH_S = 10
 
 
 class TensorBoard:
-    """A run that goes on takes back what was drawn after ``resumed_at``: TensorBoard then shows each step once.
+    """TensorBoard tracker. A resumed run purges points after ``resumed_at``, so that each step appears once.
 
     Args:
-        resumed_at: step that the run goes on from; 0 at its start.
+        resumed_at: step that the run resumes from; 0 at its start.
     """
 
     def __init__(self, run: Path, config: Config, resumed_at: int) -> None:
@@ -24,7 +24,7 @@ class TensorBoard:
             str(run / "tensorboard"),
             purge_step=resumed_at + 1,
             flush_secs=FLUSH_S,
-            filename_suffix=f".{resumed_at:010d}",  # without it, two starts in one second would share a file
+            filename_suffix=f".{resumed_at:010d}",  # else two starts within a second would share a file
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -33,5 +33,5 @@ class TensorBoard:
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write the rest."""
+        """Flush and close."""
         self._writer.close()

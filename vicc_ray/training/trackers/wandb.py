@@ -1,4 +1,4 @@
-"""A run of Weights & Biases: kept in RUN/wandb for `wandb sync`, or sent at once where WANDB_MODE is online."""
+"""Weights & Biases tracker: offline in RUN/wandb for `wandb sync`, or live where WANDB_MODE is online."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP = "step"
 
 
 class WandB:
-    """A run that goes on keeps its W&B run; parts that were made offline are put together by `wandb sync --append`."""
+    """W&B tracker. A resumed run continues its W&B run; `wandb sync --append` joins offline parts."""
 
     def __init__(self, run: Path, config: Config, resumed_at: int) -> None:
         self._run = wandb.init(
@@ -35,11 +35,11 @@ class WandB:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """See :class:`vicc_ray.training.trackers.async_tracker.Tracker`."""
-        # W&B's own counter must grow from call to call and from one part of a run to the next, but figures of held-out
-        # videos come late. So the step is a value of its own; the counter is the step, or the next one that is free.
+        # W&B's own counter must increase with every call and across restarts, but validation metrics arrive late. So
+        # the step is a metric of its own, and the counter is the step or the next free number.
         self._row = max(self._row + 1, step)
         self._run.log({**values, STEP: step}, step=self._row)
 
     def close(self) -> None:
-        """Write the rest."""
+        """Flush and finish the W&B run."""
         self._run.finish()
