@@ -31,7 +31,8 @@ PROJECT_PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 EXTENSION_POINTS = (
     "vicc_ray.models.backbones.base.Backbone",
     "vicc_ray.method.objective.Objective",
-    "vicc_ray.training.tasks.base.Task",
+    "vicc_ray.training.trackers.async_tracker.Tracker",
+    "vicc_ray.datasets.base.AnnotationFormat",
 )
 REST_ROLE = re.compile(r":(?:class|func|meth|mod|attr):`([^`]+)`")
 DOUBLE_BACKTICKS = re.compile(r"``([^`]+)``")
@@ -113,8 +114,7 @@ def commands_page() -> str:
 
 def api_page() -> str:
     """The public functions, and what an extension implements; mkdocstrings fills in the docstrings."""
-    public = [getattr(vicc_ray, name) for name in vicc_ray.__all__ if name != "__version__"]
-    names = sorted(f"{item.__module__}.{item.__qualname__}" for item in public)
+    names = sorted(f"vicc_ray.{name}" for name in vicc_ray.__all__ if name != "__version__")
     head = """# Python API
 
 The names in `vicc_ray.__all__`, importable from `vicc_ray` itself, and the classes that an extension implements. None
@@ -208,4 +208,6 @@ def _escaped(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """One line, in which ``|`` is escaped but in code, where Markdown takes it as it is."""
+    pieces = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    return "".join(piece if piece.startswith("`") else piece.replace("|", "\\|") for piece in pieces)
