@@ -183,7 +183,7 @@ def test_a_classification_does_not_go_on_with_other_videos_or_labels(tmp_path: P
     def go_on(path: Path, rows: list[Row], prepare: PrepareConfig) -> Classification:
         task = Classification(config, store_of(path, rows, settings=prepare), folder)
         folder.open(config, free, task.inputs)
-        task.begin(weights())
+        task.record_start(weights())
         return task
 
     rows, prepare = (OTHERS[other][0], OTHERS[other][1]) if other in OTHERS else (SAME[other][0], SAME[other][2])

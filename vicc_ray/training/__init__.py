@@ -1,1 +1,1 @@
-"""Training without Ray: tasks, batches, optimizers, collectives, validation, monitoring and trackers."""
+"""Training core, without Ray: tasks, batches, optimizers, collectives, validation, monitoring and trackers."""

@@ -1,4 +1,4 @@
-"""What a run's schedule comes to, which a list of the videos already tells: before hours of preparing them."""
+"""Workload of a run: epochs, phases and steps, known from a list of the videos before they are prepared."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vicc_ray.training.tasks.pretrainer import check_queue
 from vicc_ray.training.validation.split import Row, validation_sources
 
 CROSS_STREAM_COST = 4 / 3
-"""What a step of a cross-stream phase computes of one in stage 1: the frozen network's forward pass beside the other's
-forward and backward pass, which are three of these."""
+"""Cost of a cross-stream step relative to stage 1: the frozen network's forward pass adds one third to a forward and
+backward pass."""
 
 
 class Workload:
@@ -21,40 +21,39 @@ class Workload:
     def __init__(self, sampler: GlobalBatchSampler, phases: list[Phase]) -> None:
         self.sampler, self.phases = sampler, phases
         self.ends = sampler.phase_ends(phases)
-        """The last step of each phase."""
+        """Last step of each phase."""
 
     @property
     def steps(self) -> int:
-        """Of the whole run."""
+        """Steps of the whole run."""
         return max(self.ends.values())
 
     def cost(self, first: int, last: int) -> float:
-        """What the steps after ``first`` up to ``last`` cost, counted in steps of stage 1."""
-        total, begin = 0.0, 0
+        """Cost of the steps after ``first`` up to ``last``, in stage-1 steps."""
+        total, start = 0.0, 0
         for phase in self.phases:
             end = self.ends[phase.name]
-            total += max(0, min(last, end) - max(first, begin)) * (CROSS_STREAM_COST if phase.cross_stream else 1.0)
-            begin = end
+            total += max(0, min(last, end) - max(first, start)) * (CROSS_STREAM_COST if phase.cross_stream else 1.0)
+            start = end
         return total
 
     def __str__(self) -> str:
         videos, batch = self.sampler.videos, self.sampler.batch
         epochs = sum(phase.epochs for phase in self.phases)
         return (
-            f"{videos:,} training videos, {videos / batch:.3g} steps an epoch (batch {batch}), {epochs} epochs in "
+            f"{videos:,} training videos, {videos / batch:.3g} steps per epoch (batch {batch}), {epochs} epochs in "
             f"{len(self.phases)} phase{'s' if len(self.phases) > 1 else ''}: {self.steps:,} steps"
         )
 
 
 def planned_workload(config: Config, videos: Collection[Row]) -> Workload:
-    """What training on listed videos comes to if all of them can be used.
+    """Workload of training on listed videos, if all of them are usable.
 
     Args:
-        videos: split, label and source of each.
+        videos: split, label and source of each video.
 
     Raises:
-        UserError: a global batch of more videos than there are to train on, or settings that fit neither it nor each
-            other.
+        UserError: the global batch exceeds the training videos, or settings contradict each other.
     """
     per_rank_sizes(config.train.batch, config.train.workers.max)
     check_queue(config)

@@ -21,7 +21,7 @@ def test_videos_without_a_label_are_left_out_and_counted() -> None:
     labelling = ClassLabels.of(["a", "", "b", "", "a", "b", ""], ["train"] * 4 + ["test"] * 3)
     assert (labelling.train.sum(), labelling.test.sum()) == (2, 2)
     assert labelling.left_out == {
-        **{"train_unlabelled": 2, "test_unlabelled": 1},
+        **{"train_unlabeled": 2, "test_unlabeled": 1},
         **{"test_unknown_class": 0, "without_split": 0},
     }
     assert labelling.notes() == [
@@ -44,7 +44,7 @@ def test_classes_that_only_test_videos_have_are_left_out_by_name() -> None:
     [
         (["", ""], ["train", "test"], "none of the 2 videos has a label"),
         (["", "a"], ["train", "test"], "1 of 2 videos have a label, but none of the split 'train'"),
-        (["a", "a"], ["train", "test"], "all labelled training videos have the class 'a': there is nothing to tell"),
+        (["a", "a"], ["train", "test"], "all labeled training videos have the class 'a': a classifier needs two"),
         (["a", "b", "c"], ["train", "train", "test"], r"no video of the split 'test' has a label that training"),
         (["a", "b"], ["train", "train"], r"\(2 classes, 0 test videos\)"),
     ],

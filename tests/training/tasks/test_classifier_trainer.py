@@ -101,14 +101,14 @@ def test_guesses_of_a_new_layer_are_at_chance_and_the_loss_of_a_repeated_batch_f
 
 def test_dropout_is_drawn_by_video_and_epoch_and_keeps_the_mean() -> None:
     trainer = trainer_of("finetune", dropout=0.75)
-    kept = trainer._kept(batch_of(3))
+    kept = trainer._dropout_mask(batch_of(3))
     assert kept is not None
     assert set(kept.unique().tolist()) == {0.0, 4.0}
     assert float(kept.mean()) == pytest.approx(1.0, abs=0.1)
     reversed_batch = {name: value.flip(0) for name, value in batch_of(3).items()}
-    assert torch.equal(trainer._kept(reversed_batch), kept.flip(0))
-    assert not torch.equal(trainer._kept({**batch_of(3), "epochs": torch.full((BATCH,), 4)}), kept)
-    assert trainer_of("probe")._kept(batch_of(0)) is None
+    assert torch.equal(trainer._dropout_mask(reversed_batch), kept.flip(0))
+    assert not torch.equal(trainer._dropout_mask({**batch_of(3), "epochs": torch.full((BATCH,), 4)}), kept)
+    assert trainer_of("probe")._dropout_mask(batch_of(0)) is None
 
 
 @pytest.mark.parametrize("mode", ["probe", "finetune"])

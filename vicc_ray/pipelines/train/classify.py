@@ -48,7 +48,7 @@ def classify(
     store, folder = ClipStore(store_path), RunDir(out / f"{config.classify.stream}-{config.classify.mode}")
     task = Classification(config, store, folder)
     folder.open(config, free_settings(config.classify.mode), task.inputs)
-    task.begin(weights)
+    task.record_start(weights)
     about = _about(task, weights)
     file, phase = folder.path / PREDICTIONS_FILE, task.phases[-1]
     trained = folder.step >= task.sampler.first_step(phase.last_epoch)

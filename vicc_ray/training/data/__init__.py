@@ -1,1 +1,1 @@
-"""Which samples form a global batch, and the batches of clips made of them."""
+"""Global batch sampling, and the batches of clips built from it."""

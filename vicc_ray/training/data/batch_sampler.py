@@ -1,6 +1,6 @@
-"""Which videos form a global step: a function of (seed, step, global batch) alone, whatever the workers.
+"""Global batch sampler: the videos of a step depend on (seed, step, global batch) alone, never on the workers.
 
-N videos, B global batch.
+N videos, B global batch, W workers.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from vicc_ray.runs.schedule import Phase
 
 @dataclass(frozen=True)
 class GlobalBatchSampler:
-    """The order of all samples of a run: one permutation of the videos after the other, an epoch each.
+    """Sequence of all samples of a run: one permutation of the videos per epoch.
 
-    Step k takes the samples k B to (k + 1) B - 1 of that sequence. Where B does not divide N, a step begins with the
-    last videos of an epoch and ends with the first of the next: every video comes exactly once an epoch.
+    Step k takes samples k B to (k + 1) B - 1 of the sequence. Where B does not divide N, a step spans two epochs, and
+    every video still occurs exactly once per epoch.
 
     Raises:
-        UserError: there are fewer videos than one global batch takes.
+        UserError: there are fewer videos than the global batch.
     """
 
     videos: int
@@ -47,51 +47,51 @@ class GlobalBatchSampler:
         return {phase.name: self.first_step(phase.last_epoch) for phase in phases}
 
     def epoch_at(self, step: int) -> float:
-        """How many epochs of samples come before ``step``."""
+        """Epochs of samples before ``step``, fractional."""
         return step * self.batch / self.videos
 
     def epochs_before(self, step: int) -> int:
-        """How many whole epochs of samples come before ``step``: the epoch that it begins in."""
+        """Whole epochs of samples before ``step``: the epoch that the step starts in."""
         return step * self.batch // self.videos
 
     def first_step(self, epoch: float) -> int:
-        """The first step that begins in or after ``epoch``."""
+        """First step that starts in or after ``epoch``."""
         whole = int(epoch)
         if whole == epoch:
             return -(-whole * self.videos // self.batch)
         return int(np.ceil(epoch * self.videos / self.batch - 1e-6))
 
     def ends_epoch(self, step: int) -> bool:
-        """Whether an epoch is complete after ``step`` steps that was not before the last of them."""
+        """Whether the last of ``step`` steps completes an epoch."""
         return step > 0 and self.epochs_before(step) > self.epochs_before(step - 1)
 
     def step(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the videos of a step, and the epoch that each is taken in: int64 [B] both."""
-        epochs, places = np.divmod(np.arange(step * self.batch, (step + 1) * self.batch), self.videos)
+        """Indices of the videos of a step, and the epoch of each: int64 [B] both."""
+        epochs, positions = np.divmod(np.arange(step * self.batch, (step + 1) * self.batch), self.videos)
         videos = np.empty(self.batch, np.int64)
         for epoch in np.unique(epochs):
-            of_epoch = epochs == epoch
-            videos[of_epoch] = _order(self.seed, int(epoch), self.videos)[places[of_epoch]]
+            in_epoch = epochs == epoch
+            videos[in_epoch] = _permutation(self.seed, int(epoch), self.videos)[positions[in_epoch]]
         return videos, epochs
 
     def rank_batch(self, step: int, rank: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
-        """The part of a step that worker ``rank`` of ``workers`` takes: videos and epochs, int64 [b] both.
+        """Slice of a step for worker ``rank`` of ``workers``: videos and epochs, int64 [b] both.
 
         Raises:
             UserError: there are more workers than samples in a step.
         """
-        own = rank_slice(self.batch, rank, workers)
+        samples = rank_slice(self.batch, rank, workers)
         videos, epochs = self.step(step)
-        return videos[own], epochs[own]
+        return videos[samples], epochs[samples]
 
 
 @lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, videos: int) -> np.ndarray:
+def _permutation(seed: int, epoch: int, videos: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(videos)
 
 
 def per_rank_sizes(batch: int, workers: int) -> list[int]:
-    """Samples of every worker, in the order of ranks: B // W each, one more for the first B % W of them.
+    """Number of samples of each worker, by rank: B // W, and one more for the first B % W workers.
 
     Raises:
         UserError: there are more workers than samples.
@@ -101,12 +101,12 @@ def per_rank_sizes(batch: int, workers: int) -> list[int]:
             f"train.workers: {workers} workers given for a global batch of {batch}; every worker takes at least one "
             f"sample of each step, so set train.workers to {batch} or less, or raise train.batch"
         )
-    size, left = divmod(batch, workers)
-    return [size + 1] * left + [size] * (workers - left)
+    size, remainder = divmod(batch, workers)
+    return [size + 1] * remainder + [size] * (workers - remainder)
 
 
 def rank_slice(batch: int, rank: int, workers: int) -> slice:
-    """The places of a global batch that worker ``rank`` of ``workers`` takes."""
+    """Contiguous slice of the global batch for worker ``rank`` of ``workers``."""
     sizes = per_rank_sizes(batch, workers)
-    first = sum(sizes[:rank])
-    return slice(first, first + sizes[rank])
+    start = sum(sizes[:rank])
+    return slice(start, start + sizes[rank])

@@ -1,4 +1,4 @@
-"""The batches of a phase by their global step. Needs no torch, since importing it takes longer than making a batch.
+"""Clip batches of a phase, by global step. Imports no torch, which takes longer to import than a batch to build.
 
 b samples of a worker, T frames, S clip side.
 """
@@ -19,12 +19,12 @@ from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.training.data.batch_sampler import GlobalBatchSampler, per_rank_sizes
 
 MICROBATCH_BYTES = 32 << 20
-"""A batch is made in parts of at most this size, or of one sample: many processes can then work on one batch."""
+"""Largest size of a microbatch with several samples; microbatches let many processes work on one batch."""
 
 
 @dataclass(frozen=True)
 class ClipBatchBuilder:
-    """Makes the batches of one worker, in parts."""
+    """Builder of one worker's batches, in microbatches."""
 
     store: ClipStore
     entries: Sequence[VideoRecord]
@@ -35,32 +35,32 @@ class ClipBatchBuilder:
     workers: int
     microbatch_bytes: int = MICROBATCH_BYTES
     views: int = 2
-    """Clips of each video."""
+    """Clips per video."""
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Row with ``step`` and ``part`` -> clips and parameters of these samples, see :func:`make_samples`.
+        """Row with ``step`` and ``microbatch`` -> clips and parameters of its samples, see :func:`make_samples`.
 
-        With them come ``videos`` and ``epochs``, int64 [b]: which entry each is a sample of, and in which epoch.
+        The result includes ``videos`` and ``epochs``, int64 [b]: the index of each sample's video, and its epoch.
         """
         cv2.setNumThreads(1)
-        shares = self.sampler.rank_batch(int(row["step"]), self.rank, self.workers)
-        videos, epochs = (np.array_split(share, self.microbatches)[int(row["microbatch"])] for share in shares)
+        slices = self.sampler.rank_batch(int(row["step"]), self.rank, self.workers)
+        videos, epochs = (np.array_split(indices, self.microbatches)[int(row["microbatch"])] for indices in slices)
         entries = [self.entries[i] for i in videos]
-        made = make_samples(
+        samples = make_samples(
             self.store, entries, self.clip, self.streams, self.sampler.seed, epochs.tolist(), self.views
         )
-        return {**made, "videos": videos, "epochs": epochs}
+        return {**samples, "videos": videos, "epochs": epochs}
 
     @property
     def samples(self) -> int:
-        """Samples of one batch of this worker, b."""
+        """Samples in one batch of this worker, b."""
         return per_rank_sizes(self.sampler.batch, self.workers)[self.rank]
 
     @property
     def microbatches(self) -> int:
-        """Parts that a batch is made in: the fewest that fit; their sizes differ by one sample at most."""
-        in_a_part = max(1, self.microbatch_bytes // sample_bytes(self.clip, self.streams, self.views))
-        return -(-self.samples // in_a_part)
+        """Number of microbatches of a batch: the fewest that fit, with sizes that differ by at most one sample."""
+        samples_per_microbatch = max(1, self.microbatch_bytes // sample_bytes(self.clip, self.streams, self.views))
+        return -(-self.samples // samples_per_microbatch)
 
     @property
     def batch_bytes(self) -> int:

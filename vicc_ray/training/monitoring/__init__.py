@@ -1,1 +1,1 @@
-"""Figures of epochs, what they diagnose, and the log of a run."""
+"""Statistics of epochs, their diagnostics, and the log of a run."""

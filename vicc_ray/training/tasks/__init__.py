@@ -1,1 +1,1 @@
-"""What a run trains: pretraining and classification, and the trainers of both."""
+"""Training tasks: pretraining and classification, with their trainers."""

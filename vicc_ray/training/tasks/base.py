@@ -23,7 +23,8 @@ from vicc_ray.training.monitoring.diagnostics import Diagnostic
 from vicc_ray.training.monitoring.epoch_stats import EpochStats
 
 Batch = Mapping[str, Tensor]
-"""Output of a :class:`vicc_ray.training.data.clip_batches.ClipBatchBuilder`: clips of this worker, and their draws."""
+"""Output of a :class:`vicc_ray.training.data.clip_batches.ClipBatchBuilder`: clips of this worker and their
+augmentation parameters."""
 
 
 class Trainer(Checkpointable, Protocol):
@@ -51,48 +52,48 @@ class Trainer(Checkpointable, Protocol):
 
 
 class Task(Protocol):
-    """Made from settings, clip store and run folder by the driver and by every worker; making it trains nothing.
+    """A training task. The driver and every worker construct it from settings, clip store and run folder.
 
-    Raises (when it is made):
+    Raises (on construction):
         UserError: settings and store do not fit.
     """
 
     kind: str
-    """By which the workers make the same one."""
+    """Name by which the workers construct the same task."""
     config: Config
     store: ClipStore
     phases: list[Phase]
-    """What is trained one after the other; at least one."""
+    """Phases in order; at least one."""
     sampler: GlobalBatchSampler
-    """Which videos form a step; its batch is the global batch."""
+    """Sampler of the global batches."""
     inputs: RunInputs
-    """What going on depends on beside the settings."""
+    """Inputs that a resumed run must share, besides the settings."""
     batch_bytes: int
-    """Of the clips of the largest global batch."""
+    """Bytes of the clips of the largest global batch."""
     divergence_hint: str
-    """What to change where a run diverges, as the end of an error message."""
+    """Settings to change where a run diverges, as the end of an error message."""
 
     @property
     def has_validation(self) -> bool:
-        """Whether checkpoints are scored on held-out videos while the run goes on."""
+        """Whether checkpoints are validated during the run."""
         ...
 
     def trainer(self, device: torch.device) -> Trainer:
-        """The networks as they are at the very start."""
+        """Trainer with initial weights."""
         ...
 
     def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
-        """The batches of one worker in a phase."""
+        """Builder of one worker's batches in a phase."""
         ...
 
     def epoch_stats(self, phase: Phase, device: torch.device) -> EpochStats:
-        """What gathers the figures of an epoch of a phase."""
+        """Accumulator of a phase's epoch statistics."""
         ...
 
     def step_constants(self, phase: Phase) -> Mapping[str, float]:
-        """What stands in every step's line beside what the step gave."""
+        """Constants that every step's line contains, besides the metrics of the step."""
         ...
 
     def diagnose(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
-        """What is wrong with a running ``phase``, given the figures of its epochs so far."""
+        """Diagnostics of a running ``phase``, from the statistics of its epochs so far."""
         ...

@@ -1,4 +1,4 @@
-"""Which videos a classifier learns from and which it is tested on, and what becomes of the others. N videos."""
+"""Class labels: the videos that a classifier trains and is tested on, and those left out. N videos."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NO_LABELS = (
 
 @dataclass(frozen=True)
 class ClassLabels:
-    """Labels as a classifier takes them.
+    """Classes of a data set and the videos that use them.
 
     Attributes:
-        classes: names, sorted: the labels of the split train.
-        train, test: bool [N], the labelled videos of the two splits; of test those of the known classes.
-        left_out: counts: ``train_unlabelled``, ``test_unlabelled``, ``test_unknown_class``.
-        unknown: names of the classes that only test videos have, sorted.
+        classes: sorted names: the labels of the train split.
+        train, test: bool [N], labeled videos of the two splits; in test, videos of known classes only.
+        left_out: counts of videos: ``train_unlabeled``, ``test_unlabeled``, ``test_unknown_class``.
+        unknown: sorted names of classes that only test videos have.
     """
 
     classes: list[str]
@@ -34,65 +34,65 @@ class ClassLabels:
 
     @classmethod
     def of(cls, labels: Sequence[str] | np.ndarray, splits: Sequence[str] | np.ndarray) -> ClassLabels:
-        """Of all videos' labels ("" where unknown) and splits.
+        """Classes and videos from the labels ("" where unknown) and splits of all videos.
 
         Raises:
-            UserError: there are no labels, fewer than two classes to tell apart, or no test video of any of them.
+            UserError: there are no labels, fewer than two classes, or no test video of any class.
         """
         label, split = np.asarray(labels, dtype=str), np.asarray(splits, dtype=str)
-        labelled, of_train, of_test = label != "", split == "train", split == "test"
-        classes = sorted(set(label[labelled & of_train].tolist()))
-        _check_classes(classes, int(labelled.sum()), len(label))
+        labeled, in_train, in_test = label != "", split == "train", split == "test"
+        classes = sorted(set(label[labeled & in_train].tolist()))
+        _check_classes(classes, int(labeled.sum()), len(label))
         known = np.isin(label, classes)
-        test = of_test & labelled & known
+        test = in_test & labeled & known
         if not test.any():
             raise UserError(
                 f"no video of the split 'test' has a label that training videos have ({len(classes)} classes, "
-                f"{int(of_test.sum())} test videos): recognition could not be tested; prepare with a split column or a "
+                f"{int(in_test.sum())} test videos): recognition could not be tested; prepare with a split column or a "
                 "larger evaluate.test_share"
             )
         left_out = {
-            "train_unlabelled": int((of_train & ~labelled).sum()),
-            "test_unlabelled": int((of_test & ~labelled).sum()),
-            "test_unknown_class": int((of_test & labelled & ~known).sum()),
-            "without_split": int((~of_train & ~of_test).sum()),
+            "train_unlabeled": int((in_train & ~labeled).sum()),
+            "test_unlabeled": int((in_test & ~labeled).sum()),
+            "test_unknown_class": int((in_test & labeled & ~known).sum()),
+            "without_split": int((~in_train & ~in_test).sum()),
         }
-        unknown = sorted(set(label[of_test & labelled & ~known].tolist()))
-        return cls(classes, of_train & labelled, test, left_out, unknown)
+        unknown = sorted(set(label[in_test & labeled & ~known].tolist()))
+        return cls(classes, in_train & labeled, test, left_out, unknown)
 
     def numbers(self, labels: Sequence[str] | np.ndarray) -> np.ndarray:
-        """The places of labels among the classes, int64; all must be known."""
-        place = {name: n for n, name in enumerate(self.classes)}
-        return np.array([place[label] for label in np.asarray(labels, dtype=str).tolist()], np.int64)
+        """Class indices of labels, int64; all labels must be known."""
+        index = {name: n for n, name in enumerate(self.classes)}
+        return np.array([index[label] for label in np.asarray(labels, dtype=str).tolist()], np.int64)
 
     def notes(self) -> list[str]:
-        """What was left out, a line each."""
-        found = []
-        unlabelled = {"train": self.left_out["train_unlabelled"], "test": self.left_out["test_unlabelled"]}
+        """Notes on the videos left out, one per line."""
+        notes = []
+        unlabeled = {"train": self.left_out["train_unlabeled"], "test": self.left_out["test_unlabeled"]}
         for split, used in (("train", self.train), ("test", self.test)):
-            if unlabelled[split]:
-                found.append(f"{unlabelled[split]} {split} videos without a label are left out, {used.sum()} are used")
+            if unlabeled[split]:
+                notes.append(f"{unlabeled[split]} {split} videos without a label are left out; {used.sum()} are used")
         if self.unknown:
-            found.append(
+            notes.append(
                 f"{self.left_out['test_unknown_class']} test videos are left out: no training video has their class "
                 f"({_some(self.unknown)})"
             )
         if self.left_out["without_split"]:
-            found.append(f"{self.left_out['without_split']} of {len(self.train)} videos are in neither split: left out")
-        return found
+            notes.append(f"{self.left_out['without_split']} of {len(self.train)} videos are in neither split: left out")
+        return notes
 
 
-def _check_classes(classes: list[str], labelled: int, videos: int) -> None:
-    if not labelled:
-        raise UserError(f"none of the {videos} videos has a label, so no action can be learnt: {NO_LABELS}")
+def _check_classes(classes: list[str], labeled: int, videos: int) -> None:
+    if not labeled:
+        raise UserError(f"none of the {videos} videos has a label, so there is nothing to learn: {NO_LABELS}")
     if not classes:
         raise UserError(
-            f"{labelled} of {videos} videos have a label, but none of the split 'train', so no action can be learnt; "
+            f"{labeled} of {videos} videos have a label, but none of the split 'train', so there is nothing to learn; "
             "prepare with a split column or a smaller evaluate.test_share"
         )
     if len(classes) == 1:
         raise UserError(
-            f"all labelled training videos have the class {classes[0]!r}: there is nothing to tell apart; {NO_LABELS}"
+            f"all labeled training videos have the class {classes[0]!r}: a classifier needs two or more; {NO_LABELS}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Linear probe and fine-tuning as a :class:`~vicc_ray.training.tasks.base.Task`; K classes."""
+"""Classification task: linear probe or fine-tuning. K classes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_json
 
 NO_STAGE = 0
-"""The method's stages are 1 and 2."""
+"""Stages 1 and 2 belong to pretraining."""
 
 
 class Classification:
-    """The classes are those of the split train; see :class:`ClassLabels` for what is left out.
+    """Supervised classification as a :class:`~vicc_ray.training.tasks.base.Task`, see :class:`ClassLabels`.
 
     Raises:
-        UserError: labels or settings do not allow it.
+        UserError: labels or settings do not allow classification.
     """
 
     kind = "classification"
@@ -73,60 +73,62 @@ class Classification:
                 f"one video of each step, so set train.workers to {batch} or less, or raise classify.batch"
             )
 
-    def begin(self, weights: EncoderWeights) -> None:
-        """Keep in the opened folder what training starts from, or check that it is the same as before.
+    def record_start(self, weights: EncoderWeights) -> None:
+        """Record the initial weights in the opened folder, or check them against the record.
 
         Raises:
-            UserError: the folder was begun with another network.
+            UserError: the folder was started from other weights.
         """
         start, facts = self.folder.path / "start.safetensors", self.folder.classes_file
-        known = {"classes": self.labelling.classes, "network": weights.fingerprint, "from": _origin(weights)}
-        before = read_json(facts, "what a classification learns", "remove its folder") if facts.exists() else known
-        if before.get("network") != weights.fingerprint:
+        record = {"classes": self.labelling.classes, "network": weights.fingerprint, "from": _origin(weights)}
+        recorded = (
+            read_json(facts, "the classes of a classification", "remove its folder") if facts.exists() else record
+        )
+        if recorded.get("network") != weights.fingerprint:
             raise UserError(
-                f"{self.folder.path} was started from another network ({before.get('from')}, now {_origin(weights)}): "
-                f"give that one to go on with it; remove {self.folder.path} to start anew, or choose another folder"
+                f"{self.folder.path} started from another network ({recorded.get('from')}, now {_origin(weights)}); "
+                f"give that network to resume it; remove {self.folder.path} to start over, or choose another folder"
             )
         if not facts.exists():
             write_weights(start, weights)
-        atomic_write(facts, json.dumps(known))
+        atomic_write(facts, json.dumps(record))
 
     def trainer(self, device: torch.device) -> ClassifierTrainer:
-        """The network that :meth:`begin` kept, with a new layer."""
+        """Trainer with the weights that :meth:`record_start` recorded and new classifier layers."""
         encoder = read_weights(self.folder.path / "start.safetensors").build()
         return ClassifierTrainer(self.config, device, encoder, self.labels, len(self.labelling.classes))
 
     def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
-        """One clip a video."""
+        """Builder of one clip per video."""
         return ClipBatchBuilder(
             self.store, self.videos, self.sampler, self.config.clip, (phase.stream,), rank, workers, views=1
         )
 
     def epoch_stats(self, phase: Phase, device: torch.device) -> EpochStats:
-        """Of neither prototypes nor embeddings."""
+        """Statistics of steps alone."""
         return EpochStats(0, 0, self.sampler.batch, device)
 
     def step_constants(self, phase: Phase) -> Mapping[str, float]:
-        """None more."""
+        """No constants."""
         return {}
 
     def diagnose(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
-        """Guesses that stay no better than chance."""
+        """Diagnostic of a loss that stays at chance."""
         recent = epochs[self.config.classify.warmup_epochs :][-PATIENCE:]
         if len(recent) < PATIENCE or not all(_at_chance(epoch) for epoch in recent):
             return []
         rate = self.config.classify.rates.learning_rate
         text = (
-            f"the loss has stayed for {PATIENCE} epochs where guesses are no better than chance "
+            f"the loss has stayed for {PATIENCE} epochs at chance "
             f"({recent[-1]['loss']:.3f}; ln K, every class the same share, is {recent[-1]['chance_loss']:.3f}). Raise "
-            f"{self.rate} (now {rate:g}) or lower classify.dropout (now {self.config.classify.dropout:g}), and look "
-            "whether the labels are of these videos."
+            f"{self.rate} (now {rate:g}) or lower classify.dropout (now {self.config.classify.dropout:g}), and check "
+            "whether the labels belong to these videos."
         )
         return [Diagnostic("stuck", text)]
 
 
 def free_settings(mode: str) -> FreeSettings:
-    """Settings that may change while a classification goes on."""
+    """Settings that may change when a classification resumes."""
     other = {"probe_epochs", "probe_learning_rate"} if mode == "finetune" else {"finetune_epochs"}
     if mode == "probe":
         other |= {"finetune_learning_rate", "backbone_rate", "dropout"}
@@ -137,8 +139,8 @@ def free_settings(mode: str) -> FreeSettings:
 
 def _origin(weights: EncoderWeights) -> str:
     card = weights.card
-    named = str(card.get("checkpoint") or card.get("published") or "a file")
-    return f"{named} {weights.fingerprint}"
+    name = str(card.get("checkpoint") or card.get("published") or "a file")
+    return f"{name} {weights.fingerprint}"
 
 
 def _at_chance(epoch: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""One worker's side of classification: cross-entropy of one clip a video, moved on step by step.
+"""Classifier trainer: cross-entropy on one clip per video, for linear probes and fine-tuning.
 
 b samples of this worker, B of all workers, N videos, F features, K classes.
 """
@@ -31,11 +31,11 @@ from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 
 class ClassifierTrainer:
-    """The :class:`~vicc_ray.training.tasks.base.Trainer` of linear probes and of fine-tuning.
+    """:class:`~vicc_ray.training.tasks.base.Trainer` of linear probes and fine-tuning.
 
     Args:
-        encoder: with the weights to start from.
-        labels: int64 [N], the class of every video by its place in the plan.
+        encoder: encoder with initial weights.
+        labels: int64 [N], class of each video, by the sampler's index.
         classes: K.
 
     Raises:
@@ -58,7 +58,7 @@ class ClassifierTrainer:
         prepare_network(self.network, encoder, config.train, device)
 
     def start_phase(self, phase: Phase) -> None:
-        """The only one."""
+        """Start the only phase."""
         self.phase = phase
         self.network.train()
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
@@ -68,18 +68,18 @@ class ClassifierTrainer:
         self.optimiser = adamw(parts, self.settings.weight_decay)
 
     def modules(self) -> dict[str, nn.Module]:
-        """The encoder under the name that it has in pretraining, and the layers on it."""
+        """Encoder, under its name in pretraining, and classifier layers."""
         return {f"{self.stream}.encoder.": self.network.encoder, "classifier.": self.network.layers}
 
     def progress_tensors(self) -> dict[str, Tensor]:
-        """None."""
+        """No further state."""
         return {}
 
     def load_progress_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """None."""
+        """No further state."""
 
     def step(self, batch: Batch, epoch: float) -> Metrics:
-        """One optimisation step on this worker's share of a global batch.
+        """One optimization step on this worker's slice of a global batch.
 
         Args:
             batch: rgb uint8 [b, 1, T, S, S, 3] and appearance [b, 1, P], or flow uint8 [b, 1, T, S, S, 2]; videos and
@@ -87,7 +87,7 @@ class ClassifierTrainer:
             epoch: fractional.
 
         Returns:
-            metrics, equal on all workers; tensors stay on the device, so that nothing waits for it here.
+            metrics, equal on all workers; tensors stay on the device, so that the host does not wait.
         """
         rate = learning_rate(self.rates, self.phase, epoch)
         for group in self.optimiser.param_groups:
@@ -106,22 +106,25 @@ class ClassifierTrainer:
     def _scores(self, batch: Batch) -> Tensor:
         layout = torch.channels_last_3d if self.config.train.channels_last else torch.contiguous_format
         with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
-            scores: Tensor = self.network(self._input(batch).contiguous(memory_format=layout), self._kept(batch))
+            scores: Tensor = self.network(
+                self._input(batch).contiguous(memory_format=layout), self._dropout_mask(batch)
+            )
         return scores
 
     def _input(self, batch: Batch) -> Tensor:
         clips = to_device(batch[self.stream], self.device).flatten(0, 1)
         return to_flow_input(clips) if self.stream == "flow" else to_rgb_input(clips, batch["appearance"].flatten(0, 1))
 
-    def _kept(self, batch: Batch) -> Tensor | None:
-        """What fine-tuning multiplies features by, [b, F]: a sample's is drawn by (seed, epoch, video), like its clip,
-        so that neither the workers' number nor a new beginning changes it.
+    def _dropout_mask(self, batch: Batch) -> Tensor | None:
+        """Dropout mask [b, F] of fine-tuning, drawn by (seed, epoch, video) like the clip.
+
+        So it depends neither on the number of workers nor on restarts.
         """
-        dropped = self.settings.dropout
-        if self.frozen or not dropped:
+        dropout = self.settings.dropout
+        if self.frozen or not dropout:
             return None
         width = self.network.encoder.backbone.features
         samples = zip(batch["epochs"].tolist(), batch["videos"].tolist(), strict=True)
         draws = [np.random.default_rng([self.config.seed, *sample]).random(width, np.float32) for sample in samples]
-        kept = torch.from_numpy(np.stack(draws) >= dropped).float() / (1 - dropped)
-        return to_device(kept, self.device)
+        mask = torch.from_numpy(np.stack(draws) >= dropout).float() / (1 - dropout)
+        return to_device(mask, self.device)

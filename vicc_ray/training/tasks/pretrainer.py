@@ -1,7 +1,7 @@
-"""One worker's side of pretraining: both networks, prototypes, objective and optimiser, moved on step by step.
+"""Pretrainer: both encoders, prototypes, objective and optimizer of one worker.
 
-V views (the trained network's two clips, then the still one's), b samples of this worker, B of all workers,
-D embedding. It knows nothing of how batches are made or workers started.
+V views (two clips by the trained encoder, then two by the frozen one), b samples of this worker, B of all workers,
+D embedding.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
 
 def check_queue(config: Config) -> None:
-    """Whole steps enter and leave the queue.
+    """Check that the queue holds whole steps.
 
     Raises:
-        UserError: its length is no multiple of the global batch.
+        UserError: the queue size is not a multiple of the global batch.
     """
     for key, length in (("method.queue", config.method.queue), ("stage2.queue", config.stage2.queue or 0)):
         if length % config.train.batch:
@@ -48,12 +48,12 @@ def check_queue(config: Config) -> None:
 
 
 class Pretrainer:
-    """The :class:`~vicc_ray.training.tasks.base.Trainer` of the method.
+    """:class:`~vicc_ray.training.tasks.base.Trainer` of pretraining.
 
-    Weights start from ``config.seed`` alone, so all workers begin alike.
+    Initial weights depend on ``config.seed`` alone, so all workers start alike.
 
     Attributes:
-        last_embeddings: [B, D], the first view of the last step's samples of all workers.
+        last_embeddings: [B, D], embeddings of the first view of the last step, of all workers.
 
     Raises:
         UserError: the queue is not a multiple of the global batch, or there are more workers than samples in it.
@@ -71,9 +71,9 @@ class Pretrainer:
         self.prototypes: dict[Stream, Prototypes] = {s: self._fresh_prototypes(config) for s in STREAMS}
 
     def start_phase(self, phase: Phase) -> None:
-        """Make ``phase`` the current one: a fresh optimiser and an empty queue for its stream, the other frozen.
+        """Make ``phase`` the current one: a fresh optimizer and an empty queue, and the other stream frozen.
 
-        Prototypes are taken over from the phase before, unless there are to be more or fewer of them.
+        Prototypes carry over from the phase before, unless their number changes.
         """
         self.phase = phase
         self.settings = self.config.of_stage(phase.stage)
@@ -107,7 +107,7 @@ class Pretrainer:
 
     @property
     def queue(self) -> EmbeddingQueue:
-        """The queue of the current phase."""
+        """Queue of the current phase."""
         return self.objective.queue
 
     def modules(self) -> dict[str, nn.Module]:
@@ -119,68 +119,66 @@ class Pretrainer:
         return named
 
     def progress_tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint needs of the current phase beside networks, prototypes and optimiser: the queue, and the
-        keys' network where instances are contrasted. Not copies.
-        """
+        """State of the objective, such as the queue; not copies."""
         return dict(self.objective.state.state_dict())
 
     def load_progress_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what :meth:`progress_tensors` gave; the phase that it is of must have been started.
+        """Restore what :meth:`progress_tensors` returned; its phase must have been started.
 
         Raises:
-            UserError: it is of other settings.
+            UserError: the tensors belong to other settings.
         """
         try:
             self.objective.state.load_state_dict(dict(tensors))
         except RuntimeError as error:
-            raise UserError(f"the checkpoint's queue does not fit the configured method: {error}") from error
+            raise UserError(f"the checkpoint's objective state does not fit the configured method: {error}") from error
 
     def step(self, batch: Batch, epoch: float) -> Metrics:
-        """One optimisation step on this worker's share of a global batch.
+        """One optimization step on this worker's slice of a global batch.
 
         Args:
-            batch: rgb uint8 [b, 2, T, S, S, 3], flow uint8 [b, 2, T, S, S, 2] (only the streams of the phase) and
+            batch: rgb uint8 [b, 2, T, S, S, 3], flow uint8 [b, 2, T, S, S, 2] (streams of the phase only) and
                 appearance [b, 2, P].
             epoch: fractional position, counted from the start of the run.
 
         Returns:
-            metrics, equal on all workers; tensors stay on the device, so that nothing waits for it here. Where ``loss``
-            or ``gradient_norm`` is not finite, weights and the statistics of batch norm may not be numbers any more, so
-            both are to be looked at, of all steps, before a checkpoint is made.
+            metrics, equal on all workers; tensors stay on the device, so that the host does not wait. A non-finite
+            ``loss`` or ``gradient_norm`` means that weights and batch-norm statistics may be non-finite too, so the
+            caller checks both for every step before it saves a checkpoint.
         """
         rate = learning_rate(self.settings.optimiser, self.phase, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         z = self._embed_views(batch)  # [V, b, D]
         gathered = all_gather_uneven(z, dim=1, sizes=self.sizes)  # [V, B, D]
-        own_loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
-        loss, norm = backward(own_loss, self.sizes, self.optimiser, self.parameters)
+        local_loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
+        loss, norm = backward(local_loss, self.sizes, self.optimiser, self.parameters)
         self.optimiser.step()
         self.objective.after_step()
         self.last_embeddings = gathered[0]
         return {"loss": loss, "learning_rate": rate, "gradient_norm": norm, **metrics}
 
     def _embed_views(self, batch: Batch) -> Tensor:
-        """Unit-norm embeddings [V, b, D], with gradient in those of the trained network."""
+        """Unit-norm embeddings [V, b, D], with gradient in those of the trained encoder."""
         stream = self.phase.stream
         x = self._input(batch, stream)
         views = [self._embed(self.encoders[stream], x)]
         if self.objective.frozen_encoder is not None:
-            # Inference mode leaves out what autograd keeps of a tensor; concatenating copies out of it.
+            # Inference mode skips autograd's bookkeeping; torch.cat copies the result into a normal tensor.
             with torch.inference_mode():
                 other, network = self.objective.frozen_encoder
                 views.append(self._embed(network, x if other == stream else self._input(batch, other)))
         return torch.cat(views)
 
     def _input(self, batch: Batch, stream: Stream) -> Tensor:
-        """Network input [2 b, 3, T, S, S]: the first clips of all samples, then the second ones."""
+        """Encoder input [2 b, 3, T, S, S]: the first clips of all samples, then the second clips."""
         clips = to_device(batch[stream], self.device).transpose(0, 1).flatten(0, 1)
         if stream == "flow":
             return to_flow_input(clips)
         return to_rgb_input(clips, batch["appearance"].transpose(0, 1).flatten(0, 1))
 
     def _embed(self, network: Encoder, x: Tensor) -> Tensor:
-        """Embeddings [2, b, D] in fp32 of both clips, in one pass."""
+        """Embeddings [2, b, D] in fp32 of both clips, in one forward pass."""
         layout = torch.channels_last_3d if self.config.train.channels_last else torch.contiguous_format
         with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
             z = network(x.contiguous(memory_format=layout))

@@ -1,4 +1,4 @@
-"""The method as a :class:`~vicc_ray.training.tasks.base.Task`: both streams take turns, no label is looked at."""
+"""Pretraining task: both streams alternate, and no label is used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vicc_ray.training.validation.split import training_videos
 
 
 class Pretraining:
-    """See the module.
+    """Self-supervised pretraining as a :class:`~vicc_ray.training.tasks.base.Task`.
 
     Raises:
         UserError: the global batch fits neither the queue, nor the workers, nor the number of videos.
@@ -47,20 +47,20 @@ class Pretraining:
 
     @cached_property
     def has_validation(self) -> bool:
-        """Where there are labelled videos of both splits."""
+        """Whether there are labeled videos to train on and to validate with."""
         checked = bool(self.config.train.evaluate_epochs)
         return checked and ValidationSet.choose(self.store.entries, self.config) is not None
 
     def trainer(self, device: torch.device) -> Pretrainer:
-        """Fresh weights of both networks."""
+        """Trainer with initial weights of both encoders."""
         return Pretrainer(self.config, device)
 
     def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
-        """Clips of both streams in a cross-stream phase."""
+        """Builder of two clips per video, of both streams in a cross-stream phase."""
         return ClipBatchBuilder(self.store, self.videos, self.sampler, self.config.clip, _streams(phase), rank, workers)
 
     def epoch_stats(self, phase: Phase, device: torch.device) -> EpochStats:
-        """Embeddings and prototypes too."""
+        """Statistics of steps, embeddings and prototypes."""
         config = self.config.of_stage(phase.stage)
         return EpochStats(config.method.prototypes, config.model.embedding, config.train.batch, device)
 
@@ -69,7 +69,7 @@ class Pretraining:
         return {"ln_k": math.log(self.config.of_stage(phase.stage).method.prototypes)}
 
     def diagnose(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
-        """Collapse in all its forms."""
+        """Diagnostics of collapse and divergence."""
         return diagnose_phase(epochs, self.config.of_stage(phase.stage))
 
 

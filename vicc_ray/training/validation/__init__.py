@@ -1,1 +1,1 @@
-"""Held-out videos and their retrieval scores while a run goes on."""
+"""Validation during training: the videos, and their retrieval scores."""

@@ -1,4 +1,4 @@
-"""Retrieval on held-out videos while a run goes on: which, and what their features score. N videos, F features."""
+"""Validation set: retrieval on held-out videos during training. N videos, F features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vicc_ray.training.validation.split import training_videos, validation_video
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """A fixed choice of train and held-out videos, at most ``train.evaluate_videos`` of each.
+    """Fixed sample of gallery and query videos, at most ``train.evaluate_videos`` of each.
 
     Held out are the test videos, or those for validation where ``train.validation_share`` is above 0.
     """
@@ -28,16 +28,16 @@ class ValidationSet:
 
     @classmethod
     def choose(cls, entries: Catalog, config: Config) -> ValidationSet | None:
-        """Labelled videos of both kinds, evenly drawn; None where there are none to score, or where a score would be
-        the same whatever the network: one held-out video, one class."""
+        """Random sample of labeled videos; None without such videos, or where the score does not depend on the network:
+        one query, or one class."""
         share, most = config.train.validation_share, config.train.evaluate_videos
-        train = _labelled(training_videos(entries, share), "train")
-        test = validation_videos(entries, share) if share else _labelled(entries, "test")
-        parts = [_thin(part, most, config.seed) for part in (train, test)]
+        train = _labeled(training_videos(entries, share), "train")
+        test = validation_videos(entries, share) if share else _labeled(entries, "test")
+        parts = [_subsample(part, most, config.seed) for part in (train, test)]
         chosen = cls(*parts)
-        return chosen if all(parts) and chosen._tells(config) else None
+        return chosen if all(parts) and chosen._is_informative(config) else None
 
-    def _tells(self, config: Config) -> bool:
+    def _is_informative(self, config: Config) -> bool:
         train, test = (
             (np.array([e.label for e in part], str), np.array([e.source for e in part], str))
             for part in (self.train, self.test)
@@ -47,45 +47,45 @@ class ValidationSet:
 
     @property
     def entries(self) -> list[VideoRecord]:
-        """The videos to embed: N, those for training first."""
+        """The N videos to embed, the gallery first."""
         return self.train + self.test
 
     def fingerprint(self, config: Config) -> str:
-        """16 hexadecimal digits of the videos and of how they are looked at: scores of equal ones can be compared."""
+        """16 hexadecimal digits of the videos and of the evaluation settings; scores of equal ones are comparable."""
         videos = [[(e.id, e.content, e.frames, e.label, e.source) for e in part] for part in (self.train, self.test)]
         known = json.dumps([videos, config.evaluate.model_dump(mode="json", exclude={"batch", "test_share"})])
         return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
 
     def score(self, features: np.ndarray, config: Config) -> RetrievalResult:
-        """Retrieval of the test videos among the others, by the features float32 [N, F] of :attr:`entries`."""
-        cut = len(self.train)
+        """Retrieval of the queries in the gallery, by the features float32 [N, F] of :attr:`entries`."""
+        split = len(self.train)
         return retrieve(
-            _feature_set(self.train, features[:cut]),
-            _feature_set(self.test, features[cut:]),
+            _feature_set(self.train, features[:split]),
+            _feature_set(self.test, features[split:]),
             ignore_same_source=config.evaluate.ignore_same_source,
             seed=config.seed,
         )
 
 
 def validation_skip_reason(entries: Catalog, config: Config) -> str:
-    """Why no checkpoint can be scored while training; "" where they are, or where nobody asked for it."""
+    """Reason why checkpoints are not validated; "" where they are, or where validation is off."""
     if not config.train.evaluate_epochs or ValidationSet.choose(entries, config) is not None:
         return ""
     if not any(entries.column("label")):
-        return "no held-out checks while training: they need labels, and no video has one"
+        return "no validation during training: it needs labels, and no video has one"
     which = "train.validation_share" if config.train.validation_share else "split 'test'"
     return (
-        "no held-out checks while training: they need labelled videos of two classes to train on and two or more of "
-        f"them held out ({which})"
+        "no validation during training: it needs labeled videos of two classes to train on and two or more held-out "
+        f"videos of these classes ({which})"
     )
 
 
-def _labelled(entries: Catalog, split: str) -> Catalog:
+def _labeled(entries: Catalog, split: str) -> Catalog:
     known = zip(entries.column("split"), entries.column("label"), strict=True)
-    return entries.where([bool(label) and its == split for its, label in known])
+    return entries.where([bool(label) and video_split == split for video_split, label in known])
 
 
-def _thin(entries: Sequence[VideoRecord], most: int, seed: int) -> list[VideoRecord]:
+def _subsample(entries: Sequence[VideoRecord], most: int, seed: int) -> list[VideoRecord]:
     if len(entries) <= most:
         return list(entries)
     chosen = np.random.default_rng(seed).choice(len(entries), most, replace=False)

@@ -1,4 +1,4 @@
-"""Training videos that are not trained on, to judge settings by: the test videos then judge what was chosen."""
+"""Validation split: training videos held out to compare settings, so that test videos judge only the final choice."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ Row = tuple[str, str, str]
 
 
 def training_videos(entries: Catalog, validation_share: float) -> Catalog:
-    """Those of ``entries`` that are trained on: neither test nor validation videos."""
+    """Videos of ``entries`` to train on: neither test nor validation videos."""
     trained = pc.not_equal(entries.table.column("split"), "test")
     return entries.where(pc.and_(trained, pc.invert(_held_out(entries, validation_share))))
 
 
 def validation_videos(entries: Catalog, validation_share: float) -> Catalog:
-    """The labelled training videos that are held out."""
-    labelled = pc.not_equal(entries.table.column("label"), "")
-    return entries.where(pc.and_(labelled, _held_out(entries, validation_share)))
+    """Labeled training videos that are held out."""
+    labeled = pc.not_equal(entries.table.column("label"), "")
+    return entries.where(pc.and_(labeled, _held_out(entries, validation_share)))
 
 
 def validation_sources(videos: Iterable[Row], share: float) -> set[str]:
-    """Whole sources, so that nothing of what is held out is trained on: ``share`` of those of each class, rounded.
+    """Sources held out for validation: the fraction ``share`` of each class's sources, rounded.
 
-    They do not depend on the seed of a run, and hardly on which videos are there: the order of sources is that of their
-    digests.
+    Whole sources, so that no video of a held-out source is trained on. The order of sources is that of their digests:
+    the choice does not depend on the run's seed, and hardly on the other videos.
     """
     if not share:
         return set()
-    of_class: dict[str, set[str]] = defaultdict(set)
+    by_class: dict[str, set[str]] = defaultdict(set)
     for split, label, source in videos:
         if split == "train" and label:
-            of_class[label].add(source)
+            by_class[label].add(source)
     chosen: set[str] = set()
-    for sources in of_class.values():
+    for sources in by_class.values():
         chosen.update(sorted(sources, key=_digest)[: round(share * len(sources))])
     return chosen
 
 
 def _held_out(entries: Catalog, share: float) -> pa.Array:
-    """Whether a video is for validation, bool [N]."""
+    """Mask of validation videos, bool [N]."""
     rows = zip(entries.column("split"), entries.column("label"), entries.column("source"), strict=True)
     sources = pa.array(sorted(validation_sources(rows, share)), pa.string())
     train = pc.equal(entries.table.column("split"), "train")
