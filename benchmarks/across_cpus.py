@@ -128,7 +128,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     items = list_videos(options.videos).items
     chosen = [items[n].place for n in np.linspace(0, len(items) - 1, options.count).astype(int)]
-    films = [decode_video(p, short_side=SIDE, max_frames=FRAMES, time_limit_s=120, grid=4).frames for p in chosen]
+    films = [decode_video(p, short_side=SIDE, max_frames=FRAMES, timeout_s=120, grid=4).frames for p in chosen]
     made = [render(name, np.random.default_rng(0), Scene(side=SIDE, frames=FRAMES)) for name in list(MOTIONS)[:4]]
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), [*films[:3], made[0]])

@@ -95,7 +95,11 @@ class Cluster:
         """The numbers of workers, one after the other."""
         folder, recipe = RunDir(self.out / "run"), self.out / "recipe.yaml"
         recipe.write_text(
-            dump_config(rgb_alone(epochs, workers={"min": 1, "max": 2}, resize_s=2.0, checkpoint_steps=20))
+            dump_config(
+                rgb_alone(
+                    epochs, num_workers={"min": 1, "max": 2}, elastic_resize_interval_s=2.0, checkpoint_every_steps=20
+                )
+            )
         )
 
         with self.command("pretrain", recipe, "--store", self.out / "store", "--run", folder.path) as process:

@@ -55,18 +55,24 @@ CONFIG = Config.model_validate(
     {
         "prepare": {"short_side": 32, "videos_per_shard": 4},
         "clip": {"frames": 8, "size": 32},
-        "model": {"backbone": "tiny", "embedding": 16},
-        "method": {"prototypes": 4, "queue": 8, "queue_start": 2, "freeze_prototypes": 1},
+        "model": {"backbone": "tiny", "embed_dim": 16},
+        "method": {"num_prototypes": 4, "queue_size": 8, "queue_start_epoch": 2, "freeze_prototypes_epochs": 1},
         "schedule": {
             **{"rgb_epochs": 20, "flow_epochs": 20, "stage1_cosine_epochs": 20, "cycles": 2},
-            **{"alternation_period": 10, "stage2_cosine_epochs": 10, "final_flow_phase": True},
+            **{"epochs_per_phase": 10, "stage2_cosine_epochs": 10, "final_flow_phase": True},
         },
-        "optimiser": {"name": "lars", "learning_rate": 0.05, "final_learning_rate": 0.01},
+        "optimizer": {"name": "lars", "learning_rate": 0.05, "min_lr": 0.01},
         "train": {
-            **{"batch": 4, "workers": 2, "worker_cpus": 1, "checkpoint_steps": 5, "evaluate_epochs": 10},
-            **{"deterministic": True, "record_samples": True, "trackers": []},
+            **{
+                "global_batch_size": 4,
+                "num_workers": 2,
+                "cpus_per_worker": 1,
+                "checkpoint_every_steps": 5,
+                "validate_every_epochs": 10,
+            },
+            **{"deterministic": True, "log_sample_ids": True, "trackers": []},
         },
-        "evaluate": {"max_windows": 2},
+        "evaluate": {"max_windows_per_video": 2},
         "ray": {"object_store_mb": 120},
     }
 )
@@ -180,7 +186,7 @@ class Chaos:
 
     def play(self) -> None:
         """Kill while it runs, then let it end."""
-        steps = 4 * (CONFIG.schedule.rgb_epochs + CONFIG.schedule.flow_epochs + 4 * CONFIG.schedule.alternation_period)
+        steps = 4 * (CONFIG.schedule.rgb_epochs + CONFIG.schedule.flow_epochs + 4 * CONFIG.schedule.epochs_per_phase)
         kinds = self.rng.permutation([kind for kind, count in KINDS.items() for _ in range(count)])
         moments = np.sort(self.rng.integers(0, int(0.95 * steps), len(kinds)))
         for kind, moment in zip(kinds, moments, strict=True):
@@ -234,7 +240,7 @@ def left_behind(folder: RunDir, machines: Machines) -> dict[str, list[str]]:
         "processes": [process.name() for process in busy],
         "placement_groups": [state for state in machines.cluster.placement_groups() if state != "REMOVED"],
         "temporary_files": sorted(path.name for path in folder.path.rglob("*.part")),
-        "checkpoints": kept[: -CONFIG.train.keep_checkpoints],
+        "checkpoints": kept[: -CONFIG.train.keep_last],
     }
 
 

@@ -72,7 +72,7 @@ def decoded(folder: Path) -> Values:
 def in_colour(folder: Path, names: dict[str, object]) -> Values:
     """Frames as `prepare` has them, scaled and at their own size."""
     paths = [(folder / name, side) for name in names for side in (SIDE, None)]
-    return [decode_video(p, short_side=side, max_frames=99, time_limit_s=120, grid=4).frames for p, side in paths]
+    return [decode_video(p, short_side=side, max_frames=99, timeout_s=120, grid=4).frames for p, side in paths]
 
 
 def flow(folder: Path, method: str) -> Values:

@@ -27,14 +27,14 @@ def choose(folder: Path, count: int) -> list[Path]:
 
 def long_film(path: Path, side: int, frames: int, grid: int = 2) -> np.ndarray:
     """A video as uint8 [T, H, W, 3] with T = ``frames``: forwards and backwards as often as needed."""
-    video = decode_video(path, short_side=side, max_frames=frames, time_limit_s=120, grid=grid)
+    video = decode_video(path, short_side=side, max_frames=frames, timeout_s=120, grid=grid)
     there_and_back = np.concatenate([video.frames, video.frames[-2:0:-1]])
     return there_and_back[np.arange(frames) % len(there_and_back)]
 
 
 def make_store(path: Path, videos: list[Path], side: int, frames: int, flow_scale: int = 2) -> ClipStore:
     """A clip store of long films, by default with the default settings; one that is there is used again."""
-    settings = PrepareConfig.model_validate({"short_side": side, "flow_scale": flow_scale})
+    settings = PrepareConfig.model_validate({"short_side": side, "flow_downscale": flow_scale})
     if not (path / STORE_FILE).exists():
         path.mkdir(parents=True, exist_ok=True)
         with open_shard_writer(shard_path(path, 0)) as writer:
@@ -49,4 +49,4 @@ def make_store(path: Path, videos: list[Path], side: int, frames: int, flow_scal
 
 def _pairs(film: np.ndarray, settings: PrepareConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for frame, flow in frames_with_flow(film, settings.flow):
-        yield frame, quantize(shrink(flow, settings.flow_scale), BOUND)
+        yield frame, quantize(shrink(flow, settings.flow_downscale), BOUND)

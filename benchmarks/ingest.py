@@ -6,7 +6,7 @@
 A sample is two clips of 32 frames at 128 x 128, RGB and flow. Videos shorter than ``--frames`` run forwards and
 backwards until they have as many (186: the mean of UCF101), and are kept with a short side of 150 and 240 pixels by the
 plain loader (JPEG frames in LMDB, PIL, jitter and blur on every frame, PyTorch's DataLoader), and by the store with
-these and with 128, its default; with 240 also with prepare.flow_scale 4. Measured, in the shape of Ray's own ingest
+these and with 128, its default; with 240 also with prepare.flow_downscale 4. Measured, in the shape of Ray's own ingest
 test, with all cores of the machine for loading:
 
   bare          samples/s of one process that makes batches in a loop, without Ray
@@ -60,7 +60,7 @@ BATCH = 16
 CPUS = os.cpu_count() or 1
 OBJECT_STORE_MB = 1024
 STORES = {"128": (128, 2), "150": (150, 2), "240": (240, 2), "240, flow 1/4": (240, 4)}
-"""Short side and prepare.flow_scale."""
+"""Short side and prepare.flow_downscale."""
 
 
 def main() -> None:

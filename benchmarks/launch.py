@@ -45,12 +45,12 @@ JOBS = "http://127.0.0.1:8265"
 PATIENCE_S = 400.0
 ALL_GONE_S = 180.0
 SETTINGS = [
-    *("prepare.short_side=32", "prepare.videos_per_shard=4", "clip.frames=8", "clip.step=1", "clip.size=32"),
-    *("model.embedding=16", "method.prototypes=4", "train.batch=8", "train.checkpoint_steps=20"),
-    *("schedule.flow_epochs=0", "schedule.cycles=0", "train.evaluate_epochs=0"),
+    *("prepare.short_side=32", "prepare.videos_per_shard=4", "clip.frames=8", "clip.frame_stride=1", "clip.size=32"),
+    *("model.embed_dim=16", "method.num_prototypes=4", "train.global_batch_size=8", "train.checkpoint_every_steps=20"),
+    *("schedule.flow_epochs=0", "schedule.cycles=0", "train.validate_every_epochs=0"),
     # Not adamw: it divides by gradients near zero, and rounding that differs with the workers grows to per cents. And
     # slowly: such rounding adds up with the rate, at 0.002 to 6e-4 after 3,000 steps.
-    *("optimiser.name=lars", "optimiser.learning_rate=0.0003", "optimiser.final_learning_rate=0.0001"),
+    *("optimizer.name=lars", "optimizer.learning_rate=0.0003", "optimizer.min_lr=0.0001"),
 ]
 
 
@@ -128,7 +128,7 @@ class Launch:
     def train(self) -> None:
         """Submit, disturb, and see it end."""
         one, two = self.machines["one"], self.machines["two"]
-        changes = sets([*self.settings, "train.workers={min: 1, max: 2}", "train.resize_s=5"])
+        changes = sets([*self.settings, "train.num_workers={min: 1, max: 2}", "train.elastic_resize_interval_s=5"])
         command = [
             "vicc-ray",
             "submit",

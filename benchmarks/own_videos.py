@@ -17,7 +17,7 @@ from pathlib import Path
 from measured import machine, recalls, vicc_ray
 
 RESULT = Path(__file__).with_suffix(".json")
-SETTINGS = ("train.batch=8", "evaluate.ignore_same_source=true", "evaluate.max_windows=10")
+SETTINGS = ("train.global_batch_size=8", "evaluate.exclude_same_source=true", "evaluate.max_windows_per_video=10")
 
 
 def main() -> None:

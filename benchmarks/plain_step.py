@@ -23,11 +23,11 @@ class PlainStep:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         torch.manual_seed(config.seed)
-        self.method, self.settings, self.device = config.method, config.optimiser, device
+        self.method, self.settings, self.device = config.method, config.optimizer, device
         self.rgb = build_encoder(config.model).to(device)
         self.flow = build_encoder(config.model).to(device).eval()
-        self.prototypes = Prototypes(config.method.prototypes, config.model.embedding).to(device)
-        rows = torch.randn(4, config.method.queue, config.model.embedding, device=device)
+        self.prototypes = Prototypes(config.method.num_prototypes, config.model.embed_dim).to(device)
+        rows = torch.randn(4, config.method.queue_size, config.model.embed_dim, device=device)
         self.queue = nn.functional.normalize(rows, dim=2)
         self.velocity: dict[nn.Parameter, Tensor] = {}
 
@@ -69,7 +69,7 @@ class PlainStep:
         return total / (len(views) * (len(views) - 1))
 
     def _sinkhorn(self, scores: Tensor) -> Tensor:
-        q = torch.exp(scores / self.method.epsilon).T
+        q = torch.exp(scores / self.method.sinkhorn_epsilon).T
         q /= q.sum()
         for _ in range(self.method.sinkhorn_iterations):
             for row in q:  # prototypes

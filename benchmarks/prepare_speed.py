@@ -130,11 +130,11 @@ def _bare_row(path: Path) -> int:
         path,
         short_side=settings.short_side,
         max_frames=settings.max_frames,
-        time_limit_s=settings.time_limit_s,
+        timeout_s=settings.timeout_s,
         grid=settings.grid,
     ) as stream:
         pairs = (
-            (frame, quantize(shrink(flow, settings.flow_scale), settings.flow_bound))
+            (frame, quantize(shrink(flow, settings.flow_downscale), settings.flow_bound))
             for frame, flow in frames_with_flow(stream.frames, settings.flow)
         )
         return int(encode_video(VideoMetadata(path.name), stream.fps, pairs, settings)["frames"])

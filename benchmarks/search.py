@@ -75,7 +75,7 @@ def main() -> None:
     result = {
         "machine": {**machine(), "load_average": [round(load, 1) for load in os.getloadavg()]},
         "index": {**sizes(given.folder), **({"written_s": round(made, 1)} if new else {})},
-        "search": measure(given.folder, files),
+        "search_space": measure(given.folder, files),
         "thumbnails": films,
     }
     print(json.dumps(result, indent=1))
@@ -92,7 +92,7 @@ def make_index(folder: Path, count: int, film_of: Path) -> None:
     videos = str((folder / "videos").resolve())
     about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "s3d", "videos": videos}
     Description(**about, features=1024, view=View.of(clip, config)).write(folder)
-    video = decode_video(film_of, short_side=128, max_frames=1000, time_limit_s=60, grid=2)
+    video = decode_video(film_of, short_side=128, max_frames=1000, timeout_s=60, grid=2)
     film = make_film(squares(video.frames), video.fps)
     rng = np.random.default_rng(0)
     groups = rng.gamma(1.0, size=(1000, 1024)).astype(np.float32)
@@ -195,7 +195,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def length_of(file: Path) -> float:
-    video = decode_video(file, short_side=16, max_frames=10_000, time_limit_s=60)
+    video = decode_video(file, short_side=16, max_frames=10_000, timeout_s=60)
     return len(video.frames) / video.fps
 
 
@@ -209,7 +209,7 @@ def thumbnails(files: Sequence[Path]) -> dict[str, object]:
     """Bytes and PSNR of the frames that a thumbnail shows, in four formats."""
     found: dict[str, list[tuple[int, float]]] = {}
     for file in files:
-        video = decode_video(file, short_side=128, max_frames=1000, time_limit_s=60, grid=2)
+        video = decode_video(file, short_side=128, max_frames=1000, timeout_s=60, grid=2)
         square = squares(video.frames)
         shown = [
             np.asarray(cv2.resize(square[i], (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)

@@ -72,16 +72,23 @@ def prepare(out: Path, epochs: int) -> Path:
     recipe, file = out / "recipe.yaml", out / "sweep.yaml"
     make_videos(out / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
     schedule = {"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 1, "final_flow_phase": False}
-    recipe.write_text(dump_config(settings(schedule=schedule, train={"batch": 4, "checkpoint_steps": 20})))
+    recipe.write_text(
+        dump_config(settings(schedule=schedule, train={"global_batch_size": 4, "checkpoint_every_steps": 20}))
+    )
     vicc_ray("prepare", recipe, "--videos", out / "videos", "--store", out / "store", "--quiet")
     content = {
-        **{"name": "sharing", "recipe": str(recipe), "sampler": "grid", "validation_share": 0.25},
-        **{"search": {"stage2.learning_rate": {"choice": [0.01, 0.02, 0.03, 0.04]}}},
-        "fixed": {
-            **{"schedule.alternation_period": epochs, "schedule.stage2_cosine_epochs": 0},
-            **{"train.evaluate_epochs": epochs},
+        **{"name": "sharing", "recipe": str(recipe), "sampler": "grid", "validation_fraction": 0.25},
+        **{"search_space": {"stage2.learning_rate": {"choices": [0.01, 0.02, 0.03, 0.04]}}},
+        "overrides": {
+            **{"schedule.epochs_per_phase": epochs, "schedule.stage2_cosine_epochs": 0},
+            **{"train.validate_every_epochs": epochs},
         },
-        **{"budget": {"epochs": epochs}, "prune": {"method": "none"}, "final": {"seeds": 0}, "concurrency": TRIALS},
+        **{
+            "budget": {"epochs": epochs},
+            "prune": {"method": "none"},
+            "final_eval": {"num_seeds": 0},
+            "max_concurrent_trials": TRIALS,
+        },
     }
     file.write_text(yaml.safe_dump(content))
     return file

@@ -171,7 +171,7 @@ def _ours(settings: Config, device: torch.device, batch: dict[str, Tensor]) -> t
     pretrainer = Pretrainer(settings, device)
     pretrainer.start_phase(next(phase for phase in build_phases(settings.schedule) if phase.name == PHASE))
     epoch = pretrainer.phase.first_epoch + 1
-    full = torch.randn(4, settings.method.queue, settings.model.embedding, device=device)
+    full = torch.randn(4, settings.method.queue_size, settings.model.embed_dim, device=device)
     pretrainer.queue.push(normalize(full, dim=2))
 
     def loss() -> None:
@@ -188,8 +188,8 @@ def config(backbone: str, sizes: tuple[int, int, int], train: dict[str, Any]) ->
         {
             "clip": {"frames": frames, "size": side},
             "model": {"backbone": backbone},
-            "method": {"queue_start": 0},
-            "train": {"batch": batch, **train},
+            "method": {"queue_start_epoch": 0},
+            "train": {"global_batch_size": batch, **train},
         }
     )
 
@@ -210,7 +210,7 @@ def make_batch(sizes: tuple[int, int, int], device: torch.device) -> dict[str, T
 
 def leaf(settings: Config, device: torch.device) -> Tensor:
     """Embeddings [4, b, D] of unit norm, as if the networks had made them."""
-    z = torch.randn(4, settings.train.batch, settings.model.embedding, device=device)
+    z = torch.randn(4, settings.train.global_batch_size, settings.model.embed_dim, device=device)
     return normalize(z, dim=2).requires_grad_()
 
 

@@ -174,7 +174,7 @@ class Film:
 
 def load(path: Path, short_side: int) -> Film:
     """Decode a video and compute its flow."""
-    video = decode_video(path, short_side=short_side, max_frames=FRAMES, time_limit_s=120, grid=4)
+    video = decode_video(path, short_side=short_side, max_frames=FRAMES, timeout_s=120, grid=4)
     return Film(video.frames, compute_flow(video.frames, "dis"))
 
 

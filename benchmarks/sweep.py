@@ -32,9 +32,9 @@ from vicc_ray.sweep.trial_config import Sweep
 
 RESULT = Path(__file__).with_suffix(".json")
 SEARCH = {
-    "stage2.prototypes": {"choice": [6, 12, 32]},
-    "stage2.temperature": {"choice": [0.05, 0.1, 0.3]},
-    "stage2.epsilon": {"choice": [0.03, 0.08]},
+    "stage2.num_prototypes": {"choices": [6, 12, 32]},
+    "stage2.temperature": {"choices": [0.05, 0.1, 0.3]},
+    "stage2.sinkhorn_epsilon": {"choices": [0.03, 0.08]},
 }
 EPOCHS, FIRST_EPOCHS, TRIALS = 10, 5, 6
 """R@1 of the demo leaves chance after some four epochs. Six trials, of which two go on after five, take 40 of 180."""
@@ -45,15 +45,25 @@ SEARCHES = (0, 1)
 PLAYED = 100
 """Searches on the grid's scores, of each sampler."""
 COMMON: dict[str, Any] = {
-    **{"recipe": "demo", "validation_share": 0.25, "search": SEARCH, "final": {"seeds": 0}, "concurrency": 2},
-    "fixed": {
-        **{"train.evaluate_epochs": FIRST_EPOCHS, "train.checkpoint_steps": 1000, "train.evaluate_videos": 1000},
+    **{
+        "recipe": "demo",
+        "validation_fraction": 0.25,
+        "search_space": SEARCH,
+        "final_eval": {"num_seeds": 0},
+        "max_concurrent_trials": 2,
+    },
+    "overrides": {
+        **{
+            "train.validate_every_epochs": FIRST_EPOCHS,
+            "train.checkpoint_every_steps": 1000,
+            "train.max_validation_videos": 1000,
+        },
         **{"schedule.rgb_epochs": 2, "schedule.flow_epochs": 10, "schedule.stage1_cosine_epochs": 10},
-        **{"schedule.alternation_period": EPOCHS, "schedule.stage2_cosine_epochs": 0},
+        **{"schedule.epochs_per_phase": EPOCHS, "schedule.stage2_cosine_epochs": 0},
     },
 }
 HALVING: dict[str, Any] = {
-    "prune": {"method": "asha", "first_epochs": FIRST_EPOCHS, "factor": 3},
+    "prune": {"method": "asha", "grace_period": FIRST_EPOCHS, "reduction_factor": 3},
     "budget": {"epochs": EPOCHS, "trials": TRIALS},
 }
 
@@ -89,10 +99,10 @@ def sweep(out: Path, name: str, **settings: Any) -> dict[str, Any]:
 
 def seeds(out: Path, values: dict[str, Any]) -> list[float]:
     """R@1 of a setting with other seeds, each with a stage 1 of its own."""
-    search = {key: {"choice": [value]} for key, value in values.items()}
+    search = {key: {"choices": [value]} for key, value in values.items()}
     scores = []
     for seed in SEEDS:
-        fixed = {**COMMON["fixed"], "seed": seed}
+        fixed = {**COMMON["overrides"], "seed": seed}
         again = sweep(
             out, f"seed-{seed}", search=search, fixed=fixed, sampler="grid", prune={"method": "none"},
             budget={"epochs": EPOCHS},
@@ -152,7 +162,7 @@ def play(grid: dict[str, Any], sampler: str, seed: int) -> tuple[float, int]:
         file.write_text(yaml.safe_dump({**COMMON, **HALVING, "name": "played", "sampler": sampler, "seed": seed}))
         plan = Sweep(load_sweep(file))
         study = SweepStudy(Path(folder) / "study.journal", plan)
-        waiting, best, epochs = [(study.ask(), 0) for _ in range(COMMON["concurrency"])], 0.0, 0
+        waiting, best, epochs = [(study.ask(), 0) for _ in range(COMMON["max_concurrent_trials"])], 0.0, 0
         while waiting:
             trial, epoch = waiting.pop(0)
             epoch, epochs = epoch + FIRST_EPOCHS, epochs + FIRST_EPOCHS

@@ -44,7 +44,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
 def run_dir(tmp_path: Path, store: ClipStore) -> Path:
     """A finished run over ``store``, with the metrics of four phases of 60 steps."""
     run = tmp_path / "run"
-    config = Config(name="a <run>", train=TrainConfig(batch=16), method=MethodConfig(prototypes=PROTOTYPES, queue=0))
+    config = Config(
+        name="a <run>",
+        train=TrainConfig(global_batch_size=16),
+        method=MethodConfig(num_prototypes=PROTOTYPES, queue_size=0),
+    )
     run.mkdir()
     (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     (run / "versions.json").write_text(json.dumps({"python": "3.11", "torch": "2.15"}))

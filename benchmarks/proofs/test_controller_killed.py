@@ -16,9 +16,9 @@ from vicc_ray.runs.run_dir import RunDir
 
 
 def test_a_run_whose_controller_is_killed_is_undisturbed(store: Path, tmp_path: Path) -> None:
-    config, folder = rgb_alone(24, checkpoint_steps=4), RunDir(tmp_path / "run")
+    config, folder = rgb_alone(24, checkpoint_every_steps=4), RunDir(tmp_path / "run")
     with killed_here("ray::TrainController", folder):
         pretrain(config, store, folder.path, progress=False)
     assert losses(folder.path) == [float(f"{loss:.9g}") for loss in islice(computed_here(config, store), 96)]
     assert not list(folder.checkpoints.path.glob(".*"))
-    assert len(list(folder.checkpoints.path.glob("step-*"))) == config.train.keep_checkpoints
+    assert len(list(folder.checkpoints.path.glob("step-*"))) == config.train.keep_last

@@ -16,7 +16,9 @@ from vicc_ray.utils.jsonl import read_lines
 
 def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(store: Path, tmp_path: Path) -> None:
     workers = {"min": 1, "max": 2}
-    config = rgb_alone(5000, workers=workers, resize_s=2.0, checkpoint_steps=10, record_samples=True)
+    config = rgb_alone(
+        5000, num_workers=workers, elastic_resize_interval_s=2.0, checkpoint_every_steps=10, log_sample_ids=True
+    )
     folder = RunDir(tmp_path / "run")
 
     def trains_with(count: int) -> bool:

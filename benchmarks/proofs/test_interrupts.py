@@ -62,7 +62,7 @@ def _pretrain(place: Location) -> list[str | Path]:
 
 
 def _classify(place: Location) -> list[str | Path]:
-    more = ["--set", "classify.finetune_epochs=5000", "--set", "classify.batch=4"]
+    more = ["--set", "classify.finetune_epochs=5000", "--set", "classify.global_batch_size=4"]
     return ["--run", place.run, "--store", place.store, "--out", place.out / "classes", "--mode", "finetune", *more]
 
 

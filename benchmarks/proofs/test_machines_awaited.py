@@ -45,6 +45,6 @@ def test_a_quiet_prepare_says_what_it_waits_for_and_begins_when_it_comes(videos:
                 assert line, "it has ended"
             cluster.add("first", 1)
             assert process.wait(timeout=DEADLINE_S) == 0
-        recipe.write_text(dump_config(settings(train={"worker_cpus": 4})))
+        recipe.write_text(dump_config(settings(train={"cpus_per_worker": 4})))
         told = refused(cluster, "pretrain", str(recipe), "--store", str(store), "--run", str(tmp_path / "run"))
-        assert "train.worker_cpus" in told and "has 1" in told
+        assert "train.cpus_per_worker" in told and "has 1" in told

@@ -14,8 +14,8 @@ from vicc_ray.sweep.trial_config import Sweep
 
 
 def test_a_trial_that_a_score_ends_has_made_no_step_after_it(store: Path, tmp_path: Path) -> None:
-    changes = {"search": {"stage2.learning_rate": {"choice": [0.04, 0.05]}}, "final": {"seeds": 0}}
-    prune = {"method": "asha", "first_epochs": SCORED[0], "factor": 2}
+    changes = {"search_space": {"stage2.learning_rate": {"choices": [0.04, 0.05]}}, "final_eval": {"num_seeds": 0}}
+    prune = {"method": "asha", "grace_period": SCORED[0], "reduction_factor": 2}
     settings, folder = load_sweep(sweep_file(tmp_path, prune=prune, **changes)), SweepFolder(tmp_path / "out")
     folder.path.mkdir()
     study = SweepStudy(folder.study_file, Sweep(settings))

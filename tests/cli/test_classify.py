@@ -21,7 +21,7 @@ from vicc_ray.training.tasks.pretrainer import Pretrainer
 def network(tmp_path: Path) -> Path:
     """A file of a small RGB network."""
     torch.manual_seed(0)
-    model = ModelConfig(backbone="tiny", embedding=8)
+    model = ModelConfig(backbone="tiny", embed_dim=8)
     weights = EncoderWeights("rgb", model, ClipConfig(frames=8, size=32), build_encoder(model).state_dict())
     write_weights(tmp_path / "network.safetensors", weights)
     return tmp_path / "network.safetensors"
@@ -31,7 +31,11 @@ def network(tmp_path: Path) -> Path:
 def run(tmp_path: Path) -> Path:
     """A run whose first phase, of RGB, has finished."""
     config = Config.model_validate(
-        {"model": {"backbone": "tiny", "embedding": 8}, "method": {"prototypes": 4, "queue": 0}, "train": {"batch": 2}}
+        {
+            "model": {"backbone": "tiny", "embed_dim": 8},
+            "method": {"num_prototypes": 4, "queue_size": 0},
+            "train": {"global_batch_size": 2},
+        }
     )
     folder, phase = RunDir(tmp_path / "run"), build_phases(config.schedule)[0]
     folder.open(config)
@@ -63,7 +67,7 @@ def test_what_is_missing_is_named(network: Path, tmp_path: Path, capsys: pytest.
 
 def test_what_does_not_fit_is_named(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--model", network, "--out", tmp_path / "out", "--store", tmp_path)
-    assert "the network is trained; only settings of classify" in error_of(capsys, *given, "--set", "model.embedding=4")
+    assert "the network is trained; only settings of classify" in error_of(capsys, *given, "--set", "model.embed_dim=4")
     assert "this is a network of rgb, and one of flow was asked for" in error_of(capsys, *given, "--stream", "flow")
     assert "classify.dropout: 1 given; allowed: " in error_of(capsys, *given, "--set", "classify.dropout=1")
     assert not (tmp_path / "out").exists()

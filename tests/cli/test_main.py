@@ -95,9 +95,9 @@ def test_every_verb_has_help_with_examples_that_parse(verb: str, capsys: pytest.
 
 def test_printed_config_is_the_recipe_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for extra in ([], ["--plain"]):
-        assert main(["config", "demo", "--set", "train.batch=6", *extra]) == 0
+        assert main(["config", "demo", "--set", "train.global_batch_size=6", *extra]) == 0
         (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
-        assert load_config(str(tmp_path / "mine.yaml")) == load_config("demo", ["train.batch=6"])
+        assert load_config(str(tmp_path / "mine.yaml")) == load_config("demo", ["train.global_batch_size=6"])
 
 
 def test_a_reader_that_goes_away_is_no_crash() -> None:
@@ -107,13 +107,13 @@ def test_a_reader_that_goes_away_is_no_crash() -> None:
 
 
 def test_wrong_settings_are_told_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = ("--set", "train.batch=1")
+    wrong = ("--set", "train.global_batch_size=1")
     for verb, *folders in (
         ("run", "--videos", tmp_path, "--out", tmp_path / "out"),
         ("prepare", "--videos", tmp_path, "--store", tmp_path / "out"),
         ("pretrain", "--store", tmp_path / "out", "--run", tmp_path / "out"),
     ):
-        assert "train.batch: 1 given" in error_of(capsys, verb, "demo", *folders, *wrong)
+        assert "train.global_batch_size: 1 given" in error_of(capsys, verb, "demo", *folders, *wrong)
     assert not (tmp_path / "out").exists()
 
 
@@ -149,7 +149,7 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: py
 
 
 def test_a_trained_run_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = error_of(capsys, "evaluate", "--run", tmp_path, "--store", tmp_path, "--set", "train.batch=4")
+    message = error_of(capsys, "evaluate", "--run", tmp_path, "--store", tmp_path, "--set", "train.global_batch_size=4")
     assert "only settings of evaluate and ray can be changed now" in message
 
 
@@ -193,7 +193,7 @@ def test_import_weights_writes_and_tells_what_went_where(
 def test_export_tells_its_files_and_refuses_what_is_no_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = ModelConfig(backbone="tiny", embedding=8)
+    model = ModelConfig(backbone="tiny", embed_dim=8)
     weights = EncoderWeights("flow", model, ClipConfig(frames=8, size=32), build_encoder(model).state_dict())
     write_weights(tmp_path / "it.safetensors", weights)
     given = ["export", str(tmp_path / "it.safetensors"), "--out", str(tmp_path / "out"), "--format", "safetensors"]
@@ -207,4 +207,4 @@ def test_export_tells_its_files_and_refuses_what_is_no_network(
 
 def test_plain_config_is_ordinary_yaml() -> None:
     done = vicc_ray("config", "ucf101-s3d", "--plain")
-    assert yaml.safe_load(done.stdout)["method"]["prototypes"] == 300
+    assert yaml.safe_load(done.stdout)["method"]["num_prototypes"] == 300

@@ -83,7 +83,7 @@ def test_an_address_is_refused_by_name_wherever_a_folder_is_needed(
 @pytest.mark.parametrize("given", ["s3://bucket/run", Path("s3://bucket/run")])
 def test_the_library_refuses_them_too(given: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    weights = EncoderWeights("rgb", ModelConfig(backbone="tiny", embedding=8), ClipConfig(), {})
+    weights = EncoderWeights("rgb", ModelConfig(backbone="tiny", embed_dim=8), ClipConfig(), {})
     out: Any = given
     for write in (
         lambda: RunDir(out),

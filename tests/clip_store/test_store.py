@@ -22,7 +22,7 @@ from vicc_ray.video.decode import Video
 from vicc_ray.video.flow import dequantize, quantize, shrink
 
 BOUND = 20.0
-SETTINGS = PrepareConfig(short_side=48, group=4)
+SETTINGS = PrepareConfig(short_side=48, gop_size=4)
 
 
 def smooth_flow(frames: int, height: int, width: int, seed: int) -> NDArray[np.float32]:

@@ -37,8 +37,8 @@ def test_a_published_run_states_every_setting(name: str) -> None:
     names = {f"{key}.{leaf}" for key, part in given.items() if isinstance(part, dict) for leaf in part}
     assert names | {key for key, part in given.items() if not isinstance(part, dict)} == set(setting_names())
     config = load_config(name)
-    assert (config.method.prototypes, config.method.epsilon, config.method.temperature) == (300, 0.05, 0.1)
-    assert (config.optimiser.learning_rate, config.optimiser.final_learning_rate) == (0.6, 0.0006)
+    assert (config.method.num_prototypes, config.method.sinkhorn_epsilon, config.method.temperature) == (300, 0.05, 0.1)
+    assert (config.optimizer.learning_rate, config.optimizer.min_lr) == (0.6, 0.0006)
     assert (config.schedule.rgb_epochs, config.schedule.stage1_cosine_epochs) == (300, 500)
 
 
@@ -52,7 +52,7 @@ def test_the_run_of_r2plus1d_is_that_of_s3d_with_another_backbone() -> None:
 @pytest.mark.parametrize("docs", [False, True])
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_dumped_config_reads_back_equal(name: str, docs: bool, text: str, tmp_path: Path) -> None:
-    config = load_config(name, [f"name={text!r}", "optimiser.weight_decay=1.23e-7"])
+    config = load_config(name, [f"name={text!r}", "optimizer.weight_decay=1.23e-7"])
     assert config.name == text
     (tmp_path / "dumped.yaml").write_text(dump_config(config, docs))
     assert load_config(str(tmp_path / "dumped.yaml")) == config
@@ -72,62 +72,64 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
 
 
 def test_overrides_win_and_the_last_one_wins() -> None:
-    config = load_config("demo", ["train.batch=6", "clip.crop_area=[0.3, 0.9]", "seed=1", "train.batch=8"])
-    assert config.train.batch == 8
-    assert config.clip.crop_area == (0.3, 0.9)
+    config = load_config(
+        "demo", ["train.global_batch_size=6", "clip.crop_scale=[0.3, 0.9]", "seed=1", "train.global_batch_size=8"]
+    )
+    assert config.train.global_batch_size == 8
+    assert config.clip.crop_scale == (0.3, 0.9)
     assert config.clip.frames == load_config("demo").clip.frames
     assert config.seed == 1
 
 
 def test_a_mapping_for_a_section_leaves_its_other_settings_as_the_recipe_has_them() -> None:
-    assert load_config("demo", ["train={batch: 6}"]) == load_config("demo", ["train.batch=6"])
-    assert load_config("demo", ["train.workers={min: 1, max: 2}"]).train.workers.max == 2
+    assert load_config("demo", ["train={global_batch_size: 6}"]) == load_config("demo", ["train.global_batch_size=6"])
+    assert load_config("demo", ["train.num_workers={min: 1, max: 2}"]).train.num_workers.max == 2
 
 
 def test_yaml_traps_are_closed(tmp_path: Path) -> None:
-    config = load_config("demo", ["train.use_gpu=no", "optimiser.learning_rate=1e-4", "schedule.final_flow_phase=true"])
+    config = load_config("demo", ["train.use_gpu=no", "optimizer.learning_rate=1e-4", "schedule.final_flow_phase=true"])
     assert config.train.use_gpu == "no"
-    assert config.optimiser.learning_rate == 1e-4
+    assert config.optimizer.learning_rate == 1e-4
     assert config.schedule.final_flow_phase is True
-    assert "true given" in problem("train: {batch: true}", tmp_path)
+    assert "true given" in problem("train: {global_batch_size: true}", tmp_path)
     assert "1:30 given" in problem("seed: 1:30", tmp_path)
 
 
 WRONG = {
-    "train.bacth=3": "train.bacth: no such setting; did you mean train.batch?",
+    "train.global_bacth_size=3": "train.global_bacth_size: no such setting; did you mean train.global_batch_size?",
     "trian.batch=3": "trian: no such setting; did you mean train?",
-    "queue=0": "queue: no such setting; did you mean method.queue or stage2.queue?",
-    "batch=3": "did you mean train.batch or evaluate.batch or classify.batch?",
+    "queue_size=0": "queue_size: no such setting; did you mean method.queue_size or stage2.queue_size?",
+    "global_batch_size=3": "did you mean train.global_batch_size or classify.global_batch_size?",
     "xyzzy=3": "xyzzy: no such setting (allowed: prepare, clip,",
-    "train.batch=1": "train.batch: 1 given; allowed: a whole number of at least 2",
-    "train.batch=1.5": "train.batch: 1.5 given; allowed: a whole number of at least 2",
-    "train.batch=many": "train.batch: many given; allowed: a whole number of at least 2",
-    "train.batch=": "train.batch: null given; allowed: a whole number of at least 2",
-    "train.batch.x=1": "train.batch: {x: 1} given; allowed: a whole number of at least 2",
-    "train=3": "train: 3 given; allowed: a section of batch, workers,",
-    "prepare.flow=dsi": "prepare.flow: dsi given; allowed: dis, tvl1, farneback; did you mean dis?",
+    "train.global_batch_size=1": "train.global_batch_size: 1 given; allowed: a whole number of at least 2",
+    "train.global_batch_size=1.5": "train.global_batch_size: 1.5 given; allowed: a whole number of at least 2",
+    "train.global_batch_size=many": "train.global_batch_size: many given; allowed: a whole number of at least 2",
+    "train.global_batch_size=": "train.global_batch_size: null given; allowed: a whole number of at least 2",
+    "train.global_batch_size.x=1": "train.global_batch_size: {x: 1} given; allowed: a whole number of at least 2",
+    "train=3": "train: 3 given; allowed: a section of global_batch_size, num_workers,",
+    "prepare.flow_method=dsi": "prepare.flow_method: dsi given; allowed: dis, tvl1, farneback; did you mean dis?",
     "model.backbone=r2d": f"allowed: {', '.join(BACKBONES)}",
     "model.backbone=s4d": "model.backbone: s4d given; allowed: s3d, ",
     "model.backbone=r2plus1d_18": "; did you mean r2plus1d-18?",
-    "prepare.flow=3": "prepare.flow: 3 given; allowed: dis, tvl1, farneback",
+    "prepare.flow_method=3": "prepare.flow_method: 3 given; allowed: dis, tvl1, farneback",
     "prepare.short_side=8": "prepare.short_side: 8 given; allowed: an even number from 16 to 1080",
     "prepare.short_side=65": "prepare.short_side: 65 given; allowed: an even number from 16 to 1080",
-    "evaluate.overlap=1": "evaluate.overlap: 1 given; allowed: a number of at least 0 and below 1",
+    "evaluate.window_overlap=1": "evaluate.window_overlap: 1 given; allowed: a number of at least 0 and below 1",
     "schedule.cross_stream=1": "schedule.cross_stream: 1 given; allowed: true or false",
-    "clip.crop_area=[0.5]": "clip.crop_area: [0.5] given; allowed: [a number from 0 to 1, a number from 0 to 1]",
-    "clip.crop_area=[0.5, 2]": "value 2 of clip.crop_area: 2 given",
-    "clip.crop_area=[0.5, 0.2]": "clip.crop_area: the first value must not exceed the second (0.5 > 0.2)",
+    "clip.crop_scale=[0.5]": "clip.crop_scale: [0.5] given; allowed: [a number from 0 to 1, a number from 0 to 1]",
+    "clip.crop_scale=[0.5, 2]": "value 2 of clip.crop_scale: 2 given",
+    "clip.crop_scale=[0.5, 0.2]": "clip.crop_scale: the first value must not exceed the second (0.5 > 0.2)",
     "train.trackers=tensorboard": "train.trackers: tensorboard given; allowed: a list of any of tensorboard, mlflow,",
     "train.trackers=[tensorbord]": "train.trackers: tensorbord given; allowed: a list of any of tensorboard, mlflow, "
     "wandb; did you mean tensorboard?",
     "train.trackers=[wandb, wandb]": "train.trackers: wandb given 2 times; give it once",
-    "stage2.queue=-1": "stage2.queue: -1 given; allowed: a whole number of at least 0 or null",
-    "train.validation_share=1": "train.validation_share: 1 given; allowed: a number of at least 0 and below 1",
+    "stage2.queue_size=-1": "stage2.queue_size: -1 given; allowed: a whole number of at least 0 or null",
+    "train.validation_fraction=1": "train.validation_fraction: 1 given; allowed: a number of at least 0 and below 1",
     "clip.frames": "--set clip.frames: give it as section.name=value",
     "=3": "--set =3: give it as section.name=value",
     "clip.size=[3": "--set clip.size=[3, line 1: ",
-    "train.batch=.nan": "train.batch: .nan given",
-    "optimiser.trust=.inf": "optimiser.trust: .inf given; allowed: a number above 0",
+    "train.global_batch_size=.nan": "train.global_batch_size: .nan given",
+    "optimizer.trust_coefficient=.inf": "optimizer.trust_coefficient: .inf given; allowed: a number above 0",
 }
 
 
@@ -145,8 +147,8 @@ def test_a_clip_too_small_for_its_backbone_is_named() -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(UserError) as caught:
-        load_config("demo", ["train.batch=1", "clip.size=x"])
-    assert "train.batch: 1" in str(caught.value)
+        load_config("demo", ["train.global_batch_size=1", "clip.size=x"])
+    assert "train.global_batch_size: 1" in str(caught.value)
     assert "clip.size: x" in str(caught.value)
 
 
@@ -181,6 +183,6 @@ def test_a_folder_and_a_binary_file_are_no_recipes(tmp_path: Path) -> None:
 
 
 def test_a_short_side_off_the_grid_of_the_flow_is_named() -> None:
-    message = "prepare.short_side: 66 given; with prepare.flow_scale 4 it must be a multiple of 4"
+    message = "prepare.short_side: 66 given; with prepare.flow_downscale 4 it must be a multiple of 4"
     with pytest.raises(UserError, match=message):
-        load_config("ucf101-s3d", ["prepare.short_side=66", "prepare.flow_scale=4"])
+        load_config("ucf101-s3d", ["prepare.short_side=66", "prepare.flow_downscale=4"])

@@ -51,8 +51,8 @@ def test_hostile_yaml_is_refused_with_file_and_line(hostile: str, reader: str, t
 
 @pytest.mark.parametrize("text", ["[" * 20_000, "9" * 5000, "!!int foo", "1e999", "[&a x, *a]", "a\x1b", "\udcff"])
 def test_a_setting_on_the_command_line_is_read_as_strictly(text: str) -> None:
-    with pytest.raises(UserError, match=r"--set train\.batch"):
-        load_config("demo", [f"train.batch={text}"])
+    with pytest.raises(UserError, match=r"--set train\.global_batch_size"):
+        load_config("demo", [f"train.global_batch_size={text}"])
 
 
 def test_a_key_on_the_command_line_has_an_end() -> None:

@@ -174,7 +174,7 @@ def test_a_path_in_full_below_the_videos_is_taken(tmp_path: Path) -> None:
 
 def test_a_fold_that_changes_nothing_is_told(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.mp4")
-    assert any("prepare.fold" in note for note in list_videos(tmp_path, fold=2).notes)
+    assert any("prepare.split_fold" in note for note in list_videos(tmp_path, fold=2).notes)
     assert not list_videos(tmp_path).notes
 
 

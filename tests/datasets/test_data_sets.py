@@ -77,7 +77,7 @@ def test_ucf101_gives_label_group_and_split_of_the_fold(tmp_path: Path) -> None:
     second = list_videos(videos, lists, fold=2)
     assert {id: split for id, (_, _, split) in known(second).items()} == {UCF_VIDEOS[0]: "train", UCF_VIDEOS[1]: "test"}
     assert second.unlisted == 2
-    with pytest.raises(UserError, match=r"no trainlist03.txt and no testlist03.txt; .* another prepare.fold"):
+    with pytest.raises(UserError, match=r"no trainlist03.txt and no testlist03.txt; .* another prepare.split_fold"):
         list_videos(videos, lists, fold=3)
 
 
@@ -121,7 +121,7 @@ def test_hmdb51_gives_label_film_and_split_of_the_fold(tmp_path: Path, inside: s
     assert first.unlisted == 1
     assert known(list_videos(videos, lists, fold=3))[HMDB_VIDEOS[1]] == ("brush_hair", "April_09", "test")
     (lists / "pick_test_split3.txt").unlink()
-    with pytest.raises(UserError, match=r"no pick_test_split3.txt; .* another prepare.fold"):
+    with pytest.raises(UserError, match=r"no pick_test_split3.txt; .* another prepare.split_fold"):
         list_videos(videos, lists, fold=3)
 
 

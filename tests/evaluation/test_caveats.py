@@ -37,10 +37,10 @@ def made(train: list[str], test: list[str], sources: list[str] | None = None, se
     return FeatureTable(ids, labels, sources or ids, splits, features)
 
 
-def evaluated(folder: Path, table: FeatureTable, ignore_same_source: bool = False) -> dict[str, Any]:
+def evaluated(folder: Path, table: FeatureTable, exclude_same_source: bool = False) -> dict[str, Any]:
     for name in NAMES:
         save_features(feature_path(folder, name), table)
-    return evaluate_features(folder, Config(evaluate=EvaluateConfig(ignore_same_source=ignore_same_source)))
+    return evaluate_features(folder, Config(evaluate=EvaluateConfig(exclude_same_source=exclude_same_source)))
 
 
 def kinds(result: dict[str, Any]) -> list[str]:
@@ -76,7 +76,7 @@ def test_leaving_out_a_source_makes_a_gallery_smaller_than_k(tmp_path: Path) -> 
     names = [f"class{n % 8}" for n in range(32)]
     sources = ["film"] * 28 + ["other"] * 4 + ["film"] * 8
     assert reported_ks(evaluated(tmp_path / "all", made(names, names[:8], sources))) == ["1", "5", "10", "20"]
-    result = evaluated(tmp_path / "apart", made(names, names[:8], sources), ignore_same_source=True)
+    result = evaluated(tmp_path / "apart", made(names, names[:8], sources), exclude_same_source=True)
     assert reported_ks(result) == ["1"]  # four videos are left to find
     assert "unseen_classes" in kinds(result)
 
@@ -116,7 +116,7 @@ def test_one_test_video_is_a_vector_of_zeros_and_the_other_centring_is_told(tmp_
 
 def test_one_test_video_is_shown_beside_those_that_lie_nearest(tmp_path: Path) -> None:
     evaluated(tmp_path, made(["a", "b", "c"] * 8, ["c"]))
-    shown = find_neighbours(FeatureFolder(tmp_path), {"ignore_same_source": False, "seed": 0, "cross_stream": True})
+    shown = find_neighbours(FeatureFolder(tmp_path), {"exclude_same_source": False, "seed": 0, "cross_stream": True})
     (query,) = shown["queries"]
     assert {neighbour["label"] for neighbour in query["found"][0]} == {"c"}
 

@@ -28,9 +28,9 @@ def test_a_checkpoints_classifier_gives_the_mean_of_its_softmax(
     config = Config.model_validate(
         {
             "clip": {"frames": 8, "size": 32},
-            "model": {"backbone": "tiny", "embedding": 8},
-            "evaluate": {"crops": "ten", "max_windows": 3, "batch": 7},
-            "classify": {"mode": mode, "stream": stream, "batch": 2},
+            "model": {"backbone": "tiny", "embed_dim": 8},
+            "evaluate": {"crops": "ten", "max_windows_per_video": 3, "batch_size": 7},
+            "classify": {"mode": mode, "stream": stream, "global_batch_size": 2},
         }
     )
     trainer = ClassifierTrainer(config, CPU, build_encoder(config.model), torch.arange(4), 4)

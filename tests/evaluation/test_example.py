@@ -22,11 +22,11 @@ from vicc_ray.training.tasks.pretrainer import Pretrainer
 ROOT = Path(__file__).parents[2]
 CONFIG = Config.model_validate(
     {
-        "clip": {"frames": 8, "size": 32, "step": 2},
-        "model": {"backbone": "tiny", "embedding": 8},
-        "method": {"prototypes": 4, "queue": 0},
+        "clip": {"frames": 8, "size": 32, "frame_stride": 2},
+        "model": {"backbone": "tiny", "embed_dim": 8},
+        "method": {"num_prototypes": 4, "queue_size": 0},
         "schedule": {"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 0},
-        "train": {"batch": 2},
+        "train": {"global_batch_size": 2},
     }
 )
 

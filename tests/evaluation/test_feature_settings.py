@@ -85,6 +85,6 @@ def test_runs_are_compared_by_query_if_the_videos_are_the_same(run: Path, tmp_pa
 
 
 def test_other_settings_make_other_features(run: Path, tmp_path: Path) -> None:
-    config = Config.model_validate({"evaluate": {"max_windows": 3}})
+    config = Config.model_validate({"evaluate": {"max_windows_per_video": 3}})
     remove_stale_features(run / "evaluation", config, ClipStore(tmp_path / "store"), NAMES)
     assert feature_names(run / "evaluation") == []

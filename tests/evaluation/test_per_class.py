@@ -45,6 +45,6 @@ def test_classes_add_up_to_all_queries() -> None:
 
 def test_a_query_without_neighbour_is_taken_for_nobody() -> None:
     train, test = videos("ab", "ab", "xx"), videos("ab", "ab", "xy")
-    found = retrieval_per_class(train, test, retrieve(train, test, ignore_same_source=True))
+    found = retrieval_per_class(train, test, retrieve(train, test, exclude_same_source=True))
     assert {"query": "a", "nearest": "", "count": 1} in found["confusion"]
     assert found["classes"][0]["recall_at_1"] == 0

@@ -37,7 +37,7 @@ def neighbours_by_hand(train: FeatureSet, test: FeatureSet, ignore: bool) -> lis
 @pytest.mark.parametrize("ignore", [False, True])
 def test_equals_the_loop_written_out(ignore: bool) -> None:
     train, test = make_set(60, 4, 0), make_set(23, 4, 1)
-    result = retrieve(train, test, ignore_same_source=ignore)
+    result = retrieve(train, test, exclude_same_source=ignore)
     orders = neighbours_by_hand(train, test, ignore)
     assert result.neighbors.tolist() == [order[:5] for order in orders]
     for k in (1, 5, 10, 20, 50):
@@ -67,7 +67,7 @@ def test_length_of_a_centred_feature_does_not_matter() -> None:
 
 def test_no_neighbour_has_the_querys_source_when_ignored() -> None:
     train, test = make_set(60, 3, 4, sources=4), make_set(30, 3, 5, sources=4)
-    result = retrieve(train, test, ignore_same_source=True)
+    result = retrieve(train, test, exclude_same_source=True)
     assert not (train.sources[result.neighbors] == test.sources[:, None]).any()
     assert (train.sources[retrieve(train, test).neighbors] == test.sources[:, None]).any()
 
@@ -76,13 +76,13 @@ def test_unknown_sources_exclude_nothing() -> None:
     train, test = make_set(30, 3, 4), make_set(10, 3, 5)
     train = FeatureSet(train.features, train.labels, np.full(30, ""), train.ids)
     test = FeatureSet(test.features, test.labels, np.full(10, ""), test.ids)
-    assert np.array_equal(retrieve(train, test, ignore_same_source=True).neighbors, retrieve(train, test).neighbors)
+    assert np.array_equal(retrieve(train, test, exclude_same_source=True).neighbors, retrieve(train, test).neighbors)
 
 
 def test_a_query_without_a_permitted_neighbour_is_a_miss() -> None:
     train = FeatureSet(np.eye(3, 4), ["a"] * 3, ["film"] * 3, ["t0", "t1", "t2"])
     test = FeatureSet(np.eye(2, 4), ["a", "a"], ["film", "other"], ["q0", "q1"])
-    result = retrieve(train, test, ignore_same_source=True)
+    result = retrieve(train, test, exclude_same_source=True)
     assert result.hits.tolist() == [False, True]
     assert result.neighbors[0].tolist() == [-1] * 5
     assert sorted(result.neighbors[1].tolist()) == [-1, -1, 0, 1, 2]

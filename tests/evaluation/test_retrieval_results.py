@@ -152,7 +152,7 @@ def test_ignoring_the_source_reaches_the_score(tmp_path: Path) -> None:
         feature_path(tmp_path, "rgb-stage1"),
         FeatureTable(table.ids, table.labels, sources, table.splits, table.features),
     )
-    result = evaluate_features(tmp_path, Config(evaluate=EvaluateConfig(ignore_same_source=True)))
+    result = evaluate_features(tmp_path, Config(evaluate=EvaluateConfig(exclude_same_source=True)))
     assert result["dataset"]["chance"] == 0
     assert not result["rows"][0]["classes"][0]["recall_at_1"] and set(result["rows"][0]["recall"].values()) == {None}
 

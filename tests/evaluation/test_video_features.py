@@ -36,7 +36,7 @@ def test_the_last_five_of_ten_crops_are_the_first_seen_in_a_mirror(store: ClipSt
 
 def test_features_are_the_mean_over_all_clips_whatever_the_batch(store: ClipStore) -> None:
     torch.manual_seed(0)
-    encoder = build_encoder(ModelConfig(backbone="tiny", embedding=8)).eval()
+    encoder = build_encoder(ModelConfig(backbone="tiny", embed_dim=8)).eval()
     clips = load_windows(store, store.entries[1], ("rgb",), CLIP, TEN)["rgb"]
     device = torch.device("cpu")
     single = np.mean([embed_windows(encoder, "rgb", clip[None], 1, device) for clip in clips], axis=0)

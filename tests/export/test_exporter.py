@@ -29,7 +29,7 @@ CARD = {
 
 def weights(backbone: str, stream: Stream = "rgb", frames: int = 8, size: int = 32) -> EncoderWeights:
     """A network with fresh weights, and statistics of batch norm that are not those of the start."""
-    model = ModelConfig(backbone=backbone, embedding=8)
+    model = ModelConfig(backbone=backbone, embed_dim=8)
     torch.manual_seed(0)
     encoder = build_encoder(model)
     for name, buffer in encoder.named_buffers():

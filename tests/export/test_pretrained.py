@@ -25,11 +25,11 @@ from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 CONFIG = Config.model_validate(
     {
-        "clip": {"frames": 8, "size": 32, "step": 2},
-        "model": {"backbone": "tiny", "embedding": 8},
-        "method": {"prototypes": 4, "queue": 0},
+        "clip": {"frames": 8, "size": 32, "frame_stride": 2},
+        "model": {"backbone": "tiny", "embed_dim": 8},
+        "method": {"num_prototypes": 4, "queue_size": 0},
         "schedule": {"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 1},
-        "train": {"batch": 2},
+        "train": {"global_batch_size": 2},
     }
 )
 
@@ -60,7 +60,7 @@ def test_three_lines_of_python(run: Path) -> None:
     features = encoder(clips())
     assert features.shape == (2, encoder.features)
     assert (features.dtype, features.requires_grad, encoder.training) == (torch.float32, False, False)
-    assert (encoder.clip.frames, encoder.clip.size, encoder.clip.step) == (8, 32, 2)
+    assert (encoder.clip.frames, encoder.clip.size, encoder.clip.frame_stride) == (8, 32, 2)
 
 
 def test_features_are_those_of_the_evaluation(run: Path) -> None:

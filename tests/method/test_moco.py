@@ -15,7 +15,7 @@ from vicc_ray.method.moco import MoCoObjective
 from vicc_ray.runs.checkpoint_state import model_tensors
 
 ALONE = {"cross_stream": False}
-CONFIG = small_config(method={"contrast": "instances"}, schedule=ALONE)
+CONFIG = small_config(method={"objective": "moco"}, schedule=ALONE)
 
 
 @pytest.mark.parametrize("phase", ["rgb-stage1", "flow-stage1", "flow-stage2-1"])
@@ -43,8 +43,8 @@ def test_a_repeated_batch_is_learnt() -> None:
     """Nearly every sample is told from the others, at a rate low enough that rounding does not decide when."""
     config = CONFIG.model_copy(
         update={
-            "optimiser": CONFIG.optimiser.model_copy(update={"name": "adamw", "learning_rate": 1e-3}),
-            "method": CONFIG.method.model_copy(update={"queue": 0}),
+            "optimizer": CONFIG.optimizer.model_copy(update={"name": "adamw", "learning_rate": 1e-3}),
+            "method": CONFIG.method.model_copy(update={"queue_size": 0}),
         }
     )
     pretrainer = started(config, "rgb-stage1")
@@ -70,7 +70,7 @@ def test_queue_and_keys_come_back_and_the_run_goes_on_to_the_bit() -> None:
     restored = started(CONFIG, "rgb-stage1")
     restored.encoders["rgb"].load_state_dict(undisturbed.encoders["rgb"].state_dict())
     restored.load_progress_tensors({name: value.clone() for name, value in undisturbed.progress_tensors().items()})
-    restored.optimiser.load_state_dict(undisturbed.optimiser.state_dict())
+    restored.optimizer.load_state_dict(undisturbed.optimizer.state_dict())
     assert steps(restored, 2, first_seed=3) == steps(undisturbed, 2, first_seed=3)
 
 
@@ -81,6 +81,6 @@ def test_progress_of_the_other_contrast_is_refused() -> None:
 
 
 def test_instances_across_streams_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"method\.contrast: instances given with schedule\.cycles 1"):
-        small_config(method={"contrast": "instances"})
-    assert small_config(method={"contrast": "instances"}, schedule={"cycles": 0}).method.contrast == "instances"
+    with pytest.raises(ValidationError, match=r"method\.objective: instances given with schedule\.cycles 1"):
+        small_config(method={"objective": "moco"})
+    assert small_config(method={"objective": "moco"}, schedule={"cycles": 0}).method.objective == "moco"

@@ -14,7 +14,7 @@ CLIPS = torch.randn(4, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
 
 def classifier(frozen: bool) -> Classifier:
     torch.manual_seed(0)
-    return Classifier(build_encoder(ModelConfig(backbone="tiny", embedding=8)), classes=3, frozen=frozen)
+    return Classifier(build_encoder(ModelConfig(backbone="tiny", embed_dim=8)), classes=3, frozen=frozen)
 
 
 def test_a_frozen_encoder_stays_in_eval_mode_while_the_layer_trains() -> None:

@@ -12,7 +12,7 @@ from vicc_ray.models.encoder import Encoder, build_encoder
 @pytest.fixture
 def encoder() -> Encoder:
     torch.manual_seed(0)
-    return build_encoder(ModelConfig(backbone="tiny", embedding=16)).eval()
+    return build_encoder(ModelConfig(backbone="tiny", embed_dim=16)).eval()
 
 
 def test_embeddings_have_unit_norm(encoder: Encoder) -> None:

@@ -21,7 +21,7 @@ def random_clips() -> Tensor:
 def encoder_with_statistics(backbone: str, clips: Tensor) -> Encoder:
     """An encoder in eval mode whose batch norms have seen ``clips``."""
     torch.manual_seed(0)
-    encoder = build_encoder(ModelConfig(backbone=backbone, embedding=8))
+    encoder = build_encoder(ModelConfig(backbone=backbone, embed_dim=8))
     with torch.no_grad():
         encoder.train()(clips)
     return encoder.eval()
@@ -62,4 +62,4 @@ def test_fused_batch_norms_leave_the_output_as_it_was(backbone: str) -> None:
 
 def test_batch_norms_are_not_fused_in_training_mode() -> None:
     with pytest.raises(ValueError, match=r"\.eval\(\)"):
-        fuse_batch_norms(build_encoder(ModelConfig(backbone="tiny", embedding=8)))
+        fuse_batch_norms(build_encoder(ModelConfig(backbone="tiny", embed_dim=8)))

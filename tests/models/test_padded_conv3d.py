@@ -88,7 +88,7 @@ def test_training_with_the_smallest_clips_is_safe(
 ) -> None:
     """Clips are channels-last in memory, as the batches of training are."""
     spec = BACKBONES[name]
-    encoder = build_encoder(ModelConfig(backbone=name, embedding=8)).train()
+    encoder = build_encoder(ModelConfig(backbone=name, embed_dim=8)).train()
     prepare(encoder)
     for frames in (spec.min_frames, spec.min_frames + 2):
         clips = torch.randn(2, 3, frames, spec.min_pixels, spec.min_pixels).contiguous(memory_format=LAST)

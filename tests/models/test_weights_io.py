@@ -20,9 +20,9 @@ from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weigh
 
 @pytest.fixture(scope="module")
 def weights() -> EncoderWeights:
-    model = ModelConfig(backbone="tiny", embedding=8)
+    model = ModelConfig(backbone="tiny", embed_dim=8)
     torch.manual_seed(0)
-    clip = ClipConfig(frames=8, size=32, step=2)
+    clip = ClipConfig(frames=8, size=32, frame_stride=2)
     return EncoderWeights("flow", model, clip, build_encoder(model).state_dict(), {"recipe": {"name": "mine"}})
 
 
@@ -42,7 +42,7 @@ def test_written_weights_are_read_back_equal(weights: EncoderWeights, tmp_path: 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_number_of_features_needs_no_network(backbone: str) -> None:
-    weights = EncoderWeights("rgb", ModelConfig(backbone=backbone, embedding=8), ClipConfig(), {})
+    weights = EncoderWeights("rgb", ModelConfig(backbone=backbone, embed_dim=8), ClipConfig(), {})
     assert weights.features == build_backbone(backbone).features
 
 
@@ -52,7 +52,7 @@ def test_the_fingerprint_depends_on_tensors_stream_and_clips_and_not_on_the_card
     others = [
         replace(weights, tensors=tensors),
         replace(weights, stream="rgb"),
-        replace(weights, clip=ClipConfig(frames=9, size=32, step=2)),
+        replace(weights, clip=ClipConfig(frames=9, size=32, frame_stride=2)),
     ]
     assert len({weights.fingerprint, *(other.fingerprint for other in others)}) == 4
     assert replace(weights, card={}).fingerprint == weights.fingerprint

@@ -83,6 +83,8 @@ def submit(server: Server, *arguments: str, **changes: str) -> subprocess.Comple
 
 def recipe(folder: Path, epochs: int = 1) -> tuple[Config, str]:
     schedule = {"rgb_epochs": epochs, "flow_epochs": 0, "stage1_cosine_epochs": epochs, "cycles": 0}
-    config = settings(schedule=schedule, train={"batch": 4, "evaluate_epochs": 0, "checkpoint_steps": 2})
+    config = settings(
+        schedule=schedule, train={"global_batch_size": 4, "validate_every_epochs": 0, "checkpoint_every_steps": 2}
+    )
     (folder / "recipe.yaml").write_text(dump_config(config))
     return config, str(folder / "recipe.yaml")

@@ -20,16 +20,16 @@ def settings(**changes: dict[str, Any]) -> Config:
     sections: dict[str, dict[str, Any]] = {
         "prepare": {"short_side": 32, "videos_per_shard": 4},
         "clip": {"frames": 8, "size": 32},
-        "model": {"backbone": "tiny", "embedding": 16},
-        "method": {"prototypes": 4, "queue": 8, "queue_start": 0, "freeze_prototypes": 0},
+        "model": {"backbone": "tiny", "embed_dim": 16},
+        "method": {"num_prototypes": 4, "queue_size": 8, "queue_start_epoch": 0, "freeze_prototypes_epochs": 0},
         "schedule": {
             **{"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 1},
-            **{"alternation_period": 1, "stage2_cosine_epochs": 1, "final_flow_phase": False},
+            **{"epochs_per_phase": 1, "stage2_cosine_epochs": 1, "final_flow_phase": False},
         },
         # Not adamw: it divides by gradients near zero, and rounding that differs with the workers grows to per cents.
-        "optimiser": {"name": "lars", "learning_rate": 0.05, "final_learning_rate": 0.01},
-        "train": {"batch": 4, "checkpoint_steps": 3, "evaluate_epochs": 1},
-        "evaluate": {"max_windows": 2},
+        "optimizer": {"name": "lars", "learning_rate": 0.05, "min_lr": 0.01},
+        "train": {"global_batch_size": 4, "checkpoint_every_steps": 3, "validate_every_epochs": 1},
+        "evaluate": {"max_windows_per_video": 2},
         "ray": RAY.model_dump(),
     }
     for name, change in changes.items():
@@ -41,8 +41,8 @@ def rgb_alone(epochs: int, **train: Any) -> Config:
     """A run of RGB stage 1; little is learnt in a step: rounding that differs with workers stays small."""
     return settings(
         schedule={"rgb_epochs": epochs, "stage1_cosine_epochs": epochs, "flow_epochs": 0, "cycles": 0},
-        optimiser={"name": "lars", "learning_rate": 0.005, "final_learning_rate": 0.001},
-        train={"batch": 4, "evaluate_epochs": 0, **train},
+        optimizer={"name": "lars", "learning_rate": 0.005, "min_lr": 0.001},
+        train={"global_batch_size": 4, "validate_every_epochs": 0, **train},
     )
 
 

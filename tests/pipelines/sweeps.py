@@ -18,11 +18,11 @@ DIVERGES = 1e30
 def sweep_file(folder: Path, **changes: Any) -> Path:
     """A sweep over learning rates of which one diverges."""
     recipe, file = folder / "recipe.yaml", folder / "sweep.yaml"
-    recipe.write_text(dump_config(settings(train={"checkpoint_steps": 2, "evaluate_epochs": 8})))
+    recipe.write_text(dump_config(settings(train={"checkpoint_every_steps": 2, "validate_every_epochs": 8})))
     content = {
         **{"name": "rates", "recipe": str(recipe), "sampler": "grid", "validation_share": 0.25},
-        **{"search": {"stage2.learning_rate": {"choice": [DIVERGES, 0.05]}}},
-        **{"fixed": {"schedule.alternation_period": EPOCHS, "schedule.stage2_cosine_epochs": 0}},
+        **{"search_space": {"stage2.learning_rate": {"choices": [DIVERGES, 0.05]}}},
+        **{"overrides": {"schedule.epochs_per_phase": EPOCHS, "schedule.stage2_cosine_epochs": 0}},
         **{"budget": {"epochs": EPOCHS}, "prune": {"method": "none"}, "final": {"seeds": 1}},
     }
     file.write_text(yaml.safe_dump({**content, **changes}))

@@ -17,7 +17,10 @@ def lines_of(output: str) -> dict[str, str]:
 
 
 def test_this_machine_is_fit(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "demo", "--set", "train.batch=8", "--store", str(store), "--out", str(tmp_path)]) == 0
+    assert (
+        main(["doctor", "demo", "--set", "train.global_batch_size=8", "--store", str(store), "--out", str(tmp_path)])
+        == 0
+    )
     lines = lines_of(capsys.readouterr().out)
     assert set(lines) == {
         "machines", "versions", "token", "GPUs", "memory", "disk", "clocks", "recipe", "folder", "store",
@@ -28,7 +31,7 @@ def test_this_machine_is_fit(store: Path, tmp_path: Path, capsys: pytest.Capture
 
 def test_what_a_run_would_miss_is_told_beforehand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        main(["doctor", "ucf101-s3d", "--store", str(tmp_path), "--set", "train.batch=4096"])
+        main(["doctor", "ucf101-s3d", "--store", str(tmp_path), "--set", "train.global_batch_size=4096"])
     assert end.value.code == 1
     lines = lines_of(capsys.readouterr().out)
     assert lines["recipe"].startswith("FAIL: ray.object_store_mb: too small")

@@ -26,10 +26,10 @@ def test_a_batch_above_the_number_of_training_videos_is_told_before_preparing(tm
         (videos / label).mkdir(parents=True)
         for n in range(10):
             (videos / label / f"{n}.mp4").write_bytes(b"never decoded")
-    config = load_config("demo", ["train.batch=17", "evaluate.test_share=0.2"])
+    config = load_config("demo", ["train.global_batch_size=17", "evaluate.test_share=0.2"])
     with pytest.raises(UserError) as told:
         run_end_to_end(config, videos, out, progress=False)
-    assert "train.batch" in str(told.value) and "17" in str(told.value) and "16" in str(told.value)
+    assert "train.global_batch_size" in str(told.value) and "17" in str(told.value) and "16" in str(told.value)
     assert not out.exists()
 
 

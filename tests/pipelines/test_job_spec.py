@@ -28,18 +28,18 @@ def unpack(job: PackagedJob, folder: Path) -> None:
     ],
 )
 def test_a_recipe_arrives_as_it_is_here(given: dict[str, str], verb: str, tmp_path: Path) -> None:
-    job = package("demo", "/shared/out", **given, overrides=["train.batch=16"])
+    job = package("demo", "/shared/out", **given, overrides=["train.global_batch_size=16"])
     unpack(job, tmp_path)
     options = build_parser().parse_args(job.arguments)
     assert job.arguments[0] == verb
-    assert load_config(str(tmp_path / options.recipe)) == load_config("demo", ["train.batch=16"])
+    assert load_config(str(tmp_path / options.recipe)) == load_config("demo", ["train.global_batch_size=16"])
     assert {"/shared/out", *given.values()} <= set(job.arguments)
 
 
 def test_a_sweep_arrives_with_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(dump_config(load_config("demo", ["seed=7"])))
-    sweep = {"name": "s", "recipe": str(mine), "search": {"stage2.epsilon": {"low": 0.02, "high": 0.2}}}
+    sweep = {"name": "s", "recipe": str(mine), "search_space": {"stage2.sinkhorn_epsilon": {"low": 0.02, "high": 0.2}}}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
     there = tmp_path / "there"
     there.mkdir()
@@ -75,12 +75,12 @@ def test_what_a_cluster_could_not_use_is_refused_here(arguments: dict[str, str],
 
 @pytest.mark.parametrize("wrong", ["budget: {trial: 3}", "fixed: {train.batchh: 3}", "sampler: TPE"])
 def test_a_sweep_that_cannot_be_is_refused_here(wrong: str, tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(f"search: {{stage2.epsilon: {{low: 0.02, high: 0.2}}}}\n{wrong}\n")
+    (tmp_path / "s.yaml").write_text(f"search: {{stage2.sinkhorn_epsilon: {{low: 0.02, high: 0.2}}}}\n{wrong}\n")
     with pytest.raises(UserError, match=wrong.partition(":")[0]):
         package(str(tmp_path / "s.yaml"), "/out", store="/s")
 
 
 def test_a_sweep_takes_no_changes_on_the_way(tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text("search: {stage2.epsilon: {low: 0.02, high: 0.2}}")
+    (tmp_path / "s.yaml").write_text("search: {stage2.sinkhorn_epsilon: {low: 0.02, high: 0.2}}")
     with pytest.raises(UserError, match=r"is a sweep: give it --store, and put what --set or --videos would change"):
         package(str(tmp_path / "s.yaml"), "/out", store="/s", overrides=["seed=1"])

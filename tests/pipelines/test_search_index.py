@@ -28,7 +28,7 @@ from vicc_ray.utils.fs import folder_lock
 from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.decode import decode_video
 
-CONFIG = Config.model_validate({"evaluate": {"max_windows": 4}, "ray": RAY.model_dump()})
+CONFIG = Config.model_validate({"evaluate": {"max_windows_per_video": 4}, "ray": RAY.model_dump()})
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_every_input_is_a_row_with_its_features_or_a_failure(tmp_path: Path, mod
     for row in range(3):
         video = opened.video(row)
         assert (video.label, video.seconds) == (video.id.split("/")[0], 12 / 25)
-        film = decode_video(videos / video.id, short_side=32, max_frames=99, time_limit_s=60, grid=2).frames
+        film = decode_video(videos / video.id, short_side=32, max_frames=99, timeout_s=60, grid=2).frames
         clips = film[windows(12, 4, 1, 0.5, 4)][..., 8:40, :]
         import torch
 
@@ -143,8 +143,8 @@ def test_another_network_or_other_settings_are_refused(tmp_path: Path, model: Pa
     write_weights(tmp_path / "other.safetensors", untrained(seed=1))
     with pytest.raises(UserError, match=r"was made with the network \w+ \(tiny\), and --model is \w+ \(tiny\)"):
         index(videos, folder, tmp_path / "other.safetensors")
-    other = CONFIG.model_copy(update={"evaluate": CONFIG.evaluate.model_copy(update={"max_windows": 5})})
-    with pytest.raises(UserError, match="evaluate.max_windows was 4 and is 5 now"):
+    other = CONFIG.model_copy(update={"evaluate": CONFIG.evaluate.model_copy(update={"max_windows_per_video": 5})})
+    with pytest.raises(UserError, match="evaluate.max_windows_per_video was 4 and is 5 now"):
         index(videos, folder, model, other)
     (videos / "labels.csv").write_text("path,label\n1.mp4,walk\n")
     with pytest.raises(UserError, match=r"1\.mp4: '' -> 'walk'"):
@@ -241,7 +241,7 @@ def test_what_a_kill_left_aside_is_cleared_and_nothing_else(tmp_path: Path, mode
 def test_the_commands_from_videos_to_results(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     videos = films(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(2)))
     command = ["index", str(videos), "--model", str(model), "--index", str(tmp_path / "index"), "--quiet"]
-    assert main([*command, "--set", "train.batch=3"]) == 2
+    assert main([*command, "--set", "train.global_batch_size=3"]) == 2
     assert "no setting of an index" in capsys.readouterr().err
     assert main(command) == 0
     assert "4 videos: 4 in the index, 0 failed" in capsys.readouterr().out

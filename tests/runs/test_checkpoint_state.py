@@ -23,10 +23,10 @@ from vicc_ray.runs.checkpoint_state import (
 )
 
 
-@pytest.mark.parametrize("optimiser", ["lars", "adamw"])
+@pytest.mark.parametrize("optimizer", ["lars", "adamw"])
 @pytest.mark.parametrize("phase", ["rgb-stage1", "rgb-stage2-1"])
-def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, phase: str, optimiser: str) -> None:
-    config = small_config(optimiser={"name": optimiser})
+def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, phase: str, optimizer: str) -> None:
+    config = small_config(optimizer={"name": optimizer})
     undisturbed = started(config, phase)
     steps(undisturbed, 3)
     take_snapshot(undisturbed, 3, 0.75, config.model_dump(mode="json")).write(tmp_path)
@@ -45,7 +45,7 @@ def test_position_and_settings_come_back(tmp_path: Path) -> None:
     take_snapshot(started(config, "rgb-stage1"), 7, 2.25, config.model_dump(mode="json")).write(tmp_path)
     state = read_state(tmp_path)
     assert (state["step"], state["epoch"]) == (7, 2.25)
-    assert state["settings"]["method"]["prototypes"] == 6
+    assert state["settings"]["method"]["num_prototypes"] == 6
     encoder = started(config, "flow-stage1").encoders["flow"]
     encoder.load_state_dict(load_encoder_tensors(tmp_path, "flow"))
 
@@ -53,7 +53,7 @@ def test_position_and_settings_come_back(tmp_path: Path) -> None:
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     take_snapshot(started(small_config(), "rgb-stage1"), 0, 0.0, {}).write(tmp_path)
     with pytest.raises(UserError, match="does not fit the configured model"):
-        load_model(tmp_path, started(small_config(model={"embedding": 8}), "rgb-stage1"))
+        load_model(tmp_path, started(small_config(model={"embed_dim": 8}), "rgb-stage1"))
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ def test_a_checkpoint_is_asked_for_once(tmp_path: Path) -> None:
 
 def test_settings_that_change_no_result_may_change(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
-    folder.open(Config.model_validate({"train": {"checkpoint_steps": 10}}))
-    folder.open(Config.model_validate({"train": {"checkpoint_steps": 20}, "ray": {"cpus": 2}}))
-    assert folder.config().train.checkpoint_steps == 20
-    with pytest.raises(UserError, match=r"seed: 0 -> 3; train\.batch: \d+ -> 7"):
-        folder.open(Config.model_validate({"train": {"batch": 7}, "seed": 3}))
+    folder.open(Config.model_validate({"train": {"checkpoint_every_steps": 10}}))
+    folder.open(Config.model_validate({"train": {"checkpoint_every_steps": 20}, "ray": {"cpus": 2}}))
+    assert folder.config().train.checkpoint_every_steps == 20
+    with pytest.raises(UserError, match=r"seed: 0 -> 3; train\.global_batch_size: \d+ -> 7"):
+        folder.open(Config.model_validate({"train": {"global_batch_size": 7}, "seed": 3}))

@@ -96,7 +96,7 @@ def test_it_goes_on_with_the_same_videos_wherever_they_are(run: RunDir, tmp_path
 
 
 def test_labels_that_hold_out_other_videos_for_validation_are_other_videos(tmp_path: Path) -> None:
-    config = settings(train={"batch": 4, "validation_share": 0.25})
+    config = settings(train={"global_batch_size": 4, "validation_fraction": 0.25})
     folder, task = RunDir(tmp_path / "held"), Pretraining(config, store_of(tmp_path / "store", VIDEOS))
     folder.open(config, inputs=task.inputs)
     save(folder, task)
@@ -177,7 +177,7 @@ def weights() -> EncoderWeights:
 
 @pytest.mark.parametrize("other", [*OTHERS, "with another label"])
 def test_a_classification_does_not_go_on_with_other_videos_or_labels(tmp_path: Path, other: str) -> None:
-    config = settings(classify={"stream": "rgb", "mode": "probe", "batch": 4, "probe_epochs": 2})
+    config = settings(classify={"stream": "rgb", "mode": "probe", "global_batch_size": 4, "probe_epochs": 2})
     folder, free = RunDir(tmp_path / "rgb-probe"), free_settings("probe")
 
     def go_on(path: Path, rows: list[Row], prepare: PrepareConfig) -> Classification:

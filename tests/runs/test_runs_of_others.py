@@ -88,7 +88,7 @@ STATES: dict[str, Any] = {
     "a phase that is there in no run": {"phase": 10**6},
     "a phase below 0": {"phase": -1},
     "settings that are text": {"settings": "a"},
-    "settings that cannot be": {"settings": {"train": {"batch": "many"}}},
+    "settings that cannot be": {"settings": {"train": {"global_batch_size": "many"}}},
     "settings of endless phases": {"settings": {"schedule": {"cycles": 10**12}}},
     "inputs that are none": {"inputs": {"videos": "a"}},
     "groups that are text": {"groups": "a"},
@@ -118,7 +118,7 @@ GROUPS: list[Any] = [[], [{}], [{"params": "a"}], [{"params": [10**6]}]]
 
 
 @pytest.mark.parametrize("groups", GROUPS, ids=str)
-def test_an_optimiser_that_does_not_fit_is_told(run: RunDir, groups: Any) -> None:
+def test_an_optimizer_that_does_not_fit_is_told(run: RunDir, groups: Any) -> None:
     file = checkpoint(run) / STATE
     file.write_text(json.dumps({**json.loads(file.read_text()), "groups": groups}))
     with pytest.raises(UserError, match=OPTIMISER):

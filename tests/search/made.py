@@ -28,15 +28,15 @@ from vicc_ray.search.video_folder import UNKNOWN
 from vicc_ray.search.window_spec import View
 from vicc_ray.sharding.plan import PlannedVideo
 
-CLIP = ClipConfig(frames=4, step=1, size=32)
-CONFIG = Config.model_validate({"evaluate": {"max_windows": 4, "batch": 4}})
+CLIP = ClipConfig(frames=4, frame_stride=1, size=32)
+CONFIG = Config.model_validate({"evaluate": {"max_windows_per_video": 4, "batch_size": 4}})
 VIEW = View.of(CLIP, CONFIG)
 
 
 def untrained(seed: int = 0) -> EncoderWeights:
     """A tiny network with random weights."""
     torch.manual_seed(seed)
-    model = ModelConfig(backbone="tiny", embedding=8)
+    model = ModelConfig(backbone="tiny", embed_dim=8)
     return EncoderWeights("rgb", model, CLIP, dict(build_encoder(model).state_dict()))
 
 

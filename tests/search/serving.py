@@ -63,13 +63,13 @@ def served(
     folder: Path,
     token: str | None = None,
     loopback: bool = True,
-    time_limit_s: float = 30,
+    timeout_s: float = 30,
     limits: ConnectionLimits = LIMITS,
     videos: VideoFolder | None = None,
     **access: int,
 ) -> Iterator[Served]:
     """A server of an index for as long as the block lasts."""
-    service = Service(SearchIndex(folder, videos), 4, time_limit_s)
+    service = Service(SearchIndex(folder, videos), 4, timeout_s)
     with listen("127.0.0.1", 0) as listening:
         server = create_server(create_app(service, ServerPolicy(token, loopback, LARGEST, **access), limits))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -14,7 +14,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.video.clip_sampling import windows
 from vicc_ray.video.decode import decode_video
 
-CLIP = ClipConfig(frames=6, step=2, size=112)
+CLIP = ClipConfig(frames=6, frame_stride=2, size=112)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_clips_are_the_windows_of_the_evaluation_in_the_centre(film: Path) -> None:
     clips = vicc_ray.load_clips(film, CLIP)
-    frames = decode_video(film, short_side=112, max_frames=99, time_limit_s=60, grid=2).frames[:, :, 24:136]
+    frames = decode_video(film, short_side=112, max_frames=99, timeout_s=60, grid=2).frames[:, :, 24:136]
     assert np.array_equal(clips, frames[windows(45, 6, 2, overlap=0.5, max_windows=10)])
     assert (clips.dtype, clips.shape[1:]) == (np.uint8, (6, 112, 112, 3))
 

@@ -34,7 +34,7 @@ def seen(path: Path, **view: int) -> list[WindowChunk]:
 def test_windows_are_those_of_the_evaluation_in_the_centre(tmp_path: Path) -> None:
     path = write_video(tmp_path / "film.mp4", moving(25, 128, 160))
     (piece,) = seen(path, size=128)
-    frames = decode_video(path, short_side=128, max_frames=1000, time_limit_s=60, grid=2).frames[:, :, 16:144]
+    frames = decode_video(path, short_side=128, max_frames=1000, timeout_s=60, grid=2).frames[:, :, 16:144]
     expected = windows(25, VIEW.frames, VIEW.step, VIEW.overlap, VIEW.max_windows)
     assert np.array_equal(piece.clips(0, 99), frames[expected])
     np.testing.assert_allclose(piece.spans, np.stack([expected[:, 0], expected[:, -1] + 1], 1) / 25)
@@ -61,7 +61,7 @@ def test_frames_of_a_later_stretch_are_those_of_its_times(tmp_path: Path) -> Non
     """Each frame is brighter than the one before it."""
     grey = np.arange(80, dtype=np.uint8) * 3 + 10
     path = write_video(tmp_path / "film.mp4", np.tile(grey[:, None, None, None], (1, 32, 32, 3)))
-    whole = decode_video(path, short_side=SIDE, max_frames=1000, time_limit_s=60, grid=2).frames.mean((1, 2, 3))
+    whole = decode_video(path, short_side=SIDE, max_frames=1000, timeout_s=60, grid=2).frames.mean((1, 2, 3))
     for piece in seen(path):
         clips = piece.frames[piece.places].mean((2, 3, 4))
         first = np.rint(piece.spans[:, 0] * 25).astype(int)

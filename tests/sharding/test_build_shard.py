@@ -54,7 +54,7 @@ build_shard.open_frames = open_bad_frames
 videos = [(Path(sys.argv[1]) / name, PlannedVideo(name, "", name, "")) for name in sys.argv[5:]]
 for attempt in range(3):
     if not os.fork():
-        settings = PrepareConfig(short_side=32, time_limit_s=float(sys.argv[4]))
+        settings = PrepareConfig(short_side=32, timeout_s=float(sys.argv[4]))
         os._exit(100 + build_shard.build_shard(Path(sys.argv[2]), 0, videos, settings))
     code = os.waitstatus_to_exitcode(os.wait()[1])
     print(code)
@@ -120,12 +120,12 @@ def test_an_unexpected_error_of_a_codec_fails_one_video(tmp_path: Path, monkeypa
 
 def test_the_time_limit_counts_decoding_and_flow_together(tmp_path: Path) -> None:
     write_video(tmp_path / "long.mp4", moving(200, 64, 96, (0, 1)))
-    settings = PrepareConfig(short_side=64, flow="tvl1", time_limit_s=0.5)
+    settings = PrepareConfig(short_side=64, flow_method="tvl1", timeout_s=0.5)
     start = time.process_time()
     assert build_shard(tmp_path, 0, [(tmp_path / "long.mp4", PlannedVideo("long.mp4", "", "", ""))], settings) == 1
     assert time.process_time() - start < 30  # 200 TV-L1 fields take longer; CPU time, since other tests run beside
     ((name, reason),) = failures(tmp_path).items()
-    assert name == "long.mp4" and "0.5 s (prepare.time_limit_s)" in reason
+    assert name == "long.mp4" and "0.5 s (prepare.timeout_s)" in reason
 
 
 @pytest.mark.parametrize(("seconds", "frames"), [(250, 100), (150, 0)])
@@ -137,7 +137,7 @@ def test_at_the_time_limit_a_video_is_truncated_if_it_has_enough_frames_and_else
     # A fake clock: every reading takes a second, and there is one per packet and per frame.
     monkeypatch.setattr("vicc_ray.video.decode.time", SimpleNamespace(monotonic=count().__next__))
     videos = [(tmp_path / name, PlannedVideo(name, "", "", "")) for name in ("long.mp4", "short.mp4")]
-    settings = PrepareConfig(short_side=32, time_limit_s=seconds)
+    settings = PrepareConfig(short_side=32, timeout_s=seconds)
     failed = build_shard(tmp_path, 0, videos, settings)
     write_store_file(tmp_path, settings, 1)
     rows = {entry.id: entry for entry in ClipStore(tmp_path).entries}
@@ -171,7 +171,7 @@ from vicc_ray.config import PrepareConfig
 from vicc_ray.sharding.plan import PlannedVideo
 from vicc_ray.sharding.build_shard import build_shard
 videos = [(path, PlannedVideo(path.name, "", path.name, "")) for path in sorted(Path(sys.argv[1]).iterdir())]
-settings = PrepareConfig(short_side=int(sys.argv[3]), max_frames=int(sys.argv[4]), time_limit_s=300)
+settings = PrepareConfig(short_side=int(sys.argv[3]), max_frames=int(sys.argv[4]), timeout_s=300)
 build_shard(Path(sys.argv[2]), 0, videos, settings)
 import resource
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

@@ -11,8 +11,10 @@ import numpy as np
 from vicc_ray.sweep.results import Judged, Summary, best_trial
 from vicc_ray.sweep.trial import Cost, Score, State, Trial
 
-SEARCHED = ["stage2.prototypes", "stage2.temperature", "stage2.epsilon", "schedule.alternation_period", "stage2.queue",
-            "stage2.queue_start"]  # fmt: skip
+SEARCHED = [
+    *("stage2.num_prototypes", "stage2.temperature", "stage2.sinkhorn_epsilon", "schedule.epochs_per_phase"),
+    *("stage2.queue_size", "stage2.queue_start_epoch"),
+]
 VIDEOS = 120
 """Held out: what the intervals are as wide as."""
 
@@ -20,7 +22,7 @@ VIDEOS = 120
 def summary_of(trials: list[Trial], **changes: Any) -> Summary:
     """Of these trials, all that there are to be."""
     whole = Summary(
-        name="made", recipe="demo", searched=list(trials[0].values) if trials else ["stage2.epsilon"],
+        name="made", recipe="demo", searched=list(trials[0].values) if trials else ["stage2.sinkhorn_epsilon"],
         total=len(trials), trials=trials, best=best_trial(trials), importances={}, judged=[], stage1_seconds=0.0,
     )  # fmt: skip
     return replace(whole, **changes)
@@ -32,8 +34,8 @@ def trial_of(
     """One whose R@1 had these scores, an epoch and 30 seconds apart."""
     curve = [Score(epoch, score, *interval(score), 30.0 * epoch) for epoch, score in enumerate(scores, 1)]
     made = Trial(
-        number=number, values={"stage2.epsilon": 0.05}, state=state, recall_at_1=scores[-1] if scores else None,
-        cost=Cost(float(len(scores)), 30.0 * len(scores)), curve=curve,
+        number=number, values={"stage2.sinkhorn_epsilon": 0.05}, state=state,
+        recall_at_1=scores[-1] if scores else None, cost=Cost(float(len(scores)), 30.0 * len(scores)), curve=curve,
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -61,25 +63,25 @@ def searched(count: int, seed: int = 0) -> Summary:
 
 def _drawn(number: int, draws: np.random.Generator) -> Trial:
     values: dict[str, Any] = {
-        "stage2.prototypes": int(draws.choice([8, 12, 20, 32])),
+        "stage2.num_prototypes": int(draws.choice([8, 12, 20, 32])),
         "stage2.temperature": float(np.exp(draws.uniform(np.log(0.05), np.log(0.4)))),
-        "stage2.epsilon": float(np.exp(draws.uniform(np.log(0.005), np.log(0.5)))),
-        "schedule.alternation_period": int(draws.choice([4, 20])),
-        "stage2.queue": int(draws.choice([0, 64])),
+        "stage2.sinkhorn_epsilon": float(np.exp(draws.uniform(np.log(0.005), np.log(0.5)))),
+        "schedule.epochs_per_phase": int(draws.choice([4, 20])),
+        "stage2.queue_size": int(draws.choice([0, 64])),
     }
-    if values["stage2.queue"]:
-        values["stage2.queue_start"] = int(draws.integers(0, 12))
+    if values["stage2.queue_size"]:
+        values["stage2.queue_start_epoch"] = int(draws.integers(0, 12))
     if number % 11 == 7:
         return trial_of(number, "failed", (), values=values, reason="diverged: the loss is not a number at step 34")
     height = 0.47 - 0.05 * abs(math.log(values["stage2.temperature"] / 0.12)) ** 2
-    height -= 0.02 * abs(math.log(values["stage2.epsilon"] / 0.05)) + 0.01 * (
-        values["schedule.alternation_period"] == 20
+    height -= 0.02 * abs(math.log(values["stage2.sinkhorn_epsilon"] / 0.05)) + 0.01 * (
+        values["schedule.epochs_per_phase"] == 20
     )
     height += float(draws.normal(0, 0.012))
     scores = [height - 0.24 * math.exp(-epoch / 3.2) + float(draws.normal(0, 0.008)) for epoch in range(1, 13)]
-    seconds = float(draws.uniform(13, 17) + 4 * (values["stage2.queue"] > 0))
+    seconds = float(draws.uniform(13, 17) + 4 * (values["stage2.queue_size"] > 0))
     curve = [Score(epoch, score, *interval(score), seconds * epoch) for epoch, score in enumerate(scores, 1)]
-    warned = ["crowded"] if values["stage2.prototypes"] == 32 and number % 5 == 0 else []
+    warned = ["crowded"] if values["stage2.num_prototypes"] == 32 and number % 5 == 0 else []
     return trial_of(number, values=values, curve=curve, recall_at_1=curve[-1].recall_at_1,
                     cost=Cost(12.0, 12 * seconds), warnings=warned)  # fmt: skip
 

@@ -13,7 +13,7 @@ from vicc_ray.sweep.config import load_sweep
 from vicc_ray.sweep.trial_config import Sweep
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
-RIGHT = {"recipe": "demo", "search": {"stage2.epsilon": {"low": 0.02, "high": 0.2, "log": True}}}
+RIGHT = {"recipe": "demo", "search_space": {"stage2.sinkhorn_epsilon": {"low": 0.02, "high": 0.2, "log": True}}}
 
 
 def problem(tmp_path: Path, **changes: object) -> str:
@@ -29,81 +29,97 @@ def problem(tmp_path: Path, **changes: object) -> str:
 def test_the_sweeps_that_come_with_the_package_can_be_run(file: Path) -> None:
     sweep = Sweep(load_sweep(file))
     assert sweep.settings.name == file.stem
-    assert {"stage2.prototypes", "stage2.temperature", "stage2.epsilon"} <= set(sweep.settings.search)
+    assert {"stage2.num_prototypes", "stage2.temperature", "stage2.sinkhorn_epsilon"} <= set(
+        sweep.settings.search_space
+    )
     assert sweep.default is not None
-    assert sweep.trial({}).train.validation_share > 0
+    assert sweep.trial({}).train.validation_fraction > 0
 
 
-EPSILON, K = "stage2.epsilon", "stage2.prototypes"
+EPSILON, K = "stage2.sinkhorn_epsilon", "stage2.num_prototypes"
 WRONG = {
-    "serach": ({"serach": {}}, "serach: no such setting; did you mean search? (allowed: budget, prune,"),
+    "searchspace": (
+        {"searchspace": {}},
+        "searchspace: no such setting; did you mean search_space? (allowed: budget, prune,",
+    ),
     "budget.trails": ({"budget": {"trails": 3}}, "budget.trails: no such setting; did you mean budget.trials?"),
     "trials": ({"budget": {"trials": 0}}, "budget.trials: 0 given; allowed: a whole number of at least 1"),
     "sampler": ({"sampler": "tpee"}, "sampler: tpee given; allowed: tpe, random, grid; did you mean tpe?"),
-    "nothing": ({"search": {}}, "search: nothing given; name at least one setting"),
-    "unknown": ({"search": {"stage2.epsilom": {"choice": [1]}}}, "did you mean stage2.epsilon?"),
-    "low": ({"search": {EPSILON: {"low": 0.3, "high": 0.2}}}, "low: 0.3 given, which is not below high (0.2)"),
-    "half": ({"search": {EPSILON: {"low": 0.3}}}, "search.stage2.epsilon: give {choice: [...]}, or {low: 1,"),
+    "nothing": ({"search_space": {}}, "search_space: nothing given; name at least one setting"),
+    "unknown": ({"search_space": {"stage2.epsilom": {"choices": [1]}}}, "did you mean stage2.sinkhorn_epsilon?"),
+    "low": ({"search_space": {EPSILON: {"low": 0.3, "high": 0.2}}}, "low: 0.3 given, which is not below high (0.2)"),
+    "half": (
+        {"search_space": {EPSILON: {"low": 0.3}}},
+        "search_space.stage2.sinkhorn_epsilon: give {choices: [...]}, or {low: 1,",
+    ),
     "both": (
-        {"search": {EPSILON: {"low": 1, "high": 2, "choice": [1]}}},
-        "choice given together with a range",
+        {"search_space": {EPSILON: {"low": 1, "high": 2, "choices": [1]}}},
+        "choices given together with a range",
     ),
     "log": (
-        {"search": {"method.queue": {"low": 0, "high": 9, "log": True}}},
+        {"search_space": {"method.queue_size": {"low": 0, "high": 9, "log": True}}},
         "low: 0 given; with log: true it",
     ),
-    "key": ({"search": {EPSILON: {"lo": 0.3, "high": 1}}}, "search.stage2.epsilon: lo: "),
-    "whole": ({"search": {K: {"low": 2.5, "high": 9}}}, "low: 2.5 given; it must be a whole number"),
+    "key": ({"search_space": {EPSILON: {"lo": 0.3, "high": 1}}}, "search_space.stage2.sinkhorn_epsilon: lo: "),
+    "whole": ({"search_space": {K: {"low": 2.5, "high": 9}}}, "low: 2.5 given; it must be a whole number"),
     "range": (
-        {"search": {"prepare.flow": {"low": 2, "high": 9}}},
-        "prepare.flow: a range given, but it is no number",
+        {"search_space": {"prepare.flow_method": {"low": 2, "high": 9}}},
+        "prepare.flow_method: a range given, but it is no number",
     ),
     "limit": (
-        {"search": {EPSILON: {"low": -1, "high": 9}}},
-        "search.stage2.epsilon: -1 cannot be: demo with --set: stage2.epsilon: -1 given; allowed: a number "
+        {"search_space": {EPSILON: {"low": -1, "high": 9}}},
+        "search_space.stage2.sinkhorn_epsilon: -1 cannot be: demo with --set: stage2.sinkhorn_epsilon: -1 given; "
+        "allowed: "
+        "a number "
         "above 0 or null",
     ),
-    "choice": (
-        {"search": {"prepare.flow": {"choice": ["dis", "dsi"]}}},
-        "prepare.flow: dsi cannot be: demo with",
+    "choices": (
+        {"search_space": {"prepare.flow_method": {"choices": ["dis", "dsi"]}}},
+        "prepare.flow_method: dsi cannot be: demo with",
     ),
-    "fixed": (
-        {"fixed": {"schedule.cycels": 2}},
-        "fixed.schedule.cycels: no such setting; did you mean",
+    "overrides": (
+        {"overrides": {"schedule.cycels": 2}},
+        "overrides.schedule.cycels: no such setting; did you mean",
     ),
-    "held out": ({"fixed": {"train.validation_share": 0.5}}, "fixed.train.validation_share: a sweep sets this itself"),
-    "tracked": ({"fixed": {"train.trackers": ["mlflow"]}}, "fixed.train.trackers: a sweep sets this itself"),
+    "held out": (
+        {"overrides": {"train.validation_fraction": 0.5}},
+        "overrides.train.validation_fraction: a sweep sets this itself",
+    ),
+    "tracked": ({"overrides": {"train.trackers": ["mlflow"]}}, "overrides.train.trackers: a sweep sets this itself"),
     "workers": (
-        {"fixed": {"train.workers": 2}, "resources": {"gpus": 1}},
-        "fixed.train.workers: a sweep sets this itself; leave resources.gpus out",
+        {"overrides": {"train.num_workers": 2}, "resources_per_trial": {"gpus": 1}},
+        "overrides.train.num_workers: a sweep sets this itself; leave resources_per_trial.gpus out",
     ),
     "epochs": (
-        {"fixed": {"schedule.cycles": 2}, "budget": {"epochs": 12}},
-        "fixed.schedule.cycles: a sweep sets this itself; leave budget.epochs out",
+        {"overrides": {"schedule.cycles": 2}, "budget": {"epochs": 12}},
+        "overrides.schedule.cycles: a sweep sets this itself; leave budget.epochs out",
     ),
     "epochs searched": (
-        {"search": {"schedule.cycles": {"choice": [1, 2]}}, "budget": {"epochs": 4}},
-        "search.schedule.cycles: a sweep sets this itself; leave budget.epochs out",
+        {"search_space": {"schedule.cycles": {"choices": [1, 2]}}, "budget": {"epochs": 4}},
+        "search_space.schedule.cycles: a sweep sets this itself; leave budget.epochs out",
     ),
     "length searched": (
-        {"search": {"schedule.stage2_epochs": {"choice": [1, 2]}}, "budget": {"epochs": 4}},
-        "search.schedule.stage2_epochs: a sweep sets this itself; leave budget.epochs out",
+        {"search_space": {"schedule.stage2_max_epochs": {"choices": [1, 2]}}, "budget": {"epochs": 4}},
+        "search_space.schedule.stage2_max_epochs: a sweep sets this itself; leave budget.epochs out",
     ),
     "held out searched": (
-        {"search": {"train.validation_share": {"choice": [0.2, 0.5]}}},
-        "search.train.validation_share: a sweep sets this itself; give validation_share",
+        {"search_space": {"train.validation_fraction": {"choices": [0.2, 0.5]}}},
+        "search_space.train.validation_fraction: a sweep sets this itself; give validation_fraction",
     ),
     "workers searched": (
-        {"search": {"train.worker_gpus": {"choice": [0.5, 1.0]}}, "resources": {"gpus": 1}},
-        "search.train.worker_gpus: a sweep sets this itself; leave resources.gpus out",
+        {"search_space": {"train.gpus_per_worker": {"choices": [0.5, 1.0]}}, "resources_per_trial": {"gpus": 1}},
+        "search_space.train.gpus_per_worker: a sweep sets this itself; leave resources_per_trial.gpus out",
     ),
-    "twice": ({"fixed": {"stage2.epsilon": 0.1}}, "search.stage2.epsilon: it is fixed too"),
+    "twice": ({"overrides": {"stage2.sinkhorn_epsilon": 0.1}}, "search_space.stage2.sinkhorn_epsilon: it is fixed too"),
     "unchecked": (
-        {"fixed": {"train.evaluate_epochs": 0}},
-        "train.evaluate_epochs: 0 given; trials are scored",
+        {"overrides": {"train.validate_every_epochs": 0}},
+        "train.validate_every_epochs: 0 given; trials are scored",
     ),
     "minutes": ({"objectives": ["minutes"]}, "objectives: give [recall_at_1] or [recall_at_1, minutes]"),
-    "gpus": ({"resources": {"gpus": 1.5}}, "resources.gpus: 1.5 given; above 1 it must be a whole number"),
+    "gpus": (
+        {"resources_per_trial": {"gpus": 1.5}},
+        "resources_per_trial.gpus: 1.5 given; above 1 it must be a whole number",
+    ),
 }
 
 
@@ -114,15 +130,18 @@ def test_a_wrong_setting_is_named(tmp_path: Path, case: str) -> None:
 
 
 def test_conditions_look_at_what_is_searched(tmp_path: Path) -> None:
-    queue = {"choice": [0, 64]}
-    started = {"low": 0, "high": 5, "when": {"method.queue": {"above": 0}}}
-    message = problem(tmp_path, search={"method.queue_start": started})
-    assert "when: method.queue is not searched; did you mean method.queue_start?" in message
-    wrong = {**started, "when": {"method.queue": {"over": 0}}}
-    message = problem(tmp_path, search={"method.queue": queue, "method.queue_start": wrong})
+    queue = {"choices": [0, 64]}
+    started = {"low": 0, "high": 5, "condition": {"method.queue_size": {"above": 0}}}
+    message = problem(tmp_path, search_space={"method.queue_start_epoch": started})
+    assert "condition: method.queue_size is not searched; did you mean method.queue_start_epoch?" in message
+    wrong = {**started, "condition": {"method.queue_size": {"over": 0}}}
+    message = problem(tmp_path, search_space={"method.queue_size": queue, "method.queue_start_epoch": wrong})
     assert "give a value, a list of values or {above: NUMBER}" in message
-    both = {"method.queue": {**queue, "when": {"method.queue_start": 1}}, "method.queue_start": started}
-    assert re.search("conditions of .* wait for each other", problem(tmp_path, search=both))
+    both = {
+        "method.queue_size": {**queue, "condition": {"method.queue_start_epoch": 1}},
+        "method.queue_start_epoch": started,
+    }
+    assert re.search("conditions of .* wait for each other", problem(tmp_path, search_space=both))
 
 
 def test_a_file_that_is_no_sweep_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from vicc_ray.sweep.trial import Cost, Score, State, Trial
 
 def trial(number: int, state: State, recall: float | None = None, reason: str = "") -> Trial:
     curve = [] if recall is None else [Score(4, recall, recall - 0.1, recall + 0.1, 60.0)]
-    return Trial(number, {"stage2.prototypes": 10 + number}, state, reason, recall, Cost(4.0, 60.0), curve)
+    return Trial(number, {"stage2.num_prototypes": 10 + number}, state, reason, recall, Cost(4.0, 60.0), curve)
 
 
 def test_where_there_is_no_terminal_each_change_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,8 +16,8 @@ def test_where_there_is_no_terminal_each_change_is_a_line(capsys: pytest.Capture
     with follow_sweep(lambda: list(trials), 3, lambda: "the stage 1 is trained"):
         trials[:] = [trial(0, "complete", 0.5), trial(1, "failed", reason="out of memory")]
     lines = capsys.readouterr().err.splitlines()
-    assert any(line.startswith("trial 0 of 3, complete: R@1 50.0 % at epoch 4  prototypes 10") for line in lines)
-    assert any(line.startswith("trial 1 of 3, failed: out of memory  prototypes 11") for line in lines)
+    assert any(line.startswith("trial 0 of 3, complete: R@1 50.0 % at epoch 4  num_prototypes 10") for line in lines)
+    assert any(line.startswith("trial 1 of 3, failed: out of memory  num_prototypes 11") for line in lines)
     assert lines.count("the stage 1 is trained") == 1
 
 

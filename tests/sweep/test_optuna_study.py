@@ -22,7 +22,11 @@ def opened(folder: Path, **changes: Any) -> SweepStudy:
 
 def formula(values: dict[str, Any]) -> float:
     """R@1 that is best at epsilon 0.2 and twelve prototypes."""
-    return 0.9 - 0.2 * abs(math.log(values["stage2.epsilon"] / 0.2)) / 3 - 0.01 * abs(values["stage2.prototypes"] - 12)
+    return (
+        0.9
+        - 0.2 * abs(math.log(values["stage2.sinkhorn_epsilon"] / 0.2)) / 3
+        - 0.01 * abs(values["stage2.num_prototypes"] - 12)
+    )
 
 
 def test_what_is_asked_does_not_depend_on_how_often_the_study_is_opened(tmp_path: Path) -> None:
@@ -40,7 +44,7 @@ def test_what_is_asked_does_not_depend_on_how_often_the_study_is_opened(tmp_path
     one = played(tmp_path / "one", reopen=False)
     assert one == played(tmp_path / "other", reopen=True)
     assert len({str(values) for values in one}) == 12
-    assert all(("stage2.queue_start" in values) == (values["stage2.queue"] > 0) for values in one)
+    assert all(("stage2.queue_start_epoch" in values) == (values["stage2.queue_size"] > 0) for values in one)
 
 
 def test_the_recipes_own_setting_comes_first_and_once(tmp_path: Path) -> None:
@@ -86,7 +90,7 @@ def test_a_trial_is_told_once(tmp_path: Path) -> None:
 
 
 def test_halving_ends_two_of_three_and_remembers_after_a_restart(tmp_path: Path) -> None:
-    settings = {"prune": {"first_epochs": 2, "factor": 3}, "sampler": "random"}
+    settings = {"prune": {"grace_period": 2, "reduction_factor": 3}, "sampler": "random"}
     ended = []
     for number in range(9):
         study = opened(tmp_path, **settings)
@@ -100,7 +104,7 @@ def test_halving_ends_two_of_three_and_remembers_after_a_restart(tmp_path: Path)
 
 
 def test_a_score_that_was_told_before_ends_nothing(tmp_path: Path) -> None:
-    study = opened(tmp_path, prune={"first_epochs": 1, "factor": 2})
+    study = opened(tmp_path, prune={"grace_period": 1, "reduction_factor": 2})
     better, worse = study.ask(), study.ask()
     study.report(better.number, 1, 0.9)
     assert study.report(worse.number, 1, 0.1)
@@ -117,19 +121,22 @@ def test_two_objectives_are_kept_and_nothing_ends_early(tmp_path: Path) -> None:
 
 
 def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
-    search = {"stage2.epsilon": {"choice": [0.05, 0.1]}, "stage2.prototypes": {"low": 8, "high": 16, "step": 4}}
-    study = opened(tmp_path, search=search, sampler="grid")
+    search = {
+        "stage2.sinkhorn_epsilon": {"choices": [0.05, 0.1]},
+        "stage2.num_prototypes": {"low": 8, "high": 16, "step": 4},
+    }
+    study = opened(tmp_path, search_space=search, sampler="grid")
     asked = [study.ask().values for _ in range(6)]
-    assert asked == sweep_of(search=search).space.grid
+    assert asked == sweep_of(search_space=search).space.grid
     assert len({str(values) for values in asked}) == 6
 
 
 def test_lists_are_kept_as_text_and_given_back_as_lists(tmp_path: Path) -> None:
     areas = [[0.2, 1.0], [0.5, 1.0]]
-    settings: dict[str, Any] = {"search": {"clip.crop_area": {"choice": areas}}, "sampler": "grid"}
+    settings: dict[str, Any] = {"search_space": {"clip.crop_scale": {"choices": areas}}, "sampler": "grid"}
     study = opened(tmp_path, **settings)
-    assert [list(study.ask().values["clip.crop_area"]) for _ in range(2)] == areas
-    assert [list(trial.values["clip.crop_area"]) for trial in opened(tmp_path, **settings).unfinished()] == areas
+    assert [list(study.ask().values["clip.crop_scale"]) for _ in range(2)] == areas
+    assert [list(trial.values["clip.crop_scale"]) for trial in opened(tmp_path, **settings).unfinished()] == areas
 
 
 def test_the_file_is_one_that_optuna_opens_by_itself(tmp_path: Path) -> None:
@@ -140,19 +147,19 @@ def test_the_file_is_one_that_optuna_opens_by_itself(tmp_path: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
     loaded = optuna.load_study(study_name="made", storage=storage)
     assert loaded.best_value == max(trial.value for trial in study.trials if trial.value is not None)
-    assert set(study.importances()) <= set(sweep_of().settings.search)
+    assert set(study.importances()) <= set(sweep_of().settings.search_space)
     assert sum(study.importances().values()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_no_point_is_tried_twice_and_all_are_if_there_are_trials_enough(tmp_path: Path, sampler: str) -> None:
     search = {
-        "stage2.epsilon": {"low": 0.05, "high": 0.15, "step": 0.05},
-        "stage2.prototypes": {"choice": [8, 16]},
-        "stage2.queue": {"choice": [0, 64]},
-        "stage2.queue_start": {"choice": [1, 2], "when": {"stage2.queue": {"above": 0}}},
+        "stage2.sinkhorn_epsilon": {"low": 0.05, "high": 0.15, "step": 0.05},
+        "stage2.num_prototypes": {"choices": [8, 16]},
+        "stage2.queue_size": {"choices": [0, 64]},
+        "stage2.queue_start_epoch": {"choices": [1, 2], "condition": {"stage2.queue_size": {"above": 0}}},
     }
-    changes = {"search": search, "sampler": sampler, "budget": {"trials": 99}}
+    changes = {"search_space": search, "sampler": sampler, "budget": {"trials": 99}}
     points = sweep_of(**changes).total
     assert points == 3 * 2 * 3
     asked = []
@@ -161,13 +168,13 @@ def test_no_point_is_tried_twice_and_all_are_if_there_are_trials_enough(tmp_path
         asked.append({key: round(value, 9) for key, value in trial.values.items()})
         opened(tmp_path, **changes).tell(trial.number, "complete", formula(trial.values), 1.0)
     assert all(values not in asked[:place] for place, values in enumerate(asked))
-    assert sweep_of(search=search, budget={"trials": 5}).total == 5
+    assert sweep_of(search_space=search, budget={"trials": 5}).total == 5
 
 
 def test_a_space_of_a_million_steps_is_not_listed(tmp_path: Path) -> None:
     search = {
-        "stage2.epsilon": {"low": 0.05, "high": 0.25, "step": 0.0002},
-        "stage2.prototypes": {"low": 8, "high": 1007, "step": 1},
+        "stage2.sinkhorn_epsilon": {"low": 0.05, "high": 0.25, "step": 0.0002},
+        "stage2.num_prototypes": {"low": 8, "high": 1007, "step": 1},
     }
-    assert sweep_of(search=search, budget={"trials": 50}).total == 50
-    assert opened(tmp_path, search=search).ask().values.keys() == search.keys()
+    assert sweep_of(search_space=search, budget={"trials": 50}).total == 50
+    assert opened(tmp_path, search_space=search).ask().values.keys() == search.keys()

@@ -15,15 +15,20 @@ from vicc_ray.runs.schedule import build_phases
 from vicc_ray.sweep.shared_stage1 import stage1_key, stage1_of
 
 LATER = {
-    **{"stage2.epsilon": 0.2, "stage2.prototypes": 20, "stage2.learning_rate": 0.1, "stage2.queue": 64},
-    **{"schedule.alternation_period": 3, "schedule.stage2_cosine_epochs": 0, "schedule.final_flow_phase": True},
-    **{"schedule.cycles": 4, "schedule.stage2_epochs": 7, "schedule.cross_stream": False},
-    **{"name": "other", "ray.share": 0.3, "train.worker_cpus": 0.5, "train.evaluate_epochs": 3},
+    **{
+        "stage2.sinkhorn_epsilon": 0.2,
+        "stage2.num_prototypes": 20,
+        "stage2.learning_rate": 0.1,
+        "stage2.queue_size": 64,
+    },
+    **{"schedule.epochs_per_phase": 3, "schedule.stage2_cosine_epochs": 0, "schedule.final_flow_phase": True},
+    **{"schedule.cycles": 4, "schedule.stage2_max_epochs": 7, "schedule.cross_stream": False},
+    **{"name": "other", "ray.share": 0.3, "train.cpus_per_worker": 0.5, "train.validate_every_epochs": 3},
 }
 EARLIER = {
-    **{"seed": 5, "method.epsilon": 0.2, "method.prototypes": 20, "optimiser.learning_rate": 0.1},
-    **{"schedule.rgb_epochs": 3, "model.embedding": 16, "clip.flip": 0.1, "train.batch": 16},
-    **{"train.validation_share": 0.4, "prepare.short_side": 64},
+    **{"seed": 5, "method.sinkhorn_epsilon": 0.2, "method.num_prototypes": 20, "optimizer.learning_rate": 0.1},
+    **{"schedule.rgb_epochs": 3, "model.embed_dim": 16, "clip.flip_prob": 0.1, "train.global_batch_size": 16},
+    **{"train.validation_fraction": 0.4, "prepare.short_side": 64},
 }
 
 
@@ -64,11 +69,11 @@ def test_other_videos_part_them_and_another_place_does_not(store: ClipStore, tmp
 
 
 def test_it_is_the_beginning_of_the_run() -> None:
-    whole = trial(**{"stage2.epsilon": 0.2})
+    whole = trial(**{"stage2.sinkhorn_epsilon": 0.2})
     begun = [phase for phase in build_phases(whole.schedule) if phase.stage == 1]
-    assert build_phases(stage1(**{"stage2.epsilon": 0.2}).schedule) == begun
+    assert build_phases(stage1(**{"stage2.sinkhorn_epsilon": 0.2}).schedule) == begun
 
 
 def test_a_run_of_one_stage_shares_nothing() -> None:
-    assert stage1_of(sweep_of(fixed={"schedule.rgb_epochs": 0, "schedule.flow_epochs": 0}).trial({})) is None
-    assert stage1_of(sweep_of(fixed={"schedule.cycles": 0}).trial({})) is None
+    assert stage1_of(sweep_of(overrides={"schedule.rgb_epochs": 0, "schedule.flow_epochs": 0}).trial({})) is None
+    assert stage1_of(sweep_of(overrides={"schedule.cycles": 0}).trial({})) is None

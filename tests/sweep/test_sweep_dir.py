@@ -35,21 +35,24 @@ def go_on(folder: SweepFolder, store: Path | None = None, **changes: Any) -> Non
 
 
 def test_it_goes_on_wherever_its_videos_are_and_with_what_changes_no_trial(folder: SweepFolder, tmp_path: Path) -> None:
-    go_on(folder, tmp_path / "moved", concurrency=2, budget={"trials": 50}, final={"seeds": 1})
-    go_on(folder, fixed={})
+    go_on(folder, tmp_path / "moved", max_concurrent_trials=2, budget={"trials": 50}, final_eval={"num_seeds": 1})
+    go_on(folder, overrides={})
     recipe = tmp_path / "copy.yaml"
-    recipe.write_text(dump_config(load_config("demo", ["name=copied", "ray.cpus=1", "train.checkpoint_steps=7"])))
+    recipe.write_text(dump_config(load_config("demo", ["name=copied", "ray.cpus=1", "train.checkpoint_every_steps=7"])))
     go_on(folder, recipe=str(recipe))
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"search": {**SEARCH, "stage2.epsilon": {"low": 0.02, "high": 1.0, "log": True}}}, "search: "),
-        ({"fixed": {"method.sinkhorn_iterations": 5}}, "fixed: "),
+        (
+            {"search_space": {**SEARCH, "stage2.sinkhorn_epsilon": {"low": 0.02, "high": 1.0, "log": True}}},
+            "search_space: ",
+        ),
+        ({"overrides": {"method.sinkhorn_iterations": 5}}, "overrides: "),
         ({"seed": 1}, "seed: 0 -> 1"),
         ({"budget": {"epochs": 4}}, r"budget\.epochs: 0 -> 4"),
-        ({"validation_share": 0.4}, "validation_share: 0.2 -> 0.4"),
+        ({"validation_fraction": 0.4}, "validation_fraction: 0.2 -> 0.4"),
     ],
 )
 def test_other_settings_are_refused_by_name(folder: SweepFolder, changes: dict[str, Any], told: str) -> None:
@@ -59,7 +62,9 @@ def test_other_settings_are_refused_by_name(folder: SweepFolder, changes: dict[s
     assert folder.settings_file.read_bytes() == before
 
 
-@pytest.mark.parametrize("setting", ["clip.frames: 16", "train.evaluate_videos: 64", "evaluate.max_windows: 7"])
+@pytest.mark.parametrize(
+    "setting", ["clip.frames: 16", "train.max_validation_videos: 64", "evaluate.max_windows_per_video: 7"]
+)
 def test_a_recipe_that_has_changed_says_in_what(folder: SweepFolder, tmp_path: Path, setting: str) -> None:
     key, _, value = setting.partition(": ")
     recipe = tmp_path / "changed.yaml"
@@ -91,10 +96,10 @@ def test_a_sweep_of_which_it_is_not_known_on_what_it_is_made_does_not_go_on(fold
 
 def test_another_best_trial_is_judged_by_runs_of_its_own(folder: SweepFolder) -> None:
     """More trials may find a better one; what the runs of the one before scored is not its score."""
-    plan = sweep_of(final={"seeds": 2})
+    plan = sweep_of(final_eval={"num_seeds": 2})
 
     def judged_by(number: int) -> list[Path]:
-        values = {"stage2.epsilon": 0.1 + number / 100, "stage2.prototypes": 8, "stage2.queue": 0}
+        values = {"stage2.sinkhorn_epsilon": 0.1 + number / 100, "stage2.num_prototypes": 8, "stage2.queue_size": 0}
         runs, made = FinalRuns(plan, folder, trial_of(number, values=values)), []
         while following := runs.next():
             made.append(following[1])

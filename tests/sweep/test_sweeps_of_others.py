@@ -39,8 +39,8 @@ def tried(name: str, distribution: str, value: Any) -> dict[str, Any]:
 
 JOURNALS: dict[str, list[Any]] = {
     "other settings are tried": [TRIAL, attribute({"train.trackers": ["wandb"]})],
-    "other values are tried": [TRIAL, attribute({"stage2.epsilon": 10**9})],
-    "a path is tried": [TRIAL, attribute({"stage2.epsilon": "../../../etc"})],
+    "other values are tried": [TRIAL, attribute({"stage2.sinkhorn_epsilon": 10**9})],
+    "a path is tried": [TRIAL, attribute({"stage2.sinkhorn_epsilon": "../../../etc"})],
     "the values are a list": [TRIAL, attribute(["../.."])],
     "other settings are known": [TRIAL, tried("name", EPSILON, 0.1)],
     "a score is text": [TRIAL, scored(1, "a")],
@@ -52,8 +52,8 @@ JOURNALS: dict[str, list[Any]] = {
     "no operation": [{}],
     "a list": [[]],
     "a number": [3],
-    "a distribution that is none": [TRIAL, tried("stage2.epsilon", "{}", 0.1)],
-    "a distribution that is text": [TRIAL, tried("stage2.epsilon", "os.system", 0.1)],
+    "a distribution that is none": [TRIAL, tried("stage2.sinkhorn_epsilon", "{}", 0.1)],
+    "a distribution that is text": [TRIAL, tried("stage2.sinkhorn_epsilon", "os.system", 0.1)],
     "a state that is none": [{**TRIAL, "state": 77}],
     "a time that is none": [{**TRIAL, "datetime_start": "now"}],
 }
@@ -150,7 +150,7 @@ def test_settings_that_cannot_be_are_told(tmp_path: Path, content: str) -> None:
 
 @pytest.mark.parametrize("step", [1e-300, 1e-9, 0.01 / MOST_COMBINATIONS])
 def test_a_grid_has_an_end(step: float) -> None:
-    plan = sweep_of(search={"stage2.epsilon": {"low": 0.01, "high": 1.0, "step": step}}, sampler="grid")
+    plan = sweep_of(search_space={"stage2.sinkhorn_epsilon": {"low": 0.01, "high": 1.0, "step": step}}, sampler="grid")
     with pytest.raises(UserError, match="combinations"):
         _ = plan.total
-    assert sweep_of(search={"stage2.epsilon": {"low": 0.01, "high": 1.0, "step": step}}).total == 20
+    assert sweep_of(search_space={"stage2.sinkhorn_epsilon": {"low": 0.01, "high": 1.0, "step": step}}).total == 20

@@ -18,14 +18,14 @@ def small_config(**changes: dict[str, Any]) -> Config:
     """The tiny network, 8 samples a step, a queue of two steps; ``changes`` update sections."""
     sections: dict[str, dict[str, Any]] = {
         "clip": {"frames": FRAMES, "size": SIZE},
-        "model": {"backbone": "tiny", "embedding": 16},
-        "method": {"prototypes": 6, "queue": 2 * BATCH, "queue_start": 0, "freeze_prototypes": 0},
+        "model": {"backbone": "tiny", "embed_dim": 16},
+        "method": {"num_prototypes": 6, "queue_size": 2 * BATCH, "queue_start_epoch": 0, "freeze_prototypes_epochs": 0},
         "schedule": {
             **{"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1},
-            **{"cycles": 1, "alternation_period": 1, "stage2_cosine_epochs": 1},
+            **{"cycles": 1, "epochs_per_phase": 1, "stage2_cosine_epochs": 1},
         },
-        "optimiser": {"learning_rate": 0.05, "final_learning_rate": 0.001},
-        "train": {"batch": BATCH},
+        "optimizer": {"learning_rate": 0.05, "min_lr": 0.001},
+        "train": {"global_batch_size": BATCH},
     }
     for name, change in changes.items():
         sections[name] = {**sections.get(name, {}), **change}

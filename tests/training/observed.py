@@ -25,10 +25,10 @@ def watched_config(**changes: ConfigSection) -> Config:
     """AdamW, 16 samples a step, as many prototypes as there are kinds of videos; ``changes`` update sections."""
     sections: dict[str, ConfigSection] = {
         "clip": {"frames": FRAMES, "size": SIZE},
-        "method": {"prototypes": KINDS, "queue": 0},
-        "optimiser": {"name": "adamw", "learning_rate": 2e-3, "final_learning_rate": 1e-4},
+        "method": {"num_prototypes": KINDS, "queue_size": 0},
+        "optimizer": {"name": "adamw", "learning_rate": 2e-3, "min_lr": 1e-4},
         "schedule": {"rgb_epochs": 8, "flow_epochs": 8, "stage1_cosine_epochs": 8},
-        "train": {"batch": BATCH},
+        "train": {"global_batch_size": BATCH},
     }
     for name, change in changes.items():
         sections[name] = {**sections.get(name, {}), **change}
@@ -54,7 +54,7 @@ def run_epochs(config: Config, epochs: int, alike: bool = False) -> list[dict[st
     pretrainer = Pretrainer(config, torch.device("cpu"))
     phase = build_phases(config.schedule)[0]
     pretrainer.start_phase(phase)
-    health = EpochStats(config.method.prototypes, config.model.embedding, BATCH, torch.device("cpu"))
+    health = EpochStats(config.method.num_prototypes, config.model.embed_dim, BATCH, torch.device("cpu"))
     draw, lines = torch.Generator().manual_seed(0), []
     for epoch in range(epochs):
         for step in range(STEPS):
@@ -62,5 +62,5 @@ def run_epochs(config: Config, epochs: int, alike: bool = False) -> list[dict[st
             metrics = pretrainer.step(video_batch(draw, alike), epoch + step / STEPS)
             health.add(metrics, pretrainer.last_embeddings, data_s=0.0, step_s=time.perf_counter() - begun)
         figures = health.summary()
-        lines.append({"phase": phase.name, "stream": "rgb", **figures, "ln_k": math.log(config.method.prototypes)})
+        lines.append({"phase": phase.name, "stream": "rgb", **figures, "ln_k": math.log(config.method.num_prototypes)})
     return lines

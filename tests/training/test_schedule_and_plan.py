@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vicc_ray.config import OptimiserConfig, ScheduleConfig
+from vicc_ray.config import OptimizerConfig, ScheduleConfig
 from vicc_ray.errors import UserError
 from vicc_ray.runs.schedule import build_phases, learning_rate, phase_of
 from vicc_ray.training.data.batch_sampler import GlobalBatchSampler, per_rank_sizes
 
 SCHEDULE = ScheduleConfig(
-    rgb_epochs=3, flow_epochs=2, stage1_cosine_epochs=5, cycles=2, alternation_period=4, stage2_cosine_epochs=4
+    rgb_epochs=3, flow_epochs=2, stage1_cosine_epochs=5, cycles=2, epochs_per_phase=4, stage2_cosine_epochs=4
 )
 
 
@@ -57,7 +57,7 @@ def test_schedules_that_cannot_be_are_refused(change: dict[str, int], message: s
 def test_stage_2_may_end_after_a_number_of_epochs_however_they_alternate(
     period: int, epochs: int, final_flow_phase: bool, expected: dict[str, int]
 ) -> None:
-    settings = {"cycles": 2, "alternation_period": period, "stage2_epochs": epochs, "stage2_cosine_epochs": 0}
+    settings = {"cycles": 2, "epochs_per_phase": period, "stage2_max_epochs": epochs, "stage2_cosine_epochs": 0}
     schedule = SCHEDULE.model_copy(update={**settings, "final_flow_phase": final_flow_phase})
     found = [phase for phase in build_phases(schedule) if phase.stage == 2]
     assert {phase.name: phase.epochs for phase in found} == expected
@@ -65,28 +65,28 @@ def test_stage_2_may_end_after_a_number_of_epochs_however_they_alternate(
 
 
 def test_cycles_that_do_not_fill_stage_2_are_refused() -> None:
-    schedule = SCHEDULE.model_copy(update={"cycles": 2, "alternation_period": 3, "stage2_epochs": 13})
+    schedule = SCHEDULE.model_copy(update={"cycles": 2, "epochs_per_phase": 3, "stage2_max_epochs": 13})
     with pytest.raises(UserError, match=r"13 given, but 2 cycles .* have 12; raise schedule.cycles to 3"):
         build_phases(schedule)
 
 
 def test_rate_follows_a_cosine_that_may_be_stopped_early() -> None:
-    optimiser = OptimiserConfig(learning_rate=0.6, final_learning_rate=0.0006)
+    optimizer = OptimizerConfig(learning_rate=0.6, min_lr=0.0006)
     first = build_phases(SCHEDULE)[0]
-    rates = [learning_rate(optimiser, first, epoch) for epoch in np.linspace(0, 3, 30)]
+    rates = [learning_rate(optimizer, first, epoch) for epoch in np.linspace(0, 3, 30)]
     assert rates[0] == 0.6
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] > 0.1  # 3 of 5 epochs: far from the end of the cosine
-    assert learning_rate(optimiser, first, 5) == pytest.approx(0.0006)
-    assert learning_rate(optimiser, first, 2.5) == pytest.approx((0.6 + 0.0006) / 2)
+    assert learning_rate(optimizer, first, 5) == pytest.approx(0.0006)
+    assert learning_rate(optimizer, first, 2.5) == pytest.approx((0.6 + 0.0006) / 2)
 
 
 def test_warm_up_rises_from_zero_and_each_phase_starts_anew() -> None:
-    optimiser = OptimiserConfig(learning_rate=1.0, final_learning_rate=0.1, warmup_epochs=1)
+    optimizer = OptimizerConfig(learning_rate=1.0, min_lr=0.1, warmup_epochs=1)
     for phase in build_phases(SCHEDULE):
-        assert learning_rate(optimiser, phase, phase.first_epoch) == 0
-        assert learning_rate(optimiser, phase, phase.first_epoch + 0.5) == 0.5
-        assert learning_rate(optimiser, phase, phase.first_epoch + 1) == 1.0
+        assert learning_rate(optimizer, phase, phase.first_epoch) == 0
+        assert learning_rate(optimizer, phase, phase.first_epoch + 0.5) == 0.5
+        assert learning_rate(optimizer, phase, phase.first_epoch + 1) == 1.0
 
 
 @pytest.mark.parametrize(("videos", "batch"), [(12, 4), (13, 4), (7, 7), (50, 33)])
@@ -127,10 +127,10 @@ def test_workers_share_a_step_without_overlap(workers: int) -> None:
 
 
 def test_more_workers_than_samples_are_refused() -> None:
-    with pytest.raises(UserError, match=r"train\.workers: 9 workers given for a global batch of 8"):
+    with pytest.raises(UserError, match=r"train\.num_workers: 9 workers given for a global batch of 8"):
         GlobalBatchSampler(videos=50, batch=8, seed=0).rank_batch(0, 0, 9)
 
 
 def test_too_few_videos_for_a_batch_are_refused() -> None:
-    with pytest.raises(UserError, match=r"train\.batch: 8 given, but there are 5 training videos"):
+    with pytest.raises(UserError, match=r"train\.global_batch_size: 8 given, but there are 5 training videos"):
         GlobalBatchSampler(videos=5, batch=8, seed=0)

@@ -106,18 +106,18 @@ def _crosses(args: Any, kwargs: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("phase", "optimiser", "contrast"),
+    ("phase", "optimizer", "contrast"),
     [
-        ("rgb-stage1", "lars", "prototypes"),
-        ("rgb-stage2-1", "adamw", "prototypes"),
-        ("flow-stage2-1", "lars", "prototypes"),
-        ("rgb-stage1", "lars", "instances"),
+        ("rgb-stage1", "lars", "vicc"),
+        ("rgb-stage2-1", "adamw", "vicc"),
+        ("flow-stage2-1", "lars", "vicc"),
+        ("rgb-stage1", "lars", "moco"),
     ],
 )
-def test_a_step_never_waits_for_the_device(phase: str, optimiser: str, contrast: str) -> None:
+def test_a_step_never_waits_for_the_device(phase: str, optimizer: str, contrast: str) -> None:
     """On the meta device, which has shapes and no values: a step that looked at one would fail."""
-    cross = {"cross_stream": contrast == "prototypes"}
-    config = small_config(optimiser={"name": optimiser}, method={"contrast": contrast}, schedule=cross)
+    cross = {"cross_stream": contrast == "vicc"}
+    config = small_config(optimizer={"name": optimizer}, method={"objective": contrast}, schedule=cross)
     pretrainer = Pretrainer(config, torch.device("meta"))
     pretrainer.start_phase(next(t for t in build_phases(config.schedule) if t.name == phase))
     for k in range(3):  # the queue comes in with the third

@@ -9,7 +9,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.training.workload import planned_workload
 
 SCHEDULE = {
-    **{"rgb_epochs": 4, "flow_epochs": 2, "stage1_cosine_epochs": 4, "cycles": 1, "alternation_period": 3},
+    **{"rgb_epochs": 4, "flow_epochs": 2, "stage1_cosine_epochs": 4, "cycles": 1, "epochs_per_phase": 3},
     **{"stage2_cosine_epochs": 3, "final_flow_phase": True},
 }
 
@@ -28,12 +28,12 @@ def test_steps_are_those_of_the_phases() -> None:
 
 
 def test_videos_for_testing_and_for_validation_are_not_trained_on() -> None:
-    config = small_config(schedule=SCHEDULE, train={"validation_share": 0.25})
+    config = small_config(schedule=SCHEDULE, train={"validation_fraction": 0.25})
     assert planned_workload(config, listed(train=24, test=10)).sampler.videos == 18
 
 
 def test_a_batch_above_the_number_of_videos_is_told_with_both() -> None:
-    config = small_config(method={"queue": 0}, train={"batch": 32})
+    config = small_config(method={"queue_size": 0}, train={"global_batch_size": 32})
     with pytest.raises(UserError) as told:
         planned_workload(config, listed(train=24, test=10))
-    assert "train.batch" in str(told.value) and "32" in str(told.value) and "24" in str(told.value)
+    assert "train.global_batch_size" in str(told.value) and "32" in str(told.value) and "24" in str(told.value)

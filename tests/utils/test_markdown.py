@@ -107,7 +107,7 @@ def test_a_block_ends_where_we_end_it(value: object) -> None:
 
 def written(card: dict[str, Any], folder: Path) -> str:
     """The card of a file of weights that says this of itself."""
-    model = ModelConfig(backbone="tiny", embedding=8)
+    model = ModelConfig(backbone="tiny", embed_dim=8)
     torch.manual_seed(0)
     given = EncoderWeights("rgb", model, ClipConfig(frames=8, size=32), build_encoder(model).state_dict(), card)
     write_weights(folder / "encoder.safetensors", given)

@@ -64,7 +64,7 @@ def test_windows_are_thinned_evenly() -> None:
 
 
 def test_crops_stay_in_the_frame_and_keep_their_area() -> None:
-    clip = ClipConfig(crop_area=(0.3, 0.8), crop_aspect=(0.75, 1.34))
+    clip = ClipConfig(crop_scale=(0.3, 0.8), crop_ratio=(0.75, 1.34))
     for seed in range(300):
         crop = draw_crop(np.random.default_rng(seed), 60, 80, clip, 4)
         assert not any(side % 4 for side in (crop.top, crop.left, crop.height, crop.width))
@@ -159,7 +159,9 @@ def test_the_center_crop_is_the_largest_square() -> None:
 
 
 def test_appearance_keeps_its_ranges_and_probabilities() -> None:
-    clip = ClipConfig(jitter=0.8, grey=0.5, blur=0.25, brightness=0.4, hue=0.1, blur_sigma=(0.5, 1.0))
+    clip = ClipConfig(
+        jitter_prob=0.8, grayscale_prob=0.5, blur_prob=0.25, brightness=0.4, hue=0.1, blur_sigma=(0.5, 1.0)
+    )
     drawn = np.stack([draw_appearance(np.random.default_rng(seed), clip) for seed in range(2000)])
     jitter, brightness, _, _, hue, gray, channel, sigma = drawn.T
     assert abs(jitter.mean() - 0.8) < 0.05 and abs(gray.mean() - 0.5) < 0.05

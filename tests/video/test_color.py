@@ -67,7 +67,7 @@ def decode_packets(
             frame.colorspace, frame.color_range = context.colorspace, color_range
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    frames = decode_video(path, short_side=32, max_frames=10, time_limit_s=60).frames
+    frames = decode_video(path, short_side=32, max_frames=10, timeout_s=60).frames
     assert np.ptp(frames.reshape(-1, 3).astype(int), axis=0).max() <= 1
     return frames[1, 16, 16].astype(int)
 
@@ -116,7 +116,7 @@ def decoded_grey(path: Path, plane: NDArray[np.generic], color_range: int, forma
             frame.color_range = color_range
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    frames = decode_video(path, short_side=32, max_frames=10, time_limit_s=60).frames
+    frames = decode_video(path, short_side=32, max_frames=10, timeout_s=60).frames
     assert np.ptp(frames) <= 1
     return frames[1, 16, 16].astype(int)
 
@@ -192,5 +192,5 @@ def test_frames_that_are_not_scaled_have_the_colours_of_those_that_are(tmp_path:
     """One and the same colour, so that scaling leaves it: swscale has code of its own for frames of the same size."""
     for colour in COLOURS:
         scaled = decode_packets(tmp_path / "a.mkv", colour / 255, BT601)
-        kept = decode_video(tmp_path / "a.mkv", short_side=None, max_frames=10, time_limit_s=60).frames[1, 16, 16]
+        kept = decode_video(tmp_path / "a.mkv", short_side=None, max_frames=10, timeout_s=60).frames[1, 16, 16]
         assert np.array_equal(kept, scaled), colour

@@ -44,7 +44,7 @@ OTHER_FILES = [
 
 
 def frames(source: Path | bytes) -> int:
-    return len(decode_video(source, short_side=None, max_frames=1000, time_limit_s=60).frames)
+    return len(decode_video(source, short_side=None, max_frames=1000, timeout_s=60).frames)
 
 
 def reason(source: Path | bytes) -> str:
@@ -101,7 +101,7 @@ def test_what_the_container_calls_encrypted_is_called_so(tmp_path: Path) -> None
 def test_frames_before_the_encrypted_ones_are_kept(tmp_path: Path, lead: int) -> None:
     film = moving(60, 64, 96)
     path = write_with_clear_lead(tmp_path / "a.mp4", film, lead)
-    kept = decode_video(path, short_side=None, max_frames=1000, time_limit_s=60).frames
+    kept = decode_video(path, short_side=None, max_frames=1000, timeout_s=60).frames
     assert len(kept) == 20 * lead
     assert np.abs(kept.astype(int) - film[: 20 * lead]).mean() < 12
 
@@ -148,8 +148,8 @@ def test_a_broadcast_is_clear_whose_other_streams_are_scrambled(tmp_path: Path) 
 
 def test_a_clear_track_beside_a_scrambled_one_is_taken(tmp_path: Path) -> None:
     path = write_both_tracks(tmp_path / "a.ts", moving(20, 128, 128), FRAMES)
-    assert decode_video(path, short_side=None, max_frames=99, time_limit_s=60).frames.shape[1] == 128
-    assert decode_video(scrambled(path), short_side=None, max_frames=99, time_limit_s=60).frames.shape[1] == 64
+    assert decode_video(path, short_side=None, max_frames=99, timeout_s=60).frames.shape[1] == 128
+    assert decode_video(scrambled(path), short_side=None, max_frames=99, timeout_s=60).frames.shape[1] == 64
     assert reason(scrambled(path, pid=0x101)) == "encrypted"
 
 

@@ -18,7 +18,7 @@ FRAMES = moving(20, 64, 96)
 
 
 def decode(source: Path | bytes, short_side: int | None = None, max_frames: int = 1000, limit: float = 60.0) -> Video:
-    return decode_video(source, short_side=short_side, max_frames=max_frames, time_limit_s=limit)
+    return decode_video(source, short_side=short_side, max_frames=max_frames, timeout_s=limit)
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -178,7 +178,7 @@ def test_playlists_open_no_other_file(tmp_path: Path) -> None:
 def test_no_frame_is_kept_once_it_is_given(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving(60, 64, 96), fps=30)
     others = {id(frame) for frame in gc.get_objects() if isinstance(frame, VideoFrame)}
-    with open_frames(path, short_side=None, max_frames=99, time_limit_s=60) as stream:
+    with open_frames(path, short_side=None, max_frames=99, timeout_s=60) as stream:
         assert len(list(islice(stream.frames, 40))) == 40
         gc.collect()  # a frame and its side data refer to each other
         frames = [item for item in gc.get_objects() if isinstance(item, VideoFrame) and id(item) not in others]

@@ -47,7 +47,7 @@ def write_interlaced(path: Path, fields: NDArray[np.uint8], codec: str, rotation
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
-    return decode_video(path, short_side=None, max_frames=100, time_limit_s=60).frames
+    return decode_video(path, short_side=None, max_frames=100, timeout_s=60).frames
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("mpg", "mpeg2video")])

@@ -23,7 +23,7 @@ RAW = {
 
 
 def fps(path: Path) -> float:
-    return decode_video(path, short_side=None, max_frames=1000, time_limit_s=60).fps
+    return decode_video(path, short_side=None, max_frames=1000, timeout_s=60).fps
 
 
 def median_rate(path: Path) -> float:

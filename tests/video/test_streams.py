@@ -35,7 +35,7 @@ ORIENTATIONS = {  # of EXIF: what has to be done with the stored picture
 
 
 def decode(source: Path | bytes) -> NDArray[np.uint8]:
-    return decode_video(source, short_side=None, max_frames=1000, time_limit_s=60).frames
+    return decode_video(source, short_side=None, max_frames=1000, timeout_s=60).frames
 
 
 def assert_alike(frames: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
@@ -132,5 +132,5 @@ def test_tracks_that_are_tried_in_vain_take_of_the_time_limit(tmp_path: Path, mo
     # A clock of its own: a second goes by at each look.
     monkeypatch.setattr("vicc_ray.video.decode.time", SimpleNamespace(monotonic=count().__next__))
     with pytest.raises(DecodeTimeoutError):
-        decode_video(path, short_side=None, max_frames=1000, time_limit_s=20)
-    assert len(decode_video(path, short_side=None, max_frames=1000, time_limit_s=1000).frames) == 20
+        decode_video(path, short_side=None, max_frames=1000, timeout_s=20)
+    assert len(decode_video(path, short_side=None, max_frames=1000, timeout_s=1000).frames) == 20

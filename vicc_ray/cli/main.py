@@ -136,7 +136,7 @@ def _add_config(verbs: Any) -> None:
         "print a recipe in full, with what every setting means and may be",
         "The output is itself a recipe: save it, change it, and give its path in the place of RECIPE.",
         "vicc-ray config demo",
-        "vicc-ray config ucf101-s3d --set train.batch=64 --plain > mine.yaml",
+        "vicc-ray config ucf101-s3d --set train.global_batch_size=64 --plain > mine.yaml",
     )
     add_recipe(verb)
     verb.add_argument("--plain", action="store_true", help="settings only, without their documentation")
@@ -191,7 +191,7 @@ def _add_evaluate(verbs: Any) -> None:
         "Prints recall at 1, 5, 10, 20 and 50; RUN/evaluation holds the numbers and the features.",
         "vicc-ray evaluate --run demo/run --store demo/store",
         "vicc-ray evaluate --run ucf101/run --store hmdb51/store --out ucf101/run/evaluation-hmdb51",
-        "vicc-ray evaluate --run demo/run --store demo/store --set evaluate.ignore_same_source=true",
+        "vicc-ray evaluate --run demo/run --store demo/store --set evaluate.exclude_same_source=true",
     )
     add_run_folder(verb)
     add_store(verb)

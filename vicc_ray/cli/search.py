@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from vicc_ray.search.ranking import Hit
     from vicc_ray.search.reader import SearchIndex
 
-INDEX_DEFAULTS = {"prepare": {"max_frames": 100_000, "time_limit_s": 600.0}}
+INDEX_DEFAULTS = {"prepare": {"max_frames": 100_000, "timeout_s": 600.0}}
 """Other than those of a clip store: an hour of video, since searching in it is what an index is for."""
 INDEX_SETTINGS = (
-    "ray.wait_s",
+    "ray.node_wait_timeout_s",
     "prepare.max_frames",
-    "prepare.time_limit_s",
-    "prepare.max_failures",
+    "prepare.timeout_s",
+    "prepare.max_failure_rate",
     "prepare.videos_per_shard",
-    "prepare.fold",
-    "evaluate.overlap",
-    "evaluate.max_windows",
-    "evaluate.batch",
+    "prepare.split_fold",
+    "evaluate.window_overlap",
+    "evaluate.max_windows_per_video",
+    "evaluate.batch_size",
     "train.use_gpu",
     "ray.cpus",
     "ray.object_store_mb",
@@ -104,7 +104,8 @@ def _add_index(verbs: Any) -> None:
         "Every video ends as a row of the index or as a line, with the reason, in INDEX/failures.jsonl. Given\n"
         "again, it goes on where it was, and adds what is new. The index has its own copy of the network.",
         "vicc-ray index my-videos --model my-run/run --index my-index",
-        "vicc-ray index s3://bucket/videos --model encoder.safetensors --index my-index --set evaluate.max_windows=40",
+        "vicc-ray index s3://bucket/videos --model encoder.safetensors --index my-index --set "
+        "evaluate.max_windows_per_video=40",
     )
     verb.add_argument(
         "videos",

@@ -10,7 +10,7 @@ from typing import Any
 from vicc_ray.clip_store.catalog import Catalog
 from vicc_ray.config import PrepareConfig
 
-PER_CALL_SETTINGS = ("time_limit_s", "videos_per_shard", "max_failures")
+PER_CALL_SETTINGS = ("timeout_s", "videos_per_shard", "max_failure_rate")
 """Settings that may differ between the runs of ``prepare`` that fill one store."""
 CLIP_COLUMNS = ("id", "content", "frames", "height", "width")
 """Columns that determine a video's training clips, together with :func:`pixel_settings`; the id seeds their draws."""
@@ -20,7 +20,7 @@ METADATA_COLUMNS = (*CLIP_COLUMNS, "label", "source", "split")
 
 def pixel_settings(settings: PrepareConfig) -> dict[str, Any]:
     """Prepare settings that determine pixels and flow. ``max_frames`` is not one: each video has its frame count."""
-    return settings.model_dump(mode="json", exclude={*PER_CALL_SETTINGS, "fold", "max_frames"})
+    return settings.model_dump(mode="json", exclude={*PER_CALL_SETTINGS, "split_fold", "max_frames"})
 
 
 def videos_fingerprint(entries: Catalog, settings: PrepareConfig, columns: Sequence[str] = METADATA_COLUMNS) -> str:

@@ -2,7 +2,7 @@
 
 Frames are compressed in GOPs that decode independently (:mod:`vicc_ray.video.codec`), and each row is a Parquet row
 group. So any clip of any video is read without its neighbors. Shapes: T frames, H height, W width, n requested frames,
-s = ``flow_scale``.
+s = ``flow_downscale``.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class StoredVideo:
         """RGB frames uint8 [n, H, W, 3]; ``indices`` is int [n] in 0..T-1, in any order, with repeats allowed."""
         with self._naming_damage():
             wanted = np.asarray(indices, np.int64)
-            frames = decode_i420(self._rgb, self.settings.group, wanted, self.entry.height, self.entry.width)
+            frames = decode_i420(self._rgb, self.settings.gop_size, wanted, self.entry.height, self.entry.width)
         out = np.empty((len(frames), self.entry.height, self.entry.width, 3), np.uint8)
         for n, frame in enumerate(frames):
             cv2.cvtColor(frame, cv2.COLOR_YUV2RGB_I420, dst=out[n])
@@ -77,24 +77,24 @@ class StoredVideo:
     def planes(self, wanted: Sequence[int]) -> Iterator[tuple[int, Planes]]:
         """Indices and YUV planes of frames; ``wanted`` is ascending and unique. Planes are valid until the next."""
         with self._naming_damage():
-            yield from decode_planes(self._rgb, self.settings.group, wanted, self.entry.height, self.entry.width)
+            yield from decode_planes(self._rgb, self.settings.gop_size, wanted, self.entry.height, self.entry.width)
 
     def flow(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """Quantized flow uint8 [n, H / s, W / s, 2] in pixels of [H, W]; see :meth:`rgb` and
         :func:`vicc_ray.video.flow.dequantize`."""
         height, width = self._flow_size
         with self._naming_damage():
-            fields = decode_flow(self._flow, self.settings.group, np.asarray(indices, np.int64), height, width)
+            fields = decode_flow(self._flow, self.settings.gop_size, np.asarray(indices, np.int64), height, width)
         return np.stack([fields[..., :width], fields[..., width:]], axis=-1)
 
     def fields(self, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Indices and quantized flow as stored, [H / s, 2 W / s] with v to the right of u; see :meth:`planes`."""
         with self._naming_damage():
-            yield from decode_fields(self._flow, self.settings.group, wanted, *self._flow_size)
+            yield from decode_fields(self._flow, self.settings.gop_size, wanted, *self._flow_size)
 
     @property
     def _flow_size(self) -> tuple[int, int]:
-        scale = self.settings.flow_scale
+        scale = self.settings.flow_downscale
         return self.entry.height // scale, self.entry.width // scale
 
     @contextmanager

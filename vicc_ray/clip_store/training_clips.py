@@ -51,7 +51,7 @@ def make_samples(
 def _fill(sample: Batch, store: ClipStore, entry: VideoRecord, clip: ClipConfig, seed: int, epoch: int) -> None:
     rng = sample_rng(seed, epoch, entry.id)
     settings, views = store.settings, len(sample["appearance"])
-    frames = sample_two_clips(rng, entry.frames, clip.frames, clip.step, clip.same_clip_share)[:views]
+    frames = sample_two_clips(rng, entry.frames, clip.frames, clip.frame_stride, clip.same_clip_prob)[:views]
     crops = [draw_crop(rng, entry.height, entry.width, clip, settings.grid) for _ in range(views)]
     for k in range(views):
         sample["appearance"][k] = draw_appearance(rng, clip)
@@ -59,7 +59,7 @@ def _fill(sample: Batch, store: ClipStore, entry: VideoRecord, clip: ClipConfig,
     if "rgb" in sample:
         crop_rgb(video, frames, crops, sample["rgb"])
     if "flow" in sample:
-        crop_flow(video, frames, crops, sample["flow"], clip.rescale_flow)
+        crop_flow(video, frames, crops, sample["flow"], clip.scale_flow_with_crop)
 
 
 def crop_rgb(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray) -> None:
@@ -78,7 +78,7 @@ def crop_rgb(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out:
 
 def crop_flow(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray, rescale: bool) -> None:
     """Crop flow clips of a video into ``out`` uint8 [V, T, S, S, 2]; see :func:`crop_rgb` and :class:`FlowCropper`."""
-    scale = video.settings.flow_scale
+    scale = video.settings.flow_downscale
     positions, croppers = _positions(frames), [FlowCropper(crop, out.shape[2], scale, rescale) for crop in crops]
     for index, field in video.fields(sorted(positions)):
         for clip, t in positions[index]:

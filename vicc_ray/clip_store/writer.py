@@ -1,6 +1,6 @@
 """Writer of a clip store: videos to rows, rows to shards, and the index of a complete store.
 
-Shapes: T frames, H height, W width, s = ``flow_scale``.
+Shapes: T frames, H height, W width, s = ``flow_downscale``.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def encode_video(
         ValueError: there is no frame, H or W is not a multiple, or the size of a frame or its flow differs.
     """
     sizes: set[tuple[int, ...]] = set()
-    flow_encoder = FlowEncoder(settings.group, settings.flow_quality)
+    flow_encoder = FlowEncoder(settings.gop_size, settings.flow_quality)
     for frame, flow in frames_and_flow:
         if not sizes:
             _check_sizes(frame, flow, settings)
-            rgb_encoder = RgbEncoder(frame.shape[0], frame.shape[1], settings.group, settings.rgb_crf)
+            rgb_encoder = RgbEncoder(frame.shape[0], frame.shape[1], settings.gop_size, settings.rgb_crf)
         sizes.add((*frame.shape, *flow.shape))
         rgb_encoder.push(frame)
         flow_encoder.push(flow)
@@ -59,7 +59,7 @@ def _check_sizes(frame: NDArray[np.uint8], flow: NDArray[np.uint8], settings: Pr
     height, width = frame.shape[:2]
     if height % settings.grid or width % settings.grid:
         raise ValueError(f"frames are {height} x {width}; both sides must be multiples of {settings.grid}")
-    if flow.shape[:2] != (height // settings.flow_scale, width // settings.flow_scale):
+    if flow.shape[:2] != (height // settings.flow_downscale, width // settings.flow_downscale):
         raise ValueError(f"frames are {frame.shape[:2]} but their flow is {flow.shape[:2]}")
 
 

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from vicc_ray.config.base import ConfigSection, CountOrZero, Stream
 from vicc_ray.config.data import ClipConfig, PrepareConfig
 from vicc_ray.config.evaluate import ClassifyConfig, EvaluateConfig
-from vicc_ray.config.method import MethodConfig, ModelConfig, OptimiserConfig, ScheduleConfig, Stage2Config
+from vicc_ray.config.method import MethodConfig, ModelConfig, OptimizerConfig, ScheduleConfig, Stage2Config
 from vicc_ray.config.train import RayConfig, TrackerName, TrainConfig, Workers
 from vicc_ray.models.registry import BACKBONES
 
@@ -22,7 +22,7 @@ __all__ = [
     "EvaluateConfig",
     "MethodConfig",
     "ModelConfig",
-    "OptimiserConfig",
+    "OptimizerConfig",
     "PrepareConfig",
     "RayConfig",
     "ScheduleConfig",
@@ -48,24 +48,24 @@ class Config(ConfigSection):
     method: MethodConfig = MethodConfig()
     stage2: Stage2Config = Stage2Config()
     schedule: ScheduleConfig = ScheduleConfig()
-    optimiser: OptimiserConfig = OptimiserConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     classify: ClassifyConfig = ClassifyConfig()
     ray: RayConfig = RayConfig()
 
     def of_stage(self, stage: int) -> Config:
-        """The settings as they hold in stage 1 or 2: what ``stage2`` gives stands in ``method`` and ``optimiser``.
+        """The settings as they hold in stage 1 or 2: what ``stage2`` gives stands in ``method`` and ``optimizer``.
 
         ``stage2`` itself holds what applies, which in stage 1 is nothing.
         """
         applying = self.stage2 if stage == 2 else Stage2Config()
         given = applying.model_dump(exclude_none=True)
-        method, optimiser = (
+        method, optimizer = (
             part.model_copy(update={name: value for name, value in given.items() if name in type(part).model_fields})
-            for part in (self.method, self.optimiser)
+            for part in (self.method, self.optimizer)
         )
-        return self.model_copy(update={"method": method, "optimiser": optimiser, "stage2": applying})
+        return self.model_copy(update={"method": method, "optimizer": optimizer, "stage2": applying})
 
     @model_validator(mode="after")
     def _clip_fits_backbone(self) -> Config:
@@ -80,9 +80,9 @@ class Config(ConfigSection):
     @model_validator(mode="after")
     def _instances_of_one_stream(self) -> Config:
         schedule = self.schedule
-        if self.method.contrast == "instances" and schedule.cycles and schedule.cross_stream:
+        if self.method.objective == "moco" and schedule.cycles and schedule.cross_stream:
             raise ValueError(
-                f"method.contrast: instances given with schedule.cycles {schedule.cycles} and schedule.cross_stream "
+                f"method.objective: moco given with schedule.cycles {schedule.cycles} and schedule.cross_stream "
                 "true; instances are contrasted within a stream, so set schedule.cycles to 0, or "
                 "schedule.cross_stream to false: then stage 2 trains each stream alone for as many steps"
             )

@@ -6,26 +6,27 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Positive, Share, Stream
-from vicc_ray.config.method import OptimiserConfig
+from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Fraction, Positive, Stream
+from vicc_ray.config.method import OptimizerConfig
 
 
 class EvaluateConfig(ConfigSection):
     """Retrieval: windows of whole videos, nearest neighbours."""
 
-    overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    window_overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """Overlap of neighbouring test windows."""
-    max_windows: Count = 10
+    max_windows_per_video: Count = 10
     """Most windows of one video, evenly spread over it."""
     crops: Literal["centre", "ten"] = "centre"
     """Squares of each window: the centre, or that and the corners at 7/8 of the short side, and their mirror images;
     features are averaged over them."""
-    batch: Count = 16
+    batch_size: Count = 16
     """Windows embedded at once."""
-    ignore_same_source: bool = False
+    exclude_same_source: bool = False
     """Whether neighbours of the query's own source (the same original recording) are left out."""
-    test_share: Share = 0.25
-    """Share of sources held out for testing where the videos come without a split; those without a label never are."""
+    test_share: Fraction = 0.25
+    """Fraction of sources held out for testing where the videos come without a split; those without a label never
+    are."""
 
 
 class ClassifyConfig(ConfigSection):
@@ -36,7 +37,7 @@ class ClassifyConfig(ConfigSection):
     the features that `vicc-ray evaluate` has made."""
     stream: Stream = "rgb"
     """The network that classifies; once both have, their mean probabilities are scored too."""
-    batch: Annotated[int, Field(ge=2)] = 48
+    global_batch_size: Annotated[int, Field(ge=2)] = 48
     """Videos of one global step, shared by all workers."""
     probe_epochs: Count = 100
     """Epochs of a probe."""
@@ -46,11 +47,11 @@ class ClassifyConfig(ConfigSection):
     """Learning rate of a probe's linear layer at the start of the cosine."""
     finetune_learning_rate: Positive = 1e-3
     """The same of fine-tuning."""
-    final_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
-    """Share of the learning rate that is left at the end of the cosine."""
+    min_lr_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
+    """Fraction of the learning rate that is left at the end of the cosine."""
     warmup_epochs: CountOrZero = 0
     """Epochs of linear warm-up from 0."""
-    backbone_rate: Share = 0.1
+    backbone_lr_mult: Fraction = 0.1
     """Learning rate of the network in fine-tuning, as a share of the linear layer's."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """Probability that fine-tuning leaves out a feature before the linear layer."""
@@ -63,9 +64,7 @@ class ClassifyConfig(ConfigSection):
         return self.finetune_epochs if self.mode == "finetune" else self.probe_epochs
 
     @property
-    def rates(self) -> OptimiserConfig:
+    def rates(self) -> OptimizerConfig:
         """Warm-up and cosine of the mode's learning rate."""
         rate = self.finetune_learning_rate if self.mode == "finetune" else self.probe_learning_rate
-        return OptimiserConfig(
-            learning_rate=rate, final_learning_rate=rate * self.final_share, warmup_epochs=self.warmup_epochs
-        )
+        return OptimizerConfig(learning_rate=rate, min_lr=rate * self.min_lr_ratio, warmup_epochs=self.warmup_epochs)

@@ -87,7 +87,9 @@ def _mapping(content: object, source: str) -> dict[str, Any]:
 def _override(settings: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip() or key.count(".") > MOST_DEPTH:
-        raise UserError(f"--set {override[:80]}: give it as section.name=value, for example --set train.batch=16")
+        raise UserError(
+            f"--set {override[:80]}: give it as section.name=value, for example --set train.global_batch_size=16"
+        )
     value = parse_yaml(text, f"--set {override[:80]}")
     *parents, leaf = key.strip().split(".")
     place = settings

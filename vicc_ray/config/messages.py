@@ -32,7 +32,7 @@ def setting_names(root: Model = Config) -> list[str]:
 
 
 def schema_of(key: str, root: Model = Config) -> Schema:
-    """JSON schema of a setting (``train.batch``)."""
+    """JSON schema of a setting (``train.global_batch_size``)."""
     section, _, name = key.rpartition(".")
     kind = sections(root)[section] if section else root
     found: Schema = kind.model_json_schema()["properties"][name]
@@ -40,7 +40,7 @@ def schema_of(key: str, root: Model = Config) -> Schema:
 
 
 def allowed(key: str, root: Model = Config) -> str:
-    """What a setting (``train.batch``) or section (``train``) may be, in words."""
+    """What a setting (``train.global_batch_size``) or section (``train``) may be, in words."""
     kind = sections(root).get(key)
     if kind is not None:
         return f"a section of {', '.join(kind.model_fields)}"

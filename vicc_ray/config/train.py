@@ -47,15 +47,15 @@ class Workers(ConfigSection):
 class TrainConfig(ConfigSection):
     """The run: batch, workers, checkpoints, held-out checks."""
 
-    batch: Annotated[int, Field(ge=2)] = 48
+    global_batch_size: Annotated[int, Field(ge=2)] = 48
     """Videos of one global step, shared by all workers."""
-    workers: Annotated[Workers, Field(json_schema_extra={"words": WORKERS_IN_WORDS})] = Workers(min=1, max=1)
+    num_workers: Annotated[Workers, Field(json_schema_extra={"words": WORKERS_IN_WORDS})] = Workers(min=1, max=1)
     """Training workers, each with a GPU if use_gpu, else a process on CPUs; {min: 1, max: 8}: as many as fit now."""
-    worker_cpus: Annotated[float, Field(ge=0.0)] = 0.0
+    cpus_per_worker: Annotated[float, Field(ge=0.0)] = 0.0
     """Logical CPUs of a worker; 0: one beside a GPU, else half of the machine's; decoding has the rest."""
-    resize_s: Positive = 60.0
+    elastic_resize_interval_s: Positive = 60.0
     """Seconds between looks whether there is room for more workers, where their number may change."""
-    worker_gpus: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    gpus_per_worker: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """GPU of a worker, where GPUs are used: below 1, several trainings share one."""
     use_gpu: Literal["auto", "yes", "no"] = "auto"
     """auto: GPUs if the cluster has any."""
@@ -73,20 +73,20 @@ class TrainConfig(ConfigSection):
     videos in a device's memory, at 1.4 times the time (S3D on a CPU)."""
     deterministic: bool = False
     """Whether a repeated run is equal to the bit, where torch can; on CPUs it is in any case."""
-    checkpoint_steps: Count = 500
+    checkpoint_every_steps: Count = 500
     """Steps between checkpoints; the end of every phase makes one too, and so does the warning that a machine goes."""
-    keep_checkpoints: Count = 2
+    keep_last: Count = 2
     """Newest checkpoints kept beside those of the ends of phases and the best of each stream by held-out R@1."""
-    evaluate_epochs: CountOrZero = 20
+    validate_every_epochs: CountOrZero = 20
     """Epochs between retrieval checks of a checkpoint on held-out videos, beside the training; 0 turns them off."""
-    evaluate_videos: Count = 1000
+    max_validation_videos: Count = 1000
     """Most train and most held-out videos that such a check embeds."""
-    validation_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of each class's training sources that is not trained on and that the checks score instead of the test
     videos, so that what is chosen by the checks is not chosen by the test; 0: the checks score the test videos."""
-    max_failures: CountOrZero = 3
+    max_restarts_without_progress: CountOrZero = 3
     """Failures without a new checkpoint in between after which the run gives up; one that advances goes on for ever."""
-    record_samples: bool = False
+    log_sample_ids: bool = False
     """Whether samples.jsonl tells the videos of every step: the proof that each comes once an epoch."""
     trackers: tuple[TrackerName, ...] = ("tensorboard",)
     """Where figures are drawn beside the JSON lines, which are always written; mlflow and wandb are extras."""
@@ -117,6 +117,6 @@ class RayConfig(ConfigSection):
     """Size of the shared object store in MiB."""
     share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the cluster's CPUs and object store that one training counts on; a sweep gives each trial its part."""
-    wait_s: Annotated[float, Field(ge=0.0)] = 1800.0
+    node_wait_timeout_s: Annotated[float, Field(ge=0.0)] = 1800.0
     """Seconds that a pipeline waits for machines that an autoscaler may bring, or for the first one of a cluster: a
-    training for as many as train.workers needs at least. Asked for GPUs alone where train.use_gpu is yes."""
+    training for as many as train.num_workers needs at least. Asked for GPUs alone where train.use_gpu is yes."""

@@ -31,7 +31,7 @@ def hmdb51_items(labels: AnnotationSource, listing: FileListing, fold: int) -> l
     missing = sorted({label for label, _, _ in lists} - set(chosen))
     if missing:
         raise UserError(
-            f"{labels.location}: no {missing[0]}_test_split{fold}.txt; add it, or choose another prepare.fold"
+            f"{labels.location}: no {missing[0]}_test_split{fold}.txt; add it, or choose another prepare.split_fold"
         )
     labels.notes.append(f"{labels.location}: fold {fold}, the lists of {len(chosen)} classes")
     finder = FileMatcher(listing, labels.location, chosen, str.casefold)

@@ -73,7 +73,7 @@ def list_videos(videos: Path | str, labels: Path | str | None = None, fold: int 
     unlisted = sum(listing.at(id) not in used for id in listing.videos)
     notes = _notes(items, given, listing)
     if fold != 1 and not (annotation_format and annotation_format.has_folds):
-        notes.append(f"prepare.fold {fold} changes nothing: only the lists of UCF101 and HMDB51 have folds")
+        notes.append(f"prepare.split_fold {fold} changes nothing: only the lists of UCF101 and HMDB51 have folds")
     return Inputs(tuple(sorted(items, key=lambda item: item.id)), unlisted, tuple(notes))
 
 

@@ -28,7 +28,9 @@ def ucf101_items(labels: AnnotationSource, listing: FileListing, fold: int) -> l
     names = {match[1]: name for name, match in lists.items() if int(match[2]) == fold}
     missing = [f"{split}list0{fold}.txt" for split in ("train", "test") if split not in names]
     if missing:
-        raise UserError(f"{labels.location}: no {' and no '.join(missing)}; add it, or choose another prepare.fold")
+        raise UserError(
+            f"{labels.location}: no {' and no '.join(missing)}; add it, or choose another prepare.split_fold"
+        )
     labels.notes.append(f"{labels.location}: fold {fold}, {' and '.join(sorted(names.values()))}")
     rows = [(split, *row) for split, name in names.items() for row in _rows(labels, name)]
     # In the lists one class is HandstandPushups with videos v_HandStandPushups_*, in some copies the other way round.

@@ -36,23 +36,23 @@ class ScoredNetwork:
 
 
 def caveats(
-    train: FeatureSet, test: FeatureSet, rows: Sequence[ScoredNetwork], ignore_same_source: bool, seed: int
+    train: FeatureSet, test: FeatureSet, rows: Sequence[ScoredNetwork], exclude_same_source: bool, seed: int
 ) -> list[dict[str, str]]:
     """Warnings as ``{"kind", "text"}``.
 
     Kinds: ``unseen_classes`` (test videos without a training video of their class), ``omitted_recall`` (the R@k that
     are left out, and why) and ``centering`` (its effect on R@1).
     """
-    counts = gallery_counts(train, test, ignore_same_source)
+    counts = gallery_counts(train, test, exclude_same_source)
     texts = {
-        "unseen_classes": _unseen_classes(test, counts, ignore_same_source),
-        "omitted_recall": _omitted_recall(train, rows[0].result, counts, ignore_same_source),
+        "unseen_classes": _unseen_classes(test, counts, exclude_same_source),
+        "omitted_recall": _omitted_recall(train, rows[0].result, counts, exclude_same_source),
         "centering": _centering(train, test, rows, counts, seed),
     }
     return [{"kind": kind, "text": text} for kind, text in texts.items() if text]
 
 
-def _unseen_classes(test: FeatureSet, counts: GalleryCounts, ignore_same_source: bool) -> str:
+def _unseen_classes(test: FeatureSet, counts: GalleryCounts, exclude_same_source: bool) -> str:
     unseen = counts.matches == 0
     if not unseen.any():
         return ""
@@ -61,11 +61,13 @@ def _unseen_classes(test: FeatureSet, counts: GalleryCounts, ignore_same_source:
     named = ", ".join(labels[:MAX_NAMED_CLASSES]) + more
     return (
         f"{unseen.sum()} of {len(unseen)} test videos have no training video of their class"
-        f"{_of_another_source(ignore_same_source)} ({named}): they count as misses for every network."
+        f"{_of_another_source(exclude_same_source)} ({named}): they count as misses for every network."
     )
 
 
-def _omitted_recall(train: FeatureSet, result: RetrievalResult, counts: GalleryCounts, ignore_same_source: bool) -> str:
+def _omitted_recall(
+    train: FeatureSet, result: RetrievalResult, counts: GalleryCounts, exclude_same_source: bool
+) -> str:
     omitted = [k for k in result.recall if not counts.is_informative(k)]
     if not omitted:
         return ""
@@ -77,13 +79,13 @@ def _omitted_recall(train: FeatureSet, result: RetrievalResult, counts: GalleryC
     others = int((counts.candidates - counts.matches).min())
     return (
         f"{which}: not reported, since so many neighbors contain a hit with any network (a test video has "
-        f"{counts.min_candidates} training videos{_of_another_source(ignore_same_source)} to find, {others} of them "
+        f"{counts.min_candidates} training videos{_of_another_source(exclude_same_source)} to find, {others} of them "
         "of other classes)."
     )
 
 
-def _of_another_source(ignore_same_source: bool) -> str:
-    return " of another source" if ignore_same_source else ""
+def _of_another_source(exclude_same_source: bool) -> str:
+    return " of another source" if exclude_same_source else ""
 
 
 def _centering(

@@ -28,7 +28,7 @@ class GalleryCounts:
         cls,
         train: tuple[np.ndarray, np.ndarray],
         test: tuple[np.ndarray, np.ndarray],
-        ignore_same_source: bool = False,
+        exclude_same_source: bool = False,
     ) -> GalleryCounts:
         """Count them. ``train`` and ``test``: labels and sources, str [N] each, "" where unknown."""
         labels, sources = (Counter(column.tolist()) for column in train)
@@ -37,7 +37,7 @@ class GalleryCounts:
         for label, source in zip(*(column.tolist() for column in test), strict=True):
             if label == "":
                 continue
-            excluded = ignore_same_source and source != ""
+            excluded = exclude_same_source and source != ""
             candidates = len(train[0]) - (sources[source] if excluded else 0)
             counts.append((candidates, labels[label] - (pairs[label, source] if excluded else 0)))
         columns = np.array(counts, dtype=np.int64).reshape(-1, 2)

@@ -47,5 +47,5 @@ def predict_videos(
     stream, rows = config.classify.stream, []
     for entry in entries:
         clips = load_windows(store, entry, [stream], config.clip, config.evaluate)[stream]
-        rows.append(predict_windows(network, stream, clips, config.evaluate.batch, device).cpu().numpy())
+        rows.append(predict_windows(network, stream, clips, config.evaluate.batch_size, device).cpu().numpy())
     return np.stack(rows)

@@ -31,7 +31,7 @@ def remove_stale_features(out: Path, config: Config, store: ClipStore, names: Co
         STORE_KEY: str(store),
         "videos": videos_fingerprint(store.entries, store.settings),
         "clip": config.clip.model_dump(mode="json"),
-        "evaluate": config.evaluate.model_dump(mode="json", exclude={"ignore_same_source", "batch"}),
+        "evaluate": config.evaluate.model_dump(mode="json", exclude={"exclude_same_source", "batch_size"}),
     }
     recorded = _read(out)
     if recorded is None or _without_store(recorded) != _without_store(settings):

@@ -14,7 +14,7 @@ NO_LABEL = ""
 
 
 def retrieval_per_class(
-    train: FeatureSet, test: FeatureSet, result: RetrievalResult, seed: int = 0, ignore_same_source: bool = False
+    train: FeatureSet, test: FeatureSet, result: RetrievalResult, seed: int = 0, exclude_same_source: bool = False
 ) -> dict[str, Any]:
     """R@1 and nearest neighbors by the label of the query.
 
@@ -24,7 +24,7 @@ def retrieval_per_class(
         ``confusion``: counts of pairs of a query's label and its nearest neighbor's, equal labels included, most
         frequent first within a class.
     """
-    nearest, counts = _labels_of_nearest(train, result), gallery_counts(train, test, ignore_same_source)
+    nearest, counts = _labels_of_nearest(train, result), gallery_counts(train, test, exclude_same_source)
     labels = test.labels[test.labels != ""]
     classes, confusion = [], []
     for label in sorted(set(labels.tolist())):

@@ -79,7 +79,7 @@ class _Warning:
 
 @dataclass(frozen=True)
 class _Settings:
-    ignore_same_source: bool
+    exclude_same_source: bool
     seed: int
 
 

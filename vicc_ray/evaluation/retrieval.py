@@ -90,14 +90,14 @@ def retrieve(
     train: FeatureSet,
     test: FeatureSet,
     ks: Sequence[int] = KS,
-    ignore_same_source: bool = False,
+    exclude_same_source: bool = False,
     seed: int = 0,
     own_mean: bool = True,
 ) -> RetrievalResult:
     """Retrieve each video of ``test`` among ``train``.
 
     Args:
-        ignore_same_source: leave out gallery videos that have the query's source; videos of unknown source ("") are
+        exclude_same_source: leave out gallery videos that have the query's source; videos of unknown source ("") are
             not left out. A query without candidates counts as a miss.
         seed: of the bootstrap.
         own_mean: center ``test`` on its own mean; else on that of ``train``.
@@ -105,7 +105,7 @@ def retrieve(
     Raises:
         ValueError: a set is empty.
     """
-    return _retrieve([(train, test)], ks, ignore_same_source, seed, own_mean)
+    return _retrieve([(train, test)], ks, exclude_same_source, seed, own_mean)
 
 
 def retrieve_two_streams(
@@ -114,7 +114,7 @@ def retrieve_two_streams(
     train_flow: FeatureSet,
     test_flow: FeatureSet,
     ks: Sequence[int] = KS,
-    ignore_same_source: bool = False,
+    exclude_same_source: bool = False,
     seed: int = 0,
     own_mean: bool = True,
 ) -> RetrievalResult:
@@ -126,17 +126,17 @@ def retrieve_two_streams(
     for rgb, flow in ((train_rgb, train_flow), (test_rgb, test_flow)):
         if not np.array_equal(rgb.ids, flow.ids):
             raise ValueError("the RGB and the flow features are not of the same videos in the same order")
-    return _retrieve([(train_rgb, test_rgb), (train_flow, test_flow)], ks, ignore_same_source, seed, own_mean)
+    return _retrieve([(train_rgb, test_rgb), (train_flow, test_flow)], ks, exclude_same_source, seed, own_mean)
 
 
-def chance_level(train: FeatureSet, test: FeatureSet, ignore_same_source: bool = False) -> float:
+def chance_level(train: FeatureSet, test: FeatureSet, exclude_same_source: bool = False) -> float:
     """Expected R@1 of labeled queries that each retrieve a candidate at random; NaN without labeled queries."""
-    return _mean(gallery_counts(train, test, ignore_same_source).chance(1))
+    return _mean(gallery_counts(train, test, exclude_same_source).chance(1))
 
 
-def gallery_counts(train: FeatureSet, test: FeatureSet, ignore_same_source: bool = False) -> GalleryCounts:
+def gallery_counts(train: FeatureSet, test: FeatureSet, exclude_same_source: bool = False) -> GalleryCounts:
     """How many videos of ``train`` each labeled query of ``test`` may retrieve, and how many of them are hits."""
-    return GalleryCounts.of((train.labels, train.sources), (test.labels, test.sources), ignore_same_source)
+    return GalleryCounts.of((train.labels, train.sources), (test.labels, test.sources), exclude_same_source)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -144,7 +144,11 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _retrieve(
-    streams: list[tuple[FeatureSet, FeatureSet]], ks: Sequence[int], ignore_same_source: bool, seed: int, own_mean: bool
+    streams: list[tuple[FeatureSet, FeatureSet]],
+    ks: Sequence[int],
+    exclude_same_source: bool,
+    seed: int,
+    own_mean: bool,
 ) -> RetrievalResult:
     train, test = streams[0]
     if not len(train) or not len(test):
@@ -153,7 +157,7 @@ def _retrieve(
     queries = NormalizedFeatures(*(sets[1].features for sets in streams), like=None if own_mean else gallery)
     train_labels, test_labels = factorize((train.labels, test.labels), (-1, -2))
     exclusion = None
-    if ignore_same_source:
+    if exclude_same_source:
         train_sources, test_sources = factorize((train.sources, test.sources), (-1, -2))
         exclusion = Exclusion(test_sources, train_sources)
     _, rows = nearest(queries.rows(0, len(test)), gallery, max(*ks, NUM_NEIGHBORS), exclusion)
@@ -161,7 +165,7 @@ def _retrieve(
     neighbors = np.full((len(test), NUM_NEIGHBORS), -1, dtype=np.int64)
     neighbors[:, : rows.shape[1]] = rows[:, :NUM_NEIGHBORS].numpy()
     scored = matches[test.labels != ""]
-    counts = gallery_counts(train, test, ignore_same_source)
+    counts = gallery_counts(train, test, exclude_same_source)
     has_direction = len(test) > 1 or not own_mean  # else the only query is a vector of zeros
     recall = {
         k: _mean(scored[:, :k].any(1)) if has_direction and counts.is_informative(k) else float("nan") for k in ks

@@ -45,7 +45,7 @@ def evaluate_features(folder: Path, config: Config) -> dict[str, Any]:
     tables = _load(folder)
     first = next(iter(tables.values()))
     _check_scorable(first)
-    ignore, seed = config.evaluate.ignore_same_source, config.seed
+    ignore, seed = config.evaluate.exclude_same_source, config.seed
     sets_of = {name: [table.split(split).labeled() for split in ("train", "test")] for name, table in tables.items()}
     networks = {
         name: ScoredNetwork(
@@ -167,7 +167,7 @@ def _none_if_nan(value: float) -> float | None:
 
 
 def _retrieve_both_ways(
-    sets: list[FeatureSet], ignore_same_source: bool, seed: int
+    sets: list[FeatureSet], exclude_same_source: bool, seed: int
 ) -> tuple[RetrievalResult, RetrievalResult]:
     """Retrieval with the test videos centered on their own mean, and on the mean of the training videos.
 
@@ -175,7 +175,7 @@ def _retrieve_both_ways(
         sets: train and test of one stream, or of RGB and then of flow.
     """
     search: Callable[..., RetrievalResult] = retrieve_two_streams if len(sets) > 2 else retrieve
-    options = {"ignore_same_source": ignore_same_source, "seed": seed}
+    options = {"exclude_same_source": exclude_same_source, "seed": seed}
     return search(*sets, **options), search(*sets, **options, own_mean=False)
 
 

@@ -29,7 +29,9 @@ def load_windows(
     They are all windows of the first crop, then of the next: n is windows x crops (1, or 10 with ``evaluate.crops``
     ten).
     """
-    spans = windows(entry.frames, clip.frames, clip.step, evaluate.overlap, evaluate.max_windows)
+    spans = windows(
+        entry.frames, clip.frames, clip.frame_stride, evaluate.window_overlap, evaluate.max_windows_per_video
+    )
     geometry = (entry.height, entry.width, store.settings.grid)
     crops = ten_crops(*geometry) if evaluate.crops == "ten" else [center_crop(*geometry)]
     video = store.read(entry, streams)
@@ -41,7 +43,7 @@ def load_windows(
         if stream == "rgb":
             crop_rgb(video, frames, crops, cropped)
         else:
-            crop_flow(video, frames, crops, cropped, clip.rescale_flow)
+            crop_flow(video, frames, crops, cropped, clip.scale_flow_with_crop)
         clips[stream] = cropped[:, positions].reshape(-1, *spans.shape[1:], *cropped.shape[2:])
     return clips
 
@@ -70,5 +72,5 @@ def embed_videos(
     for entry in entries:
         clips = load_windows(store, entry, streams, clip, evaluate)
         for name, (stream, encoder) in encoders.items():
-            rows[name].append(embed_windows(encoder, stream, clips[stream], evaluate.batch, device))
+            rows[name].append(embed_windows(encoder, stream, clips[stream], evaluate.batch_size, device))
     return {name: np.stack(values) for name, values in rows.items()}

@@ -43,7 +43,7 @@ class PretrainedEncoder(nn.Module):
     Attributes:
         stream: "rgb" or "flow".
         clip: the clips that it was trained with: ``clip.frames`` of ``clip.size`` x ``clip.size`` pixels, every
-            ``clip.step``-th frame of the video. Others are taken too; features are best for these.
+            ``clip.frame_stride``-th frame of the video. Others are taken too; features are best for these.
         features: F, how many features a clip has.
         fingerprint: 16 hexadecimal digits, equal for equal networks.
     """

@@ -26,13 +26,13 @@ class MoCoObjective:
         self.method = context.config.method
         self.encoder = context.encoders[context.stream]
         device = next(self.encoder.parameters()).device
-        self.key_encoder = MomentumEncoder(context.build_encoder(), self.method.key_momentum)
+        self.key_encoder = MomentumEncoder(context.build_encoder(), self.method.moco_momentum)
         self.key_encoder.network.load_state_dict(self.encoder.state_dict())
         self.frozen_encoder: tuple[Stream, Encoder] | None = (context.stream, self.key_encoder.network)
         self.extra_trainables: list[nn.Module] = []
-        self.queue = EmbeddingQueue(2, self.method.queue, context.config.model.embedding).to(device)
+        self.queue = EmbeddingQueue(2, self.method.queue_size, context.config.model.embed_dim).to(device)
         self.state = nn.ModuleDict({"queue": self.queue, "key_encoder": self.key_encoder})
-        self.queue_epoch = context.first_epoch + self.method.queue_start
+        self.queue_epoch = context.first_epoch + self.method.queue_start_epoch
         self._pending: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
@@ -41,12 +41,12 @@ class MoCoObjective:
         The k_t are the keys of clips t on all workers and of the full queue; k_t+ is the key of the same video.
         """
         queries, keys = z[:2], gathered[2:]
-        self._pending = keys if self.method.queue and epoch >= self.queue_epoch else None
+        self._pending = keys if self.method.queue_size and epoch >= self.queue_epoch else None
         with_queue = self._pending is not None and self.queue.ready
         candidates = torch.cat([keys, self.queue.rows], dim=1) if with_queue else keys
         others = candidates.flip(0)  # queries of the first clip match keys of the second, and vice versa
         positives = torch.arange(keys.shape[1], device=z.device)
-        loss = info_nce(queries, others, positives[own], self.method.instance_temperature)
+        loss = info_nce(queries, others, positives[own], self.method.moco_temperature)
         accuracy = matched(gathered[:2], others, positives)
         return loss, {"chance_loss": math.log(candidates.shape[1]), "matched": accuracy}
 

@@ -36,11 +36,11 @@ class ViCCObjective:
         self.extra_trainables: list[nn.Module] = [self.prototypes]
         self.method = context.config.method
         self.views = 4 if context.cross_stream else 2
-        self.queue = EmbeddingQueue(self.views, self.method.queue, context.config.model.embedding)
+        self.queue = EmbeddingQueue(self.views, self.method.queue_size, context.config.model.embed_dim)
         self.queue.to(self.prototypes.weight.device)
         self.state = nn.ModuleDict({"queue": self.queue})
-        self.unfreeze_prototypes_epoch = context.first_epoch + self.method.freeze_prototypes
-        self.queue_epoch = context.first_epoch + self.method.queue_start
+        self.unfreeze_prototypes_epoch = context.first_epoch + self.method.freeze_prototypes_epochs
+        self.queue_epoch = context.first_epoch + self.method.queue_start_epoch
         self._pending: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
@@ -55,10 +55,10 @@ class ViCCObjective:
     @torch.no_grad()
     def _assignments(self, gathered: Tensor, epoch: float) -> Tensor:
         """q [V, B, K] of all workers' samples, balanced over these samples and the full queue."""
-        self._pending = gathered if self.method.queue and epoch >= self.queue_epoch else None
+        self._pending = gathered if self.method.queue_size and epoch >= self.queue_epoch else None
         with_queue = self._pending is not None and self.queue.ready
         rows = torch.cat([self.queue.rows, gathered], dim=1) if with_queue else gathered
-        q = sinkhorn(self.prototypes(rows), self.method.epsilon, self.method.sinkhorn_iterations)
+        q = sinkhorn(self.prototypes(rows), self.method.sinkhorn_epsilon, self.method.sinkhorn_iterations)
         return q[:, -gathered.shape[1] :]
 
     def after_step(self) -> None:

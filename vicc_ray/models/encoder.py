@@ -36,4 +36,4 @@ class Encoder(nn.Module):
 
 def build_encoder(config: ModelConfig) -> Encoder:
     """Encoder of either stream with random weights, drawn from torch's global generator."""
-    return Encoder(build_backbone(config.backbone, IN_CHANNELS), config.embedding)
+    return Encoder(build_backbone(config.backbone, IN_CHANNELS), config.embed_dim)

@@ -38,7 +38,7 @@ class EncoderWeights:
     Attributes:
         stream: its input, "rgb" or "flow".
         model: configuration of the network.
-        clip: what clips it was trained with: ``frames``, ``step``, ``size`` and ``rescale_flow`` count.
+        clip: what clips it was trained with: ``frames``, ``frame_stride``, ``size`` and ``scale_flow_with_crop`` count.
         tensors: state dict of :class:`Encoder`.
         card: provenance, for people.
     """
@@ -52,7 +52,7 @@ class EncoderWeights:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the tensors, the network and its clips, 16 hexadecimal digits; equal when features are equal."""
-        clip = self.clip.model_dump(include={"frames", "step", "size", "rescale_flow"})
+        clip = self.clip.model_dump(include={"frames", "frame_stride", "size", "scale_flow_with_crop"})
         return tensors_digest(self.tensors, json.dumps([self.stream, self.model.backbone, clip]))
 
     @property
@@ -132,9 +132,9 @@ def _from_header(path: Path, header: Mapping[str, str], tensors: dict[str, Tenso
         if header["stream"] not in ("rgb", "flow"):
             raise ValueError(f"stream: {header['stream']!r} given; allowed: rgb, flow")
         if not any(
-            model.embedding in tensor.shape for tensor in tensors.values()
+            model.embed_dim in tensor.shape for tensor in tensors.values()
         ):  # a huge number would exhaust memory
-            raise ValueError(f"embedding: {model.embedding} given, but no tensor has such a dimension")
+            raise ValueError(f"embedding: {model.embed_dim} given, but no tensor has such a dimension")
     except (KeyError, ValueError, ValidationError) as error:
         what = " ".join(str(error).split())
         raise UserError(f"{path}: its header does not describe a network ({what}); {REWRITE_HINT}") from error

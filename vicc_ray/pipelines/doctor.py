@@ -173,7 +173,9 @@ def _ahead(examiners: dict[str, Any]) -> dict[str, float]:
 
 def _check_needs(config: Config) -> Check:
     """What a run would say as it begins: are there the GPUs, and does the object store hold two batches?"""
-    return check_recipe(config, config.train.batch * sample_bytes(config.clip, ("rgb", "flow")), cluster_capacity())
+    return check_recipe(
+        config, config.train.global_batch_size * sample_bytes(config.clip, ("rgb", "flow")), cluster_capacity()
+    )
 
 
 def check_recipe(config: Config, batch_bytes: int, there: ClusterCapacity) -> Check:
@@ -188,7 +190,8 @@ def check_recipe(config: Config, batch_bytes: int, there: ClusterCapacity) -> Ch
         return Check("FAIL", "recipe", needed, advice)
     if missing := lack(there):
         needed, _, advice = missing.rpartition("; ")
-        advice = f"nothing where the autoscaler brings it: a run asks for it and waits (ray.wait_s); else {advice}"
+        advice = "nothing where the autoscaler brings it: a run asks for it and waits (ray.node_wait_timeout_s); "
+        f"else {advice}"
         return Check("warn", "recipe", needed, advice)
     store = there.total(STORE) / 2**20
     on = "GPUs" if size_workers(config.train, config.ray.share, there).use_gpu else "CPUs"

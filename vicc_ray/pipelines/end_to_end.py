@@ -40,7 +40,7 @@ def run_end_to_end(
     """
     console = Console(progress)
     store, run = out / "store", out / "run"
-    inputs = list_videos(videos, labels, config.prepare.fold)  # what is wrong with them is told before Ray starts
+    inputs = list_videos(videos, labels, config.prepare.split_fold)  # what is wrong with them is told before Ray starts
     trained = RunDir(run).checkpoints.newest()
     if trained is not None and (store / PLAN_FILE).exists():
         check_none_to_come(inputs, store, config, trained)

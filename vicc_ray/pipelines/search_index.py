@@ -112,8 +112,8 @@ class Indexer:
         files = {video.id: _name_below(work.videos, location) for location, video in videos}
 
         def row(path: Path, video: PlannedVideo) -> dict[str, Any]:
-            pieces = read_pieces(path, work.view, work.config.prepare.time_limit_s)
-            found = embed_pieces(self._encoder, pieces, work.config.evaluate.batch)
+            pieces = read_pieces(path, work.view, work.config.prepare.timeout_s)
+            found = embed_pieces(self._encoder, pieces, work.config.evaluate.batch_size)
             stamp = video.file or UNKNOWN
             return part_row(video.id, video.label, video.source, files[video.id], stamp, found)
 
@@ -144,18 +144,19 @@ def index_videos(
 
     Args:
         model: what :func:`find_weights` takes; None: the network that the index has.
-        config: ``prepare.max_frames``, ``time_limit_s``, ``max_failures`` and ``videos_per_shard``,
-            ``evaluate.overlap``, ``max_windows`` and ``batch``, ``train.use_gpu`` and ``ray`` count.
+        config: ``prepare.max_frames``, ``timeout_s``, ``max_failures`` and ``videos_per_shard``,
+            ``evaluate.window_overlap``, ``max_windows_per_video`` and ``batch_size``, ``train.use_gpu`` and ``ray``
+            count.
 
     Raises:
         UserError: no such videos, no network in ``model``, an index of another network or of other settings, one that
-            cannot be written or is being written, more failures than ``prepare.max_failures``, or not a single video
-            that could be used.
+            cannot be written or is being written, more failures than ``prepare.max_failure_rate``, or not a single
+            video that could be used.
     """
     files = (INDEX_FILE, ENCODER_FILE, VIDEOS_FILE)
     parts = ShardedOutput(local_path(folder, WRITTEN_HERE).absolute(), "index", "index", "indexing videos", files)
     weights = find_weights(model) if model else _own_network(parts.path)
-    inputs = list_videos(videos, labels, config.prepare.fold)
+    inputs = list_videos(videos, labels, config.prepare.split_fold)
     tell_notes(inputs, progress)
     description = _describe(weights, location_of(videos), config)
     with parts.locked():
@@ -207,7 +208,11 @@ def _check_same(folder: Path, now: Description) -> None:
             f"{now.fingerprint} ({now.backbone}): their features cannot be compared; leave --model out to go on with "
             "the network of the index, or index into another folder"
         )
-    keys = {"overlap": "evaluate.overlap", "max_windows": "evaluate.max_windows", "max_frames": "prepare.max_frames"}
+    keys = {
+        "overlap": "evaluate.window_overlap",
+        "max_windows": "evaluate.max_windows_per_video",
+        "max_frames": "prepare.max_frames",
+    }
     was, is_now = before.view.model_dump(), now.view.model_dump()
     changed = [
         f"{key} was {was[name]} and is {is_now[name]} now" for name, key in keys.items() if was[name] != is_now[name]
@@ -267,7 +272,7 @@ def _fill(
     gpus = usable_gpus(config.train.use_gpu)
     held = ray.put(Work(parts.path, videos, weights, view, config, bool(gpus)))
     actors = _actors(gpus, len(plan.shards), cluster_capacity())
-    room = TaskResources({"CPU": 1.0, "GPU": actors["num_gpus"] if actors else 0.0}, config.ray.wait_s)
+    room = TaskResources({"CPU": 1.0, "GPU": actors["num_gpus"] if actors else 0.0}, config.ray.node_wait_timeout_s)
     parts.fill(plan, locations, partial(_make_part, held), config.prepare, progress, room, actors)
 
 

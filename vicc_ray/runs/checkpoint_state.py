@@ -2,7 +2,7 @@
 
 model.safetensors      networks. Pretraining: both encoders and both prototype sets. Classification: the encoder, under
                        the same name, and its classifier layers
-optimiser.safetensors  optimiser and, in pretraining, the queue of the current phase
+optimizer.safetensors  optimizer and, in pretraining, the queue of the current phase
 state.json             position in the schedule and the data, settings, training inputs, format
 """
 
@@ -28,10 +28,10 @@ from vicc_ray.utils.json_file import as_kind, read_json
 from vicc_ray.utils.regular_file import open_regular
 
 FORMAT = 3
-MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+MODEL, OPTIMISER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 DAMAGED = "the checkpoint is damaged, remove its folder"
 PROGRESS = "progress."
-"""Prefix in optimiser.safetensors of the trainer's further state: the queue, the momentum encoder."""
+"""Prefix in optimizer.safetensors of the trainer's further state: the queue, the momentum encoder."""
 
 
 class Checkpointable(Protocol):
@@ -39,7 +39,7 @@ class Checkpointable(Protocol):
 
     phase: Phase
     """The current phase."""
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     """Optimizer of the current phase."""
 
     def modules(self) -> dict[str, nn.Module]:
@@ -107,7 +107,7 @@ def take_snapshot(
         settings: settings of the run, for the record.
         inputs: training inputs (:class:`vicc_ray.runs.run_inputs.RunInputs`); a run cannot resume without them.
     """
-    tensors, groups = _flatten(trainer.optimiser.state_dict())
+    tensors, groups = _flatten(trainer.optimizer.state_dict())
     tensors |= {PROGRESS + name: value for name, value in trainer.progress_tensors().items()}
     state = {"format": FORMAT, "step": step, "epoch": epoch, "phase": trainer.phase.index, "groups": groups}
     return Snapshot(
@@ -166,11 +166,11 @@ def load_progress(folder: Path, trainer: Checkpointable) -> None:
     tensors = _read(folder / OPTIMISER)
     progress = {k.removeprefix(PROGRESS): v for k, v in tensors.items() if k.startswith(PROGRESS)}
     trainer.load_progress_tensors(progress)
-    optimiser = {k: v for k, v in tensors.items() if not k.startswith(PROGRESS)}
+    optimizer = {k: v for k, v in tensors.items() if not k.startswith(PROGRESS)}
     try:
-        trainer.optimiser.load_state_dict(_unflatten(optimiser, read_state(folder)["groups"]))
+        trainer.optimizer.load_state_dict(_unflatten(optimizer, read_state(folder)["groups"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / OPTIMISER} does not fit the optimiser ({error}); {DAMAGED}") from error
+        raise UserError(f"{folder / OPTIMISER} does not fit the optimizer ({error}); {DAMAGED}") from error
 
 
 def model_tensors(trainer: Checkpointable) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vicc_ray.config import OptimiserConfig, ScheduleConfig, Stream
+from vicc_ray.config import OptimizerConfig, ScheduleConfig, Stream
 from vicc_ray.errors import UserError
 
 STREAMS: tuple[Stream, Stream] = ("rgb", "flow")
@@ -45,11 +45,12 @@ def build_phases(schedule: ScheduleConfig) -> list[Phase]:
 
 
 def _stage2(schedule: ScheduleConfig) -> list[tuple[str, int, Stream, int, int]]:
-    period, left = schedule.alternation_period, schedule.stage2_epochs
+    period, left = schedule.epochs_per_phase, schedule.stage2_max_epochs
     every = [(cycle, stream) for cycle in range(1, schedule.cycles + 1) for stream in STREAMS]
     if left > len(every) * period:
         raise UserError(
-            f"schedule.stage2_epochs: {left} given, but {schedule.cycles} cycles of two phases of {period} epochs have "
+            f"schedule.stage2_max_epochs: {left} given, but {schedule.cycles} cycles of two phases of {period} "
+            f"epochs have "
             f"{len(every) * period}; raise schedule.cycles to {-(-left // (2 * period))} or more"
         )
     kept = every[: -(-left // period)] if left else every
@@ -86,11 +87,11 @@ def phase_of(phases: list[Phase], epoch: int) -> Phase:
     return next(phase for phase in phases if epoch < phase.last_epoch)
 
 
-def learning_rate(optimiser: OptimiserConfig, phase: Phase, epoch: float) -> float:
+def learning_rate(optimizer: OptimizerConfig, phase: Phase, epoch: float) -> float:
     """Learning rate at a fractional epoch, counted from the start of the run: linear warmup, then cosine decay."""
     at = epoch - phase.first_epoch
-    if at < optimiser.warmup_epochs:
-        return optimiser.learning_rate * at / optimiser.warmup_epochs
-    progress = (at - optimiser.warmup_epochs) / max(1e-9, phase.cosine_epochs - optimiser.warmup_epochs)
-    high, low = optimiser.learning_rate, optimiser.final_learning_rate
+    if at < optimizer.warmup_epochs:
+        return optimizer.learning_rate * at / optimizer.warmup_epochs
+    progress = (at - optimizer.warmup_epochs) / max(1e-9, phase.cosine_epochs - optimizer.warmup_epochs)
+    high, low = optimizer.learning_rate, optimizer.min_lr
     return low + 0.5 * (high - low) * (1 + math.cos(math.pi * min(1.0, progress)))

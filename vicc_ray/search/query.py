@@ -71,7 +71,7 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
         )
     seen, taken, smallest = index.description.view, encoder.clip, BACKBONES[encoder.model.backbone]
     sizes = (seen.frames, seen.step, seen.size)
-    fits = sizes == (taken.frames, taken.step, taken.size) and encoder.features == index.description.features
+    fits = sizes == (taken.frames, taken.frame_stride, taken.size) and encoder.features == index.description.features
     if not fits or seen.frames < smallest.min_frames or seen.size < smallest.min_pixels:
         raise UserError(
             f"{index.folder / INDEX_FILE} says that {index.description.features} features were made of {seen.frames} "
@@ -114,6 +114,6 @@ def ask_file(index: SearchIndex, path: Path, windows: int | None = None) -> Aske
     return Asked(Query(found.windows), path.name, "", found.seconds, found.film)
 
 
-def in_words(error: VideoError, time_limit_s: float) -> str:
+def in_words(error: VideoError, timeout_s: float) -> str:
     """What went wrong with a query; of its time limit, not the setting that videos of an index have."""
-    return f"took longer than {time_limit_s:g} s" if isinstance(error, DecodeTimeoutError) else str(error)
+    return f"took longer than {timeout_s:g} s" if isinstance(error, DecodeTimeoutError) else str(error)

@@ -35,9 +35,9 @@ class View(BaseModel):
         """The view of a network that was trained with ``clip``."""
         return cls(
             frames=clip.frames,
-            step=clip.step,
+            step=clip.frame_stride,
             size=clip.size,
-            overlap=config.evaluate.overlap,
-            max_windows=config.evaluate.max_windows,
+            overlap=config.evaluate.window_overlap,
+            max_windows=config.evaluate.max_windows_per_video,
             max_frames=config.prepare.max_frames,
         )

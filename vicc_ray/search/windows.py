@@ -52,7 +52,7 @@ class WindowChunk:
 
 
 def read_pieces(
-    source: Path | bytes, view: View, time_limit_s: float, film: bool = True, formats: Formats = ANY
+    source: Path | bytes, view: View, timeout_s: float, film: bool = True, formats: Formats = ANY
 ) -> Iterator[WindowChunk]:
     """What is seen of a video, a file or its bytes, as it is decoded; a stretch is held at a time.
 
@@ -65,9 +65,7 @@ def read_pieces(
     """
     side = max(view.size, SIDE)
     even, most = side + side % 2, view.max_frames
-    with open_frames(
-        source, short_side=even, max_frames=most, time_limit_s=time_limit_s, grid=2, formats=formats
-    ) as stream:
+    with open_frames(source, short_side=even, max_frames=most, timeout_s=timeout_s, grid=2, formats=formats) as stream:
         fps = 0.0
         for first, frames in _stretches((_square(frame) for frame in stream.frames), view.extent):
             fps = fps or stream.fps  # measured once, over the first stretch: the later ones must follow it

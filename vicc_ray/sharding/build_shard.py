@@ -45,7 +45,7 @@ def _writing(store: Path, shard: int, truncated: Mapping[str, int], settings: Pr
     """Open the shard's writer; the list of truncated videos is written before the shard appears."""
     with open_shard_writer(shard_path(store, shard)) as writer:
         yield writer
-        write_truncated(store, shard, truncated, timeout_reason(settings.time_limit_s))
+        write_truncated(store, shard, truncated, timeout_reason(settings.timeout_s))
 
 
 def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict[str, Any], bool]:
@@ -54,14 +54,14 @@ def _row(path: Path, video: PlannedVideo, settings: PrepareConfig) -> tuple[dict
         path,
         short_side=settings.short_side,
         max_frames=settings.max_frames,
-        time_limit_s=settings.time_limit_s,
+        timeout_s=settings.timeout_s,
         grid=settings.grid,
         enough=MIN_TRUNCATED_FRAMES,
     ) as stream:
         metadata = VideoMetadata(video.id, video.label, video.source, video.split, content_digest(path))
         frames_and_flow = (
-            (frame, quantize(shrink(flow, settings.flow_scale), settings.flow_bound))
-            for frame, flow in frames_with_flow(stream.frames, settings.flow)
+            (frame, quantize(shrink(flow, settings.flow_downscale), settings.flow_bound))
+            for frame, flow in frames_with_flow(stream.frames, settings.flow_method)
         )
         row = encode_video(metadata, stream.fps, frames_and_flow, settings)
         return {**row, "fps": stream.fps}, stream.truncated  # fps is measured over all frames

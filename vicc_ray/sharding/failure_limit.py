@@ -13,8 +13,8 @@ MIN_VIDEOS = 20
 
 
 def exceeds_failure_limit(videos: int, failed: int, settings: PrepareConfig) -> bool:
-    """Whether more than ``prepare.max_failures`` of the videos failed, once there are :data:`MIN_VIDEOS`."""
-    return videos >= MIN_VIDEOS and failed > settings.max_failures * videos
+    """Whether more than ``prepare.max_failure_rate`` of the videos failed, once there are :data:`MIN_VIDEOS`."""
+    return videos >= MIN_VIDEOS and failed > settings.max_failure_rate * videos
 
 
 def failure_limit_error(
@@ -27,7 +27,8 @@ def failure_limit_error(
     """
     examples = "; ".join(f"{path}: {failures[path].reason}" for path in sorted(failures)[:3])
     return UserError(
-        f"{failed} of {videos} videos failed ({100 * failed / videos:.0f} %), prepare.max_failures allows "
-        f"{100 * settings.max_failures:g} %: {examples}; fix them, or set prepare.max_failures=1, and give the same "
+        f"{failed} of {videos} videos failed ({100 * failed / videos:.0f} %), prepare.max_failure_rate allows "
+        f"{100 * settings.max_failure_rate:g} %: {examples}; fix them, or set prepare.max_failure_rate=1, and give "
+        f"the same "
         "command again: it continues from here"
     )

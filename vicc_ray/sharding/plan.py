@@ -218,4 +218,4 @@ def stored_rows(store: Path, shard: int) -> int:
 def stamp(location: Location, settings: PrepareConfig) -> list[float] | None:
     """Conditions of a failure: size and mtime of the file, and the time limit; None if there is no file."""
     file = size_and_mtime(location)
-    return None if file is None else [*file, settings.time_limit_s]
+    return None if file is None else [*file, settings.timeout_s]

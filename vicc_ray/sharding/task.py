@@ -42,7 +42,7 @@ def write_shard(
     """Write one shard. Its failures are written first, so that an existing shard is complete.
 
     Ray retries a task whose process died, without limit. A crash log tells the retry which video was being decoded.
-    A video that takes longer than ``settings.time_limit_s`` is a failure. A video that hangs in C code is killed with
+    A video that takes longer than ``settings.timeout_s`` is a failure. A video that hangs in C code is killed with
     its process, and is a failure in the retry.
 
     Args:
@@ -84,8 +84,8 @@ def _row_or_failure(
     file = stamp(location, settings)
     crash_log.start(video.id)
     try:
-        crash_log.check(video.id, settings.time_limit_s)
-        with local_file(location) as path, watchdog.guard(WATCHDOG_FACTOR * settings.time_limit_s):
+        crash_log.check(video.id, settings.timeout_s)
+        with local_file(location) as path, watchdog.guard(WATCHDOG_FACTOR * settings.timeout_s):
             return make_row(path, video)
     except (UnreadableFileError, DecoderCrashError) as error:
         return Failure(str(error), None)  # without a stamp, the next run retries
@@ -123,12 +123,10 @@ class _CrashLog:
         """Record that ``video`` is decoded next."""
         atomic_write(self.path, json.dumps({"video": video, "crashed": self.crashed, "hung": self.hung}))
 
-    def check(self, video: str, time_limit_s: float) -> None:
+    def check(self, video: str, timeout_s: float) -> None:
         """Raise DecoderCrashError if ``video`` crashed the process too often, VideoError if it hung."""
         if video in self.hung:
-            raise VideoError(
-                f"{timeout_reason(time_limit_s)}: one step of the decoder took {WATCHDOG_FACTOR} times that"
-            )
+            raise VideoError(f"{timeout_reason(timeout_s)}: one step of the decoder took {WATCHDOG_FACTOR} times that")
         times = self.crashed.count(video)
         if times >= MAX_CRASHES:
             raise DecoderCrashError(f"crashed the decoding process {times} times (a decoder bug, or out of memory)")

@@ -29,20 +29,20 @@ class SearchedSetting(ConfigSection):
     """Whether the range is searched by factors rather than by differences."""
     step: Number | None = None
     """Distance between neighbouring values of the range."""
-    choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
+    choices: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
     """The values one by one, in the place of a range."""
-    when: dict[str, Any] = Field(default_factory=dict)
+    condition: dict[str, Any] = Field(default_factory=dict)
     """Conditions, all of which must hold for the setting to be searched; otherwise it is as in the recipe. A searched
     setting: its value, a list of its values, or {above: NUMBER}."""
 
     @model_validator(mode="after")
     def _range_or_choice(self) -> SearchedSetting:
         bounds = (self.low, self.high)
-        if self.choice is not None:
+        if self.choices is not None:
             if bounds != (None, None) or self.log or self.step is not None:
-                raise ValueError("choice given together with a range; give {choice: [...]} or {low: 1, high: 9}")
+                raise ValueError("choices given together with a range; give {choices: [...]} or {low: 1, high: 9}")
         elif self.low is None or self.high is None:
-            raise ValueError("give {choice: [...]}, or {low: 1, high: 9} with log: true or a step if you like")
+            raise ValueError("give {choices: [...]}, or {low: 1, high: 9} with log: true or a step if you like")
         elif self.low >= self.high:
             raise ValueError(f"low: {self.low} given, which is not below high ({self.high})")
         if self.log and self.step is not None:
@@ -69,9 +69,9 @@ class Prune(ConfigSection):
 
     method: Literal["asha", "hyperband", "none"] = "asha"
     """asha: successive halving without waiting; hyperband: several of them that begin at different epochs."""
-    first_epochs: Count = 5
+    grace_period: Count = 5
     """Epochs of stage 2 after which a trial may end for the first time."""
-    factor: Annotated[int, Field(ge=2)] = 3
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
     """Of so many trials one goes on, and next so many times later."""
 
 
@@ -79,7 +79,7 @@ class Resources(ConfigSection):
     """What a trial may use."""
 
     cpus: Annotated[float, Field(ge=0.0)] = 0.0
-    """Logical CPUs, for training and decoding together; 0: the cluster's, divided by concurrency."""
+    """Logical CPUs, for training and decoding together; 0: the cluster's, divided by max_concurrent_trials."""
     gpus: Annotated[float, Field(ge=0.0)] = 0.0
     """GPUs: a whole number, or a share of one; 0: what the recipe says of workers and GPUs holds."""
 
@@ -93,7 +93,7 @@ class Resources(ConfigSection):
 class Final(ConfigSection):
     """How what was found is judged at the end, on the test videos, which the search has not seen."""
 
-    seeds: Annotated[int, Field(ge=0, le=1000)] = 3
+    num_seeds: Annotated[int, Field(ge=0, le=1000)] = 3
     """Fresh seeds with which the best setting and the default one are trained on all training videos; 0: not at all."""
 
 
@@ -104,31 +104,32 @@ class SweepConfig(ConfigSection):
     """Its name, shown in reports."""
     recipe: str = "demo"
     """The recipe that trials are based on: a packaged one or a path."""
-    fixed: dict[str, Any] = Field(default_factory=dict)
+    overrides: dict[str, Any] = Field(default_factory=dict)
     """Settings that all trials have otherwise than the recipe, as section.name: value."""
-    search: dict[str, SearchedSetting] = Field(default_factory=dict)
+    search_space: dict[str, SearchedSetting] = Field(default_factory=dict)
     """What is searched, by section.name."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     """tpe: Optuna's multivariate tree of Parzen estimators; grid: every combination of choices and steps."""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=2)] = ("recall_at_1",)
     """recall_at_1 of held-out videos; with minutes beside it, the trade-off with training time is searched, and no
     trial ends early."""
-    validation_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share of each class's training sources that trials are scored on instead of being trained on."""
     seed: CountOrZero = 0
     """Seed of the search; that of the trials is the recipe's."""
-    concurrency: Count = 1
+    max_concurrent_trials: Count = 1
     """Trials at the same time."""
     budget: Budget = Budget()
     prune: Prune = Prune()
-    resources: Resources = Resources()
-    final: Final = Final()
+    resources_per_trial: Resources = Resources()
+    final_eval: Final = Final()
 
     @model_validator(mode="after")
     def _searches_something(self) -> SweepConfig:
-        if not self.search:
+        if not self.search_space:
             raise ValueError(
-                "search: nothing given; name at least one setting, as in {stage2.epsilon: {low: 0.02, high: 0.2}}"
+                "search_space: nothing given; name at least one setting, as in {stage2.sinkhorn_epsilon: {low: "
+                "0.02, high: 0.2}}"
             )
         if "recall_at_1" not in self.objectives or len(set(self.objectives)) != len(self.objectives):
             raise ValueError("objectives: give [recall_at_1] or [recall_at_1, minutes]")
@@ -162,7 +163,9 @@ def load_sweep(path: Path) -> SweepConfig:
 
 def _told(error: ValidationError) -> str:
     """As of a recipe; what is wrong inside a searched setting is told under that setting's name."""
-    inside = [problem for problem in error.errors() if problem["loc"][:1] == ("search",) and len(problem["loc"]) > 1]
+    inside = [
+        problem for problem in error.errors() if problem["loc"][:1] == ("search_space",) and len(problem["loc"]) > 1
+    ]
     if not inside:
         return explain(error, SweepConfig)
     return OWN_BREAK.join(dict.fromkeys(_of_searched(problem) for problem in inside))
@@ -171,5 +174,7 @@ def _told(error: ValidationError) -> str:
 def _of_searched(problem: Any) -> str:
     key, *rest = map(str, problem["loc"][1:])
     if problem["type"] == "value_error":
-        return f"search.{key}: {problem['ctx']['error']}"
-    return f"search.{key}: {'.'.join(rest)}: {problem['msg']} (allowed: {', '.join(SearchedSetting.model_fields)})"
+        return f"search_space.{key}: {problem['ctx']['error']}"
+    return (
+        f"search_space.{key}: {'.'.join(rest)}: {problem['msg']} (allowed: {', '.join(SearchedSetting.model_fields)})"
+    )

@@ -202,8 +202,8 @@ class SweepStudy:
         if not self._settings.prunes:
             return NopPruner()
         if prune.method == "asha":
-            return SuccessiveHalvingPruner(min_resource=prune.first_epochs, reduction_factor=prune.factor)
-        return HyperbandPruner(min_resource=prune.first_epochs, reduction_factor=prune.factor)
+            return SuccessiveHalvingPruner(min_resource=prune.grace_period, reduction_factor=prune.reduction_factor)
+        return HyperbandPruner(min_resource=prune.grace_period, reduction_factor=prune.reduction_factor)
 
 
 def _key(values: Values) -> frozenset[tuple[str, Any]]:

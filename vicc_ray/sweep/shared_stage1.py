@@ -12,7 +12,14 @@ from vicc_ray.config import Config, ScheduleConfig, Stage2Config
 from vicc_ray.runs.run_dir import FREE_TO_CHANGE
 from vicc_ray.runs.schedule import build_phases
 
-NOT_YET = {"cycles", "alternation_period", "stage2_epochs", "stage2_cosine_epochs", "final_flow_phase", "cross_stream"}
+NOT_YET = {
+    "cycles",
+    "epochs_per_phase",
+    "stage2_max_epochs",
+    "stage2_cosine_epochs",
+    "final_flow_phase",
+    "cross_stream",
+}
 """Settings of the schedule that stage 1 does not look at."""
 
 

@@ -38,8 +38,8 @@ class Parameter:
     def suggest(self, trial: BaseTrial) -> Any:
         """Ask Optuna for a value."""
         low, high, step = self.given.low, self.given.high, self.given.step
-        if self.given.choice is not None:
-            return self._of_choice(trial.suggest_categorical(self.key, [_plain(value) for value in self.given.choice]))
+        if self.given.choices is not None:
+            return self._of_choice(trial.suggest_categorical(self.key, [_plain(value) for value in self.given.choices]))
         assert low is not None and high is not None
         if self.whole:
             return trial.suggest_int(self.key, int(low), int(high), step=int(step or 1), log=self.given.log)
@@ -47,12 +47,12 @@ class Parameter:
 
     def applies(self, values: Mapping[str, Any]) -> bool:
         """Whether all conditions hold, given the values of the settings before it."""
-        return all(key in values and _holds(wanted, values[key]) for key, wanted in self.given.when.items())
+        return all(key in values and _holds(wanted, values[key]) for key, wanted in self.given.condition.items())
 
     @property
     def extremes(self) -> list[Any]:
         """All choices, or both ends of the range."""
-        return list(self.given.choice) if self.given.choice is not None else [self.given.low, self.given.high]
+        return list(self.given.choices) if self.given.choices is not None else [self.given.low, self.given.high]
 
     @property
     def grid(self) -> list[Any]:
@@ -61,11 +61,13 @@ class Parameter:
         Raises:
             UserError: it is a range without a step.
         """
-        if self.given.choice is not None:
-            return list(self.given.choice)
+        if self.given.choices is not None:
+            return list(self.given.choices)
         low, high, step = self.given.low, self.given.high, self.given.step
         if step is None:
-            raise UserError(f"search.{self.key}: a range without step given; sampler grid needs a choice or a step")
+            raise UserError(
+                f"search_space.{self.key}: a range without step given; sampler grid needs a choice or a step"
+            )
         assert low is not None and high is not None
         if (high - low) / step > MOST_COMBINATIONS:
             raise _too_many()
@@ -75,14 +77,14 @@ class Parameter:
     def size(self) -> float:
         """How many values there are."""
         low, high, step = self.given.low, self.given.high, self.given.step
-        if self.given.choice is not None:
-            return len(self.given.choice)
+        if self.given.choices is not None:
+            return len(self.given.choices)
         return math.inf if step is None or low is None or high is None else (high - low) / step + 1
 
     def holds(self, value: Any) -> bool:
         """Whether ``value`` is one that can be asked for."""
-        if self.given.choice is not None:
-            return value in self.given.choice
+        if self.given.choices is not None:
+            return value in self.given.choices
         low, high, step = self.given.low, self.given.high, self.given.step
         if not isinstance(value, int | float) or isinstance(value, bool) or low is None or high is None:
             return False
@@ -91,11 +93,11 @@ class Parameter:
 
     def as_asked(self, value: Any) -> Any:
         """A value as Optuna keeps it."""
-        return _plain(value) if self.given.choice is not None else value
+        return _plain(value) if self.given.choices is not None else value
 
     def _of_choice(self, plain: Any) -> Any:
-        assert self.given.choice is not None
-        return next(value for value in self.given.choice if _same(_plain(value), plain))
+        assert self.given.choices is not None
+        return next(value for value in self.given.choices if _same(_plain(value), plain))
 
 
 class Space:
@@ -116,7 +118,9 @@ class Space:
                 try:
                     check({parameter.key: value})
                 except UserError as error:
-                    raise UserError(f"search.{parameter.key}: {format_value(value)} cannot be: {error}") from error
+                    raise UserError(
+                        f"search_space.{parameter.key}: {format_value(value)} cannot be: {error}"
+                    ) from error
 
     def sample(self, trial: BaseTrial) -> Values:
         """Ask for a value of each setting whose conditions hold."""
@@ -176,20 +180,20 @@ def _too_many() -> UserError:
 def _checked(parameter: Parameter) -> Parameter:
     key, given = parameter.key, parameter.given
     if key not in setting_names():
-        raise UserError(f"search.{unknown_setting(key)}")
-    if given.choice is None and not _types(key) & {"integer", "number"}:
-        raise UserError(f"search.{key}: a range given, but it is no number; give {{choice: [...]}}")
-    for other, wanted in given.when.items():
+        raise UserError(f"search_space.{unknown_setting(key)}")
+    if given.choices is None and not _types(key) & {"integer", "number"}:
+        raise UserError(f"search_space.{key}: a range given, but it is no number; give {{choices: [...]}}")
+    for other, wanted in given.condition.items():
         if isinstance(wanted, dict) and not (set(wanted) == {"above"} and isinstance(wanted["above"], int | float)):
             raise UserError(
-                f"search.{key}: when: {other}: {format_value(wanted)} given; give a value, a list of "
+                f"search_space.{key}: condition: {other}: {format_value(wanted)} given; give a value, a list of "
                 "values or {above: NUMBER}"
             )
-    if parameter.whole and given.choice is None:
+    if parameter.whole and given.choices is None:
         for name in ("low", "high", "step"):
             value = getattr(given, name)
             if isinstance(value, float) and value != int(value):
-                raise UserError(f"search.{key}: {name}: {value:g} given; it must be a whole number")
+                raise UserError(f"search_space.{key}: {name}: {value:g} given; it must be a whole number")
     return parameter
 
 
@@ -197,7 +201,7 @@ def _ordered(parameters: list[Parameter]) -> list[Parameter]:
     names = [parameter.key for parameter in parameters]
     placed: list[Parameter] = []
     while parameters:
-        ready = [p for p in parameters if set(p.given.when) <= {q.key for q in placed}]
+        ready = [p for p in parameters if set(p.given.condition) <= {q.key for q in placed}]
         if not ready:
             _refuse(parameters, names)
         placed += ready
@@ -207,11 +211,12 @@ def _ordered(parameters: list[Parameter]) -> list[Parameter]:
 
 def _refuse(parameters: list[Parameter], names: list[str]) -> None:
     for parameter in parameters:
-        for key in parameter.given.when:
+        for key in parameter.given.condition:
             if key not in names:
                 near = suggest(key, names)
                 raise UserError(
-                    f"search.{parameter.key}: when: {key} is not searched{near} (searched: {', '.join(names)})"
+                    f"search_space.{parameter.key}: condition: {key} is not searched{near} (searched: "
+                    f"{', '.join(names)})"
                 )
     raise UserError(f"search: the conditions of {', '.join(p.key for p in parameters)} wait for each other")
 

@@ -23,10 +23,10 @@ from vicc_ray.utils.fs import atomic_write, folder_lock
 from vicc_ray.utils.json_file import as_kind, read_as, read_json
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 
-FREE_TO_CHANGE = {"recipe", "budget", "concurrency", "resources", "final"}
+FREE_TO_CHANGE = {"recipe", "budget", "max_concurrent_trials", "resources_per_trial", "final_eval"}
 """Settings that may differ when a sweep goes on: they do not change what a trial computes, or (of the recipe) the
 contents are compared."""
-SCORING = {"evaluate_epochs", "evaluate_videos"}
+SCORING = {"validate_every_epochs", "max_validation_videos"}
 FREE_IN_RECIPE = {
     **{name: run_dir.FREE_TO_CHANGE[name] for name in ("name", "ray", "classify")},
     "train": set(run_dir.FREE_TO_CHANGE["train"]) - SCORING,

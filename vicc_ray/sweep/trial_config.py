@@ -28,16 +28,18 @@ def _own_settings(settings: SweepConfig) -> dict[str, str]:
     """What a sweep sets in every trial, and what to do instead of fixing or searching it."""
     own = {
         "name": "its name is the key name",
-        "ray.share": "give concurrency",
+        "ray.share": "give max_concurrent_trials",
         "train.trackers": "trials are shown in the sweep's own table",
-        "train.validation_share": "give validation_share",
+        "train.validation_fraction": "give validation_fraction",
     }
-    if settings.resources.gpus:
-        own |= dict.fromkeys(("train.workers", "train.worker_gpus", "train.use_gpu"), "leave resources.gpus out")
-    if settings.resources.cpus:
-        own["train.worker_cpus"] = "leave resources.cpus out"
+    if settings.resources_per_trial.gpus:
+        own |= dict.fromkeys(
+            ("train.num_workers", "train.gpus_per_worker", "train.use_gpu"), "leave resources_per_trial.gpus out"
+        )
+    if settings.resources_per_trial.cpus:
+        own["train.cpus_per_worker"] = "leave resources_per_trial.cpus out"
     if settings.budget.epochs:
-        own |= dict.fromkeys(("schedule.stage2_epochs", "schedule.cycles"), "leave budget.epochs out")
+        own |= dict.fromkeys(("schedule.stage2_max_epochs", "schedule.cycles"), "leave budget.epochs out")
     return own
 
 
@@ -50,18 +52,18 @@ class Sweep:
 
     def __init__(self, settings: SweepConfig) -> None:
         self.settings = settings
-        for key in settings.fixed:
+        for key in settings.overrides:
             if key not in setting_names():
-                raise UserError(f"fixed.{unknown_setting(key)}")
+                raise UserError(f"overrides.{unknown_setting(key)}")
         own = _own_settings(settings)
-        for part, given in (("fixed", settings.fixed), ("search", settings.search)):
+        for part, given in (("overrides", settings.overrides), ("search_space", settings.search_space)):
             for key in sorted(own.keys() & given.keys()):
                 raise UserError(f"{part}.{key}: a sweep sets this itself; {own[key]}")
-        twice = sorted(set(settings.fixed) & set(settings.search))
+        twice = sorted(set(settings.overrides) & set(settings.search_space))
         if twice:
-            raise UserError(f"search.{twice[0]}: it is fixed too; give it in one of them")
-        self.base = load_config(settings.recipe, _overrides(settings.fixed))
-        self.space = Space(settings.search, self.trial)
+            raise UserError(f"search_space.{twice[0]}: it is fixed too; give it in one of them")
+        self.base = load_config(settings.recipe, _overrides(settings.overrides))
+        self.space = Space(settings.search_space, self.trial)
         self.trial({})
 
     def trial(self, values: Mapping[str, Any], name: str = "trial") -> Config:
@@ -72,7 +74,7 @@ class Sweep:
         """
         own = {
             "name": name,
-            "train.validation_share": self.settings.validation_share,
+            "train.validation_fraction": self.settings.validation_fraction,
             "train.trackers": [],
             "ray.share": self._share(),
             **self._workers(),
@@ -84,7 +86,7 @@ class Sweep:
         seed += LAST_SEEDS_FROM + self.base.seed
         own = {"name": name, "seed": seed, "train.trackers": [], "ray.share": self._share(), **self._workers()}
         config = self._checked({**own, **values})
-        return config.model_copy(update={"train": config.train.model_copy(update={"evaluate_epochs": 0})})
+        return config.model_copy(update={"train": config.train.model_copy(update={"validate_every_epochs": 0})})
 
     @cached_property
     def default(self) -> Values | None:
@@ -95,7 +97,7 @@ class Sweep:
             section, _, name = parameter.key.rpartition(".")
             value = getattr(getattr(in_force, section) if section else in_force, name)
             if value is None:  # of stage 2: what holds for both stages
-                other = in_force.method if hasattr(in_force.method, name) else in_force.optimiser
+                other = in_force.method if hasattr(in_force.method, name) else in_force.optimizer
                 value = getattr(other, name)
             values[parameter.key] = value
         return self.space.as_asked(values)
@@ -113,26 +115,28 @@ class Sweep:
         return trials if points is None else min(trials, len(points))
 
     def _share(self) -> float:
-        return TRIALS_SHARE / self.settings.concurrency
+        return TRIALS_SHARE / self.settings.max_concurrent_trials
 
     def _workers(self) -> dict[str, Any]:
-        gpus, cpus = self.settings.resources.gpus, self.settings.resources.cpus
+        gpus, cpus = self.settings.resources_per_trial.gpus, self.settings.resources_per_trial.cpus
         workers = max(1, int(gpus))
         found: dict[str, Any] = {}
         if gpus:
-            found |= {"train.workers": workers, "train.worker_gpus": min(1.0, gpus), "train.use_gpu": "yes"}
+            found |= {"train.num_workers": workers, "train.gpus_per_worker": min(1.0, gpus), "train.use_gpu": "yes"}
         if cpus:  # half of them decode
-            found["train.worker_cpus"] = cpus / 2 / (workers if gpus else self.base.train.workers.max)
+            found["train.cpus_per_worker"] = cpus / 2 / (workers if gpus else self.base.train.num_workers.max)
         return found
 
     def _checked(self, changed: dict[str, Any]) -> Config:
         config = self._config(changed)
         if epochs := self.settings.budget.epochs:
-            period = config.schedule.alternation_period
-            length = {"schedule.stage2_epochs": epochs, "schedule.cycles": -(-epochs // (2 * period))}
+            period = config.schedule.epochs_per_phase
+            length = {"schedule.stage2_max_epochs": epochs, "schedule.cycles": -(-epochs // (2 * period))}
             config = self._config({**changed, **length})
-        if not config.train.evaluate_epochs:
-            raise UserError("train.evaluate_epochs: 0 given; trials are scored by these checks, so set it to 1 or more")
+        if not config.train.validate_every_epochs:
+            raise UserError(
+                "train.validate_every_epochs: 0 given; trials are scored by these checks, so set it to 1 or more"
+            )
         build_phases(config.schedule)
         check_queue(config)
         return config

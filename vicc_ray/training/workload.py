@@ -55,8 +55,10 @@ def planned_workload(config: Config, videos: Collection[Row]) -> Workload:
     Raises:
         UserError: the global batch exceeds the training videos, or settings contradict each other.
     """
-    per_rank_sizes(config.train.batch, config.train.workers.max)
+    per_rank_sizes(config.train.global_batch_size, config.train.num_workers.max)
     check_queue(config)
-    held_out = validation_sources(videos, config.train.validation_share)
+    held_out = validation_sources(videos, config.train.validation_fraction)
     trained = sum(split != "test" and (split != "train" or source not in held_out) for split, _, source in videos)
-    return Workload(GlobalBatchSampler(trained, config.train.batch, config.seed), build_phases(config.schedule))
+    return Workload(
+        GlobalBatchSampler(trained, config.train.global_batch_size, config.seed), build_phases(config.schedule)
+    )

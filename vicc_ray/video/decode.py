@@ -87,7 +87,7 @@ def open_frames(
     *,
     short_side: int | None,
     max_frames: int,
-    time_limit_s: float,
+    timeout_s: float,
     grid: int = 1,
     enough: int | None = None,
     formats: Formats = ANY,
@@ -102,7 +102,7 @@ def open_frames(
         short_side: the shorter side of the result in pixels, reached by scaling down or up; None keeps the size.
             A stream whose frame size changes is scaled to the size of its first frame.
         max_frames: decoding stops after so many frames.
-        time_limit_s: seconds after which decoding is given up, looked at between frames and packets; what is done with
+        timeout_s: seconds after which decoding is given up, looked at between frames and packets; what is done with
             the frames in between counts too.
         grid: height and width of the result are rounded to multiples of this.
         enough: frames that make a video whose time is over one that is cut short there; None: it always fails.
@@ -115,7 +115,7 @@ def open_frames(
         VideoError: no such file, not a regular one, empty, not a video, no video stream, encrypted; while frames are
             taken: the time limit; at the end of the frames: fewer than two.
     """
-    bounds = _Bounds(max_frames, time_limit_s, enough)
+    bounds = _Bounds(max_frames, timeout_s, enough)
     with _moving_stream(source, bounds, formats) as (stream, items):
         rate = FrameRate(stream)
         scaler = _Scaler(short_side, stream.sample_aspect_ratio, grid)
@@ -123,12 +123,10 @@ def open_frames(
 
 
 def decode_video(
-    source: Path | bytes, *, short_side: int | None, max_frames: int, time_limit_s: float, grid: int = 1
+    source: Path | bytes, *, short_side: int | None, max_frames: int, timeout_s: float, grid: int = 1
 ) -> Video:
     """All frames of :func:`open_frames` at once; the same arguments and errors."""
-    with open_frames(
-        source, short_side=short_side, max_frames=max_frames, time_limit_s=time_limit_s, grid=grid
-    ) as stream:
+    with open_frames(source, short_side=short_side, max_frames=max_frames, timeout_s=timeout_s, grid=grid) as stream:
         frames = np.stack(list(stream.frames))
         return Video(frames, stream.fps)
 
@@ -136,9 +134,9 @@ def decode_video(
 class _Bounds:
     """How much is decoded of a video; the time runs from here on."""
 
-    def __init__(self, max_frames: int, time_limit_s: float, enough: int | None) -> None:
-        self.max_frames, self._limit_s, self._enough = max_frames, time_limit_s, enough
-        self._end = time.monotonic() + time_limit_s
+    def __init__(self, max_frames: int, timeout_s: float, enough: int | None) -> None:
+        self.max_frames, self._limit_s, self._enough = max_frames, timeout_s, enough
+        self._end = time.monotonic() + timeout_s
 
     def are_reached(self, frames: int) -> bool:
         """Whether the time is over; raises TookTooLong where so many frames are not enough then."""
@@ -149,9 +147,9 @@ class _Bounds:
         return True
 
 
-def timeout_reason(time_limit_s: float) -> str:
+def timeout_reason(timeout_s: float) -> str:
     """The reason of a video that took too much time."""
-    return f"took longer than the limit of {time_limit_s:g} s (prepare.time_limit_s)"
+    return f"took longer than the limit of {timeout_s:g} s (prepare.timeout_s)"
 
 
 @contextmanager

@@ -37,14 +37,14 @@ class Crop:
 
 
 def draw_crop(rng: np.random.Generator, height: int, width: int, clip: ClipConfig, grid: int) -> Crop:
-    """A random resized crop within ``clip.crop_area`` and ``clip.crop_aspect``; falls back to the largest that fits.
+    """A random resized crop within ``clip.crop_scale`` and ``clip.crop_ratio``; falls back to the largest that fits.
 
     All four sides are multiples of ``grid``, as the stored frames' are: so chroma and flow are cut at whole pixels.
     """
-    flip = bool(rng.random() < clip.flip)
+    flip = bool(rng.random() < clip.flip_prob)
     for _ in range(10):
-        area = rng.uniform(*clip.crop_area) * height * width
-        aspect = np.exp(rng.uniform(*np.log(clip.crop_aspect)))
+        area = rng.uniform(*clip.crop_scale) * height * width
+        aspect = np.exp(rng.uniform(*np.log(clip.crop_ratio)))
         w, h = (grid * round(float(side) / grid) for side in (np.sqrt(area * aspect), np.sqrt(area / aspect)))
         if 0 < w <= width and 0 < h <= height:
             top, left = (grid * int(rng.integers(0, free // grid + 1)) for free in (height - h, width - w))
@@ -130,6 +130,6 @@ def _resize(part: np.ndarray, out: np.ndarray) -> None:
 def draw_appearance(rng: np.random.Generator, clip: ClipConfig) -> np.ndarray:
     """Parameters of one clip's colour jitter, grey and blur, float32 [len(APPEARANCE)]."""
     factors = [1 + rng.uniform(-s, s) for s in (clip.brightness, clip.contrast, clip.saturation)]
-    jitter, gray, blur = rng.random(3) < (clip.jitter, clip.grey, clip.blur)
+    jitter, gray, blur = rng.random(3) < (clip.jitter_prob, clip.grayscale_prob, clip.blur_prob)
     hue, channel, sigma = rng.uniform(-clip.hue, clip.hue), rng.integers(0, 3), rng.uniform(*clip.blur_sigma)
     return np.array([jitter, *factors, hue, gray, channel, sigma if blur else 0.0], np.float32)

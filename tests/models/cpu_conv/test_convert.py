@@ -74,7 +74,7 @@ def test_a_layer_works_without_input_gradients_and_in_inference_mode(
 
 
 def test_every_convolution_of_s3d_is_replaced_and_its_state_dict_stays() -> None:
-    network = build_encoder(ModelConfig(backbone="s3d", embedding=8))
+    network = build_encoder(ModelConfig(backbone="s3d", embed_dim=8))
     before = {name: value.data_ptr() for name, value in network.state_dict().items()}
     optimized = optimize_for_cpu(network)
     assert {name: value.data_ptr() for name, value in optimized.state_dict().items()} == before

@@ -35,18 +35,28 @@ def lack(there: ClusterCapacity, share: float = 1.0, batch: int = 2**20, **train
 @pytest.mark.parametrize(
     ("there", "train", "setting", "number"),
     [
-        (nodes(2), {"worker_cpus": 2}, "train.worker_cpus", "1.9"),  # nothing is left to decode
-        (nodes(2), {"worker_cpus": 1.95}, "train.worker_cpus", "1.9"),
-        (nodes(2), {"worker_cpus": 4}, "train.worker_cpus", "has 2"),
-        (nodes(2, 2, 2), {"worker_cpus": 4}, "train.worker_cpus", "has 2"),  # each fits on one machine, or nowhere
-        (nodes(2), {"workers": 2, "worker_cpus": 1}, "train.worker_cpus", "0.95"),
-        (nodes(2, 2), {"workers": 3, "worker_cpus": 1.5}, "train.workers", "room for 2"),
-        (nodes(2, 2), {"workers": {"min": 3, "max": 9}, "worker_cpus": 1.5}, "train.workers", "room for 2"),
+        (nodes(2), {"cpus_per_worker": 2}, "train.cpus_per_worker", "1.9"),  # nothing is left to decode
+        (nodes(2), {"cpus_per_worker": 1.95}, "train.cpus_per_worker", "1.9"),
+        (nodes(2), {"cpus_per_worker": 4}, "train.cpus_per_worker", "has 2"),
+        (
+            nodes(2, 2, 2),
+            {"cpus_per_worker": 4},
+            "train.cpus_per_worker",
+            "has 2",
+        ),  # each fits on one machine, or nowhere
+        (nodes(2), {"num_workers": 2, "cpus_per_worker": 1}, "train.cpus_per_worker", "0.95"),
+        (nodes(2, 2), {"num_workers": 3, "cpus_per_worker": 1.5}, "train.num_workers", "room for 2"),
+        (nodes(2, 2), {"num_workers": {"min": 3, "max": 9}, "cpus_per_worker": 1.5}, "train.num_workers", "room for 2"),
         # Ray Train begins as many workers as there is room for, and these leave nothing
-        (nodes(2), {"workers": {"min": 1, "max": 2}, "worker_cpus": 1}, "train.worker_cpus", "2 workers"),
+        (nodes(2), {"num_workers": {"min": 1, "max": 2}, "cpus_per_worker": 1}, "train.cpus_per_worker", "2 workers"),
         (nodes(8), {"use_gpu": "yes"}, "train.use_gpu", "0 of the 1"),
-        (nodes(8, gpus=1), {"use_gpu": "yes", "workers": 2}, "train.use_gpu", "1 of the 2"),
-        (nodes(8, gpus=2), {"use_gpu": "yes", "worker_gpus": 0.6, "workers": 3}, "train.use_gpu", "2 of the 1.8"),
+        (nodes(8, gpus=1), {"use_gpu": "yes", "num_workers": 2}, "train.use_gpu", "1 of the 2"),
+        (
+            nodes(8, gpus=2),
+            {"use_gpu": "yes", "gpus_per_worker": 0.6, "num_workers": 3},
+            "train.use_gpu",
+            "2 of the 1.8",
+        ),
         (nodes(0), {}, "CPUs", "none"),
     ],
 )
@@ -61,7 +71,7 @@ def test_what_never_fits_is_told_with_its_setting(
 
 def test_gpus_without_cpus_beside_them_are_told() -> None:
     apart = ClusterCapacity(({"CPU": 8.0, "object_store_memory": STORE}, {"GPU": 1.0, "CPU": 0.5}))
-    assert "train.worker_cpus" in lack(apart, use_gpu="yes", worker_cpus=1)
+    assert "train.cpus_per_worker" in lack(apart, use_gpu="yes", cpus_per_worker=1)
 
 
 def test_a_batch_too_large_for_the_object_store_is_told_with_what_is_enough() -> None:
@@ -85,10 +95,10 @@ def test_workers_that_are_sized_for_the_user_always_fit(there: ClusterCapacity, 
 @pytest.mark.parametrize("cpus", [0.1, 0.5, 0.9, 0.95, 1, 1.5, 1.9, 1.91, 2])
 @pytest.mark.parametrize("workers", WORKERS)
 def test_of_what_is_accepted_something_is_left_to_decode(cpus: float, workers: Any) -> None:
-    there, train = nodes(2), TrainConfig(workers=workers, worker_cpus=cpus)
+    there, train = nodes(2), TrainConfig(num_workers=workers, cpus_per_worker=cpus)
     sized = size_workers(train, 1.0, there)
-    begun = min(train.workers.max, int(2 // cpus))
-    fits = begun >= train.workers.min and 2 - begun * cpus >= MIN_DECODE_CPUS - 1e-9
+    begun = min(train.num_workers.max, int(2 // cpus))
+    fits = begun >= train.num_workers.min and 2 - begun * cpus >= MIN_DECODE_CPUS - 1e-9
     assert bool(training_shortage(train, 1.0, 1, there)) != fits
     if fits:  # what a validation's task asks for is there
         assert 0 < sized.spare <= 2 - begun * cpus + 1e-9
@@ -99,8 +109,10 @@ def test_of_what_is_accepted_something_is_left_to_decode(cpus: float, workers: A
     [({"cpus": 8}, 1, "resources.cpus"), ({"cpus": 1.5}, 2, "resources.cpus"), ({"gpus": 1}, 1, "resources.gpus")],
 )
 def test_a_sweep_whose_trials_never_fit_is_told(resources: dict[str, float], concurrency: int, setting: str) -> None:
-    search = {"stage2.epsilon": {"low": 0.02, "high": 0.2}}
-    given = SweepConfig.model_validate({"search": search, "resources": resources, "concurrency": concurrency})
+    search = {"stage2.sinkhorn_epsilon": {"low": 0.02, "high": 0.2}}
+    given = SweepConfig.model_validate(
+        {"search_space": search, "resources_per_trial": resources, "max_concurrent_trials": concurrency}
+    )
     found = sweep_shortage(given, Config(), 1, nodes(2))
     assert setting in found and found.partition("; ")[2], "it says what to do"
 
@@ -108,7 +120,11 @@ def test_a_sweep_whose_trials_never_fit_is_told(resources: dict[str, float], con
 def sweep_of(resources: dict[str, float], concurrency: int) -> tuple[SweepConfig, Config]:
     """A sweep, and what one of its trials has."""
     given = SweepConfig.model_validate(
-        {"search": {"method.queue": {"choice": [64]}}, "resources": resources, "concurrency": concurrency}
+        {
+            "search_space": {"method.queue_size": {"choices": [64]}},
+            "resources_per_trial": resources,
+            "max_concurrent_trials": concurrency,
+        }
     )
     return given, Sweep(given).trial({})
 
@@ -134,8 +150,10 @@ def test_trials_queue_for_gpus_where_one_of_them_fits() -> None:
 
 
 def test_trials_that_take_all_cpus_together_are_told() -> None:
-    given = SweepConfig.model_validate({"search": {"method.queue": {"choice": [1]}}, "concurrency": 2})
-    trial = Config(train=TrainConfig(worker_cpus=1), ray=RayConfig(share=0.49))
+    given = SweepConfig.model_validate(
+        {"search_space": {"method.queue_size": {"choices": [1]}}, "max_concurrent_trials": 2}
+    )
+    trial = Config(train=TrainConfig(cpus_per_worker=1), ray=RayConfig(share=0.49))
     assert "ray.share" in sweep_shortage(given, trial, 1, nodes(2))
     assert not sweep_shortage(given, Config(ray=RayConfig(share=0.49)), 1, nodes(2))
 
@@ -188,13 +206,13 @@ def launched(cloud: str, *there: dict[str, float]) -> ClusterCapacity:
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_launched_head_alone_is_waited_with_whatever_the_object_store_of_what_comes(cloud: str) -> None:
-    for train in (TrainConfig(use_gpu="yes"), TrainConfig(use_gpu="yes", workers=2), TrainConfig(use_gpu="no")):
+    for train in (TrainConfig(use_gpu="yes"), TrainConfig(use_gpu="yes", num_workers=2), TrainConfig(use_gpu="no")):
         needs = partial(training_shortage, train, 1.0, 2**30)
         assert needs(launched(cloud))
         reject_impossible(needs, launched(cloud), fail)
-    with pytest.raises(UserError, match="train.workers"):
+    with pytest.raises(UserError, match="train.num_workers"):
         reject_impossible(
-            partial(training_shortage, TrainConfig(use_gpu="yes", workers=99), 1.0, 1), launched(cloud), fail
+            partial(training_shortage, TrainConfig(use_gpu="yes", num_workers=99), 1.0, 1), launched(cloud), fail
         )
 
 
@@ -204,7 +222,7 @@ def test_machines_that_are_there_with_too_small_object_stores_are_not_waited_for
         reject_impossible(partial(training_shortage, TrainConfig(use_gpu="yes"), 1.0, STORE), there, fail)
 
 
-THREE = partial(training_shortage, TrainConfig(workers=3, worker_cpus=1.5), 1.0, 1)
+THREE = partial(training_shortage, TrainConfig(num_workers=3, cpus_per_worker=1.5), 1.0, 1)
 """Of machines with two CPUs."""
 
 
@@ -217,7 +235,7 @@ def test_machines_that_join_a_cluster_one_after_the_other_are_waited_for_and_tol
     monkeypatch.setattr(awaited, "cluster_capacity", lambda: nodes(*[2.0] * next(joined)))
     reject_impossible(THREE, nodes(2), told.append)
     assert next(joined) == 4, "no longer than until they are there"
-    assert len(told) == 1 and "train.workers" in told[0] and f"{awaited.SETTLE_TIMEOUT_S:.0f} s" in told[0]
+    assert len(told) == 1 and "train.num_workers" in told[0] and f"{awaited.SETTLE_TIMEOUT_S:.0f} s" in told[0]
 
 
 def test_a_cluster_that_no_machine_joins_any_more_is_refused_and_an_own_ray_at_once(
@@ -228,12 +246,12 @@ def test_a_cluster_that_no_machine_joins_any_more_is_refused_and_an_own_ray_at_o
     monkeypatch.setattr(awaited, "SETTLE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(awaited, "owns_session", lambda: False)
     monkeypatch.setattr(awaited, "cluster_capacity", lambda: nodes(2))
-    with pytest.raises(UserError, match="train.workers"):
+    with pytest.raises(UserError, match="train.num_workers"):
         reject_impossible(THREE, nodes(2), told.append)
     assert len(told) == 1
     monkeypatch.setattr(awaited, "SETTLE_TIMEOUT_S", 3600.0)
     monkeypatch.setattr(awaited, "owns_session", lambda: True)
-    with pytest.raises(UserError, match="train.workers"):
+    with pytest.raises(UserError, match="train.num_workers"):
         reject_impossible(THREE, nodes(2), fail)
 
 
@@ -243,7 +261,7 @@ def test_the_doctor_warns_of_machines_that_are_still_to_come_and_marks_those_tha
     assert check_recipe(config, 2**20, head).mark == "warn"
     assert check_recipe(config, 2**20, ClusterCapacity(head.nodes, True, None)).mark == "warn"
     assert check_recipe(config, 2**20, ClusterCapacity(head.nodes)).mark == "FAIL"
-    never = check_recipe(Config(train=TrainConfig(use_gpu="yes", workers=99)), 2**20, head)
-    assert never.mark == "FAIL" and "train.workers" in never.found + never.advice
+    never = check_recipe(Config(train=TrainConfig(use_gpu="yes", num_workers=99)), 2**20, head)
+    assert never.mark == "FAIL" and "train.num_workers" in never.found + never.advice
     up = launched(cloud, {"CPU": 8.0, "GPU": 1.0, "object_store_memory": STORE})
     assert check_recipe(config, 2**20, up).mark == "ok"

@@ -36,10 +36,10 @@ AT_ONCE_S = 20.0
 @pytest.mark.parametrize(
     ("train", "setting"),
     [
-        ({"worker_cpus": 2}, "train.worker_cpus"),
-        ({"worker_cpus": 4}, "train.worker_cpus"),
-        ({"workers": 2, "worker_cpus": 1.5}, "train.workers"),
-        ({"workers": {"min": 1, "max": 2}, "worker_cpus": 1}, "train.worker_cpus"),
+        ({"cpus_per_worker": 2}, "train.cpus_per_worker"),
+        ({"cpus_per_worker": 4}, "train.cpus_per_worker"),
+        ({"num_workers": 2, "cpus_per_worker": 1.5}, "train.num_workers"),
+        ({"num_workers": {"min": 1, "max": 2}, "cpus_per_worker": 1}, "train.cpus_per_worker"),
         ({"use_gpu": "yes"}, "train.use_gpu"),
     ],
 )
@@ -55,15 +55,15 @@ def test_a_training_that_never_fits_is_refused_at_once(
 
 def test_the_whole_job_is_refused_before_its_videos_are_prepared(tmp_path: Path) -> None:
     videos = films(tmp_path / "videos", *(f"{number}.mp4" for number in range(6)))
-    with pytest.raises(UserError, match=r"train\.worker_cpus"):
-        run_end_to_end(settings(train={"worker_cpus": 4}), videos, tmp_path / "out", progress=False)
+    with pytest.raises(UserError, match=r"train\.cpus_per_worker"):
+        run_end_to_end(settings(train={"cpus_per_worker": 4}), videos, tmp_path / "out", progress=False)
     assert not (tmp_path / "out" / "store").exists()
 
 
 def test_a_job_whose_training_has_ended_needs_no_machine_for_it(tmp_path: Path) -> None:
     """What is there of its run is no more than a mark of its end, which the table and the page cannot be made of."""
     videos, out = films(tmp_path / "videos", *(f"{number}.mp4" for number in range(6))), tmp_path / "out"
-    config = settings(train={"worker_cpus": 4})
+    config = settings(train={"cpus_per_worker": 4})
     last = build_phases(config.schedule)[-1]
     checkpoint = RunDir(out / "run").phase_checkpoint(last.index, last.name)
     checkpoint.mkdir(parents=True)

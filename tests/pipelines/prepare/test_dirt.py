@@ -85,10 +85,12 @@ def test_a_run_that_is_mostly_failing_stops_and_goes_on_when_told_to(tmp_path: P
     for n in range(99):
         (videos / f"{n:02d}.mp4").write_bytes(b"no video %d" % n)
     prepare = PrepareConfig(short_side=32, videos_per_shard=5)
-    with pytest.raises(UserError, match=r"videos failed \(100 %\), prepare.max_failures allows 50 %: 00.mp4: not a v"):
+    with pytest.raises(
+        UserError, match=r"videos failed \(100 %\), prepare.max_failure_rate allows 50 %: 00.mp4: not a v"
+    ):
         run(videos, store, CONFIG.model_copy(update={"prepare": prepare}))
     assert 20 <= len(failures(store)) < 99
-    tolerant = CONFIG.model_copy(update={"prepare": prepare.model_copy(update={"max_failures": 1.0})})
+    tolerant = CONFIG.model_copy(update={"prepare": prepare.model_copy(update={"max_failure_rate": 1.0})})
     summary = run(videos, store, tolerant)
     assert (summary.rows, summary.failures, summary.inputs) == (1, 99, 100)
     assert summary.processed < 100

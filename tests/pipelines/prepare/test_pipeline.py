@@ -37,7 +37,7 @@ def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None
     ]
     noise_db = []
     for entry in store.entries:
-        video = decode_video(videos / entry.id, short_side=32, max_frames=1000, time_limit_s=60, grid=2)
+        video = decode_video(videos / entry.id, short_side=32, max_frames=1000, timeout_s=60, grid=2)
         stored = store.read(entry)
         assert (entry.frames, entry.height, entry.width, entry.fps) == (6, 32, 48, 25.0)
         rgb = stored.rgb(np.arange(6))
@@ -135,8 +135,8 @@ def test_a_moved_folder_of_videos_is_the_same_input(tmp_path: Path) -> None:
     ("section", "change", "message"),
     [
         ("prepare", PrepareConfig(short_side=40), "prepare.short_side was 32 and is 40 now"),
-        ("prepare", PrepareConfig(short_side=32, flow="tvl1"), "prepare.flow was dis and is tvl1 now"),
-        ("prepare", PrepareConfig(short_side=32, fold=2), "prepare.fold was 1 and is 2 now"),
+        ("prepare", PrepareConfig(short_side=32, flow_method="tvl1"), "prepare.flow_method was dis and is tvl1 now"),
+        ("prepare", PrepareConfig(short_side=32, split_fold=2), "prepare.split_fold was 1 and is 2 now"),
         ("evaluate", EvaluateConfig(test_share=0.5), "begun with evaluate.test_share 0.25 held out"),
     ],
 )
@@ -210,7 +210,7 @@ from vicc_ray.pipelines.prepare.pipeline import prepare
 config = Config(prepare=PrepareConfig(short_side=64, flow="tvl1"), ray=RayConfig(cpus=2, object_store_mb=150))
 print(prepare(Path(sys.argv[1]), Path(sys.argv[2]), config))
 """
-SLOW = Config(prepare=PrepareConfig(short_side=64, flow="tvl1"), ray=RAY)
+SLOW = Config(prepare=PrepareConfig(short_side=64, flow_method="tvl1"), ray=RAY)
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_published_data_set_is_prepared_by_its_lists(
     tmp_path: Path, lists: dict[str, str], known: dict[str, tuple[str, str, str]], missing: str
 ) -> None:
     videos = films(tmp_path / "videos", *(f"inside/{id}" for id in known), "more.mp4", frames=2)
-    config = CONFIG.model_copy(update={"prepare": PrepareConfig(short_side=32, fold=2)})
+    config = CONFIG.model_copy(update={"prepare": PrepareConfig(short_side=32, split_fold=2)})
     summary = run(videos, tmp_path / "store", config, write_lists(tmp_path / "lists", lists))
     assert summary == PrepareSummary(rows=2, failures=1, inputs=3, processed=3, unlisted=1)
     assert {e.id: (e.label, e.source, e.split) for e in ClipStore(tmp_path / "store").entries} == known

@@ -28,7 +28,7 @@ from vicc_ray.utils.jsonl import read_lines
 def done(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFolder, Summary]:
     """Two trials, of which the first fails."""
     folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "out")
-    file = sweep_file(folder.path.parent, final={"seeds": 0})
+    file = sweep_file(folder.path.parent, final_eval={"num_seeds": 0})
     with heard_outside() as heard:
         summary = sweep(load_sweep(file), store, folder.path, progress=False)
     assert not heard, "trials train in processes of their own, and listen to this machine alone as well"
@@ -39,7 +39,7 @@ def test_the_trial_that_fails_says_why_and_the_other_is_the_best(done: tuple[Swe
     _, summary = done
     assert [trial.state for trial in summary.trials] == ["failed", "complete"]
     assert [trial.values["stage2.learning_rate"] for trial in summary.trials] == [DIVERGES, 0.05]
-    diverged = r"at step \d+ \(phase rgb-stage2-1\): training has diverged. Lower optimiser"
+    diverged = r"at step \d+ \(phase rgb-stage2-1\): training has diverged. Lower optimizer"
     assert re.search(diverged, summary.trials[0].reason)
     assert [score.epoch for score in summary.trials[1].curve] == SCORED
     assert summary.trials[1].cost.epochs == EPOCHS
@@ -64,7 +64,7 @@ def test_the_best_recipe_makes_the_best_trial_again(done: tuple[SweepFolder, Sum
     """From its very beginning, stage 1 included, to the bit: then its network and its R@1 are the same too."""
     folder, _ = done
     best = load_config(str(folder.best_file))
-    assert best.train.validation_share == 0.25
+    assert best.train.validation_fraction == 0.25
     again = [float(f"{loss:.9g}") for loss in computed_here(best, store)]
     trained = [line["loss"] for line in read_lines(folder.trial(1).run.metrics_file)]
     assert again[-len(trained) :] == trained
@@ -72,7 +72,7 @@ def test_the_best_recipe_makes_the_best_trial_again(done: tuple[SweepFolder, Sum
 
 def test_other_settings_in_the_same_folder_are_refused(done: tuple[SweepFolder, Summary], store: Path) -> None:
     folder, _ = done
-    file = sweep_file(folder.path.parent, final={"seeds": 0}, seed=3)
+    file = sweep_file(folder.path.parent, final_eval={"num_seeds": 0}, seed=3)
     with pytest.raises(UserError, match=r"sweep with other settings \(seed: 0 -> 3\)"):
         sweep(load_sweep(file), store, folder.path, progress=False)
 
@@ -81,10 +81,10 @@ def test_a_finished_sweep_tells_its_result_again_on_smaller_machines(
     done: tuple[SweepFolder, Summary], store: Path
 ) -> None:
     folder, summary = done
-    file = sweep_file(folder.path.parent, final={"seeds": 0}, resources={"cpus": 512})
+    file = sweep_file(folder.path.parent, final_eval={"num_seeds": 0}, resources_per_trial={"cpus": 512})
     again = sweep(load_sweep(file), store, folder.path, progress=False)
     assert again.best == summary.best
-    more = sweep_file(folder.path.parent, final={"seeds": 1}, resources={"cpus": 512})
+    more = sweep_file(folder.path.parent, final_eval={"num_seeds": 1}, resources_per_trial={"cpus": 512})
     with pytest.raises(UserError, match=r"resources\.cpus"):
         sweep(load_sweep(more), store, folder.path, progress=False)
 

@@ -33,10 +33,10 @@ EPOCHS, STEPS = 12, 48  # 16 training videos, 4 a step
 
 
 def config_of(stream: str, mode: str = "finetune", epochs: int = EPOCHS, batch: int = 4, **train: Any) -> Config:
-    rates = {"finetune_epochs": epochs, "finetune_learning_rate": 0.01, "backbone_rate": 1.0}
+    rates = {"finetune_epochs": epochs, "finetune_learning_rate": 0.01, "backbone_lr_mult": 1.0}
     return settings(
-        classify={"stream": stream, "mode": mode, "batch": batch, "dropout": 0.1, **rates},
-        train={"checkpoint_steps": 7, **train},
+        classify={"stream": stream, "mode": mode, "global_batch_size": batch, "dropout": 0.1, **rates},
+        train={"checkpoint_every_steps": 7, **train},
     )
 
 
@@ -122,8 +122,10 @@ def test_another_network_or_other_settings_are_refused_and_those_of_the_test_are
     changed = config.model_copy(update={"classify": config.classify.model_copy(update={"dropout": 0.4})})
     with pytest.raises(UserError, match=r"classify\.dropout: 0\.1 -> 0\.4"):
         classify(fresh("flow"), changed, store, out, progress=False)
-    batch = config.model_copy(update={"classify": config.classify.model_copy(update={"batch": 17})})
-    with pytest.raises(UserError, match=r"classify\.batch: 17 given, but there are 16 training videos with a label"):
+    batch = config.model_copy(update={"classify": config.classify.model_copy(update={"global_batch_size": 17})})
+    with pytest.raises(
+        UserError, match=r"classify\.global_batch_size: 17 given, but there are 16 training videos with a label"
+    ):
         classify(fresh("flow"), batch, store, out, progress=False)
 
 

@@ -25,7 +25,7 @@ MARGIN = 1.5
 
 def pretraining(folder: Path, store: Path) -> list[str | Path]:
     """Of so many steps that it does not end, and with no checkpoint that nobody asks for."""
-    (folder / "recipe.yaml").write_text(dump_config(rgb_alone(5000, checkpoint_steps=20_000)))
+    (folder / "recipe.yaml").write_text(dump_config(rgb_alone(5000, checkpoint_every_steps=20_000)))
     return ["-m", "vicc_ray", "pretrain", folder / "recipe.yaml", "--store", store, "--run", folder / "run"]
 
 

@@ -89,14 +89,14 @@ def test_a_run_leaves_every_step_every_phase_and_its_scores(undisturbed: Path) -
 
 def test_a_finished_run_is_left_as_it_is(undisturbed: Path, store: Path) -> None:
     before = (undisturbed / "metrics.jsonl").stat().st_mtime_ns
-    pretrain(settings(train={"workers": 2}), store, undisturbed, progress=False)
+    pretrain(settings(train={"num_workers": 2}), store, undisturbed, progress=False)
     assert (undisturbed / "metrics.jsonl").stat().st_mtime_ns == before
 
 
 def test_two_workers_with_uneven_shares_compute_what_one_does(store: Path, tmp_path: Path) -> None:
     """And talk to each other where nobody else listens."""
-    train = {"workers": 2, "batch": 5, "record_samples": True, "evaluate_epochs": 0}
-    config = settings(train=train, method={"queue": 10})
+    train = {"num_workers": 2, "global_batch_size": 5, "log_sample_ids": True, "validate_every_epochs": 0}
+    config = settings(train=train, method={"queue_size": 10})
     with heard_outside() as heard:
         pretrain(config, store, tmp_path, progress=False)
     assert not heard
@@ -136,10 +136,13 @@ def test_a_damaged_store_ends_the_run_with_its_name(store: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": {"prototypes": 5}}, r"other settings \(method\.prototypes: 4 -> 5\)"),
-        ({"train": {"batch": 32}, "method": {"queue": 0}}, r"train\.batch: 32 given, but there are 16 training videos"),
-        ({"train": {"workers": 5}}, r"train\.workers: 5 workers given for a global batch of 4"),
-        ({"method": {"queue": 6}}, r"method\.queue: 6 given"),
+        ({"method": {"num_prototypes": 5}}, r"other settings \(method\.num_prototypes: 4 -> 5\)"),
+        (
+            {"train": {"global_batch_size": 32}, "method": {"queue_size": 0}},
+            r"train\.global_batch_size: 32 given, but there are 16 training videos",
+        ),
+        ({"train": {"num_workers": 5}}, r"train\.num_workers: 5 workers given for a global batch of 4"),
+        ({"method": {"queue_size": 6}}, r"method\.queue_size: 6 given"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(

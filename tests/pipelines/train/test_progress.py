@@ -113,7 +113,7 @@ def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(t
 
 
 def test_the_time_left_counts_cross_stream_steps_as_dearer(tmp_path: Path) -> None:
-    schedule = ScheduleConfig(rgb_epochs=5, flow_epochs=0, stage1_cosine_epochs=5, cycles=1, alternation_period=5)
+    schedule = ScheduleConfig(rgb_epochs=5, flow_epochs=0, stage1_cosine_epochs=5, cycles=1, epochs_per_phase=5)
     planned = Workload(GlobalBatchSampler(videos=10, batch=5, seed=0), build_phases(schedule))
     follower = RunProgress(RunDir(tmp_path), planned)
     follower.recent.extend({"step": step, "data_ms": 100.0, "compute_ms": 900.0} for step in range(1, 6))

@@ -110,16 +110,21 @@ def test_timing_is_that_of_the_steps(run_dir: Path, store: ClipStore) -> None:
 def test_changed_settings_are_marked(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
     changed = {(s["name"], row["key"]) for s in figures["settings"] for row in s["rows"] if row["changed"]}
-    assert changed == {("run", "name"), ("train", "batch"), ("method", "prototypes"), ("method", "queue")}
+    assert changed == {
+        ("run", "name"),
+        ("train", "global_batch_size"),
+        ("method", "num_prototypes"),
+        ("method", "queue_size"),
+    }
     assert all(row["help"] for s in figures["settings"] for row in s["rows"])
 
 
 def test_changed_settings_of_a_recipe_are_those_that_are_not_as_in_it(run_dir: Path, store: ClipStore) -> None:
-    config = load_config("demo", ["train.batch=8"])
+    config = load_config("demo", ["train.global_batch_size=8"])
     (run_dir / "config.yaml").write_text(dump_config(config))
     _, _, figures = build(run_dir, store)
     changed = {(s["name"], row["key"]) for s in figures["settings"] for row in s["rows"] if row["changed"]}
-    assert figures["recipe"] == "demo" and changed == {("train", "batch")}
+    assert figures["recipe"] == "demo" and changed == {("train", "global_batch_size")}
 
 
 def test_the_total_time_is_that_of_all_parts(run_dir: Path, store: ClipStore) -> None:
@@ -170,7 +175,7 @@ def test_embeddings_that_collapsed_are_warned_of_with_the_settings_of_the_run(ru
     write_metrics(run_dir, rank=1.3)
     page, _, figures = build(run_dir, store)
     assert [w["kind"] for w in figures["warnings"]] == ["flat"] * 4
-    assert "effective rank is 1.3 of 128" in page.text and "optimiser.learning_rate (now 0.6)" in page.text
+    assert "effective rank is 1.3 of 128" in page.text and "optimizer.learning_rate (now 0.6)" in page.text
 
 
 def test_epochs_are_curves_with_a_summary(run_dir: Path, store: ClipStore) -> None:

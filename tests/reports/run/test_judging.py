@@ -72,8 +72,8 @@ def test_the_map_shows_test_videos_first(tmp_path: Path) -> None:
 def trained(tmp_path: Path, store: ClipStore) -> tuple[Path, Config]:
     """A run with one finished phase, its checkpoint and its features."""
     sections = {
-        "model": {"backbone": "tiny", "embedding": 8},
-        "method": {"prototypes": 6, "queue": 0},
+        "model": {"backbone": "tiny", "embed_dim": 8},
+        "method": {"num_prototypes": 6, "queue_size": 0},
         "schedule": {"rgb_epochs": 1, "flow_epochs": 0, "stage1_cosine_epochs": 1, "cycles": 0},
     }
     config = Config.model_validate(sections)
@@ -154,7 +154,7 @@ def test_another_run_is_compared_query_by_query(run_dir: Path, store: ClipStore,
         table = load_features(feature_path(folder / "evaluation", "rgb-stage1")).sorted()
         hits.append(retrieve(table.split("train"), table.split("test")).hits.mean())
     assert rows["rgb-stage1"]["difference"] == pytest.approx(hits[0] - hits[1])
-    assert figures["settings"] == [{"key": "method.epsilon", "one": 0.05, "other": 0.025}]
+    assert figures["settings"] == [{"key": "method.sinkhorn_epsilon", "one": 0.05, "other": 0.025}]
     assert "Beside the run the &lt;other&gt;" in html
 
 
@@ -183,13 +183,13 @@ def test_the_published_run_differs_in_nothing() -> None:
 
 
 def test_what_is_other_than_published_is_said() -> None:
-    changed = load_config("ucf101-s3d", ["schedule.rgb_epochs=40", "prepare.flow=dis"])
+    changed = load_config("ucf101-s3d", ["schedule.rgb_epochs=40", "prepare.flow_method=dis"])
     found = published(changed, {"classes": 8, "train": 800, "test": 240})
     assert found is not None
     assert found["recall"] == {"rgb": 62.1, "flow": 59.7, "rgb+flow": 65.1}
     assert found["differences"] == [
         "other videos: 800 to train with and 240 to test with, of 8 classes, instead of 9,537 and 3,783 of 101",
-        "prepare.flow is dis instead of tvl1",
+        "prepare.flow_method is dis instead of tvl1",
         "schedule.rgb_epochs is 40 instead of 300",
     ]
     assert published(load_config("demo", []), UCF101) is None

@@ -37,7 +37,10 @@ STATES = {
     "none complete": summary_of([trial_of(0, "pruned"), trial_of(1, "running", ()), trial_of(2, "running")], total=9),
     "not a number": summary_of([trial_of(0, scores=(0.2, float("nan"))), trial_of(1)]),
     "lists and texts": summary_of(
-        [trial_of(n, values={"stage2.epsilon": value}) for n, value in enumerate([[1, 2], [3], "yes", True, 4, None])]
+        [
+            trial_of(n, values={"stage2.sinkhorn_epsilon": value})
+            for n, value in enumerate([[1, 2], [3], "yes", True, 4, None])
+        ]
     ),
 }
 
@@ -81,7 +84,7 @@ def test_the_best_is_marked_and_told() -> None:
         progress_chart(whole),
         learning_chart(whole),
         cost_chart(whole),
-        slice_chart(whole, "stage2.epsilon"),
+        slice_chart(whole, "stage2.sinkhorn_epsilon"),
     ):
         assert chart.dots[-1].trial == whole.best.number and "best" in chart.dots[-1].style
     assert "best" not in "".join(dot.style for dot in progress_chart(STATES["none complete"]).dots)
@@ -108,8 +111,8 @@ def test_intervals_are_drawn_around_dots() -> None:
 
 def test_a_slice_has_the_trials_that_have_the_setting() -> None:
     whole = STATES["whole"]
-    having = {trial.number for trial in whole.trials if "stage2.queue_start" in trial.values}
-    chart = slice_chart(whole, "stage2.queue_start")
+    having = {trial.number for trial in whole.trials if "stage2.queue_start_epoch" in trial.values}
+    chart = slice_chart(whole, "stage2.queue_start_epoch")
     assert {dot.trial for dot in chart.dots} == having and len(having) < len(whole.trials)
 
 
@@ -186,8 +189,8 @@ def test_importances_are_bars_or_a_word() -> None:
 def hostile() -> Summary:
     """HTML wherever text comes from outside."""
     trials = [
-        trial_of(0, values={"stage2.epsilon": HTML}, warnings=[HTML]),
-        trial_of(1, "failed", (), values={"stage2.epsilon": [HTML]}, reason=HTML),
+        trial_of(0, values={"stage2.sinkhorn_epsilon": HTML}, warnings=[HTML]),
+        trial_of(1, "failed", (), values={"stage2.sinkhorn_epsilon": [HTML]}, reason=HTML),
     ]
     return summary_of(trials, name=HTML, recipe=f"</script>{HTML}")
 
@@ -195,7 +198,9 @@ def hostile() -> Summary:
 def test_it_is_written_with_all_else_that_is_told(tmp_path: Path) -> None:
     plan, folder = sweep_of(), SweepFolder(tmp_path)
     folder.open(plan.settings, plan.base, store_of(tmp_path / "store", [video(0)]))
-    trials = [trial_of(0, values={"stage2.epsilon": 0.05, "stage2.prototypes": 12, "stage2.queue": 0})]
+    trials = [
+        trial_of(0, values={"stage2.sinkhorn_epsilon": 0.05, "stage2.num_prototypes": 12, "stage2.queue_size": 0})
+    ]
     summary = summarise(plan, SweepStudy(folder.study_file, plan), folder, trials, 4, [])
     write_summary(plan, summary, folder)
     assert folder.page_file.read_text("utf-8") == render(summary)

@@ -150,6 +150,6 @@ def test_a_port_that_is_taken_is_told(server: Served) -> None:
 
 
 def test_a_video_over_the_time_limit_is_told(index_folder: Path, videos: Path) -> None:
-    with served(index_folder, time_limit_s=1e-6) as server:
+    with served(index_folder, timeout_s=1e-6) as server:
         answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes())
     assert (answer.status, answer.json) == (422, {"error": "cannot be searched with: took longer than 1e-06 s"})

@@ -19,9 +19,15 @@ HEALTHY = {
 }
 CONFIG = Config.model_validate(
     {
-        "method": {"prototypes": 20, "epsilon": 0.3, "queue": 64, "queue_start": 4, "freeze_prototypes": 1},
-        "optimiser": {"learning_rate": 0.7, "warmup_epochs": 2},
-        "train": {"batch": 32},
+        "method": {
+            "num_prototypes": 20,
+            "sinkhorn_epsilon": 0.3,
+            "queue_size": 64,
+            "queue_start_epoch": 4,
+            "freeze_prototypes_epochs": 1,
+        },
+        "optimizer": {"learning_rate": 0.7, "warmup_epochs": 2},
+        "train": {"global_batch_size": 32},
     }
 )
 
@@ -44,19 +50,29 @@ def test_a_healthy_phase_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("changes", "kind", "told"),
     [
-        ({"loss": None}, "diverged", ["the loss is no longer a number", "optimiser.learning_rate (now 0.7)"]),
+        ({"loss": None}, "diverged", ["the loss is no longer a number", "optimizer.learning_rate (now 0.7)"]),
         ({"gradient_norm": None}, "diverged", ["the gradient is no longer a number"]),
         (
             {"assignment_entropy": 0.999 * LN_K},
             "uniform",
-            ["2.993", "ln K = 2.996", "method.epsilon (now 0.3)", "method.freeze_prototypes (now 1)"],
+            ["2.993", "ln K = 2.996", "method.sinkhorn_epsilon (now 0.3)", "method.freeze_prototypes_epochs (now 1)"],
         ),
         (
             {"prototypes_in_use": 0.4, "prototypes_effective": 0.2},
             "crowded",
-            ["8 of 20", "3200 samples", "count for 4.0", "method.prototypes (now 20)", "method.queue_start (now 4)"],
+            [
+                "8 of 20",
+                "3200 samples",
+                "count for 4.0",
+                "method.num_prototypes (now 20)",
+                "method.queue_start_epoch (now 4)",
+            ],
         ),
-        ({"entropy": 0.3 * LN_K}, "crowded", ["entropy of 0.90 where 3.00 is possible", "method.epsilon (now 0.3)"]),
+        (
+            {"entropy": 0.3 * LN_K},
+            "crowded",
+            ["entropy of 0.90 where 3.00 is possible", "method.sinkhorn_epsilon (now 0.3)"],
+        ),
         ({"effective_rank": 1.2}, "flat", ["effective rank is 1.2 of 128", "warmup_epochs (now 2)"]),
         ({"gradient_norm": 0.0}, "no-gradient", ["0.0e+00"]),
     ],
@@ -69,7 +85,7 @@ def test_each_collapse_is_told_with_figures_and_settings(changes: dict[str, Any]
 
 
 def test_the_queue_is_mentioned_only_where_there_is_one() -> None:
-    without = CONFIG.model_copy(update={"method": CONFIG.method.model_copy(update={"queue": 0})})
+    without = CONFIG.model_copy(update={"method": CONFIG.method.model_copy(update={"queue_size": 0})})
     changes = epoch(assignment_entropy=LN_K)
     assert "queue_start" in diagnose_phase([changes], CONFIG)[0].text
     assert "queue" not in diagnose_phase([changes], without)[0].text
@@ -103,7 +119,7 @@ def test_a_rising_loss_and_gradient_are_told() -> None:
 
 def test_many_prototypes_for_few_samples_are_no_collapse() -> None:
     """Chance itself leaves most of them unused then."""
-    config = CONFIG.model_copy(update={"method": CONFIG.method.model_copy(update={"prototypes": 300})})
+    config = CONFIG.model_copy(update={"method": CONFIG.method.model_copy(update={"num_prototypes": 300})})
     few = epoch(steps=10, prototypes_in_use=0.65, prototypes_effective=0.55, effective_rank=30.0)
     assert diagnose_phase([few], config) == []
     assert [p.kind for p in diagnose_phase([{**few, "steps": 1000}], config)] == ["crowded"]
@@ -143,7 +159,12 @@ def test_few_steps_are_told_first_with_what_held_out_videos_say() -> None:
     short = epoch(steps=2, stage=1, loss=LN_K)
     check = {"phase": "rgb-stage1", "recall_at_1": 0.5625, "low": 0.31, "high": 0.81, "chance": 0.125, "videos": 16}
     (problem,) = diagnose_finished_phase(short, CONFIG, steps=12, check=check)
-    told = ["12 steps in all (about 2 an epoch)", "schedule.rgb_epochs (now", "train.batch (now 32)", "2.996"]
+    told = [
+        "12 steps in all (about 2 an epoch)",
+        "schedule.rgb_epochs (now",
+        "train.global_batch_size (now 32)",
+        "2.996",
+    ]
     held_out = ["56.2 %", "31.0 to 81.0", "16 videos", "chance, 12.5 %"]
     places = [problem.text.find(part) for part in [*told, *held_out]]
     assert problem.kind == "not-learning" and places[0] == 0 and -1 not in places and places == sorted(places)
@@ -151,12 +172,12 @@ def test_few_steps_are_told_first_with_what_held_out_videos_say() -> None:
         (problem,) = diagnose_finished_phase(short, CONFIG, steps=12, check={**check, "chance": chance, "low": low})
         assert ("not clearly" not in problem.text) is clear
     (problem,) = diagnose_finished_phase(short, CONFIG, steps=700)
-    assert "train.batch" not in problem.text and "%" not in problem.text
+    assert "train.global_batch_size" not in problem.text and "%" not in problem.text
 
 
 @pytest.mark.parametrize(
     ("stage", "stream", "key"),
-    [(1, "rgb", "schedule.rgb_epochs"), (1, "flow", "schedule.flow_epochs"), (2, "rgb", "schedule.alternation_period")],
+    [(1, "rgb", "schedule.rgb_epochs"), (1, "flow", "schedule.flow_epochs"), (2, "rgb", "schedule.epochs_per_phase")],
 )
 def test_the_setting_of_the_number_of_steps_is_that_of_the_phase(stage: int, stream: str, key: str) -> None:
     (problem,) = diagnose_finished_phase(epoch(steps=2, stage=stage, stream=stream, loss=LN_K), CONFIG, steps=12)
@@ -182,9 +203,9 @@ def test_no_epoch_of_a_healthy_run_is_warned_of() -> None:
 
 
 def test_an_epsilon_that_makes_assignments_uniform_is_noticed_within_an_epoch() -> None:
-    config = watched_config(method={"prototypes": 6, "queue": 0, "epsilon": 1.0})
+    config = watched_config(method={"num_prototypes": 6, "queue_size": 0, "sinkhorn_epsilon": 1.0})
     (problem,) = diagnose_phase(run_epochs(config, 1), config)
-    assert problem.kind == "uniform" and "method.epsilon (now 1)" in problem.text
+    assert problem.kind == "uniform" and "method.sinkhorn_epsilon (now 1)" in problem.text
 
 
 def test_clips_that_are_all_alike_are_noticed_within_an_epoch() -> None:
@@ -193,7 +214,7 @@ def test_clips_that_are_all_alike_are_noticed_within_an_epoch() -> None:
 
 
 def test_steps_far_too_long_are_noticed() -> None:
-    config = watched_config(optimiser={"name": "adamw", "learning_rate": 1e3, "final_learning_rate": 1e3})
+    config = watched_config(optimizer={"name": "adamw", "learning_rate": 1e3, "min_lr": 1e3})
     found = diagnose_phase(run_epochs(config, 2), config)
     assert {"flat", "rising"} <= {problem.kind for problem in found}
-    assert all("optimiser.learning_rate (now 1000)" in problem.text for problem in found)
+    assert all("optimizer.learning_rate (now 1000)" in problem.text for problem in found)

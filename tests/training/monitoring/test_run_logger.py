@@ -80,7 +80,7 @@ def test_a_problem_is_told_when_it_begins(folder: RunDir) -> None:
     told = [(line["epoch"], line["kind"]) for line in read_lines(folder.warnings_file)]
     assert told == [(2, "uniform"), (2, "flat"), (5, "uniform"), (5, "flat")]
     assert [len(line["problems"]) for line in read_lines(folder.epochs_file)] == [0, 2, 2, 0, 2]
-    assert "method.epsilon (now 0.05)" in read_lines(folder.warnings_file)[0]["text"]
+    assert "method.sinkhorn_epsilon (now 0.05)" in read_lines(folder.warnings_file)[0]["text"]
 
 
 def test_a_resumed_run_does_not_repeat_a_problem_that_goes_on(folder: RunDir) -> None:

@@ -1,4 +1,4 @@
-"""What the optimisers do with decay, with layers of zeros, and with state out of a checkpoint."""
+"""What the optimizers do with decay, with layers of zeros, and with state out of a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import timm.optim
 import torch
 from torch import nn
 
-from vicc_ray.config import OptimiserConfig
-from vicc_ray.training.optim.build import build_optimiser
+from vicc_ray.config import OptimizerConfig
+from vicc_ray.training.optim.build import build_optimizer
 from vicc_ray.training.optim.lars import LARS
 
 
@@ -19,20 +19,20 @@ def layer() -> nn.Conv3d:
     return nn.Conv3d(4, 6, 3).to(memory_format=torch.channels_last_3d)
 
 
-def step(module: nn.Conv3d, optimiser: torch.optim.Optimizer, seed: int = 1) -> None:
-    optimiser.zero_grad()
+def step(module: nn.Conv3d, optimizer: torch.optim.Optimizer, seed: int = 1) -> None:
+    optimizer.zero_grad()
     module(torch.randn(2, 4, 3, 3, 3, generator=torch.Generator().manual_seed(seed))).square().sum().backward()
-    optimiser.step()
+    optimizer.step()
 
 
 @pytest.mark.parametrize("name", ["lars", "adamw"])
 def test_only_weights_decay(name: str) -> None:
     module = layer()
-    optimiser = build_optimiser([module], OptimiserConfig(name=name, learning_rate=0.1, weight_decay=0.5))
+    optimizer = build_optimizer([module], OptimizerConfig(name=name, learning_rate=0.1, weight_decay=0.5))
     before = {n: p.detach().clone() for n, p in module.named_parameters()}
     for p in module.parameters():
         p.grad = torch.zeros_like(p)
-    optimiser.step()
+    optimizer.step()
     assert torch.equal(module.bias, before["bias"])
     assert (module.weight.abs() < before["weight"].abs()).all()
 
@@ -58,10 +58,12 @@ def test_lars_moves_weights_by_a_share_of_their_norm_whatever_the_size_of_the_gr
     for size in (1e-3, 1e3):
         module = layer()
         before = module.weight.detach().clone()
-        optimiser = build_optimiser([module], OptimiserConfig(learning_rate=1.0, weight_decay=0.0, trust=0.01))
+        optimizer = build_optimizer(
+            [module], OptimizerConfig(learning_rate=1.0, weight_decay=0.0, trust_coefficient=0.01)
+        )
         for p in module.parameters():
             p.grad = torch.full_like(p, size)
-        optimiser.step()
+        optimizer.step()
         moved.append(float((module.weight.detach() - before).norm() / before.norm()))
         assert torch.allclose(module.bias, layer().bias - size)
     assert moved == pytest.approx([0.01, 0.01], rel=1e-3)
@@ -69,9 +71,9 @@ def test_lars_moves_weights_by_a_share_of_their_norm_whatever_the_size_of_the_gr
 
 @pytest.mark.parametrize("name", ["lars", "adamw"])
 def test_loaded_state_lies_in_memory_as_its_parameter_and_goes_on_alike(name: str) -> None:
-    settings = OptimiserConfig(name=name, learning_rate=0.1)
+    settings = OptimizerConfig(name=name, learning_rate=0.1)
     modules = layer(), layer()
-    first, second = (build_optimiser([module], settings) for module in modules)
+    first, second = (build_optimizer([module], settings) for module in modules)
     for _ in range(2):
         step(modules[0], first)
     saved = deepcopy(first.state_dict())
@@ -82,6 +84,6 @@ def test_loaded_state_lies_in_memory_as_its_parameter_and_goes_on_alike(name: st
     modules[1].load_state_dict(modules[0].state_dict())
     for parameter, state in second.state.items():
         assert all(v.stride() == parameter.stride() for v in state.values() if v.shape == parameter.shape)
-    for module, optimiser in zip(modules, (first, second), strict=True):
-        step(module, optimiser)
+    for module, optimizer in zip(modules, (first, second), strict=True):
+        step(module, optimizer)
     assert torch.equal(modules[0].weight, modules[1].weight)

@@ -24,7 +24,7 @@ LABELS = torch.arange(BATCH) % CLASSES
 def trainer_of(mode: str, **settings: Any) -> ClassifierTrainer:
     """At its start, on a network of fresh weights; four epochs of one step."""
     rates = {f"{mode}_epochs": EPOCHS, f"{mode}_learning_rate": 0.01}
-    config = small_config(classify={"mode": mode, "batch": BATCH, "dropout": 0.5, **rates, **settings})
+    config = small_config(classify={"mode": mode, "global_batch_size": BATCH, "dropout": 0.5, **rates, **settings})
     torch.manual_seed(1)
     encoder = build_encoder(config.model)
     trainer = ClassifierTrainer(config, torch.device("cpu"), encoder, LABELS, CLASSES)
@@ -76,11 +76,11 @@ def test_fine_tuning_moves_the_backbone_and_not_the_projection_head() -> None:
 
 
 def test_the_backbone_learns_at_a_share_of_the_rate_and_weights_alone_decay() -> None:
-    trainer = trainer_of("finetune", backbone_rate=0.1, final_share=0.5, warmup_epochs=2, weight_decay=0.25)
+    trainer = trainer_of("finetune", backbone_lr_mult=0.1, min_lr_ratio=0.5, warmup_epochs=2, weight_decay=0.25)
     seen = []
     for epoch in (1, 2, 4):
         rate = trainer.step(batch_of(0), epoch)["learning_rate"]
-        groups = {id(p): group for group in trainer.optimiser.param_groups for p in group["params"]}
+        groups = {id(p): group for group in trainer.optimizer.param_groups for p in group["params"]}
         for module, share in ((trainer.network.layers, 1.0), (trainer.network.encoder.backbone, 0.1)):
             for p in module.parameters():
                 assert groups[id(p)]["lr"] == pytest.approx(share * float(rate))

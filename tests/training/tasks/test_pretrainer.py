@@ -18,7 +18,7 @@ from vicc_ray.training.data.batch_sampler import rank_slice
 from vicc_ray.training.distributed.collectives import rank, world_size
 from vicc_ray.training.tasks.pretrainer import Pretrainer
 
-INSTANCES = small_config(method={"contrast": "instances"}, schedule={"cross_stream": False})
+INSTANCES = small_config(method={"objective": "moco"}, schedule={"cross_stream": False})
 
 
 def changed(before: dict[str, torch.Tensor], pretrainer: Pretrainer) -> set[str]:
@@ -37,7 +37,7 @@ def test_only_the_stream_of_the_phase_moves(phase: str) -> None:
 
 
 def test_frozen_prototypes_stay_while_the_encoder_moves() -> None:
-    pretrainer = started(small_config(method={"freeze_prototypes": 1, "queue": 0}), "rgb-stage1")
+    pretrainer = started(small_config(method={"freeze_prototypes_epochs": 1, "queue_size": 0}), "rgb-stage1")
     before = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
     steps(pretrainer, 1)
     moved = changed(before, pretrainer)
@@ -46,7 +46,7 @@ def test_frozen_prototypes_stay_while_the_encoder_moves() -> None:
 
 
 def test_loss_of_a_repeated_batch_falls() -> None:
-    config = small_config(optimiser={"name": "adamw", "learning_rate": 3e-3}, method={"queue": 0})
+    config = small_config(optimizer={"name": "adamw", "learning_rate": 3e-3}, method={"queue_size": 0})
     pretrainer = started(config, "rgb-stage2-1")
     epoch = pretrainer.phase.first_epoch
     losses = [float(pretrainer.step(make_batch(0), epoch)["loss"]) for _ in range(30)]
@@ -54,25 +54,31 @@ def test_loss_of_a_repeated_batch_falls() -> None:
 
 
 def test_a_queue_that_no_step_fits_is_refused() -> None:
-    with pytest.raises(UserError, match=r"method\.queue: 12 given"):
-        Pretrainer(small_config(method={"queue": 12}), torch.device("cpu"))
+    with pytest.raises(UserError, match=r"method\.queue_size: 12 given"):
+        Pretrainer(small_config(method={"queue_size": 12}), torch.device("cpu"))
 
 
 def test_stage_2_follows_its_own_settings_and_stage_1_does_not() -> None:
     """As if they had been those of the whole run from the beginning of stage 2 on."""
-    own = {"temperature": 0.3, "epsilon": 0.2, "queue": 0, "freeze_prototypes": 1, "learning_rate": 0.01}
+    own = {
+        "temperature": 0.3,
+        "sinkhorn_epsilon": 0.2,
+        "queue_size": 0,
+        "freeze_prototypes_epochs": 1,
+        "learning_rate": 0.01,
+    }
     rates = {"learning_rate": own["learning_rate"]}
     method = {name: value for name, value in own.items() if name != "learning_rate"}
     plain, own_stage2 = small_config(), small_config(stage2=own)
     assert steps(started(own_stage2, "rgb-stage1"), 3) == steps(started(plain, "rgb-stage1"), 3)
-    as_if = small_config(method=method, optimiser=rates)
+    as_if = small_config(method=method, optimizer=rates)
     cross = steps(started(own_stage2, "rgb-stage2-1"), 3)
     assert cross == steps(started(as_if, "rgb-stage2-1"), 3)
     assert cross != steps(started(plain, "rgb-stage2-1"), 3)
 
 
 def test_another_number_of_prototypes_in_stage_2_draws_them_anew_and_is_restored(tmp_path: Path) -> None:
-    pretrainer = started(small_config(stage2={"prototypes": 9}), "flow-stage1")
+    pretrainer = started(small_config(stage2={"num_prototypes": 9}), "flow-stage1")
     steps(pretrainer, 1)
     stage1 = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
     planned = build_phases(pretrainer.config.schedule)
@@ -126,7 +132,7 @@ def train_three_steps() -> dict[str, torch.Tensor]:
     found = {}
     for phase, config in (("rgb-stage1", small_config()), ("flow-stage2-1", small_config()), ("rgb-stage1", INSTANCES)):
         pretrainer = started(config, phase)
-        epoch, name = pretrainer.phase.first_epoch, f"{config.method.contrast} {phase}"
+        epoch, name = pretrainer.phase.first_epoch, f"{config.method.objective} {phase}"
         metrics = [pretrainer.step(own_share(make_batch(k)), epoch + k / 10) for k in range(3)]
         found |= {f"{name} {key}": torch.tensor([float(m[key]) for m in metrics]) for key in ("loss", "gradient_norm")}
         tensors = {**model_tensors(pretrainer), **pretrainer.progress_tensors()}

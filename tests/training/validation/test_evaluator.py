@@ -34,11 +34,11 @@ def made(*videos: tuple[str, str]) -> Catalog:
     ],
 )
 def test_a_run_that_cannot_be_checked_says_why(videos: list[tuple[str, str]], said: str) -> None:
-    entries, config = made(*videos), small_config(train={"evaluate_epochs": 1})
+    entries, config = made(*videos), small_config(train={"validate_every_epochs": 1})
     text = validation_skip_reason(entries, config)
     assert said in text
     assert bool(text) is (ValidationSet.choose(entries, config) is None)
 
 
 def test_nothing_is_said_where_no_checks_were_asked_for() -> None:
-    assert validation_skip_reason(made(("", "train")), small_config(train={"evaluate_epochs": 0})) == ""
+    assert validation_skip_reason(made(("", "train")), small_config(train={"validate_every_epochs": 0})) == ""

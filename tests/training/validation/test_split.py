@@ -50,7 +50,7 @@ def test_checks_score_validation_videos_among_those_that_are_trained_on() -> Non
     entries = made()
     for seed in (0, 1):
         held_out = ValidationSet.choose(
-            entries, small_config(train={"validation_share": 0.25}).model_copy(update={"seed": seed})
+            entries, small_config(train={"validation_fraction": 0.25}).model_copy(update={"seed": seed})
         )
         assert held_out is not None
         assert held_out.test == list(validation_videos(entries, 0.25))

@@ -30,7 +30,7 @@ def test_files_are_h264_and_the_table_names_them_all(tmp_path: Path) -> None:
     }
     assert len({row["source"] for row in rows}) == 9
     for row in rows:
-        video = decode_video(tmp_path / row["path"], short_side=48, max_frames=100, time_limit_s=60)
+        video = decode_video(tmp_path / row["path"], short_side=48, max_frames=100, timeout_s=60)
         assert video.frames.shape == (6, 48, 48, 3)
 
 

@@ -126,7 +126,7 @@ def map_published(state: State, path: str) -> PublishedWeights:
     layout = _detect_layout(streams["encoder"], path)
     head = streams["encoder"].get("4.weight")
     embedding = len(head) if head is not None and head.dim() else 128
-    config = ModelConfig(backbone=layout.model, embedding=embedding)
+    config = ModelConfig(backbone=layout.model, embed_dim=embedding)
     weights = PublishedWeights(config, _renamed(streams["encoder"], layout, config, f"{path}: encoder_q."))
     if streams["second"]:
         weights.second = _renamed(streams["second"], layout, config, f"{path}: second.")
@@ -291,8 +291,8 @@ def _map_key(name: str, layout: CheckpointLayout) -> str:
 
 def _prototypes(state: State, config: ModelConfig, path: str) -> Tensor | None:
     weight = state.get(PROTOTYPES)
-    if weight is not None and (weight.dim() != 2 or weight.shape[1] != config.embedding):
-        raise UserError(f"{path}: {PROTOTYPES}: shape {list(weight.shape)} given, [K, {config.embedding}] expected")
+    if weight is not None and (weight.dim() != 2 or weight.shape[1] != config.embed_dim):
+        raise UserError(f"{path}: {PROTOTYPES}: shape {list(weight.shape)} given, [K, {config.embed_dim}] expected")
     return None if weight is None else weight.float().contiguous()
 
 

@@ -45,15 +45,16 @@ def worker_resources(train: TrainConfig, share: float, batch_bytes: int) -> Work
 
 
 def training_shortage(train: TrainConfig, share: float, batch_bytes: int, there: ClusterCapacity) -> str:
-    """What the machines have too little of for ``train.workers.min`` workers and their decoding, "" if nothing.
+    """What the machines have too little of for ``train.num_workers.min`` workers and their decoding, "" if nothing.
 
     Arguments as of :func:`worker_resources`.
     """
-    gpus = train.workers.min * train.worker_gpus
-    if train.use_gpu == "yes" and there.places({"GPU": train.worker_gpus}) < train.workers.min:
+    gpus = train.num_workers.min * train.gpus_per_worker
+    if train.use_gpu == "yes" and there.places({"GPU": train.gpus_per_worker}) < train.num_workers.min:
         return (
-            f"GPUs: {there.total('GPU'):g} of the {gpus:g} that {train.workers} workers take (train.use_gpu: yes given)"
-            "; lower train.workers or set train.use_gpu=no"
+            f"GPUs: {there.total('GPU'):g} of the {gpus:g} that {train.num_workers} workers take (train.use_gpu: "
+            f"yes given)"
+            "; lower train.num_workers or set train.use_gpu=no"
         )
     if not there.total("CPU"):
         return NO_CPUS_YET
@@ -67,8 +68,8 @@ def training_shortage(train: TrainConfig, share: float, batch_bytes: int, there:
 
 def training_bundles(train: TrainConfig) -> list[dict[str, float]]:
     """What to ask an autoscaler for, that a training can begin: its workers' places, and one to decode."""
-    gpus = {"GPU": train.worker_gpus} if train.use_gpu == "yes" else {}
-    return [{"CPU": 1.0}, *[{"CPU": train.worker_cpus or 1.0, **gpus}] * train.workers.min]
+    gpus = {"GPU": train.gpus_per_worker} if train.use_gpu == "yes" else {}
+    return [{"CPU": 1.0}, *[{"CPU": train.cpus_per_worker or 1.0, **gpus}] * train.num_workers.min]
 
 
 def sweep_bundles(settings: SweepConfig, trial: TrainConfig) -> list[dict[str, float]]:
@@ -76,8 +77,8 @@ def sweep_bundles(settings: SweepConfig, trial: TrainConfig) -> list[dict[str, f
     rest of their CPUs one by one.
     """
     bundles = training_bundles(trial)
-    left = settings.resources.cpus - sum(bundle["CPU"] for bundle in bundles)
-    return [*bundles, *[{"CPU": 1.0}] * math.ceil(max(0.0, left))] * settings.concurrency
+    left = settings.resources_per_trial.cpus - sum(bundle["CPU"] for bundle in bundles)
+    return [*bundles, *[{"CPU": 1.0}] * math.ceil(max(0.0, left))] * settings.max_concurrent_trials
 
 
 def sweep_shortage(settings: SweepConfig, trial: Config, batch_bytes: int, there: ClusterCapacity) -> str:
@@ -89,20 +90,21 @@ def sweep_shortage(settings: SweepConfig, trial: Config, batch_bytes: int, there
     Args:
         trial: settings of one of them.
     """
-    given = settings.resources
-    if settings.concurrency * given.cpus > (cpus := there.total("CPU")):
+    given = settings.resources_per_trial
+    if settings.max_concurrent_trials * given.cpus > (cpus := there.total("CPU")):
         return (
-            f"resources.cpus: {given.cpus:g} given for each of {settings.concurrency} trials at once (concurrency), "
-            f"and the machines have {cpus:g} CPUs; lower one of the two, or set resources.cpus to 0"
+            f"resources_per_trial.cpus: {given.cpus:g} given for each of {settings.max_concurrent_trials} trials at "
+            f"once (max_concurrent_trials), "
+            f"and the machines have {cpus:g} CPUs; lower one of the two, or set resources_per_trial.cpus to 0"
         )
     if given.gpus > (gpus := there.total("GPU")):
         return (
-            f"resources.gpus: {given.gpus:g} given for each trial, and the machines have {gpus:g} GPUs; "
+            f"resources_per_trial.gpus: {given.gpus:g} given for each trial, and the machines have {gpus:g} GPUs; "
             "lower it, or set it to 0"
         )
     lack = training_shortage(trial.train, trial.ray.share, batch_bytes, there)
     if lack and given.cpus:
-        return f"resources.cpus: {given.cpus:g} given for each trial, half of which trains. {lack}"
+        return f"resources_per_trial.cpus: {given.cpus:g} given for each trial, half of which trains. {lack}"
     return lack
 
 
@@ -113,14 +115,15 @@ def _worker_shortage(train: TrainConfig, resources: WorkerResources, there: Clus
     if resources.cpus > largest:
         with_gpu = " with a GPU for it" if gpus else ""
         return (
-            f"train.worker_cpus: {resources.cpus:g} CPUs for a worker, and the largest machine{with_gpu} has "
+            f"train.cpus_per_worker: {resources.cpus:g} CPUs for a worker, and the largest machine{with_gpu} has "
             f"{largest:g}; lower it so that something is left for decoding, or set it to 0: half of the CPUs"
         )
     room = there.places(resources.as_dict())
-    if room < train.workers.min:
+    if room < train.num_workers.min:
         return (
-            f"train.workers: {train.workers} given with {format_resources(resources.as_dict())} each, and the nodes "
-            f"have room for {room}; lower it or train.worker_cpus ({train.worker_cpus:g}), or add machines"
+            f"train.num_workers: {train.num_workers} given with {format_resources(resources.as_dict())} each, and "
+            f"the nodes "
+            f"have room for {room}; lower it or train.cpus_per_worker ({train.cpus_per_worker:g}), or add machines"
         )
     return ""
 
@@ -134,11 +137,11 @@ def _decode_shortage(train: TrainConfig, resources: WorkerResources, share: floa
     workers, cpus = workers_at_once(train, resources, there), share * there.total("CPU")
     left = cpus - workers * resources.cpus
     on_one = max_cpus_left(there, resources.as_dict(), workers)
-    if on_one >= MIN_DECODE_CPUS - ROUNDING and (left >= MIN_DECODE_CPUS - ROUNDING or not train.worker_cpus):
+    if on_one >= MIN_DECODE_CPUS - ROUNDING and (left >= MIN_DECODE_CPUS - ROUNDING or not train.cpus_per_worker):
         return ""
     part = f" that this training counts on (ray.share {share:g})" if share < 1 else ""
     return (
-        f"train.worker_cpus: {resources.cpus:g} CPUs for each of {workers} workers, which leaves "
+        f"train.cpus_per_worker: {resources.cpus:g} CPUs for each of {workers} workers, which leaves "
         f"{max(0.0, left):g} of the {cpus:g} CPUs{part} to decode their clips; set it to "
         f"{_enough(cpus, workers):g} or less, or to 0: half of the CPUs"
     )
@@ -168,6 +171,7 @@ def _memory_shortage(
         enough = -(-int(one_needed / STORE_FRACTION / share) // 2**20)
     return (
         f"ray.object_store_mb: too small for {what}; set it to {enough} or more "
-        "(a running cluster: its --object-store-memory), or lower train.batch (of classification classify.batch), "
+        "(a running cluster: its --object-store-memory), or lower train.global_batch_size (of classification "
+        "classify.global_batch_size), "
         "clip.frames or clip.size"
     )

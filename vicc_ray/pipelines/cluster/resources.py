@@ -53,16 +53,16 @@ class DecodingShare:
 def size_workers(train: TrainConfig, share: float, there: ClusterCapacity) -> WorkerResources:
     """What each worker would take on these machines, whether or not all of them find room."""
     use_gpu = train.use_gpu == "yes" or (
-        train.use_gpu == "auto" and there.places({"GPU": train.worker_gpus}) >= train.workers.min
+        train.use_gpu == "auto" and there.places({"GPU": train.gpus_per_worker}) >= train.num_workers.min
     )
-    cpus = train.worker_cpus or _worker_cpus(train, share, use_gpu, there)
-    alone = WorkerResources(use_gpu, cpus, train.worker_gpus)
+    cpus = train.cpus_per_worker or _cpus_per_worker(train, share, use_gpu, there)
+    alone = WorkerResources(use_gpu, cpus, train.gpus_per_worker)
     return replace(alone, spare=_spare(train, share, alone, there))
 
 
 def workers_at_once(train: TrainConfig, resources: WorkerResources, there: ClusterCapacity) -> int:
     """As many as Ray Train would begin on these machines."""
-    return min(train.workers.max, there.places(resources.as_dict()))
+    return min(train.num_workers.max, there.places(resources.as_dict()))
 
 
 def max_cpus_left(there: ClusterCapacity, worker: Resources, workers: int) -> float:
@@ -80,7 +80,7 @@ def _spare(train: TrainConfig, share: float, resources: WorkerResources, there: 
     return min(1.0, max(MIN_DECODE_CPUS, left / max(1, nodes)))
 
 
-def decoding_share(worker_cpus: float, workers: int, neighbours: int, share: float) -> DecodingShare:
+def decoding_share(cpus_per_worker: float, workers: int, neighbours: int, share: float) -> DecodingShare:
     """What is left to the decoding of each of ``workers``, by what the cluster has now; ``share`` as above.
 
     A task asks for no more than this worker's own machine has left, so that one can begin there whatever becomes of the
@@ -90,9 +90,9 @@ def decoding_share(worker_cpus: float, workers: int, neighbours: int, share: flo
         neighbours: workers on this machine, this one included.
     """
     total = _counted_on(share)
-    cpus = total["CPU"] / workers - worker_cpus
+    cpus = total["CPU"] / workers - cpus_per_worker
     memory = STORE_FRACTION * total[STORE] / workers
-    own = share * _this_machine() / neighbours - worker_cpus
+    own = share * _this_machine() / neighbours - cpus_per_worker
     return DecodingShare(max(cpus, MIN_DECODE_CPUS), int(memory), own if own >= MIN_DECODE_CPUS else 1.0)
 
 
@@ -102,19 +102,22 @@ def _counted_on(share: float) -> dict[str, float]:
     return {**total, **{name: share * total[name] for name in ("CPU", STORE)}}
 
 
-def _worker_cpus(train: TrainConfig, share: float, use_gpu: bool, there: ClusterCapacity) -> float:
+def _cpus_per_worker(train: TrainConfig, share: float, use_gpu: bool, there: ClusterCapacity) -> float:
     """Half of the CPUs train where there is no GPU, or less where no machine has room for a worker of so many.
 
     More threads than that compete with decoding: a step of the demo took 0.50 s on two cores with two threads against
     0.33 s with one. Where the number of workers may change it is a little over half of the smallest machine, whatever
     machines come: Ray Train fills a machine with workers, and with two of them there would be nothing left to decode.
     """
-    gpus, most = {"GPU": train.worker_gpus if use_gpu else 0.0}, 1.0 if use_gpu else math.inf
+    gpus, most = {"GPU": train.gpus_per_worker if use_gpu else 0.0}, 1.0 if use_gpu else math.inf
     tries = [min(most, cpus) for cpus in _halves(train, share, there)]
     for cpus in tries:
         one = {"CPU": cpus, **gpus}
         room = there.places(one)
-        if room >= train.workers.min and max_cpus_left(there, one, min(room, train.workers.max)) >= MIN_DECODE_CPUS:
+        if (
+            room >= train.num_workers.min
+            and max_cpus_left(there, one, min(room, train.num_workers.max)) >= MIN_DECODE_CPUS
+        ):
             return cpus
     return tries[0]
 
@@ -122,11 +125,11 @@ def _worker_cpus(train: TrainConfig, share: float, use_gpu: bool, there: Cluster
 def _halves(train: TrainConfig, share: float, there: ClusterCapacity) -> list[float]:
     """CPUs that a worker might take, the best first."""
     sizes = sorted({node["CPU"] for node in there.nodes if node.get("CPU")})
-    if train.workers.elastic:  # so that of a machine that is filled with workers there is something left
+    if train.num_workers.elastic:  # so that of a machine that is filled with workers there is something left
         smallest = sizes[0] if sizes else 1.0
-        return [share * smallest / (workers + 1) + CPU_EPSILON for workers in range(1, 2 * train.workers.max)]
-    half = share * (there.total("CPU") or 1.0) / (2 * train.workers.max)
-    smaller = {size / workers for size in sizes for workers in range(1, train.workers.max + 1)}
+        return [share * smallest / (workers + 1) + CPU_EPSILON for workers in range(1, 2 * train.num_workers.max)]
+    half = share * (there.total("CPU") or 1.0) / (2 * train.num_workers.max)
+    smaller = {size / workers for size in sizes for workers in range(1, train.num_workers.max + 1)}
     return [half, *sorted((cpus for cpus in smaller if cpus < half), reverse=True)]
 
 

@@ -48,7 +48,7 @@ class TaskResources:
     """What each task of a pipeline takes.
 
     Attributes:
-        wait_s: seconds after which machines that have it are given up (``ray.wait_s``).
+        wait_s: seconds after which machines that have it are given up (``ray.node_wait_timeout_s``).
         tell: gets what is waited for, if not the progress display does.
     """
 

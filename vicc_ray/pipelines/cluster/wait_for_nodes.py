@@ -32,7 +32,7 @@ def wait_for_nodes(lack: Shortage, bundles: Sequence[Resources], seconds: float,
     or only when they are asked for.
 
     Args:
-        seconds: after which it is given up (``ray.wait_s``).
+        seconds: after which it is given up (``ray.node_wait_timeout_s``).
 
     Raises:
         UserError: it cannot come, or it has not come.
@@ -52,7 +52,7 @@ def wait_for_nodes(lack: Shortage, bundles: Sequence[Resources], seconds: float,
             if time.monotonic() > end:
                 raise UserError(
                     f"waited {seconds:.0f} s for machines ({missing}); `ray status` on the head tells why none comes "
-                    "(quota, price, ssh): mend that, or raise ray.wait_s"
+                    "(quota, price, ssh): mend that, or raise ray.node_wait_timeout_s"
                 )
             never.wait(POLL_INTERVAL_S)
     finally:

@@ -97,7 +97,7 @@ def iter_features(
     gpus = usable_gpus(config.train.use_gpu, only_free)
     work = Work(dict(networks), store, entries, config, bool(gpus))
     title = f"embedding with {len(networks)} networks"
-    room = task_resources(gpus, config.ray.wait_s, cpus, tell)
+    room = task_resources(gpus, config.ray.node_wait_timeout_s, cpus, tell)
     return map_videos(Embedder, work, items, gpus, title, room, progress, done=len(entries) - len(items))
 
 

@@ -56,6 +56,6 @@ def predict(
     """
     gpus = usable_gpus(config.train.use_gpu)
     work = PredictWork(tensors, store, entries, config, bool(gpus))
-    room, title = task_resources(gpus, config.ray.wait_s), "recognising test videos"
+    room, title = task_resources(gpus, config.ray.node_wait_timeout_s), "recognising test videos"
     parts = map_videos(Predictor, work, range(len(entries)), gpus, title, room, progress)
     return collect_in_order(parts)["probabilities"]

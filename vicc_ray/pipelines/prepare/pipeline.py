@@ -82,7 +82,7 @@ def prepare(
     progress: bool = True,
 ) -> PrepareSummary:
     """List the videos (see :func:`list_videos` for what counts), and prepare them with :func:`prepare_inputs`."""
-    return prepare_inputs(list_videos(videos, labels, config.prepare.fold), store_path, config, progress)
+    return prepare_inputs(list_videos(videos, labels, config.prepare.split_fold), store_path, config, progress)
 
 
 def prepare_inputs(
@@ -99,7 +99,7 @@ def prepare_inputs(
 
     Raises:
         UserError: a store of other settings or with other videos or files of theirs, a store that cannot be written or
-            is being written, more failures than ``prepare.max_failures``, or not a single video that could be used.
+            is being written, more failures than ``prepare.max_failure_rate``, or not a single video that could be used.
     """
     store = local_path(store_path, WRITTEN_HERE).absolute()
     tell_notes(inputs, progress)
@@ -116,7 +116,7 @@ def prepare_inputs(
         if todo:
             locations = {item.id: item.location for item in inputs.items}
             with ray_session(config.ray):
-                room = TaskResources({"CPU": 1.0}, config.ray.wait_s)
+                room = TaskResources({"CPU": 1.0}, config.ray.node_wait_timeout_s)
                 folder.fill(
                     plan, locations, partial(_make_shard, store, config.prepare), config.prepare, progress, room
                 )

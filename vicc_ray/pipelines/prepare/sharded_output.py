@@ -100,7 +100,7 @@ class ShardedOutput:
             room: that a task, or an actor, takes.
 
         Raises:
-            UserError: the folder cannot be written, or more failures than ``prepare.max_failures``.
+            UserError: the folder cannot be written, or more failures than ``prepare.max_failure_rate``.
         """
         tasks = [_task(part, plan.shards[part], locations) for part in self.missing(plan)]
         # One block a task and one core a task: the cores of the cluster bound what runs at once.

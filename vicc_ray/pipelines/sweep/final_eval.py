@@ -28,7 +28,7 @@ class FinalRuns:
             del settings[BEST]
         self.settings = settings
         # Runs of one seed share a stage 1, so those that are made at the same time are of other seeds.
-        self.runs = [(name, seed) for name in settings for seed in range(plan.settings.final.seeds)]
+        self.runs = [(name, seed) for name in settings for seed in range(plan.settings.final_eval.num_seeds)]
         self.waiting = [run for run in self.runs if self._score(*run) is None]
         self.failures: list[str] = []
         self.trained = len(self.runs) - len(self.waiting)

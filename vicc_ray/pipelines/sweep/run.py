@@ -47,7 +47,7 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
     if not task.has_validation:
         raise UserError(
             f"{store.location}: no labelled training videos to score trials on: label them, or raise "
-            f"validation_share ({settings.validation_share:g}) so that each class has a source for it"
+            f"validation_share ({settings.validation_fraction:g}) so that each class has a source for it"
         )
     folder.open(settings, plan.base, store)
     with folder.held(), ray_session(plan.base.ray), background_thread(reap_orphans):
@@ -58,7 +58,9 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
         with showing, background_thread(waits), checkpoint_on_interrupt(folder.runs):
             if running.trains:
                 lack = partial(sweep_shortage, settings, task.config, task.batch_bytes)
-                wait_for_nodes(lack, sweep_bundles(settings, task.config.train), plan.base.ray.wait_s, tell)
+                wait_for_nodes(
+                    lack, sweep_bundles(settings, task.config.train), plan.base.ray.node_wait_timeout_s, tell
+                )
             running.wait("")
             running.find()
             running.judge()
@@ -139,7 +141,7 @@ class _SweepRun:
 
     def _last_runs(self) -> FinalRuns | None:
         """None before all trials have ended, and where there are to be none."""
-        if not (self.search.ended and self.plan.settings.final.seeds):
+        if not (self.search.ended and self.plan.settings.final_eval.num_seeds):
             return None
         return FinalRuns(self.plan, self.folder, best_trial(self.search.trials()))
 

@@ -72,7 +72,7 @@ def run_trials(
         tune.with_resources(run_trial, {"CPU": TRIAL_CPUS}),
         tune_config=TuneConfig(
             num_samples=candidates.remaining,
-            max_concurrent_trials=settings.concurrency,
+            max_concurrent_trials=settings.max_concurrent_trials,
             search_alg=asking,
             scheduler=SchedulerAdapter(asking),
             time_budget_s=seconds,

@@ -120,7 +120,9 @@ def _about(task: Classification, weights: EncoderWeights) -> dict[str, Any]:
         **{"network": weights.fingerprint, "test_videos": len(videos)},
         "videos": videos_fingerprint(videos, task.store.settings, (*CLIP_COLUMNS, "label")),
         "clip": config.clip.model_dump(mode="json"),
-        "evaluate": config.evaluate.model_dump(mode="json", include={"overlap", "max_windows", "crops"}),
+        "evaluate": config.evaluate.model_dump(
+            mode="json", include={"window_overlap", "max_windows_per_video", "crops"}
+        ),
         "notes": task.labelling.notes(),
     }
 

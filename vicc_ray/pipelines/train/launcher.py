@@ -82,7 +82,7 @@ def launch_training(
     folder.checkpoints.clean_partial()
     if folder.fatal_error_file.exists():
         raise UserError(folder.fatal_error_file.read_text())
-    folder.checkpoints.finish(task.config.train.keep_checkpoints)
+    folder.checkpoints.finish(task.config.train.keep_last)
     return last
 
 
@@ -98,7 +98,9 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, pause_for_pruning:
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
     config = task.config
     asked = (config.train, config.ray.share, task.batch_bytes)
-    wait_for_nodes(partial(training_shortage, *asked), training_bundles(config.train), config.ray.wait_s, tell)
+    wait_for_nodes(
+        partial(training_shortage, *asked), training_bundles(config.train), config.ray.node_wait_timeout_s, tell
+    )
     resources = worker_resources(*asked)
     job = WorkerConfig(
         task=task.kind,
@@ -107,7 +109,7 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, pause_for_pruning:
         run=str(folder.path.resolve()),
         start_from=str(start_from.resolve()) if start_from else None,
         command=secrets.token_hex(4),
-        worker_cpus=resources.cpus,
+        cpus_per_worker=resources.cpus,
         threads=resources.threads,
         pause_for_pruning=pause_for_pruning,
         cpus_are_shared=not owns_session(),
@@ -124,7 +126,7 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, pause_for_pruning:
             ) from error
         except RayActorError as error:
             lost = lost + 1 if folder.step == step else 0
-            if lost > config.train.max_failures:
+            if lost > config.train.max_restarts_without_progress:
                 raise UserError(
                     f"training failed: Ray Train's controller ended {lost} times in a row ({first_line(error)}). "
                     f"The run is kept in {folder.path}: the same command goes on with it"
@@ -132,13 +134,13 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, pause_for_pruning:
 
 
 def _trainer(config: Config, job: WorkerConfig, resources: WorkerResources, folder: RunDir) -> Any:
-    workers = config.train.workers
+    workers = config.train.num_workers
     group = LoopbackTorchConfig if is_loopback_session() else TorchConfig
     scaling: dict[str, Any] = {  # Ray's type hints are those of its older trainer
         "num_workers": (workers.min, workers.max) if workers.elastic else workers.max,
         "use_gpu": resources.use_gpu,
         "resources_per_worker": resources.as_dict(),
-        "elastic_resize_monitor_interval_s": config.train.resize_s,
+        "elastic_resize_monitor_interval_s": config.train.elastic_resize_interval_s,
     }
     return trainer_class()(
         train_worker,
@@ -148,7 +150,8 @@ def _trainer(config: Config, job: WorkerConfig, resources: WorkerResources, fold
         run_config=RunConfig(
             name="train",
             storage_path=str(folder.path.resolve() / "ray"),
-            # Without limit: the workers themselves give up where a run gets nowhere (train.max_failures).
+            # Without limit: the workers themselves give up where a run gets nowhere
+            # (train.max_restarts_without_progress).
             failure_config=FailureConfig(max_failures=-1),
         ),
         validation_config=validation(folder.path.resolve(), job.store, resources.spare),

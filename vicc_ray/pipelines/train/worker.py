@@ -52,7 +52,7 @@ class WorkerConfig:
     start_from: str | None
     command: str
     """Names the call of the command, see :meth:`RestartLog.record_start`."""
-    worker_cpus: float
+    cpus_per_worker: float
     threads: int
     pause_for_pruning: bool
     """Whether the training is held until somebody has decided by a score (:attr:`RunDir.pause_file`)."""
@@ -139,7 +139,7 @@ class Worker:
         self.preemption = PreemptionPoller()
         self.writer = AsyncCheckpointer(
             self.folder.checkpoints,
-            self.config.train.keep_checkpoints,
+            self.config.train.keep_last,
             partial(append_line, self.folder.checkpoints_file),
         )
 
@@ -167,11 +167,12 @@ class Worker:
         restarts = self.folder.restarts
         failed = restarts.record_start(step, world_size(), self.job.command) if rank() == 0 else 0
         earlier = self._broadcast_first(failed)
-        if earlier > self.config.train.max_failures:
+        if earlier > self.config.train.max_restarts_without_progress:
             raise UnrecoverableError(
                 f"training failed {earlier} times in a row after step {step} without getting to the next "
                 f"checkpoint; the last error: {restarts.error or 'a process ended without one (out of memory?)'}. "
-                "The run is kept: the same command goes on with it (train.max_failures: how often it tries)"
+                "The run is kept: the same command goes on with it (train.max_restarts_without_progress: how often "
+                "it tries)"
             )
 
     def _broadcast_first(self, number: int) -> int:
@@ -201,7 +202,7 @@ class Worker:
         builder = self.task.builder(phase, rank(), world_size())
         stop = self.sampler.first_step(phase.last_epoch)
         neighbours = ray.train.get_context().get_local_world_size()
-        share = decoding_share(self.job.worker_cpus, world_size(), neighbours, self.config.ray.share)
+        share = decoding_share(self.job.cpus_per_worker, world_size(), neighbours, self.config.ray.share)
         begun = time.perf_counter()
         decoded = batches(builder, self.steps, stop, share.cpus, share.memory, share.task_cpus)
         for batch in self._report_waits(decoded, share):
@@ -228,7 +229,7 @@ class Worker:
         requested = float(rank() == 0 and self.folder.consume_checkpoint_request())
         notes = torch.tensor([waited, self.preemption.should_poll(), requested], device=self.device)
         all_reduce_sum_([notes])
-        if self.config.train.record_samples:
+        if self.config.train.log_sample_ids:
             self._record_samples(batch["videos"])
         metrics = self.trainer.step(batch, self.sampler.epoch_at(self.steps))
         self.steps += 1
@@ -258,11 +259,11 @@ class Worker:
 
     def _checkpoint_if_due(self, phase: Phase, asked_for: str) -> None:
         """Checkpoints between two steps: those to be scored, those by the settings, and those that are asked for."""
-        every = self.config.train.evaluate_epochs
+        every = self.config.train.validate_every_epochs
         epochs = self.sampler.epochs_before(self.steps) - phase.first_epoch
         scored = self.task.has_validation and self.sampler.ends_epoch(self.steps) and epochs % every == 0
         why = "to be scored" if scored else asked_for
-        if self.steps % self.config.train.checkpoint_steps == 0:
+        if self.steps % self.config.train.checkpoint_every_steps == 0:
             why = why or "every so many steps"
         if why:
             self._flush_metrics()

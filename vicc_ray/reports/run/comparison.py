@@ -70,7 +70,7 @@ def _difference(run: Path, other: Path, key: str, settings: dict[str, Any]) -> d
     for folder in folders:
         table = load_features(feature_path(folder, key)).sorted()
         train, test = (table.split(split).labeled() for split in ("train", "test"))
-        found.append(retrieve(train, test, ignore_same_source=settings["ignore_same_source"]))
+        found.append(retrieve(train, test, exclude_same_source=settings["exclude_same_source"]))
         asked.append((test.ids.tolist(), test.labels.tolist()))
     if asked[0] != asked[1] or any(math.isnan(one.recall[1]) for one in found):
         return unknown

@@ -42,7 +42,7 @@ def read_figures(run_dir: Path, store: ClipStore | None, other: Path | None = No
     """
     _check_run(run_dir)
     config = read_settings(run_dir / "config.yaml")
-    batch = config.get("train", {}).get("batch", Config().train.batch)
+    batch = config.get("train", {}).get("global_batch_size", Config().train.global_batch_size)
     cross = config.get("schedule", {}).get("cross_stream", True)
     missing: dict[str, str] = {}
     phases = read_phases(run_dir / "metrics.jsonl", batch)
@@ -156,12 +156,12 @@ def _gallery(features: FeatureFolder, asked: dict[str, Any], missing: dict[str, 
 
 
 def _asked(config: dict[str, Any]) -> dict[str, Any]:
-    ignore = config.get("evaluate", {}).get("ignore_same_source", Config().evaluate.ignore_same_source)
-    return {"seed": config.get("seed", Config().seed), "ignore_same_source": ignore}
+    ignore = config.get("evaluate", {}).get("exclude_same_source", Config().evaluate.exclude_same_source)
+    return {"seed": config.get("seed", Config().seed), "exclude_same_source": ignore}
 
 
 def _why_no_checks(unlabelled: int) -> str:
-    why = "they need labels" if unlabelled else "train.evaluate_epochs sets how often they are made"
+    why = "they need labels" if unlabelled else "train.validate_every_epochs sets how often they are made"
     return f"No held-out checks are recorded ({why})."
 
 

@@ -23,7 +23,7 @@ def find_neighbours(features: FeatureFolder, settings: dict[str, Any]) -> dict[s
 
     Args:
         features: of a run's ``evaluation``.
-        settings: ``seed``, ``ignore_same_source``, ``cross_stream``.
+        settings: ``seed``, ``exclude_same_source``, ``cross_stream``.
 
     Returns:
         ``networks`` [{"key", "name", "hits": of the shown queries}], ``queries`` [{"id", "label", "found": a list a
@@ -40,14 +40,14 @@ def find_neighbours(features: FeatureFolder, settings: dict[str, Any]) -> dict[s
     for name in shown:
         table = features.load(name)
         train, test = table.split("train"), table.split("test")
-        held_out, ignore = bool(len(test)), settings["ignore_same_source"]
+        held_out, ignore = bool(len(test)), settings["exclude_same_source"]
         if not held_out:
             train = train if ignore else _each_its_own_source(train)
             test = train.select(np.random.default_rng(settings["seed"]).permutation(len(train))[:POOL])
         if not len(train) or not len(test):
             raise UserError(f"no neighbours to show: {len(train)} train and {len(test)} test videos")
         several = len(test) > 1  # one alone, centred on itself, is near to nothing
-        results.append((train, retrieve(train, test, ignore_same_source=ignore or not held_out, own_mean=several)))
+        results.append((train, retrieve(train, test, exclude_same_source=ignore or not held_out, own_mean=several)))
     chosen = choose_queries(test.labels, settings["seed"])
     return {
         "networks": [

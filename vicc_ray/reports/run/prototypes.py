@@ -37,7 +37,7 @@ def read_prototypes(run: Path, config: Config, features: FeatureFolder) -> dict[
         there, or instances were contrasted.
     """
     name = latest_network(features.names, "rgb")
-    if name is None or config.method.contrast != "prototypes":
+    if name is None or config.method.objective != "vicc":
         return None
     phase = next((phase for phase in build_phases(config.schedule) if phase.name == name), None)
     checkpoint = RunDir(run).phase_checkpoint(phase.index, name) if phase else run

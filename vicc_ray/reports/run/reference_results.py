@@ -36,7 +36,7 @@ RECALL = {
 FINE_TUNED = {"s3d": {UCF101: {"rgb+flow": 90.5}, HMDB51: {"rgb+flow": 62.2}}}
 """Backbone -> data set -> stream -> top-1 in per cent."""
 RECIPES = {"s3d": "ucf101-s3d", "r2plus1d-small": "ucf101-r2plus1d"}
-COMPARED = ("prepare", "clip", "model", "method", "schedule", "optimiser")
+COMPARED = ("prepare", "clip", "model", "method", "schedule", "optimizer")
 """Sections of a recipe in which the published run is described."""
 SHOWN = 12
 """Settings that are named; the rest are counted."""
@@ -95,8 +95,10 @@ def _other_settings(config: Config) -> list[str]:
             given = getattr(getattr(config, section), key)
             if plain(given) != plain(value):
                 found.append(f"{section}.{key} is {_text(given)} instead of {_text(value)}")
-    if config.train.batch != wanted.train.batch:
-        found.append(f"train.batch is {config.train.batch} instead of {wanted.train.batch}")
+    if config.train.global_batch_size != wanted.train.global_batch_size:
+        found.append(
+            f"train.global_batch_size is {config.train.global_batch_size} instead of {wanted.train.global_batch_size}"
+        )
     rest = len(found) - SHOWN
     return found[:SHOWN] + ([f"{rest} more settings"] if rest > 0 else [])
 

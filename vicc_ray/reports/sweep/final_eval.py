@@ -93,5 +93,5 @@ def _not_yet(summary: Summary) -> Verdict:
         "open",
         "Not judged on the test videos",
         "The best setting and the recipe's own are trained with fresh seeds on all training videos once all trials "
-        "have ended, unless final.seeds is 0.",
+        "have ended, unless final_eval.num_seeds is 0.",
     )

@@ -46,10 +46,11 @@ def best_recipe(plan: Sweep, best: Trial) -> str:
     """YAML of the best trial's settings, which `vicc-ray pretrain` takes and which give the trial's R@1 again."""
     config = plan.trial(best.values, f"{plan.settings.name}-best")
     config = config.model_copy(update={"ray": plan.base.ray})
-    share, score = plan.settings.validation_share, 100 * (best.recall_at_1 or 0.0)
+    share, score = plan.settings.validation_fraction, 100 * (best.recall_at_1 or 0.0)
     head = (
         f"# The best of the sweep {plan.settings.name}: trial {best.number}, R@1 {score:.1f} %\n"
-        f"# of the videos that were held out for it. train.validation_share {share:g} leaves them out of training, so\n"
+        f"# of the videos that were held out for it. train.validation_fraction {share:g} leaves them out of "
+        f"training, so\n"
         "# that the same R@1 comes out again; set it to 0 to train on all training videos.\n"
     )
     return head + dump_config(config)

@@ -34,19 +34,19 @@ class Service:
     Args:
         index: as it was opened for the start.
         k: how many neighbours an answer has.
-        time_limit_s: for decoding a video that was sent.
+        timeout_s: for decoding a video that was sent.
         windows: how many are looked at of a video that was sent (`query_view`).
 
     Raises:
         UserError: the network of the index is missing, damaged or another one.
     """
 
-    def __init__(self, index: SearchIndex, k: int, time_limit_s: float, windows: int | None = None) -> None:
-        self._current, self.k, self.time_limit_s = ReloadingIndex(index), k, time_limit_s
+    def __init__(self, index: SearchIndex, k: int, timeout_s: float, windows: int | None = None) -> None:
+        self._current, self.k, self.timeout_s = ReloadingIndex(index), k, timeout_s
         self.cores = os.cpu_count() or 1
         self._encoder = index_encoder(index)
         view = query_view(index.description.view, self._encoder.model, windows)
-        self._decoding = DecodingProcesses(self.cores, view, time_limit_s)
+        self._decoding = DecodingProcesses(self.cores, view, timeout_s)
         self._embedding = Lock()
 
     def close(self) -> None:

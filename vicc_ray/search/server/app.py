@@ -67,7 +67,7 @@ def create_app(service: Service, access: ServerPolicy, limits: ConnectionLimits)
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # to an address of whatever name the request calls the server by
-    app.state.time_limit_s = service.time_limit_s
+    app.state.timeout_s = service.timeout_s
     return Guard(app, access.token, access.loopback)
 
 

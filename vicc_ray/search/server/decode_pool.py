@@ -32,12 +32,12 @@ class DecodingProcesses:
 
     Args:
         view: what is looked at of a video.
-        time_limit_s: for decoding one video.
+        timeout_s: for decoding one video.
         worker: the command of a process, without the descriptor of its socket; None: :mod:`decode_worker`.
     """
 
-    def __init__(self, count: int, view: View, time_limit_s: float, worker: Sequence[str] | None = None) -> None:
-        self._view, self._limit_s = view, time_limit_s
+    def __init__(self, count: int, view: View, timeout_s: float, worker: Sequence[str] | None = None) -> None:
+        self._view, self._limit_s = view, timeout_s
         self._worker = worker or isolated_command(decode_worker.__name__)
         self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
         for _ in range(count - 1):

@@ -46,7 +46,7 @@ async def error_answer(request: Request, error: Exception) -> Response:
     if isinstance(error, NoVideoError):
         return Json({"error": str(error)}, 404)
     if isinstance(error, VideoError):
-        limit_s = request.app.state.time_limit_s
+        limit_s = request.app.state.timeout_s
         return Json({"error": f"cannot be searched with: {in_words(error, limit_s)}{_stripped(request)}"}, 422)
     if isinstance(error, UserError):
         return Json({"error": str(error)}, 500)

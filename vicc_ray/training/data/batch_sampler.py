@@ -33,8 +33,8 @@ class GlobalBatchSampler:
     def __post_init__(self) -> None:
         if self.videos < self.batch:
             raise UserError(
-                f"train.batch: {self.batch} given, but there are {self.videos} training videos; "
-                f"set train.batch to {self.videos} or less"
+                f"train.global_batch_size: {self.batch} given, but there are {self.videos} training videos; "
+                f"set train.global_batch_size to {self.videos} or less"
             )
 
     @property
@@ -98,8 +98,9 @@ def per_rank_sizes(batch: int, workers: int) -> list[int]:
     """
     if workers > batch:
         raise UserError(
-            f"train.workers: {workers} workers given for a global batch of {batch}; every worker takes at least one "
-            f"sample of each step, so set train.workers to {batch} or less, or raise train.batch"
+            f"train.num_workers: {workers} workers given for a global batch of {batch}; every worker takes at least "
+            f"one "
+            f"sample of each step, so set train.num_workers to {batch} or less, or raise train.global_batch_size"
         )
     size, remainder = divmod(batch, workers)
     return [size + 1] * remainder + [size] * (workers - remainder)

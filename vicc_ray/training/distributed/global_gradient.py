@@ -12,7 +12,7 @@ from vicc_ray.training.distributed.collectives import all_reduce_sum_, rank
 
 
 def backward(
-    loss: Tensor, sizes: Sequence[int], optimiser: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]
+    loss: Tensor, sizes: Sequence[int], optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]
 ) -> tuple[Tensor, Tensor]:
     """Compute the gradient of the global batch's loss, in ``parameters`` on every worker.
 
@@ -26,7 +26,7 @@ def backward(
     # Weighted before the backward pass: synchronized batch norm carries gradients from one worker's loss to the samples
     # of another.
     loss = loss * (sizes[rank()] / sum(sizes))
-    optimiser.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     loss.backward()
     total = loss.detach().clone()
     gradients = [p.grad for p in parameters if p.grad is not None]

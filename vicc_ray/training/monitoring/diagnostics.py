@@ -127,8 +127,8 @@ def _uniform(phase: Sequence[Epoch], config: Config) -> str:
         return ""
     return (
         f"assignments are all but uniform: the entropy of single ones is {entropy:.3f}, where ln K = {ln_k:.3f} is the "
-        f"most, so the prototypes tell no two videos apart. Lower {_now(config, 'method.epsilon')} or "
-        f"{_now(config, 'optimiser.learning_rate')}, or raise {_start(config)}."
+        f"most, so the prototypes tell no two videos apart. Lower {_now(config, 'method.sinkhorn_epsilon')} or "
+        f"{_now(config, 'optimizer.learning_rate')}, or raise {_start(config)}."
     )
 
 
@@ -137,38 +137,38 @@ def _crowded(phase: Sequence[Epoch], config: Config) -> str:
 
 
 def _few_choices(epoch: Epoch, config: Config) -> str:
-    effective, count = _get(epoch, "prototypes_effective"), config.method.prototypes
-    samples = _get(epoch, "steps") * config.train.batch
+    effective, count = _get(epoch, "prototypes_effective"), config.method.num_prototypes
+    samples = _get(epoch, "steps") * config.train.global_batch_size
     if not effective < CROWDED * _effective_by_chance(count, samples):
         return ""
     return (
         f"prototypes are dying: {_get(epoch, 'prototypes_in_use') * count:.0f} of {count} were the first choice of any "
         f"of {samples:.0f} samples, and they count for {effective * count:.1f} equally used ones. Use fewer "
-        f"{_now(config, 'method.prototypes')}, lower {_now(config, 'optimiser.learning_rate')} or raise "
+        f"{_now(config, 'method.num_prototypes')}, lower {_now(config, 'optimizer.learning_rate')} or raise "
         f"{_start(config)}."
     )
 
 
 def _unbalanced(epoch: Epoch, config: Config) -> str:
-    entropy, most = _get(epoch, "entropy"), math.log(min(config.method.prototypes, config.train.batch))
+    entropy, most = _get(epoch, "entropy"), math.log(min(config.method.num_prototypes, config.train.global_batch_size))
     if not entropy < BALANCED * most:
         return ""
     return (
         f"assignments crowd: their mean has an entropy of {entropy:.2f} where {most:.2f} is possible, so most videos "
-        f"share a few of the {config.method.prototypes} prototypes. Raise "
-        f"{_now(config, 'method.sinkhorn_iterations')} or {_now(config, 'method.epsilon')}, use fewer "
-        f"{_now(config, 'method.prototypes')} or raise {_start(config)}."
+        f"share a few of the {config.method.num_prototypes} prototypes. Raise "
+        f"{_now(config, 'method.sinkhorn_iterations')} or {_now(config, 'method.sinkhorn_epsilon')}, use fewer "
+        f"{_now(config, 'method.num_prototypes')} or raise {_start(config)}."
     )
 
 
 def _flat(phase: Sequence[Epoch], config: Config) -> str:
-    rank, most = _get(phase[-1], "effective_rank"), config.model.embedding
-    wanted = (min(most, config.method.prototypes) if "ln_k" in phase[-1] else most) ** FLAT
+    rank, most = _get(phase[-1], "effective_rank"), config.model.embed_dim
+    wanted = (min(most, config.method.num_prototypes) if "ln_k" in phase[-1] else most) ** FLAT
     if not rank < wanted:
         return ""
     return (
         f"the embeddings collapse into few dimensions: their effective rank is {rank:.1f} of {most}; 1 would be all "
-        f"alike, and from {wanted:.1f} on it is well. Lower {_now(config, 'optimiser.learning_rate')} or raise "
+        f"alike, and from {wanted:.1f} on it is well. Lower {_now(config, 'optimizer.learning_rate')} or raise "
         f"{_start(config)}. Where it is so from the first epoch on, look at the videos: clips that are all alike "
         "(black, still) end here too."
     )
@@ -185,7 +185,7 @@ def _no_gradient(phase: Sequence[Epoch], config: Config) -> str:
 
 
 def _stuck(phase: Sequence[Epoch], config: Config) -> str:
-    learning = phase[config.optimiser.warmup_epochs + config.method.freeze_prototypes :][-PATIENCE:]
+    learning = phase[config.optimizer.warmup_epochs + config.method.freeze_prototypes_epochs :][-PATIENCE:]
     loss = _get(phase[-1], "loss")
     if len(learning) < PATIENCE or not _stays(learning, "loss", STUCK, epochs=PATIENCE):
         return ""
@@ -285,10 +285,10 @@ def _chance_in_words(epoch: Epoch) -> str:
 
 
 def _ways_to_learn(epoch: Epoch, config: Config) -> str:
-    rate = _now(config, "optimiser.learning_rate")
+    rate = _now(config, "optimizer.learning_rate")
     if "ln_k" not in epoch:
-        return f"Use another {rate} or raise {_now(config, 'optimiser.warmup_epochs')}"
-    fewer, sharper = _now(config, "method.prototypes"), _now(config, "method.epsilon")
+        return f"Use another {rate} or raise {_now(config, 'optimizer.warmup_epochs')}"
+    fewer, sharper = _now(config, "method.num_prototypes"), _now(config, "method.sinkhorn_epsilon")
     return f"Use fewer {fewer}, a lower {sharper} or another {rate}, or raise {_start(config)}"
 
 
@@ -297,14 +297,14 @@ def _before(phase: Sequence[Epoch], name: str) -> float:
 
 
 def _shorter(config: Config) -> str:
-    lower, raise_ = _now(config, "optimiser.learning_rate"), _now(config, "optimiser.warmup_epochs")
+    lower, raise_ = _now(config, "optimizer.learning_rate"), _now(config, "optimizer.warmup_epochs")
     return f"Lower {lower} or raise {raise_}, and start in another output folder"
 
 
 def _start(config: Config) -> str:
     """The settings that keep the start of a phase calm, as far as the run uses them."""
-    queue = f"{_now(config, 'method.queue_start')}, " if config.method.queue else ""
-    return f"{_now(config, 'method.freeze_prototypes')}, {queue}or {_now(config, 'optimiser.warmup_epochs')}"
+    queue = f"{_now(config, 'method.queue_start_epoch')}, " if config.method.queue_size else ""
+    return f"{_now(config, 'method.freeze_prototypes_epochs')}, {queue}or {_now(config, 'optimizer.warmup_epochs')}"
 
 
 def _now(config: Config, key: str) -> str:

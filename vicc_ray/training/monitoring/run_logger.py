@@ -88,7 +88,7 @@ class RunLogger:
             all that is wrong now.
         """
         history = self._of_phase(self._folder.epochs_file, phase)
-        prototypes = self._config.of_stage(phase.stage).method.prototypes
+        prototypes = self._config.of_stage(phase.stage).method.num_prototypes
         line = {
             **{"step": step, "epoch": epoch, "phase": phase.name, "stage": phase.stage, "stream": phase.stream},
             **figures,

@@ -9,7 +9,7 @@ from vicc_ray.config import Config
 
 FEW_STEPS = 100
 """Steps of a phase below which their number is the likeliest cause; the shortest phase of the demo has 200."""
-EPOCHS = {1: "schedule.{stream}_epochs", 2: "schedule.alternation_period"}
+EPOCHS = {1: "schedule.{stream}_epochs", 2: "schedule.epochs_per_phase"}
 """The setting of a phase's length, by stage."""
 
 
@@ -27,7 +27,8 @@ def few_steps(phase: Mapping[str, Any], steps: float | None, config: Config) -> 
     epochs = getattr(config.schedule, key.partition(".")[2])
     return (
         f"{steps:.0f} steps in all (about {each:.0f} an epoch) are too few to learn much from, which is the likeliest "
-        f"cause: raise {key} (now {epochs}) or lower train.batch (now {config.train.batch}), for more of them an epoch."
+        f"cause: raise {key} (now {epochs}) or lower train.global_batch_size (now "
+        f"{config.train.global_batch_size}), for more of them an epoch."
     )
 
 

@@ -1,4 +1,4 @@
-"""Optimisers by name, with weight decay on weights only."""
+"""Optimizers by name, with weight decay on weights only."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vicc_ray.config import OptimiserConfig
+from vicc_ray.config import OptimizerConfig
 from vicc_ray.training.optim.lars import LARS
 
 
-def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserConfig) -> torch.optim.Optimizer:
-    """Optimiser over all parameters of ``modules``; biases and norms get no decay and, in lars, no adaptive rate.
+def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerConfig) -> torch.optim.Optimizer:
+    """Optimizer over all parameters of ``modules``; biases and norms get no decay and, in lars, no adaptive rate.
 
     Both kinds move all parameters together, in as many kernels as one parameter alone would need.
     """
     weights, rest = _groups(modules, settings.weight_decay)
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     if settings.name == "adamw":
-        optimiser = torch.optim.AdamW([weights, rest], lr=settings.learning_rate, foreach=True)
+        optimizer = torch.optim.AdamW([weights, rest], lr=settings.learning_rate, foreach=True)
     else:
         groups = [{**weights, "adapt": True}, {**rest, "adapt": False}]
-        optimiser = LARS(groups, settings.learning_rate, settings.momentum, settings.trust)
-    optimiser.register_load_state_dict_post_hook(_lay_out_as_parameters)
-    return optimiser
+        optimizer = LARS(groups, settings.learning_rate, settings.momentum, settings.trust_coefficient)
+    optimizer.register_load_state_dict_post_hook(_lay_out_as_parameters)
+    return optimizer
 
 
 def adamw(parts: Iterable[tuple[nn.Module, float]], weight_decay: float) -> torch.optim.Optimizer:
@@ -35,9 +35,9 @@ def adamw(parts: Iterable[tuple[nn.Module, float]], weight_decay: float) -> torc
         parts: modules with their shares.
     """
     groups = [{**group, "share": share} for module, share in parts for group in _groups([module], weight_decay)]
-    optimiser = torch.optim.AdamW([group for group in groups if group["params"]], foreach=True)
-    optimiser.register_load_state_dict_post_hook(_lay_out_as_parameters)
-    return optimiser
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], foreach=True)
+    optimizer.register_load_state_dict_post_hook(_lay_out_as_parameters)
+    return optimizer
 
 
 def _groups(modules: Iterable[nn.Module], weight_decay: float) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -48,11 +48,11 @@ def _groups(modules: Iterable[nn.Module], weight_decay: float) -> tuple[dict[str
 
 
 @torch.no_grad()
-def _lay_out_as_parameters(optimiser: torch.optim.Optimizer) -> None:
+def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
     """Give loaded state the memory layout of its parameter: a checkpoint has one layout, and only tensors that are laid
     out alike are moved together.
     """
-    for parameter, state in optimiser.state.items():
+    for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 state[name] = torch.empty_like(parameter).copy_(value)

@@ -46,7 +46,7 @@ class Classification:
         self.videos = store.entries.where(self.labelling.train)
         self.labels = torch.from_numpy(self.labelling.numbers(self.videos.column("label")))
         self._check_batch()
-        self.sampler = GlobalBatchSampler(len(self.videos), settings.batch, config.seed)
+        self.sampler = GlobalBatchSampler(len(self.videos), settings.global_batch_size, config.seed)
         name, epochs = f"{settings.stream}-{settings.mode}", settings.epochs
         self.phases = [Phase(0, name, NO_STAGE, settings.stream, False, 0, epochs, epochs)]
         self.inputs = RunInputs.of(
@@ -56,21 +56,24 @@ class Classification:
             self.sampler.phase_ends(self.phases),
             (*CLIP_COLUMNS, "label"),
         )
-        self.batch_bytes = settings.batch * sample_bytes(config.clip, (settings.stream,), views=1)
+        self.batch_bytes = settings.global_batch_size * sample_bytes(config.clip, (settings.stream,), views=1)
         self.rate = f"classify.{settings.mode}_learning_rate"
         self.divergence_hint = f"Lower {self.rate} or raise classify.warmup_epochs"
 
     def _check_batch(self) -> None:
-        batch, workers = self.config.classify.batch, self.config.train.workers.max
+        batch, workers = self.config.classify.global_batch_size, self.config.train.num_workers.max
         if batch > len(self.videos):
             raise UserError(
-                f"classify.batch: {batch} given, but there are {len(self.videos)} training videos with a label; "
-                f"set classify.batch to {len(self.videos)} or less"
+                f"classify.global_batch_size: {batch} given, but there are {len(self.videos)} training videos with "
+                f"a label; "
+                f"set classify.global_batch_size to {len(self.videos)} or less"
             )
         if batch < workers:
             raise UserError(
-                f"train.workers: {workers} workers given for a global batch of {batch}; every worker takes at least "
-                f"one video of each step, so set train.workers to {batch} or less, or raise classify.batch"
+                f"train.num_workers: {workers} workers given for a global batch of {batch}; every worker takes at "
+                f"least "
+                f"one video of each step, so set train.num_workers to {batch} or less, or raise "
+                f"classify.global_batch_size"
             )
 
     def record_start(self, weights: EncoderWeights) -> None:
@@ -131,9 +134,9 @@ def free_settings(mode: str) -> FreeSettings:
     """Settings that may change when a classification resumes."""
     other = {"probe_epochs", "probe_learning_rate"} if mode == "finetune" else {"finetune_epochs"}
     if mode == "probe":
-        other |= {"finetune_learning_rate", "backbone_rate", "dropout"}
-    unused = {"prepare", "method", "stage2", "schedule", "optimiser"}
-    train = {*FREE_TO_CHANGE["train"], "batch"}
+        other |= {"finetune_learning_rate", "backbone_lr_mult", "dropout"}
+    unused = {"prepare", "method", "stage2", "schedule", "optimizer"}
+    train = {*FREE_TO_CHANGE["train"], "global_batch_size"}
     return {**FREE_TO_CHANGE, **dict.fromkeys(unused, "all"), "train": train, "classify": other}
 
 

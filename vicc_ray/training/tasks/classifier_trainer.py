@@ -50,7 +50,7 @@ class ClassifierTrainer:
         self.rates = self.settings.rates
         self.labels, self.classes = labels, classes
         self.frozen = self.settings.mode == "probe"
-        self.sizes = per_rank_sizes(self.settings.batch, world_size())
+        self.sizes = per_rank_sizes(self.settings.global_batch_size, world_size())
         self.mixed = mixed_precision(config.train, device)
         configure_backends(config.train, device)
         torch.manual_seed(config.seed)
@@ -64,8 +64,8 @@ class ClassifierTrainer:
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         parts: list[tuple[nn.Module, float]] = [(self.network.layers, 1.0)]
         if not self.frozen:
-            parts.append((self.network.encoder.backbone, self.settings.backbone_rate))
-        self.optimiser = adamw(parts, self.settings.weight_decay)
+            parts.append((self.network.encoder.backbone, self.settings.backbone_lr_mult))
+        self.optimizer = adamw(parts, self.settings.weight_decay)
 
     def modules(self) -> dict[str, nn.Module]:
         """Encoder, under its name in pretraining, and classifier layers."""
@@ -90,17 +90,17 @@ class ClassifierTrainer:
             metrics, equal on all workers; tensors stay on the device, so that the host does not wait.
         """
         rate = learning_rate(self.rates, self.phase, epoch)
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
         labels = to_device(self.labels[batch["videos"]], self.device)
         scores = self._scores(batch)
-        loss, norm = backward(functional.cross_entropy(scores, labels), self.sizes, self.optimiser, self.parameters)
-        self.optimiser.step()
+        loss, norm = backward(functional.cross_entropy(scores, labels), self.sizes, self.optimizer, self.parameters)
+        self.optimizer.step()
         hits = (scores.detach().argmax(dim=1) == labels).float().sum()
         all_reduce_sum_([hits])
         return {
             **{"loss": loss, "learning_rate": rate, "gradient_norm": norm},
-            **{"top1": hits / self.settings.batch, "chance_loss": math.log(self.classes)},
+            **{"top1": hits / self.settings.global_batch_size, "chance_loss": math.log(self.classes)},
         }
 
     def _scores(self, batch: Batch) -> Tensor:

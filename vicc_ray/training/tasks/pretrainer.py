@@ -26,7 +26,7 @@ from vicc_ray.training.data.batch_sampler import per_rank_sizes, rank_slice
 from vicc_ray.training.distributed.collectives import all_gather_uneven, rank, world_size
 from vicc_ray.training.distributed.global_gradient import backward
 from vicc_ray.training.model_setup import build_network
-from vicc_ray.training.optim.build import build_optimiser
+from vicc_ray.training.optim.build import build_optimizer
 from vicc_ray.training.precision import configure_backends, mixed_precision
 from vicc_ray.training.tasks.base import Batch
 from vicc_ray.utils.to_device import to_device
@@ -39,10 +39,14 @@ def check_queue(config: Config) -> None:
     Raises:
         UserError: the queue size is not a multiple of the global batch.
     """
-    for key, length in (("method.queue", config.method.queue), ("stage2.queue", config.stage2.queue or 0)):
-        if length % config.train.batch:
+    for key, length in (
+        ("method.queue_size", config.method.queue_size),
+        ("stage2.queue_size", config.stage2.queue_size or 0),
+    ):
+        if length % config.train.global_batch_size:
             raise UserError(
-                f"{key}: {length} given; it must be 0 or a multiple of train.batch ({config.train.batch}), since "
+                f"{key}: {length} given; it must be 0 or a multiple of train.global_batch_size "
+                f"({config.train.global_batch_size}), since "
                 "whole steps enter and leave it"
             )
 
@@ -62,8 +66,8 @@ class Pretrainer:
     def __init__(self, config: Config, device: torch.device) -> None:
         check_queue(config)
         self.config, self.device = config, device
-        self.sizes = per_rank_sizes(config.train.batch, world_size())
-        self.own = rank_slice(config.train.batch, rank(), world_size())
+        self.sizes = per_rank_sizes(config.train.global_batch_size, world_size())
+        self.own = rank_slice(config.train.global_batch_size, rank(), world_size())
         self.mixed = mixed_precision(config.train, device)
         configure_backends(config.train, device)
         torch.manual_seed(config.seed)
@@ -77,7 +81,7 @@ class Pretrainer:
         """
         self.phase = phase
         self.settings = self.config.of_stage(phase.stage)
-        if self.prototypes["rgb"].count != self.settings.method.prototypes:
+        if self.prototypes["rgb"].count != self.settings.method.num_prototypes:
             torch.manual_seed(self.config.seed)
             self.prototypes = {stream: self._fresh_prototypes(self.settings) for stream in STREAMS}
         for stream in STREAMS:
@@ -88,10 +92,10 @@ class Pretrainer:
         self.objective = self._objective(phase)
         trained = [self.encoders[phase.stream], *self.objective.extra_trainables]
         self.parameters = [p for module in trained for p in module.parameters()]
-        self.optimiser = build_optimiser(trained, self.settings.optimiser)
+        self.optimizer = build_optimizer(trained, self.settings.optimizer)
 
     def _fresh_prototypes(self, settings: Config) -> Prototypes:
-        return Prototypes(settings.method.prototypes, settings.model.embedding).to(self.device)
+        return Prototypes(settings.method.num_prototypes, settings.model.embed_dim).to(self.device)
 
     def _objective(self, phase: Phase) -> Objective:
         context = ObjectiveContext(
@@ -103,7 +107,7 @@ class Pretrainer:
             prototypes=self.prototypes,
             build_encoder=partial(build_network, self.settings, self.device),
         )
-        return (MoCoObjective if self.settings.method.contrast == "instances" else ViCCObjective)(context)
+        return (MoCoObjective if self.settings.method.objective == "moco" else ViCCObjective)(context)
 
     @property
     def queue(self) -> EmbeddingQueue:
@@ -146,14 +150,14 @@ class Pretrainer:
             ``loss`` or ``gradient_norm`` means that weights and batch-norm statistics may be non-finite too, so the
             caller checks both for every step before it saves a checkpoint.
         """
-        rate = learning_rate(self.settings.optimiser, self.phase, epoch)
-        for group in self.optimiser.param_groups:
+        rate = learning_rate(self.settings.optimizer, self.phase, epoch)
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
         z = self._embed_views(batch)  # [V, b, D]
         gathered = all_gather_uneven(z, dim=1, sizes=self.sizes)  # [V, B, D]
         local_loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
-        loss, norm = backward(local_loss, self.sizes, self.optimiser, self.parameters)
-        self.optimiser.step()
+        loss, norm = backward(local_loss, self.sizes, self.optimizer, self.parameters)
+        self.optimizer.step()
         self.objective.after_step()
         self.last_embeddings = gathered[0]
         return {"loss": loss, "learning_rate": rate, "gradient_norm": norm, **metrics}

@@ -30,15 +30,15 @@ class Pretraining:
     """
 
     kind = "pretraining"
-    divergence_hint = "Lower optimiser.learning_rate or raise optimiser.warmup_epochs"
+    divergence_hint = "Lower optimizer.learning_rate or raise optimizer.warmup_epochs"
 
     def __init__(self, config: Config, store: ClipStore) -> None:
-        batch = config.train.batch
-        per_rank_sizes(batch, config.train.workers.max)
+        batch = config.train.global_batch_size
+        per_rank_sizes(batch, config.train.num_workers.max)
         check_queue(config)
         self.config, self.store = config, store
         self.phases = build_phases(config.schedule)
-        self.videos = training_videos(store.entries, config.train.validation_share)
+        self.videos = training_videos(store.entries, config.train.validation_fraction)
         self.sampler = GlobalBatchSampler(len(self.videos), batch, config.seed)
         self.inputs = RunInputs.of(
             store, self.videos, self.sampler.steps_per_epoch, self.sampler.phase_ends(self.phases)
@@ -48,7 +48,7 @@ class Pretraining:
     @cached_property
     def has_validation(self) -> bool:
         """Whether there are labeled videos to train on and to validate with."""
-        checked = bool(self.config.train.evaluate_epochs)
+        checked = bool(self.config.train.validate_every_epochs)
         return checked and ValidationSet.choose(self.store.entries, self.config) is not None
 
     def trainer(self, device: torch.device) -> Pretrainer:
@@ -62,11 +62,11 @@ class Pretraining:
     def epoch_stats(self, phase: Phase, device: torch.device) -> EpochStats:
         """Statistics of steps, embeddings and prototypes."""
         config = self.config.of_stage(phase.stage)
-        return EpochStats(config.method.prototypes, config.model.embedding, config.train.batch, device)
+        return EpochStats(config.method.num_prototypes, config.model.embed_dim, config.train.global_batch_size, device)
 
     def step_constants(self, phase: Phase) -> Mapping[str, float]:
         """``ln_k``, which loss and entropies are to be compared with."""
-        return {"ln_k": math.log(self.config.of_stage(phase.stage).method.prototypes)}
+        return {"ln_k": math.log(self.config.of_stage(phase.stage).method.num_prototypes)}
 
     def diagnose(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         """Diagnostics of collapse and divergence."""

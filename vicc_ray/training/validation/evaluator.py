@@ -18,9 +18,9 @@ from vicc_ray.training.validation.split import training_videos, validation_video
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Fixed sample of gallery and query videos, at most ``train.evaluate_videos`` of each.
+    """Fixed sample of gallery and query videos, at most ``train.max_validation_videos`` of each.
 
-    Held out are the test videos, or those for validation where ``train.validation_share`` is above 0.
+    Held out are the test videos, or those for validation where ``train.validation_fraction`` is above 0.
     """
 
     train: list[VideoRecord]
@@ -30,7 +30,7 @@ class ValidationSet:
     def choose(cls, entries: Catalog, config: Config) -> ValidationSet | None:
         """Random sample of labeled videos; None without such videos, or where the score does not depend on the network:
         one query, or one class."""
-        share, most = config.train.validation_share, config.train.evaluate_videos
+        share, most = config.train.validation_fraction, config.train.max_validation_videos
         train = _labeled(training_videos(entries, share), "train")
         test = validation_videos(entries, share) if share else _labeled(entries, "test")
         parts = [_subsample(part, most, config.seed) for part in (train, test)]
@@ -42,7 +42,7 @@ class ValidationSet:
             (np.array([e.label for e in part], str), np.array([e.source for e in part], str))
             for part in (self.train, self.test)
         )
-        counts = GalleryCounts.of(train, test, config.evaluate.ignore_same_source)
+        counts = GalleryCounts.of(train, test, config.evaluate.exclude_same_source)
         return len(self.test) > 1 and counts.is_informative(1)
 
     @property
@@ -53,7 +53,7 @@ class ValidationSet:
     def fingerprint(self, config: Config) -> str:
         """16 hexadecimal digits of the videos and of the evaluation settings; scores of equal ones are comparable."""
         videos = [[(e.id, e.content, e.frames, e.label, e.source) for e in part] for part in (self.train, self.test)]
-        known = json.dumps([videos, config.evaluate.model_dump(mode="json", exclude={"batch", "test_share"})])
+        known = json.dumps([videos, config.evaluate.model_dump(mode="json", exclude={"batch_size", "test_share"})])
         return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
 
     def score(self, features: np.ndarray, config: Config) -> RetrievalResult:
@@ -62,18 +62,18 @@ class ValidationSet:
         return retrieve(
             _feature_set(self.train, features[:split]),
             _feature_set(self.test, features[split:]),
-            ignore_same_source=config.evaluate.ignore_same_source,
+            exclude_same_source=config.evaluate.exclude_same_source,
             seed=config.seed,
         )
 
 
 def validation_skip_reason(entries: Catalog, config: Config) -> str:
     """Reason why checkpoints are not validated; "" where they are, or where validation is off."""
-    if not config.train.evaluate_epochs or ValidationSet.choose(entries, config) is not None:
+    if not config.train.validate_every_epochs or ValidationSet.choose(entries, config) is not None:
         return ""
     if not any(entries.column("label")):
         return "no validation during training: it needs labels, and no video has one"
-    which = "train.validation_share" if config.train.validation_share else "split 'test'"
+    which = "train.validation_fraction" if config.train.validation_fraction else "split 'test'"
     return (
         "no validation during training: it needs labeled videos of two classes to train on and two or more held-out "
         f"videos of these classes ({which})"
