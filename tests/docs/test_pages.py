@@ -13,7 +13,7 @@ from vicc_ray.config.loader import load_config
 from vicc_ray.config.messages import sections, setting_names
 
 COMMANDS = sorted({tuple(words) for page in PAGES for words in commands(page.read_text())})
-PLACEHOLDER = re.compile(r"[<>*{]|\.\.\.|mine\.py")
+PLACEHOLDER = re.compile(r"[<>*{]|\.\.\.|mine\.py|NAME")
 TOP_FOLDERS = "vicc_ray|tests|benchmarks|cluster|sweeps|requirements|docs|examples"
 
 
