@@ -1,4 +1,4 @@
-"""Lists of videos that somebody else wrote: none makes a file be read that is not in the videos folder."""
+"""Lists of videos from untrusted sources: no file outside the videos folder is read."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize("lists", OUTSIDE)
-def test_a_list_that_leads_out_of_the_videos_folder_is_told(tmp_path: Path, lists: str) -> None:
+def test_a_path_outside_the_videos_folder_is_refused(tmp_path: Path, lists: str) -> None:
     videos = touch(tmp_path / "videos", "a/v.avi")
     touch(tmp_path, "secret.avi", "secret_000000_000001.mp4")
     with pytest.raises(UserError, match=f"{tmp_path / 'lists'}.*videos folder"):
         list_videos(videos, write_lists(tmp_path / "lists", OUTSIDE[lists]))
 
 
-def test_a_time_without_end_is_told(tmp_path: Path) -> None:
+def test_an_infinite_time_is_refused(tmp_path: Path) -> None:
     lists = write_lists(tmp_path / "lists", {"train.csv": f"{KINETICS}a,b,0,inf,train\n"})
     with pytest.raises(UserError, match="line 2"):
         list_videos(touch(tmp_path / "videos", "a/v.avi"), lists)
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "labels.jsonl", "labels.parquet", "train.csv"])
-def test_a_list_that_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_path: Path, name: str) -> None:
+def test_a_list_that_is_a_pipe_or_device_is_refused(tmp_path: Path, name: str) -> None:
     videos = touch(tmp_path / "videos", "a/v.avi")
     os.mkfifo(tmp_path / name)
     with pytest.raises(UserError, match=name):
@@ -59,7 +59,7 @@ def test_a_list_that_is_no_file_is_neither_waited_for_nor_read_without_end(tmp_p
         list_videos(videos, tmp_path / name)
 
 
-def test_a_video_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_video_that_is_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")
     (item,) = list_videos(tmp_path).items
     with pytest.raises(UnreadableFileError), local_file(item.location):
@@ -72,13 +72,13 @@ def test_a_video_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
      "[" * 20_000, '{"path": ' * 20_000, '{"path": ' + "9" * 5000 + "}"],
     ids=lambda line: line[:30],
 )  # fmt: skip
-def test_a_line_of_a_manifest_that_cannot_be_is_told(tmp_path: Path, line: str) -> None:
+def test_an_invalid_line_of_a_manifest_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "labels.jsonl").write_text(f"{line}\n")
     with pytest.raises(UserError, match="line 1"):
         list_videos(touch(tmp_path / "videos", "a.mp4"), tmp_path / "labels.jsonl")
 
 
-def test_a_manifest_that_is_larger_in_memory_than_it_can_be_is_told(tmp_path: Path) -> None:
+def test_a_manifest_that_is_too_large_in_memory_is_refused(tmp_path: Path) -> None:
     videos, file = touch(tmp_path / "videos", "a.mp4"), tmp_path / "labels.parquet"
     label = pa.DictionaryArray.from_arrays(np.zeros(2000, np.int32), ["a" * 2**20])
     paths = [f"{n}.mp4" for n in range(2000)]
@@ -92,7 +92,7 @@ def test_a_manifest_that_is_larger_in_memory_than_it_can_be_is_told(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\xff" * 20 + b"PAR1", b"PAR1\x04\0\0\0PAR1"])
-def test_a_manifest_that_is_no_parquet_is_told(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_parquet_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "labels.parquet").write_bytes(content)
     with pytest.raises(UserError, match="labels.parquet"):
         list_videos(touch(tmp_path / "videos", "a.mp4"), tmp_path / "labels.parquet")
@@ -104,7 +104,7 @@ def s3() -> Iterator[S3]:
         yield server
 
 
-def test_a_name_in_a_bucket_that_leads_out_of_the_folder_is_no_video(s3: S3) -> None:
+def test_a_path_in_a_bucket_outside_the_folder_is_not_a_video(s3: S3) -> None:
     s3.put("videos/a.mp4")
     s3.put("videos/../../etc/b.mp4")
     tree = list_files(RemotePath(s3.address("videos")))
@@ -113,7 +113,7 @@ def test_a_name_in_a_bucket_that_leads_out_of_the_folder_is_no_video(s3: S3) -> 
         list_videos(s3.address("videos"))
 
 
-def test_a_list_may_come_from_a_shell_through_a_pipe() -> None:
+def test_a_list_can_be_piped_from_a_shell() -> None:
     out, into = os.pipe()
     os.write(into, b"path,label\n")
     os.close(into)
@@ -123,7 +123,7 @@ def test_a_list_may_come_from_a_shell_through_a_pipe() -> None:
         os.close(out)
 
 
-def test_no_pipe_is_waited_for_in_a_folder(tmp_path: Path) -> None:
+def test_a_pipe_in_a_folder_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels.csv")
     with pytest.raises(UserError, match="labels.csv"):
         read(tmp_path / "labels.csv")

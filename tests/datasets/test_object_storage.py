@@ -1,4 +1,4 @@
-"""Addresses, against a real S3 server on this machine."""
+"""Videos and lists in object storage, with a local S3 server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_bucket_is_listed_like_a_folder(s3: S3) -> None:
     assert {i.id for i in list_videos(s3.address()).items} >= {f"plain/{name}" for name in names}
 
 
-def test_manifests_and_lists_may_lie_in_the_bucket(s3: S3) -> None:
+def test_manifests_and_lists_can_be_in_the_bucket(s3: S3) -> None:
     s3.put("own/labels.jsonl", b'{"path": "1.mp4", "split": "train"}\n{"path": "gone.mp4"}\n')
     s3.put("own/1.mp4")
     s3.put("own/2.mp4")
@@ -63,7 +63,7 @@ def test_manifests_and_lists_may_lie_in_the_bucket(s3: S3) -> None:
     )
 
 
-def test_a_copy_is_whole_and_goes_away_also_after_an_error(s3: S3) -> None:
+def test_a_downloaded_copy_is_complete_and_removed_even_after_an_error(s3: S3) -> None:
     content = bytes(range(256)) * (CHUNK // 200)  # more than one piece
     s3.put("large/x.mp4", content)
     (item,) = list_videos(s3.address("large")).items
@@ -73,7 +73,9 @@ def test_a_copy_is_whole_and_goes_away_also_after_an_error(s3: S3) -> None:
     assert not copy.exists()
 
 
-def test_what_has_gone_since_the_listing_is_unreadable(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_removed_since_the_listing_is_unreadable(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     s3.put("short/x.mp4")
     (item,) = list_videos(s3.address("short")).items
@@ -84,7 +86,7 @@ def test_what_has_gone_since_the_listing_is_unreadable(s3: S3, tmp_path: Path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_endpoint_may_come_from_the_environment(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_endpoint_can_come_from_the_environment(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     s3.put("environment/x.mp4")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{s3.endpoint}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
@@ -94,24 +96,24 @@ def test_the_endpoint_may_come_from_the_environment(s3: S3, monkeypatch: pytest.
 
 
 def problem(address: str) -> str:
-    """The message for an address that cannot be used, which must come soon and be one line without the secret."""
+    """Message for an invalid address, which must come soon and be one line without the secret."""
     start = time.monotonic()
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         list_videos(address)
-    assert time.monotonic() - start < 40  # about 10, on an idle machine
-    assert not re.search(r"\n|secret", str(told.value))
-    return str(told.value)
+    assert time.monotonic() - start < 40  # about 10 on an idle machine
+    assert not re.search(r"\n|secret", str(error.value))
+    return str(error.value)
 
 
-def test_what_cannot_be_reached_is_told_in_one_line(s3: S3) -> None:
+def test_unreachable_addresses_are_reported_in_one_line(s3: S3) -> None:
     assert "NO_SUCH_BUCKET" in problem(s3.address("x", bucket="no-such-bucket"))
-    assert problem(s3.address("nothing/here")).startswith(f"nothing at s3://{BUCKET}/nothing/here?scheme=http")
+    assert f"s3://{BUCKET}/nothing/here?scheme=http" in problem(s3.address("nothing/here"))
     assert "Unrecognized filesystem type" in problem("xyz://key:secret@bucket/x")
-    assert "Unexpected query parameter in S3 URI: 'colour'" in problem(s3.address("x") + "&colour=red")
+    assert "Unexpected query parameter in S3 URI: 'color'" in problem(s3.address("x") + "&color=red")
 
 
-def test_addresses_where_nobody_answers_are_given_up_soon() -> None:
-    """Refused by S3 and by GCS, and an endpoint that takes connections but answers none; at once, to wait only once."""
+def test_addresses_without_an_answer_fail_soon() -> None:
+    """S3 and GCS that refuse connections, and an endpoint that accepts but never answers; in parallel, to save time."""
     with socket.socket() as bound, socket.socket() as silent, ThreadPoolExecutor() as threads:
         bound.bind(("127.0.0.1", 0))
         silent.bind(("127.0.0.1", 0))
@@ -129,7 +131,7 @@ def test_addresses_where_nobody_answers_are_given_up_soon() -> None:
     assert "Timeout was reached" in of_silent
 
 
-def test_a_place_is_told_without_its_secret() -> None:
+def test_the_text_of_a_remote_path_has_no_secret() -> None:
     location = RemotePath("s3://key:secret@bucket/videos/?region=r", "a/1.mp4")
     assert str(location) == "s3://bucket/videos/a/1.mp4?region=r"
 
@@ -137,7 +139,7 @@ def test_a_place_is_told_without_its_secret() -> None:
 @pytest.mark.parametrize(
     "folder", ["a b", "ü", "50% off", "#tag", "[x] {y}|^`", "plus+&=", 'quote"<>\\', "%2", "a@b:c"]
 )
-def test_an_address_may_be_written_as_the_folder_is_named(s3: S3, folder: str) -> None:
+def test_an_address_need_not_be_percent_encoded(s3: S3, folder: str) -> None:
     s3.put(f"written/{folder}/x/1.mp4")
     s3.put(f"written/{folder}/labels.csv", b"path,label\nx/1.mp4,walk\n")
     for name in (folder, f"{folder}/"):
@@ -147,7 +149,7 @@ def test_an_address_may_be_written_as_the_folder_is_named(s3: S3, folder: str) -
         assert copy.read_bytes() == b"x"
 
 
-def test_an_address_may_be_escaped_and_its_secret_need_not_be(s3: S3) -> None:
+def test_an_address_can_be_percent_encoded_and_its_secret_need_not_be(s3: S3) -> None:
     s3.put("escaped/a ?b/1.mp4")
     for secret in ("se/cr+et=", "se%2Fcr%2Bet%3D"):
         address = s3.address("escaped/a%20%3Fb").replace(":secret@", f":{secret}@")
@@ -157,11 +159,11 @@ def test_an_address_may_be_escaped_and_its_secret_need_not_be(s3: S3) -> None:
         assert secret not in problem(address.replace("escaped", "gone"))
 
 
-def test_an_address_that_cannot_be_taken_says_how_to_write_it(s3: S3) -> None:
+def test_the_message_for_an_invalid_address_says_how_to_encode_it(s3: S3) -> None:
     assert "%3F" in problem(s3.address("what?/x"))
 
 
-def test_a_bucket_is_searched_in_both_forms_of_an_accent(s3: S3) -> None:
+def test_a_bucket_is_matched_in_both_unicode_forms(s3: S3) -> None:
     written, there = "Caf\u00e9", "Cafe\u0301"
     s3.put(f"forms/{there}/{there}.mp4")
     s3.put("forms/labels.csv", f"path\n{written}/{written}.mp4\n".encode())

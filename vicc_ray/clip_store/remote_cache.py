@@ -74,7 +74,7 @@ class RemoteCache:
         source = self.source.below(name)
         try:
             with atomic_path(copy) as tmp, tmp.open("wb") as out:
-                source.fetch(out)
+                source.download(out)
         except UnreadableFileError as error:
             raise UserError(f"{source}: {error}; check that the clip store is complete there") from None
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What is known of one video, and what every way of telling it has in common."""
+"""One input video with its metadata, and the interface of annotation formats."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ SPLITS = ("train", "test", "")
 
 @dataclass(frozen=True, slots=True)
 class VideoItem:
-    """One input of the preparation.
+    """One input of ``prepare``.
 
-    ``id`` is the path below the videos folder with forward slashes; of a data set, the path in its published form,
-    wherever the file was found. ``source`` names the original recording that a video was cut from (its own id where
-    nothing is known); videos of one source stay on one side of the split. ``split`` is one of :data:`SPLITS`; "" is in
-    neither, or not yet decided. Nothing may lie at ``place``: the video then counts as a failure.
+    Attributes:
+        location: file of the video. If it does not exist, the video counts as a failure.
+        id: path relative to the videos folder, with forward slashes. For a published data set it is the published
+            path, wherever the file was found.
+        label: class, "" if unknown.
+        source: original recording that the video was cut from; its id if unknown. All videos of a source are in one
+            split.
+        split: one of :data:`SPLITS`; "" is neither, or not yet assigned.
     """
 
     location: Location
@@ -32,38 +36,38 @@ class VideoItem:
 
 @dataclass(frozen=True)
 class AnnotationFormat:
-    """One form that ``--labels`` may have."""
+    """A format of annotations that ``--labels`` accepts."""
 
     description: str
-    """What it is, for the message that lists all of them."""
+    """Text for the message that lists all formats."""
     matches: Callable[[AnnotationSource], bool]
-    """Whether what was given is of this form."""
+    """Whether a source has this format."""
     read_items: Callable[[AnnotationSource, FileListing, int], list[VideoItem]]
-    """The videos that it lists; the number is the fold of lists that have several."""
+    """Reads the listed videos; the number is the fold, for formats that have folds."""
     has_folds: bool = False
-    """Whether it has several folds."""
+    """Whether the format has several folds."""
 
 
 def top_folder(id: str) -> str:
-    """The label of a video about which nothing is said; "" where it lies in no folder.
+    """Default label of a video: the top folder of its id, in Unicode form NFC; "" if it is in no folder.
 
-    In Unicode's composed form: a folder may have the other one in the copy of a class that came from a Mac.
+    Folders copied from a Mac can be in form NFD.
     """
     return nfc(id.split("/")[0]) if "/" in id else ""
 
 
-def deduplicated(read_items: Iterable[VideoItem], labels: AnnotationSource) -> list[VideoItem]:
-    """The items, of which equal ones count once.
+def deduplicated(items: Iterable[VideoItem], labels: AnnotationSource) -> list[VideoItem]:
+    """Drop repeated equal items.
 
     Raises:
-        UserError: two items have one id and differ.
+        UserError: two items have the same id and differ otherwise.
     """
-    found: dict[str, VideoItem] = {}
-    for item in read_items:
-        other = found.setdefault(item.id, item)
+    by_id: dict[str, VideoItem] = {}
+    for item in items:
+        other = by_id.setdefault(item.id, item)
         if other != item:
             raise UserError(
-                f"{labels.location} names {item.id} more than once: label {other.label!r} and {item.label!r}, split "
+                f"{labels.location} lists {item.id} more than once: label {other.label!r} and {item.label!r}, split "
                 f"{other.split!r} and {item.split!r}, source {other.source!r} and {item.source!r}; keep one of them"
             )
-    return list(found.values())
+    return list(by_id.values())

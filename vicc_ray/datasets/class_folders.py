@@ -1,4 +1,4 @@
-"""Videos of which nothing is told: one folder a class, or no labels at all."""
+"""Videos without annotations: one folder per class, or no labels at all."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from vicc_ray.errors import UserError
 
 
 def folder_items(listing: FileListing, classes: bool = True) -> list[VideoItem]:
-    """Every video of the folder; the label is the first folder below it if these are ``classes``, the source itself.
+    """All videos of the listing. With ``classes``, the top folder is the label. Each video is its own source.
 
     Raises:
-        UserError: a folder could not be listed, or two links make one folder two classes.
+        UserError: a folder could not be listed, or one folder has two class names because of links.
     """
-    listing.check_complete(dead_links=False)
+    listing.check_complete(allow_broken_links=False)
     if classes:
         _check_classes(listing)
-    return [VideoItem(listing.at(id), id, top_folder(id) if classes else "", id, "") for id in listing.videos]
+    return [VideoItem(listing.locate(id), id, top_folder(id) if classes else "", id, "") for id in listing.videos]
 
 
 def _check_classes(listing: FileListing) -> None:
     for name, other in sorted(listing.aliases.items()):
         if other.linked and top_folder(f"{name}/") != top_folder(f"{other.name}/"):
             raise UserError(
-                f"{other.name} and {name} in {listing.folder} are links to one folder, so that its videos have two "
-                "labels; remove one of the links, or say with --labels which label each video has"
+                f"{other.name} and {name} in {listing.folder} are links to one folder, so its videos have two labels; "
+                "remove one of the links, or give the label of each video with --labels"
             )

@@ -1,4 +1,4 @@
-"""One listing of the videos folder, which answers every question about what lies there."""
+"""Listing of the videos folder, made once, and the matching of published paths to its files."""
 
 from __future__ import annotations
 
@@ -17,72 +17,77 @@ _NAMES = (
     ".wtv .y4m"
 )
 SUFFIXES = frozenset(_NAMES.split())
-"""File names that count as videos, in lower case."""
+"""Suffixes of video files, in lower case."""
 
 
 class FileListing:
-    """The files of a folder by id: the name below the folder, forward slashes, in which bytes that are no UTF-8 are
-    written with escapes (ids go into JSON and Parquet)."""
+    """Files of a folder by id.
+
+    An id is the path relative to the folder with forward slashes. Bytes that are not UTF-8 are escaped, because ids go
+    into JSON and Parquet.
+    """
 
     def __init__(self, folder: Location) -> None:
-        """List ``folder``; see :func:`list_files` for the errors."""
+        """List ``folder``; :func:`list_files` names the errors."""
         self.folder = folder
         tree = list_files(folder)
         self.errors, self.broken_links, self.aliases = tree.errors, tree.broken_links, tree.aliases
         self.files = {_id(name): location for name, location in tree.files.items()}
         self.videos = sorted(id for id in self.files if _is_video(id))
-        self._otherwise: dict[str, list[str]] = defaultdict(list)
+        self._not_nfc: dict[str, list[str]] = defaultdict(list)
         for id in self.files:
             if nfc(id) != id:
-                self._otherwise[nfc(id)].append(id)
+                self._not_nfc[nfc(id)].append(id)
 
     def has(self, id: str) -> bool:
-        """Whether :meth:`at` finds a file."""
+        """Whether :meth:`locate` finds a file."""
         return self._found(id) is not None
 
-    def at(self, id: str) -> Location:
-        """The file of that id, or the only one whose id differs in Unicode's composition alone (a Mac writes ``e`` and
-        an accent for ``é``), or where it would lie."""
+    def locate(self, id: str) -> Location:
+        """Location of the file with an id, or where it would be.
+
+        If there is no such file, the only one whose id has the same NFC form counts: a Mac writes ``é`` as two
+        characters.
+        """
         found = self._found(id)
         return below(self.folder, id) if found is None else self.files[found]
 
     def _found(self, id: str) -> str | None:
         if id in self.files:
             return id
-        alike = [*self._otherwise.get(nfc(id), ()), *([nfc(id)] if nfc(id) in self.files else [])]
+        alike = [*self._not_nfc.get(nfc(id), ()), *([nfc(id)] if nfc(id) in self.files else [])]
         return alike[0] if len(alike) == 1 else None
 
-    def check_complete(self, dead_links: bool = True) -> None:
-        """See that nothing is missing for which videos have to be looked for.
+    def check_complete(self, allow_broken_links: bool = True) -> None:
+        """Check that every folder could be listed.
 
         Args:
-            dead_links: whether links to nothing may be there: where lists name the videos, all missing ones are told.
+            allow_broken_links: True if annotations name the videos, since each missing one is reported then.
 
         Raises:
-            UserError: a folder could not be listed, or a link leads to nothing without ``dead_links``.
+            UserError: a folder could not be listed, or there are broken links that are not allowed.
         """
-        errors = sorted((self.errors if dead_links else self.errors | self.broken_links).items())
+        errors = sorted((self.errors if allow_broken_links else self.errors | self.broken_links).items())
         if errors:
             some = ", ".join(f"{name} ({why})" for name, why in errors[:3]) + (", ..." if len(errors) > 3 else "")
             raise UserError(
-                f"{len(errors)} of the folders in {self.folder} cannot be listed, and their videos would be missing: "
-                f"{some}; make them readable, remove links that lead to nothing, or give a manifest (--labels) of the "
-                "videos that count"
+                f"{len(errors)} folders in {self.folder} cannot be listed, so their videos would be missing: {some}; "
+                "make them readable, remove broken links, or list the videos in a manifest (--labels)"
             )
 
     def notes(self) -> list[str]:
-        """What the user should know of what was listed."""
+        """Remarks on the listing for the user: broken links, and folders with two names."""
         return [
             *(f"{_id(name)} is {why}; no video is listed below it" for name, why in sorted(self.broken_links.items())),
             *(
-                f"{_id(name)} is the folder {_id(other.name) or self.folder} once more, whose videos count once"
+                f"{_id(name)} is a link to the folder {_id(other.name) or self.folder}, whose videos count once"
                 for name, other in sorted(self.aliases.items())
             ),
         ]
 
 
 def nfc(text: str) -> str:
-    """Unicode's form NFC, in which equal texts are equal."""
+    """Unicode form NFC, in which equal texts have equal code points."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -96,56 +101,58 @@ def _is_video(id: str) -> bool:
 
 
 class FileMatcher:
-    """Finds the videos of a data set, whose published paths are ``label/name``, in the folder of somebody.
+    """Finds the files of a published data set, whose paths are ``label/name``, in a user's folder.
 
-    A video is a file of that name, whatever its video suffix, in a folder named like the label (underscores for blanks,
-    upper for lower case), or in a folder that is named like none of the labels; how deep does not matter.
+    A match has that name with any video suffix. Its folder is named like the label (spaces may be underscores, and case
+    does not count) or like none of the labels. The depth does not matter.
+
+    Args:
+        annotations: name of the annotations, for messages.
+        labels: all labels of the data set.
+        normalize: applied to file names without suffix before they are compared.
+
+    Raises:
+        UserError: a folder of the listing could not be listed.
     """
 
     def __init__(
-        self, listing: FileListing, lists: object, labels: Iterable[str], normalized: Callable[[str], str] = str
-    ):
-        """``lists``: what to call the lists; ``plain``: what of a file's name without suffix must be equal, beside
-        Unicode's composition.
-
-        Raises:
-            UserError: a folder of the listing could not be listed.
-        """
+        self, listing: FileListing, annotations: object, labels: Iterable[str], normalize: Callable[[str], str] = str
+    ) -> None:
         listing.check_complete()
-        self._listing, self._lists = listing, lists
-        self._plain = normalized
-        self._labels = {_plain_label(label) for label in labels}
+        self._listing, self._annotations = listing, annotations
+        self._normalize = normalize
+        self._labels = {_normalized_label(label) for label in labels}
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for id in listing.videos:
             self._by_name[self._key(id)].append(id)
 
-    def location(self, id: str) -> Location:
-        """The file of the video whose published path is ``id``, or where that would lie.
+    def locate(self, id: str) -> Location:
+        """Location of the video with the published path ``id``, or where it would be.
 
         Raises:
-            UserError: the path leads out of the videos folder.
+            UserError: the path is outside the videos folder.
         """
         if escapes_folder(id):
             raise UserError(
-                f"{self._lists} names {id!r}, which leads out of the videos folder {self._listing.folder}: take the "
-                "line away, or get the lists from where the data set is published"
+                f"{self._annotations} lists {id!r}, a path outside the videos folder {self._listing.folder}: remove "
+                "the line, or download the lists again from the publisher of the data set"
             )
-        wanted = _plain_label(_folder(id))
-        found = [other for other in self._by_name.get(self._key(id), ()) if self._may_be(wanted, other)]
-        found.sort(key=lambda other: (other != id, _plain_label(_folder(other)) != wanted, len(other)))
-        return self._listing.at(found[0] if found else id)
+        label = _normalized_label(_folder(id))
+        matches = [other for other in self._by_name.get(self._key(id), ()) if self._can_match(label, other)]
+        matches.sort(key=lambda other: (other != id, _normalized_label(_folder(other)) != label, len(other)))
+        return self._listing.locate(matches[0] if matches else id)
 
-    def _may_be(self, wanted: str, id: str) -> bool:
-        folder = _plain_label(_folder(id))
-        return folder == wanted or folder not in self._labels
+    def _can_match(self, label: str, id: str) -> bool:
+        folder = _normalized_label(_folder(id))
+        return folder == label or folder not in self._labels
 
     def _key(self, id: str) -> str:
-        return self._plain(nfc(id.rpartition("/")[2].rpartition(".")[0]))
+        return self._normalize(nfc(id.rpartition("/")[2].rpartition(".")[0]))
 
 
 def _folder(id: str) -> str:
     return id.rpartition("/")[0].rpartition("/")[2]
 
 
-def _plain_label(label: str) -> str:
+def _normalized_label(label: str) -> str:
     return nfc(label.replace("_", " ").casefold())

@@ -1,4 +1,4 @@
-"""Every file below a folder of this machine, links followed: the same list whatever order the file system has."""
+"""Recursive listing of a local folder that follows links; independent of the order of the file system."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from vicc_ray.datasets.object_storage import RemotePath
 
 SYSTEM_FOLDERS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
-"""Made by file systems, and often unreadable."""
+"""Folders that file systems create, often unreadable."""
 _FILE_NAME = re.compile(r".+\.[A-Za-z]\w{0,7}")
 
 
 @dataclass(frozen=True)
 class FolderAlias:
-    """A folder that has a second name.
+    """Primary name of a folder that has several names because of links.
 
     Attributes:
-        name: the name under which its files are listed.
-        linked: whether that name is a link too, or lies below one.
+        name: name under which its files are listed.
+        linked: whether that name is a link too, or is below one.
     """
 
     name: str
@@ -31,14 +31,14 @@ class FolderAlias:
 
 @dataclass(frozen=True)
 class FileTree:
-    """What lies below a folder, by name below it, with forward slashes.
+    """Contents of a folder by relative path, with forward slashes.
 
     Attributes:
-        files: no hidden ones, and none of hidden folders; also links to nothing, if they are named like files.
-        errors: folders and links that could not be listed, and why; "" is the folder itself.
-        dead: links to nothing that may have been folders, and where they lead.
-        again: links to folders that are listed under another name. A name without links in it comes first, then the
-            first in the order of names.
+        files: files that are neither hidden nor in a hidden folder; includes broken links that are named like files.
+        errors: folders and links that could not be listed -> reason; "" is the folder itself.
+        broken_links: other broken links, which may have been folders -> their target.
+        aliases: links to folders that are listed under another name. That name is the one without links, or else the
+            first in sorted order.
     """
 
     files: dict[str, Path | RemotePath] = field(default_factory=dict)
@@ -48,26 +48,26 @@ class FileTree:
 
 
 def escapes_folder(name: str) -> bool:
-    """Whether a name is no path below the folder that it is to be in."""
+    """Whether ``name`` is a path outside the folder that it is relative to."""
     return name.startswith("/") or ".." in name.split("/") or "\0" in name
 
 
 def list_tree(folder: Path) -> FileTree:
-    """The tree of a folder; what cannot be listed is among its errors."""
+    """List a folder recursively; parts that cannot be listed are in ``errors``."""
     tree, seen = FileTree(), dict[str, FolderAlias]()
     links = [("", str(folder))]
     while links:
         name, path = heappop(links)
         real = os.path.realpath(path)
         if real in seen and _inside(os.path.realpath(Path(path).parent), real):
-            continue  # a circle: it has no second name for anything but itself
+            continue  # a cycle
         for link in _list_real(tree, seen, name, path, real):
             heappush(links, link)
     return tree
 
 
 def _list_real(tree: FileTree, seen: dict[str, FolderAlias], name: str, path: str, real: str) -> list[tuple[str, str]]:
-    """Add the files of a folder and of those in it; the links to folders that are met on the way."""
+    """Add the files of a folder and its subfolders to the tree; return the links to folders among them."""
     links: list[tuple[str, str]] = []
     todo = [(name, path, real)]
     linked = bool(seen)
@@ -90,10 +90,10 @@ def _list_real(tree: FileTree, seen: dict[str, FolderAlias], name: str, path: st
 
 
 def _entries(tree: FileTree, name: str, path: str) -> list[os.DirEntry[str]]:
-    """What lies in a folder and may hold or be a video, in reverse order: the last is taken from a stack first."""
+    """Entries of a folder that are not hidden, in reverse order, because the last is popped from a stack first."""
     try:
-        with os.scandir(path) as found:
-            entries = sorted(found, key=lambda entry: entry.name, reverse=True)
+        with os.scandir(path) as iterator:
+            entries = sorted(iterator, key=lambda entry: entry.name, reverse=True)
     except OSError as error:
         tree.errors[name] = error.strerror or str(error)
         return []
@@ -101,13 +101,13 @@ def _entries(tree: FileTree, name: str, path: str) -> list[os.DirEntry[str]]:
 
 
 def _is_folder(tree: FileTree, name: str, entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one; what cannot be known, and may be one, is noted in the tree."""
+    """Whether an entry is a folder or a link to one. If that is unknown, it is recorded in the tree."""
     try:
         return stat.S_ISDIR(entry.stat().st_mode) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
     except OSError as error:
         if not any(_FILE_NAME.fullmatch(Path(path).name) for path in (entry.path, os.path.realpath(entry.path))):
-            found = tree.broken_links if isinstance(error, FileNotFoundError) else tree.errors
-            found[name] = f"a link to {_target(entry.path)}: {error.strerror}"
+            problems = tree.broken_links if isinstance(error, FileNotFoundError) else tree.errors
+            problems[name] = f"a link to {_target(entry.path)}: {error.strerror}"
         return False
 
 
@@ -115,7 +115,7 @@ def _target(path: str) -> str:
     try:
         return str(Path(path).readlink())
     except OSError:
-        return "somewhere"
+        return "an unknown target"
 
 
 def _inside(path: str, folder: str) -> bool:

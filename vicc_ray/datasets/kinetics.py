@@ -1,6 +1,6 @@
-"""The lists of Kinetics: a CSV, or a folder of train.csv, val.csv (or validate.csv) and test.csv.
+"""Lists of Kinetics: a CSV, or a folder of train.csv, val.csv (or validate.csv) and test.csv.
 
-Columns: label, youtube_id, time_start, time_end, and perhaps split (else the file's name tells it) and others.
+Columns: label, youtube_id, time_start, time_end; optional are split (default: from the file's name) and others.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from vicc_ray.datasets.file_listing import FileListing, FileMatcher, nfc
 from vicc_ray.errors import UserError
 
 SPLIT_OF = {"train": "train", "val": "test", "validate": "test", "validation": "test", "test": ""}
-"""Kinetics' own test set has no public labels: what is published is measured on the validation set."""
+"""Split of Kinetics -> ours. Published results are on the validation set: the labels of the test set are not public."""
 COLUMNS = ("youtube_id", "time_start", "time_end")
 _LIST = re.compile(rf"(?:.*[^a-z])?({'|'.join(SPLIT_OF)})\.csv", re.IGNORECASE)
 
 
 def kinetics_items(labels: AnnotationSource, listing: FileListing, fold: int = 1) -> list[VideoItem]:
-    """Every listed video; its published path is ``label/ID_START_END.mp4`` (of six digits each), its source the ID.
+    """All listed videos. The published path is ``label/ID_START_END.mp4`` (six digits each), the source is the ID.
 
     Raises:
-        UserError: a list cannot be read, or a line of it cannot be used.
+        UserError: a list or a line of it is invalid.
     """
     rows = [row for name in _lists(labels) for row in _rows(labels, name)]
-    finder = FileMatcher(listing, labels.location, {label for label, _, _, _ in rows if label})
-    return deduplicated((_item(finder, *row) for row in rows), labels)
+    matcher = FileMatcher(listing, labels.location, {label for label, _, _, _ in rows if label})
+    return deduplicated((_item(matcher, *row) for row in rows), labels)
 
 
-def _item(finder: FileMatcher, label: str, source: str, name: str, split: str) -> VideoItem:
+def _item(matcher: FileMatcher, label: str, source: str, name: str, split: str) -> VideoItem:
     id = f"{label}/{name}" if label else name
-    return VideoItem(finder.location(id), id, label, source, split)
+    return VideoItem(matcher.locate(id), id, label, source, split)
 
 
 def _lists(labels: AnnotationSource) -> list[str]:
@@ -42,7 +42,7 @@ def _lists(labels: AnnotationSource) -> list[str]:
 
 
 def _rows(labels: AnnotationSource, list_name: str) -> Iterator[tuple[str, str, str, str]]:
-    """Label, YouTube ID, file name and split of every line."""
+    """Label, source, file name and split of every line."""
     path = labels.path(list_name)
     names, lines = read_csv(labels.text(list_name), path, "youtube_id")
     columns = match_columns(names, (*COLUMNS, "label", "split"), path)
@@ -54,19 +54,19 @@ def _rows(labels: AnnotationSource, list_name: str) -> Iterator[tuple[str, str, 
     for number, cells in lines:
         where = f"{path} line {number}"
         line = row_by_name(names, cells, where)
-        row = {name: line[given].strip() for name, given in columns.used.items()}
+        row = {name: line[column].strip() for name, column in columns.used.items()}
         yield _row(row, named[1] if named else "", where)
 
 
 def _row(row: dict[str, str], split_of_file: str, where: str) -> tuple[str, str, str, str]:
     split = (row.get("split") or split_of_file).lower()
     if split not in SPLIT_OF:
-        raise UserError(f"{where}: split {split!r}; allowed are {', '.join(SPLIT_OF)}, here or in the file's name")
+        raise UserError(f"{where}: split {split!r} given; allowed: {', '.join(SPLIT_OF)}, here or in the file's name")
     try:
         start, end = (int(float(row[name])) for name in COLUMNS[1:])
     except (ValueError, OverflowError):
-        given = f"{row['time_start']!r} and {row['time_end']!r}"
-        raise UserError(f"{where}: time_start and time_end are {given}; expected seconds") from None
+        times = f"{row['time_start']!r} and {row['time_end']!r}"
+        raise UserError(f"{where}: time_start and time_end: {times} given; seconds are expected") from None
     source = row["youtube_id"]
     return nfc(row.get("label", "")), source, f"{source}_{start:06d}_{end:06d}.mp4", SPLIT_OF[split]
 

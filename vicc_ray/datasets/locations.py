@@ -1,4 +1,4 @@
-"""Where files lie: a path of this machine, or :class:`RemotePath`; what the two have in common."""
+"""Location of a file or folder: a local path or a :class:`RemotePath`, and the operations on both."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from vicc_ray.utils.regular_file import open_given
 
 Location = Path | RemotePath
 MAX_LIST_BYTES = 2**30
-"""Bytes of a list of videos; one of ten million has less."""
+"""Bytes allowed for a list of videos; one of ten million videos has fewer."""
 
 
 def location_of(address: Path | str) -> Location:
-    """The place that a user means by a path or an address.
+    """Location of a path or an address.
 
     Raises:
-        UserError: it is nearly an address, or in a home folder that nobody knows.
+        UserError: the address is malformed, or the path is in an unknown home folder.
     """
     return RemotePath(address) if isinstance(address, str) and is_address(address) else local_path(address).absolute()
 
 
 def below(folder: Location, name: str) -> Location:
-    """The place ``name`` in a folder."""
+    """Location of ``name`` in a folder."""
     return folder / name if isinstance(folder, Path) else folder.below(name)
 
 
 def as_json(location: Location) -> Any:
-    """What :func:`from_json` makes the same place of, in another process."""
+    """JSON form of a location, for :func:`from_json` in another process."""
     return str(location) if isinstance(location, Path) else astuple(location)
 
 
 def from_json(content: Any) -> Location:
-    """See :func:`as_json`."""
+    """Location of its JSON form (:func:`as_json`)."""
     return Path(content) if isinstance(content, str) else RemotePath(*content)
 
 
 def size_and_mtime(location: Location) -> tuple[int, int] | None:
-    """Size and time of change (in ns) of a file, by which a changed file is known; None where no file is.
+    """Size in bytes and mtime in ns of a file; None if there is no file.
 
-    Of a remote file they are as listed: asking again for each of many files would take hours.
+    For a remote file they are those of its listing: a request for each of many files would take hours.
     """
     if isinstance(location, RemotePath):
         return None if location.size is None else (location.size, location.mtime_ns)
@@ -60,19 +60,19 @@ def size_and_mtime(location: Location) -> tuple[int, int] | None:
 
 
 def list_files(folder: Location) -> FileTree:
-    """Every file below a folder, by name below it, with forward slashes; what is hidden on this machine left out.
+    """List a folder recursively; hidden local files are left out.
 
     Raises:
-        UserError: no such folder, or it cannot be reached.
+        UserError: the folder does not exist, or cannot be read.
     """
     if isinstance(folder, RemotePath):
         files = {file.name.removeprefix(f"{folder.name}/"): file for file in folder.files(recursive=True)}
-        outside = {name: "a name that leads out of its folder" for name in files if escapes_folder(name)}
+        outside = {name: "a path outside its folder" for name in files if escapes_folder(name)}
         return FileTree({name: file for name, file in files.items() if name not in outside}, broken_links=outside)
-    with _told(folder):
+    with _user_errors(folder):
         if not folder.is_dir():
-            what = "that is a file" if folder.exists() else "nothing there"
-            raise UserError(f"no folder of videos at {folder}: {what}")
+            problem = "it is a file" if folder.exists() else "it does not exist"
+            raise UserError(f"{folder} is not a folder of videos: {problem}")
     tree = list_tree(folder)
     if "" in tree.errors:
         raise UserError(f"{folder} cannot be read: {tree.errors['']}")
@@ -80,13 +80,13 @@ def list_files(folder: Location) -> FileTree:
 
 
 def files_in(location: Location) -> list[str] | None:
-    """Sorted names of the files directly in a folder; None for a place that is no folder.
+    """Sorted names of the files directly in a folder; None if the location is not a folder.
 
     Raises:
-        UserError: it cannot be reached or read.
+        UserError: the location cannot be read.
     """
     if isinstance(location, Path):
-        with _told(location):
+        with _user_errors(location):
             return sorted(file.name for file in location.iterdir() if file.is_file()) if location.is_dir() else None
     if not location.is_folder():
         return None
@@ -94,42 +94,43 @@ def files_in(location: Location) -> list[str] | None:
 
 
 def read(location: Location) -> bytes:
-    """The content of a small file.
+    """Content of a small file.
 
     Raises:
-        UserError: it is not there, is no file or larger than :data:`MAX_LIST_BYTES`, or cannot be read.
+        UserError: it does not exist, is not a file, is larger than :data:`MAX_LIST_BYTES`, or cannot be read.
     """
     if isinstance(location, RemotePath):
         return location.read()
     try:
-        with _told(location):
+        with _user_errors(location):
             return read_bounded(location, MAX_LIST_BYTES, open_given)
     except ValueError as error:
-        raise UserError(f"{location} cannot be read: {error}; give a smaller one") from None
+        raise UserError(f"{location} cannot be read: {error}; use a smaller one") from None
 
 
 @contextmanager
 def local_file(location: Location) -> Iterator[Path]:
-    """The file on this machine: itself, or a copy that is removed when the block ends.
+    """Local path of a file; a remote file is downloaded, and the copy is removed when the block ends.
 
     Raises:
-        Unreadable: a remote file cannot be had, or this is no file (a named pipe would be waited for).
+        UnreadableFileError: a remote file cannot be downloaded, or a local one is not a regular file (opening a named
+            pipe would block).
     """
     if isinstance(location, Path):
         if location.exists() and not location.is_file():
-            raise UnreadableFileError("no file, but a folder, a named pipe or a device")
+            raise UnreadableFileError("not a regular file, but a folder, a named pipe or a device")
         yield location
         return
-    if location.size is None:  # no listing had it
+    if location.size is None:  # it was in no listing
         raise UnreadableFileError("no such file")
     with tempfile.NamedTemporaryFile(prefix="vicc-ray-") as copy:
-        location.fetch(copy)
+        location.download(copy)
         yield Path(copy.name)
 
 
 @contextmanager
-def _told(location: Path) -> Iterator[None]:
-    """Turn the file system's errors into the user's."""
+def _user_errors(location: Path) -> Iterator[None]:
+    """Convert errors of the file system to UserError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Manifests: a row a video, as CSV, JSON lines or Parquet with the columns path, label, source, split."""
+"""Manifests: one row per video, as CSV, JSON lines or Parquet with the columns path, label, source, split."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from vicc_ray.errors import UserError
 from vicc_ray.utils.arrow_file import text_bytes
 
 DEFAULT_NAMES = ("labels.csv", "labels.jsonl", "labels.parquet")
-"""Manifests of these names in the videos folder are used without being asked for."""
+"""Manifests of these names in the videos folder are used by default."""
 COLUMNS = ("path", "label", "source", "split")
 MAX_ROWS_PER_BYTE, MAX_TEXT_BYTES = 4, 2**30
-"""The most that a Parquet file may have: rows by its size, and bytes of all texts."""
+"""Limits of a Parquet manifest: rows relative to its size, and bytes of all texts."""
 JSON_LINES = (".jsonl", ".ndjson")
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet", *JSON_LINES)
 SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test", "": ""}
-"""What a cell of the column split may be, in whatever case."""
+"""Allowed values of the column split in lower case -> split."""
 UNSUPPORTED_SPLITS = ("val", "valid", "validate", "validation", "dev", "eval", "holdout")
 Row = tuple[str, dict[str, Any]]
-"""Where a row stands, for messages, and its cells by column."""
+"""Position of a row for messages ("line 3"), and its cells by column."""
 
 
 def manifest_items(labels: AnnotationSource, listing: FileListing, fold: int = 1) -> list[VideoItem]:
-    """The rows of a manifest and nothing else, whether the named files exist or not.
+    """Videos of a manifest, whether the files exist or not; other files of the folder do not count.
 
-    The column ``path`` (below the videos folder) must be there; ``label`` (default: the first folder of the path),
-    ``source`` and ``split`` may be. Values that are no text are taken as text, null as "".
+    The column ``path`` (relative to the videos folder) is required. Optional are ``label`` (default: the top folder of
+    the path), ``source`` and ``split``. Values of other types are converted to text, null to "".
 
     Raises:
-        UserError: it cannot be read, or its columns or a row of it cannot be used.
+        UserError: the manifest cannot be read, or a column or row is invalid.
     """
     if labels.suffix in JSON_LINES:
         names, rows = _json_lines(labels)
@@ -58,24 +58,24 @@ def manifest_items(labels: AnnotationSource, listing: FileListing, fold: int = 1
     labels.notes.append(f"{labels.location}: {columns}")
     items = []
     for where, row in rows:
-        text = {name: _text(row.get(given)) for name, given in columns.used.items()}
+        text = {name: _text(row.get(column)) for name, column in columns.used.items()}
         items.append(_item(listing, text, f"{labels.location} {where}"))
     _check_once(labels, items)
     return items
 
 
 def _check_once(labels: AnnotationSource, items: list[VideoItem]) -> None:
-    """Each id, and each file, has one row."""
+    """Check that each id and each file has one row."""
     ids = Counter(item.id for item in items)
     twice = [id for id, n in ids.items() if n > 1]
     if twice:
-        raise UserError(f"{labels.location} names {twice[0]} more than once; each video has one row")
+        raise UserError(f"{labels.location} lists {twice[0]} more than once; each video has one row")
     first: dict[Location, VideoItem] = {}
     for item in items:
         other = first.setdefault(item.location, item)
         if other is not item:
             raise UserError(
-                f"{labels.location} names the file {item.location} twice, as {other.id!r} and {item.id!r}; each video "
+                f"{labels.location} lists the file {item.location} twice, as {other.id!r} and {item.id!r}; each video "
                 "has one row"
             )
 
@@ -86,26 +86,28 @@ def _item(listing: FileListing, row: dict[str, str], where: str) -> VideoItem:
         path = path.relative_to(listing.folder)
     address = "://" in row["path"] or "\0" in row["path"]
     if path.is_absolute() or ".." in path.parts or not path.parts or address:
-        raise UserError(f"{where}: path {row['path']!r} must be a path below the videos folder {listing.folder}")
+        raise UserError(
+            f"{where}: path {row['path']!r} given; it must be relative to the videos folder {listing.folder}"
+        )
     id = str(path)
     if "\\" in id and not listing.has(id) and listing.has(id.replace("\\", "/")):  # written on Windows
         id = id.replace("\\", "/")
     label = nfc(row["label"]) if "label" in row else top_folder(id)
     source = nfc(row.get("source", "")) or id
-    return VideoItem(listing.at(id), id, label, source, split_of(row.get("split", ""), where))
+    return VideoItem(listing.locate(id), id, label, source, split_of(row.get("split", ""), where))
 
 
 def split_of(word: str, where: str) -> str:
-    """One of :data:`SPLITS`, of a cell.
+    """Split named by a cell; one of :data:`vicc_ray.datasets.base.SPLITS`.
 
     Raises:
-        UserError: the word is none of those that are allowed.
+        UserError: the word is not allowed.
     """
     split = SPLIT_NAMES.get(word.strip().casefold())
     if split is None:
-        advice = "; write test for what is to be held out" if word.strip().casefold() in UNSUPPORTED_SPLITS else ""
+        advice = "; use test for videos that are held out" if word.strip().casefold() in UNSUPPORTED_SPLITS else ""
         raise UserError(
-            f"{where}: split {word!r}; allowed are train, test, or nothing (the video is then in neither){advice}"
+            f"{where}: split {word!r} given; allowed: train, test, or empty (the video is in neither){advice}"
         )
     return split
 
@@ -120,7 +122,7 @@ def _text(value: Any) -> str:
 
 def _csv(labels: AnnotationSource) -> tuple[list[str], list[Row]]:
     names, lines = read_csv(labels.text(), str(labels.location), "path")
-    match_columns(names, COLUMNS, str(labels.location))  # of two columns of one name a row would have one
+    match_columns(names, COLUMNS, str(labels.location))  # before rows become dicts, which drop repeated columns
     rows = []
     for number, cells in lines:
         where = f"line {number}"
@@ -140,16 +142,16 @@ def _object(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line, object_pairs_hook=lambda pairs: _pairs(pairs, where))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} cannot be read: it is no JSON ({error})") from None
+        raise UserError(f"{where} is not valid JSON ({error})") from None
     if not isinstance(row, dict):
-        raise UserError(f'{where}: {line.strip()[:60]!r}; each line is an object such as {{"path": "a/1.mp4"}}')
+        raise UserError(f'{where}: {line.strip()[:60]!r} given; each line is an object such as {{"path": "a/1.mp4"}}')
     return row
 
 
 def _pairs(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
     twice = [name for name, n in Counter(name for name, _ in pairs).items() if n > 1]
     if twice:
-        raise UserError(f"{where}: {twice[0]!r} is there more than once; one of them may stay")
+        raise UserError(f"{where}: the key {twice[0]!r} is repeated; keep one of them")
     return dict(pairs)
 
 
@@ -158,18 +160,18 @@ def _parquet(labels: AnnotationSource) -> tuple[list[str], list[Row]]:
         names, columns = _columns(labels, content := labels.read(""))
         rows = _table(content, columns).to_pylist()
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"{labels.location} cannot be read: it is no Parquet file ({error})") from None
+        raise UserError(f"{labels.location} is not a valid Parquet file ({error})") from None
     return names, [(f"row {number}", row) for number, row in enumerate(rows, 1)]
 
 
 def _columns(labels: AnnotationSource, content: bytes) -> tuple[list[str], list[str]]:
-    """All columns, and those that are read."""
+    """Names of all columns, and of those to read."""
     names = pq.read_schema(pa.BufferReader(content)).names
     return names, list(match_columns(names, COLUMNS, str(labels.location)).used.values())
 
 
 def _table(content: bytes, columns: list[str]) -> pa.Table:
-    """Columns of a manifest; there cannot be many more rows than bytes, since each names another path."""
+    """Read columns of a manifest. Each row has another path, so many more rows than bytes mean a damaged file."""
     with pq.ParquetFile(pa.BufferReader(content), read_dictionary=columns) as file:
         if not 0 <= file.metadata.num_rows <= MAX_ROWS_PER_BYTE * len(content):
             raise ValueError(f"{file.metadata.num_rows:,} rows in {len(content):,} bytes")
@@ -177,7 +179,7 @@ def _table(content: bytes, columns: list[str]) -> pa.Table:
     table.validate(full=True)
     texts = [column for column in table.itercolumns() if pa.types.is_dictionary(column.type)]
     if (memory := sum(map(text_bytes, texts))) > MAX_TEXT_BYTES:
-        raise ValueError(f"its texts would take {memory:,} bytes of memory; {MAX_TEXT_BYTES:,} are allowed")
+        raise ValueError(f"its texts take {memory:,} bytes of memory; allowed: {MAX_TEXT_BYTES:,}")
     return table
 
 

@@ -1,4 +1,4 @@
-"""Which videos are held out for testing, where nobody has said."""
+"""Train/test split for videos whose annotations give none."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vicc_ray.datasets.base import VideoItem
 
 
 def assign_splits(items: Sequence[VideoItem], test_share: float, seed: int) -> list[VideoItem]:
-    """Give each item without a split "train" or "test", whole sources at a time.
+    """Assign "train" or "test" to each item without a split; all videos of a source get the same.
 
-    Sources are gone through in a seeded random order; one is held out if that brings the held-out videos nearer to
-    ``test_share`` of every label (on a tie: of all labelled videos). A source that has a split already keeps it. A test
-    asks for labels, so a source of which no video has one is trained on.
+    Sources are visited in a seeded random order. A source is held out if that brings the test videos closer to
+    ``test_share`` of every label (on a tie: of all labeled videos). A source that has a split already keeps it. Tests
+    need labels, so a source without any is for training.
     """
     given = {item.source: item.split for item in items if item.split}
     per_source: dict[str, Counter[str]] = {}
@@ -42,7 +42,7 @@ def _hold_out(short: dict[str, float], labels: Counter[str]) -> None:
 
 
 def _helps(short: dict[str, float], labels: Counter[str]) -> bool:
-    """Whether holding out ``labels`` lessens what is short (negative: too much) of the labels, or on a tie of all."""
+    """Whether holding out ``labels`` reduces the deficits ``short`` (negative: surplus), or on a tie their sum."""
     gain = sum(abs(short[label]) - abs(short[label] - n) for label, n in labels.items())
     if abs(gain) > 1e-9:
         return gain > 0
