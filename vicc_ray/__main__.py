@@ -22,11 +22,11 @@ def main() -> int:
         # Not KeyboardInterrupt alone: code that a signal breaks off may raise an error of its own.
         if not interruption.heard():
             raise
-    interruption.let_finish()
+    interruption.ignore_signals()
     lost = output.finish()
     if interruption.heard():
         kill_descendants()
-        interruption.say_stopped()
+        interruption.print_stopped()
         return interruption.exit_code
     if lost and lost.errno != errno.EPIPE:  # a reader that has gone, as in `vicc-ray config demo | head`, knows
         tell(f"error: standard output: {lost.strerror}; the work is done, but what it printed is lost")

@@ -27,7 +27,7 @@ from vicc_ray.search.index_format import INDEX_FILE, Description, part_row, writ
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.reader import SearchIndex
 from vicc_ray.search.video_folder import IndexedFile, NoVideoError, VideoFolder
-from vicc_ray.utils.account_key import has_own_seal, key_file, make_seal
+from vicc_ray.utils.account_key import is_sealed_here, key_file, seal_content
 
 FEATURES = untrained().features
 
@@ -158,15 +158,15 @@ def test_the_seal_is_on_the_folder_and_goes_with_the_index(videos: Path, tmp_pat
 
 def test_the_key_is_of_this_account_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert not has_own_seal(b"a", "")
-    seal = make_seal(b"a")
-    assert has_own_seal(b"a", seal) and not has_own_seal(b"b", seal)
-    assert make_seal(b"a") == seal
+    assert not is_sealed_here(b"a", "")
+    seal = seal_content(b"a")
+    assert is_sealed_here(b"a", seal) and not is_sealed_here(b"b", seal)
+    assert seal_content(b"a") == seal
     assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
     assert {path.name for path in key_file().parent.iterdir()} == {key_file().name, ".key.lock"}
     key_file().chmod(0o644)
-    assert not has_own_seal(b"a", seal)  # others may know it by now
-    assert make_seal(b"a") != seal
+    assert not is_sealed_here(b"a", seal)  # others may know it by now
+    assert seal_content(b"a") != seal
     assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from vicc_ray.datasets import object_storage
 from vicc_ray.datasets.object_storage import RemotePath
-from vicc_ray.utils.cleartext import is_in_clear
+from vicc_ray.utils.cleartext import is_cleartext
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from vicc_ray.utils.cleartext import is_in_clear
     ],
 )
 def test_only_http_to_another_machine_is_in_clear(address: str, in_clear: bool) -> None:
-    assert is_in_clear(address) == in_clear
+    assert is_cleartext(address) == in_clear
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weigh
 from vicc_ray.runs.checkpoint_state import MODEL, STATE, Snapshot, read_model, read_state
 from vicc_ray.search.index_checks import open_part
 from vicc_ray.search.index_format import Description
-from vicc_ray.utils.fs import LOCK_FILE, atomic_path, clear_asides, file_lock, folder_lock, unreadable
+from vicc_ray.utils.fs import LOCK_FILE, atomic_path, file_lock, folder_lock, remove_partials, unreadable
 
 NOBODY = 54321
 
@@ -67,7 +67,7 @@ def test_only_what_was_left_aside_of_the_named_files_is_cleared(tmp_path: Path) 
     own = [killed_while_writing(tmp_path / name) for name in ("a.json", "a.json", "[b].arrow")]
     others = [killed_while_writing(tmp_path / name) for name in ("aXjson", "a.json.txt", "c.html", "b.arrow")]
     (tmp_path / "a.json").write_text("{}")
-    clear_asides(tmp_path, ("a.json", "[b].arrow", "not there"))
+    remove_partials(tmp_path, ("a.json", "[b].arrow", "not there"))
     assert not any(path.exists() for path in own)
     assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "a.json"])
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.test_main import VERBS
 from tests.interrupts import catches_signals, interrupted, taking_interrupts
-from vicc_ray.utils.interruption import RESUMABLE, kept_handlers
+from vicc_ray.utils.interruption import RESUMABLE, restore_signal_handlers
 
 SOON_S = 15.0
 SIGINT, SIGTERM = signal.SIGINT, signal.SIGTERM
@@ -154,9 +154,9 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 
 def test_handlers_that_a_library_replaces_are_put_back() -> None:
     before = signal.getsignal(SIGTERM)
-    with kept_handlers():
+    with restore_signal_handlers():
         signal.signal(SIGTERM, lambda *_: sys.exit(3))
     assert signal.getsignal(SIGTERM) == before
-    thread = threading.Thread(target=lambda: kept_handlers().__enter__())  # where no handler can be set
+    thread = threading.Thread(target=lambda: restore_signal_handlers().__enter__())  # where no handler can be set
     thread.start()
     thread.join()

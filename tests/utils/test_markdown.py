@@ -20,7 +20,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.export.model_card import card_text
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
-from vicc_ray.utils.markdown import LONGEST, as_block, as_code, as_text, of_field
+from vicc_ray.utils.markdown import LONGEST, as_block, as_code, as_text, escape_field
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -96,7 +96,7 @@ def test_no_mixture_of_signs_is_more_than_text() -> None:
 
 
 def test_what_is_no_text_is_escaped_as_well() -> None:
-    assert "![" not in str(of_field(["![a](b)"])) and of_field(3) == 3
+    assert "![" not in str(escape_field(["![a](b)"])) and escape_field(3) == 3
 
 
 @pytest.mark.parametrize("value", ["```", {"```": "\n```\n# a"}, ["```", "a" * 10**6], [[["```"]]]])

@@ -77,7 +77,7 @@ def _classify(options: argparse.Namespace) -> None:
         return _show(quick_classify(options.run, config, out))
     if not options.store:
         raise UserError("--store STORE is missing: the clip store whose videos and labels are to be learnt")
-    return _show(classify(weights, config, options.store, out, progress=not options.silence_ray))
+    return _show(classify(weights, config, options.store, out, progress=not options.quiet))
 
 
 def _check(options: argparse.Namespace, overrides: list[str]) -> None:

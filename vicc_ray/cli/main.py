@@ -271,7 +271,7 @@ def _run(options: argparse.Namespace) -> None:
     from vicc_ray.evaluation.results_io import read_result
     from vicc_ray.pipelines.end_to_end import run_end_to_end
 
-    page = run_end_to_end(config, options.videos, options.out, options.labels, progress=not options.silence_ray)
+    page = run_end_to_end(config, options.videos, options.out, options.labels, progress=not options.quiet)
     table = read_result(options.out / "run" / "evaluation")
     if table is not None:
         _print_table(table)
@@ -283,7 +283,7 @@ def _make_videos(options: argparse.Namespace) -> None:
     from vicc_ray.video.synthetic.generate import make_videos
 
     total = options.classes * (options.train + options.test)
-    with ProgressBar("making videos", total, show=not options.silence_ray) as bar:
+    with ProgressBar("making videos", total, show=not options.quiet) as bar:
         labels = make_videos(
             options.out,
             options.classes,
@@ -303,14 +303,14 @@ def _prepare(options: argparse.Namespace) -> None:
     config = _load(options)
     from vicc_ray.pipelines.prepare.pipeline import prepare
 
-    print(prepare(options.videos, options.store, config, options.labels, progress=not options.silence_ray))
+    print(prepare(options.videos, options.store, config, options.labels, progress=not options.quiet))
 
 
 def _pretrain(options: argparse.Namespace) -> None:
     config = _load(options)
     from vicc_ray.pipelines.train.pretrain import pretrain
 
-    last = pretrain(config, options.store, options.run, options.start_from, progress=not options.silence_ray)
+    last = pretrain(config, options.store, options.run, options.start_from, progress=not options.quiet)
     say(f"trained: {last}")
 
 
@@ -323,7 +323,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     RunDir(options.run).config()
     config = load_config(str(options.run / "config.yaml"), options.overrides)
-    _print_table(evaluate(options.run, options.store, config, progress=not options.silence_ray, out=options.out))
+    _print_table(evaluate(options.run, options.store, config, progress=not options.quiet, out=options.out))
 
 
 def _report(options: argparse.Namespace) -> None:

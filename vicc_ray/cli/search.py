@@ -149,7 +149,7 @@ def _index(options: argparse.Namespace) -> None:
     config = _index_config(options.overrides)
     from vicc_ray.pipelines.search_index import index_videos
 
-    progress = not options.silence_ray
+    progress = not options.quiet
     print(index_videos(options.videos, options.index, options.model, config, options.labels, progress))
 
 

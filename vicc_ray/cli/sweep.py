@@ -41,7 +41,7 @@ def _sweep(options: argparse.Namespace) -> None:
     settings = load_sweep(options.sweep)
     from vicc_ray.pipelines.sweep.run import sweep
 
-    _tell(sweep(settings, options.store, options.out, progress=not options.silence_ray), options.out)
+    _tell(sweep(settings, options.store, options.out, progress=not options.quiet), options.out)
 
 
 def _tell(summary: Summary, out: Path) -> None:

@@ -37,7 +37,7 @@ from vicc_ray.clip_store.schema import (
 )
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
-from vicc_ray.utils.arrow_file import naming_damage, read_parquet
+from vicc_ray.utils.arrow_file import damage_as_user_error, read_parquet
 from vicc_ray.utils.fs import unreadable
 from vicc_ray.utils.local_paths import is_address, local_path
 from vicc_ray.video.codec import DamagedFrameError, Planes, decode_fields, decode_flow, decode_i420, decode_planes
@@ -173,7 +173,7 @@ class ClipStore:
         positions = {"shard": np.full(len(table), shard, np.int32), "row": np.arange(len(table), dtype=np.int32)}
         for name, values in positions.items():
             table = table.append_column(name, pa.array(values))
-        with naming_damage(self._shard(shard), self._remedy(shard)):
+        with damage_as_user_error(self._shard(shard), self._remedy(shard)):
             check_catalog(table, self.shards, self.settings.grid)
         return table
 
@@ -215,6 +215,6 @@ class ClipStore:
 def _read_index(file: Path, shards: int, grid: int) -> pa.Table:
     remedy = "run `vicc-ray prepare` again; it writes the index again"
     table = read_parquet(file, CATALOG_SCHEMA, remedy, MAX_MEMORY)
-    with naming_damage(file, remedy):
+    with damage_as_user_error(file, remedy):
         check_catalog(table, shards, grid)
     return table.replace_schema_metadata()

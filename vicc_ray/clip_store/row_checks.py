@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vicc_ray.utils.arrow_file import naming_damage
+from vicc_ray.utils.arrow_file import damage_as_user_error
 from vicc_ray.utils.regular_file import open_regular
 
 MAX_MEMORY = 2**31
@@ -69,7 +69,7 @@ def open_shard(path: Path, remedy: str) -> pq.ParquetFile:
         FileNotFoundError: the file does not exist.
         UserError: the file is damaged.
     """
-    with naming_damage(path, remedy):
+    with damage_as_user_error(path, remedy):
         open_regular(path).close()
         with pq.ParquetFile(path) as file:
             metadata, fields = file.metadata, [field for field in file.schema_arrow if field.type == _BLOBS]

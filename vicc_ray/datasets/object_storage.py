@@ -22,7 +22,7 @@ import pyarrow.fs as arrow
 from pyarrow import ArrowException
 
 from vicc_ray.errors import UserError
-from vicc_ray.utils.cleartext import is_in_clear
+from vicc_ray.utils.cleartext import is_cleartext
 from vicc_ray.utils.local_paths import without_secrets
 from vicc_ray.utils.log import LOG
 
@@ -123,7 +123,7 @@ def _file_system(root: str, patient: bool) -> tuple[arrow.FileSystem, str]:
     if not patient and isinstance(file_system, arrow.S3FileSystem):
         # An address has no word for patience; what pickles the file system knows how to make it again.
         make, (options,) = file_system.__reduce__()
-        if is_in_clear(_endpoint(options)):
+        if is_cleartext(_endpoint(options)):
             LOG.warning(
                 "%s: the connection is not encrypted, so others can read and change the files. Use an https endpoint",
                 without_secrets(root),

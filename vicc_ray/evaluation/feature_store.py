@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.retrieval import FeatureSet
-from vicc_ray.utils.arrow_file import naming_damage, open_parquet, read_parquet
+from vicc_ray.utils.arrow_file import damage_as_user_error, open_parquet, read_parquet
 from vicc_ray.utils.fs import atomic_path
 from vicc_ray.utils.regular_file import open_regular
 
@@ -169,15 +169,15 @@ class FeatureFolder:
 
 def _read(part: Path) -> FeatureTable:
     try:
-        with open_parquet(part, TEXT_SCHEMA, REMEDY, MAX_MEMORY) as file, naming_damage(part, REMEDY):
+        with open_parquet(part, TEXT_SCHEMA, REMEDY, MAX_MEMORY) as file, damage_as_user_error(part, REMEDY):
             kind, rows = file.schema_arrow.field("features").type, file.metadata.num_rows
-        with naming_damage(part, REMEDY):
+        with damage_as_user_error(part, REMEDY):
             if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32() or rows > PART_VIDEOS:
                 raise ValueError(f"{rows} rows of features of type {str(kind)[:80]}")
         table = read_parquet(part, TEXT_SCHEMA.append(pa.field("features", kind)), REMEDY, MAX_MEMORY)
     except FileNotFoundError as error:
         raise UserError(f"{part} is missing; {REMEDY}") from error
-    with naming_damage(part, REMEDY):
+    with damage_as_user_error(part, REMEDY):
         features = table.column("features").combine_chunks()
         longest = max(len(text) for name in TEXTS for text in (*table.column(name).to_pylist(), ""))
         if features.flatten().null_count or longest > MAX_TEXT_BYTES:

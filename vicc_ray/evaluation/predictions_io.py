@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vicc_ray.errors import UserError
-from vicc_ray.utils.arrow_file import naming_damage, open_parquet, read_parquet
+from vicc_ray.utils.arrow_file import damage_as_user_error, open_parquet, read_parquet
 from vicc_ray.utils.fs import atomic_path
-from vicc_ray.utils.json_file import as_kind, parse_json
+from vicc_ray.utils.json_file import parse_json, validate_as
 
 TEXT_SCHEMA = pa.schema([("id", pa.string()), ("label", pa.string())])
 MAX_MEMORY, MAX_TEXT_BYTES = 2**30, 4096
@@ -61,15 +61,15 @@ def read_predictions(path: Path) -> Predictions:
         UserError: the file is missing, damaged, or has other content.
     """
     try:
-        with open_parquet(path, TEXT_SCHEMA, REMEDY, MAX_MEMORY) as file, naming_damage(path, REMEDY):
+        with open_parquet(path, TEXT_SCHEMA, REMEDY, MAX_MEMORY) as file, damage_as_user_error(path, REMEDY):
             kind = file.schema_arrow.field("probabilities").type
         table = read_parquet(path, TEXT_SCHEMA.append(pa.field("probabilities", kind)), REMEDY, MAX_MEMORY)
     except FileNotFoundError:
         raise UserError(f"no predictions {path}: run `vicc-ray classify` first") from None
-    with naming_damage(path, REMEDY):
+    with damage_as_user_error(path, REMEDY):
         metadata = table.schema.metadata or {}
         content = {name: parse_json(metadata[name.encode()]) for name in ("classes", "about")}
-        header = as_kind(content, _Header)
+        header = validate_as(content, _Header)
         if len(set(header.classes)) != len(header.classes) or kind != pa.list_(pa.float32(), len(header.classes)):
             raise ValueError(f"{len(header.classes)} classes, but probabilities of type {str(kind)[:80]}")
         return _predictions(table, header)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.utils.json_file import read_checked
+from vicc_ray.utils.json_file import read_validated
 
 RESULT_FILE = "evaluation.json"
 
@@ -116,6 +116,6 @@ def read_result(folder: Path, kind: type[Any] = EvaluationResult) -> dict[str, A
     """
     file, remedy = folder / RESULT_FILE, "delete it and run `vicc-ray evaluate` again"
     try:
-        return read_checked(file, kind, "an evaluation's result", remedy)
+        return read_validated(file, kind, "an evaluation's result", remedy)
     except (FileNotFoundError, NotADirectoryError):
         return None

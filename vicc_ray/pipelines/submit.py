@@ -28,7 +28,7 @@ from vicc_ray.pipelines.cluster.address import TOKEN_ADVICE, sends_token
 from vicc_ray.pipelines.cluster.errors import first_line
 from vicc_ray.pipelines.cluster.ray_compat import reload_token
 from vicc_ray.pipelines.job_spec import PackagedJob
-from vicc_ray.utils.cleartext import is_in_clear, is_this_machine
+from vicc_ray.utils.cleartext import is_cleartext, is_this_machine
 from vicc_ray.utils.local_paths import without_secrets
 from vicc_ray.utils.log import LOG
 from vicc_ray.utils.visible_text import OWN_BREAK
@@ -62,7 +62,7 @@ class JobServer:
                 "`ray dashboard CLUSTER.yaml` runs"
             )
         self.address = address.rstrip("/")
-        if sends_token() and is_in_clear(self.address):
+        if sends_token() and is_cleartext(self.address):
             LOG.warning(
                 "%s: the token is sent there as it is; whoever is on the way can read it, and run code on the cluster. "
                 "Use a tunnel (`ray dashboard`, `kubectl port-forward`, `ssh -L`) to http://127.0.0.1:8265, or https",

@@ -13,7 +13,7 @@ from pathlib import Path
 from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_state import STATE, read_state
 from vicc_ray.utils.fs import atomic_write
-from vicc_ray.utils.json_file import read_as
+from vicc_ray.utils.json_file import read_typed
 
 SCORE = "score.json"
 """File in a best checkpoint: its validation score."""
@@ -152,7 +152,7 @@ class _Score:
 
 
 def _score_of(checkpoint: Path) -> _Score:
-    return read_as(checkpoint / SCORE, _Score, "the score of a checkpoint", f"remove {checkpoint}")
+    return read_typed(checkpoint / SCORE, _Score, "the score of a checkpoint", f"remove {checkpoint}")
 
 
 def _link_or_copy(file: Path, to: Path) -> None:

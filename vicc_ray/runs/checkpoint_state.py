@@ -24,7 +24,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import Phase
 from vicc_ray.utils.fs import create, unreadable
-from vicc_ray.utils.json_file import as_kind, read_json
+from vicc_ray.utils.json_file import read_json, validate_as
 from vicc_ray.utils.regular_file import open_regular
 
 FORMAT = 3
@@ -135,7 +135,7 @@ def read_state(folder: Path) -> dict[str, Any]:
             f"{folder}: checkpoint format {str(state.get('format'))[:20]}, this version reads format {FORMAT}"
         )
     try:
-        return {**vars(as_kind(state, _State)), **state}
+        return {**vars(validate_as(state, _State)), **state}
     except ValueError as error:
         raise UserError(f"{folder / STATE} cannot be read as the state of a checkpoint ({error}); {remedy}") from None
 
@@ -143,7 +143,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 def read_inputs(folder: Path) -> RunInputs | None:
     """Training inputs of a checkpoint's run; None where they are not recorded."""
     inputs = read_state(folder).get("inputs")
-    return None if inputs is None else as_kind(inputs, RunInputs)
+    return None if inputs is None else validate_as(inputs, RunInputs)
 
 
 def load_model(folder: Path, trainer: Checkpointable) -> None:

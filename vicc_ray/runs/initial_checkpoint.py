@@ -13,7 +13,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_state import MODEL, read_state
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.fs import atomic_write, content_digest
-from vicc_ray.utils.json_file import read_as
+from vicc_ray.utils.json_file import read_typed
 
 START_FILE = "start.json"
 
@@ -83,7 +83,7 @@ def resolve_initial_checkpoint(folder: RunDir, requested: Path | None) -> Initia
 
 def _read_record(file: Path) -> InitialCheckpoint | None:
     try:
-        return read_as(file, InitialCheckpoint, "the initial checkpoint of a run", "give another output folder")
+        return read_typed(file, InitialCheckpoint, "the initial checkpoint of a run", "give another output folder")
     except FileNotFoundError:
         return None
 

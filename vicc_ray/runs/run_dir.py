@@ -18,7 +18,7 @@ from vicc_ray.runs.checkpoint_state import read_inputs, read_state
 from vicc_ray.runs.restart_log import RestartLog
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.utils.fs import atomic_write, folder_lock
-from vicc_ray.utils.json_file import read_as, read_bounded
+from vicc_ray.utils.json_file import read_bounded, read_typed
 from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 
@@ -132,7 +132,7 @@ class RunDir:
 
     def _recorded_inputs(self) -> RunInputs | None:
         try:
-            return read_as(self.inputs_file, RunInputs, "the training inputs of a run", self._restart_hint())
+            return read_typed(self.inputs_file, RunInputs, "the training inputs of a run", self._restart_hint())
         except FileNotFoundError:
             return None
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.video_folder import LONGEST_NAME
-from vicc_ray.utils.arrow_file import naming_damage, open_parquet
+from vicc_ray.utils.arrow_file import damage_as_user_error, open_parquet
 
 PART_REMEDY = "remove that file and give the same `vicc-ray index` again: it makes only what is missing"
 LARGEST_ROW = 2**31
@@ -33,9 +33,9 @@ def open_part(path: Path) -> pq.ParquetFile:
     try:
         file = open_parquet(path, PART_SCHEMA, PART_REMEDY, LARGEST_ROW)
     except FileNotFoundError:
-        with naming_damage(path, PART_REMEDY):
+        with damage_as_user_error(path, PART_REMEDY):
             raise ValueError("it is missing") from None
-    with naming_damage(path, PART_REMEDY):
+    with damage_as_user_error(path, PART_REMEDY):
         if file.num_row_groups != file.metadata.num_rows:
             raise ValueError(f"{file.metadata.num_rows} rows in {file.num_row_groups} row groups")
         memory = sum(file.metadata.row_group(row).total_byte_size for row in range(file.num_row_groups))

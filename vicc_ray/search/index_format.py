@@ -31,8 +31,8 @@ from vicc_ray.search.index_checks import PART_REMEDY, check_part, open_part
 from vicc_ray.search.index_schema import FACTS, MEAN, videos_schema
 from vicc_ray.search.video_folder import LONGEST_NAME
 from vicc_ray.search.window_spec import View
-from vicc_ray.utils.account_key import has_own_seal, make_seal
-from vicc_ray.utils.arrow_file import naming_damage
+from vicc_ray.utils.account_key import is_sealed_here, seal_content
+from vicc_ray.utils.arrow_file import damage_as_user_error
 from vicc_ray.utils.fs import atomic_path, atomic_write
 from vicc_ray.utils.json_file import read_json
 
@@ -67,13 +67,13 @@ class Description(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Write it with the seal of this account."""
-        sealed = self.model_copy(update={"seal": make_seal(self._sealed)})
+        sealed = self.model_copy(update={"seal": seal_content(self._sealed)})
         atomic_write(folder / INDEX_FILE, sealed.model_dump_json(indent=2) + "\n")
 
     @property
     def is_own(self) -> bool:
         """Whether this account wrote it, so that the folder of videos is one that it indexed itself."""
-        return has_own_seal(self._sealed, self.seal)
+        return is_sealed_here(self._sealed, self.seal)
 
     @property
     def _sealed(self) -> bytes:
@@ -179,7 +179,7 @@ def _batches(folder: Path, without: Sequence[Collection[str]], width: int) -> It
 
 def _read_part(folder: Path, part: int, width: int) -> pa.Table:
     path = shard_path(folder, part)
-    with open_part(path) as file, naming_damage(path, PART_REMEDY):
+    with open_part(path) as file, damage_as_user_error(path, PART_REMEDY):
         table = file.read(columns=[*FACTS, "mean"])
         check_part(table, width)
     places = {"part": np.full(len(table), part, np.int32), "row": np.arange(len(table), dtype=np.int32)}

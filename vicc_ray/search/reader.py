@@ -24,7 +24,7 @@ from vicc_ray.search.index_format import ENCODER_FILE, VIDEOS_FILE, Description,
 from vicc_ray.search.thumbnail import LARGEST_FILM
 from vicc_ray.search.video_folder import IndexedFile, VideoFolder
 from vicc_ray.search.videos_table import REMEDY, read_videos
-from vicc_ray.utils.arrow_file import naming_damage
+from vicc_ray.utils.arrow_file import damage_as_user_error
 from vicc_ray.utils.local_paths import is_address
 
 OPEN_PARTS = 256
@@ -160,7 +160,7 @@ class SearchIndex:
         Raises:
             UserError: some features are no numbers.
         """
-        with np.errstate(all="ignore"), naming_damage(self.folder / VIDEOS_FILE, REMEDY):
+        with np.errstate(all="ignore"), damage_as_user_error(self.folder / VIDEOS_FILE, REMEDY):
             similarity = np.concatenate([queries @ block.T for block in self._units], axis=1)
             if not np.isfinite(similarity).all():
                 raise ValueError("features that are no numbers")
@@ -177,14 +177,14 @@ class SearchIndex:
     def film(self, row: int) -> bytes:
         """The moving thumbnail of a video; UserError where the part is damaged."""
         film = bytes(self._read(row, ["film"]).column("film")[0].as_py())
-        with naming_damage(self._part_path(row), PART_REMEDY):
+        with damage_as_user_error(self._part_path(row), PART_REMEDY):
             if len(film) > LARGEST_FILM:
                 raise ValueError(f"a thumbnail of {len(film):,} bytes")
         return film
 
     def _windows(self, row: int) -> Windows:
         table = self._read(row, ["windows", "start", "end", "id"])
-        with naming_damage(self._part_path(row), PART_REMEDY):
+        with damage_as_user_error(self._part_path(row), PART_REMEDY):
             if table.column("id")[0].as_py() != (id := self.video(row).id):
                 raise ValueError(f"it does not have {id!r} where {VIDEOS_FILE} says")
             start, end = (numbers_of(table.column(name)) for name in ("start", "end"))
@@ -195,7 +195,7 @@ class SearchIndex:
 
     def _read(self, row: int, columns: list[str]) -> pa.Table:
         place = int(self._table.column("row")[row].as_py())
-        with self._lock, naming_damage(self._part_path(row), PART_REMEDY):
+        with self._lock, damage_as_user_error(self._part_path(row), PART_REMEDY):
             part = self._part(row)
             if place >= part.num_row_groups:
                 raise ValueError(f"no row {place}")

@@ -11,7 +11,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.search.index_checks import check_between, check_facts
 from vicc_ray.search.index_format import VIDEOS_FILE
 from vicc_ray.search.index_schema import MEAN, videos_schema
-from vicc_ray.utils.arrow_file import naming_damage, read_arrow
+from vicc_ray.utils.arrow_file import damage_as_user_error, read_arrow
 
 REMEDY = "remove it and give the same `vicc-ray index` again: it is made anew"
 MOST_PARTS = 10**6
@@ -30,7 +30,7 @@ def read_videos(folder: Path, width: int) -> tuple[pa.Table, np.ndarray]:
         raise UserError(
             f"the index {folder} is not finished (no {VIDEOS_FILE}); give the same `vicc-ray index` again"
         ) from None
-    with naming_damage(path, REMEDY):
+    with damage_as_user_error(path, REMEDY):
         check_facts(table)
         check_between(table, "part", 0, MOST_PARTS)
         check_between(table, "row", 0, 2**31 - 1)

@@ -15,7 +15,7 @@ from vicc_ray.datasets import VideoItem, assign_splits
 from vicc_ray.datasets.locations import Location, size_and_mtime
 from vicc_ray.errors import UserError
 from vicc_ray.utils.fs import atomic_write
-from vicc_ray.utils.json_file import read_as
+from vicc_ray.utils.json_file import read_typed
 from vicc_ray.utils.jsonl import read_typed_lines
 
 PLAN_FILE = "plan.json"
@@ -98,7 +98,7 @@ class ShardPlan:
         path = store / PLAN_FILE
         if not path.exists():
             return ShardPlan()
-        content = read_as(path, _PlanFile, "a shard plan", f"remove {store}, or use another folder")
+        content = read_typed(path, _PlanFile, "a shard plan", f"remove {store}, or use another folder")
         return ShardPlan(tuple(map(tuple, content.shards)), content.test_share)
 
 

@@ -16,7 +16,7 @@ from vicc_ray.datasets.object_storage import UnreadableFileError
 from vicc_ray.sharding.plan import Failure, PlannedVideo, stamp, write_failures
 from vicc_ray.sharding.watchdog import Watchdog
 from vicc_ray.utils.fs import atomic_write
-from vicc_ray.utils.json_file import read_as
+from vicc_ray.utils.json_file import read_typed
 from vicc_ray.video.decode import VideoError, timeout_reason
 
 MakeRow = Callable[[Path, PlannedVideo], dict[str, Any]]
@@ -115,7 +115,7 @@ class _CrashLog:
         self.crashed: list[str] = []
         self.hung: list[str] = []
         if path.exists():
-            state = read_as(path, _CrashState, "the crash log of a shard", "remove it")
+            state = read_typed(path, _CrashState, "the crash log of a shard", "remove it")
             self.crashed = state.crashed + ([] if hung else [state.video])
             self.hung = state.hung + ([state.video] if hung else [])
 

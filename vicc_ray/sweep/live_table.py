@@ -13,7 +13,7 @@ from rich.table import Table
 from vicc_ray.config.yaml import short_value
 from vicc_ray.sweep.trial import Trial
 from vicc_ray.utils.background_thread import background_thread
-from vicc_ray.utils.console import Console, line_of, lines_above
+from vicc_ray.utils.console import Console, line_of, print_above
 
 LOOK_S = 2.0
 SHOWN = 10
@@ -78,7 +78,7 @@ class _Follower:
 
     def run(self, over: threading.Event) -> None:
         if self.console.is_terminal:
-            with lines_above(self.console), Live(console=self.console, refresh_per_second=1) as live:
+            with print_above(self.console), Live(console=self.console, refresh_per_second=1) as live:
                 while not over.wait(LOOK_S):
                     trials = self.read()
                     live.update(leaderboard(trials, self.total, self._minutes_left(trials), self.doing()))

@@ -20,7 +20,7 @@ from vicc_ray.runs.run_dir import RunDir, changed_settings
 from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.trial import Trial, TrialFolder, training_seconds
 from vicc_ray.utils.fs import atomic_write, folder_lock
-from vicc_ray.utils.json_file import as_kind, read_as, read_json
+from vicc_ray.utils.json_file import read_json, read_typed, validate_as
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 
 FREE_TO_CHANGE = {"recipe", "budget", "max_concurrent_trials", "resources_per_trial", "final_eval"}
@@ -135,7 +135,7 @@ class SweepFolder:
     def seconds_spent(self) -> float:
         """On the search, in all calls before."""
         try:
-            return read_as(self.spent_file, _Spent, "the seconds of a sweep", "remove it").search
+            return read_typed(self.spent_file, _Spent, "the seconds of a sweep", "remove it").search
         except FileNotFoundError:
             return 0.0
 
@@ -156,7 +156,7 @@ class SweepFolder:
                 f"cannot go on; give {anew}"
             )
         try:
-            as_kind(before, _Begun)
+            validate_as(before, _Begun)
         except ValueError as error:
             raise UserError(
                 f"{self.settings_file} cannot be read as the settings of a sweep ({error}); give {anew}"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.fs import atomic_write
-from vicc_ray.utils.json_file import read_as
+from vicc_ray.utils.json_file import read_typed
 from vicc_ray.utils.jsonl import read_lines
 
 State = Literal["running", "complete", "pruned", "failed"]
@@ -86,7 +86,7 @@ class TrialFolder:
         Raises:
             UserError: it cannot be read.
         """
-        return read_as(self.record_file, Trial, "what is known of a trial", "remove it")
+        return read_typed(self.record_file, Trial, "what is known of a trial", "remove it")
 
     def seen(self, trial: Trial, steps_an_epoch: float) -> Trial:
         """``trial`` with what its run has written so far."""

@@ -1,5 +1,8 @@
-"""A key that only this account has, by which it knows again what it wrote itself: whoever can write a folder can write
-everything in it but a seal of that key."""
+"""The secret key of this account, and seals (HMAC-SHA256) made with it.
+
+A seal shows that this account wrote a file. Somebody else who can write the folder can replace the file, but cannot
+make the seal.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,20 @@ KEY_BYTES = 32
 
 
 def key_file() -> Path:
-    """Where the key lies: ``$XDG_STATE_HOME/vicc-ray/key``, by default below ``~/.local/state``."""
-    given = os.environ.get("XDG_STATE_HOME", "")
-    state = Path(given) if given.startswith("/") else home() / ".local" / "state"
+    """Path of the key: ``$XDG_STATE_HOME/vicc-ray/key``, by default below ``~/.local/state``."""
+    variable = os.environ.get("XDG_STATE_HOME", "")
+    state = Path(variable) if variable.startswith("/") else home() / ".local" / "state"
     return state / "vicc-ray" / "key"
 
 
-def make_seal(content: bytes) -> str:
-    """The seal of this account on ``content``, whose key is made now if need be; "" where none can be kept."""
+def seal_content(content: bytes) -> str:
+    """Seal of ``content``; the key is created if there is none. "" where no key can be stored."""
     key = _read_key() or _make_key()
     return _seal(key, content) if key else ""
 
 
-def has_own_seal(content: bytes, seal: str) -> bool:
-    """Whether this account put that seal on ``content``."""
+def is_sealed_here(content: bytes, seal: str) -> bool:
+    """Whether ``seal`` was made by this account for ``content``."""
     key = _read_key()
     return key is not None and hmac.compare_digest(_seal(key, content).encode(), seal.encode())
 
@@ -39,18 +42,18 @@ def _seal(key: bytes, content: bytes) -> str:
 
 
 def _read_key() -> bytes | None:
-    """The key, where there is one that nobody else can read or has put there."""
+    """The key; None without one, or if another account owns it or can read it."""
     try:
         with open_regular(key_file(), follow=False) as file:
-            about, key = os.fstat(file.fileno()), file.read(KEY_BYTES + 1)
+            status, key = os.fstat(file.fileno()), file.read(KEY_BYTES + 1)
     except OSError:
         return None
-    is_private = about.st_uid == os.geteuid() and not about.st_mode & 0o077
+    is_private = status.st_uid == os.geteuid() and not status.st_mode & 0o077
     return key if is_private and len(key) == KEY_BYTES else None
 
 
 def _make_key() -> bytes | None:
-    """A new key in the place of none, or of one that others may know; of several processes, the first makes it."""
+    """New key, replacing one that others may know. The lock lets only the first of several processes create it."""
     path = key_file()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,12 +64,12 @@ def _make_key() -> bytes | None:
 
 
 def _write_key(path: Path) -> bytes | None:
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    tmp = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
-        aside.replace(path)
+        tmp.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        tmp.unlink(missing_ok=True)
     return _read_key()

@@ -1,6 +1,6 @@
-"""Arrow and Parquet files that somebody else may have written: looked through before anything in them is believed.
+"""Validating readers for untrusted Arrow and Parquet files.
 
-Arrow's readers trust offsets and lengths of a file; a wrong one ends the process or shows foreign memory.
+Arrow's own readers trust the offsets and lengths in a file; a wrong one crashes the process or exposes other memory.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ MAGIC = b"ARROW1"
 _HEADER, _COMPRESSION = 2, 3
 """Fields of Arrow's flatbuffers: ``Message.header`` and ``RecordBatch.compression``."""
 LARGEST_COPY = 2**33
-"""Bytes of a file of another account, which is copied into memory."""
+"""Largest file of another account, in bytes; such files are copied into memory."""
 _SPARSE, _DENSITY = 2**24, 8
-"""A file of more bytes than the first that takes less than one in so many on its disk; one that its disk compresses
-takes more.
+"""A file of more than ``_SPARSE`` bytes that occupies less than 1/``_DENSITY`` of its size on disk counts as sparse.
+
+Compressing file systems stay above that ratio.
 """
 WIDEST = 8
-"""Bytes of a value, for how much memory a number of them takes."""
+"""Assumed bytes of one value, to estimate the memory of a table."""
 
 
 @contextmanager
-def naming_damage(path: Path, remedy: str) -> Iterator[None]:
-    """Whatever Arrow says of a damaged file, as a UserError with its path and what to do; FileNotFoundError stays."""
+def damage_as_user_error(path: Path, remedy: str) -> Iterator[None]:
+    """Raise Arrow's errors metadata a damaged file as a UserError with path and remedy; FileNotFoundError passes."""
     try:
         yield
     except (FileNotFoundError, UserError):
@@ -45,22 +46,22 @@ def naming_damage(path: Path, remedy: str) -> Iterator[None]:
 
 
 def read_arrow(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
-    """All rows of an Arrow file, mapped into memory, every offset in them checked; its metadata is the table's.
+    """Memory-mapped table of an Arrow file with its metadata; every offset is validated.
 
-    A file of another account is copied instead: who may change it could shorten it while it is mapped.
+    A file of another account is copied instead, because its owner could truncate it while it is mapped.
 
     Args:
-        schema: what it must have, metadata aside.
-        remedy: what to do where it is damaged.
+        schema: required columns and types; metadata is not compared.
+        remedy: what the user should do metadata a damaged file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it is damaged, compressed, or of another schema.
+        UserError: the file is damaged, compressed, or has another schema.
     """
-    with naming_damage(path, remedy):
+    with damage_as_user_error(path, remedy):
         content = _content(path)
         if content.size < 32 or bytes(content[:6]) != MAGIC or bytes(content[content.size - 6 :]) != MAGIC:
-            raise ValueError("no Arrow file, or the begin of one")
+            raise ValueError("not a complete Arrow file")
         stream = pa.BufferReader(content.slice(8))
         messages = pa.ipc.MessageReader.open_stream(stream)
         stored = pa.ipc.read_schema(messages.read_next_message())
@@ -68,23 +69,24 @@ def read_arrow(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
         table = pa.Table.from_batches([_batch(message, stored) for message in messages], stored)
         (footer,) = struct.unpack("<i", content[content.size - 10 : content.size - 6])
         if 8 + stream.tell() + footer + 10 != content.size:
-            raise ValueError("cut off, or more in it than its batches")
+            raise ValueError("truncated, or with data after its batches")
         table.validate(full=True)
     return table
 
 
 def open_parquet(path: Path, schema: pa.Schema, remedy: str, largest: int) -> pq.ParquetFile:
-    """A Parquet file whose description holds together; checksums of its pages are looked at as they are read.
+    """Open Parquet file with consistent metadata; page checksums are verified on reading.
 
     Args:
-        schema: columns that it must have, by name and type; others may be there.
-        largest: bytes of memory that one row group may take.
+        schema: required columns by name and type; more columns are allowed.
+        remedy: what the user should do metadata a damaged file.
+        largest: most bytes of memory for one row group.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it is damaged, of another schema, or would take more memory.
+        UserError: the file is damaged, has another schema, or needs more memory.
     """
-    with naming_damage(path, remedy):
+    with damage_as_user_error(path, remedy):
         open_regular(path).close()
         file = pq.ParquetFile(path, page_checksum_verification=True)
         try:
@@ -97,19 +99,20 @@ def open_parquet(path: Path, schema: pa.Schema, remedy: str, largest: int) -> pq
 
 
 def read_parquet(path: Path, schema: pa.Schema, remedy: str, largest: int) -> pa.Table:
-    """The columns of ``schema`` of a whole Parquet file, every offset in them checked; its metadata is the table's.
+    """Table of the columns in ``schema`` of a Parquet file with its metadata; every offset is validated.
 
     Args:
-        largest: bytes of memory that they may take.
+        remedy: what the user should do metadata a damaged file.
+        largest: most bytes of memory for these columns.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it is damaged, lacks a column, or would take more memory.
+        UserError: the file is damaged, lacks a column, or needs more memory.
     """
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    with open_parquet(path, schema, remedy, largest) as looked_at, naming_damage(path, remedy):
-        _check_rows(looked_at.metadata, schema, largest)
-        # One long text may be that of a million rows: it is not repeated before the sum is known.
+    with open_parquet(path, schema, remedy, largest) as checked, damage_as_user_error(path, remedy):
+        _check_rows(checked.metadata, schema, largest)
+        # A million rows may share one long text; as a dictionary it is stored once until the total size is known.
         with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=texts) as file:
             table = file.read(columns=schema.names)
         if (memory := sum(text_bytes(table.column(name)) for name in texts)) > largest:
@@ -119,13 +122,13 @@ def read_parquet(path: Path, schema: pa.Schema, remedy: str, largest: int) -> pa
     return table
 
 
-def _check_rows(about: pq.FileMetaData, schema: pa.Schema, largest: int) -> None:
-    if about.num_rows * WIDEST * len(schema) > largest:
-        raise ValueError(f"{about.num_rows:,} rows would take more than the {largest:,} bytes of memory allowed")
+def _check_rows(metadata: pq.FileMetaData, schema: pa.Schema, largest: int) -> None:
+    if metadata.num_rows * WIDEST * len(schema) > largest:
+        raise ValueError(f"{metadata.num_rows:,} rows would take more than the {largest:,} bytes of memory allowed")
 
 
 def text_bytes(column: pa.ChunkedArray) -> int:
-    """Bytes that a column of texts takes once it is read, of dictionaries as Parquet's ``read_dictionary`` gives."""
+    """Size in bytes of a dictionary-encoded string column after decoding."""
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     for chunk in chunks:
         chunk.validate(full=True)
@@ -133,7 +136,7 @@ def text_bytes(column: pa.ChunkedArray) -> int:
 
 
 def _check_schema(stored: pa.Schema, wanted: pa.Schema, also: bool = False) -> None:
-    """See that the columns are those expected; ``also``: there may be others."""
+    """Raise ValueError unless the columns are those of ``wanted``; ``also`` allows more columns."""
     for field in wanted:
         if len(stored.get_all_field_indices(field.name)) != 1:
             raise ValueError(f"no column {field.name}, or several")
@@ -143,16 +146,16 @@ def _check_schema(stored: pa.Schema, wanted: pa.Schema, also: bool = False) -> N
         raise ValueError(f"columns other than {', '.join(wanted.names)}")
 
 
-def _check_groups(about: pq.FileMetaData, largest: int) -> None:
-    """What row groups are said to take; of their columns nothing can be asked, since a damaged one ends the process."""
+def _check_groups(metadata: pq.FileMetaData, largest: int) -> None:
+    """Check the sizes of row groups. Column metadata is not read: a damaged one crashes the process."""
     rows = 0
-    for number in range(about.num_row_groups):
-        group = about.row_group(number)
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
         if group.num_rows < 0 or not 0 <= group.total_byte_size <= largest:
             raise ValueError(f"row group {number} of {group.total_byte_size:,} bytes; {largest:,} are allowed")
         rows += group.num_rows
-    if rows != about.num_rows:
-        raise ValueError(f"{about.num_rows} rows said, {rows} in its row groups")
+    if rows != metadata.num_rows:
+        raise ValueError(f"{metadata.num_rows} rows in the footer, {rows} in the row groups")
 
 
 def _content(path: Path) -> pa.Buffer:
@@ -167,34 +170,34 @@ def _content(path: Path) -> pa.Buffer:
 
 def _check_copy(status: os.stat_result) -> None:
     if status.st_size > LARGEST_COPY:
-        raise ValueError(f"{status.st_size:,} bytes of another account; {LARGEST_COPY:,} are allowed")
+        raise ValueError(f"{status.st_size:,} bytes, owned by another account; at most {LARGEST_COPY:,} are allowed")
     if status.st_size > max(_SPARSE, status.st_blocks * 512 * _DENSITY):
-        raise ValueError(f"sparse: {status.st_size:,} bytes, of which {status.st_blocks * 512:,} are on its disk")
+        raise ValueError(f"sparse: {status.st_size:,} bytes, {status.st_blocks * 512:,} of them on disk")
 
 
 def _batch(message: pa.ipc.Message, schema: pa.Schema) -> pa.RecordBatch:
-    """Compressed batches are refused: a small file could fill the memory."""
-    about = message.metadata.to_pybytes()
-    header = _follow(about, _field(about, _follow(about, 0), _HEADER))
-    if message.type != "record batch" or _field(about, header, _COMPRESSION):
-        raise ValueError("compressed, or no rows where rows were expected")
+    """Record batch of a message. Compressed batches are refused: a small file could fill the memory."""
+    metadata = message.metadata.to_pybytes()
+    header = _follow(metadata, _field(metadata, _follow(metadata, 0), _HEADER))
+    if message.type != "record batch" or _field(metadata, header, _COMPRESSION):
+        raise ValueError("a compressed batch, or a message without rows")
     return pa.ipc.read_record_batch(message, schema)
 
 
-def _field(about: bytes, table: int, number: int) -> int:
-    """Where a field of a flatbuffer's table lies; 0 where it is not there."""
+def _field(metadata: bytes, table: int, number: int) -> int:
+    """Position of a field in a flatbuffer table; 0 if it is absent."""
     try:
-        layout = table - struct.unpack_from("<i", about, table)[0]
-        (size,) = struct.unpack_from("<H", about, layout)
-        offset = struct.unpack_from("<H", about, layout + 4 + 2 * number)[0] if 4 + 2 * number < size else 0
+        layout = table - struct.unpack_from("<i", metadata, table)[0]
+        (size,) = struct.unpack_from("<H", metadata, layout)
+        offset = struct.unpack_from("<H", metadata, layout + 4 + 2 * number)[0] if 4 + 2 * number < size else 0
     except struct.error:
-        raise ValueError("a message that cannot be read") from None
+        raise ValueError("an unreadable message") from None
     return table + offset if offset else 0
 
 
-def _follow(about: bytes, place: int) -> int:
-    """Where an offset of a flatbuffer leads."""
+def _follow(metadata: bytes, place: int) -> int:
+    """Target of a flatbuffer offset."""
     try:
-        return int(place + struct.unpack_from("<I", about, place)[0])
+        return int(place + struct.unpack_from("<I", metadata, place)[0])
     except struct.error:
-        raise ValueError("a message that cannot be read") from None
+        raise ValueError("an unreadable message") from None

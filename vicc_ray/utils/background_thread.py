@@ -1,4 +1,4 @@
-"""Work that goes on in a thread for as long as a block runs."""
+"""A thread that runs for the duration of a block."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def background_thread(work: Callable[[threading.Event], object]) -> Iterator[None]:
-    """Call ``work`` in a thread while the block runs; it is to return once the event is set, and is waited for."""
-    over = threading.Event()
-    thread = threading.Thread(target=work, args=(over,), daemon=True)
+    """Run ``work`` in a thread while the block runs.
+
+    Args:
+        work: must return soon after its event is set, at the end of the block; it is joined.
+    """
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""The processes that this one has begun, and those that they have begun."""
+"""Descendants of this process: its children, their children, and so on."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Be the parent of what a process that this one began leaves behind when it ends, so that it is a descendant still.
+    """Make this process the reaper of orphaned descendants, so that they stay its descendants. Linux only.
 
-    Agents of a Ray that is stopped while it starts outlive it by minutes. Does nothing where there is no Linux.
+    When Ray is stopped during its start, its agents outlive it by minutes.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def descendants() -> list[int]:
-    """Their process numbers, parents before children; none where there is no /proc."""
+    """Process IDs of all descendants, parents before children; empty without /proc."""
     children: dict[int, list[int]] = defaultdict(list)
     for entry in PROC.glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):  # it has ended
             children[_parent(entry)].append(int(entry.name))
-    found, new = [], [os.getpid()]
+    pids, new = [], [os.getpid()]
     while new:
         new = [child for parent in new for child in children[parent]]
-        found += new
-    return found
+        pids += new
+    return pids
 
 
 def kill_descendants() -> None:
-    """SIGKILL for all of them, once all are stopped: one that begins another meanwhile would leave it behind."""
+    """Stop all descendants, then kill them: a running one could fork a process that is missed."""
     stopped: list[int] = []
     while new := [pid for pid in descendants() if pid not in stopped]:
         _send(new, signal.SIGSTOP)
@@ -52,8 +52,8 @@ def _send(pids: list[int], signum: signal.Signals) -> None:
 
 
 def _parent(entry: Path) -> int:
-    """Of a process that has not ended: of one that has, only its parent's knowledge of it is left."""
-    # The name of the program is in brackets and may hold anything; what follows does not.
+    """Process ID of the parent. A zombie is refused: it has ended, and only its exit status is left."""
+    # The program's name is in parentheses and may contain anything, also parentheses.
     state, parent, *_ = (entry / "stat").read_bytes().rpartition(b")")[2].split()
     if state == b"Z":
         raise ValueError(f"{entry.name} has ended")

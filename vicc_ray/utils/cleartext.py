@@ -1,4 +1,4 @@
-"""What is sent as it is, so that whoever is on the way can read and change it."""
+"""Addresses whose traffic is not encrypted: anyone on the network path can read and change it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 
-def is_in_clear(address: str) -> bool:
-    """Whether an address is ``http://`` of another machine; to this one nobody is on the way."""
+def is_cleartext(address: str) -> bool:
+    """Whether an address is ``http://`` to another machine. Loopback traffic never leaves this machine."""
     parts = urlsplit(address)
     return parts.scheme == "http" and not is_this_machine(parts.hostname or "")
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a name or an address is one of the loopback."""
+    """Whether a host name or IP address is a loopback one."""
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"

@@ -1,4 +1,4 @@
-"""A terminal on stderr with rich's displays, in which names are names: no markup, no emoji codes, no escapes."""
+"""Rich console on stderr that shows text literally: no markup, no emoji codes, no escape sequences."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from vicc_ray.utils.visible_text import visible, visible_lines
 
 
 class Console(rich.console.Console):
-    """On stderr; what it shows is visible, whoever composed it, and its own movements of the cursor pass."""
+    """Console on stderr. Text is made visible; only rich's own control codes reach the terminal."""
 
     def __init__(self, show: bool = True) -> None:
         super().__init__(stderr=True, quiet=not show, highlight=False, soft_wrap=True)
 
     def tell(self, line: str, mark: str = "", style: str = "yellow") -> None:
-        """A line of names and words; ``mark`` stands before it in a color."""
+        """Print one line, with ``mark`` in color in front."""
         self.print(Text.assemble((mark, style), line_of(line)))
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -34,7 +34,7 @@ class Console(rich.console.Console):
 
     @property
     def file(self) -> IO[str]:
-        """Where it writes to, past the filter of this process's stream."""
+        """Output stream, without the filter of :class:`VisibleStream`, which would escape control codes."""
         stream = super().file
         return cast(IO[str], _AsIs(stream)) if isinstance(stream, VisibleStream) else stream
 
@@ -44,13 +44,13 @@ class Console(rich.console.Console):
 
 
 def line_of(text: str) -> Text:
-    """A name or a line as it is shown, in the place of a string, which rich would read as markup."""
+    """One line as rich text; rich would interpret a plain string as markup."""
     return Text(visible(text))
 
 
 @contextmanager
-def lines_above(console: Console) -> Iterator[None]:
-    """What anybody prints in the block comes above the display of ``console``, if that shows one in a terminal."""
+def print_above(console: Console) -> Iterator[None]:
+    """Print the output of the block above the live display of ``console``; no effect without a terminal."""
     if console.quiet or not console.is_terminal:
         yield
         return
@@ -66,7 +66,7 @@ def lines_above(console: Console) -> Iterator[None]:
 
 
 class _Above(FileProxy):
-    """In the place of rich's own, which shows colors, links and markup of what is printed."""
+    """Replacement of rich's own proxy, which interprets colors, links and markup in printed text."""
 
     def __init__(self, console: Console, stream: TextIO) -> None:
         super().__init__(console, stream)
@@ -79,7 +79,7 @@ class _Above(FileProxy):
         return len(text)
 
     def flush(self) -> None:
-        """A line is shown once it has ended."""
+        """Nothing to do: only complete lines are shown."""
 
     def end(self) -> None:
         if self._rest:
@@ -87,7 +87,7 @@ class _Above(FileProxy):
 
 
 class _AsIs:
-    """A stream as the display sees it."""
+    """Stream that passes the display's control codes."""
 
     def __init__(self, stream: VisibleStream) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Files that are whole or absent (written aside, then moved into place), and folders with one writer at a time."""
+"""Atomic writes (to a temporary file, then renamed), and folder locks."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ LOCK_FILE = ".lock"
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it replaces ``path``, on error it is removed.
+    """Yield a temporary path next to ``path``; on success it replaces ``path``, on error it is removed.
 
-    It has the mode of any new file, whatever a library that writes it makes of that.
+    The file gets the default mode of new files, even if a library that writes it changes the mode.
 
     Raises:
         OSError: the folder of ``path`` cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    mode = create(aside)
+    tmp = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    mode = create(tmp)
     try:
-        yield aside
-        aside.chmod(mode)
-        aside.replace(path)
+        yield tmp
+        tmp.chmod(mode)
+        tmp.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        tmp.unlink(missing_ok=True)
 
 
 def create(path: Path) -> int:
-    """Make an empty file that was not there; its mode, which the kernel takes from the umask and the folder.
+    """Create an empty file and return its mode, which the kernel derives from the umask and the folder.
 
-    Nobody asks what the umask is: to read it is to change it, for all threads.
+    Reading the umask itself would change it for all threads for a moment.
 
     Raises:
-        OSError: it is there, or cannot be made.
+        OSError: the file exists, or cannot be created.
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
@@ -56,9 +56,9 @@ def create(path: Path) -> int:
 
 
 def unreadable(path: Path) -> UserError | None:
-    """Why a file that a library could not read cannot even be opened; None if it can, or is not there.
+    """Error that names why a file cannot be opened; None if it can be opened or does not exist.
 
-    For the message: a file of another user is not a damaged one.
+    For files that a library failed to read: missing permissions are not damage.
     """
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
@@ -70,22 +70,22 @@ def unreadable(path: Path) -> UserError | None:
     return None
 
 
-def clear_asides(folder: Path, names: Iterable[str]) -> None:
-    """Remove what :func:`atomic_path` left aside of these files in a process that was killed.
+def remove_partials(folder: Path, names: Iterable[str]) -> None:
+    """Remove temporary files of :func:`atomic_path` that killed processes left behind.
 
-    For whoever knows that nobody writes them now, as the holder of the :func:`folder_lock` does.
+    The caller must make sure that nobody writes these files now, for example by holding the :func:`folder_lock`.
     """
     for name in names:
-        own = re.compile(rf"\.{re.escape(name)}\.[^.]+\.part")  # not of a file whose name goes on
-        for aside in folder.glob(".*.part"):
-            if own.fullmatch(aside.name):
-                aside.unlink(missing_ok=True)
+        pattern = re.compile(rf"\.{re.escape(name)}\.[^.]+\.part")  # a longer name is another file
+        for tmp in folder.glob(".*.part"):
+            if pattern.fullmatch(tmp.name):
+                tmp.unlink(missing_ok=True)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write ``content`` (text as UTF-8) to ``path`` so that a reader never sees a part of it."""
-    with atomic_path(path) as aside:
-        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+    """Write ``content`` (text as UTF-8) to ``path``; a reader sees all of it or the file before."""
+    with atomic_path(path) as tmp:
+        tmp.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def content_digest(path: Path) -> str:
@@ -103,7 +103,7 @@ def content_digest(path: Path) -> str:
 
 @contextmanager
 def folder_lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
-    """Keep other processes that ask for the same lock out of ``folder``; it ends with the process, however that ends.
+    """Exclusive lock on ``folder``. The kernel releases it when the process ends, however it ends.
 
     Raises:
         BlockingIOError: another process still holds the lock after ``wait_s`` seconds.
@@ -124,19 +124,19 @@ def folder_lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Wait until no other process is in a block with the same ``path``; an empty file stays there."""
+    """Exclusive lock on the file ``path``; waits for it. The empty file is left there."""
     with _lock_file(path) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _lock_file(path: Path) -> IO[bytes]:
-    """The file of a lock, made if need be; one that is there keeps its content, and a link, which whoever made the
-    folder may have put there, is not followed."""
+    """Lock file, created if missing. An existing one keeps its content. A link is refused: the owner of the folder
+    could point it at any file."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.fdopen(os.open(path, flags, 0o666), "rb", buffering=0)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise UserError(f"{path} is a link, which may lead to any file; remove it") from None
+        raise UserError(f"{path} is a symbolic link, which is not followed; remove it") from None

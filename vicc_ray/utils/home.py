@@ -1,4 +1,4 @@
-"""A home for a user who has none, as in containers that run with a number that no list of users knows."""
+"""The home folder, also for users without one: containers often run with a user ID that /etc/passwd lacks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """The user's home, or a folder for temporary files that is the user's alone."""
+    """Home folder of the user, or a private temporary folder if there is none."""
     try:
         return Path.home()
-    except RuntimeError:  # neither HOME nor an entry in the list of users
+    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
         return _private_folder(Path(tempfile.gettempdir()) / f"vicc-ray-{os.getuid()}")
 
 
 def ensure_home() -> None:
-    """Have this process and those that it begins find a home and a name: Ray and torch ask for them when imported."""
+    """Set a home and a user name for this process and its children: Ray and torch ask for both on import."""
     os.environ.setdefault("HOME", str(home()))
     try:
         getpass.getuser()
@@ -27,9 +27,9 @@ def ensure_home() -> None:
 
 
 def _private_folder(path: Path) -> Path:
-    """``path``, made if need be; another one where somebody else has made it, as anyone may in such a place."""
+    """``path``, created if missing; another new folder if ``path`` belongs to somebody else."""
     path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+    status = path.lstat()
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077:
         return path
     return Path(tempfile.mkdtemp(prefix=f"{path.name}-"))

@@ -1,6 +1,7 @@
-"""Jinja templates as all pages and cards of this package are made from: nothing undefined, no stray blank lines.
+"""Jinja environment of all pages and cards, and the content security policy of pages.
 
-A page that is one file is finished with :func:`finished`, and says itself what it may do: :func:`content_policy`.
+Undefined variables are errors. :func:`finished` escapes invisible characters; :func:`content_policy` limits what the
+page may load.
 """
 
 from __future__ import annotations
@@ -10,25 +11,25 @@ import hashlib
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vicc_ray.utils.markdown import of_field
+from vicc_ray.utils.markdown import escape_field
 from vicc_ray.utils.visible_text import visible_lines
 
 
 def load_templates(package: str, folder: str, html: bool = True) -> Environment:
-    """The templates in a folder of a package.
+    """Environment for the templates in a folder of a package.
 
     Args:
-        package: in which it lies, "vicc_ray.search".
-        html: whether it is of a page, whose texts are escaped as HTML; else they are escaped as Markdown. A value
-            that is HTML or Markdown itself is given as :class:`markupsafe.Markup`.
+        package: name of the package, for example "vicc_ray.search".
+        html: escape values as HTML; otherwise as Markdown. Values that are HTML or Markdown already are given as
+            :class:`markupsafe.Markup`.
 
     Raises (when a template is rendered):
-        jinja2.UndefinedError: it asks for something that it was not given.
+        jinja2.UndefinedError: the template uses a variable that was not given.
     """
     return Environment(
         loader=PackageLoader(package, folder),
         autoescape=html,
-        finalize=None if html else of_field,
+        finalize=None if html else escape_field,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -36,15 +37,15 @@ def load_templates(package: str, folder: str, html: bool = True) -> Environment:
 
 
 def finished(page: str) -> str:
-    """A page as it is written: no character of a name phases or hides what stands beside it."""
+    """Page with invisible and direction-changing characters escaped."""
     return visible_lines(page)
 
 
 def content_policy(style: str, script: str = "") -> str:
-    """The policy of a page that is one file: its own style element, its own script if it has one, what it carries.
+    """Content security policy of a self-contained page: its own style and script, and embedded media.
 
-    No other script or style sheet counts, whatever gets into the page, and nothing is asked for over a network. Styles
-    of single elements are let in: they place bars and dots, and reach nothing outside the page either.
+    Any other script or style sheet is blocked, and nothing is loaded over the network. Inline styles of elements are
+    allowed: charts use them for positions, and they cannot load anything.
     """
     scripts = _source(script) if script else "'none'"
     return (

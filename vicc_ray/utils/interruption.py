@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: told at once, with some seconds to tidy up, and then the end of everything that was begun.
+"""Handling of Ctrl-C and SIGTERM: a message at once, a grace period to clean up, then the end of all child processes.
 
-Python calls a signal's handler in the main thread, once that runs Python code again, and libraries put handlers of
-their own in the place of ours. So the signals are heard of in a thread as well, over a pipe that C code writes to
-(``signal.set_wakeup_fd``): whatever the main thread does, the process ends in time.
+Python runs signal handlers in the main thread, once that executes Python code again, and libraries replace handlers. A
+thread therefore also receives the signals through a pipe that C code writes to (``signal.set_wakeup_fd``). The process
+ends in time whatever the main thread does.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_PERIOD_S = 12.0
-"""Seconds after a signal in which the process must have ended by itself."""
+"""Seconds that the process has to end by itself after a signal."""
 DEBOUNCE_S = 1.0
-"""Seconds in which a second signal counts as the same: `timeout` and others send theirs twice, to process and group."""
+"""Seconds in which a second signal counts as the same one: `timeout` sends its signal to process and group."""
 RETRY_S = 0.05
 STOPPING = "\nstopping; once more ends it at once"
 STDERR = 2
 SHOW_CURSOR = "\x1b[?25h"
 RESUMABLE = frozenset(("run", "make-videos", "prepare", "pretrain", "evaluate", "classify", "sweep", "index"))
-"""Verbs that go on where they were when the same command is given again."""
+"""Commands that resume when the same command is given again."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM has come; raised in the main thread, wherever that is."""
+    """Raised in the main thread on SIGINT or SIGTERM."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -46,10 +46,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interruption:
-    """What a first signal does to this process, from :meth:`listen` on.
+    """Signal handling of this process, from :meth:`listen` on.
 
     Args:
-        verb: what the process does, for the last line.
+        verb: name of the running command; decides the last line.
     """
 
     def __init__(self, verb: str) -> None:
@@ -58,10 +58,10 @@ class Interruption:
         self._saying = threading.RLock()
         self._reading, self._read = threading.Lock(), threading.Event()
         self.signum = 0
-        """The first signal that came."""
+        """First signal received; 0 before."""
 
     def listen(self) -> None:
-        """Have signals raise :class:`Interrupted` in this thread, the main one, and be told."""
+        """Install the handlers: signals raise :class:`Interrupted` in this thread, which must be the main one."""
         self._pipe, writing = os.pipe()
         adopt_orphans()
         os.set_blocking(writing, False)
@@ -69,18 +69,18 @@ class Interruption:
         sys.unraisablehook = partial(self._unraisable, sys.unraisablehook)
         threading.Thread(target=self._watch, daemon=True, name="signals").start()
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell has it for what runs in its background
+            if signal.getsignal(number) is not signal.SIG_IGN:  # ignored already, as shells do for background jobs
                 signal.signal(number, self._raise)
 
     @property
     def exit_code(self) -> int:
-        """As a shell has it for a process that a signal ends."""
+        """Exit code by the convention of shells: 128 plus the signal."""
         return 128 + self.signum
 
     def heard(self) -> int:
-        """The first signal that came, 0 without one; also one that the thread has not read yet.
+        """First signal received, or 0; also one that the thread has not read yet.
 
-        A library's handler in the place of ours may end the verb within a moment.
+        A library that replaced the handler may end the command before the thread reads the signal.
         """
         with self._reading:
             unread = bool(select.select([self._pipe], [], [], 0)[0])
@@ -88,30 +88,30 @@ class Interruption:
             self._read.wait(GRACE_PERIOD_S)
         return self.signum
 
-    def say_stopped(self) -> None:
-        """The last line."""
+    def print_stopped(self) -> None:
+        """Print the last line of the process."""
         self._say("stopped; the same command continues" if self._verb in RESUMABLE else "stopped")
 
     def _say(self, line: str) -> None:
-        """Once, whichever thread comes first."""
+        """Print a line once, whichever thread is first."""
         with self._saying:
             if line not in self._said:
                 self._said.add(line)
                 tell(line)
 
-    def let_finish(self) -> None:
-        """The verb has ended: a signal from here on raises nothing, but still limits how long the process takes."""
+    def ignore_signals(self) -> None:
+        """Stop raising: the command has ended. A signal still limits how long the process may take."""
         self._raised = True
 
     def _raise(self, signum: int, frame: FrameType | None) -> None:
         self.signum = self.signum or signum
         self._say(STOPPING)
-        if not self._raised:  # what tidies up is not to be interrupted; the thread sees to its end
+        if not self._raised:  # cleanup is not interrupted; the thread bounds its time
             self._raised = True
             raise Interrupted(signum)
 
     def _unraisable(self, otherwise: Callable[[UnraisableHookArgs], object], args: UnraisableHookArgs) -> None:
-        """Raise it again that was raised where nothing can be raised, such as in a weak reference's callback."""
+        """Raise :class:`Interrupted` again after it was lost, for example in the callback of a weak reference."""
         if not isinstance(args.exc_value, Interrupted):
             otherwise(args)
             return
@@ -121,19 +121,19 @@ class Interruption:
 
     def _watch(self) -> None:
         self._next_signal(None)
-        begun = time.monotonic()
+        start = time.monotonic()
         self._say(STOPPING)
-        while (left := begun + GRACE_PERIOD_S - time.monotonic()) > 0:
+        while (left := start + GRACE_PERIOD_S - time.monotonic()) > 0:
             if not self._next_signal(left):
                 continue
             if self._own:
                 self._own -= 1
-            elif time.monotonic() - begun > DEBOUNCE_S:
+            elif time.monotonic() - start > DEBOUNCE_S:
                 break
         self._end()
 
     def _next_signal(self, timeout_s: float | None) -> int:
-        """The next one of :data:`SIGNALS`; 0 after ``timeout_s`` seconds, or when it was another one."""
+        """Next signal of :data:`SIGNALS`; 0 after ``timeout_s`` seconds or another signal."""
         while True:
             if not select.select([self._pipe], [], [], timeout_s)[0]:
                 return 0
@@ -148,26 +148,26 @@ class Interruption:
                 return 0
 
     def _end(self) -> None:
-        """End the process and all that it has begun, now."""
+        """Kill all child processes and end this one."""
         kill_descendants()
         if os.isatty(STDERR):
             tell(SHOW_CURSOR, end="")
-        self.say_stopped()
+        self.print_stopped()
         os._exit(self.exit_code)
 
 
 def tell(line: str, end: str = "\n") -> None:
-    """A line on stderr, at once, unless that is closed or full: nothing is to wait for its reader."""
+    """Write a line to stderr without blocking; it is dropped if stderr is closed or its pipe is full."""
     with suppress(OSError, ValueError):
         if select.select([], [STDERR], [], 0)[1]:
             os.write(STDERR, f"{line}{end}".encode())
 
 
 @contextmanager
-def kept_handlers() -> Iterator[None]:
-    """Put back what handles :data:`SIGNALS` at the end of a block that calls a library which replaces it.
+def restore_signal_handlers() -> Iterator[None]:
+    """Restore the handlers of :data:`SIGNALS` after a block that calls a library which replaces them.
 
-    Also one that Python does not know of: Ray's C++ code has SIGTERM end the process with a trace of its stack.
+    This includes handlers that Python cannot see: Ray's C++ code makes SIGTERM end the process with a stack trace.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""JSON that somebody else may have written: bounded in size and depth, and never a traceback."""
+"""Validating reader for untrusted JSON: bounded in size and depth; every problem is a UserError."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from vicc_ray.utils.regular_file import open_regular
 
 T = TypeVar("T")
 LARGEST = 256 * 2**20
-"""Bytes of a file; a plan of a million videos has less."""
+"""Largest file in bytes; the plan of a million videos is smaller."""
 DEEPEST = 64
-"""Brackets within each other."""
+"""Deepest nesting of brackets."""
 
 
 def read_json(path: Path, what: str, remedy: str, largest: int = LARGEST) -> dict[str, Any]:
     """The object in a JSON file.
 
     Args:
-        what: the file holds, for the message: "the description of a clip store".
-        remedy: what to do where it is damaged.
-        largest: bytes that are read.
+        what: name of the content for the message, such as "the description of a clip store".
+        remedy: what the user should do about a damaged file.
+        largest: most bytes to read.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it cannot be read, is too large or too deep, or holds no object.
+        UserError: the file cannot be read, is too large or too deep, or holds no object.
     """
     try:
         content = parse_json(read_bounded(path, largest))
         if not isinstance(content, dict):
-            raise ValueError(f"no object but a {type(content).__name__}")
+            raise ValueError(f"{type(content).__name__} instead of an object")
     except FileNotFoundError:
         raise
     except NotADirectoryError as error:
@@ -49,21 +49,21 @@ def read_json(path: Path, what: str, remedy: str, largest: int = LARGEST) -> dic
     return content
 
 
-def read_as(path: Path, kind: type[T], what: str, remedy: str) -> T:
-    """The object in a JSON file as a ``kind``, a dataclass that declares names and types; other names are left out.
+def read_typed(path: Path, kind: type[T], what: str, remedy: str) -> T:
+    """The object in a JSON file as an instance of the dataclass ``kind``; undeclared names are dropped.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: as of :func:`read_json`, or a name is missing or has a value of another type.
+        UserError: as :func:`read_json`, or a declared name is missing or has another type.
     """
     return _read_kind(path, kind, what, remedy)[1]
 
 
-def read_checked(path: Path, kind: type[Any], what: str, remedy: str) -> dict[str, Any]:
-    """The object in a JSON file with all its names, of which those of ``kind`` are there and of their types.
+def read_validated(path: Path, kind: type[Any], what: str, remedy: str) -> dict[str, Any]:
+    """The object in a JSON file as a dict, validated against the dataclass ``kind``; undeclared names stay.
 
     Raises:
-        FileNotFoundError, UserError: as of :func:`read_as`.
+        FileNotFoundError, UserError: as :func:`read_typed`.
     """
     return _read_kind(path, kind, what, remedy)[0]
 
@@ -71,22 +71,22 @@ def read_checked(path: Path, kind: type[Any], what: str, remedy: str) -> dict[st
 def _read_kind(path: Path, kind: type[T], what: str, remedy: str) -> tuple[dict[str, Any], T]:
     content = read_json(path, what, remedy)
     try:
-        return content, as_kind(content, kind)
+        return content, validate_as(content, kind)
     except ValueError as error:
         raise UserError(f"{path} cannot be read as {what} ({error}); {remedy}") from None
 
 
-def as_kind(content: Any, kind: type[T]) -> T:
-    """What JSON says, as a ``kind``; see :func:`read_as`.
+def validate_as(content: Any, kind: type[T]) -> T:
+    """Parsed JSON as an instance of ``kind``; see :func:`read_typed`.
 
     Raises:
-        ValueError: a name is missing, or has a value of another type.
+        ValueError: a declared name is missing or has another type.
     """
     try:
         return cast(T, _adapter(cast(Any, kind)).validate_json(json.dumps(content), strict=True))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part)[:60] for part in first["loc"]) or "all of it"
+        place = ".".join(str(part)[:60] for part in first["loc"]) or "the whole content"
         raise ValueError(f"{place}: {first['msg'][:200]}") from None
 
 
@@ -96,14 +96,14 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def read_bounded(path: Path, largest: int, opener: Callable[[Path], BinaryIO] = open_regular) -> bytes:
-    """The content of a small file.
+    """Bytes of a small file.
 
     Args:
-        opener: :func:`open_given` where the user names the file.
+        opener: :func:`open_given` for files that the user named.
 
     Raises:
-        OSError: it is not there, no regular file, or cannot be read.
-        ValueError: it has more than ``largest`` bytes.
+        OSError: the file is missing, is not a regular file, or cannot be read.
+        ValueError: the file has more than ``largest`` bytes.
     """
     with opener(path) as file:
         content = file.read(largest + 1)
@@ -113,27 +113,27 @@ def read_bounded(path: Path, largest: int, opener: Callable[[Path], BinaryIO] = 
 
 
 def parse_json(content: bytes | str) -> Any:
-    """What JSON in UTF-8 says.
+    """Parse JSON in UTF-8.
 
     Raises:
-        ValueError: it is no JSON, or deeper than :data:`DEEPEST`.
+        ValueError: not JSON, or nested deeper than :data:`DEEPEST`.
     """
     try:
         parsed = json.loads(content if isinstance(content, str) else content.decode())
     except RecursionError:
-        raise ValueError(f"more than {DEEPEST} brackets within each other") from None
+        raise ValueError(f"nested more than {DEEPEST} levels deep") from None
     _check_depth(parsed)
     return parsed
 
 
 def _check_depth(parsed: Any) -> None:
-    """Level by level, since what goes into the depth is what has no end."""
+    """Check the depth level by level: recursion would fail on the very input that is refused."""
     level = [parsed]
     for _ in range(DEEPEST):
         level = [child for node in level for child in _children(node) if isinstance(child, dict | list)]
         if not level:
             return
-    raise ValueError(f"more than {DEEPEST} brackets within each other")
+    raise ValueError(f"nested more than {DEEPEST} levels deep")
 
 
 def _children(node: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Files of JSON lines that grow while a run goes on, and that a killed process may leave with half a line."""
+"""JSON Lines files that grow during a run; a killed process may leave an incomplete last line."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vicc_ray.errors import UserError
-from vicc_ray.utils.json_file import as_kind, parse_json
+from vicc_ray.utils.json_file import parse_json, validate_as
 from vicc_ray.utils.regular_file import open_regular
 
 
 def append_line(file: Path, line: dict[str, Any]) -> None:
-    """Append a line, in one write, after ending a half-written one; floats keep the nine digits that tell all float32
-    apart.
+    """Append a line in one write; an incomplete last line is ended first.
+
+    Floats keep nine significant digits, which is enough to tell all float32 values apart.
     """
     rounded = {k: float(f"{v:.9g}") if isinstance(v, float) else v for k, v in line.items()}
     with _appending(file) as out:
         size = out.seek(0, 2)
         out.seek(max(0, size - 1))
-        begin = "" if out.read(1) in (b"", b"\n") else "\n"
-        out.write(f"{begin}{json.dumps(rounded)}\n".encode())
+        prefix = "" if out.read(1) in (b"", b"\n") else "\n"
+        out.write(f"{prefix}{json.dumps(rounded)}\n".encode())
 
 
 def _appending(file: Path) -> BinaryIO:
-    """Not through a link, which may lead to any file of the user's where a run's folder is somebody else's."""
+    """Open for appending. Links are refused: in a folder of somebody else they may point at any file of the user."""
     try:
         handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise UserError(f"{file} is a link; remove it: nothing is written through one") from None
+        raise UserError(f"{file} is a symbolic link, which is not followed; remove it") from None
     return os.fdopen(handle, "ab+")
 
 
 _NUMBER = (int, float)
 _FIGURE = (int, float, type(None))
-"""null: a float that JSON does not have."""
+"""null stands for NaN and infinity, which JSON lacks."""
 _PLACE = {"step": (int,), "epoch": _NUMBER, "phase": (str,)}
 TYPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "metrics.jsonl": {**_PLACE, "stage": (int,), "stream": (str,), "data_ms": _NUMBER, "compute_ms": _NUMBER},
@@ -53,21 +54,21 @@ TYPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "checkpoints.jsonl": {"step": (int,)},
     "stage_times.jsonl": {"stage": (str,), "seconds": _NUMBER},
 }
-"""By the name of a file, the types of what its lines may have: a run may be somebody else's."""
+"""Allowed types of known keys, by file name. A run may come from somebody else, so they are checked."""
 LONGEST_LINE = 2**20
-"""Bytes of one; a few hundred are written."""
+"""Largest line in bytes; written lines have a few hundred."""
 LARGEST = 2**53
-"""Of a whole number."""
+"""Largest absolute value of an integer."""
 
 
 def read_lines(file: Path, *names: str) -> list[dict[str, Any]]:
-    """All records, none where the file is missing; a half-written line (its writer was killed) is left out.
+    """All records of a file, none if it is missing; incomplete lines are skipped.
 
     Args:
-        names: what each must have.
+        names: keys that each record must have.
 
     Raises:
-        UserError: it cannot be read, or a line lacks one of ``names`` or has a value that is not of :data:`TYPES`.
+        UserError: the file cannot be read, or a record lacks one of ``names`` or violates :data:`TYPES`.
     """
     types = TYPES.get(file.name, {})
     records = []
@@ -86,15 +87,15 @@ def _check(value: Any, types: tuple[type, ...], what: str) -> None:
 
 
 def read_typed_lines(file: Path, kind: type[Any]) -> list[dict[str, Any]]:
-    """As :func:`read_lines`; each has the names that ``kind``, a dataclass, declares, with values of their types.
+    """All records of a file, each validated against the dataclass ``kind``.
 
     Raises:
-        UserError: it cannot be read, or a line lacks a name or has a value of another type.
+        UserError: the file cannot be read, or a record lacks a declared name or has another type.
     """
     lines = []
     for number, record in _records(file):
         try:
-            as_kind(record, kind)
+            validate_as(record, kind)
         except ValueError as error:
             raise UserError(f"{file}, line {number}: {error}; remove the line") from None
         lines.append(record)
@@ -117,7 +118,7 @@ def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def parse_line(line: bytes | str) -> dict[str, Any] | None:
-    """The record in a line; None where it is only a part of one."""
+    """Record of a line; None if the line is incomplete."""
     try:
         record = parse_json(line if isinstance(line, str) else line.decode(errors="replace"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The log of this package: a line each, on stderr where a program that uses the package does not say otherwise."""
+"""Logger of the package: one line per record, on stderr unless the application configures logging."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vicc_ray.utils.visible_text import visible
 
 
 def _make_visible(record: logging.LogRecord) -> bool:
-    """Names are put in with ``%s``, here and in Ray's processes alike."""
+    """Escape control characters in a record, here and in Ray's processes."""
     record.msg, record.args = visible(record.getMessage()), ()
     return True
 

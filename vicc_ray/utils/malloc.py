@@ -1,4 +1,4 @@
-"""What becomes of the memory of tensors that are no longer needed."""
+"""Settings of the C library's memory allocator."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ KEPT = {ARENA_MAX: 1, MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**26}
 
 
 def keep_freed_memory() -> None:
-    """From now on this process keeps freed memory for the next tensor; nothing where the C library is not glibc.
+    """Have this process keep freed memory for the next tensor; no effect without glibc.
 
-    By default glibc gives that of a large tensor back to the kernel, which hands it out again page by page: an
-    element-wise layer takes four to eight times as long, a step of S3D 1.3 times (``benchmarks/step.json``).
+    By default glibc returns the memory of a large tensor to the kernel, which hands it out again page by page. An
+    element-wise layer then takes four to eight times as long, a step of S3D 1.3 times (``benchmarks/step.json``).
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Text of others in Markdown: it is text and nothing else, on one line, of a bounded length."""
+"""Escaping of untrusted text in Markdown: plain text on one line, of bounded length."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ from markupsafe import Markup
 from vicc_ray.utils.visible_text import visible
 
 LONGEST = 200
-"""Characters of a field; what is longer is cut off."""
+"""Most characters of a field; longer ones are truncated."""
 LONGEST_SENTENCES = 2_000
-"""Characters of a field that has sentences, as a warning."""
+"""Most characters of a field with several sentences, such as a warning."""
 LONGEST_BLOCK = 20_000
-"""Characters of a block."""
+"""Most characters of a block."""
 ACTIVE = re.compile(r"[\\`*\[\]<>#|&~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=/)|(?<=\w)\.(?=[^\W\d])")
-"""What begins or ends something within a line: code, emphasis, links, HTML, references, cells, formulas; and what has
-readers make a link of a bare address."""
+"""Characters with a meaning within a line: code, emphasis, links, HTML, references, cells, formulas, bare addresses."""
 STARTS = re.compile(r"^(\d*)([-+=.)])")
-"""What begins a list, or makes a heading of the line above, where it is the first of a line."""
+"""Characters that, at the start of a line, begin a list or make the line above a heading."""
 
 
 def as_text(field: object, longest: int = LONGEST) -> str:
-    """A field as Markdown that says just that."""
+    """Field as escaped Markdown."""
     return STARTS.sub(r"\1\\\2", ACTIVE.sub(r"\\\g<0>", _one_line(str(field), longest)))
 
 
 def as_sentences(field: object) -> str:
-    """A field of several sentences, in one paragraph."""
+    """Field of several sentences as one escaped paragraph."""
     return as_text(field, LONGEST_SENTENCES)
 
 
 def as_code(field: object) -> str:
-    """A field as a piece of code, which no backtick in it ends."""
+    """Field as a code span; the fence is longer than any run of backticks inside."""
     text = _one_line(str(field))
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if "`" in text else ""
@@ -41,13 +40,13 @@ def as_code(field: object) -> str:
 
 
 def as_block(value: object) -> str:
-    """A block of JSON, no line of which begins with a fence."""
+    """Value as a code block of JSON, in which no line starts with a fence."""
     text = json.dumps(value, indent=1)
-    return f"```json\n{text if len(text) <= LONGEST_BLOCK else json.dumps('left out, since it is too long')}\n```"
+    return f"```json\n{text if len(text) <= LONGEST_BLOCK else json.dumps('omitted: too long')}\n```"
 
 
-def of_field(value: object) -> object:
-    """What a template makes of each value: it is escaped, unless it is a number or Markdown of our own (``Markup``)."""
+def escape_field(value: object) -> object:
+    """Finalizer of templates: escapes every value except numbers and trusted Markdown (``Markup``)."""
     return value if isinstance(value, int | float | Markup) else as_text(value)
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with labelled clocks in a terminal, a line from time to time elsewhere."""
+"""Progress bar with labeled clocks in a terminal, and a line at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from vicc_ray.utils.console import Console, lines_above
+from vicc_ray.utils.console import Console, print_above
 from vicc_ray.utils.visible_text import visible
 
 PLAIN_INTERVAL_S = 30.0
-"""Seconds between lines where the output is no terminal."""
+"""Seconds between lines when stderr is not a terminal."""
 
 
 class ProgressBar:
     """Counts from ``done`` to ``total`` on stderr while the block runs.
 
-    In a terminal: ``title  ━━━━  120/400  elapsed 1:20  left 3:10``, and the note in a line below, so that 80 columns
-    are enough. Elsewhere, as in a log: the same as text every :data:`PLAIN_INTERVAL_S` seconds and at the end.
+    In a terminal: ``title  ━━━━  120/400  elapsed 1:20  left 3:10``, and the note on a second line, so that 80 columns
+    suffice. Elsewhere, for example in a log: the same as text every :data:`PLAIN_INTERVAL_S` seconds and at the end.
 
     Args:
-        done: counted already before the block; what is left is judged by the speed of the rest.
-        show: nothing is shown without it.
+        done: count at the start; only later progress counts for the speed.
+        show: False shows nothing.
     """
 
     def __init__(self, title: str, total: int, done: int = 0, show: bool = True) -> None:
@@ -38,7 +38,7 @@ class ProgressBar:
         self._written = ""
 
     def __enter__(self) -> ProgressBar:
-        self._above.enter_context(lines_above(self.console))
+        self._above.enter_context(print_above(self.console))
         self._live.start()
         return self
 
@@ -52,21 +52,21 @@ class ProgressBar:
 
     @property
     def done(self) -> int:
-        """What has been counted."""
+        """Current count."""
         return int(self._state.completed)
 
     def advance(self, count: int, note: str | None = None) -> None:
-        """Count so many more."""
+        """Add to the count."""
         self.update(self.done + count, note)
 
     def update(
         self, done: int, note: str | None = None, title: str | None = None, seconds_left: float | None = None
     ) -> None:
-        """Say how far it is.
+        """Set the count.
 
         Args:
-            note: what stands beside the count; as before where it is not given.
-            seconds_left: where the caller knows better than the speed of the last half minute.
+            note: text next to the count; None keeps the present one.
+            seconds_left: estimate of the caller; None estimates from the speed of the last half minute.
         """
         state = self._state
         state.fields["left"] = seconds_left
@@ -77,7 +77,7 @@ class ProgressBar:
             self._print_plain()
 
     def print(self, text: str, mark: str = "") -> None:
-        """A line of its own above the bar; ``mark`` stands before it in yellow."""
+        """Print a line above the bar, with ``mark`` in yellow in front."""
         self.console.tell(f": {text}" if mark else text, mark)
 
     @property
@@ -85,15 +85,15 @@ class ProgressBar:
         return self._live.tasks[0]
 
     def _print_plain(self) -> None:
-        """The state as a line, unless it is what the last line said."""
+        """Print the state as a line, unless it equals the last line."""
         self._printed, state = time.monotonic(), self._state
-        said = [f"{state.description}: {self.done}/{int(state.total or 0)}", state.fields["note"]]
-        if ", ".join(said) == self._written:
+        parts = [f"{state.description}: {self.done}/{int(state.total or 0)}", state.fields["note"]]
+        if ", ".join(parts) == self._written:
             return
-        self._written = ", ".join(said)
+        self._written = ", ".join(parts)
         left = _left(state)
-        said += [f"{duration(state.elapsed or 0.0)} elapsed", "" if left is None else f"about {duration(left)} left"]
-        self.console.tell(", ".join(part for part in said if part))
+        parts += [f"{duration(state.elapsed or 0.0)} elapsed", "" if left is None else f"about {duration(left)} left"]
+        self.console.tell(", ".join(part for part in parts if part))
 
 
 def duration(seconds: float) -> str:
@@ -105,15 +105,15 @@ def duration(seconds: float) -> str:
 
 
 def _left(state: Task) -> float | None:
-    """Seconds; None where nothing is known, and where nothing is left."""
+    """Estimated seconds left; None if unknown or finished."""
     if state.finished or state.completed >= (state.total or 0):
         return None
-    given = state.fields["left"]
-    return state.time_remaining if given is None else given
+    estimate = state.fields["left"]
+    return state.time_remaining if estimate is None else estimate
 
 
 class _Display(Progress):
-    """The bar, and the note in a line of its own: together they would not fit into 80 columns."""
+    """Bar, and the note on a line of its own: together they do not fit into 80 columns."""
 
     def __init__(self, console: Console, disable: bool) -> None:
         columns = (
@@ -133,7 +133,7 @@ class _Display(Progress):
 
 
 class _Clock(ProgressColumn):
-    """Hours, minutes and seconds under their name."""
+    """Labeled hours, minutes and seconds."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

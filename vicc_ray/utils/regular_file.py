@@ -1,4 +1,4 @@
-"""Files that somebody else may have put there: a named pipe must not block, a device must not be read without end."""
+"""Opening of untrusted files: a named pipe must not block, and a device must not be read forever."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import BinaryIO
 
 
 class NotRegularError(OSError):
-    """What lies there is no file with a content of its own: a folder, a named pipe, a device, a socket."""
+    """The path is a folder, a named pipe, a device or a socket."""
 
 
 def open_regular(path: Path | str, *, dir_fd: int | None = None, follow: bool = True) -> BinaryIO:
-    """A file, opened for reading; what is known of it is to be asked of the descriptor, which nobody can exchange.
+    """Regular file, opened for reading. Ask the descriptor for its status: the path may change meanwhile.
 
     Args:
-        dir_fd: descriptor of the folder that a relative ``path`` starts from.
-        follow: whether it may be a link.
+        dir_fd: descriptor of the folder that a relative ``path`` refers to.
+        follow: whether links are followed.
 
     Raises:
-        NotRegularError: it is no regular file.
-        OSError: it is not there, cannot be read, or is a link without ``follow``.
+        NotRegularError: the path is not a regular file.
+        OSError: the file is missing or cannot be read, or is a link and ``follow`` is False.
     """
-    _check(os.stat(path, dir_fd=dir_fd, follow_symlinks=follow), path)  # some devices act when they are opened
+    _check(os.stat(path, dir_fd=dir_fd, follow_symlinks=follow), path)  # opening some devices has effects
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
     descriptor = os.open(path, flags, dir_fd=dir_fd)
     try:
@@ -35,10 +35,10 @@ def open_regular(path: Path | str, *, dir_fd: int | None = None, follow: bool = 
 
 
 def open_given(path: Path) -> BinaryIO:
-    """A file that the user named: as :func:`open_regular`, or what a shell gives in the place of one, a pipe in /dev.
+    """File that the user named: a regular one, or a pipe in /dev from a shell's process substitution.
 
     Raises:
-        OSError: as of :func:`open_regular`.
+        OSError: as :func:`open_regular`.
     """
     return path.open("rb") if str(path).startswith("/dev/") else open_regular(path)
 

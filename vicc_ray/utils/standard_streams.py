@@ -1,7 +1,7 @@
-"""Standard streams that do not end the work, be they closed, full or of few characters, and obey nothing in a name.
+"""Robust standard streams: closed, full or ASCII-only ones do not stop the work, and names cannot control the terminal.
 
-Whatever is written, by this package, Python or a library, comes through :class:`VisibleStream`. What composes lines
-makes the names in them visible itself, since a line end is one of the characters that pass here.
+All output of this package, Python and libraries passes through :class:`VisibleStream`. Code that composes lines escapes
+the names in them itself, because line ends pass here.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from typing import Any, TextIO, cast
 from vicc_ray.utils.visible_text import indented, visible, visible_lines
 
 STRICT = ("strict", "surrogateescape")
-"""What Python does by default with characters that a stream cannot take: an error."""
+"""Python's default error handlers: a character that the stream cannot encode is an error."""
 
 
 class LenientFile(io.FileIO):
-    """A descriptor of which nothing but the end of a pipe's reader is an error, and that once.
+    """File that drops what cannot be written; only a broken pipe is an error, once.
 
-    What cannot be written is lost: a full disk under a log is no reason to end a training.
+    A full disk under a log must not end a training.
     """
 
     lost: OSError | None = None
-    """Why something could not be written."""
+    """Last error of a write."""
 
     def __init__(self, descriptor: int, tells_of_reader: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
         self._tells_of_reader = tells_of_reader
 
     def write(self, data: Any) -> int:
-        """Like that of any file; what is lost counts as written."""
+        """Write ``data``; dropped bytes count as written."""
         try:
             return super().write(data)
         except OSError as error:
@@ -48,25 +48,25 @@ class LenientFile(io.FileIO):
 
 
 class VisibleStream(io.TextIOWrapper):
-    """A text stream whose terminal sees no character that would do something, but ends of lines and tabs."""
+    """Text stream that escapes control characters, except line ends and tabs."""
 
     def write(self, text: str) -> int:
-        """Like that of any stream."""
+        """Write ``text`` with control characters escaped."""
         super().write(visible_lines(text))
         return len(text)
 
     def write_as_is(self, text: str) -> int:
-        """For a display that moves the cursor itself, and has made visible what it shows."""
+        """Write ``text`` unchanged, for displays that move the cursor and escape their content."""
         return super().write(text)
 
 
 def say(line: str, to: TextIO | None = None, flush: bool = False) -> None:
-    """Print one line, on stdout or on another stream; line ends in it are those of names, and made visible."""
+    """Print one line to stdout or another stream; line ends inside it are escaped."""
     print(visible(line), file=to or sys.stdout, flush=flush)
 
 
 class Output:
-    """``sys.stdout`` and ``sys.stderr`` of this process, lenient and visible; closed ones lead nowhere."""
+    """Replacement of ``sys.stdout`` and ``sys.stderr`` by robust streams; closed ones write to /dev/null."""
 
     def __init__(self) -> None:
         for descriptor in range(3):
@@ -78,36 +78,36 @@ class Output:
         warnings.formatwarning = _indented_after(warnings.formatwarning)
 
     def finish(self) -> OSError | None:
-        """Write what is left; why something that was printed is lost, if it is."""
+        """Flush stdout; returns the error if any output was lost."""
         with suppress(OSError):
             sys.stdout.flush()
         return self._out.lost
 
 
 def _open_if_closed(descriptor: int) -> None:
-    """Else the next file that is opened takes its number, and gets what is printed."""
+    """Occupy a closed descriptor: otherwise the next opened file gets its number, and the output."""
     try:
         os.fstat(descriptor)
     except OSError:
-        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # uses the lowest free number
 
 
 def _show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An error that nobody expected, with its traceback; no line of its message looks like one of ours."""
+    """Print an unexpected error with its traceback, indented so that no line looks like a message of vicc-ray."""
     sys.stderr.write(indented("".join(traceback.format_exception(kind, error, trace)).rstrip("\n")) + "\n")
 
 
 def _indented_after(form: Callable[..., str]) -> Callable[..., str]:
-    """The same form of a warning, no line of which looks like one of ours."""
+    """Format of warnings, indented so that no line looks like a message of vicc-ray."""
     return lambda *about: indented(form(*about).rstrip("\n")) + "\n"
 
 
 def _text(raw: LenientFile, before: TextIO | None) -> VisibleStream:
-    """A text stream like the one ``before``, of which no character is an error."""
+    """Text stream with the settings of ``before`` on which no character is an error."""
     errors = (before and before.errors) or STRICT[0]
     unbuffered = isinstance(before, io.TextIOWrapper) and before.write_through  # PYTHONUNBUFFERED
     return VisibleStream(
-        cast(io.BufferedWriter, raw) if unbuffered else io.BufferedWriter(raw),  # as Python itself does it
+        cast(io.BufferedWriter, raw) if unbuffered else io.BufferedWriter(raw),  # as in Python itself
         encoding=before.encoding if before else "utf-8",
         errors="backslashreplace" if errors in STRICT else errors,
         line_buffering=raw.fileno() == 2 or raw.isatty(),

@@ -1,4 +1,4 @@
-"""Times in a video as players show them."""
+"""Time codes as video players show them."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def clock(seconds: float) -> str:
 
 
 def span(start: float, end: float) -> str:
-    """ "0:07-0:09": the whole seconds that the span touches."""
+    """ "0:07-0:09": the whole seconds that a span covers."""
     return f"{clock(start)}-{clock(math.ceil(end))}"

@@ -1,7 +1,7 @@
-"""Text of others made visible: no character of it moves the cursor, hides or turns what stands beside it.
+"""Escaping of control and invisible characters in text for people.
 
-Names of files, labels and messages come from whoever made the videos, and a terminal obeys some of their characters.
-What people read goes through here; what machines read (JSON, Parquet, CSV) keeps the true names.
+File names, labels and messages come from whoever made the videos, and a terminal obeys some of their characters, which
+File names, labels and messages come from whoever made the videos. A terminal obeys some of their characters, which
 """
 
 from __future__ import annotations
@@ -13,48 +13,48 @@ from rich.cells import cell_len
 
 LINE_ENDS = "\n\t"
 OWN_BREAK = "\n  "
-"""Between the lines of a message of ours: a line of it does not begin where messages begin."""
+"""Line break within a message of this package; its indentation tells the next line from a new message."""
 NOT_PLAIN = re.compile("[^ -~]")
 NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 UNSEEN = frozenset(
     map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2065, 0x3164, 0xFFA0, 0x1D159))
 ) | frozenset(map(chr, (*range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000))))
-"""Letters, marks and places without a shape: fillers, selectors, tags."""
+"""Characters without a shape: fillers, selectors, tags, unassigned."""
 ZWNJ, ZWJ = "\u200c", "\u200d"
 KEYCAP = "\u20e3"
 VIRAMA = 9
-"""The combining class of signs after which Indic scripts join letters or keep them apart."""
+"""Combining class of viramas, after which Indic scripts use joiners."""
 MARKS = 8
-"""Marks that a letter may carry; a heap of them grows over the lines above and below."""
+"""Most combining marks on a letter; more of them overlap the neighboring lines."""
 
 
 def visible(name: str) -> str:
-    """A name, or another text of one line, with escapes as Python writes them for what is unseen or does something.
+    """Text of one line with invisible and control characters as Python escapes.
 
-    Letters of all scripts stay with their marks, and so do emoji; joiners stay where a script or an emoji needs them.
-    A backslash stays as it is: the text is for people, and is not read back.
+    Letters of all scripts, their marks and emoji stay, and joiners where a script or an emoji needs them. A backslash
+    is not escaped: the text is for people and is not parsed.
     """
     return name if name.isascii() and name.isprintable() else _shown(name, "")
 
 
 def visible_lines(text: str) -> str:
-    """The same of a text of several lines, whose ends and tabs stay."""
+    """Text of several lines, escaped; line ends and tabs stay."""
     plain = text.isascii() and text.replace("\n", "").replace("\t", "").isprintable()
     return text if plain else _shown(text, LINE_ENDS)
 
 
 def visible_message(text: str) -> str:
-    """The same of a message, which has its own lines after :data:`OWN_BREAK`; other line ends are of names."""
+    """Message, escaped; only :data:`OWN_BREAK` breaks a line, other line ends belong to names."""
     return OWN_BREAK.join(map(visible, text.split(OWN_BREAK)))
 
 
 def indented(text: str) -> str:
-    """The same of what others have written, as a traceback: only its first line begins where messages begin."""
+    """Foreign text such as a traceback, escaped, with all lines but the first indented."""
     return "\n".join(f"  {line}" if number else line for number, line in enumerate(visible_lines(text).split("\n")))
 
 
 def padded(name: str, width: int) -> str:
-    """A name that has been made visible, filled up to so many columns of a terminal."""
+    """Escaped name, padded to ``width`` terminal columns."""
     return name + " " * (width - cell_len(name))
 
 
@@ -85,7 +85,7 @@ def _stays(text: str, at: int) -> bool:
 
 
 def _marks_before(text: str, at: int) -> int:
-    """Marks between a letter and this place; so many as are too many where there is no letter."""
+    """Number of marks between the letter and this position; :data:`MARKS` if there is no letter."""
     for count in range(MARKS + 1):
         before = at - 1 - count
         if before < 0 or text[before] in LINE_ENDS:
@@ -96,7 +96,7 @@ def _marks_before(text: str, at: int) -> int:
 
 
 def _is_needed_joiner(text: str, at: int) -> bool:
-    """Between two emoji (ZWJ), after a virama, or between two Arabic letters (ZWNJ), as names on the internet have."""
+    """Whether a joiner is meaningful: between two emoji (ZWJ), after a virama, or between Arabic letters (ZWNJ)."""
     before, after = text[at - 1 : at], text[at + 1 : at + 2]
     if not before or before in (ZWNJ, ZWJ) or not _stays(text, at - 1):
         return False
@@ -109,7 +109,7 @@ def _is_needed_joiner(text: str, at: int) -> bool:
 
 
 def _is_needed_selector(text: str, at: int) -> bool:
-    """After a sign that is drawn as text or as a picture."""
+    """Whether a variation selector follows a sign that has a text and an emoji form."""
     before, after = text[at - 1 : at], text[at + 1 : at + 2]
     if text[at] < "\ufe0e" or not before:
         return False
@@ -118,5 +118,5 @@ def _is_needed_selector(text: str, at: int) -> bool:
 
 
 def _is_picture(char: str) -> bool:
-    """Also a picture that is newer than Python's table of characters."""
+    """Whether a character is a pictograph, also one newer than Python's Unicode table."""
     return bool(char) and ("\U0001f000" <= char <= "\U0001faff" or unicodedata.category(char) in ("So", "Sm"))

@@ -38,15 +38,15 @@ def session_token() -> Iterator[None]:
     changes: dict[str, str | None] = {MODE: None}  # with the mode unset, `ray.init` switches it to token
     if not {TOKEN, TOKEN_PATH} & set(os.environ):
         changes[TOKEN] = secrets.token_hex(32)
-    silence_ray = logging.getLogger("ray._private.authentication")
-    level = silence_ray.level
-    silence_ray.setLevel(logging.ERROR)  # "token mode is on"
+    logger = logging.getLogger("ray._private.authentication")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # "token mode is on"
     try:
         with environment(changes):
             reload_token(required=True)
             yield
     finally:
-        silence_ray.setLevel(level)
+        logger.setLevel(level)
         reload_token()
 
 

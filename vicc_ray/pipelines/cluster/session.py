@@ -32,7 +32,7 @@ from vicc_ray.pipelines.cluster.startup_errors import (
     startup_advice,
     store_on_disk_mb,
 )
-from vicc_ray.utils.interruption import kept_handlers
+from vicc_ray.utils.interruption import restore_signal_handlers
 from vicc_ray.utils.log import LOG
 
 IDLE_WORKERS = "64"
@@ -83,7 +83,7 @@ def _joined(address: str) -> Iterator[None]:
         _check_reachable(address)
         reload_token()
         loopback = loopback_only() if is_loopback_head(address) else nullcontext()
-        with kept_handlers(), loopback, driver_job() as job:
+        with restore_signal_handlers(), loopback, driver_job() as job:
             ray.init(address=address, job_config=job, logging_level=logging.WARNING, log_to_driver=False)
     except KeyboardInterrupt:
         ray.shutdown()
@@ -109,7 +109,7 @@ def _started(config: RayConfig) -> Iterator[None]:
         if on_disk:
             LOG.warning("%s", slow_store_advice(config.object_store_mb, folder.path))
         try:
-            with kept_handlers(), loopback_only(), driver_job() as job:
+            with restore_signal_handlers(), loopback_only(), driver_job() as job:
                 _start(config, folder.inner, job)
         except KeyboardInterrupt:
             ray.shutdown()

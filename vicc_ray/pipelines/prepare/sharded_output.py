@@ -20,7 +20,7 @@ from vicc_ray.pipelines.cluster.task_waits import TaskResources, report_stalls, 
 from vicc_ray.sharding.failure_limit import exceeds_failure_limit, failure_limit_error
 from vicc_ray.sharding.plan import PLAN_FILE, Failure, PlannedVideo, ShardPlan, read_failures
 from vicc_ray.utils.console import Console
-from vicc_ray.utils.fs import atomic_write, clear_asides, folder_lock
+from vicc_ray.utils.fs import atomic_write, folder_lock, remove_partials
 from vicc_ray.utils.progress_bar import ProgressBar
 
 Videos = list[tuple[Location, PlannedVideo]]
@@ -63,7 +63,7 @@ class ShardedOutput:
 
     def _clear(self) -> None:
         """Remove what processes that died left behind of these files; others in the folder are not this verb's."""
-        clear_asides(self.path, (PLAN_FILE, FAILURES_FILE, *self.files))
+        remove_partials(self.path, (PLAN_FILE, FAILURES_FILE, *self.files))
         for left_behind in self.path.glob(".part-*"):
             left_behind.unlink(missing_ok=True)
 

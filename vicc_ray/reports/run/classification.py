@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.evaluation.classification_results import TABLE_FILE
-from vicc_ray.utils.json_file import read_checked
+from vicc_ray.utils.json_file import read_validated
 
 FOLDER = "classify"
 """Of a run; see ``vicc_ray/pipelines/train/classify.py``."""
@@ -37,6 +37,6 @@ def read_classification(run: Path) -> dict[str, Any] | None:
     """
     file, remedy = run / FOLDER / TABLE_FILE, "delete it and run `vicc-ray classify` again"
     try:
-        return read_checked(file, _Table, "a table of classifications", remedy)
+        return read_validated(file, _Table, "a table of classifications", remedy)
     except FileNotFoundError:
         return None

@@ -5,7 +5,7 @@
   const given = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  // Characters of names that are not seen, or phase what stands beside them.
+  // Invisible characters in names, and those that change the direction of text.
   const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u3164\uffa0\u{e0000}-\u{e0fff}]/gu;
   const ids = new Map(); // of the videos shown, by row: rows may move when the index is written anew
   let uploaded = null; // the answer to the video that was sent last
