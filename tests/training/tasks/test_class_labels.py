@@ -25,8 +25,8 @@ def test_videos_without_a_label_are_left_out_and_counted() -> None:
         **{"test_unknown_class": 0, "without_split": 0},
     }
     assert labelling.notes() == [
-        "2 train videos without a label are left out, 2 are used",
-        "1 test videos without a label are left out, 2 are used",
+        "2 train videos without a label are left out; 2 are used",
+        "1 test videos without a label are left out; 2 are used",
     ]
 
 
