@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from vicc_ray.models.backbones.base import build_backbone
 from vicc_ray.models.cpu_conv.convert import optimize_for_cpu
 from vicc_ray.models.padded_conv3d import use_padded_convs
-from vicc_ray.models.registry import BACKBONES
+from vicc_ray.registry import BACKBONES
 
 HEAP_CHECKS = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}
 DEBUG_LIBRARY = "libc_malloc_debug.so.0"

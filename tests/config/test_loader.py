@@ -12,7 +12,7 @@ from vicc_ray.config import Config
 from vicc_ray.config.loader import RECIPES, dump_config, load_config, recipe_names
 from vicc_ray.config.messages import setting_names
 from vicc_ray.errors import UserError
-from vicc_ray.models.registry import BACKBONES
+from vicc_ray.registry import BACKBONES
 
 
 def problem(text: str, tmp_path: Path) -> str:

@@ -13,7 +13,7 @@ from tests.docs.pages import ROOT
 from vicc_ray.config.loader import load_config
 from vicc_ray.datasets import list_videos
 from vicc_ray.models.backbones.base import Backbone
-from vicc_ray.models.registry import BackboneSpec
+from vicc_ray.registry import BackboneSpec
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 

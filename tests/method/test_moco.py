@@ -81,6 +81,6 @@ def test_progress_of_the_other_contrast_is_refused() -> None:
 
 
 def test_instances_across_streams_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"method\.objective: instances given with schedule\.cycles 1"):
+    with pytest.raises(ValidationError, match=r"method\.objective: moco given with schedule\.cycles 1"):
         small_config(method={"objective": "moco"})
     assert small_config(method={"objective": "moco"}, schedule={"cycles": 0}).method.objective == "moco"

@@ -11,7 +11,7 @@ from vicc_ray.models.cpu_conv.convert import optimize_for_cpu
 from vicc_ray.models.cpu_conv.per_frame_conv2d import PerFrameConv3d
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.inference import fuse_batch_norms, optimize_for_inference
-from vicc_ray.models.registry import BACKBONES
+from vicc_ray.registry import BACKBONES
 
 
 def random_clips() -> Tensor:

@@ -16,7 +16,7 @@ from vicc_ray.models.cpu_conv import temporal_conv_matmul
 from vicc_ray.models.cpu_conv.convert import optimize_for_cpu
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.padded_conv3d import PaddedConv3d, use_padded_convs
-from vicc_ray.models.registry import BACKBONES
+from vicc_ray.registry import BACKBONES
 from vicc_ray.training.model_setup import prepare_network
 
 LAST = torch.channels_last_3d

@@ -14,8 +14,8 @@ from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.models.backbones.base import build_backbone
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
+from vicc_ray.registry import BACKBONES
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from vicc_ray.config.data import ClipConfig, PrepareConfig
 from vicc_ray.config.evaluate import ClassifyConfig, EvaluateConfig
 from vicc_ray.config.method import MethodConfig, ModelConfig, OptimizerConfig, ScheduleConfig, Stage2Config
 from vicc_ray.config.train import RayConfig, TrackerName, TrainConfig, Workers
-from vicc_ray.models.registry import BACKBONES
+from vicc_ray.registry import BACKBONES, OBJECTIVES
 
 __all__ = [
     "ClassifyConfig",
@@ -78,12 +78,12 @@ class Config(ConfigSection):
         return self
 
     @model_validator(mode="after")
-    def _instances_of_one_stream(self) -> Config:
-        schedule = self.schedule
-        if self.method.objective == "moco" and schedule.cycles and schedule.cross_stream:
+    def _objective_fits_schedule(self) -> Config:
+        schedule, name = self.schedule, self.method.objective
+        if not OBJECTIVES[name].cross_stream and schedule.cycles and schedule.cross_stream:
             raise ValueError(
-                f"method.objective: moco given with schedule.cycles {schedule.cycles} and schedule.cross_stream "
-                "true; instances are contrasted within a stream, so set schedule.cycles to 0, or "
+                f"method.objective: {name} given with schedule.cycles {schedule.cycles} and schedule.cross_stream "
+                f"true; {name} compares clips of one stream only, so set schedule.cycles to 0, or "
                 "schedule.cross_stream to false: then stage 2 trains each stream alone for as many steps"
             )
         return self

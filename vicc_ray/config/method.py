@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Fraction, Positive
-from vicc_ray.models.registry import BACKBONES
+from vicc_ray.registry import BACKBONES, OBJECTIVES
 
 if TYPE_CHECKING:
     BackboneName = str
-else:  # as if every name stood here; a type checker wants them written out
+    ObjectiveName = str
+else:  # type checkers accept only literal names in Literal
     BackboneName = Literal[tuple(BACKBONES)]
+    ObjectiveName = Literal[tuple(OBJECTIVES)]
 
 
 class ModelConfig(ConfigSection):
@@ -27,7 +29,7 @@ class ModelConfig(ConfigSection):
 class MethodConfig(ConfigSection):
     """What is contrasted; prototypes, assignments, queue and loss."""
 
-    objective: Literal["vicc", "moco"] = "vicc"
+    objective: ObjectiveName = "vicc"
     """vicc: the published method; moco: InfoNCE with a momentum encoder (MoCo) on each stream alone, to compare."""
     num_prototypes: Annotated[int, Field(ge=2)] = 300
     """Number K of prototypes of each stream."""

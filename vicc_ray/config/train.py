@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_serializer, model_validator
 
 from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Positive
+from vicc_ray.registry import TRACKERS
 
-TrackerName = Literal["tensorboard", "mlflow", "wandb"]
+if TYPE_CHECKING:
+    TrackerName = str
+else:  # type checkers accept only literal names in Literal
+    TrackerName = Literal[tuple(TRACKERS)]
 WORKERS_IN_WORDS = "a whole number of at least 1, or {min: 1, max: 8} with two of them"
 
 

@@ -23,8 +23,8 @@ from vicc_ray.config.loader import config_of
 from vicc_ray.errors import UserError
 from vicc_ray.export.model_card import card_results
 from vicc_ray.models.checkpoint_import.importer import read_published
-from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import EncoderWeights, read_weights
+from vicc_ray.registry import BACKBONES
 from vicc_ray.runs.checkpoint_state import STATE, load_encoder_tensors, read_state
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases

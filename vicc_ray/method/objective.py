@@ -1,4 +1,4 @@
-"""Objective protocol: the loss of a phase, as the training step sees it.
+"""Objective protocol: the loss of a phase, as the training step sees it; construction by name.
 
 V views, b samples of this worker, B of all workers, D embedding.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from vicc_ray.config import Config, Stream
 from vicc_ray.method.embedding_queue import EmbeddingQueue
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.models.encoder import Encoder
+from vicc_ray.registry import OBJECTIVES
 
 Metrics = dict[str, Tensor | float]
 """Metrics of a step by name; tensors stay on the device.
@@ -44,7 +46,7 @@ class ObjectiveContext:
 class Objective(Protocol):
     """The loss of one phase and its state between steps.
 
-    A class of this protocol takes an :class:`ObjectiveContext`.
+    Its class is constructed with an :class:`ObjectiveContext` and listed in :data:`vicc_ray.registry.OBJECTIVES`.
     """
 
     frozen_encoder: tuple[Stream, Encoder] | None
@@ -71,3 +73,10 @@ class Objective(Protocol):
     def after_step(self) -> None:
         """Update the state once the optimizer has moved the weights."""
         ...
+
+
+def build_objective(context: ObjectiveContext) -> Objective:
+    """Objective of a phase, by ``method.objective``."""
+    spec = OBJECTIVES[context.config.method.objective]
+    create: Callable[[ObjectiveContext], Objective] = getattr(import_module(f"vicc_ray.method.{spec.module}"), spec.cls)
+    return create(context)

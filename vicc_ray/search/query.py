@@ -13,8 +13,8 @@ from vicc_ray.errors import UserError
 from vicc_ray.export.pretrained import PretrainedEncoder
 from vicc_ray.models.flops import clip_gflops
 from vicc_ray.models.inference import optimize_for_inference
-from vicc_ray.models.registry import BACKBONES
 from vicc_ray.models.weights_io import read_weights
+from vicc_ray.registry import BACKBONES
 from vicc_ray.search.features import embed_pieces
 from vicc_ray.search.index_format import INDEX_FILE
 from vicc_ray.search.ranking import Query, query_of_row

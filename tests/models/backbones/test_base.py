@@ -16,7 +16,7 @@ from torchvision.models.video import r2plus1d_18
 from vicc_ray.config import ClipConfig, ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.models.backbones.base import Backbone, build_backbone
-from vicc_ray.models.registry import BACKBONES
+from vicc_ray.registry import BACKBONES
 
 every_backbone = pytest.mark.parametrize("name", BACKBONES)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.gloo import run_workers
 from vicc_ray.models.backbones.base import build_backbone
-from vicc_ray.models.registry import BACKBONES
+from vicc_ray.registry import BACKBONES
 from vicc_ray.training.distributed.collectives import rank, world_size
 from vicc_ray.training.distributed.sync_batch_norm import convert_sync_batchnorm
 

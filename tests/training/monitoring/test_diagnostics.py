@@ -138,11 +138,13 @@ def test_a_phase_that_learnt_nothing_is_told_at_its_end() -> None:
 def test_an_objective_without_prototypes_is_judged_by_its_own_chance() -> None:
     figures = {"steps": 100, "chance_loss": 7.0, "gradient_norm": 1.0, "effective_rank": 50.0}
     learns, stays = {**figures, "loss": 4.0}, {**figures, "loss": 6.99}
-    assert kinds(*6 * [learns]) == [] and diagnose_finished_phase(learns, CONFIG) == []
-    assert kinds(*6 * [stays]) == ["stuck"]
-    (problem,) = diagnose_finished_phase(stays, CONFIG)
+    moco = CONFIG.model_copy(update={"method": CONFIG.method.model_copy(update={"objective": "moco"})})
+    assert diagnose_phase(6 * [learns], moco) == diagnose_finished_phase(learns, moco) == []
+    assert [problem.kind for problem in diagnose_phase(6 * [stays], moco)] == ["stuck"]
+    (problem,) = diagnose_finished_phase(stays, moco)
     assert problem.kind == "not-learning" and "7.000" in problem.text and "prototypes" not in problem.text
-    assert kinds({**learns, "effective_rank": 9.0}) == ["flat"]
+    (problem,) = diagnose_phase([{**learns, "effective_rank": 9.0}], moco)
+    assert problem.kind == "flat" and "prototypes" not in problem.text
 
 
 def test_stage_two_says_that_it_starts_from_a_collapsed_network() -> None:

@@ -1,1 +1,1 @@
-"""Video backbones, a file each; :mod:`vicc_ray.models.registry` lists them."""
+"""Video backbones, a file each; :mod:`vicc_ray.registry` lists them."""

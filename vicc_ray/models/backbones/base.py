@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vicc_ray.errors import UserError
 from vicc_ray.models.padded_conv3d import use_padded_convs
-from vicc_ray.models.registry import BACKBONES
+from vicc_ray.registry import BACKBONES
 
 
 class Backbone(nn.Module):

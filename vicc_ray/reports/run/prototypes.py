@@ -15,6 +15,7 @@ from vicc_ray.config import Config
 from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable
 from vicc_ray.evaluation.retrieval_results import latest_network
 from vicc_ray.models.encoder import build_encoder
+from vicc_ray.registry import OBJECTIVES
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, load_prototypes
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
@@ -34,10 +35,10 @@ def read_prototypes(run: Path, config: Config, features: FeatureFolder) -> dict[
         ``all`` (K), ``used`` (of at least one video) and ``prototypes``, most used first: ``index``, ``videos`` (that
         belong to it), ``label`` and ``share`` of the most frequent label among them ("" and None without labels),
         ``closest`` [{"id", "label"}], the nearest of its own videos; None where features or checkpoint are not
-        there, or instances were contrasted.
+        there, or the objective has no prototypes.
     """
     name = latest_network(features.names, "rgb")
-    if name is None or config.method.objective != "vicc":
+    if name is None or not OBJECTIVES[config.method.objective].has_prototypes:
         return None
     phase = next((phase for phase in build_phases(config.schedule) if phase.name == name), None)
     checkpoint = RunDir(run).phase_checkpoint(phase.index, name) if phase else run

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicc_ray.config import Config
+from vicc_ray.registry import OBJECTIVES
 from vicc_ray.training.monitoring.short_phase import few_steps, validation_summary
 
 Epoch = Mapping[str, Any]
@@ -163,7 +164,7 @@ def _unbalanced(epoch: Epoch, config: Config) -> str:
 
 def _flat(phase: Sequence[Epoch], config: Config) -> str:
     rank, most = _get(phase[-1], "effective_rank"), config.model.embed_dim
-    wanted = (min(most, config.method.num_prototypes) if "ln_k" in phase[-1] else most) ** FLAT
+    wanted = (min(most, config.method.num_prototypes) if _has_prototypes(config) else most) ** FLAT
     if not rank < wanted:
         return ""
     return (
@@ -193,7 +194,7 @@ def _stuck(phase: Sequence[Epoch], config: Config) -> str:
         return ""
     return (
         f"the loss has stayed for {PATIENCE} epochs where predictions are no better than chance ({loss:.3f}; "
-        f"{_chance_in_words(phase[-1])}). {_ways_to_learn(phase[-1], config)}."
+        f"{_chance_in_words(phase[-1], config)}). {_ways_to_learn(config)}."
     )
 
 
@@ -201,12 +202,12 @@ def _ended_at_chance(phase: Sequence[Epoch], config: Config) -> str:
     loss = _get(phase[-1], "loss")
     if not loss >= LEARNT * _chance(phase[-1]):
         return ""
-    return f"the loss ended at {loss:.2f} ({_chance_in_words(phase[-1])}): the phase has learnt nothing."
+    return f"the loss ended at {loss:.2f} ({_chance_in_words(phase[-1], config)}): the phase has learnt nothing."
 
 
 def _not_learnt(phase: Sequence[Epoch], config: Config) -> str:
     measured = _ended_at_chance(phase, config)
-    return measured and f"{measured} Train for more epochs. {_ways_to_learn(phase[-1], config)}."
+    return measured and f"{measured} Train for more epochs. {_ways_to_learn(config)}."
 
 
 def _rising(phase: Sequence[Epoch], config: Config) -> str:
@@ -214,7 +215,7 @@ def _rising(phase: Sequence[Epoch], config: Config) -> str:
     if not (loss > OVER * _chance(phase[-1]) and loss > RISE * before):
         return ""
     return (
-        f"the loss rises: {before:.2f} in the epoch before, {loss:.2f} now; {_chance_in_words(phase[-1])}. "
+        f"the loss rises: {before:.2f} in the epoch before, {loss:.2f} now; {_chance_in_words(phase[-1], config)}. "
         f"{_shorter(config)}."
     )
 
@@ -279,17 +280,21 @@ def _chance(epoch: Epoch) -> float:
     return _get(epoch, "chance_loss", missing=_get(epoch, "ln_k"))
 
 
-def _chance_in_words(epoch: Epoch) -> str:
-    what = "ln K, every prototype the same share" if "ln_k" in epoch else "every candidate the same share"
-    return f"chance is {_chance(epoch):.3f}: {what}"
+def _chance_in_words(epoch: Epoch, config: Config) -> str:
+    uniform = "ln K, uniform over prototypes" if _has_prototypes(config) else "uniform over candidates"
+    return f"chance is {_chance(epoch):.3f}: {uniform}"
 
 
-def _ways_to_learn(epoch: Epoch, config: Config) -> str:
+def _ways_to_learn(config: Config) -> str:
     rate = _now(config, "optimizer.learning_rate")
-    if "ln_k" not in epoch:
+    if not _has_prototypes(config):
         return f"Use another {rate} or raise {_now(config, 'optimizer.warmup_epochs')}"
     fewer, sharper = _now(config, "method.num_prototypes"), _now(config, "method.sinkhorn_epsilon")
     return f"Use fewer {fewer}, a lower {sharper} or another {rate}, or raise {_start(config)}"
+
+
+def _has_prototypes(config: Config) -> bool:
+    return OBJECTIVES[config.method.objective].has_prototypes
 
 
 def _before(phase: Sequence[Epoch], name: str) -> float:
@@ -303,8 +308,10 @@ def _shorter(config: Config) -> str:
 
 def _start(config: Config) -> str:
     """The settings that keep the start of a phase calm, as far as the run uses them."""
-    queue = f"{_now(config, 'method.queue_start_epoch')}, " if config.method.queue_size else ""
-    return f"{_now(config, 'method.freeze_prototypes_epochs')}, {queue}or {_now(config, 'optimizer.warmup_epochs')}"
+    frozen = [_now(config, "method.freeze_prototypes_epochs")] if _has_prototypes(config) else []
+    queue = [_now(config, "method.queue_start_epoch")] if config.method.queue_size else []
+    *others, warmup = [*frozen, *queue, _now(config, "optimizer.warmup_epochs")]
+    return f"{', '.join(others)}, or {warmup}" if others else warmup
 
 
 def _now(config: Config, key: str) -> str:

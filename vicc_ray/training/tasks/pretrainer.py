@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from vicc_ray.config import Config, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.method.embedding_queue import EmbeddingQueue
-from vicc_ray.method.moco import MoCoObjective
-from vicc_ray.method.objective import Metrics, Objective, ObjectiveContext
+from vicc_ray.method.objective import Metrics, Objective, ObjectiveContext, build_objective
 from vicc_ray.method.prototypes import Prototypes
-from vicc_ray.method.vicc import ViCCObjective
 from vicc_ray.models.encoder import Encoder
 from vicc_ray.runs.schedule import STREAMS, Phase, learning_rate
 from vicc_ray.training.data.batch_sampler import per_rank_sizes, rank_slice
@@ -89,7 +87,7 @@ class Pretrainer:
             for module in (self.encoders[stream], self.prototypes[stream]):
                 module.requires_grad_(active)
                 module.train(active)
-        self.objective = self._objective(phase)
+        self.objective = self._build_objective(phase)
         trained = [self.encoders[phase.stream], *self.objective.extra_trainables]
         self.parameters = [p for module in trained for p in module.parameters()]
         self.optimizer = build_optimizer(trained, self.settings.optimizer)
@@ -97,7 +95,7 @@ class Pretrainer:
     def _fresh_prototypes(self, settings: Config) -> Prototypes:
         return Prototypes(settings.method.num_prototypes, settings.model.embed_dim).to(self.device)
 
-    def _objective(self, phase: Phase) -> Objective:
+    def _build_objective(self, phase: Phase) -> Objective:
         context = ObjectiveContext(
             config=self.settings,
             stream=phase.stream,
@@ -107,7 +105,7 @@ class Pretrainer:
             prototypes=self.prototypes,
             build_encoder=partial(build_network, self.settings, self.device),
         )
-        return (MoCoObjective if self.settings.method.objective == "moco" else ViCCObjective)(context)
+        return build_objective(context)
 
     @property
     def queue(self) -> EmbeddingQueue:

@@ -11,6 +11,7 @@ import torch
 
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, Stream
+from vicc_ray.registry import OBJECTIVES
 from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import STREAMS, Phase, build_phases
 from vicc_ray.training.data.batch_sampler import GlobalBatchSampler, per_rank_sizes
@@ -65,7 +66,9 @@ class Pretraining:
         return EpochStats(config.method.num_prototypes, config.model.embed_dim, config.train.global_batch_size, device)
 
     def step_constants(self, phase: Phase) -> Mapping[str, float]:
-        """``ln_k``, which loss and entropies are to be compared with."""
+        """``ln_k``, the loss and entropy of a uniform assignment; none without prototypes."""
+        if not OBJECTIVES[self.config.method.objective].has_prototypes:
+            return {}
         return {"ln_k": math.log(self.config.of_stage(phase.stage).method.num_prototypes)}
 
     def diagnose(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
