@@ -86,7 +86,7 @@ def sweep_page() -> str:
     """Every key of a sweep file."""
     head = """# Sweep file
 
-Every key of a sweep file, generated from `vicc_ray/sweep/config.py`. Two examples are in `sweeps/`. How a sweep uses
+Every key of a sweep file, generated from `vicc_ray/sweep/config.py`. Three examples are in `sweeps/`. How a sweep uses
 them: [Sweeps](../explanation/sweeps.md).
 """
     parts = [head, "## Top level\n"]
