@@ -1,12 +1,12 @@
-"""Nearest neighbours in a gallery of a million videos, beside FAISS's exact search on the same cores.
+"""Nearest neighbors in a gallery of a million videos: the streaming search beside FAISS's exact search.
 
     pip install -e '.[bench]'
     python benchmarks/retrieval.py OUT     # writes benchmarks/retrieval.json
 
-The gallery is float16 in a file of 1,000,000 x 1,024, with 10,000 queries, as features of videos are: clusters of
-classes with much in common. Ours reads the file a tile at a time, centres it, brings it to unit norm and searches;
-FAISS (IndexFlatIP) is given the finished rows in memory, and only its search is timed. Both take turns, each in a
-process of its own, whose peak memory is told.
+The gallery is a float16 file of 1,000,000 x 1,024 with 10,000 queries, clusters of classes that share most of their
+features, as videos do. The streaming search reads the file a tile at a time, centers it, scales it to unit norm and
+searches. FAISS (IndexFlatIP) is given the finished rows in memory, and only its search is timed. Both take turns on the
+same cores, each in a process of its own, whose peak memory is recorded.
 """
 
 from __future__ import annotations
@@ -34,43 +34,45 @@ CORES = os.cpu_count() or 1
 
 
 def main() -> None:
-    """Make the gallery, measure both in turns, compare what they found."""
+    """Write the gallery, measure both in turns, compare their neighbors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--gallery", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--side", choices=("ours", "faiss"), help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=("streaming", "faiss"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(CORES)
     if options.side:
         measure(options.out, options.side)
         return
-    make(options)
-    rounds = {"ours": [], "faiss": []}
+    write_features(options)
+    rounds: dict[str, list[dict[str, float]]] = {"streaming": [], "faiss": []}
     for _ in range(options.rounds):
         for side in rounds:
             command = [sys.executable, __file__, str(options.out), "--side", side]
-            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-            rounds[side].append(json.loads(told))
-            print(side, told, flush=True)
-    found = {side: np.load(options.out / f"{side}.npy") for side in rounds}
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+            rounds[side].append(json.loads(output))
+            print(side, output, flush=True)
+    neighbors = {side: np.load(options.out / f"{side}.npy") for side in rounds}
     result = {
         **{"machine": machine(), "gallery": options.gallery, "queries": options.queries, "features": options.features},
         "k": K,
-        "seconds": {side: [one["seconds"] for one in told] for side, told in rounds.items()},
+        "seconds": {side: [one["seconds"] for one in measured] for side, measured in rounds.items()},
         "ratio": round(median(b["seconds"] / a["seconds"] for a, b in zip(*rounds.values(), strict=True)), 3),
-        "peak_mib": {side: max(one["peak_mib"] for one in told) for side, told in rounds.items()},
-        "same_first": round(float((found["ours"][:, 0] == found["faiss"][:, 0]).mean()), 5),
-        "same_of_all": round(float(np.mean([len({*a} & {*b}) / K for a, b in zip(*found.values(), strict=True)])), 5),
+        "peak_mib": {side: max(one["peak_mib"] for one in measured) for side, measured in rounds.items()},
+        "same_first": round(float((neighbors["streaming"][:, 0] == neighbors["faiss"][:, 0]).mean()), 5),
+        "same_of_all": round(
+            float(np.mean([len({*a} & {*b}) / K for a, b in zip(*neighbors.values(), strict=True)])), 5
+        ),
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(RESULT.read_text())
 
 
-def make(options: argparse.Namespace) -> None:
-    """Gallery and queries on the disk, float16."""
+def write_features(options: argparse.Namespace) -> None:
+    """Write gallery and queries as float16 files."""
     options.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     common = rng.normal(size=options.features)
@@ -85,14 +87,14 @@ def make(options: argparse.Namespace) -> None:
 
 
 def measure(out: Path, side: str) -> None:
-    """One side in this process: print seconds and peak memory (without pages of the file)."""
+    """Run one side in this process; print its seconds and peak memory (without pages of the file)."""
     gallery = NormalizedFeatures(np.load(out / "gallery.npy", mmap_mode="r"))
-    asked = np.load(out / "queries.npy", mmap_mode="r")
-    queries = NormalizedFeatures(asked).rows(0, len(asked))
-    if side == "ours":
-        begun = time.perf_counter()
+    query_rows = np.load(out / "queries.npy", mmap_mode="r")
+    queries = NormalizedFeatures(query_rows).rows(0, len(query_rows))
+    if side == "streaming":
+        start_time = time.perf_counter()
         rows = nearest(queries, gallery, K)[1].numpy()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start_time
     else:
         import faiss
 
@@ -100,9 +102,9 @@ def measure(out: Path, side: str) -> None:
         index = faiss.IndexFlatIP(queries.shape[1])
         for start in range(0, len(gallery), 50_000):
             index.add(gallery.rows(start, min(start + 50_000, len(gallery))).numpy())
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         rows = index.search(queries.numpy(), K)[1]
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start_time
     np.save(out / f"{side}.npy", rows)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": round(seconds, 1), "peak_mib": round(peak)}))
