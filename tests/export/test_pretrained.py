@@ -82,7 +82,7 @@ def test_a_run_gives_the_last_phase_of_the_stream_and_a_checkpoint_what_was_then
 def test_a_file_gives_the_same_features(run: Path, tmp_path: Path) -> None:
     write_weights(tmp_path / "it.safetensors", find_weights(run))
     assert torch.equal(load_encoder(tmp_path / "it.safetensors")(clips()), load_encoder(run)(clips()))
-    with pytest.raises(UserError, match="a network of rgb, and one of flow was asked for"):
+    with pytest.raises(UserError, match=r"it\.safetensors.*\brgb\b.*\bflow\b"):
         load_encoder(tmp_path / "it.safetensors", "flow")
 
 
@@ -115,17 +115,17 @@ def test_a_classification_gives_its_network_and_no_other_stream(tmp_path: Path) 
     assert find_weights(tmp_path / "rgb-probe").fingerprint == probed.fingerprint
     assert load_encoder(tmp_path / "flow-finetune", "flow")(clips(2)).shape == (2, 128)
     for there in (tmp_path / "flow-finetune", tmp_path / "flow-finetune/checkpoints/phase-0-flow-finetune"):
-        with pytest.raises(UserError, match="this is a network of flow, and one of rgb was asked for"):
+        with pytest.raises(UserError, match=r"network.*\bflow\b.*\brgb\b"):
             find_weights(there)
     classified(tmp_path, "rgb", "finetune", finished=False)
-    with pytest.raises(UserError, match=r"has not finished yet; go on with `vicc-ray classify`"):
+    with pytest.raises(UserError, match=r"rgb-finetune.*vicc-ray classify"):
         find_weights(tmp_path / "rgb-finetune")
 
 
 def test_the_classifications_of_a_run_give_the_fine_tuned_network_of_the_stream(tmp_path: Path) -> None:
     tuned, _ = classified(tmp_path, "flow", "finetune"), classified(tmp_path, "rgb", "probe")
     assert find_weights(tmp_path, "flow").fingerprint == tuned.fingerprint
-    with pytest.raises(UserError, match=r"no fine-tuned network of rgb; there are flow-finetune, rgb-probe: give one"):
+    with pytest.raises(UserError, match=r"\brgb\b.*flow-finetune, rgb-probe"):
         find_weights(tmp_path)
 
 
@@ -151,39 +151,42 @@ def test_arrays_and_lists_of_clips_give_what_a_tensor_gives(run: Path) -> None:
         (np.zeros((8, 32, 32, 3), np.uint8), ValueError, ["[8, 32, 32, 3]", "clips[None]"]),
     ],
 )
-def test_what_are_no_clips_is_told_by_its_type(given: object, error: type, named: list[str], run: Path) -> None:
+def test_an_argument_that_is_not_clips_is_named_by_its_type(
+    given: object, error: type, named: list[str], run: Path
+) -> None:
     with pytest.raises(error) as raised:
         load_encoder(run)(given)
     assert [name for name in named if name not in str(raised.value)] == []
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("batch", "facts"),
     [
-        (torch.zeros(2, 8, 32, 32, 3), "torch.float32 [2, 8, 32, 32, 3] given; uint8 [B, T, H, W, 3] expected"),
-        (torch.zeros(2, 3, 8, 32, 32, dtype=torch.uint8), "[2, 3, 8, 32, 32] given"),
-        (torch.zeros(8, 32, 32, 3, dtype=torch.uint8), "[8, 32, 32, 3] given"),
-        (torch.zeros(2, 1, 32, 32, 3, dtype=torch.uint8), "tiny takes at least 2 frames of 16 x 16"),
-        (torch.zeros(2, 8, 32, 8, 3, dtype=torch.uint8), "8 frames of 32 x 8 pixels given"),
+        (torch.zeros(2, 8, 32, 32, 3), ["torch.float32 [2, 8, 32, 32, 3]", "uint8 [B, T, H, W, 3]"]),
+        (torch.zeros(2, 3, 8, 32, 32, dtype=torch.uint8), ["[2, 3, 8, 32, 32]"]),
+        (torch.zeros(8, 32, 32, 3, dtype=torch.uint8), ["[8, 32, 32, 3]"]),
+        (torch.zeros(2, 1, 32, 32, 3, dtype=torch.uint8), ["tiny", "2 frames", "16 x 16"]),
+        (torch.zeros(2, 8, 32, 8, 3, dtype=torch.uint8), ["8 frames", "32 x 8", "16 x 16"]),
     ],
 )
-def test_other_clips_are_declined(given: torch.Tensor, message: str, run: Path) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
-        load_encoder(run)(given)
+def test_other_clips_are_rejected(batch: torch.Tensor, facts: list[str], run: Path) -> None:
+    with pytest.raises(ValueError) as raised:
+        load_encoder(run)(batch)
+    assert [fact for fact in facts if fact not in str(raised.value)] == []
 
 
-def test_what_is_no_network_is_declined(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is nothing here"):
+def test_a_path_without_a_network_is_rejected(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing: .*run folder.*\.safetensors.*\.pth\.tar"):
         load_encoder(tmp_path / "nothing")
-    with pytest.raises(UserError, match="no run here"):
+    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
         load_encoder(tmp_path)
     (tmp_path / "film.mp4").write_bytes(b"")
-    with pytest.raises(UserError, match="no trained network: it is neither"):
+    with pytest.raises(UserError, match=r"film\.mp4: .*run folder.*\.safetensors.*\.pth\.tar"):
         load_encoder(tmp_path / "film.mp4")
     begun = RunDir(tmp_path / "begun")
     begun.path.mkdir()
     begun.open(CONFIG)
-    with pytest.raises(UserError, match="no phase of the rgb network has finished yet"):
+    with pytest.raises(UserError, match=r"begun: .*\brgb\b.*vicc-ray pretrain"):
         load_encoder(begun.path)
 
 

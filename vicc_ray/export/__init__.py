@@ -1,1 +1,1 @@
-"""Trained networks for use: loaded, exported, described."""
+"""Trained networks for use elsewhere: loading, export and model cards."""

@@ -1,8 +1,8 @@
-"""A trained network as files for other programs: safetensors with a card, ONNX, torch.export; each checked.
+"""Export of a trained network for other programs: safetensors with a model card, ONNX and torch.export, each verified.
 
-All take uint8 clips as :class:`vicc_ray.export.pretrained.PretrainedEncoder` does, any number at once, of the
-frames and the size that the network was trained with, and give float32 features. None needs Ray; ONNX and torch.export
-do not need this package either.
+All take uint8 clips as :class:`vicc_ray.export.pretrained.PretrainedEncoder` does, in batches of any size, with the
+number of frames and the frame size that the network was trained with, and return float32 features. None needs Ray.
+ONNX and torch.export do not need this package either.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 FILES: dict[Format, str] = {"safetensors": "encoder.safetensors", "onnx": "encoder.onnx", "torch": "encoder.pt2"}
 CARD = "README.md"
 TOLERANCE = 1e-4
-"""Largest difference to the eager features, relative to the largest of them."""
+"""Largest difference from the eager features that is accepted, relative to the largest feature."""
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def export(weights: EncoderWeights, out: Path, formats: Sequence[Format] = FORMATS) -> dict[str, float]:
-    """Write a network into the folder ``out`` in each format, with a card (README.md) for people.
+    """Write a network into the folder ``out`` in each format, with a model card (README.md).
 
     Returns:
-        file name -> largest difference of its features to the eager ones, relative to the largest of them.
+        file name -> largest difference of its features from the eager ones, relative to the largest feature.
 
     Raises:
-        UserError: a package for a format is missing, ``out`` cannot be written, or a file computes something else.
+        UserError: a package for a format is missing, ``out`` cannot be written, or a file gives other features.
     """
     if "onnx" in formats and (missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]):
         raise UserError(
@@ -51,36 +51,36 @@ def export(weights: EncoderWeights, out: Path, formats: Sequence[Format] = FORMA
         )
     out = local_path(out, WRITTEN_HERE)
     encoder = PretrainedEncoder(weights).requires_grad_(False).eval()
-    found: dict[str, float] = {}
+    differences: dict[str, float] = {}
     try:
         for name in formats:
-            found[FILES[name]] = _write(name, out / FILES[name], weights, encoder)
-        atomic_write(out / CARD, card_text(weights, sorted(found)))
+            differences[FILES[name]] = _write_verified(name, out / FILES[name], weights, encoder)
+        atomic_write(out / CARD, card_text(weights, sorted(differences)))
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror}); choose another folder with --out") from error
-    return found
+    return differences
 
 
-def _write(name: Format, path: Path, weights: EncoderWeights, encoder: PretrainedEncoder) -> float:
-    """Write one file aside, compute with it, and publish it if it computes the same."""
+def _write_verified(name: Format, path: Path, weights: EncoderWeights, encoder: PretrainedEncoder) -> float:
+    """Write one file to a temporary path, run it, and publish it if it gives the same features."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write = {"safetensors": _write_safetensors, "onnx": _write_onnx, "torch": _write_torch}[name]
     clips = example_clips(encoder, 3)
     with torch.inference_mode():
         expected = encoder(clips)
-        with atomic_path(path) as aside:
-            write(aside, weights, encoder)
-            difference = _difference(_run(name, aside, clips), expected)
+        with atomic_path(path) as tmp:
+            write(tmp, weights, encoder)
+            difference = _difference(_run(name, tmp, clips), expected)
             if not difference <= TOLERANCE:
                 raise UserError(
-                    f"{path}: the exported network differs from the original by {difference:.2g} of its largest "
-                    f"feature ({TOLERANCE:g} is allowed); it was not written. Try another version of torch"
+                    f"{path}: not written: the features of the exported network differ from the original's by "
+                    f"{difference:.2g} of the largest feature ({TOLERANCE:g} is allowed). Try another version of torch"
                 )
     return difference
 
 
 def example_clips(encoder: PretrainedEncoder, count: int) -> Tensor:
-    """Random clips of the right shape, the same each time."""
+    """Random clips of the shape that the network was trained with, the same on every call."""
     clip = encoder.clip
     shape = (count, clip.frames, clip.size, clip.size, CHANNELS[encoder.stream])
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -97,21 +97,21 @@ def _write_torch(path: Path, weights: EncoderWeights, encoder: PretrainedEncoder
 
 def _write_onnx(path: Path, weights: EncoderWeights, encoder: PretrainedEncoder) -> None:
     with _quiet():
-        made = torch.onnx.export(
+        program = torch.onnx.export(
             _program(encoder), dynamo=True, verbose=False, input_names=["clips"], output_names=["features"]
         )
-    cast(Any, made).save(str(path), external_data=False)
+    cast(Any, program).save(str(path), external_data=False)
 
 
 def _program(encoder: PretrainedEncoder) -> torch.export.ExportedProgram:
-    """The network as a graph, for any number of clips."""
+    """The network as a graph for any batch size."""
     shapes = {"clips": {0: torch.export.Dim("clips", min=1, max=4096)}}
     with torch.no_grad(), _quiet():
         return torch.export.export(encoder, (example_clips(encoder, 2),), dynamic_shapes=shapes)
 
 
 def _run(name: Format, path: Path, clips: Tensor) -> Tensor:
-    """Features by what was written, as a user of the file gets them."""
+    """Features computed by the written file, as its user would."""
     if name == "safetensors":
         return cast(Tensor, PretrainedEncoder(read_weights(path)).eval()(clips))
     if name == "torch":
@@ -121,20 +121,20 @@ def _run(name: Format, path: Path, clips: Tensor) -> Tensor:
     return torch.from_numpy(session.run(None, {"clips": clips.numpy()})[0])
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+def _difference(features: Tensor, expected: Tensor) -> float:
+    return float((features - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
 
 
 class _quiet(warnings.catch_warnings):
-    """The exporters tell of every step that they take."""
+    """Silences the exporters, which log and warn at every step."""
 
     def __enter__(self) -> Any:
-        entered = super().__enter__()
+        caught = super().__enter__()
         warnings.simplefilter("ignore")
         self._levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "torch.export")}
         for name in self._levels:
             logging.getLogger(name).setLevel(logging.ERROR)
-        return entered
+        return caught
 
     def __exit__(self, *error: Any) -> None:
         for name, level in self._levels.items():

@@ -1,4 +1,4 @@
-"""What a file of weights says of itself to people: what it is, how it is used, how it was made and how good it is."""
+"""Model card of a weights file as Markdown: what the network is, how to use it, how it was trained, how good it is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Location = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}$")]
 
 
 class RetrievalScores(BaseModel):
-    """Recall at k of one network; None where it tells nothing."""
+    """Recall at k of one network; None where it says nothing about the network."""
 
     name: str
     recall: Annotated[dict[Location, Fraction | None], Field(min_length=1, max_length=20)]
@@ -30,7 +30,7 @@ class RetrievalScores(BaseModel):
 
 
 class DatasetCounts(BaseModel):
-    """On what it was measured."""
+    """Numbers of videos and classes of the evaluation."""
 
     test: Count
     train: Count
@@ -39,13 +39,13 @@ class DatasetCounts(BaseModel):
 
 
 class CardWarning(BaseModel):
-    """What is to be kept in mind."""
+    """A warning of the evaluation."""
 
     text: str
 
 
 class CardFields(BaseModel):
-    """What a file of weights says of itself: written by whoever made it, so every field is looked at."""
+    """Fields that a weights file gives about itself. They come from whoever wrote the file, so all are validated."""
 
     recipe: dict[str, Any] = {}
     checkpoint: str = ""
@@ -57,45 +57,44 @@ class CardFields(BaseModel):
 
 
 def card_results(run: Path, phase: str) -> dict[str, Any]:
-    """What the evaluation of a run says of the network after ``phase``, for its card; empty where there is none."""
+    """Card fields from the evaluation of a run, for its network after ``phase``; {} where it was not evaluated."""
     result = read_result(run / "evaluation")
     row = next((row for row in result["rows"] if row["key"] == phase), None) if result else None
     if result is None or row is None:
         return {}
-    kept = ("name", "recall", "low", "high", "queries")
-    found = {"data": result["dataset"], "retrieval": {name: row[name] for name in kept}}
-    return {**found, "warnings": result.get("warnings", [])}
+    scores = {name: row[name] for name in ("name", "recall", "low", "high", "queries")}
+    return {"data": result["dataset"], "retrieval": scores, "warnings": result.get("warnings", [])}
 
 
 def card_text(weights: EncoderWeights, files: Sequence[str]) -> str:
     """The card as Markdown.
 
     Args:
-        files: names of the files beside it.
+        files: names of the exported files next to the card.
     """
     templates = load_templates("vicc_ray.export", "templates", html=False)
     templates.filters.update(percent=_percent, points=_points, code=_code, sentences=_sentences)
-    fixed = [as_code(name) for name in files if not name.endswith(".safetensors")]
-    card = _read(weights.card)
+    fixed_size = [as_code(name) for name in files if not name.endswith(".safetensors")]
+    card = _validated(weights.card)
     return templates.get_template("card.md.j2").render(
         weights=weights,
         card=card,
         title=card.recipe.get("name", "a run") if card.recipe else "imported",
         files=files,
-        fixed=Markup(" and ".join(fixed)),
+        fixed_size=Markup(" and ".join(fixed_size)),
         version=Markup(__version__),
-        told=Markup(as_block(card.recipe or weights.card)),
+        details=Markup(as_block(card.recipe or weights.card)),
     )
 
 
-def _read(told: dict[str, Any]) -> CardFields:
-    """The card's fields; none where one of them is not what it should be: it is shown as it is then."""
+def _validated(content: dict[str, Any]) -> CardFields:
+    """The card's fields; no fields if one of them is invalid, and the card then shows its content verbatim."""
     try:
-        card = CardFields.model_validate(told)
+        card = CardFields.model_validate(content)
     except ValidationError:
         return CardFields()
-    whole = card.retrieval is not None and card.data is not None and "1" in card.retrieval.recall
-    return card if whole else card.model_copy(update={"retrieval": None})
+    has_scores = card.retrieval is not None and card.data is not None and "1" in card.retrieval.recall
+    return card if has_scores else card.model_copy(update={"retrieval": None})
 
 
 def _code(field: str) -> Markup:

@@ -1,10 +1,10 @@
-"""Trained networks for use: of a run, a classification, a checkpoint, an exported file or a published one.
+"""Trained encoders, loaded from a run, a classification, a checkpoint, an exported file or a published checkpoint.
 
-B clips, F features.
+    encoder = vicc_ray.load_encoder("run-or-file")
+    clips = vicc_ray.load_clips("video.mp4", encoder.clip)
+    features = encoder(clips)                       # uint8 [B, T, H, W, 3] -> float32 [B, F]
 
-encoder = vicc_ray.load_encoder("run-or-file")
-clips = vicc_ray.load_clips("video.mp4", encoder.clip)
-features = encoder(clips)                       # uint8 [B, T, H, W, 3] -> float32 [B, F]
+B clips, T frames, H x W pixels, F features.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from vicc_ray.runs.schedule import build_phases
 from vicc_ray.utils.local_paths import local_path
 from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
 
-PUBLISHED = (".pth.tar", ".pth", ".pt", ".tar")
+PUBLISHED_SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar")
 Array = Tensor | NDArray[np.uint8]
 Clips = Array | Sequence[Array]
-"""A batch of clips, or clips one by one."""
+"""A batch of clips, or a list of clips."""
 
 
 class PretrainedEncoder(nn.Module):
-    """A network that takes clips as they are decoded; :func:`vicc_ray.load_clips` makes them of a video file.
+    """Video encoder that takes decoded clips, as :func:`vicc_ray.load_clips` returns them for a video file.
 
     Attributes:
         stream: "rgb" or "flow".
-        clip: the clips that it was trained with: ``clip.frames`` of ``clip.size`` x ``clip.size`` pixels, every
-            ``clip.frame_stride``-th frame of the video. Others are taken too; features are best for these.
-        features: F, how many features a clip has.
+        clip: the clips that it was trained with: ``clip.frames`` frames of ``clip.size`` x ``clip.size`` pixels, every
+            ``clip.frame_stride``-th frame of the video. Other clips are accepted; features are best for these.
+        features: F, the number of features of a clip.
         fingerprint: 16 hexadecimal digits, equal for equal networks.
     """
 
@@ -61,45 +61,45 @@ class PretrainedEncoder(nn.Module):
         self.features = self.network.backbone.features
 
     def forward(self, clips: Clips) -> Tensor:
-        """Features of clips, on the device of the network.
+        """Features of clips, computed on the device of the network.
 
         Args:
             clips: uint8 [B, T, H, W, 3] RGB, 0 to 255, as a tensor or an array, or a list of B clips [T, H, W, 3]; for
-                a flow network [B, T, H, W, 2] with u and v in pixels, quantised as the clip store does it (128 is no
+                a flow network [B, T, H, W, 2] with u and v in pixels, quantized as in the clip store (128 is no
                 motion).
 
         Returns:
-            float32 [B, F]: the backbone's spatio-temporal mean. Not of unit norm; compare by cosine, after what all
-            videos have in common, their mean feature, is subtracted.
+            float32 [B, F]: the backbone's output averaged over space and time, not of unit norm. Compare videos by
+            cosine after subtracting the mean feature of all videos.
 
         Raises:
             TypeError: the clips are neither tensors nor arrays.
-            ValueError: they are not uint8, or of another shape, or too small for the network.
+            ValueError: the clips are not uint8, have another shape, or are too small for the network.
         """
-        batch = _one_tensor(clips)
+        batch = _as_tensor(clips)
         self._check(batch)
         batch = batch.to(next(self.parameters()).device)
         x = to_rgb_input(batch) if self.stream == "rgb" else to_flow_input(batch)
         return self.network.features(x).float()
 
     def _check(self, clips: Tensor) -> None:
-        channels, smallest = CHANNELS[self.stream], BACKBONES[self.model.backbone]
+        channels, minimum = CHANNELS[self.stream], BACKBONES[self.model.backbone]
         if clips.dtype != torch.uint8 or clips.dim() != 5 or clips.shape[-1] != channels:
             raise ValueError(
                 f"clips: {clips.dtype} {list(clips.shape)} given; uint8 [B, T, H, W, {channels}] expected "
-                f"({'RGB, 0 to 255' if channels == 3 else 'quantised u and v'}), "
+                f"({'RGB, 0 to 255' if channels == 3 else 'quantized u and v'}), "
                 f"best [B, {self.clip.frames}, {self.clip.size}, {self.clip.size}, {channels}]"
-                f"{'; one clip is a batch too: clips[None]' if clips.dim() == 4 else ''}"
+                f"{'; pass a single clip as clips[None]' if clips.dim() == 4 else ''}"
             )
         _, frames, height, width, _ = clips.shape
-        if frames < smallest.min_frames or min(height, width) < smallest.min_pixels:
+        if frames < minimum.min_frames or min(height, width) < minimum.min_pixels:
             raise ValueError(
-                f"clips: {frames} frames of {height} x {width} pixels given; {self.model.backbone} takes at least "
-                f"{smallest.min_frames} frames of {smallest.min_pixels} x {smallest.min_pixels}"
+                f"clips: {frames} frames of {height} x {width} pixels given; {self.model.backbone} needs at least "
+                f"{minimum.min_frames} frames of {minimum.min_pixels} x {minimum.min_pixels}"
             )
 
 
-def _one_tensor(clips: Clips) -> Tensor:
+def _as_tensor(clips: Clips) -> Tensor:
     if isinstance(clips, Tensor):
         return clips
     if isinstance(clips, np.ndarray) and clips.dtype != np.object_:
@@ -108,9 +108,9 @@ def _one_tensor(clips: Clips) -> Tensor:
         inside = f" of {type(clips[0]).__name__}" if isinstance(clips, (list, tuple)) and clips else ""
         raise TypeError(
             f"clips: a {type(clips).__name__}{inside} given; a tensor, a NumPy array or a list of clips expected. "
-            "vicc_ray.load_clips(path, encoder.clip) makes them of a video file"
+            "vicc_ray.load_clips(path, encoder.clip) reads them from a video file"
         )
-    tensors = [_one_tensor(clip) for clip in clips]
+    tensors = [_as_tensor(clip) for clip in clips]
     shapes = sorted({tuple(tensor.shape) for tensor in tensors})
     if len(shapes) != 1:
         raise ValueError(f"clips: a list of shapes {', '.join(map(str, shapes)) or 'none'} given; one shape expected")
@@ -118,7 +118,7 @@ def _one_tensor(clips: Clips) -> Tensor:
 
 
 def load_encoder(path: Path | str, stream: Stream = "rgb", device: torch.device | str = "cpu") -> PretrainedEncoder:
-    """The trained network of a run or file, in eval mode and without gradients; see :func:`find_weights`.
+    """The trained encoder of a run or file, in eval mode and without gradients; see :func:`find_weights` for ``path``.
 
     Raises:
         UserError: there is no such network.
@@ -127,80 +127,80 @@ def load_encoder(path: Path | str, stream: Stream = "rgb", device: torch.device 
 
 
 def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
-    """The weights in ``path``, which is
+    """Encoder weights found at ``path``, which is one of
 
-    - a run's folder: the network of ``stream`` after its last finished phase,
+    - a run folder: the network of ``stream`` after its last finished phase,
     - the folder of a classification (``RUN/classify/<stream>-<mode>``): its network, which must be of ``stream``,
     - the folder of all classifications of a run (``RUN/classify``): the fine-tuned network of ``stream``,
-    - a checkpoint's folder (``RUN/checkpoints/...``): the network of ``stream`` as it was then,
-    - a ``.safetensors`` file of ``vicc-ray export`` or ``import-weights``, which knows its stream,
-    - a published ``.pth.tar``: the network that was optimised last, which is taken to be that of ``stream``.
+    - a checkpoint folder (``RUN/checkpoints/...``): the network of ``stream`` at that checkpoint,
+    - a ``.safetensors`` file of ``vicc-ray export`` or ``import-weights``, which records its stream,
+    - a published ``.pth.tar``: the network optimized last, which is taken to be that of ``stream``.
 
     Raises:
-        UserError: there is nothing of these, or not of this stream.
+        UserError: ``path`` is none of these, or has no network of this stream.
     """
     path = local_path(path)
     if (path / STATE).is_file():
-        return _of_checkpoint(path, stream)
+        return _checkpoint_weights(path, stream)
     if path.is_dir():
-        return _of_checkpoint(_last_phase(path, stream), stream)
+        return _checkpoint_weights(_last_phase_checkpoint(path, stream), stream)
     if path.suffix == ".safetensors":
-        return _of_stream(read_weights(path), stream, path)
-    if not path.name.endswith(PUBLISHED):
-        there = "it is neither" if path.exists() else "there is nothing here; it must be"
+        return _check_stream(read_weights(path), stream, path)
+    if not path.name.endswith(PUBLISHED_SUFFIXES):
+        problem = "this is not a trained network" if path.exists() else "no such file or folder"
         raise UserError(
-            f"{path}: no trained network: {there} a run's folder, a checkpoint's, a .safetensors of `vicc-ray export` "
-            "or a published .pth.tar"
+            f"{path}: {problem}; give a run folder, a checkpoint folder, a .safetensors file of `vicc-ray export` or a "
+            "published .pth.tar"
         )
     published = read_published(path)
     return EncoderWeights(stream, published.config, ClipConfig(), published.encoder, {"published": path.name})
 
 
-def _last_phase(run: Path, stream: Stream) -> Path:
-    """The checkpoint of it."""
+def _last_phase_checkpoint(run: Path, stream: Stream) -> Path:
+    """Checkpoint folder of the last finished phase of ``stream``."""
     folder = RunDir(run)
     if folder.classes_file.exists():
-        return _classified(folder, stream)
-    if not folder.config_file.exists() and (classified := sorted(run.glob(f"*/{folder.classes_file.name}"))):
-        return _fine_tuned(run, [file.parent.name for file in classified], stream)
+        return _classification_checkpoint(folder, stream)
+    if not folder.config_file.exists() and (class_files := sorted(run.glob(f"*/{folder.classes_file.name}"))):
+        return _fine_tuned_checkpoint(run, [file.parent.name for file in class_files], stream)
     planned = [phase for phase in build_phases(folder.config().schedule) if phase.stream == stream]
     finished = [path for phase in planned if (path := folder.phase_checkpoint(phase.index, phase.name)).exists()]
     if not finished:
         raise UserError(
-            f"{run}: no phase of the {stream} network has finished yet; go on with `vicc-ray pretrain`, or give one of "
-            f"the folders in {folder.checkpoints.path}"
+            f"{run}: no phase of the {stream} network has finished yet; continue with `vicc-ray pretrain`, or give one "
+            f"of the folders in {folder.checkpoints.path}"
         )
     return finished[-1]
 
 
-def _classified(folder: RunDir, stream: Stream) -> Path:
+def _classification_checkpoint(folder: RunDir, stream: Stream) -> Path:
     settings = folder.config().classify
     if settings.stream != stream:
         raise UserError(f"{folder.path}: {_other_stream(settings.stream, stream)}")
     checkpoint = folder.phase_checkpoint(0, f"{settings.stream}-{settings.mode}")
     if not checkpoint.exists():
         raise UserError(
-            f"{folder.path}: this classification has not finished yet; go on with `vicc-ray classify`, or give one of "
-            f"the folders in {folder.checkpoints.path}"
+            f"{folder.path}: this classification has not finished yet; continue with `vicc-ray classify`, or give one "
+            f"of the folders in {folder.checkpoints.path}"
         )
     return checkpoint
 
 
-def _fine_tuned(folder: Path, there: Sequence[str], stream: Stream) -> Path:
-    """A probe leaves the network as it was, so that of a fine-tuning is meant."""
+def _fine_tuned_checkpoint(folder: Path, names: Sequence[str], stream: Stream) -> Path:
+    """Checkpoint of the fine-tuned network: probes leave the network unchanged."""
     name = f"{stream}-finetune"
-    if name not in there:
-        raise UserError(f"{folder}: no fine-tuned network of {stream}; there are {', '.join(there)}: give one of these")
-    return _classified(RunDir(folder / name), stream)
+    if name not in names:
+        raise UserError(f"{folder}: no fine-tuned {stream} network; give one of {', '.join(names)}")
+    return _classification_checkpoint(RunDir(folder / name), stream)
 
 
-def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:
+def _checkpoint_weights(folder: Path, stream: Stream) -> EncoderWeights:
     state = read_state(folder)
     config = config_of(state["settings"], str(folder / STATE))
     planned = build_phases(config.schedule)
     if state["phase"] >= len(planned):
         raise UserError(
-            f"{folder / STATE}: phase {state['phase']}, where the schedule has {len(planned)}; remove {folder}"
+            f"{folder / STATE}: phase {state['phase']} given, but the schedule has {len(planned)}; remove {folder}"
         )
     phase = planned[state["phase"]].name
     card = {
@@ -209,16 +209,16 @@ def _of_checkpoint(folder: Path, stream: Stream) -> EncoderWeights:
         **(card_results(folder.parent.parent, phase) if folder.name.endswith(phase) else {}),
     }
     tensors = load_encoder_tensors(folder, stream)
-    if not tensors:  # a classification trains the network of one stream
+    if not tensors:  # a classification has the network of one stream only
         raise UserError(f"{folder}: {_other_stream(config.classify.stream, stream)}")
     return EncoderWeights(stream, config.model, config.clip, tensors, card)
 
 
-def _of_stream(weights: EncoderWeights, stream: Stream, path: Path) -> EncoderWeights:
+def _check_stream(weights: EncoderWeights, stream: Stream, path: Path) -> EncoderWeights:
     if weights.stream != stream:
         raise UserError(f"{path}: {_other_stream(weights.stream, stream)}")
     return weights
 
 
 def _other_stream(given: Stream, wanted: Stream) -> str:
-    return f"this is a network of {given}, and one of {wanted} was asked for"
+    return f"this is a network of stream {given}; {wanted} was requested"
