@@ -11,6 +11,7 @@ from tests.docs.pages import PAGES, ROOT, ROOT_PAGES, anchors, commands, name_of
 from vicc_ray.cli.main import build_parser
 from vicc_ray.config.loader import load_config
 from vicc_ray.config.messages import sections, setting_names
+from vicc_ray.training.monitoring.diagnostics import STATE, TREND
 
 COMMANDS = sorted({tuple(words) for page in PAGES for words in commands(page.read_text())})
 PLACEHOLDER = re.compile(r"[<>*{]|\.\.\.|mine\.py|NAME")
@@ -66,3 +67,8 @@ def test_a_link_of_a_root_page_leads_to_a_file_and_an_anchor(page: Path) -> None
         target = page.parent / path if path else page
         assert target.exists()
         assert not anchor or anchor in anchors(target.read_text())
+
+
+def test_every_kind_of_warning_is_described() -> None:
+    described = (ROOT / "docs" / "reference" / "run-directory.md").read_text().split("## Warnings", 1)[1]
+    assert [kind for kind in (*STATE, *TREND) if f"`{kind}`" not in described] == []
