@@ -3,7 +3,7 @@
 # make test-fast  the tests that need neither a Ray session nor a browser, and are quick: under a minute
 # make proofs  tests that take minutes each: machines that come and go, runs and a sweep that are killed, this CPU's torch
 # make launch  `ray up` on hosts made of namespaces, which fail and come back; for root, where sshd, ip and rsync are
-# make lint    style and types, and whether a dependency has a known fault (`make audit`)
+# make lint    style, types and import directions, and whether a dependency has a known fault (`make audit`)
 # make docs    the documentation site, with warnings as errors: build/site/index.html
 # make wheel   what the machines of a cluster install, in dist/: see docs/tutorial/cluster.md
 PYTHON ?= python3
@@ -47,6 +47,7 @@ lint: $(STAMP) audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
