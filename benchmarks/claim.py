@@ -47,7 +47,7 @@ def run_seed(out: Path, seed: int) -> dict[str, object]:
     control, store = out / "control", out / "store"
     start = out / "run" / "checkpoints" / STAGE1_END
     alone = (*override, "--set", "schedule.cross_stream=false")
-    timed(out, "control", "pretrain", RECIPE, "--store", store, "--run", control, "--from", start, *alone)
+    timed(out, "control", "pretrain", RECIPE, "--store", store, "--run", control, "--init-from", start, *alone)
     timed(out, "control evaluation", "evaluate", "--store", store, "--run", control)
     scores = {key: row["r1"] for key, row in recalls(out / "run").items()}
     scores["control"] = recalls(control)["rgb-stage2-1"]["r1"]

@@ -133,7 +133,7 @@ class Launch:
             "vicc-ray",
             "submit",
             "demo",
-            "--address",
+            "--dashboard-address",
             JOBS,
             "--store",
             f"{SHARED}/store",

@@ -25,11 +25,11 @@ def test_a_killed_job_says_so_and_is_resumed_and_outlives_who_submitted_it(
 def _disturbed(server: Server, store: Path, tmp_path: Path) -> None:
     (config, file), run = recipe(tmp_path, epochs=60), RunDir(tmp_path / "run")
     arguments = (file, "--store", str(store), "--out", str(run.path))
-    following = ("submit", *arguments, "--address", server.address)
+    following = ("submit", *arguments, "--dashboard-address", server.address)
     with command(*following, environment=server.environment) as client:
         wait_until(past(run, 0), client)
         first = _job_in(client.stderr)
-        again = submit(server, *arguments, "--detach")  # the same again finds the job that runs
+        again = submit(server, *arguments, "--no-wait")  # the same again finds the job that runs
         assert _job_in(again.stderr.splitlines()) == first
         (driver,) = server.drivers()
         driver.kill()

@@ -59,7 +59,7 @@ def test_what_is_missing_is_named(network: Path, tmp_path: Path, capsys: pytest.
     none, out = tmp_path / "none", ("--out", tmp_path / "out")
     assert "--out DIR is missing" in error_of(capsys, "--model", network, "--store", none)
     assert "--store STORE is missing" in error_of(capsys, "--model", network, *out)
-    assert "--mode quick: needs --run" in error_of(capsys, "--model", network, *out, "--mode", "quick")
+    assert "--mode cached_probe: needs --run" in error_of(capsys, "--model", network, *out, "--mode", "cached_probe")
     assert str(none) in error_of(capsys, "--model", network, *out, "--store", none)
     assert str(none) in error_of(capsys, "--run", none, "--store", none)
     assert "a run has its own recipe" in error_of(capsys, "demo", "--run", none, "--store", none)
@@ -74,11 +74,11 @@ def test_what_does_not_fit_is_named(network: Path, tmp_path: Path, capsys: pytes
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("quick", [("--mode", "quick"), ("--set", "classify.mode=quick")])
+@pytest.mark.parametrize("cached_probe", [("--mode", "cached_probe"), ("--set", "classify.mode=cached_probe")])
 def test_no_store_is_taken_for_what_the_evaluation_of_the_run_has(
     run: Path, quick: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     another = tmp_path / "another"
     message = error_of(capsys, "--run", run, *quick, "--store", another)
-    assert all(words in message for words in ("--store", str(another), "quick", str(run / "evaluation")))
+    assert all(words in message for words in ("--store", str(another), "cached_probe", str(run / "evaluation")))
     assert str(another) not in error_of(capsys, "--run", run, *quick)

@@ -94,7 +94,7 @@ def test_every_verb_has_help_with_examples_that_parse(verb: str, capsys: pytest.
 
 
 def test_printed_config_is_the_recipe_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for extra in ([], ["--plain"]):
+    for extra in ([], ["--no-comments"]):
         assert main(["config", "demo", "--set", "train.global_batch_size=6", *extra]) == 0
         (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
         assert load_config(str(tmp_path / "mine.yaml")) == load_config("demo", ["train.global_batch_size=6"])
@@ -207,5 +207,5 @@ def test_export_tells_its_files_and_refuses_what_is_no_network(
 
 
 def test_plain_config_is_ordinary_yaml() -> None:
-    done = vicc_ray("config", "ucf101-s3d", "--plain")
+    done = vicc_ray("config", "ucf101-s3d", "--no-comments")
     assert yaml.safe_load(done.stdout)["method"]["num_prototypes"] == 300

@@ -76,7 +76,7 @@ def job_server(temporary: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def submit(server: Server, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", "vicc_ray", "submit", "--address", server.address, *arguments]
+    whole = [sys.executable, "-m", "vicc_ray", "submit", "--dashboard-address", server.address, *arguments]
     environment = {**server.environment, **changes}
     return subprocess.run(whole, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
 

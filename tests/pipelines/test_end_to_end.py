@@ -69,7 +69,7 @@ def test_new_training_videos_are_told_before_they_are_prepared_into_the_store_of
         str(out / "run"),
         "--out",
         f"--store {store}",
-        "--from",
+        "--init-from",
         str(out / "run" / "checkpoints"),
     ]
     assert all(words in str(told.value) for words in named)

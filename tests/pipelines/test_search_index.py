@@ -246,7 +246,7 @@ def test_the_commands_from_videos_to_results(tmp_path: Path, model: Path, capsys
     assert main(command) == 0
     assert "4 videos: 4 in the index, 0 failed" in capsys.readouterr().out
     videos.rename(tmp_path / "moved")
-    assert main(["search", str(tmp_path / "index"), str(tmp_path / "moved/b/1.mp4"), "--k", "2"]) == 0
+    assert main(["search", str(tmp_path / "index"), str(tmp_path / "moved/b/1.mp4"), "--top-k", "2"]) == 0
     first, second, half, note = capsys.readouterr().out.splitlines()
     assert first.split() == ["1", "1.000", "0:00-0:01", "b", "b/1.mp4"]
     assert second.split()[0] == "2"

@@ -69,7 +69,7 @@ def test_where_nobody_answers_is_told(tmp_path: Path) -> None:
         "-m",
         "vicc_ray",
         "submit",
-        "--address",
+        "--dashboard-address",
         address,
         file,
         "--store",

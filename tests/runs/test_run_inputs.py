@@ -84,7 +84,7 @@ def test_a_run_does_not_go_on_with_other_videos(run: RunDir, tmp_path: Path, oth
     before = files(run.path)
     with pytest.raises(UserError) as refused:
         run.open(task.config, inputs=task.inputs)
-    assert all(word in str(refused.value) for word in [*named, str(run.path), "--from", str(run.checkpoints.path)])
+    assert all(word in str(refused.value) for word in [*named, str(run.path), "--init-from", str(run.checkpoints.path)])
     assert files(run.path) == before
 
 
@@ -117,7 +117,7 @@ def test_what_was_not_trained_yet_may_begin_with_other_videos(tmp_path: Path) ->
 def test_a_run_of_which_it_is_not_known_what_it_was_trained_on_does_not_go_on(run: RunDir, tmp_path: Path) -> None:
     task = Pretraining(settings(), store_of(tmp_path / "store", VIDEOS))
     run.inputs_file.unlink()
-    with pytest.raises(UserError, match=r"inputs\.json.*--from"):
+    with pytest.raises(UserError, match=r"inputs\.json.*--init-from"):
         run.open(task.config, inputs=task.inputs)
 
 
@@ -144,27 +144,27 @@ def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunDir, tmp_path: 
     task = Pretraining(settings(), store_of(store, VIDEOS))
     other = save(run, task, step=3)
     begun(fork, settings(), store, one)
-    with pytest.raises(UserError, match=f"--from {other}: .*{one}"):
+    with pytest.raises(UserError, match=f"--init-from {other}: .*{one}"):
         begun(fork, settings(), store, other)
-    with pytest.raises(UserError, match=r"--from"):  # it has no checkpoint of its own yet
+    with pytest.raises(UserError, match=r"--init-from"):  # it has no checkpoint of its own yet
         begun(fork, settings(), store, None)
     shutil.copytree(one, tmp_path / "moved")
     begun(fork, settings(), store, tmp_path / "moved")
     save(fork, task, step=3)
     begun(fork, settings(), store, None)
-    with pytest.raises(UserError, match=f"--from {other}"):
+    with pytest.raises(UserError, match=f"--init-from {other}"):
         begun(fork, settings(), store, other)
 
 
 def test_a_run_that_began_with_fresh_weights_is_no_fork_later(run: RunDir, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--from"):
+    with pytest.raises(UserError, match="--init-from"):
         begun(run, settings(), tmp_path / "store", run.checkpoints.path / "phase-2-rgb-stage2-1")
 
 
 def test_a_fork_of_what_has_ended_has_nothing_to_train(run: RunDir) -> None:
     """It would end at once without a checkpoint of its own."""
     end = InitialCheckpoint.of(run.checkpoints.path / "phase-2-rgb-stage2-1")
-    with pytest.raises(UserError, match=f"--from {end.checkpoint}: .* 3 epochs"):
+    with pytest.raises(UserError, match=f"--init-from {end.checkpoint}: .* 3 epochs"):
         require_remaining_epochs(end, 3)
     require_remaining_epochs(end, 4)
 
@@ -191,5 +191,5 @@ def test_a_classification_does_not_go_on_with_other_videos_or_labels(tmp_path: P
     go_on(tmp_path / "moved", VIDEOS, PrepareConfig(short_side=32))
     with pytest.raises(UserError) as refused:
         go_on(tmp_path / "other", rows, prepare)
-    assert "training videos" in str(refused.value) and "--from" not in str(refused.value)
+    assert "training videos" in str(refused.value) and "--init-from" not in str(refused.value)
     assert (folder.checkpoints.path / "phase-0-rgb-probe" / STATE).exists()

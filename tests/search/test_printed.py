@@ -26,7 +26,7 @@ def named(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_results_are_a_line_each_and_in_columns(named: Path, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["search", str(named), str(videos / "b/up.mp4"), "--k", "3"]) == 0
+    assert main(["search", str(named), str(videos / "b/up.mp4"), "--top-k", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()[:3]
     shown = r"up\x1b[2J\nerror: forged\u202e\rgpj"
     assert {line.rpartition("  ")[2] for line in lines} == {f"{name}/{name}.mp4" for name in ("left", "日本語", shown)}
@@ -36,10 +36,10 @@ def test_results_are_a_line_each_and_in_columns(named: Path, videos: Path, capsy
 
 def test_ordinary_names_are_printed_as_they_are(named: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For what reads the lines by machine."""
-    assert main(["search", str(named), "left/left.mp4", "--k", "1"]) == 0
+    assert main(["search", str(named), "left/left.mp4", "--top-k", "1"]) == 0
     rank, score, place, *_ = capsys.readouterr().out.split()
     assert rank == "1" and -1 <= float(score) <= 1 and "-" in place
-    assert main(["search", str(named), "日本語/日本語.mp4", "--k", "2"]) == 0
+    assert main(["search", str(named), "日本語/日本語.mp4", "--top-k", "2"]) == 0
     assert "left  " in capsys.readouterr().out
 
 
@@ -50,5 +50,5 @@ def test_an_id_that_is_not_there_is_told_in_one_line(named: Path, capsys: pytest
 
 
 def test_a_video_is_found_by_its_true_name(named: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["search", str(named), f"{HOSTILE}/{HOSTILE}.mp4", "--k", "1"]) == 0
+    assert main(["search", str(named), f"{HOSTILE}/{HOSTILE}.mp4", "--top-k", "1"]) == 0
     assert capsys.readouterr().err == ""

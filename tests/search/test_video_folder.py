@@ -224,7 +224,7 @@ def test_an_index_of_somebody_else_is_searched_as_any(tmp_path: Path) -> None:
     folder = index_here(own, tmp_path / "index")
     content = json.loads((folder / INDEX_FILE).read_text())
     (folder / INDEX_FILE).write_text(json.dumps({**content, "videos": "/nowhere"}))
-    told = run("search", folder, own / "1.mp4", "--page", tmp_path / "found.html")
+    told = run("search", folder, own / "1.mp4", "--html", tmp_path / "found.html")
     assert (told.returncode, "1.mp4" in told.stdout) == (0, True)
 
 

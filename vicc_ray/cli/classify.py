@@ -34,7 +34,7 @@ def add_classify(verbs: Any) -> None:
         "Given again, it goes on where it was. Settings: the section classify of the run's recipe, or of RECIPE.",
         "vicc-ray classify --run demo/run --store demo/store --mode probe",
         "vicc-ray classify --run demo/run --store demo/store --mode finetune --stream flow",
-        "vicc-ray classify --run demo/run --mode quick",
+        "vicc-ray classify --run demo/run --mode cached_probe",
         "vicc-ray classify ucf101-s3d --model flow-s3d.pth.tar --stream flow --store ucf101/store --out released",
     )
     names = ", ".join(recipe_names())
@@ -51,7 +51,7 @@ def add_classify(verbs: Any) -> None:
     )
     add_store(verb, required=False)
     verb.add_argument("--out", type=output_path, metavar="DIR", help="folder to write to (with --run: RUN/classify)")
-    verb.add_argument("--mode", choices=("probe", "finetune", "quick"), help="what is trained (classify.mode)")
+    verb.add_argument("--mode", choices=("probe", "finetune", "cached_probe"), help="what is trained (classify.mode)")
     verb.add_argument("--stream", choices=("rgb", "flow"), help="which network (classify.stream)")
     add_set(verb)
     add_ray(verb)
@@ -63,18 +63,18 @@ def _classify(options: argparse.Namespace) -> None:
     _check(options, overrides)
     out = options.out or options.run / "classify"
     config, weights = _of_run(options.run, overrides) if options.run else _of_file(options, overrides)
-    from vicc_ray.pipelines.train.classify import classify, quick_classify
+    from vicc_ray.pipelines.train.classify import classify, classify_from_features
 
-    if config.classify.mode == "quick":
+    if config.classify.mode == "cached_probe":
         if not options.run:
-            raise UserError("--mode quick: needs --run, whose evaluation has the features that it takes")
+            raise UserError("--mode cached_probe: needs --run, whose evaluation has the features that it takes")
         if options.store:
             raise UserError(
-                f"--store: {options.store} given, and classify.mode quick takes the features in "
+                f"--store: {options.store} given, and classify.mode cached_probe takes the features in "
                 f"{options.run / 'evaluation'}, of the store that was evaluated; leave --store out, or classify the "
                 "videos of this one with --mode probe or finetune"
             )
-        return _show(quick_classify(options.run, config, out))
+        return _show(classify_from_features(options.run, config, out))
     if not options.store:
         raise UserError("--store STORE is missing: the clip store whose videos and labels are to be learnt")
     return _show(classify(weights, config, options.store, out, progress=not options.quiet))

@@ -136,10 +136,10 @@ def _add_config(verbs: Any) -> None:
         "print a recipe in full, with what every setting means and may be",
         "The output is itself a recipe: save it, change it, and give its path in the place of RECIPE.",
         "vicc-ray config demo",
-        "vicc-ray config ucf101-s3d --set train.global_batch_size=64 --plain > mine.yaml",
+        "vicc-ray config ucf101-s3d --set train.global_batch_size=64 --no-comments > mine.yaml",
     )
     add_recipe(verb)
-    verb.add_argument("--plain", action="store_true", help="settings only, without their documentation")
+    verb.add_argument("--no-comments", action="store_true", help="settings only, without their documentation")
 
 
 def _add_prepare(verbs: Any) -> None:
@@ -166,15 +166,15 @@ def _add_pretrain(verbs: Any) -> None:
         "clip store -> trained networks, in RUN/checkpoints",
         "Given again, it goes on from the newest checkpoint; settings that change the result must be the same then.",
         "vicc-ray pretrain demo --store demo/store --run demo/run",
-        "vicc-ray pretrain demo --store demo/store --run control --from demo/run/checkpoints/phase-1-flow-stage1 \\\n"
+        "vicc-ray pretrain demo --store demo/store --run control --init-from "
+        "demo/run/checkpoints/phase-1-flow-stage1 \\\n"
         "      --set schedule.cross_stream=false",
     )
     add_recipe(verb)
     add_store(verb)
     add_run_folder(verb)
     verb.add_argument(
-        "--from",
-        dest="start_from",
+        "--init-from",
         type=input_path,
         metavar="CHECKPOINT",
         help="checkpoint of another run to start from",
@@ -210,13 +210,11 @@ def _add_report(verbs: Any) -> None:
         "a run -> one HTML page, and the same figures as JSON",
         "Writes RUN/report/report.html and report.json; the store gives the gallery its pictures.",
         "vicc-ray report --run demo/run --store demo/store",
-        "vicc-ray report --run demo/run --store demo/store --with control",
+        "vicc-ray report --run demo/run --store demo/store --compare control",
     )
     add_run_folder(verb)
     add_store(verb, required=False)
-    verb.add_argument(
-        "--with", dest="other", type=input_path, metavar="RUN", help="another evaluated run to compare with"
-    )
+    verb.add_argument("--compare", type=input_path, metavar="RUN", help="another evaluated run to compare with")
 
 
 def _add_export(verbs: Any) -> None:
@@ -296,7 +294,7 @@ def _make_videos(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace) -> None:
-    print(dump_config(_load(options), docs=not options.plain), end="")
+    print(dump_config(_load(options), docs=not options.no_comments), end="")
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -310,7 +308,7 @@ def _pretrain(options: argparse.Namespace) -> None:
     config = _load(options)
     from vicc_ray.pipelines.train.pretrain import pretrain
 
-    last = pretrain(config, options.store, options.run, options.start_from, progress=not options.quiet)
+    last = pretrain(config, options.store, options.run, options.init_from, progress=not options.quiet)
     say(f"trained: {last}")
 
 
@@ -331,7 +329,7 @@ def _report(options: argparse.Namespace) -> None:
     from vicc_ray.reports.run import build_report
 
     store = ClipStore(options.store) if options.store else None
-    say(f"report: {build_report(options.run, store, options.other)}")
+    say(f"report: {build_report(options.run, store, options.compare)}")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -54,11 +54,11 @@ def add_search(verbs: Any) -> None:
         "Prints the cosine score, the span that is most like the query, the label and the id of each. The page is one\n"
         "file with moving thumbnails, in which a click on a result makes it the query.",
         "vicc-ray search my-index query.mp4",
-        "vicc-ray search my-index walk/17.mp4 --k 20 --page found.html",
+        "vicc-ray search my-index walk/17.mp4 --top-k 20 --html found.html",
     )
     _add_opened(verb)
     verb.add_argument("query", metavar="QUERY", help="a video file, or the id of a video of the index")
-    verb.add_argument("--page", type=output_path, metavar="FILE", help="write what is found as one HTML file")
+    verb.add_argument("--html", type=output_path, metavar="FILE", help="write what is found as one HTML file")
     verb = add_verb(
         verbs,
         "serve",
@@ -127,7 +127,7 @@ def _add_index(verbs: Any) -> None:
 
 def _add_opened(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("index", type=input_path, metavar="INDEX", help="folder of `vicc-ray index`")
-    verb.add_argument("--k", type=_count, default=12, metavar="N", help="how many to find (default 12)")
+    verb.add_argument("--top-k", type=_count, default=12, metavar="N", help="how many to find (default 12)")
     verb.add_argument(
         "--videos",
         type=input_path,
@@ -137,7 +137,7 @@ def _add_opened(verb: argparse.ArgumentParser) -> None:
         "folder outside to which links in it lead",
     )
     verb.add_argument(
-        "--windows",
+        "--query-windows",
         type=_positive,
         metavar="N",
         help="how many windows of a query's file to look at, as far as it and the index have them: more find better "
@@ -171,19 +171,19 @@ def _search(options: argparse.Namespace) -> None:
     from vicc_ray.search.ranking import median_score, search
 
     index = _open(options)
-    asked = ask(index, options.query, options.windows)
-    hits = search(index, asked.query, options.k)
+    asked = ask(index, options.query, options.query_windows)
+    hits = search(index, asked.query, options.top_k)
     _print_hits(index, hits)
-    if len(hits) == options.k:
+    if len(hits) == options.top_k:
         say(f"of all {len(index):,} videos, about half score {median_score(index, asked.query):.2f} or more")
     note = missing_files(index, [hit.row for hit in hits])
     if note:
         say(note)
-    if options.page:
+    if options.html:
         from vicc_ray.search.html import write_page
 
-        write_page(index, asked, hits, options.k, options.page)
-        say(f"page: {options.page}")
+        write_page(index, asked, hits, options.top_k, options.html)
+        say(f"page: {options.html}")
 
 
 def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
@@ -209,7 +209,7 @@ def _serve(options: argparse.Namespace) -> None:
     with listen(options.host, options.port) as listening:
         loopback = is_loopback(listening.getsockname()[0])
         token = _token(options, loopback)
-        service = Service(index, options.k, options.time_limit, options.windows)
+        service = Service(index, options.top_k, options.time_limit, options.query_windows)
         app = create_app(service, ServerPolicy(token, loopback, options.max_upload * 2**20), process_limits())
         say(f"{len(index):,} videos; open {_link(options, listening, token)} (Ctrl-C ends)", flush=True)
         serve(app, listening)

@@ -30,20 +30,23 @@ def add_submit(verbs: Any) -> None:
         "run a pretraining or a sweep on a cluster, and follow it",
         "Sends the settings as they are here to the cluster's job server, and shows what the job prints. It goes on\n"
         "without this machine: give the same again, or --follow, to look at it again. Paths are the cluster's.",
-        "vicc-ray submit ucf101-s3d --address http://127.0.0.1:8265 --store /shared/ucf101 --out /shared/run",
-        "vicc-ray submit demo --address http://127.0.0.1:8265 --videos /shared/videos --out /shared/demo",
-        "vicc-ray submit sweeps/quick.yaml --address http://127.0.0.1:8265 --store /shared/store --out /shared/sweep",
-        "vicc-ray submit --follow vicc-ray-20260101-120000-1a2b --address http://127.0.0.1:8265",
+        "vicc-ray submit ucf101-s3d --dashboard-address http://127.0.0.1:8265 --store /shared/ucf101 --out /shared/run",
+        "vicc-ray submit demo --dashboard-address http://127.0.0.1:8265 --videos /shared/videos --out /shared/demo",
+        "vicc-ray submit sweeps/quick.yaml --dashboard-address http://127.0.0.1:8265 --store /shared/store --out "
+        "/shared/sweep",
+        "vicc-ray submit --follow vicc-ray-20260101-120000-1a2b --dashboard-address http://127.0.0.1:8265",
     )
     verb.add_argument("what", nargs="?", metavar="RECIPE|SWEEP", help="a recipe, or the YAML file of one or of a sweep")
-    verb.add_argument("--address", dest="server", required=True, metavar="URL", help="the job server: http://HOST:PORT")
+    verb.add_argument(
+        "--dashboard-address", dest="server", required=True, metavar="URL", help="the job server: http://HOST:PORT"
+    )
     verb.add_argument("--out", metavar="DIR", help="folder for everything that is made, which all machines see")
     verb.add_argument("--store", metavar="STORE", help="prepared clips, to train on: pretrain, or sweep")
     verb.add_argument("--videos", metavar="DIR", help="videos, for the whole job: prepare, pretrain, evaluate, report")
     add_labels(verb)
     add_set(verb)
     verb.add_argument("--resume", action="store_true", help="go on with what a job that has ended left in OUT")
-    verb.add_argument("--detach", action="store_true", help="do not follow it")
+    verb.add_argument("--no-wait", action="store_true", help="do not follow it")
     job = verb.add_mutually_exclusive_group()
     job.add_argument("--follow", metavar="JOB", help="look at a job that was begun before")
     job.add_argument("--stop", metavar="JOB", help="end a job; what it has trained is kept")
@@ -65,7 +68,7 @@ def _submit(options: argparse.Namespace) -> None:
     server = JobServer(options.server)
     id = server.submit(job, options.resume)
     say(f"job {id} on {server.address}: vicc-ray {' '.join(job.arguments)}", sys.stderr)
-    if not options.detach:
+    if not options.no_wait:
         _follow(server, id)
 
 
@@ -90,7 +93,7 @@ def _follow(server: JobServer, id: str) -> None:
         job = server.follow(id, print_log)
     except KeyboardInterrupt:
         say("", sys.stderr)
-        call = f"vicc-ray submit --address {server.address} --follow {id}"
+        call = f"vicc-ray submit --dashboard-address {server.address} --follow {id}"
         say(f"not followed any more, the job goes on: {call} (or --stop)", sys.stderr)
         raise
     if not succeeded(job):

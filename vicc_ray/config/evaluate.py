@@ -17,8 +17,8 @@ class EvaluateConfig(ConfigSection):
     """Overlap of neighbouring test windows."""
     max_windows_per_video: Count = 10
     """Most windows of one video, evenly spread over it."""
-    crops: Literal["centre", "ten"] = "centre"
-    """Squares of each window: the centre, or that and the corners at 7/8 of the short side, and their mirror images;
+    crops: Literal["center", "ten"] = "center"
+    """Squares of each window: the center, or that and the corners at 7/8 of the short side, and their mirror images;
     features are averaged over them."""
     batch_size: Count = 16
     """Windows embedded at once."""
@@ -32,9 +32,9 @@ class EvaluateConfig(ConfigSection):
 class ClassifyConfig(ConfigSection):
     """Action recognition: a linear layer on a network, trained with labels by AdamW; see also train, clip, evaluate."""
 
-    mode: Literal["probe", "finetune", "quick"] = "finetune"
-    """probe: a linear layer over the frozen network; finetune: the network too; quick: the layer alone, in seconds, on
-    the features that `vicc-ray evaluate` has made."""
+    mode: Literal["probe", "finetune", "cached_probe"] = "finetune"
+    """probe: a linear layer over the frozen network; finetune: the network too; cached_probe: the layer alone, in
+    seconds, on the features that `vicc-ray evaluate` has made."""
     stream: Stream = "rgb"
     """The network that classifies; once both have, their mean probabilities are scored too."""
     global_batch_size: Annotated[int, Field(ge=2)] = 48

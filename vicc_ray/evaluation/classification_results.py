@@ -6,7 +6,7 @@ Content of the file:
         key         "rgb-probe", "flow-finetune", "rgb+flow-quick", ...
         name        the same in words
         stream      "rgb", "flow" or "rgb+flow"
-        mode        "probe", "finetune", "quick"
+        mode        "probe", "finetune", "cached_probe"
         top1        fraction of test videos whose most probable class is the true one (0 to 1)
         low, high   its 95 % interval by bootstrap over the videos
         top5, top5_low, top5_high   the same for the five most probable classes; None with five classes or fewer
@@ -38,7 +38,7 @@ from vicc_ray.utils.fs import atomic_write
 
 TABLE_FILE, RESULT_FILE, PREDICTIONS_FILE = "classification.json", "result.json", "predictions.parquet"
 STREAMS = {"rgb": "RGB", "flow": "Flow", "rgb+flow": "R+F: mean probability"}
-MODES = {"finetune": "fine-tuned", "probe": "linear probe", "quick": "quick probe"}
+MODES = {"finetune": "fine-tuned", "probe": "linear probe", "cached_probe": "cached probe"}
 TOP_K = 5
 
 

@@ -103,5 +103,5 @@ def check_none_to_come(inputs: Inputs, store: Path, config: Config, trained: Pat
             "on with those of before alone; nothing was prepared. To train on all, give another --out; to go on with "
             "the run, leave the new ones out of --videos or --labels. To train on all and begin with what this run has "
             f"learnt, fill its store with `vicc-ray prepare ... --store {store}`, and then `vicc-ray pretrain ... "
-            f"--store {store} --run ANOTHER --from CHECKPOINT`, one of those in {trained.parent}"
+            f"--store {store} --run ANOTHER --init-from CHECKPOINT`, one of those in {trained.parent}"
         )

@@ -70,12 +70,12 @@ def resolve_initial_checkpoint(folder: RunDir, requested: Path | None) -> Initia
     initial = InitialCheckpoint.of(requested)
     if recorded is None and resumes:
         raise UserError(
-            f"--from {requested}: the run in {folder.path} did not start from a checkpoint of another run, and "
-            "resumes from its own; omit --from to resume it, or give another output folder"
+            f"--init-from {requested}: the run in {folder.path} did not start from a checkpoint of another run, and "
+            "resumes from its own; omit --init-from to resume it, or give another output folder"
         )
     if recorded is not None and not recorded.is_same(initial):
         raise UserError(
-            f"--from {requested}: the run in {folder.path} started from {recorded}, and this is {initial}; give "
+            f"--init-from {requested}: the run in {folder.path} started from {recorded}, and this is {initial}; give "
             "the recorded one to resume it, or another output folder"
         )
     return initial
@@ -92,7 +92,7 @@ def _resolve_recorded(folder: RunDir, recorded: InitialCheckpoint | None, resume
     if recorded is not None and not resumes:
         raise UserError(
             f"{folder.path}: this run started from {recorded} and has no checkpoint of its own yet; give it again "
-            "(--from), or another output folder to start from fresh weights"
+            "(--init-from), or another output folder to start from fresh weights"
         )
     return recorded if recorded is not None and Path(recorded.checkpoint).exists() else None
 
@@ -105,7 +105,7 @@ def require_remaining_epochs(start: InitialCheckpoint, epochs: int) -> None:
     """
     if start.epoch > epochs - 1e-6:
         raise UserError(
-            f"--from {start.checkpoint}: it is at epoch {start.epoch:g}, and the schedule has {epochs} epochs, "
+            f"--init-from {start.checkpoint}: it is at epoch {start.epoch:g}, and the schedule has {epochs} epochs, "
             "so nothing is left to train; give an earlier checkpoint, or a longer schedule"
         )
 

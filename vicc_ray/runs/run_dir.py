@@ -142,7 +142,8 @@ class RunDir:
             return "Remove this folder, or give another one (--out), to start over"
         return (
             "Give another folder (--run; with `vicc-ray run`, --out) to start over; or start from weights of this run "
-            "in another folder and train the rest of the schedule: `vicc-ray pretrain ... --from CHECKPOINT`, with a "
+            "in another folder and train the rest of the schedule: `vicc-ray pretrain ... --init-from CHECKPOINT`, "
+            "with a "
             f"checkpoint in {self.checkpoints.path}"
         )
 

@@ -166,7 +166,7 @@ def test_an_address_of_something_else_is_refused_in_the_variable_as_in_the_optio
 
 def test_what_joins_no_cluster_takes_any_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")  # as `ray job submit` looks at it
-    assert main(["config", "demo", "--plain"]) == 0
+    assert main(["config", "demo", "--no-comments"]) == 0
 
 
 @pytest.mark.parametrize(("given", "address"), [("local", None), ("", None), ("auto", "auto"), ("h:6379", "h:6379")])
@@ -197,7 +197,7 @@ def test_the_port_of_a_web_server_is_told_from_that_of_a_head(monkeypatch: pytes
         server.timeout = 10
         address = f"127.0.0.1:{server.server_port}"
         monkeypatch.setenv("RAY_ADDRESS", address)
-        told = pytest.raises(UserError, match=f"submit --address http://{address}")
+        told = pytest.raises(UserError, match=f"submit --dashboard-address http://{address}")
         with background_thread(lambda over: server.handle_request()), told, ray_session(RayConfig()):
             pass
 

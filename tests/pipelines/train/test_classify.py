@@ -23,7 +23,7 @@ from vicc_ray.evaluation.predictions_io import read_predictions
 from vicc_ray.export.pretrained import find_weights
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
-from vicc_ray.pipelines.train.classify import classify, quick_classify
+from vicc_ray.pipelines.train.classify import classify, classify_from_features
 from vicc_ray.runs.checkpoint_state import read_model
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.training.tasks.classification import Classification
@@ -132,7 +132,7 @@ def test_another_network_or_other_settings_are_refused_and_those_of_the_test_are
 def test_the_quick_probe_takes_features_that_are_there(store: Path, tmp_path: Path) -> None:
     run, opened = tmp_path / "run", ClipStore(store)
     with pytest.raises(UserError, match="no features of a trained rgb network .* run `vicc-ray evaluate"):
-        quick_classify(run, config_of("rgb", "quick"), run / "classify")
+        classify_from_features(run, config_of("rgb", "cached_probe"), run / "classify")
     ids, labels, sources, splits = (
         np.array(opened.entries.column(name)) for name in ("id", "label", "source", "split")
     )
@@ -140,7 +140,7 @@ def test_the_quick_probe_takes_features_that_are_there(store: Path, tmp_path: Pa
     telling = noise + 20 * (labels == labels[0])[:, None]
     for name, features in (("rgb-random", noise), ("rgb-stage1", telling)):
         save_features(feature_path(run / "evaluation", name), FeatureTable(ids, labels, sources, splits, features))
-    table = quick_classify(run, config_of("rgb", "quick"), run / "classify")
+    table = classify_from_features(run, config_of("rgb", "cached_probe"), run / "classify")
     (row,) = table["rows"]
     assert (row["key"], row["top1"], row["about"]["network"]) == ("rgb-quick", 1.0, "rgb-stage1")
     assert 0 <= row["about"]["untrained_top1"] <= 1

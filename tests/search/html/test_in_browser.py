@@ -177,7 +177,7 @@ def test_the_page_fits_a_phone(tab: Tab, server: Served, scheme: str) -> None:
 
 def test_the_page_in_a_file_needs_no_network(tab: Tab, index_folder: Path, videos: Path, tmp_path: Path) -> None:
     page = tmp_path / "found.html"
-    assert main(["search", str(index_folder), str(videos / "b/up.mp4"), "--k", "3", "--page", str(page)]) == 0
+    assert main(["search", str(index_folder), str(videos / "b/up.mp4"), "--top-k", "3", "--html", str(page)]) == 0
     tab.page.goto(page.as_uri())
     expect(tab.page.locator("#query-name")).to_have_text("up.mp4")
     first = tab.texts(".hit .id")
@@ -194,7 +194,7 @@ def test_the_page_in_a_file_needs_no_network(tab: Tab, index_folder: Path, video
 
 def test_the_policy_of_the_page_in_a_file_lets_nothing_else_act(tab: Tab, index_folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "found.html"
-    assert main(["search", str(index_folder), "b/up.mp4", "--page", str(page)]) == 0
+    assert main(["search", str(index_folder), "b/up.mp4", "--html", str(page)]) == 0
     check_inert(tab, page)
     tab.page.goto(page.as_uri())
     expect(tab.page.locator("#query-name")).to_have_text("b/up.mp4")
@@ -208,7 +208,7 @@ def test_a_name_phases_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path)
     for place, of in ((name, "b/up.mp4"), ("b.mp4", "a/left.mp4"), ("c.mp4", "a/right.mp4")):
         shutil.copy(videos / of, folder / place)
     index = index_here(folder, tmp_path / "index")
-    assert main(["search", str(index), "b.mp4", "--k", "1", "--page", str(page)]) == 0
+    assert main(["search", str(index), "b.mp4", "--top-k", "1", "--html", str(page)]) == 0
     assert not set("\u202e\u200b\x1b") & set(page.read_text())
     with served(index) as server:
         listed = server.ask("/api/videos")

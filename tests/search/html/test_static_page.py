@@ -43,4 +43,4 @@ def test_it_stays_below_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     assert 6 < len(data["near"]) < len(data["videos"])
     assert sum(len(json.dumps(video)) for video in data["videos"].values()) < 30_000
-    assert re.fullmatch(r"vicc-ray search \S+ QUERY --k 5 --page 'it'\"'\"'s found.html'", data["command"])
+    assert re.fullmatch(r"vicc-ray search \S+ QUERY --top-k 5 --html 'it'\"'\"'s found.html'", data["command"])

@@ -165,7 +165,7 @@ def _check_reachable(address: str) -> None:
             if there.recv(5) == b"HTTP/":
                 raise UserError(
                     f"{address}: a web server answers there, as that of a cluster's dashboard; give the port of "
-                    f"its head (6379), or use `vicc-ray submit --address http://{address}`"
+                    f"its head (6379), or use `vicc-ray submit --dashboard-address http://{address}`"
                 )
 
 

@@ -59,7 +59,7 @@ def classify(
     return score_predictions(out, config.seed)
 
 
-def quick_classify(run: Path, config: Config, out: Path) -> dict[str, Any]:
+def classify_from_features(run: Path, config: Config, out: Path) -> dict[str, Any]:
     """A linear classifier on the features that the run's evaluation has of the stream's newest network.
 
     Returns:
@@ -73,7 +73,7 @@ def quick_classify(run: Path, config: Config, out: Path) -> dict[str, Any]:
     name = latest_network(names, stream)
     if name is None:
         raise UserError(
-            f"no features of a trained {stream} network in {folder}, which classify.mode quick takes: run "
+            f"no features of a trained {stream} network in {folder}, which classify.mode cached_probe takes: run "
             f"`vicc-ray evaluate --run {run} --store STORE` first"
         )
     predictions = _quick(folder, name, config.seed)

@@ -55,7 +55,7 @@ def carried(index: SearchIndex, asked: Asked, hits: list[Hit], k: int, path: Pat
         rows = dict.fromkeys(hit.row for more in found for hit in more)
         level = [row for row in rows if str(row) not in near and str(row) in videos]
         depth += 1
-    command = f"vicc-ray search {shlex.quote(str(index.folder))} QUERY --k {k} --page {shlex.quote(path.name)}"
+    command = f"vicc-ray search {shlex.quote(str(index.folder))} QUERY --top-k {k} --html {shlex.quote(path.name)}"
     note = missing_files(index, [hit.row for hit in hits])
     return {"query": own, "videos": videos, "near": near, "command": command, "note": note}
 
