@@ -188,14 +188,15 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.search.made import CONFIG, VIEW, untrained
-from vicc_ray.pipelines.search_index import Indexer, Work
+from vicc_ray.pipelines.inference.index_shard import indexing_spec
+from vicc_ray.pipelines.inference.model_actor import ModelActor
 from vicc_ray.sharding.plan import ShardPlan
 from vicc_ray.datasets import list_videos
 folder, videos = Path(sys.argv[1]), Path(sys.argv[2])
-indexer = Indexer(Work(folder, videos, untrained(), VIEW, CONFIG, use_gpu=False))
+index_shard = ModelActor(indexing_spec(folder, videos, untrained(), VIEW, CONFIG, use_gpu=False))
 locations = {item.id: item.location for item in list_videos(videos).items}
 for part, shard in enumerate(ShardPlan.read(folder).shards):
-    indexer.make(part, [(locations[video.id], video) for video in shard])
+    index_shard(part, [(locations[video.id], video) for video in shard])
 """
 
 

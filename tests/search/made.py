@@ -14,7 +14,8 @@ from vicc_ray.datasets import list_videos
 from vicc_ray.datasets.locations import size_and_mtime
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
-from vicc_ray.pipelines.search_index import Indexer, Work
+from vicc_ray.pipelines.inference.index_shard import indexing_spec
+from vicc_ray.pipelines.inference.model_actor import ModelActor
 from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_format import (
     ENCODER_FILE,
@@ -60,10 +61,10 @@ def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
         )
         for item in list_videos(videos).items
     ]
-    indexer = Indexer(Work(folder, videos, weights, VIEW, CONFIG, use_gpu=False))
+    index_shard = ModelActor(indexing_spec(folder, videos, weights, VIEW, CONFIG, use_gpu=False))
     starts = range(0, len(items), a_part)
     for part, start in enumerate(starts):
-        indexer.make(part, items[start : start + a_part])
+        index_shard(part, items[start : start + a_part])
     write_videos(folder, len(starts), weights.features)
     return folder
 

@@ -138,7 +138,7 @@ def test_tasks_that_wait_for_others_are_told_with_what_is_free(monkeypatch: pyte
             until(lambda: room.done() or told)
             with report_stalls({"CPU": 1.0}, told.append, after_s=0.5) as stall:
                 until(lambda: len(told) == 2)
-                stall.end()
+                stall.restart()
                 until(lambda: len(told) == 3)  # once for each wait
             assert not room.done()
         room.result()

@@ -37,7 +37,7 @@ def undisturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.mark.parametrize(("start", "part_bytes"), [(0, 1), (3, 1 << 20)])
+@pytest.mark.parametrize(("start", "microbatch_bytes"), [(0, 1), (3, 1 << 20)])
 def test_batches_come_in_the_plans_order_from_any_step_for_any_worker(
     store: Path, start: int, microbatch_bytes: int
 ) -> None:

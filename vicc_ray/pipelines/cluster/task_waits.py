@@ -115,12 +115,12 @@ class StallTimer:
     def __init__(self) -> None:
         self.since, self.told = time.monotonic(), False
 
-    def end(self) -> None:
+    def restart(self) -> None:
         """There is one, and the next is waited for."""
         self.since, self.told = time.monotonic(), False
 
     def pause(self) -> None:
-        """There is one, and none is waited for until :meth:`end`."""
+        """There is one, and none is waited for until :meth:`restart`."""
         self.since = math.inf
 
 

@@ -1,4 +1,4 @@
-"""Clip store -> features of whole videos by several networks; each network is loaded once a process.
+"""Features of whole videos: clip store -> features by several networks, a video decoded once for all of them.
 
 N videos, F features.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,12 +21,13 @@ from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.models.weights_io import tensors_digest
 from vicc_ray.pipelines.cluster.wait_for_nodes import Reporter
-from vicc_ray.pipelines.inference.map_videos import collect_in_order, map_videos, task_resources, usable_gpus
+from vicc_ray.pipelines.inference.map_videos import Columns, collect_in_order, map_videos, task_resources, usable_gpus
+from vicc_ray.pipelines.inference.model_actor import InferenceSpec
 
 
 @dataclass(frozen=True)
 class StreamWeights:
-    """Which weights to embed with, and which stream they take."""
+    """Weights of an encoder, and the stream that it takes."""
 
     stream: Stream
     weights: dict[str, Tensor]
@@ -37,38 +38,42 @@ class StreamWeights:
         return tensors_digest(self.weights)
 
 
-@dataclass(frozen=True)
-class Work:
-    """What every embedding process needs."""
-
-    networks: dict[str, StreamWeights]
-    store: ClipStore
-    entries: Sequence[VideoRecord]
-    config: Config
-    use_gpu: bool
+Encoders = dict[str, tuple[Stream, Encoder]]
 
 
-class Embedder:
-    """Holds the networks of a :class:`Work`, ready on their device."""
+def embedding_spec(
+    networks: Mapping[str, StreamWeights],
+    store: ClipStore,
+    entries: Sequence[VideoRecord],
+    config: Config,
+    use_gpu: bool,
+) -> InferenceSpec:
+    """Spec of the features of ``entries`` by every network: ``item`` -> float32 [n, F] by name."""
+    return InferenceSpec(
+        partial(_load_encoders, dict(networks), config), partial(_embed_batch, store, entries, config), use_gpu
+    )
 
-    def __init__(self, work: Work) -> None:
-        cv2.setNumThreads(1)
-        torch.set_num_threads(1)
-        self.work = work
-        self.device = torch.device("cuda" if work.use_gpu else "cpu")
-        self.encoders = {name: (network.stream, self._load(network)) for name, network in work.networks.items()}
 
-    def _load(self, network: StreamWeights) -> Encoder:
-        encoder = build_encoder(self.work.config.model)
+def _load_encoders(networks: Mapping[str, StreamWeights], config: Config, device: torch.device) -> Encoders:
+    encoders: Encoders = {}
+    for name, network in networks.items():
+        encoder = build_encoder(config.model)
         encoder.load_state_dict(network.weights)
-        return optimize_for_inference(encoder.eval(), self.device)
+        encoders[name] = network.stream, optimize_for_inference(encoder.eval(), device)
+    return encoders
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """``item`` int [n] -> the same and features float32 [n, F] of every network."""
-        work = self.work
-        entries = [work.entries[i] for i in batch["item"]]
-        found = embed_videos(self.encoders, work.store, entries, work.config.clip, work.config.evaluate, self.device)
-        return {"item": batch["item"], **found}
+
+def _embed_batch(
+    store: ClipStore,
+    entries: Sequence[VideoRecord],
+    config: Config,
+    encoders: Encoders,
+    device: torch.device,
+    batch: Columns,
+) -> Columns:
+    videos = [entries[item] for item in batch["item"]]
+    features = embed_videos(encoders, store, videos, config.clip, config.evaluate, device)
+    return {"item": batch["item"], **features}
 
 
 def iter_features(
@@ -81,11 +86,11 @@ def iter_features(
     only_free: bool = False,
     cpus: float = 1.0,
     tell: Reporter | None = None,
-) -> Iterator[dict[str, np.ndarray]]:
-    """Features of some videos at a time, in any order: ``item`` int [n] (place in ``entries``), float32 [n, F] by name.
+) -> Iterator[Columns]:
+    """Features of some videos at a time, in any order: ``item`` and float32 [n, F] by name.
 
     Args:
-        items: which of ``entries``; all by default.
+        items: positions in ``entries``; all by default.
         only_free: use CPUs where no GPU is free, instead of waiting for one: a training run may hold them all.
         cpus: of a task.
         tell: gets a line about what is waited for; by default the progress display, or stderr.
@@ -95,10 +100,10 @@ def iter_features(
     """
     items = range(len(entries)) if items is None else items
     gpus = usable_gpus(config.train.use_gpu, only_free)
-    work = Work(dict(networks), store, entries, config, bool(gpus))
+    spec = embedding_spec(networks, store, entries, config, bool(gpus))
     title = f"embedding with {len(networks)} networks"
-    room = task_resources(gpus, config.ray.node_wait_timeout_s, cpus, tell)
-    return map_videos(Embedder, work, items, gpus, title, room, progress, done=len(entries) - len(items))
+    resources = task_resources(gpus, config.ray.node_wait_timeout_s, cpus, tell)
+    return map_videos(spec, items, gpus, title, resources, progress, done=len(entries) - len(items))
 
 
 def embed(

@@ -1,11 +1,13 @@
-"""Clip store -> probabilities of classes of whole videos; the classifier is loaded once a process."""
+"""Class probabilities of whole videos: clip store -> softmax scores of a classifier, averaged over windows.
+
+N videos, K classes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,36 +16,10 @@ from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
+from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.pipelines.inference.map_videos import Columns, collect_in_order, map_videos, task_resources, usable_gpus
-
-
-@dataclass(frozen=True)
-class PredictWork:
-    """What every process needs; ``tensors``: the model of a checkpoint."""
-
-    tensors: dict[str, Tensor]
-    store: ClipStore
-    entries: Sequence[VideoRecord]
-    config: Config
-    use_gpu: bool
-
-
-class Predictor:
-    """Holds the classifier of a :class:`PredictWork`, ready on its device."""
-
-    def __init__(self, work: PredictWork) -> None:
-        cv2.setNumThreads(1)
-        torch.set_num_threads(1)
-        self.work = work
-        self.device = torch.device("cuda" if work.use_gpu else "cpu")
-        self.network = optimize_for_inference(build_classifier(work.tensors, work.config), self.device)
-
-    def __call__(self, batch: Columns) -> Columns:
-        """``item`` int [n] -> the same and probabilities float32 [n, K]."""
-        entries = [self.work.entries[i] for i in batch["item"]]
-        found = predict_videos(self.network, self.work.store, entries, self.work.config, self.device)
-        return {"item": batch["item"], "probabilities": found}
+from vicc_ray.pipelines.inference.model_actor import InferenceSpec
 
 
 def predict(
@@ -51,11 +27,31 @@ def predict(
 ) -> np.ndarray:
     """Probabilities float32 [N, K], in the order of ``entries``.
 
+    Args:
+        tensors: the model of a classification checkpoint.
+
     Raises:
         UserError: the store is damaged.
     """
     gpus = usable_gpus(config.train.use_gpu)
-    work = PredictWork(tensors, store, entries, config, bool(gpus))
-    room, title = task_resources(gpus, config.ray.node_wait_timeout_s), "recognising test videos"
-    parts = map_videos(Predictor, work, range(len(entries)), gpus, title, room, progress)
-    return collect_in_order(parts)["probabilities"]
+    spec = InferenceSpec(
+        partial(_load_classifier, tensors, config), partial(_predict_batch, store, entries, config), bool(gpus)
+    )
+    resources, title = task_resources(gpus, config.ray.node_wait_timeout_s), "recognizing test videos"
+    return collect_in_order(map_videos(spec, range(len(entries)), gpus, title, resources, progress))["probabilities"]
+
+
+def _load_classifier(tensors: Mapping[str, Tensor], config: Config, device: torch.device) -> Classifier:
+    return optimize_for_inference(build_classifier(tensors, config), device)
+
+
+def _predict_batch(
+    store: ClipStore,
+    entries: Sequence[VideoRecord],
+    config: Config,
+    classifier: Classifier,
+    device: torch.device,
+    batch: Columns,
+) -> Columns:
+    videos = [entries[item] for item in batch["item"]]
+    return {"item": batch["item"], "probabilities": predict_videos(classifier, store, videos, config, device)}

@@ -113,7 +113,7 @@ class ShardedOutput:
             room.wait(tell)
             with report_stalls(room.bundle, tell, self._being_made) as stall:
                 for row in done.iter_rows():
-                    stall.end()
+                    stall.restart()
                     if row["error"]:
                         raise self._unwritable(row["error"])
                     videos, failures = videos + row["videos"], failures + row["failures"]

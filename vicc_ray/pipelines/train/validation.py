@@ -15,7 +15,8 @@ from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.pipelines.cluster.capacity import NO_PLACEMENT_GROUP
 from vicc_ray.pipelines.cluster.session import silence_ray
-from vicc_ray.pipelines.inference.embed import Embedder, StreamWeights, Work, embed
+from vicc_ray.pipelines.inference.embed import StreamWeights, embed, embedding_spec
+from vicc_ray.pipelines.inference.model_actor import ModelActor
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, read_state
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
@@ -87,8 +88,8 @@ def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
     phase = build_phases(config.schedule)[state["phase"]]
     networks = {"it": StreamWeights(phase.stream, load_encoder_tensors(kept, phase.stream))}
     if len(held_out.entries) <= MAX_LOCAL_VIDEOS:
-        embedder = Embedder(Work(networks, opened, held_out.entries, config, use_gpu=False))
-        features = embedder({"item": np.arange(len(held_out.entries))})
+        embed_here = ModelActor(embedding_spec(networks, opened, held_out.entries, config, use_gpu=False))
+        features = embed_here({"item": np.arange(len(held_out.entries))})
     else:
         tell = folder.restarts.record_wait
         features = embed(

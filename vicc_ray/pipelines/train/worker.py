@@ -222,7 +222,7 @@ class Worker:
             for batch in batches:
                 stall.pause()
                 yield batch
-                stall.end()
+                stall.restart()
 
     def _run_step(self, phase: Phase, batch: dict[str, Tensor], waited: float) -> Step:
         torch.manual_seed(_mix(self.config.seed, self.steps, rank()))  # for layers that draw: no state to keep
