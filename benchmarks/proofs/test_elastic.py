@@ -26,7 +26,7 @@ def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(s
         return bool(lines) and lines[-1]["workers"] == count
 
     def warned() -> bool:
-        return any(line["why"] == "a machine is taken away" for line in read_lines(folder.checkpoints_file))
+        return any(line["why"] == "preemption notice" for line in read_lines(folder.checkpoints_file))
 
     with fake_cluster() as cluster:
         cluster.add("stays", 2)

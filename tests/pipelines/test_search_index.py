@@ -136,12 +136,12 @@ def test_an_index_that_noted_no_files_takes_those_of_now_for_its_own(tmp_path: P
 
 def test_another_network_or_other_settings_are_refused(tmp_path: Path, model: Path) -> None:
     videos, folder = films(tmp_path / "videos", "1.mp4"), tmp_path / "index"
-    with pytest.raises(UserError, match="--model: say which network makes the features"):
+    with pytest.raises(UserError, match="--model"):
         index(videos, folder, None)
     index(videos, folder, model)
     done = contents(folder)
     write_weights(tmp_path / "other.safetensors", untrained(seed=1))
-    with pytest.raises(UserError, match=r"was made with the network \w+ \(tiny\), and --model is \w+ \(tiny\)"):
+    with pytest.raises(UserError, match=r"\w+ \(tiny\).*--model.* \w+ \(tiny\)"):
         index(videos, folder, tmp_path / "other.safetensors")
     other = CONFIG.model_copy(update={"evaluate": CONFIG.evaluate.model_copy(update={"max_windows_per_video": 5})})
     with pytest.raises(UserError, match="evaluate.max_windows_per_video was 4 and is 5 now"):

@@ -29,7 +29,7 @@ from vicc_ray.pipelines.cluster.task_waits import log
 from vicc_ray.pipelines.cluster.wait_for_nodes import Reporter, wait_for_nodes
 from vicc_ray.pipelines.train.interrupt_checkpoint import checkpoint_on_interrupt
 from vicc_ray.pipelines.train.progress import follow_run
-from vicc_ray.pipelines.train.validation import validation
+from vicc_ray.pipelines.train.validation import validation_config
 from vicc_ray.pipelines.train.worker import WorkerConfig, train_worker
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.training.tasks.base import Task
@@ -154,7 +154,7 @@ def _trainer(config: Config, job: WorkerConfig, resources: WorkerResources, fold
             # (train.max_restarts_without_progress).
             failure_config=FailureConfig(max_failures=-1),
         ),
-        validation_config=validation(folder.path.resolve(), job.store, resources.spare),
+        validation_config=validation_config(folder.path.resolve(), job.store, resources.spare),
     )
 
 

@@ -1,4 +1,4 @@
-"""Held-out retrieval of checkpoints as Ray Train validation: beside the training, on whatever CPUs or GPUs are free."""
+"""Validation of checkpoints by Ray Train: retrieval on held-out videos while training goes on, on free CPUs or GPUs."""
 
 from __future__ import annotations
 
@@ -25,31 +25,35 @@ from vicc_ray.training.validation.evaluator import ValidationSet
 from vicc_ray.utils.jsonl import append_line
 
 POINTER = "checkpoint.json"
-"""What Ray Train keeps of a checkpoint: the name of ours, in the run's folder."""
+"""Content of a Ray Train checkpoint: the name of the real one in the run's folder."""
 MAX_LOCAL_VIDEOS = 512
-"""Videos that one process embeds by itself: to start more takes as long as to embed some hundred small ones."""
+"""Videos that the validation task embeds by itself; starting more processes takes as long as some hundred videos."""
 DECISION_TIMEOUT_S = 300.0
-"""Less than what other workers wait for one in a step (NCCL: 600 s)."""
+"""Pause of the first worker at most; the others wait for it in a collective (NCCL: 600 s)."""
 POLL_INTERVAL_S = 0.2
 RETRIES = 3
-"""How often a validation whose machine goes away is begun again."""
+"""Retries of a validation task whose node is lost."""
 
 
-def validation(run: Path, store: str, cpus: float) -> ValidationConfig:
-    """How Ray Train is to validate the checkpoints that :func:`ask` names; ``cpus``: of each task that it begins."""
+def validation_config(run: Path, store: str, cpus: float) -> ValidationConfig:
+    """Ray Train's config for the checkpoints that :func:`request_validation` names.
+
+    Args:
+        cpus: of each task that a validation starts.
+    """
     return ValidationConfig(
-        fn=score,
+        fn=validate,
         task_config=ValidationTaskConfig(fn_kwargs={"run": str(run), "store": store, "cpus": cpus}),
-        # The work is done by the tasks that it starts.
+        # 0 CPUs: the tasks that it starts do the work.
         ray_remote_kwargs={"num_cpus": 0, "max_retries": RETRIES, "scheduling_strategy": NO_PLACEMENT_GROUP},
     )
 
 
-def ask(folder: RunDir, name: str, step: int) -> None:
-    """Have the published checkpoint ``name`` scored; all workers call this at the same step, and none waits for it.
+def request_validation(name: str, step: int) -> None:
+    """Report the committed checkpoint ``name`` for validation; all workers call this at the same step, none waits.
 
-    To ask again for one whose wish went with a controller that ended costs nothing where Ray Train still knew of it:
-    one is scored after the other, and one that has its score is left alone.
+    A request is lost with a controller that dies, and made again. If Ray Train still had it, the second one does
+    nothing: checkpoints are validated one after the other, and one that has a score is skipped.
     """
     if rank() > 0:
         ray.train.report({"step": step})
@@ -59,51 +63,56 @@ def ask(folder: RunDir, name: str, step: int) -> None:
         ray.train.report({"step": step}, checkpoint=Checkpoint.from_directory(pointer), validation=True)
 
 
-def wait(folder: RunDir) -> None:
-    """Until nobody holds the run any more, but no longer than :data:`DECISION_TIMEOUT_S`."""
+def wait_for_decision(folder: RunDir) -> None:
+    """Wait until the run is no longer paused, :data:`DECISION_TIMEOUT_S` at most."""
     end = time.monotonic() + DECISION_TIMEOUT_S
     while folder.paused and time.monotonic() < end:
         time.sleep(POLL_INTERVAL_S)
     folder.pause_file.unlink(missing_ok=True)
 
 
-def score(checkpoint: Checkpoint, **where: Any) -> dict[str, Any]:
-    """R@1 of the network that was being trained when the checkpoint was made.
+def validate(checkpoint: Checkpoint, **arguments: Any) -> dict[str, Any]:
+    """R@1 of the encoder that was being trained when the checkpoint was written.
 
-    It becomes a line of ``validation.jsonl``, and the checkpoint is kept for good if it is the best of its stream.
+    Appends a line to ``validation.jsonl``, and keeps the checkpoint for good if it is the best of its stream.
 
     Args:
-        where: the run, the store, and CPUs of a task, as of :func:`validation`.
+        arguments: run, store and CPUs of a task, as :func:`validation_config` sends them.
     """
     silence_ray()
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with checkpoint.as_directory() as pointer:
         name = json.loads((Path(pointer) / POINTER).read_text())["checkpoint"]
-    folder, opened = RunDir(where["run"]), ClipStore(where["store"])
-    kept, config = folder.checkpoints.path / name, folder.config()
-    held_out = ValidationSet.choose(opened.entries, config)
-    if held_out is None or not folder.checkpoints.pending_validation(name):
+    folder, store = RunDir(arguments["run"]), ClipStore(arguments["store"])
+    path, config = folder.checkpoints.path / name, folder.config()
+    videos = ValidationSet.choose(store.entries, config)
+    if videos is None or not folder.checkpoints.pending_validation(name):
         return {}
-    state = read_state(kept)
+    state = read_state(path)
     phase = build_phases(config.schedule)[state["phase"]]
-    networks = {"it": StreamWeights(phase.stream, load_encoder_tensors(kept, phase.stream))}
-    if len(held_out.entries) <= MAX_LOCAL_VIDEOS:
-        embed_here = ModelActor(embedding_spec(networks, opened, held_out.entries, config, use_gpu=False))
-        features = embed_here({"item": np.arange(len(held_out.entries))})
-    else:
-        tell = folder.restarts.record_wait
-        features = embed(
-            networks, opened, held_out.entries, config, False, only_free=True, cpus=where["cpus"], tell=tell
-        )
-    found = held_out.score(features["it"], config)
-    low, high = found.interval
+    network = StreamWeights(phase.stream, load_encoder_tensors(path, phase.stream))
+    result = videos.score(_embed(network, store, videos, folder, arguments["cpus"]), config)
+    low, high = result.interval
     line = {
         **{"step": state["step"], "epoch": round(state["epoch"]), "phase": phase.name, "stream": phase.stream},
-        **{"recall_at_1": found.recall[1], "low": low, "high": high, "videos": found.queries, "chance": found.chance},
+        **{"recall_at_1": result.recall[1], "low": low, "high": high},
+        **{"videos": result.queries, "chance": result.chance},
         "checkpoint": name,
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.perf_counter() - started,
     }
-    folder.checkpoints.keep_best(name, phase.stream, found.recall[1], held_out.fingerprint(config))
+    folder.checkpoints.keep_best(name, phase.stream, result.recall[1], videos.fingerprint(config))
     append_line(folder.validation_file, line)
     folder.checkpoints.clear_pending(name)
-    return {"recall_at_1": found.recall[1]}
+    return {"recall_at_1": result.recall[1]}
+
+
+def _embed(network: StreamWeights, store: ClipStore, videos: ValidationSet, folder: RunDir, cpus: float) -> np.ndarray:
+    """Features of the validation videos: few in this process, many by tasks."""
+    networks, config = {"encoder": network}, folder.config()
+    if len(videos.entries) <= MAX_LOCAL_VIDEOS:
+        actor = ModelActor(embedding_spec(networks, store, videos.entries, config, use_gpu=False))
+        features: dict[str, np.ndarray] = actor({"item": np.arange(len(videos.entries))})
+    else:
+        tell = folder.restarts.record_wait
+        features = embed(networks, store, videos.entries, config, False, only_free=True, cpus=cpus, tell=tell)
+    return features["encoder"]
