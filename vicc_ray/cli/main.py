@@ -84,9 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="vicc-ray", description=OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"vicc-ray {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    run_end_to_end = (_add_run, _add_make_videos, _add_config, _add_prepare, _add_pretrain, _add_evaluate, _add_report)
+    workflow = (_add_run, _add_make_videos, _add_config, _add_prepare, _add_pretrain, _add_evaluate, _add_report)
     networks = (add_classify, _add_export, _add_import_weights)
-    for add in (*run_end_to_end, *networks, add_sweep, add_search, add_submit, add_doctor):
+    for add in (*workflow, *networks, add_sweep, add_search, add_submit, add_doctor):
         add(verbs)
     return parser
 

@@ -21,8 +21,9 @@ from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster import ray_compat
 from vicc_ray.pipelines.cluster.capacity import cluster_capacity, has_free
-from vicc_ray.pipelines.cluster.loopback_session import loopback_only, session_token
+from vicc_ray.pipelines.cluster.loopback_session import session_token
 from vicc_ray.pipelines.cluster.orphans import remove_orphaned_placement_groups
+from vicc_ray.pipelines.cluster.ray_compat import loopback_only
 from vicc_ray.runs.run_dir import RunDir
 
 GCS, STATE, CONSTANTS, KV = (

@@ -1,1 +1,1 @@
-"""The Ray session, the resources of the cluster, and waiting for what is not free."""
+"""Ray session, resources of the cluster, and waits for nodes and resources."""

@@ -1,4 +1,4 @@
-"""Which cluster the verbs work on, and the token that it asks for; without Ray, which looks at both when imported."""
+"""Cluster address and authentication token, set before Ray is imported: Ray reads both at import."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from vicc_ray.utils.log import LOG
 
 TOKEN, TOKEN_PATH = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 TOKEN_FILE = ".ray/auth_token"
-"""Below the home."""
-TOKEN_ADVICE = "put the cluster's into ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
+"""Below the home folder."""
+TOKEN_ADVICE = "put the cluster's token into ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
 LOCAL = "local"
-"""In the place of an address: start a Ray here."""
+"""Value of ``RAY_ADDRESS`` that means: start Ray on this machine."""
 
 
 def join_cluster(address: str | None) -> None:
-    """Have pipelines of this process work on a cluster; None: on the one in ``RAY_ADDRESS``, if that is set.
+    """Have pipelines of this process join a cluster; None: the one in ``RAY_ADDRESS``, if that is set.
 
     Args:
-        address: "auto" on one of its machines, or HOST:PORT of its head (6379, unless it was started with another).
+        address: "auto" on one of its nodes, or HOST:PORT of its head (port 6379 by default).
 
     Raises:
-        UserError: it is the address of something else.
+        UserError: it is no address of a head.
     """
     if address:
         _check("--address", address)
@@ -34,10 +34,10 @@ def join_cluster(address: str | None) -> None:
 
 
 def cluster_address() -> str | None:
-    """That in ``RAY_ADDRESS``; None where it is not set, or asks for a Ray on this machine alone.
+    """Address in ``RAY_ADDRESS``; None where it is not set or is ``local``.
 
     Raises:
-        UserError: it is the address of something else.
+        UserError: it is no address of a head.
     """
     address = os.environ.get("RAY_ADDRESS", "").strip()
     _check("RAY_ADDRESS", address)
@@ -47,16 +47,16 @@ def cluster_address() -> str | None:
 def _check(name: str, address: str) -> None:
     if "://" in address:
         raise UserError(
-            f"{name}: {address!r} given; this verb runs here and joins the cluster itself, on one of its machines: "
-            "give auto, or HOST:PORT of its head. From elsewhere use `vicc-ray submit`, which takes http:// addresses"
+            f"{name}: {address!r} given; this command joins the cluster itself, from one of its nodes: give auto, "
+            "or HOST:PORT of its head. From elsewhere use `vicc-ray submit`, which takes http:// addresses"
         )
 
 
 def use_token() -> None:
-    """Have Ray send the token that is there.
+    """Set ``RAY_AUTH_MODE`` if there is a token.
 
-    Ray looks for it in ``RAY_AUTH_TOKEN``, in the file ``RAY_AUTH_TOKEN_PATH`` and in ``~/.ray/auth_token``, but sends
-    none as long as ``RAY_AUTH_MODE`` is not set.
+    Ray reads it from ``RAY_AUTH_TOKEN``, from the file ``RAY_AUTH_TOKEN_PATH`` or from ``~/.ray/auth_token``, but sends
+    none while ``RAY_AUTH_MODE`` is unset.
     """
     file = Path(os.environ.get(TOKEN_PATH) or home() / TOKEN_FILE)
     if not (file.exists() or {TOKEN, TOKEN_PATH} & set(os.environ)):
@@ -64,10 +64,10 @@ def use_token() -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     if TOKEN not in os.environ and file.exists() and file.stat().st_mode & 0o077:
         LOG.warning(
-            "%s: other accounts may read the cluster's token, and run code there as you: chmod 600 %s", file, file
+            "%s: other accounts can read the cluster's token and run code there as you: chmod 600 %s", file, file
         )
 
 
 def sends_token() -> bool:
-    """Whether Ray sends one, in this process."""
+    """Whether Ray sends a token from this process."""
     return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"

@@ -1,4 +1,4 @@
-"""What all tasks of a pipeline need, put into the object store once and unpacked once a process."""
+"""Broadcast of an object to all tasks: in the object store once, deserialized once in a process."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 import ray
 
-_unpacked: OrderedDict[str, Any] = OrderedDict()
+_cache: OrderedDict[str, Any] = OrderedDict()
 
 
-def get_cached(held: ray.ObjectRef, build: Callable[[Any], Any] | None = None, kept: int = 1) -> Any:
-    """The object of a reference, as ``build`` makes it ready for use; the process keeps the last ``kept`` of them."""
-    key = held.hex()
-    if key not in _unpacked:
-        while len(_unpacked) >= kept:
-            _unpacked.popitem(last=False)
-        content = ray.get(held)
-        _unpacked[key] = build(content) if build else content
-    _unpacked.move_to_end(key)
-    return _unpacked[key]
+def get_cached(ref: ray.ObjectRef, build: Callable[[Any], Any] | None = None, kept: int = 1) -> Any:
+    """Object of a reference, or what ``build`` makes of it; the process caches the last ``kept`` results."""
+    key = ref.hex()
+    if key not in _cache:
+        while len(_cache) >= kept:
+            _cache.popitem(last=False)
+        content = ray.get(ref)
+        _cache[key] = build(content) if build else content
+    _cache.move_to_end(key)
+    return _cache[key]

@@ -1,4 +1,4 @@
-"""What Ray raises, in few words: errors of this package in it, and its first and last line."""
+"""Errors that Ray raises: the UserError inside one, and its first or last line."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _LINE = re.compile(rf"^{UserError.__module__}\.{UserError.__name__}: (.+)$", re.
 
 
 def user_error_in(error: BaseException) -> UserError | None:
-    """The :class:`UserError` of a task, if that was the cause: of it, Ray Data keeps the line in a traceback alone."""
-    found = _LINE.search(str(error))
-    return UserError(found[1]) if found else None
+    """The :class:`UserError` that a task raised, if any; Ray Data keeps only its line in a traceback."""
+    match = _LINE.search(str(error))
+    return UserError(match[1]) if match else None
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, without a full stop; its kind where it says nothing."""
+    """First line of an error, without a full stop; its class name where it has no text."""
     return _lines(error)[0].rstrip(".")
 
 
 def last_line(error: BaseException) -> str:
-    """What an error says last: of one from a worker, the cause below the traceback; its kind where it says nothing."""
+    """Last line of an error: for one from a worker, the cause below the traceback; else its class name."""
     return _lines(error)[-1]
 
 

@@ -1,4 +1,4 @@
-"""Machines that go away while something runs: noted, since what they did is begun again without a word about why."""
+"""Watch for lost nodes: each is recorded, since Ray restarts the work that ran there without naming a reason."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from ray.exceptions import RayError
 from vicc_ray.runs.restart_log import RestartLog
 
 POLL_INTERVAL_S = 2.0
-"""Seconds between looks at the cluster's machines."""
+"""Seconds between two looks at Ray's node table."""
 
 
 def record_lost_nodes(restarts: RestartLog, over: threading.Event) -> None:
-    """Write a line for each machine that goes away, until the event is set."""
-    known = {node["NodeID"] for node in _machines() if not node["Alive"]}
+    """Loop for a background thread: record each node that is lost, until ``over`` is set."""
+    known = {node["NodeID"] for node in _nodes() if not node["Alive"]}
     while not over.wait(POLL_INTERVAL_S):
-        for node in _machines():
+        for node in _nodes():
             if not node["Alive"] and node["NodeID"] not in known:
                 known.add(node["NodeID"])
-                restarts.record_error(format_resources(node))
+                restarts.record_error(describe_node(node))
 
 
-def format_resources(node: dict[str, Any]) -> str:
-    """Which machine, by the entry of it in ``ray.nodes()``, and why as far as Ray knows."""
-    why = node.get("DeathReasonMessage") or "no reason known"
-    return f"machine {node['NodeManagerAddress']} ({node['NodeManagerHostname']}) is gone: {' '.join(why.split())}"
+def describe_node(node: dict[str, Any]) -> str:
+    """Description of a lost node by its row in ``ray.nodes()``, with the reason as far as Ray knows it."""
+    reason = node.get("DeathReasonMessage") or "no reason known"
+    return f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']}) was lost: {' '.join(reason.split())}"
 
 
-def _machines() -> list[dict[str, Any]]:
-    with suppress(RayError, RuntimeError):  # Ray itself is going
+def _nodes() -> list[dict[str, Any]]:
+    with suppress(RayError, RuntimeError):  # Ray is shutting down
         return list(ray.nodes())
     return []

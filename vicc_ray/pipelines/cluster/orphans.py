@@ -1,4 +1,4 @@
-"""What a killed controller of Ray Train leaves behind in the cluster."""
+"""Orphaned placement groups: reservations that a killed controller of Ray Train leaves behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from vicc_ray.pipelines.cluster.ray_compat import actor_info, controller_class_name, reservations
 
 POLL_INTERVAL_S = 1.0
-"""Seconds between looks for what is left reserved."""
+"""Seconds between two looks at the placement groups."""
 
 
 def reap_orphans(over: threading.Event) -> None:
@@ -24,24 +24,24 @@ def reap_orphans(over: threading.Event) -> None:
 
 
 def remove_orphaned_placement_groups() -> int:
-    """Give back the CPUs and GPUs that controllers of this job had reserved (as placement groups) and that died since.
+    """Remove placement groups of dead Ray Train controllers of this job.
 
-    Ray gives them back with the end of the job alone; Ray Train's own helper for it asks the dashboard, which a local
-    Ray does not have. Whoever waits for the same CPUs would wait for ever.
+    Ray itself removes them only when the job ends, and their CPUs and GPUs are blocked until then. Ray Train's own
+    cleaner needs the dashboard, which a local Ray does not have.
 
-    A controller that is stopped while it trains sees its workers end before its own process does, and may reserve for
-    new ones at that moment: the placement group then never hears of its creator's death, so the actor is looked up.
+    A controller that is stopped sees its workers end before its own process does, and may reserve resources for new
+    ones at that moment. Such a placement group never learns of its creator's death, so the actor is looked up.
 
     Returns:
-        how many placement groups were removed.
+        the number of removed placement groups.
     """
-    left = [group.id for group in reservations() if group.creator and _is_dead_controller(group.creator)]
-    for id in left:
+    orphans = [group.id for group in reservations() if group.creator and _is_dead_controller(group.creator)]
+    for id in orphans:
         remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(id)))
-    return len(left)
+    return len(orphans)
 
 
 def _is_dead_controller(actor: str) -> bool:
-    """Of Ray Train: what others have reserved, in a Ray that a user began, may be meant to outlive them."""
+    """Whether a dead actor was one of Ray Train's; placement groups of others may be meant to outlive them."""
     info = actor_info(actor)
     return info is not None and info.dead and info.class_name == controller_class_name()

@@ -1,4 +1,4 @@
-"""Workers and trials that wait for their places, which others hold: told, with what they ask for and what is free."""
+"""Placement groups that wait for resources: reported with what they ask for and what is free."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from vicc_ray.pipelines.cluster.task_waits import POLL_INTERVAL_S, REPORT_AFTER_
 from vicc_ray.pipelines.cluster.wait_for_nodes import Reporter
 
 WAITING = ("PENDING", "RESCHEDULING")
-"""States of a placement group that has not got what it asks for."""
+"""States of a placement group without its resources."""
 
 
 def report_pending_groups(
     tell: Reporter, all_processes: bool, over: threading.Event, ended: Callable[[], object] = lambda: None
 ) -> None:
-    """Tell, once for each wait, when placement groups of this job do not get what they ask for; until ``over`` is set.
+    """Loop for a background thread: report, once a wait, placement groups of this job that do not get their resources.
 
     Args:
-        everyones: those of all processes of the job; else of the trainings that this process has begun.
-        ended: is called when a wait that was told is over.
+        all_processes: those of all processes of the job; else of the trainings that this process has started.
+        over: set to end the loop.
+        ended: called when a wait that was reported is over.
     """
-    since, told = time.monotonic(), ""
+    since, text = time.monotonic(), ""
     while not over.wait(POLL_INTERVAL_S):
         with suppress(RayError):
-            asked = _asked(all_processes)
-            if not asked:
-                if told:
+            pending = _pending_bundles(all_processes)
+            if not pending:
+                if text:
                     ended()
-                since, told = time.monotonic(), ""
-            elif not told and time.monotonic() - since > REPORT_AFTER_S:
-                told = _format_bundles(asked)
-                tell(told)
+                since, text = time.monotonic(), ""
+            elif not text and time.monotonic() - since > REPORT_AFTER_S:
+                text = _format_bundles(pending)
+                tell(text)
 
 
-def _asked(all_processes: bool) -> Counter[tuple[tuple[str, float], ...]]:
-    """How many of which bundles are waited for."""
+def _pending_bundles(all_processes: bool) -> Counter[tuple[tuple[str, float], ...]]:
+    """Pending bundles and their number."""
     return Counter(
         tuple(sorted(bundle.items()))
         for group in reservations()
@@ -53,14 +54,14 @@ def _asked(all_processes: bool) -> Counter[tuple[tuple[str, float], ...]]:
 
 
 def _is_of_own_training(group: Reservation) -> bool:
-    """Whether an actor that this process has begun asks, or nobody can say who does."""
+    """Whether an actor of this process created the group; True where Ray does not say who did."""
     if not group.creator:
         return group.creator is None
     info = actor_info(group.creator)
     return info is not None and info.owner == ray.get_runtime_context().get_worker_id()
 
 
-def _format_bundles(asked: Counter[tuple[tuple[str, float], ...]]) -> str:
-    each = ", ".join(f"{count} x ({format_resources(dict(bundle))})" for bundle, count in asked.items())
-    names: Resources = {name: 1.0 for bundle in asked for name, _ in bundle}
-    return f"places: {each}, free is {format_available(names)}"
+def _format_bundles(pending: Counter[tuple[tuple[str, float], ...]]) -> str:
+    each = ", ".join(f"{count} x ({format_resources(dict(bundle))})" for bundle, count in pending.items())
+    names: Resources = {name: 1.0 for bundle in pending for name, _ in bundle}
+    return f"placement groups: {each}, free is {format_available(names)}"

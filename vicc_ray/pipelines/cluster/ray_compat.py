@@ -274,8 +274,10 @@ def driver_job() -> Iterator[JobConfig]:
 
 
 @contextmanager
-def without_clusters() -> Iterator[None]:
+def loopback_only() -> Iterator[None]:
     """Have a Ray that starts in the block listen on 127.0.0.1 alone, as it does where it supports no clusters.
+
+    A driver that joins such a Ray needs the same: otherwise Ray takes 127.0.0.1 for the address of a network interface.
 
     Raises:
         UserError: this Ray has no such switch.

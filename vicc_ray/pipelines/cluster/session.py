@@ -1,4 +1,4 @@
-"""Ray on this machine for as long as a pipeline needs it, or the cluster that is already there."""
+"""Ray session of a command: the cluster in ``RAY_ADDRESS``, or a Ray on this machine that ends with the command."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from vicc_ray.pipelines.cluster.errors import first_line
 from vicc_ray.pipelines.cluster.loopback_session import (
     is_loopback_head,
     is_loopback_session,
-    loopback_only,
     session_token,
 )
-from vicc_ray.pipelines.cluster.ray_compat import driver_job, reload_token
+from vicc_ray.pipelines.cluster.ray_compat import driver_job, loopback_only, reload_token
 from vicc_ray.pipelines.cluster.session_dir import session_dir
 from vicc_ray.pipelines.cluster.startup_errors import (
     check_memory,
@@ -36,27 +35,26 @@ from vicc_ray.utils.interruption import restore_signal_handlers
 from vicc_ray.utils.log import LOG
 
 IDLE_WORKERS = "64"
-"""Processes up to which Ray keeps those that wait for work. By default it ends them after a second as soon as there are
-more processes than CPUs, and each decoding task, check and trial imports torch anew: with this, a training of a few
-seconds took 21 s in all, and 30 s without."""
+"""Idle worker processes that Ray keeps. By default it ends those beyond the number of CPUs after a second, and every
+task and actor imports torch again: a training of a few seconds took 30 s in all, and 21 s with this setting."""
 PREEMPTION_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 CONNECT_TIMEOUT_S = 10.0
-"""Seconds in which the head of a cluster must take a connection."""
+"""Timeout of a connection to the head of a cluster."""
 HTTP_TIMEOUT_S = 2.0
-"""Seconds in which a web server says that it is one; a head of Ray says something else at once."""
+"""Timeout of the answer of a web server; a head of Ray closes the connection or answers otherwise at once."""
 
 
 _own: list[bool] = []
-"""Not empty while this process uses a Ray that it has started."""
+"""Not empty while this process uses a Ray session that it has started."""
 
 
 @contextmanager
 def ray_session(config: RayConfig) -> Iterator[None]:
-    """Make sure that Ray runs inside the block.
+    """Connect this process to Ray for the block.
 
-    - Ray is initialised in this process: it is used as it is and left running.
-    - ``RAY_ADDRESS`` is set: that cluster is joined, and left at the end.
-    - Otherwise Ray is started here and stopped at the end: in a folder of its own
+    - Where Ray is initialized in this process, that session is used and left running.
+    - Where ``RAY_ADDRESS`` is set, that cluster is joined, and left at the end.
+    - Otherwise Ray starts on this machine and stops at the end: in a folder of its own
       (:mod:`vicc_ray.pipelines.cluster.session_dir`), without a dashboard, on the loopback alone and with a token of
       its own (:mod:`vicc_ray.pipelines.cluster.loopback_session`).
 
@@ -73,7 +71,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
 
 
 def owns_session() -> bool:
-    """Whether Ray was started here by :func:`ray_session`: no machine joins it, and nobody else uses it."""
+    """Whether :func:`ray_session` started Ray in this process: no node joins it, and no other job runs on it."""
     return bool(_own)
 
 
@@ -114,7 +112,7 @@ def _started(config: RayConfig) -> Iterator[None]:
         except KeyboardInterrupt:
             ray.shutdown()
             raise
-        except Exception as error:  # Ray raises a bare one where its processes take too long to start
+        except Exception as error:  # Ray raises a bare Exception where its processes are slow to start
             ray.shutdown()
             folder.release()
             advice = startup_advice(config, error, folder.path)
@@ -130,7 +128,7 @@ def _started(config: RayConfig) -> Iterator[None]:
 def _start(config: RayConfig, folder: Path, job: JobConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_num_workers_soft_limit", IDLE_WORKERS)
-    # One machine, which nobody announces to be taken away: not a process for each training that asks about it.
+    # A local session gets no preemption notices: save an actor process for each training.
     os.environ.setdefault(PREEMPTION_WATCHER, "0")
     ray.init(
         address="local",
@@ -149,33 +147,33 @@ def _start(config: RayConfig, folder: Path, job: JobConfig) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes before it says that nobody answers, or that somebody else does.
+    """Check the address at once; Ray itself tries for minutes before it reports an error.
 
     Raises:
-        OSError: nobody does.
-        UserError: it is a web server, as that of the dashboard.
+        OSError: nothing answers.
+        UserError: a web server does, such as the dashboard.
     """
     host, colon, port = address.rpartition(":")
     if not (colon and port.isdigit()):
         return
-    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as there:
-        there.settimeout(HTTP_TIMEOUT_S)
+    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as connection:
+        connection.settimeout(HTTP_TIMEOUT_S)
         with suppress(OSError):
-            there.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
-            if there.recv(5) == b"HTTP/":
+            connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+            if connection.recv(5) == b"HTTP/":
                 raise UserError(
-                    f"{address}: a web server answers there, as that of a cluster's dashboard; give the port of "
-                    f"its head (6379), or use `vicc-ray submit --dashboard-address http://{address}`"
+                    f"{address}: a web server answers there, such as a cluster's dashboard; give the port of the "
+                    f"head (6379), or use `vicc-ray submit --dashboard-address http://{address}`"
                 )
 
 
 def silence_ray() -> None:
-    """One progress display is enough: the pipelines bring their own. For this process; tasks call it themselves."""
+    """Turn off Ray's progress bars and notices in this process: pipelines have a progress display of their own."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     for name in ("ray.data", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # "progress bars disabled"
-    for name in ("exceptions", "_internal.execution.streaming_executor_state"):  # they are raised as well
+    for name in ("exceptions", "_internal.execution.streaming_executor_state"):  # they are raised as exceptions too
         logging.getLogger(f"ray.data.{name}").setLevel(logging.CRITICAL)

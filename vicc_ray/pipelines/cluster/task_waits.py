@@ -1,4 +1,4 @@
-"""Tasks that wait for machines that are busy with other work: told, with what they ask for and what is free."""
+"""Tasks that wait for busy nodes: reported with what they ask for and what is free."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from vicc_ray.utils.log import LOG
 from vicc_ray.utils.progress_bar import ProgressBar
 
 REPORT_AFTER_S = 15.0
-"""Seconds of a wait after which it is told."""
+"""Seconds of a wait after which it is reported."""
 POLL_INTERVAL_S = 1.0
 
 
 def log(text: str) -> None:
-    """A :data:`Reporter` for where nothing else is shown: a line on stderr."""
+    """Reporter for commands without a progress display: a line on stderr."""
     LOG.warning("waiting for %s", text)
 
 
 def reporter(bar: ProgressBar) -> Reporter:
-    """Of a progress display: a line above it, or on stderr where it is off."""
+    """Reporter of a progress display: a line above it, or on stderr where it is off."""
     return log if bar.console.quiet else lambda text: bar.print(f"waiting for {text}")
 
 
 @dataclass(frozen=True)
 class TaskResources:
-    """What each task of a pipeline takes.
+    """Resources of each task of a pipeline.
 
     Attributes:
-        wait_s: seconds after which machines that have it are given up (``ray.node_wait_timeout_s``).
-        tell: gets what is waited for, if not the progress display does.
+        wait_s: seconds to wait for nodes that have them (``ray.node_wait_timeout_s``).
+        tell: reports waits; by default the progress display does.
     """
 
     bundle: Resources
@@ -57,31 +57,31 @@ class TaskResources:
     tell: Reporter | None = None
 
     def wait(self, tell: Reporter) -> None:
-        """Until a task can begin.
+        """Wait until a task can start.
 
         Raises:
-            UserError: it never can.
+            UserError: no node can ever run it.
         """
         wait_for_nodes(partial(task_shortage, self.bundle), [self.bundle], self.wait_s, tell)
         wait_for_resources(self.bundle, tell)
 
 
 def wait_for_resources(bundle: Resources, tell: Reporter) -> None:
-    """Until one task that takes ``bundle`` has had its place; begun at once where nobody else holds anything."""
+    """Wait until an empty task that takes ``bundle`` has run; return at once where no other job runs."""
     if owns_session() or has_free(bundle):
         return
     options: dict[str, Any] = {f"num_{name.lower()}s": amount for name, amount in {"CPU": 0.0, **bundle}.items()}
-    placed = [_nothing.options(**options, scheduling_strategy=NO_PLACEMENT_GROUP).remote()]
-    if not ray.wait(placed, timeout=REPORT_AFTER_S)[0]:
-        tell(f"room for a task: it takes {format_resources(bundle)}, free is {format_available(bundle)}")
-    while not ray.wait(placed, timeout=POLL_INTERVAL_S)[0]:
-        pass  # so that an interruption is heard
-    ray.get(placed)
+    task = [_do_nothing.options(**options, scheduling_strategy=NO_PLACEMENT_GROUP).remote()]
+    if not ray.wait(task, timeout=REPORT_AFTER_S)[0]:
+        tell(f"resources for a task: it takes {format_resources(bundle)}, free is {format_available(bundle)}")
+    while not ray.wait(task, timeout=POLL_INTERVAL_S)[0]:
+        pass  # short waits, so that Ctrl-C is handled
+    ray.get(task)
 
 
 @ray.remote
-def _nothing() -> None:
-    """It has had its place."""
+def _do_nothing() -> None:
+    """Task that only shows that its resources were free."""
 
 
 @contextmanager
@@ -92,14 +92,14 @@ def report_stalls(
     after_s: float = REPORT_AFTER_S,
     shared: bool | None = None,
 ) -> Iterator[StallTimer]:
-    """Tell when tasks that take ``bundle`` bring nothing for a while and no machine has room for one more.
+    """Report when tasks that take ``bundle`` return nothing for a while and no node has resources for one more.
 
     Args:
-        at_work: whether one of them is known to run.
-        shared: whether others may hold what is there; by default, whether Ray was not started by this process.
+        at_work: whether a task is known to be running.
+        shared: whether other jobs may hold resources; by default, whether this process joined a cluster.
 
     Yields:
-        what is to hear of each result.
+        the timer to restart at each result.
     """
     stall = StallTimer()
     if not (shared if shared is not None else not owns_session()):
@@ -110,17 +110,17 @@ def report_stalls(
 
 
 class StallTimer:
-    """Since when there is no result."""
+    """Time since the last result."""
 
     def __init__(self) -> None:
-        self.since, self.told = time.monotonic(), False
+        self.since, self.reported = time.monotonic(), False
 
     def restart(self) -> None:
-        """There is one, and the next is waited for."""
-        self.since, self.told = time.monotonic(), False
+        """A result has come, and the next one is awaited."""
+        self.since, self.reported = time.monotonic(), False
 
     def pause(self) -> None:
-        """There is one, and none is waited for until :meth:`restart`."""
+        """A result has come, and none is awaited until :meth:`restart`."""
         self.since = math.inf
 
 
@@ -133,9 +133,9 @@ def _watch_for_stalls(
     over: threading.Event,
 ) -> None:
     while not over.wait(POLL_INTERVAL_S):
-        if stall.told or time.monotonic() - stall.since < after_s or at_work():
+        if stall.reported or time.monotonic() - stall.since < after_s or at_work():
             continue
         with suppress(RayError):
             if not has_free(bundle):
-                stall.told = True
+                stall.reported = True
                 tell(f"results: a task takes {format_resources(bundle)}, free is {format_available(bundle)}")
