@@ -91,11 +91,13 @@ def index_videos(
     Args:
         model: as :func:`find_weights` takes it; None: the network of the index.
         config: ``prepare.max_frames``, ``timeout_s``, ``max_failure_rate`` and ``videos_per_shard``,
-            ``evaluate.window_overlap``, ``max_windows_per_video`` and ``batch_size``, ``train.use_gpu`` and ``ray`` count.
+            ``evaluate.window_overlap``, ``max_windows_per_video`` and ``batch_size``, ``train.use_gpu`` and ``ray``
+            count.
 
     Raises:
         UserError: no such videos, no network in ``model``, an index of another network or with other settings, one
-            that cannot be written or is being written, more failures than ``prepare.max_failure_rate``, or no usable video.
+            that cannot be written or is being written, more failures than ``prepare.max_failure_rate``, or no usable
+            video.
     """
     files = (INDEX_FILE, ENCODER_FILE, VIDEOS_FILE)
     shards = ShardedOutput(local_path(folder, WRITTEN_HERE).absolute(), "index", "index", "indexing videos", files)
@@ -152,7 +154,11 @@ def _check_same(folder: Path, now: Description) -> None:
             f"{now.fingerprint} ({now.backbone}): their features cannot be compared; omit --model to use the network "
             "of the index, or index into another folder"
         )
-    keys = {"overlap": "evaluate.window_overlap", "max_windows": "evaluate.max_windows_per_video", "max_frames": "prepare.max_frames"}
+    keys = {
+        "overlap": "evaluate.window_overlap",
+        "max_windows": "evaluate.max_windows_per_video",
+        "max_frames": "prepare.max_frames",
+    }
     was, is_now = before.view.model_dump(), now.view.model_dump()
     changed = [
         f"{key} was {was[name]} and is {is_now[name]} now" for name, key in keys.items() if was[name] != is_now[name]
@@ -212,7 +218,9 @@ def _fill(
     gpus = usable_gpus(config.train.use_gpu)
     spec = ray.put(indexing_spec(shards.path, videos, weights, view, config, bool(gpus)))
     actors = _actor_options(gpus, len(plan.shards), cluster_capacity())
-    resources = TaskResources({"CPU": 1.0, "GPU": actors["num_gpus"] if actors else 0.0}, config.ray.node_wait_timeout_s)
+    resources = TaskResources(
+        {"CPU": 1.0, "GPU": actors["num_gpus"] if actors else 0.0}, config.ray.node_wait_timeout_s
+    )
     shards.fill(plan, locations, partial(_build_shard, spec), config.prepare, progress, resources, actors)
 
 

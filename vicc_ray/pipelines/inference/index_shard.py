@@ -57,8 +57,8 @@ def _index_shard(
     files = {video.id: _relative_name(root, location) for location, video in videos}
 
     def row(path: Path, video: PlannedVideo) -> dict[str, Any]:
-        pieces = read_pieces(path, view, config.prepare.time_limit_s)
-        features = embed_pieces(encoder, pieces, config.evaluate.batch)
+        pieces = read_pieces(path, view, config.prepare.timeout_s)
+        features = embed_pieces(encoder, pieces, config.evaluate.batch_size)
         return part_row(video.id, video.label, video.source, files[video.id], video.file or UNKNOWN, features)
 
     writing = open_shard_writer(shard_path(folder, shard), PART_SCHEMA)

@@ -146,7 +146,7 @@ class Worker:
             raise UnrecoverableError(
                 f"training failed {failures} times in a row after step {step} without reaching the next "
                 f"checkpoint; the last error: {restarts.error or 'a process ended without one (out of memory?)'}. "
-                "The run is kept, and the same command resumes it (train.max_restarts_without_progress: number of tries)"
+                "The run is kept, and the same command resumes it (train.max_restarts_without_progress: tries)"
             )
 
     def _broadcast_first(self, number: int) -> int:
@@ -227,7 +227,7 @@ class Worker:
         return "requested" if requested else ""
 
     def _checkpoint_if_due(self, phase: Phase, request: str) -> None:
-        """Write a checkpoint between two steps: for a validation, on request, or every ``train.checkpoint_every_steps``."""
+        """Write a checkpoint after a step: for a validation, on request, or every ``train.checkpoint_every_steps``."""
         every = self.config.train.validate_every_epochs
         epochs = self.sampler.epochs_before(self.steps) - phase.first_epoch
         validate = self.task.has_validation and self.sampler.ends_epoch(self.steps) and epochs % every == 0
