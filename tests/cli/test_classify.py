@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_named(network: Path, tmp_path: Path, capsys: pytes
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("cached_probe", [("--mode", "cached_probe"), ("--set", "classify.mode=cached_probe")])
+@pytest.mark.parametrize("quick", [("--mode", "cached_probe"), ("--set", "classify.mode=cached_probe")])
 def test_no_store_is_taken_for_what_the_evaluation_of_the_run_has(
     run: Path, quick: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

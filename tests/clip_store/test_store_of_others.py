@@ -194,9 +194,10 @@ def test_flow_that_is_not_a_jpeg_of_its_size_is_refused(tmp_path: Path, tile: by
 
 
 PLANS = [
-    b"[]", b"{}", b'{"test_share": 1, "shards": 3}', b'{"test_share": null, "shards": [[{"id": 3}]]}', b"[" * 20_000,
-    b'{"test_share": null, "shards": [[{"id": "a", "label": "", "source": "", "split": "", "file": "x"}]]}',
-    b'{"test_share": null, "shards": ' + b"9" * 5000 + b"}",
+    b"[]", b"{}", b'{"test_fraction": 1, "shards": 3}', b'{"test_fraction": null, "shards": [[{"id": 3}]]}',
+    b"[" * 20_000,
+    b'{"test_fraction": null, "shards": [[{"id": "a", "label": "", "source": "", "split": "", "file": "x"}]]}',
+    b'{"test_fraction": null, "shards": ' + b"9" * 5000 + b"}",
 ]  # fmt: skip
 
 
@@ -210,7 +211,7 @@ def test_an_invalid_plan_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_invalid_failures_are_reported_and_those_of_unknown_videos_ignored(tmp_path: Path) -> None:
     store_of(tmp_path, [video(0)])
     metadata = {"id": "a", "label": "", "source": "", "split": ""}
-    (tmp_path / PLAN_FILE).write_text(json.dumps({"test_share": None, "shards": [[metadata]]}))
+    (tmp_path / PLAN_FILE).write_text(json.dumps({"test_fraction": None, "shards": [[metadata]]}))
     plan = ShardPlan.read(tmp_path)
     file = failures_path(tmp_path, 0)
     file.write_text('{"path": "of another plan", "reason": "", "stamp": null}\n{"half')

@@ -91,12 +91,12 @@ def test_the_table_has_a_row_for_each_and_one_for_both(tmp_path: Path) -> None:
 
 
 def test_predictions_of_other_videos_are_not_fused_and_noted(tmp_path: Path) -> None:
-    write_predictions(tmp_path / "rgb-quick" / "predictions.parquet", THREE)
-    write_predictions(tmp_path / "flow-quick" / "predictions.parquet", predictions([[1, 0, 0, 0, 0, 0]], "a"))
+    write_predictions(tmp_path / "rgb-cached_probe" / "predictions.parquet", THREE)
+    write_predictions(tmp_path / "flow-cached_probe" / "predictions.parquet", predictions([[1, 0, 0, 0, 0, 0]], "a"))
     table = score_predictions(tmp_path)
-    assert [row["key"] for row in table["rows"]] == ["rgb-quick", "flow-quick"]
+    assert [row["key"] for row in table["rows"]] == ["rgb-cached_probe", "flow-cached_probe"]
     (note,) = table["notes"]
-    assert "rgb-quick" in note and "flow-quick" in note
+    assert "rgb-cached_probe" in note and "flow-cached_probe" in note
 
 
 def test_predictions_come_back_as_they_were_written(tmp_path: Path) -> None:

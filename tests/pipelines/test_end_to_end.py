@@ -26,7 +26,7 @@ def test_a_batch_above_the_number_of_training_videos_is_told_before_preparing(tm
         (videos / label).mkdir(parents=True)
         for n in range(10):
             (videos / label / f"{n}.mp4").write_bytes(b"never decoded")
-    config = load_config("demo", ["train.global_batch_size=17", "evaluate.test_share=0.2"])
+    config = load_config("demo", ["train.global_batch_size=17", "prepare.test_fraction=0.2"])
     with pytest.raises(UserError) as told:
         run_end_to_end(config, videos, out, progress=False)
     assert "train.global_batch_size" in str(told.value) and "17" in str(told.value) and "16" in str(told.value)
@@ -97,7 +97,7 @@ def test_a_run_goes_on_after_its_videos_were_copied_though_one_is_broken(tmp_pat
     inputs = list_videos(videos)
     rows = [video(n, id=name, content=content_digest(videos / name)) for n, name in enumerate(FIRST[:2])]
     store_of(store, rows, shards=3, settings=CONFIG.prepare)
-    make_plan(store, inputs.items, CONFIG.prepare, CONFIG.evaluate.test_share).write(store)
+    make_plan(store, inputs.items, CONFIG.prepare, CONFIG.prepare.test_fraction).write(store)
     broken = Failure("not a video", stamp(videos / "c.mp4", CONFIG.prepare))
     for shard, failed in enumerate(({}, {}, {"c.mp4": broken})):
         write_failures(store, shard, failed)
@@ -105,5 +105,5 @@ def test_a_run_goes_on_after_its_videos_were_copied_though_one_is_broken(tmp_pat
         os.utime(videos / name, (1, 1))
     check_none_to_come(inputs, store, CONFIG, tmp_path / "run/checkpoints/step-00000003")
     assert prepare_inputs(inputs, store, CONFIG, progress=False, retry=False).processed == 0
-    tried_again = make_plan(store, inputs.items, CONFIG.prepare, CONFIG.evaluate.test_share).shards[3:]
+    tried_again = make_plan(store, inputs.items, CONFIG.prepare, CONFIG.prepare.test_fraction).shards[3:]
     assert [[plan_videos.id for plan_videos in shard] for shard in tried_again] == [["c.mp4"]]

@@ -20,7 +20,7 @@ METADATA_COLUMNS = (*CLIP_COLUMNS, "label", "source", "split")
 
 def pixel_settings(settings: PrepareConfig) -> dict[str, Any]:
     """Prepare settings that determine pixels and flow. ``max_frames`` is not one: each video has its frame count."""
-    return settings.model_dump(mode="json", exclude={*PER_CALL_SETTINGS, "split_fold", "max_frames"})
+    return settings.model_dump(mode="json", exclude={*PER_CALL_SETTINGS, "split_fold", "test_fraction", "max_frames"})
 
 
 def videos_fingerprint(entries: Catalog, settings: PrepareConfig, columns: Sequence[str] = METADATA_COLUMNS) -> str:

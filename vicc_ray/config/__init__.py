@@ -6,9 +6,11 @@ Reading recipes and overrides is in :mod:`vicc_ray.config.loader`.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import model_validator
 
-from vicc_ray.config.base import ConfigSection, CountOrZero, Stream
+from vicc_ray.config.base import RESUMABLE, ConfigSection, CountOrZero, Stream
 from vicc_ray.config.data import ClipConfig, PrepareConfig
 from vicc_ray.config.evaluate import ClassifyConfig, EvaluateConfig
 from vicc_ray.config.method import MethodConfig, ModelConfig, OptimizerConfig, ScheduleConfig, Stage2Config
@@ -38,7 +40,7 @@ __all__ = [
 class Config(ConfigSection):
     """A whole recipe."""
 
-    name: str = "run"
+    name: Annotated[str, RESUMABLE] = "run"
     """Name of the recipe, shown in reports."""
     seed: CountOrZero = 0
     """Seed of weights, of the order of videos and of every random draw of a sample."""
@@ -50,9 +52,9 @@ class Config(ConfigSection):
     schedule: ScheduleConfig = ScheduleConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
-    evaluate: EvaluateConfig = EvaluateConfig()
-    classify: ClassifyConfig = ClassifyConfig()
-    ray: RayConfig = RayConfig()
+    evaluate: Annotated[EvaluateConfig, RESUMABLE] = EvaluateConfig()
+    classify: Annotated[ClassifyConfig, RESUMABLE] = ClassifyConfig()
+    ray: Annotated[RayConfig, RESUMABLE] = RayConfig()
 
     def of_stage(self, stage: int) -> Config:
         """The settings as they hold in stage 1 or 2: what ``stage2`` gives stands in ``method`` and ``optimizer``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,3 +17,16 @@ class ConfigSection(BaseModel):
     """Base of all sections: unknown keys are errors, values do not change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=False)
+
+
+class _Resumable:
+    """Type of :data:`RESUMABLE`."""
+
+
+RESUMABLE: Final = _Resumable()
+"""Marker in the ``Annotated`` of a setting or section that may change when a run resumes: it affects no result."""
+
+
+def resumable(model: type[BaseModel]) -> set[str]:
+    """Fields of a section that are marked :data:`RESUMABLE`."""
+    return {name for name, field in model.model_fields.items() if RESUMABLE in field.metadata}

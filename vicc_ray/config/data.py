@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vicc_ray.config.base import ConfigSection, Count, Fraction, Positive
+from vicc_ray.config.base import RESUMABLE, ConfigSection, Count, Fraction, Positive
 
 
 class PrepareConfig(ConfigSection):
@@ -35,6 +35,8 @@ class PrepareConfig(ConfigSection):
     """Fraction of failed videos above which the preparation stops with an error, once at least 20 videos are done."""
     split_fold: Annotated[int, Field(ge=1, le=3)] = 1
     """Which of the three official folds is used, where the labels are the lists of UCF101 or HMDB51."""
+    test_fraction: Annotated[Fraction, RESUMABLE] = 0.25
+    """Fraction of sources held out for testing when the videos come without a split; unlabeled sources never are."""
     videos_per_shard: Count = 64
     """Rows of one Parquet file: the unit of parallel work and of resumption."""
 

@@ -24,9 +24,6 @@ class EvaluateConfig(ConfigSection):
     """Windows embedded at once."""
     exclude_same_source: bool = False
     """Whether neighbours of the query's own source (the same original recording) are left out."""
-    test_share: Fraction = 0.25
-    """Fraction of sources held out for testing where the videos come without a split; those without a label never
-    are."""
 
 
 class ClassifyConfig(ConfigSection):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_serializer, model_validator
 
-from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Positive
+from vicc_ray.config.base import RESUMABLE, ConfigSection, Count, CountOrZero, Positive
 from vicc_ray.registry import TRACKERS
 
 if TYPE_CHECKING:
@@ -53,15 +53,17 @@ class TrainConfig(ConfigSection):
 
     global_batch_size: Annotated[int, Field(ge=2)] = 48
     """Videos of one global step, shared by all workers."""
-    num_workers: Annotated[Workers, Field(json_schema_extra={"words": WORKERS_IN_WORDS})] = Workers(min=1, max=1)
+    num_workers: Annotated[Workers, Field(json_schema_extra={"words": WORKERS_IN_WORDS}), RESUMABLE] = Workers(
+        min=1, max=1
+    )
     """Training workers, each with a GPU if use_gpu, else a process on CPUs; {min: 1, max: 8}: as many as fit now."""
-    cpus_per_worker: Annotated[float, Field(ge=0.0)] = 0.0
+    cpus_per_worker: Annotated[float, Field(ge=0.0), RESUMABLE] = 0.0
     """Logical CPUs of a worker; 0: one beside a GPU, else half of the machine's; decoding has the rest."""
-    elastic_resize_interval_s: Positive = 60.0
+    elastic_resize_interval_s: Annotated[Positive, RESUMABLE] = 60.0
     """Seconds between looks whether there is room for more workers, where their number may change."""
-    gpus_per_worker: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    gpus_per_worker: Annotated[float, Field(gt=0.0, le=1.0), RESUMABLE] = 1.0
     """GPU of a worker, where GPUs are used: below 1, several trainings share one."""
-    use_gpu: Literal["auto", "yes", "no"] = "auto"
+    use_gpu: Annotated[Literal["auto", "yes", "no"], RESUMABLE] = "auto"
     """auto: GPUs if the cluster has any."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the networks (loss and Sinkhorn are always fp32); auto: bf16 on GPUs that compute in it, else
@@ -72,27 +74,27 @@ class TrainConfig(ConfigSection):
     compile: bool = False
     """Whether torch.compile builds kernels for the networks. The first step of a phase then takes minutes, and on an
     AVX2 CPU S3D trained no faster (1.6 s against 1.5 s for two clips)."""
-    activation_checkpointing: bool = False
+    activation_checkpointing: Annotated[bool, RESUMABLE] = False
     """Whether the backward pass computes the networks' parts again, instead of their activations being kept: for more
     videos in a device's memory, at 1.4 times the time (S3D on a CPU)."""
     deterministic: bool = False
     """Whether a repeated run is equal to the bit, where torch can; on CPUs it is in any case."""
-    checkpoint_every_steps: Count = 500
+    checkpoint_every_steps: Annotated[Count, RESUMABLE] = 500
     """Steps between checkpoints; the end of every phase makes one too, and so does the warning that a machine goes."""
-    keep_last: Count = 2
+    keep_last: Annotated[Count, RESUMABLE] = 2
     """Newest checkpoints kept beside those of the ends of phases and the best of each stream by held-out R@1."""
-    validate_every_epochs: CountOrZero = 20
+    validate_every_epochs: Annotated[CountOrZero, RESUMABLE] = 20
     """Epochs between retrieval checks of a checkpoint on held-out videos, beside the training; 0 turns them off."""
-    max_validation_videos: Count = 1000
+    max_validation_videos: Annotated[Count, RESUMABLE] = 1000
     """Most train and most held-out videos that such a check embeds."""
     validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of each class's training sources that is not trained on and that the checks score instead of the test
     videos, so that what is chosen by the checks is not chosen by the test; 0: the checks score the test videos."""
-    max_restarts_without_progress: CountOrZero = 3
+    max_restarts_without_progress: Annotated[CountOrZero, RESUMABLE] = 3
     """Failures without a new checkpoint in between after which the run gives up; one that advances goes on for ever."""
-    log_sample_ids: bool = False
+    log_sample_ids: Annotated[bool, RESUMABLE] = False
     """Whether samples.jsonl tells the videos of every step: the proof that each comes once an epoch."""
-    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    trackers: Annotated[tuple[TrackerName, ...], RESUMABLE] = ("tensorboard",)
     """Where figures are drawn beside the JSON lines, which are always written; mlflow and wandb are extras."""
 
     @model_validator(mode="after")

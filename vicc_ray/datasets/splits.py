@@ -11,18 +11,18 @@ import numpy as np
 from vicc_ray.datasets.base import VideoItem
 
 
-def assign_splits(items: Sequence[VideoItem], test_share: float, seed: int) -> list[VideoItem]:
+def assign_splits(items: Sequence[VideoItem], test_fraction: float, seed: int) -> list[VideoItem]:
     """Assign "train" or "test" to each item without a split; all videos of a source get the same.
 
     Sources are visited in a seeded random order. A source is held out if that brings the test videos closer to
-    ``test_share`` of every label (on a tie: of all labeled videos). A source that has a split already keeps it. Tests
-    need labels, so a source without any is for training.
+    ``test_fraction`` of every label (on a tie: of all labeled videos). A source that has a split already keeps it.
+    Tests need labels, so a source without any is for training.
     """
     given = {item.source: item.split for item in items if item.split}
     per_source: dict[str, Counter[str]] = {}
     for item in items:
         per_source.setdefault(item.source, Counter()).update([item.label] if item.label else [])
-    short = {label: test_share * n for label, n in Counter(item.label for item in items if item.label).items()}
+    short = {label: test_fraction * n for label, n in Counter(item.label for item in items if item.label).items()}
     for source, split in given.items():
         if split == "test":
             _hold_out(short, per_source[source])

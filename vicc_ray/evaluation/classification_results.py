@@ -3,7 +3,7 @@
 Content of the file:
 
     rows      a list: each classifier; then, where both streams have one of the same mode, their mean (R+F)
-        key         "rgb-probe", "flow-finetune", "rgb+flow-quick", ...
+        key         "rgb-probe", "flow-finetune", "rgb+flow-cached_probe", ...
         name        the same in words
         stream      "rgb", "flow" or "rgb+flow"
         mode        "probe", "finetune", "cached_probe"

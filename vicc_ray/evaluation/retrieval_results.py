@@ -144,7 +144,7 @@ def _check_scorable(table: FeatureTable) -> None:
         if not count:
             raise UserError(
                 f"no labelled video in the split '{name}' (train {counts['train']}, test {counts['test']}): retrieval "
-                "looks up test videos among train videos and needs both; set the split column or evaluate.test_share"
+                "looks up test videos among train videos and needs both; set the split column or prepare.test_fraction"
             )
 
 

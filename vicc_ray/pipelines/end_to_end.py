@@ -82,7 +82,7 @@ def check_listed(inputs: Inputs, store: Path, config: Config) -> None:
     Raises:
         UserError: see :func:`~vicc_ray.training.workload.planned_workload`.
     """
-    plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share)
+    plan = make_plan(store, inputs.items, config.prepare, config.prepare.test_fraction)
     planned_workload(config, [(video.split, video.label, video.source) for _, video in plan.latest().values()])
 
 

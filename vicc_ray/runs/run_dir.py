@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.config import Config
+from vicc_ray.config.base import resumable
 from vicc_ray.config.loader import dump_config, load_config
+from vicc_ray.config.messages import sections
 from vicc_ray.errors import UserError
 from vicc_ray.runs.checkpoint_manager import CheckpointManager
 from vicc_ray.runs.checkpoint_state import read_inputs, read_state
@@ -25,25 +27,8 @@ from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 FreeSettings = Mapping[str, str | Collection[str]]
 """Names of settings by section, or "all"."""
 FREE_TO_CHANGE: FreeSettings = {
-    "name": "all",
-    "ray": "all",
-    "evaluate": "all",
-    "classify": "all",
-    "train": {
-        "num_workers",
-        "cpus_per_worker",
-        "gpus_per_worker",
-        "elastic_resize_interval_s",
-        "use_gpu",
-        "checkpoint_every_steps",
-        "keep_last",
-        "validate_every_epochs",
-        "max_validation_videos",
-        "max_restarts_without_progress",
-        "log_sample_ids",
-        "trackers",
-        "activation_checkpointing",
-    },
+    **{section: names for section, model in sections().items() if (names := resumable(model))},
+    **dict.fromkeys(resumable(Config), "all"),
 }
 """Settings that do not affect what pretraining computes: a run may resume with other values."""
 LOCK_WAIT_S = 20.0

@@ -58,7 +58,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class _PlanFile:
-    test_share: float | None
+    test_fraction: float | None
     shards: list[list[PlannedVideo]]
 
 
@@ -74,7 +74,7 @@ class ShardPlan:
     """Videos of every shard. A video that was processed again is in a later shard too, which supersedes the earlier."""
 
     shards: tuple[tuple[PlannedVideo, ...], ...] = ()
-    test_share: float | None = None
+    test_fraction: float | None = None
     """Share of the sources that was held out; None where the videos came with a split."""
 
     def latest(self) -> dict[str, tuple[int, PlannedVideo]]:
@@ -90,7 +90,7 @@ class ShardPlan:
     def write(self, store: Path) -> None:
         """Write ``plan.json``."""
         shards = [[video.as_json() for video in videos] for videos in self.shards]
-        atomic_write(store / PLAN_FILE, json.dumps({"test_share": self.test_share, "shards": shards}))
+        atomic_write(store / PLAN_FILE, json.dumps({"test_fraction": self.test_fraction, "shards": shards}))
 
     @staticmethod
     def read(store: Path) -> ShardPlan:
@@ -99,11 +99,11 @@ class ShardPlan:
         if not path.exists():
             return ShardPlan()
         content = read_typed(path, _PlanFile, "a shard plan", f"remove {store}, or use another folder")
-        return ShardPlan(tuple(map(tuple, content.shards)), content.test_share)
+        return ShardPlan(tuple(map(tuple, content.shards)), content.test_fraction)
 
 
 def make_plan(
-    store: Path, items: Sequence[VideoItem], settings: PrepareConfig, test_share: float, retry: bool = True
+    store: Path, items: Sequence[VideoItem], settings: PrepareConfig, test_fraction: float, retry: bool = True
 ) -> ShardPlan:
     """Extend the plan of a store by shards for new videos and for failures to retry.
 
@@ -115,10 +115,10 @@ def make_plan(
     """
     before = ShardPlan.read(store)
     old = {id: video for id, (_, video) in before.latest().items()}
-    held_out = None if any(item.split for item in items) else test_share
-    if old and held_out != before.test_share:
+    held_out = None if any(item.split for item in items) else test_fraction
+    if old and held_out != before.test_fraction:
         raise UserError(
-            f"the clip store {store} was prepared with {_split_text(before.test_share)}, this run has "
+            f"the clip store {store} was prepared with {_split_text(before.test_fraction)}, this run has "
             f"{_split_text(held_out)}; use the same setting, or prepare into another folder"
         )
     if held_out is not None:
@@ -145,7 +145,7 @@ def extend_plan(
     wanted: Mapping[str, PlannedVideo],
     locations: Mapping[str, Location],
     settings: PrepareConfig,
-    test_share: float | None = None,
+    test_fraction: float | None = None,
     retry: bool = True,
 ) -> ShardPlan:
     """Append shards to a plan: for videos of ``wanted`` that are new or whose file changed, and for retries.
@@ -159,13 +159,13 @@ def extend_plan(
     new = [video for id, video in sorted(wanted.items()) if id not in old or id in repeated]
     size = max(1, min(settings.videos_per_shard, -(-len(new) // MIN_SHARDS)))
     shards = tuple(tuple(new[start : start + size]) for start in range(0, len(new), size))
-    return ShardPlan(before.shards + shards, test_share)
+    return ShardPlan(before.shards + shards, test_fraction)
 
 
-def _split_text(test_share: float | None) -> str:
-    if test_share is None:
+def _split_text(test_fraction: float | None) -> str:
+    if test_fraction is None:
         return "the split of the labels file"
-    return f"evaluate.test_share {test_share:g} held out"
+    return f"prepare.test_fraction {test_fraction:g} held out"
 
 
 def _check_unchanged(store: Path, old: dict[str, PlannedVideo], wanted: dict[str, PlannedVideo]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Positive
+from vicc_ray.config.base import RESUMABLE, ConfigSection, Count, CountOrZero, Positive
 from vicc_ray.config.messages import explain
 from vicc_ray.config.yaml import read_yaml
 from vicc_ray.errors import UserError
@@ -98,11 +98,14 @@ class Final(ConfigSection):
 
 
 class SweepConfig(ConfigSection):
-    """A whole sweep."""
+    """A whole sweep.
+
+    What is marked ``RESUMABLE`` changes no trial; of the recipe, the contents are compared.
+    """
 
     name: str = "sweep"
     """Its name, shown in reports."""
-    recipe: str = "demo"
+    recipe: Annotated[str, RESUMABLE] = "demo"
     """The recipe that trials are based on: a packaged one or a path."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Settings that all trials have otherwise than the recipe, as section.name: value."""
@@ -117,12 +120,12 @@ class SweepConfig(ConfigSection):
     """Share of each class's training sources that trials are scored on instead of being trained on."""
     seed: CountOrZero = 0
     """Seed of the search; that of the trials is the recipe's."""
-    max_concurrent_trials: Count = 1
+    max_concurrent_trials: Annotated[Count, RESUMABLE] = 1
     """Trials at the same time."""
-    budget: Budget = Budget()
+    budget: Annotated[Budget, RESUMABLE] = Budget()
     prune: Prune = Prune()
-    resources_per_trial: Resources = Resources()
-    final_eval: Final = Final()
+    resources_per_trial: Annotated[Resources, RESUMABLE] = Resources()
+    final_eval: Annotated[Final, RESUMABLE] = Final()
 
     @model_validator(mode="after")
     def _searches_something(self) -> SweepConfig:

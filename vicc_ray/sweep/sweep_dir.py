@@ -14,6 +14,7 @@ from pydantic import Field
 from vicc_ray.clip_store.fingerprint import videos_fingerprint
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
+from vicc_ray.config.base import resumable
 from vicc_ray.errors import UserError
 from vicc_ray.runs import run_dir
 from vicc_ray.runs.run_dir import RunDir, changed_settings
@@ -23,9 +24,6 @@ from vicc_ray.utils.fs import atomic_write, folder_lock
 from vicc_ray.utils.json_file import read_json, read_typed, validate_as
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 
-FREE_TO_CHANGE = {"recipe", "budget", "max_concurrent_trials", "resources_per_trial", "final_eval"}
-"""Settings that may differ when a sweep goes on: they do not change what a trial computes, or (of the recipe) the
-contents are compared."""
 SCORING = {"validate_every_epochs", "max_validation_videos"}
 FREE_IN_RECIPE = {
     **{name: run_dir.FREE_TO_CHANGE[name] for name in ("name", "ray", "classify")},
@@ -120,12 +118,12 @@ class SweepFolder:
 
     def last_run(self, setting: str, seed: int) -> TrialFolder:
         """The folder of one of the runs that judge what was found; ``setting`` names the trial or the default."""
-        return TrialFolder(self.path / "last" / f"{setting}-{seed}")
+        return TrialFolder(self.path / "final" / f"{setting}-{seed}")
 
     def runs(self) -> list[RunDir]:
         """Of all trials, of the stage 1 that they share, and of what judges them."""
         configs = [*self.stage1.glob("*/config.yaml"), *self.path.glob("trials/*/run/config.yaml")]
-        return [RunDir(config.parent) for config in (*configs, *self.path.glob("last/*/run/config.yaml"))]
+        return [RunDir(config.parent) for config in (*configs, *self.path.glob("final/*/run/config.yaml"))]
 
     def trials(self) -> list[Trial]:
         """What is known of all trials, in their order."""
@@ -177,7 +175,9 @@ class SweepFolder:
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Settings that must not change and have, each as "key: old -> new"; those of the recipe where no other has."""
-    old, new = ({k: v for k, v in found["settings"].items() if k not in FREE_TO_CHANGE} for found in (before, now))
+    old, new = (
+        {k: v for k, v in found["settings"].items() if k not in resumable(SweepConfig)} for found in (before, now)
+    )
     changed = [f"{key}: {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
     if before["epochs"] != now["epochs"]:
         changed.append(f"budget.epochs: {before['epochs']} -> {now['epochs']}")

@@ -17,7 +17,7 @@ from tests.pipelines.prepared import CONFIG, RAY, contents, failures, films, kil
 from tests.videos import moving, write_audio, write_video
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import shard_path
-from vicc_ray.config import Config, EvaluateConfig, PrepareConfig
+from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.prepare.pipeline import PrepareSummary
@@ -93,7 +93,7 @@ def test_of_folders_that_are_no_classes_all_videos_are_trained_on(tmp_path: Path
     entries = ClipStore(tmp_path / "store").entries
     assert {(entry.label, entry.split) for entry in entries} == {("", "train")}
     assert summary.unlabelled == 8
-    assert "test_share" not in str(summary)
+    assert "test_fraction" not in str(summary)
 
 
 def test_without_splits_a_share_of_the_sources_is_held_out(tmp_path: Path) -> None:
@@ -137,7 +137,11 @@ def test_a_moved_folder_of_videos_is_the_same_input(tmp_path: Path) -> None:
         ("prepare", PrepareConfig(short_side=40), "prepare.short_side was 32 and is 40 now"),
         ("prepare", PrepareConfig(short_side=32, flow_method="tvl1"), "prepare.flow_method was dis and is tvl1 now"),
         ("prepare", PrepareConfig(short_side=32, split_fold=2), "prepare.split_fold was 1 and is 2 now"),
-        ("evaluate", EvaluateConfig(test_share=0.5), "begun with evaluate.test_share 0.25 held out"),
+        (
+            "prepare",
+            PrepareConfig(short_side=32, test_fraction=0.5),
+            "prepared with prepare.test_fraction 0.25 held out",
+        ),
     ],
 )
 def test_changed_settings_are_refused(tmp_path: Path, section: str, change: object, message: str) -> None:

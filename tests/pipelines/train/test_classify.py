@@ -142,5 +142,5 @@ def test_the_quick_probe_takes_features_that_are_there(store: Path, tmp_path: Pa
         save_features(feature_path(run / "evaluation", name), FeatureTable(ids, labels, sources, splits, features))
     table = classify_from_features(run, config_of("rgb", "cached_probe"), run / "classify")
     (row,) = table["rows"]
-    assert (row["key"], row["top1"], row["about"]["network"]) == ("rgb-quick", 1.0, "rgb-stage1")
+    assert (row["key"], row["top1"], row["about"]["network"]) == ("rgb-cached_probe", 1.0, "rgb-stage1")
     assert 0 <= row["about"]["untrained_top1"] <= 1

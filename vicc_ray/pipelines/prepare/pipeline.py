@@ -90,9 +90,9 @@ def prepare_inputs(
 ) -> PrepareSummary:
     """Fill the clip store at ``store_path``.
 
-    Where no video has a split, ``config.evaluate.test_share`` of the sources are held out for testing. A call that was
-    stopped is continued by the same call: finished shards stay as they are. New videos, and failed ones to try again,
-    make new shards. The folder of the store must be visible to all machines of a cluster.
+    Where no video has a split, ``config.prepare.test_fraction`` of the sources are held out for testing. A call that
+    was stopped is continued by the same call: finished shards stay as they are. New videos, and failed ones to try
+    again, make new shards. The folder of the store must be visible to all machines of a cluster.
 
     Args:
         retry: try failures again whose file has changed since, or was not at fault, or not surely.
@@ -129,8 +129,10 @@ def prepare_inputs(
 def _labels_and_splits(plan: ShardPlan) -> str:
     videos = [video for _, video in plan.latest().values()]
     splits, labels = Counter(video.split for video in videos), Counter(video.label for video in videos)
-    how = "as listed" if plan.test_share is None else f"none was listed: evaluate.test_share {plan.test_share:g}"
-    if plan.test_share is not None and set(labels) == {""}:
+    how = (
+        "as listed" if plan.test_fraction is None else f"none was listed: prepare.test_fraction {plan.test_fraction:g}"
+    )
+    if plan.test_fraction is not None and set(labels) == {""}:
         how = "none was listed, and a test asks for labels"
     text = f"{len(labels) - ('' in labels)} labels; split: {splits['train']} train, {splits['test']} test"
     return text + (f", {splits['']} in neither" if splits[""] else "") + f" ({how})"
@@ -149,7 +151,7 @@ def videos_to_come(inputs: Inputs, store: Path, config: Config) -> list[PlannedV
 
 def _plan(store: Path, inputs: Inputs, config: Config, retry: bool) -> ShardPlan:
     before = ShardPlan.read(store)
-    plan = make_plan(store, inputs.items, config.prepare, config.evaluate.test_share, retry)
+    plan = make_plan(store, inputs.items, config.prepare, config.prepare.test_fraction, retry)
     check_sources_unchanged(store, before, plan_videos(inputs.items), {item.id: item.location for item in inputs.items})
     return plan
 
@@ -162,10 +164,11 @@ def _check_settings(store: Path, settings: PrepareConfig) -> None:
     if not (store / STORE_FILE).exists():
         return
     before, _ = read_store_file(store)
+    unchecked = (*PER_CALL_SETTINGS, "test_fraction")  # the plan checks the fraction: inputs with a split do not use it
     changed = [
         f"prepare.{key} was {was} and is {is_now} now"
         for key in type(settings).model_fields
-        if (was := getattr(before, key)) != (is_now := getattr(settings, key)) and key not in PER_CALL_SETTINGS
+        if (was := getattr(before, key)) != (is_now := getattr(settings, key)) and key not in unchecked
     ]
     if changed:
         raise UserError(

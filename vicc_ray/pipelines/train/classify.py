@@ -76,17 +76,17 @@ def classify_from_features(run: Path, config: Config, out: Path) -> dict[str, An
             f"no features of a trained {stream} network in {folder}, which classify.mode cached_probe takes: run "
             f"`vicc-ray evaluate --run {run} --store STORE` first"
         )
-    predictions = _quick(folder, name, config.seed)
+    predictions = _fit_cached_probe(folder, name, config.seed)
     control = f"{stream}-random"
     if control in names:
-        random = _quick(folder, control, config.seed)
+        random = _fit_cached_probe(folder, control, config.seed)
         guesses = np.array(random.classes)[random.probabilities.argmax(axis=1)]
         predictions.about["untrained_top1"] = float((guesses == random.labels).mean())
-    write_predictions(out / f"{stream}-quick" / PREDICTIONS_FILE, predictions)
+    write_predictions(out / f"{stream}-cached_probe" / PREDICTIONS_FILE, predictions)
     return score_predictions(out, config.seed)
 
 
-def _quick(folder: Path, name: str, seed: int) -> Predictions:
+def _fit_cached_probe(folder: Path, name: str, seed: int) -> Predictions:
     table = load_features(feature_path(folder, name)).sorted()
     labelling = ClassLabels.of(table.labels, table.splits)
     train, test = labelling.train, labelling.test

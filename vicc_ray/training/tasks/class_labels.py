@@ -49,7 +49,7 @@ class ClassLabels:
             raise UserError(
                 f"no video of the split 'test' has a label that training videos have ({len(classes)} classes, "
                 f"{int(in_test.sum())} test videos): recognition could not be tested; prepare with a split column or a "
-                "larger evaluate.test_share"
+                "larger prepare.test_fraction"
             )
         left_out = {
             "train_unlabeled": int((in_train & ~labeled).sum()),
@@ -88,7 +88,7 @@ def _check_classes(classes: list[str], labeled: int, videos: int) -> None:
     if not classes:
         raise UserError(
             f"{labeled} of {videos} videos have a label, but none of the split 'train', so there is nothing to learn; "
-            "prepare with a split column or a smaller evaluate.test_share"
+            "prepare with a split column or a smaller prepare.test_fraction"
         )
     if len(classes) == 1:
         raise UserError(

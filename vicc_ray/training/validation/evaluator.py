@@ -53,7 +53,7 @@ class ValidationSet:
     def fingerprint(self, config: Config) -> str:
         """16 hexadecimal digits of the videos and of the evaluation settings; scores of equal ones are comparable."""
         videos = [[(e.id, e.content, e.frames, e.label, e.source) for e in part] for part in (self.train, self.test)]
-        known = json.dumps([videos, config.evaluate.model_dump(mode="json", exclude={"batch_size", "test_share"})])
+        known = json.dumps([videos, config.evaluate.model_dump(mode="json", exclude={"batch_size"})])
         return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
 
     def score(self, features: np.ndarray, config: Config) -> RetrievalResult:
