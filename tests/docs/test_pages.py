@@ -11,7 +11,7 @@ from tests.docs.pages import PAGES, ROOT, ROOT_PAGES, anchors, commands, name_of
 from vicc_ray.cli.main import build_parser
 from vicc_ray.config.loader import load_config
 from vicc_ray.config.messages import sections, setting_names
-from vicc_ray.training.monitoring.diagnostics import STATE, TREND
+from vicc_ray.training.monitoring.rules import STATE, TREND
 
 COMMANDS = sorted({tuple(words) for page in PAGES for words in commands(page.read_text())})
 PLACEHOLDER = re.compile(r"[<>*{]|\.\.\.|mine\.py|NAME")

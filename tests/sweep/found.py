@@ -81,7 +81,7 @@ def _drawn(number: int, draws: np.random.Generator) -> Trial:
     scores = [height - 0.24 * math.exp(-epoch / 3.2) + float(draws.normal(0, 0.008)) for epoch in range(1, 13)]
     seconds = float(draws.uniform(13, 17) + 4 * (values["stage2.queue_size"] > 0))
     curve = [Score(epoch, score, *interval(score), seconds * epoch) for epoch, score in enumerate(scores, 1)]
-    warned = ["crowded"] if values["stage2.num_prototypes"] == 32 and number % 5 == 0 else []
+    warned = ["prototype_collapse"] if values["stage2.num_prototypes"] == 32 and number % 5 == 0 else []
     return trial_of(number, values=values, curve=curve, recall_at_1=curve[-1].recall_at_1,
                     cost=Cost(12.0, 12 * seconds), warnings=warned)  # fmt: skip
 

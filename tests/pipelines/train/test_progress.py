@@ -58,7 +58,7 @@ def test_what_was_there_is_left_out_and_a_replaced_file_is_followed(tmp_path: Pa
 def test_warnings_of_one_step_come_each(tmp_path: Path) -> None:
     file = tmp_path / "warnings.jsonl"
     tail = JsonLinesTail(file, ("step", "phase", "kind"))
-    for kind in ("uniform", "flat"):
+    for kind in ("uniform_assignments", "dimensional_collapse"):
         with file.open("a") as out:
             out.write(json.dumps({"step": 9, "phase": "rgb-stage1", "kind": kind}) + "\n")
         assert [found["kind"] for found in tail.read()] == [kind]
@@ -67,7 +67,7 @@ def test_warnings_of_one_step_come_each(tmp_path: Path) -> None:
 def test_a_warning_is_shown_as_it_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunDir(tmp_path)
     follower = RunProgress(folder, WORKLOAD)
-    warning = {"step": 9, "epoch": 3, "phase": "rgb-stage1", "kind": "tracker-wandb", "text": "no [key]"}
+    warning = {"step": 9, "epoch": 3, "phase": "rgb-stage1", "kind": "tracker_wandb", "text": "no [key]"}
     folder.warnings_file.write_text(json.dumps(warning) + "\n")
     follower._update()
     follower._update()

@@ -161,20 +161,20 @@ def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore)
 def test_a_phase_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, end=2.99)
     page, _, figures = build(run_dir, store)
-    assert [w["kind"] for w in figures["warnings"]] == ["not-learning"] * 4
+    assert [w["kind"] for w in figures["warnings"]] == ["not_learning"] * 4
     assert "RGB stage 1:" in page.text and "learnt nothing" in page.text
 
 
 def test_collapsed_assignments_are_warned_of(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, entropy=0.3)
     _, _, figures = build(run_dir, store)
-    assert [w["kind"] for w in figures["warnings"]] == ["crowded"] * 4
+    assert [w["kind"] for w in figures["warnings"]] == ["prototype_collapse"] * 4
 
 
 def test_embeddings_that_collapsed_are_warned_of_with_the_settings_of_the_run(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, rank=1.3)
     page, _, figures = build(run_dir, store)
-    assert [w["kind"] for w in figures["warnings"]] == ["flat"] * 4
+    assert [w["kind"] for w in figures["warnings"]] == ["dimensional_collapse"] * 4
     assert "effective rank is 1.3 of 128" in page.text and "optimizer.learning_rate (now 0.6)" in page.text
 
 

@@ -143,7 +143,7 @@ def test_another_run_is_compared_query_by_query(run_dir: Path, store: ClipStore,
     save_features(feature_path(other / "evaluation", "rgb-stage1"), features_of(store, 77))
     evaluate_features(other / "evaluation", Config())
     config = yaml.safe_load((other / "config.yaml").read_text())
-    config["method"]["epsilon"], config["name"] = 0.025, "the <other>"
+    config["method"]["sinkhorn_epsilon"], config["name"] = 0.025, "the <other>"
     (other / "config.yaml").write_text(yaml.safe_dump(config))
     html = build_report(run_dir, store, other).read_text()
     figures = json.loads((run_dir / "report" / "report.json").read_text())["comparison"]

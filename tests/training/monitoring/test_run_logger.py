@@ -75,10 +75,17 @@ def test_a_problem_is_told_when_it_begins(folder: RunDir) -> None:
     journal = RunLogger(folder, CONFIG, 0)
     for n, figures in enumerate((GOOD, COLLAPSED, COLLAPSED, GOOD, COLLAPSED), 1):
         found = journal.end_epoch(RGB, 50 * n, n, figures)
-        assert {p.kind for p in found} == (set() if figures is GOOD else {"uniform", "flat"})
+        assert {p.kind for p in found} == (
+            set() if figures is GOOD else {"uniform_assignments", "dimensional_collapse"}
+        )
     journal.close(RGB, 250)
     told = [(line["epoch"], line["kind"]) for line in read_lines(folder.warnings_file)]
-    assert told == [(2, "uniform"), (2, "flat"), (5, "uniform"), (5, "flat")]
+    assert told == [
+        (2, "uniform_assignments"),
+        (2, "dimensional_collapse"),
+        (5, "uniform_assignments"),
+        (5, "dimensional_collapse"),
+    ]
     assert [len(line["problems"]) for line in read_lines(folder.epochs_file)] == [0, 2, 2, 0, 2]
     assert "method.sinkhorn_epsilon (now 0.05)" in read_lines(folder.warnings_file)[0]["text"]
 
@@ -88,7 +95,10 @@ def test_a_resumed_run_does_not_repeat_a_problem_that_goes_on(folder: RunDir) ->
         journal = RunLogger(folder, CONFIG, resumed_at)
         journal.end_epoch(RGB, resumed_at + 50, resumed_at // 50 + 1, COLLAPSED)
         journal.close(RGB, resumed_at + 50)
-    assert [line["kind"] for line in read_lines(folder.warnings_file)] == ["uniform", "flat"]
+    assert [line["kind"] for line in read_lines(folder.warnings_file)] == [
+        "uniform_assignments",
+        "dimensional_collapse",
+    ]
 
 
 def test_what_is_no_number_is_null(folder: RunDir) -> None:
@@ -115,10 +125,13 @@ def test_stage_two_from_a_collapsed_stage_one_says_so_once(folder: RunDir) -> No
     journal.close(FLOW, 100)
     assert begun(folder, FLOW) == []
     for _ in range(2):
-        assert begun(folder, CROSS) == ["starts-from-rgb-uniform", "starts-from-rgb-flat"]
+        assert begun(folder, CROSS) == ["starts_from_rgb_uniform_assignments", "starts_from_rgb_dimensional_collapse"]
     told = [line for line in read_lines(folder.warnings_file) if line["phase"] == CROSS.name]
-    assert [line["kind"] for line in told] == ["starts-from-rgb-uniform", "starts-from-rgb-flat"]
-    assert "rgb-stage1" in told[0]["text"] and "ssignments are all but uniform" in told[0]["text"]
+    assert [line["kind"] for line in told] == [
+        "starts_from_rgb_uniform_assignments",
+        "starts_from_rgb_dimensional_collapse",
+    ]
+    assert "rgb-stage1" in told[0]["text"] and "uniform" in told[0]["text"]
 
 
 def test_stage_two_knows_the_run_that_its_weights_come_from(folder: RunDir, tmp_path: Path) -> None:
@@ -131,7 +144,10 @@ def test_stage_two_knows_the_run_that_its_weights_come_from(folder: RunDir, tmp_
         append_line(
             other.epochs_file, {"step": step, "phase": "flow-stage1", "stream": "flow", "ln_k": 1.79, **figures}
         )
-    assert begun(folder, CROSS, checkpoint) == ["starts-from-flow-uniform", "starts-from-flow-flat"]
+    assert begun(folder, CROSS, checkpoint) == [
+        "starts_from_flow_uniform_assignments",
+        "starts_from_flow_dimensional_collapse",
+    ]
 
 
 def test_held_out_checks_are_passed_on_once(folder: RunDir) -> None:
@@ -152,4 +168,4 @@ def test_a_tracker_that_fails_is_a_warning_and_the_run_goes_on(folder: RunDir) -
     written(folder, CONFIG, 0, 40, loss=1.0)
     assert len(read_lines(folder.metrics_file)) == 40
     (warning,) = read_lines(folder.warnings_file)
-    assert warning["kind"] == "tracker-tensorboard" and "metrics.jsonl" in warning["text"]
+    assert warning["kind"] == "tracker_tensorboard" and "metrics.jsonl" in warning["text"]

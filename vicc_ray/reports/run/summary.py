@@ -41,7 +41,7 @@ def headline(
         f"For each of {test:,} test videos the nearest of {train:,} train videos is looked up; R@1 is how often "
         f"it shows the same class, {percent(chance)} by chance."
     )
-    if any(w["kind"] != "crowded" for w in warnings):
+    if any(w["kind"] != "prototype_collapse" for w in warnings):
         text += " Mind the warnings below: not every phase has learnt."
     return {"title": title, "text": f"{text} {what}".strip(), "tiles": tiles}
 

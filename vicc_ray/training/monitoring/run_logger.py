@@ -121,7 +121,7 @@ class RunLogger:
             self._write(self._folder.warnings_file, {**place, "kind": problem.kind, "text": problem.text})
 
     def _tracker_problems(self) -> list[Diagnostic]:
-        return [Diagnostic(f"tracker-{name}", text) for name, text in self._trackers.failures().items()]
+        return [Diagnostic(f"tracker_{name}", text) for name, text in self._trackers.failures().items()]
 
     def _pass_on_evaluations(self) -> None:
         """Held-out checks are made beside the training, by another process: what is new of them goes to the trackers.

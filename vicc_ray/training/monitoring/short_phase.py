@@ -1,4 +1,4 @@
-"""What is said first of a phase that learnt nothing in a handful of steps, and what held-out videos say of it."""
+"""Context of a diagnostic: a phase with too few steps, and its validation score."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from vicc_ray.config import Config
 
 FEW_STEPS = 100
-"""Steps of a phase below which their number is the likeliest cause; the shortest phase of the demo has 200."""
+"""Steps of a phase below which their number is the likeliest cause; the demo's shortest phase has 200."""
 EPOCHS = {1: "schedule.{stream}_epochs", 2: "schedule.epochs_per_phase"}
-"""The setting of a phase's length, by stage."""
+"""Setting of a phase's length, by stage."""
 
 
 def few_steps(phase: Mapping[str, Any], steps: float | None, config: Config) -> str:
-    """That a phase had too few steps to learn from, and what makes more; "" where it had enough, or nobody knows.
+    """Sentence that a phase had too few steps, and the settings for more; "" if it had enough or this is unknown.
 
     Args:
-        phase: a line of epochs.jsonl: ``steps`` of its epoch, ``stage`` and ``stream``.
-        steps: of the whole phase.
+        phase: line of epochs.jsonl with ``steps``, ``stage`` and ``stream``.
+        steps: steps of the whole phase.
     """
     if steps is None or steps >= FEW_STEPS:
         return ""
@@ -26,14 +26,14 @@ def few_steps(phase: Mapping[str, Any], steps: float | None, config: Config) -> 
     key = EPOCHS[int(phase.get("stage") or 1)].format(stream=phase.get("stream") or "rgb")
     epochs = getattr(config.schedule, key.partition(".")[2])
     return (
-        f"{steps:.0f} steps in all (about {each:.0f} an epoch) are too few to learn much from, which is the likeliest "
-        f"cause: raise {key} (now {epochs}) or lower train.global_batch_size (now "
+        f"{steps:.0f} steps in all (about {each:.0f} per epoch) are too few to learn much, the likeliest cause: "
+        f" raise {key} (now {epochs}) or lower train.global_batch_size (now "
         f"{config.train.global_batch_size}), for more of them an epoch."
     )
 
 
 def validation_summary(check: Mapping[str, Any] | None) -> str:
-    """R@1 of a phase's network as a sentence; "" where it was not checked."""
+    """Validation R@1 of a phase's network as a sentence; "" without validation."""
     if not check:
         return ""
     low, high, chance = check["low"], check["high"], check.get("chance")

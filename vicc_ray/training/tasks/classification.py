@@ -18,8 +18,9 @@ from vicc_ray.runs.run_inputs import RunInputs
 from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder, sample_bytes
-from vicc_ray.training.monitoring.diagnostics import PATIENCE, STUCK, Diagnostic
+from vicc_ray.training.monitoring.diagnostics import Diagnostic
 from vicc_ray.training.monitoring.epoch_stats import EpochStats
+from vicc_ray.training.monitoring.rules import AT_CHANCE, PATIENCE
 from vicc_ray.training.tasks.class_labels import ClassLabels
 from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
 from vicc_ray.utils.fs import atomic_write
@@ -127,7 +128,7 @@ class Classification:
             f"{self.rate} (now {rate:g}) or lower classify.dropout (now {self.config.classify.dropout:g}), and check "
             "whether the labels belong to these videos."
         )
-        return [Diagnostic("stuck", text)]
+        return [Diagnostic("plateau_at_chance", text)]
 
 
 def free_settings(mode: str) -> FreeSettings:
@@ -147,4 +148,4 @@ def _origin(weights: EncoderWeights) -> str:
 
 
 def _at_chance(epoch: Mapping[str, Any]) -> bool:
-    return epoch["loss"] is not None and epoch["loss"] >= STUCK * epoch["chance_loss"]
+    return epoch["loss"] is not None and epoch["loss"] >= AT_CHANCE * epoch["chance_loss"]
