@@ -1,4 +1,4 @@
-"""Video files as odd as real ones are: some bytes changed, put in or left out."""
+"""Irregular video files as they occur in practice: changed, inserted or missing bytes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_stream(
 
 
 def write_photos(path: Path, frames: Frames, orientation: int) -> Path:
-    """Write a film of JPEGs with the EXIF data that cameras put into each: here the orientation of a picture."""
+    """Write a video of JPEGs with the EXIF data of cameras in each: here the orientation."""
     tag = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + tag + bytes(4)
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
@@ -64,7 +64,7 @@ def write_photos(path: Path, frames: Frames, orientation: int) -> Path:
 
 
 def write_with_sound(path: Path, frames: Frames, *, fps: int = 25) -> Path:
-    """Write frames as H.264, and a tone as long as they are."""
+    """Write frames as H.264 with a tone of the same duration."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=fps, options={"preset": "veryfast"})
         video.height, video.width, video.pix_fmt = *frames.shape[1:3], "yuv420p"
@@ -84,7 +84,7 @@ def write_with_sound(path: Path, frames: Frames, *, fps: int = 25) -> Path:
 
 
 def write_with_cover(path: Path, frames: Frames) -> Path:
-    """Write a film with the first frame as its cover picture, as shops and phones do."""
+    """Write a video with its first frame as the cover image, as shops and phones do."""
     film = write_video(path.with_name("film.mp4"), frames)
     with av.open(str(film)) as source, av.open(str(path), "w") as out:
         video = out.add_stream_from_template(source.streams.video[0])
@@ -102,7 +102,7 @@ def write_with_cover(path: Path, frames: Frames) -> Path:
 
 
 def with_sound_behind_the_end(path: Path) -> Path:
-    """Let the table of an MP4 file say that the sound's second half lies behind the end of the file."""
+    """Change the sample table of an MP4 file so that the second half of the audio is beyond the end of the file."""
     data = bytearray(path.read_bytes())
     table = data.index(b"stco", data.index(b"soun"))
     count = int.from_bytes(data[table + 8 : table + 12], "big")
@@ -113,7 +113,7 @@ def with_sound_behind_the_end(path: Path) -> Path:
 
 
 def write_two_tracks(path: Path, frames: Frames, empty: int = 1, lost: int = 0) -> Path:
-    """Write a file whose first video tracks (``empty``) are announced and never come; the last has the frames.
+    """Write a file whose first ``empty`` video tracks have no packets; the last one has the frames.
 
     Of its packets the first ``lost`` ones are not there.
     """
@@ -135,7 +135,7 @@ def write_both_tracks(path: Path, first: Frames, second: Frames) -> Path:
 
 
 def without_first_packet(source: Path, path: Path, *, second: Path | None = None, lost: int = 1) -> Path:
-    """Copy a video but for its first packet; as a second track, another video that is whole.
+    """Copy a video without its first packet; optionally with a complete second video track.
 
     A source of Matroska has no decoding times, which the copy needs of H.264.
     """
@@ -151,7 +151,7 @@ def without_first_packet(source: Path, path: Path, *, second: Path | None = None
 
 
 def write_encrypted(path: Path, frames: Frames, **options: str) -> Path:
-    """Write an MP4 file with common encryption; with options of the container."""
+    """Write an MP4 file with Common Encryption and options of the container."""
     keys = {"encryption_key": "00112233445566778899aabbccddeeff", "encryption_kid": "0123456789abcdef0123456789abcdef"}
     film = write_stream(path.with_name("clear.mp4"), frames, "libx264", g="20", preset="veryfast")
     return _packaged(film, path, {"encryption_scheme": "cenc-aes-ctr", **keys, **options})
@@ -169,9 +169,9 @@ def write_with_clear_lead(path: Path, frames: Frames, lead: int, *, each: str = 
     at = from_ = 0
     for _ in range(lead):
         start, at, from_ = data.index(b"moof", at), data.index(b"mdat", at), clear.index(b"mdat", from_)
-        for name in (b"senc", b"saiz", b"saio"):  # what says how it is encrypted
+        for name in (b"senc", b"saiz", b"saio"):  # boxes of the encryption
             data[start:at] = data[start:at].replace(name, b"free")
-        data[data.index(b"tfhd", start) + 15] = 2  # the description of its frames
+        data[data.index(b"tfhd", start) + 15] = 2  # index of its sample description
         size = int.from_bytes(data[at - 4 : at], "big")
         data[at : at + size - 4] = clear[from_ : from_ + size - 4]
         at, from_ = at + 4, from_ + 4
@@ -181,12 +181,12 @@ def write_with_clear_lead(path: Path, frames: Frames, lead: int, *, each: str = 
 
 
 def _describe_as_well(data: bytearray, clear: bytes) -> None:
-    """Put the description of clear frames behind that of encrypted ones."""
+    """Append the sample description of clear frames to that of encrypted ones."""
     from_, at = clear.index(b"avc1", clear.index(b"stsd")) - 4, data.index(b"encv") - 4
     entry = clear[from_ : from_ + int.from_bytes(clear[from_ : from_ + 4], "big")]
     end = at + int.from_bytes(data[at : at + 4], "big")
     data[end:end] = entry
-    data[at - 1] = 2  # their number
+    data[at - 1] = 2  # number of descriptions
     for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
         place = data.index(name) - 4
         size = int.from_bytes(data[place : place + 4], "big") + len(entry)
@@ -205,38 +205,38 @@ def _packaged(film: Path, path: Path, options: dict[str, str]) -> Path:
 
 
 def write_encrypted_asf(path: Path, frames: Frames) -> Path:
-    """Write a Windows Media file, and into its header what names the licence."""
+    """Write a Windows Media file with a license in its header."""
     data = write_stream(path, frames, "msmpeg4v3", form="asf").read_bytes()
-    names = [b"", b"DRM\0", b"key-1\0", b"http://licence.example\0"]  # secret, kind, key, address
+    names = [b"", b"DRM\0", b"key-1\0", b"http://license.example\0"]  # secret, kind, key, address
     body = b"".join(struct.pack("<I", len(name)) + name for name in names)
-    licence = bytes.fromhex("FBB3112223BDD211B4B700A0C955FC6E") + struct.pack("<Q", 24 + len(body)) + body
+    license = bytes.fromhex("FBB3112223BDD211B4B700A0C955FC6E") + struct.pack("<Q", 24 + len(body)) + body
     size, count = struct.unpack("<QI", data[16:28])
-    header = data[:16] + struct.pack("<QI", size + len(licence), count + 1) + data[28:30]
-    path.write_bytes(header + licence + data[30:])
+    header = data[:16] + struct.pack("<QI", size + len(license), count + 1) + data[28:30]
+    path.write_bytes(header + license + data[30:])
     return path
 
 
 def write_encrypted_matroska(path: Path, frames: Frames) -> Path:
-    """Write a Matroska file, and into its track the name of a key."""
+    """Write a Matroska file with a key ID in its track."""
     data = write_video(path, frames).read_bytes()
     encryption = _element("5035", _element("47E1", b"\x05") + _element("47E2", b"key-1"))
     encodings = _element("6D80", _element("6240", _element("5033", b"\x01") + encryption))
     id = bytes.fromhex("1654AE6B")
-    start = data.index(id, data.index(id) + 4)  # the first one stands in the table of contents
+    start = data.index(id, data.index(id) + 4)  # the first match is in the seek head
     tracks, after_tracks = _content(data, start + 4)
-    track, after_track = _content(data, tracks + 7)  # after a check sum of six bytes, which is left out
+    track, after_track = _content(data, tracks + 7)  # skips a checksum of six bytes
     entry = _element("AE", data[track:after_track] + encodings)
     path.write_bytes(data[:start] + _element("1654AE6B", entry + data[after_track:after_tracks]) + data[after_tracks:])
     return path
 
 
 def _element(id: str, content: bytes) -> bytes:
-    """An element of EBML, its size in eight bytes."""
+    """EBML element with a size field of eight bytes."""
     return bytes.fromhex(id) + b"\x01" + len(content).to_bytes(7, "big") + content
 
 
 def _content(data: bytes, at: int) -> tuple[int, int]:
-    """Where the content begins and ends whose size stands at ``at``."""
+    """Start and end of the content whose size field is at ``at``."""
     length = 9 - data[at].bit_length()
     size = int.from_bytes(data[at : at + length], "big") & ~(1 << 7 * length)
     return at + length, at + length + size

@@ -1,4 +1,4 @@
-"""Which frames, which crop, and that the draws belong to the sample."""
+"""Sampling of frames and crops, whose random draws depend on the sample only."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from vicc_ray.video.clip_sampling import sample_rng, sample_two_clips, windows
 from vicc_ray.video.transforms import Crop, FlowCropper, RgbCropper, center_crop, draw_appearance, draw_crop, ten_crops
 
 
-def test_draws_depend_on_seed_epoch_and_id_alone() -> None:
+def test_draws_depend_only_on_seed_epoch_and_id() -> None:
     first = sample_rng(1, 2, "a/b.mp4").random(4)
     assert np.array_equal(first, sample_rng(1, 2, "a/b.mp4").random(4))
     others = [sample_rng(*key).random(4) for key in ((0, 2, "a/b.mp4"), (1, 3, "a/b.mp4"), (1, 2, "a/c.mp4"))]
     assert not any(np.array_equal(first, other) for other in others)
 
 
-def test_clips_lie_inside_the_video_and_keep_their_step() -> None:
+def test_clips_are_inside_the_video_and_have_their_stride() -> None:
     for seed in range(200):
-        clips = sample_two_clips(np.random.default_rng(seed), frames=40, length=8, step=3, same_share=0.5)
+        clips = sample_two_clips(np.random.default_rng(seed), frames=40, length=8, frame_stride=3, same_clip_prob=0.5)
         assert clips.min() >= 0 and clips.max() < 40
         assert (np.diff(clips, axis=1) == 3).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_the_share_of_same_clips_is_kept(share: float) -> None:
+def test_clips_are_equal_with_the_given_probability(share: float) -> None:
     pairs = [sample_two_clips(np.random.default_rng(seed), 1000, 8, 1, share) for seed in range(400)]
     same = np.mean([np.array_equal(*pair) for pair in pairs])
     assert abs(same - share) < 0.08
 
 
-def test_every_start_comes_up() -> None:
+def test_every_start_is_drawn() -> None:
     starts = {int(sample_two_clips(np.random.default_rng(seed), 12, 8, 1, 0.0)[0, 0]) for seed in range(200)}
     assert starts == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("frames", [1, 5])
-def test_short_videos_are_repeated(frames: int) -> None:
+def test_short_videos_are_looped(frames: int) -> None:
     expected = np.arange(8) % frames
     assert np.array_equal(sample_two_clips(np.random.default_rng(0), frames, 8, 1, 0.0)[0], expected)
     assert np.array_equal(windows(frames, 8, 1, 0.5, 10), expected[None])
@@ -56,7 +56,7 @@ def test_windows_cover_the_video_at_half_overlap(frames: int) -> None:
         assert set(found.ravel()) == set(range(frames))
 
 
-def test_windows_are_thinned_evenly() -> None:
+def test_limited_windows_are_evenly_spaced() -> None:
     starts = windows(1000, 16, 2, 0.5, 5)[:, 0]
     assert len(starts) == 5
     assert starts[0] == 0 and starts[-1] == 1000 - 31
@@ -74,12 +74,12 @@ def test_crops_stay_in_the_frame_and_keep_their_area() -> None:
 
 
 def gray(picture: np.ndarray) -> np.ndarray:
-    """Grey levels 16 to 235 [H, W] as I420 planes."""
+    """Gray levels 16 to 235, [H, W], as I420 planes."""
     return np.vstack([picture, np.full((picture.shape[0] // 2, picture.shape[1]), 128, np.uint8)])
 
 
 def crop_rgb(frames: list[np.ndarray], crop: Crop, size: int = 16) -> np.ndarray:
-    """Frames as I420, planes below each other."""
+    """Crop I420 frames, whose planes are stacked vertically."""
     out, cropper = np.empty((len(frames), size, size, 3), np.uint8), RgbCropper(crop, size)
     for frame, into in zip(frames, out, strict=True):
         height, width = frame.shape[0] * 2 // 3, frame.shape[1]
@@ -97,12 +97,12 @@ def crop_flow(
     return out
 
 
-def test_rgb_and_flow_are_cut_alike_and_the_flip_turns_the_horizontal_flow() -> None:
+def test_rgb_and_flow_have_the_same_crop_and_a_flip_negates_horizontal_flow() -> None:
     pictures = np.random.default_rng(0).integers(16, 236, (3, 20, 24), dtype=np.uint8)
     planes, fields = [gray(picture) for picture in pictures], [np.hstack([picture] * 2) for picture in pictures]
     crop, mirrored = Crop(2, 4, 12, 14, False), Crop(2, 4, 12, 14, True)
     rgb, flow = crop_rgb(planes, crop), crop_flow(fields, crop)
-    levels = (flow[..., 0].astype(float) - 16) * 255 / 219  # BT.601: what a plane's level is as a grey
+    levels = (flow[..., 0].astype(float) - 16) * 255 / 219  # BT.601: gray value of a luma level
     assert np.abs(rgb - levels[..., None]).max() <= 1
     orient = crop_flow(fields, mirrored)[:, :, ::-1]
     assert np.array_equal(orient[..., 1], flow[..., 1])
@@ -110,7 +110,7 @@ def test_rgb_and_flow_are_cut_alike_and_the_flip_turns_the_horizontal_flow() -> 
     assert np.array_equal(crop_rgb(planes, mirrored)[:, :, ::-1], rgb)
 
 
-def test_colours_are_cut_where_the_brightness_is() -> None:
+def test_chroma_has_the_same_crop_as_luma() -> None:
     picture = np.zeros((32, 48, 3), np.uint8)
     picture[8:16, 20:32] = 255, 40, 40
     planes = [cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)]
@@ -119,7 +119,7 @@ def test_colours_are_cut_where_the_brightness_is() -> None:
     assert crop_rgb(planes, Crop(16, 20, 8, 12, False))[:, 2:].max() <= 6
 
 
-def test_smaller_flow_is_cut_at_the_same_place() -> None:
+def test_downscaled_flow_has_the_same_crop() -> None:
     field = np.full((32, 48), 128, np.uint8)
     field[8:16, 20:32] = 200
     small = [np.hstack([field[::4, ::4]] * 2)]
@@ -127,19 +127,19 @@ def test_smaller_flow_is_cut_at_the_same_place() -> None:
     assert (crop_flow(small, Crop(16, 20, 8, 12, False), scale=4) == 128).all()
 
 
-def test_rescaled_displacements_are_those_of_the_resized_crop() -> None:
+def test_rescaled_displacements_are_in_pixels_of_the_resized_crop() -> None:
     field = [np.hstack([np.full((16, 16), 138, np.uint8), np.full((16, 16), 108, np.uint8)])]
     wide = crop_flow(field, Crop(0, 0, 8, 16, True), size=32, rescale=True)
     assert (wide == (128 - 2 * 10, 128 - 4 * 20)).all()
 
 
-def test_no_motion_stays_no_motion_when_flipped() -> None:
+def test_zero_flow_stays_zero_in_a_flip() -> None:
     still = [np.full((8, 16), 128, np.uint8)] * 2
     assert (crop_flow(still, Crop(0, 0, 8, 8, True), 8) == 128).all()
 
 
 @pytest.mark.parametrize(("height", "width", "grid"), [(128, 170, 2), (240, 320, 4), (40, 40, 2), (16, 92, 4)])
-def test_ten_crops_are_the_centre_and_the_corners_and_their_mirror_images(height: int, width: int, grid: int) -> None:
+def test_ten_crops_are_the_center_and_the_corners_and_their_flips(height: int, width: int, grid: int) -> None:
     crops = ten_crops(height, width, grid)
     assert len(crops) == 10
     assert [replace(crop, flip=True) for crop in crops[:5]] == crops[5:]

@@ -1,4 +1,4 @@
-"""Known colours, encoded by the formulas of the standards, come back as those colours."""
+"""Known colors, encoded by the formulas of the standards, decode to the same colors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLOURS = np.array(
 
 
 def yuv(rgb: NDArray[np.float64], matrix: int, color_range: int, bits: int) -> NDArray[np.uint16]:
-    """Y, U, V of a colour with values from 0 to 1."""
+    """Y, U, V of a color with values from 0 to 1."""
     red, blue = WEIGHTS[matrix]
     luma = red * rgb[0] + (1 - red - blue) * rgb[1] + blue * rgb[2]
     chroma = np.array([(rgb[2] - luma) / (2 - 2 * blue), (rgb[0] - luma) / (2 - 2 * red)])
@@ -51,7 +51,7 @@ def decode_packets(
     transfer: int = 2,
     primaries: int = 2,
 ) -> NDArray[np.int64]:
-    """What a stream of two frames of one colour (0 to 1) decodes to: one colour, 0 to 255."""
+    """Color (0 to 255) that a stream of two frames of one color (0 to 1) decodes to."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, format
@@ -75,9 +75,7 @@ def decode_packets(
 @pytest.mark.parametrize("format", ["yuv420p", "yuv420p10le"])
 @pytest.mark.parametrize("color_range", [LIMITED, FULL])
 @pytest.mark.parametrize("matrix", [BT709, BT601])
-def test_the_matrix_and_the_range_of_the_stream_are_honoured(
-    tmp_path: Path, matrix: int, color_range: int, format: str
-) -> None:
+def test_the_declared_matrix_and_range_are_used(tmp_path: Path, matrix: int, color_range: int, format: str) -> None:
     for colour in COLOURS:
         back = decode_packets(tmp_path / "a.mkv", colour / 255, matrix, color_range, format=format)
         assert np.abs(back - colour).max() <= 4, colour
@@ -96,16 +94,16 @@ def test_without_a_tag_large_frames_are_bt709_and_small_ones_bt601(
 
 @pytest.mark.parametrize("format", ["gray", "gray10le", "ya8"])
 @pytest.mark.parametrize("color_range", [LIMITED, FULL])
-def test_grey_has_the_range_of_the_stream(tmp_path: Path, color_range: int, format: str) -> None:
+def test_gray_has_the_declared_range(tmp_path: Path, color_range: int, format: str) -> None:
     kind, unit = (np.uint16, 4) if "10" in format else (np.uint8, 1)
     for gray in (0, 60, 128, 255):
         stored = unit * (16 + 219 * gray / 255) if color_range == LIMITED else (256 * unit - 1) * gray / 255
-        back = decoded_grey(tmp_path / "a.mkv", np.full(64 * 64, round(stored), kind), color_range, format)
+        back = decode_gray(tmp_path / "a.mkv", np.full(64 * 64, round(stored), kind), color_range, format)
         assert np.abs(back - gray).max() <= 2, gray
 
 
-def decoded_grey(path: Path, plane: NDArray[np.generic], color_range: int, format: str) -> NDArray[np.int64]:
-    """What a stream of two frames of one brightness decodes to: one colour, 0 to 255."""
+def decode_gray(path: Path, plane: NDArray[np.generic], color_range: int, format: str) -> NDArray[np.int64]:
+    """Gray value (0 to 255) that a stream of two frames of one luma level decodes to."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 64, format
@@ -138,7 +136,7 @@ def hlg(light: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(("curve", "transfer"), [(pq, PQ), (hlg, HLG)])
-def test_hdr_colours_up_to_half_of_white_look_as_in_sdr(tmp_path: Path, curve: Curve, transfer: int) -> None:
+def test_hdr_colors_up_to_half_of_white_look_as_in_sdr(tmp_path: Path, curve: Curve, transfer: int) -> None:
     for colour in COLOURS:
         light = KNEE * (colour / 255) ** GAMMA
         expected = 255 * light ** (1 / GAMMA)
@@ -150,20 +148,20 @@ def test_hdr_colours_up_to_half_of_white_look_as_in_sdr(tmp_path: Path, curve: C
         assert np.abs(back - expected).max() <= 10, (colour, back, expected)
 
 
-def test_bt2020_colours_of_ordinary_range_are_brought_to_bt709(tmp_path: Path) -> None:
+def test_bt2020_colors_in_sdr_are_converted_to_bt709(tmp_path: Path) -> None:
     signal = np.maximum(np.linalg.inv(BT2020_TO_BT709) @ (COLOURS[3] / 255) ** GAMMA, 0) ** (1 / GAMMA)
     back = decode_packets(tmp_path / "a.mkv", signal, BT2020, format="yuv420p10le", primaries=ColorPrimaries.BT2020)
     assert np.abs(back - COLOURS[3]).max() <= 8
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
-def test_highlights_are_compressed_and_never_clipped_flat(transfer: int) -> None:
-    greys = np.repeat(np.linspace(0, 65535, 400).astype(np.uint16)[None, :, None], 3, axis=2)
-    out = to_bt709(greys, transfer)[0].astype(int)
-    assert (np.ptp(out, axis=1) <= 1).all()  # grey stays grey
+def test_highlights_are_compressed_and_not_clipped(transfer: int) -> None:
+    grays = np.repeat(np.linspace(0, 65535, 400).astype(np.uint16)[None, :, None], 3, axis=2)
+    out = to_bt709(grays, transfer)[0].astype(int)
+    assert (np.ptp(out, axis=1) <= 1).all()  # gray stays gray
     assert (np.diff(out[:, 1]) >= 0).all()
-    white = np.searchsorted(greys[0, :, 0], 65535 * (float(pq(np.array(1.0))) if transfer == PQ else 0.75))
-    assert 215 <= out[white, 1] <= 235  # white paper is bright, and there is room above it
+    white = np.searchsorted(grays[0, :, 0], 65535 * (float(pq(np.array(1.0))) if transfer == PQ else 0.75))
+    assert 215 <= out[white, 1] <= 235  # reference white is bright, with headroom above it
     assert out[white, 1] + 10 < out[-1, 1] <= 255
 
 
@@ -176,7 +174,7 @@ print(*(hashlib.sha256(to_bt709(image, transfer)).hexdigest() for transfer in (1
 """
 
 
-def test_colours_of_high_dynamic_range_are_the_same_whatever_instructions_numpy_has() -> None:
+def test_hdr_colors_are_equal_with_every_instruction_set_of_numpy() -> None:
     from numpy._core import _multiarray_umath
 
     fewer = {"NPY_DISABLE_CPU_FEATURES": " ".join(_multiarray_umath.__cpu_dispatch__), "OPENBLAS_CORETYPE": "Nehalem"}
@@ -188,8 +186,8 @@ def test_colours_of_high_dynamic_range_are_the_same_whatever_instructions_numpy_
     assert len(made) == 1
 
 
-def test_frames_that_are_not_scaled_have_the_colours_of_those_that_are(tmp_path: Path) -> None:
-    """One and the same colour, so that scaling leaves it: swscale has code of its own for frames of the same size."""
+def test_unscaled_and_scaled_frames_have_equal_colors(tmp_path: Path) -> None:
+    """One color, which scaling does not change: swscale has separate code for unscaled frames."""
     for colour in COLOURS:
         scaled = decode_packets(tmp_path / "a.mkv", colour / 255, BT601)
         kept = decode_video(tmp_path / "a.mkv", short_side=None, max_frames=10, timeout_s=60).frames[1, 16, 16]

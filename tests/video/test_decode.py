@@ -36,7 +36,7 @@ def reason(source: Path | bytes, limit: float = 60.0) -> str:
     ("suffix", "codec"),
     [("mp4", "libx264"), ("avi", "mpeg4"), ("mkv", "libx264"), ("webm", "libvpx"), ("mpg", "mpeg1video")],
 )
-def test_frames_come_back_in_order_and_in_rgb(tmp_path: Path, suffix: str, codec: str) -> None:
+def test_frames_are_decoded_in_order_and_in_rgb(tmp_path: Path, suffix: str, codec: str) -> None:
     video = decode(write_video(tmp_path / f"a.{suffix}", FRAMES, codec=codec))
     assert video.frames.shape == FRAMES.shape
     assert video.frames.dtype == np.uint8
@@ -46,23 +46,25 @@ def test_frames_come_back_in_order_and_in_rgb(tmp_path: Path, suffix: str, codec
         assert np.argmin(errors) == frame
     colours = FRAMES.reshape(-1, 3).astype(float)
     decode_packets = video.frames.reshape(-1, 3)
-    for channel in range(3):  # each channel is nearest to itself: red and blue are not swapped
+    for channel in range(3):  # red and blue are not swapped
         assert (
             np.argmin([np.abs(decode_packets[:, channel] - colours[:, other]).mean() for other in range(3)]) == channel
         )
 
 
-def test_h264_keeps_the_picture(tmp_path: Path) -> None:
+def test_h264_is_decoded_accurately(tmp_path: Path) -> None:
     assert psnr(decode(write_video(tmp_path / "a.mp4", FRAMES)).frames, FRAMES) > 35
 
 
-def test_a_file_and_its_bytes_decode_alike(tmp_path: Path) -> None:
+def test_a_file_and_its_bytes_decode_equally(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", FRAMES)
     assert np.array_equal(decode(path).frames, decode(path.read_bytes()).frames)
 
 
 @pytest.mark.parametrize(("short_side", "shape"), [(32, (32, 48)), (33, (33, 50)), (96, (96, 144)), (None, (64, 96))])
-def test_the_short_side_is_met_down_and_up(tmp_path: Path, short_side: int | None, shape: tuple[int, int]) -> None:
+def test_the_short_side_is_reached_by_scaling_down_and_up(
+    tmp_path: Path, short_side: int | None, shape: tuple[int, int]
+) -> None:
     assert decode(write_video(tmp_path / "a.mp4", FRAMES), short_side).frames.shape[1:3] == shape
     upright = write_video(tmp_path / "b.mp4", FRAMES.transpose(0, 2, 1, 3))
     assert decode(upright, short_side).frames.shape[1:3] == shape[::-1]
@@ -77,7 +79,7 @@ def test_scaling_down_averages(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 @pytest.mark.parametrize("mirror", [False, True])
-def test_the_display_matrix_is_honoured(tmp_path: Path, rotation: int, mirror: bool) -> None:
+def test_the_display_matrix_is_applied(tmp_path: Path, rotation: int, mirror: bool) -> None:
     upright = np.rot90(FRAMES, rotation // 90, axes=(1, 2))
     upright = upright[:, :, ::-1] if mirror else upright
     path = write_video(tmp_path / "a.mp4", FRAMES, rotation=rotation, mirror=mirror)
@@ -87,7 +89,7 @@ def test_the_display_matrix_is_honoured(tmp_path: Path, rotation: int, mirror: b
     assert min(decode(path, 32).frames.shape[1:3]) == 32
 
 
-def test_pixels_come_out_square(tmp_path: Path) -> None:
+def test_pixels_are_square(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", FRAMES, pixel_aspect="2:1")
     assert decode(path, 32).frames.shape[1:3] == (32, 96)
 
@@ -98,7 +100,7 @@ def test_a_variable_rate_keeps_every_frame_once(tmp_path: Path) -> None:
 
 
 def test_a_changing_frame_size_is_scaled_to_the_first(tmp_path: Path) -> None:
-    # MPEG transport streams may be joined: the second half brings its own, other size.
+    # Concatenated MPEG transport streams can have different sizes.
     halves = [
         write_video(tmp_path / f"{n}.mpg", np.stack([texture(*size)] * 12), codec="mpeg2video")
         for n, size in enumerate([(64, 96), (128, 96)])
@@ -115,7 +117,7 @@ def test_decoding_stops_at_max_frames(tmp_path: Path) -> None:
     assert np.array_equal(decode(path, max_frames=5).frames, decode(path).frames[:5])
 
 
-def test_a_truncated_file_gives_what_decodes(tmp_path: Path) -> None:
+def test_a_truncated_file_gives_the_frames_that_decode(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "a.mkv", moving(120, 64, 96))
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
@@ -131,12 +133,12 @@ def test_damage_in_the_middle_is_survived(tmp_path: Path) -> None:
     assert 2 <= len(decode(bytes(data)).frames) <= 120
 
 
-def test_failures_say_why(tmp_path: Path) -> None:
+def test_failures_have_reasons(tmp_path: Path) -> None:
     data = write_video(tmp_path / "a.mp4", FRAMES).read_bytes()
     assert reason(b"") == "empty file"
     assert reason(tmp_path / "none.mp4") == "no such file"
     assert reason(tmp_path) == "not a regular file"
-    os.mkfifo(tmp_path / "pipe.mp4")  # opening it would wait for a writer for ever
+    os.mkfifo(tmp_path / "pipe.mp4")  # opening it would block
     assert reason(tmp_path / "pipe.mp4") == "not a regular file"
     assert "not a video" in reason(b"once upon a time\n" * 50)
     assert "not a video" in reason(np.random.default_rng(0).bytes(20000))
@@ -146,7 +148,7 @@ def test_failures_say_why(tmp_path: Path) -> None:
     assert "limit of 1e-09 s" in reason(data, limit=1e-9)
 
 
-def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
+def test_a_cover_image_is_not_a_video(tmp_path: Path) -> None:
     song = write_audio(tmp_path / "song.mp4")
     assert "audio only" in reason(with_cover(song, tmp_path / "covered.m4a"))
 
@@ -175,7 +177,7 @@ def test_playlists_open_no_other_file(tmp_path: Path) -> None:
         assert "not a video" in reason(tmp_path / name)
 
 
-def test_no_frame_is_kept_once_it_is_given(tmp_path: Path) -> None:
+def test_no_frame_is_kept_after_it_is_yielded(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving(60, 64, 96), fps=30)
     others = {id(frame) for frame in gc.get_objects() if isinstance(frame, VideoFrame)}
     with open_frames(path, short_side=None, max_frames=99, timeout_s=60) as stream:

@@ -23,7 +23,7 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 
 def write_interlaced(path: Path, fields: NDArray[np.uint8], codec: str, rotation: int = 0) -> NDArray[np.uint8]:
-    """Write pairs of moments as one frame each, the bottom lines first; returns the frames with their combs."""
+    """Write pairs of fields as interlaced frames, bottom field first; return the interlaced frames."""
     combed = fields[1::2].copy()
     combed[:, 1::2] = fields[0::2, 1::2]
     with av.open(str(path), "w") as container:
@@ -51,7 +51,7 @@ def decode(path: Path) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("mpg", "mpeg2video")])
-def test_interlaced_frames_are_made_whole_one_for_one(tmp_path: Path, suffix: str, codec: str) -> None:
+def test_each_interlaced_frame_is_deinterlaced_to_one_frame(tmp_path: Path, suffix: str, codec: str) -> None:
     combed = write_interlaced(tmp_path / f"a.{suffix}", FIELDS, codec)
     frames = decode(tmp_path / f"a.{suffix}")
     assert frames.shape == combed.shape
@@ -65,7 +65,7 @@ def test_two_frames_are_enough(tmp_path: Path) -> None:
     assert len(decode(tmp_path / "a.mp4")) == 2
 
 
-def test_an_interlaced_stream_is_turned_upright(tmp_path: Path) -> None:
+def test_an_interlaced_stream_is_rotated_upright(tmp_path: Path) -> None:
     write_interlaced(tmp_path / "a.mp4", FIELDS, "libx264", rotation=90)
     assert psnr(decode(tmp_path / "a.mp4"), np.rot90(FIELDS[0::2], axes=(1, 2))) > 28
 
@@ -95,7 +95,7 @@ FORMATS = (
 
 @pytest.mark.parametrize("color_range", [1, 2], ids=["limited", "full"])
 @pytest.mark.parametrize("format", FORMATS.split())
-def test_colours_are_those_of_the_same_frames_that_are_not_interlaced(format: str, color_range: int) -> None:
+def test_colors_equal_those_of_progressive_frames(format: str, color_range: int) -> None:
     bars = np.repeat(np.repeat(BARS[None].astype(np.uint8), 32, axis=1), 64, axis=0)
     stored = av.VideoFrame.from_ndarray(bars, format="rgb24").reformat(
         format=format, dst_colorspace="ITU709", dst_color_range=color_range
@@ -113,9 +113,9 @@ def test_colours_are_those_of_the_same_frames_that_are_not_interlaced(format: st
 
 
 @pytest.mark.parametrize("format", ["uyvy422", "nv16", "rgb24", "yuv422p10le"])
-def test_frames_of_any_format_lose_their_combs(format: str) -> None:
+def test_frames_of_every_format_are_deinterlaced(format: str) -> None:
     combed = FIELDS[1::2].copy()
-    combed[:, 1::2] = FIELDS[0::2, 1::2]  # the bottom lines first
+    combed[:, 1::2] = FIELDS[0::2, 1::2]  # bottom field first
     stored = [av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=format) for image in combed]
     frames = np.stack([RgbConverter()(frame, 96, 64) for frame in deinterlace(as_interlaced(*stored, mode="bff"))])
     assert frames.shape == combed.shape
@@ -124,7 +124,7 @@ def test_frames_of_any_format_lose_their_combs(format: str) -> None:
 
 
 def as_interlaced(*frames: av.VideoFrame, mode: str = "tff") -> list[av.VideoFrame]:
-    """The frames, flagged as interlaced."""
+    """Flag frames as interlaced."""
     graph, first = Graph(), frames[0]
     source = graph.add_buffer(width=first.width, height=first.height, format=first.format, time_base=Fraction(1, 25))
     graph.link_nodes(source, graph.add("setfield", mode=mode), graph.add("buffersink")).configure()

@@ -1,4 +1,4 @@
-"""Colour and blur in batches, and the networks' inputs."""
+"""Color augmentation and blur in batches, and the input of the networks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_contrast_keeps_the_mean_brightness_of_the_clip() -> None:
     torch.testing.assert_close(flat.std() / x.std(), torch.tensor(0.5), atol=1e-2, rtol=0)
 
 
-def test_hue_turns_a_whole_circle_and_leaves_grey_alone() -> None:
+def test_hue_turns_a_whole_circle_and_keeps_gray() -> None:
     x = clips(1)
     torch.testing.assert_close(augment(x.clone(), parameters({"hue": 1.0})), x, atol=1e-5, rtol=0)
     third = augment(x.clone(), parameters({"hue": 1 / 3}))
@@ -54,7 +54,7 @@ def test_hue_turns_a_whole_circle_and_leaves_grey_alone() -> None:
     torch.testing.assert_close(augment(gray.clone(), parameters({"hue": 0.2})), gray, atol=1e-5, rtol=0)
 
 
-def test_channel_grey_repeats_one_channel() -> None:
+def test_grayscale_repeats_one_channel() -> None:
     x = clips(3)
     gray = augment(x.clone(), parameters(*({"gray": 1, "channel": c} for c in range(3))))
     for c in range(3):
@@ -79,7 +79,7 @@ def test_a_clip_looks_the_same_in_any_batch() -> None:
         torch.testing.assert_close(to_rgb_input(raw[k : k + 1], drawn[k : k + 1])[0], together[k], atol=1e-5, rtol=0)
 
 
-def test_inputs_are_normalised_and_flow_gets_a_zero_channel() -> None:
+def test_inputs_are_normalized_and_flow_gets_a_zero_channel() -> None:
     white = to_rgb_input(torch.full((1, 2, 4, 4, 3), 255, dtype=torch.uint8))
     expected = (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
     torch.testing.assert_close(white[0, :, 0, 0, 0], expected)

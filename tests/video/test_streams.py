@@ -1,4 +1,4 @@
-"""Files whose tracks and packets are not as a demuxer would like them: all frames that are there come out."""
+"""Files with irregular tracks and packets: all frames that exist are decoded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.videos import moving, write_video
 from vicc_ray.video.decode import DecodeTimeoutError, VideoError, decode_video
 
 FRAMES = moving(60, 64, 96)
-ORIENTATIONS = {  # of EXIF: what has to be done with the stored picture
+ORIENTATIONS = {  # EXIF orientation -> operation on the stored image
     1: lambda frames: frames,
     2: lambda frames: frames[:, :, ::-1],
     3: lambda frames: np.rot90(frames, 2, axes=(1, 2)),
@@ -45,13 +45,13 @@ def assert_alike(frames: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_frames_with_side_data_that_pyav_does_not_know_are_turned_upright(tmp_path: Path, orientation: int) -> None:
+def test_frames_with_unknown_side_data_are_rotated_upright(tmp_path: Path, orientation: int) -> None:
     frames = decode(write_photos(tmp_path / "a.avi", FRAMES[:5], orientation))
     assert_alike(frames, ORIENTATIONS[orientation](FRAMES[:5]))
 
 
-def test_a_stream_that_appears_on_the_way_ends_nothing(tmp_path: Path) -> None:
-    # Noise makes the parts so large that no sound is found when the file's begin and end are looked at.
+def test_a_stream_that_appears_later_does_not_end_decoding(tmp_path: Path) -> None:
+    # Noise makes the parts so large that FFmpeg finds no audio when it probes the beginning and end of the file.
     noise = np.random.default_rng(0).integers(256, size=(60, 64, 96, 3), dtype=np.uint8)
     silent = write_video(tmp_path / "silent.ts", noise, fps=5)
     loud = write_with_sound(tmp_path / "loud.ts", FRAMES[:20], fps=5)
@@ -60,20 +60,20 @@ def test_a_stream_that_appears_on_the_way_ends_nothing(tmp_path: Path) -> None:
     assert len(decode(path)) == 140
 
 
-def test_a_damaged_track_of_sound_ends_nothing(tmp_path: Path) -> None:
+def test_a_damaged_audio_track_does_not_end_decoding(tmp_path: Path) -> None:
     path = with_sound_behind_the_end(write_with_sound(tmp_path / "a.mp4", FRAMES))
     assert_alike(decode(path), FRAMES)
 
 
-def test_a_video_track_without_frames_is_passed_over(tmp_path: Path) -> None:
+def test_a_video_track_without_frames_is_skipped(tmp_path: Path) -> None:
     assert_alike(decode(write_two_tracks(tmp_path / "a.mkv", FRAMES[:20])), FRAMES[:20])
 
 
-def test_a_still_picture_before_the_animation_is_passed_over(tmp_path: Path) -> None:
+def test_a_still_image_before_the_animation_is_skipped(tmp_path: Path) -> None:
     assert_alike(decode(write_stream(tmp_path / "a.avif", FRAMES[:20], "libsvtav1")), FRAMES[:20])
 
 
-def test_what_the_decoder_holds_is_taken_where_the_file_ends_in_an_error(tmp_path: Path) -> None:
+def test_the_decoder_is_flushed_if_the_file_ends_in_an_error(tmp_path: Path) -> None:
     data = write_video(tmp_path / "a.nut", FRAMES).read_bytes()
     assert_alike(decode(data + np.random.default_rng(0).bytes(5000)), FRAMES)
 
@@ -90,19 +90,19 @@ def test_what_the_decoder_holds_is_taken_where_the_file_ends_in_an_error(tmp_pat
         ("asf", "wmv2"),
     ],
 )
-def test_frames_are_never_made_up_where_the_key_frame_is_lost(tmp_path: Path, suffix: str, codec: str) -> None:
+def test_frames_without_their_key_frame_are_not_decoded(tmp_path: Path, suffix: str, codec: str) -> None:
     path = write_stream(tmp_path / f"a.{'mp4' if suffix == 'mkv' else suffix}", FRAMES, codec, g="600")
     with pytest.raises(VideoError, match="key frame"):
         decode(without_first_packet(path, tmp_path / f"b.{suffix}"))
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-def test_frames_begin_with_the_first_key_frame_that_is_there(tmp_path: Path, codec: str) -> None:
+def test_frames_start_at_the_first_existing_key_frame(tmp_path: Path, codec: str) -> None:
     path = write_stream(tmp_path / "a.avi", FRAMES, codec, g="20", bf="0", b="2000000")
     assert_alike(decode(without_first_packet(path, tmp_path / "b.avi")), FRAMES[20:])
 
 
-def test_a_raw_stream_without_any_key_frame_says_so(tmp_path: Path) -> None:
+def test_a_raw_stream_without_a_key_frame_is_reported(tmp_path: Path) -> None:
     data = write_stream(tmp_path / "a.264", FRAMES, "libx264", form="h264", preset="veryfast", bf="0").read_bytes()
     start = data.index(b"\0\0\1\x65")  # the only key frame; the parameter sets come before it
     after = data.index(b"\0\0\1\x41", start)
@@ -110,26 +110,26 @@ def test_a_raw_stream_without_any_key_frame_says_so(tmp_path: Path) -> None:
         decode(data[:start] + data[after:])
 
 
-def test_one_key_frame_at_the_end_does_not_make_a_video_of_the_differences_before_it(tmp_path: Path) -> None:
+def test_differences_before_a_final_key_frame_are_not_a_video(tmp_path: Path) -> None:
     path = write_stream(tmp_path / "a.ts", FRAMES[:41], "libx264", g="40", keyint_min="40", bf="0")
     with pytest.raises(VideoError, match="key frame"):
         decode(without_first_packet(path, tmp_path / "b.ts"))
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-def test_a_track_without_its_key_frame_is_passed_over(tmp_path: Path, codec: str) -> None:
+def test_a_track_without_its_key_frame_is_skipped(tmp_path: Path, codec: str) -> None:
     damaged = write_stream(tmp_path / "a.mp4", FRAMES[::-1], codec, g="600")
     whole = write_video(tmp_path / "b.mp4", FRAMES[:20])
     assert_alike(decode(without_first_packet(damaged, tmp_path / "c.mkv", second=whole)), FRAMES[:20])
 
 
-def test_beside_an_empty_track_all_is_taken_that_the_next_one_has(tmp_path: Path) -> None:
+def test_beside_an_empty_track_all_frames_of_the_other_are_decoded(tmp_path: Path) -> None:
     assert len(decode(write_two_tracks(tmp_path / "a.mkv", FRAMES[:20], lost=1))) == 19
 
 
-def test_tracks_that_are_tried_in_vain_take_of_the_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipped_tracks_count_towards_the_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_two_tracks(tmp_path / "a.mkv", FRAMES[:20], empty=30)
-    # A clock of its own: a second goes by at each look.
+    # A fake clock: every reading takes a second.
     monkeypatch.setattr("vicc_ray.video.decode.time", SimpleNamespace(monotonic=count().__next__))
     with pytest.raises(DecodeTimeoutError):
         decode_video(path, short_side=None, max_frames=1000, timeout_s=20)

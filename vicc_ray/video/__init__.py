@@ -1,1 +1,1 @@
-"""Videos: decoding, color, optical flow, codecs of the clip store, and the transforms of clips."""
+"""Video processing: decoding, color, optical flow, the codecs of the clip store, and clip transforms."""

@@ -1,7 +1,7 @@
-"""How the clip store compresses frames: groups of G that decode by themselves, RGB as H.264, flow as JPEG tiles.
+"""Codecs of the clip store: RGB as H.264 in GOPs that decode independently, flow as one JPEG per GOP.
 
-``benchmarks/storage.json`` has the figures this choice rests on. Shapes: T frames, G frames of a group, H height and
-W width of a frame (both even), h and w of a flow field, n frames asked for.
+``benchmarks/storage.json`` has the measurements behind this choice. Shapes: T frames, G frames per GOP, H height and W
+width of a frame (both even), h and w of a flow field, n requested frames.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Planes = tuple[Pixels, Pixels, Pixels]
-"""A frame as H.264 has it: Y [H, W], U and V [H / 2, W / 2]."""
-FORMATS = ("yuv420p", "yuvj420p")
-"""Of decoded frames: three planes of bytes, the chroma of half the size."""
+"""YUV planes of a frame: Y [H, W], U and V [H / 2, W / 2]."""
+PIXEL_FORMATS = ("yuv420p", "yuvj420p")
+"""Accepted formats of decoded frames: three planes of bytes, chroma at half size."""
 JPEG = b"\xff\xd8\xff"
-"""A JPEG begins with it: no other format is decoded."""
+"""First bytes of a JPEG; no other image format is decoded."""
 REPRODUCIBLE = "threads=1:cpu-independent=1"
-"""What x264 is told so that the same frames become the same bytes in every process and on every CPU. Without it the
-stream depends on the CPU's instructions, and with AVX-512 it is another one nearly every time."""
+"""Parameters that make x264's output equal in every process and on every CPU. Without them the stream depends on the
+CPU's instructions, and with AVX-512 it differs in nearly every run."""
 
 
 class DamagedFrameError(Exception):
-    """Stored bytes do not decode to the frames that they should hold."""
+    """Stored bytes do not decode to the expected frames."""
 
 
 class RgbEncoder:
     """Frames uint8 [H, W, 3], H and W even, to H.264: a packet a frame, each ``group`` of them with a key frame first.
 
-    A frame refers to the one before it and to no other, with neither arithmetic coding nor a loop filter: the decoder
-    is what a training run waits for.
+    Each frame references only the previous one, without arithmetic coding and loop filter, since decoding speed limits
+    training.
 
     Args:
-        crf: constant rate factor of x264, 0 (without loss but for the halved chroma) to 51.
+        crf: constant rate factor of x264, 0 (lossless except for the chroma subsampling) to 51.
     """
 
-    def __init__(self, height: int, width: int, group: int, crf: int) -> None:
-        keys = f"keyint={group}:min-keyint={group}:scenecut=0:bframes=0:{REPRODUCIBLE}:log=-1"
+    def __init__(self, height: int, width: int, gop_size: int, crf: int) -> None:
+        keys = f"keyint={gop_size}:min-keyint={gop_size}:scenecut=0:bframes=0:{REPRODUCIBLE}:log=-1"
         self._encoder = _context("libx264", "w")
         self._encoder.height, self._encoder.width = height, width
         self._encoder.pix_fmt, self._encoder.time_base, self._encoder.framerate = (
@@ -64,70 +64,70 @@ class RgbEncoder:
         self._frames += 1
 
     def packets(self) -> list[bytes]:
-        """All packets; to be called once, at the end."""
+        """Flush the encoder and return all packets; call it once, at the end."""
         self._take(None)
         if len(self._packets) != self._frames:
-            raise RuntimeError(f"x264 made {len(self._packets)} packets of {self._frames} frames")
+            raise RuntimeError(f"x264 returned {len(self._packets)} packets for {self._frames} frames")
         return self._packets
 
     def _take(self, frame: VideoFrame | None) -> None:
         self._packets += [bytes(packet) for packet in self._encoder.encode(frame)]
 
 
-def encode_rgb(frames: Pixels, group: int, crf: int) -> list[bytes]:
-    """The packets of :class:`RgbEncoder` for uint8 [T, H, W, 3]."""
-    encoder = RgbEncoder(frames.shape[1], frames.shape[2], group, crf)
+def encode_rgb(frames: Pixels, gop_size: int, crf: int) -> list[bytes]:
+    """Encode frames uint8 [T, H, W, 3] with :class:`RgbEncoder`; return the packets."""
+    encoder = RgbEncoder(frames.shape[1], frames.shape[2], gop_size, crf)
     for frame in frames:
         encoder.push(frame)
     return encoder.packets()
 
 
 def decode_planes(
-    packets: Sequence[bytes], group: int, wanted: Sequence[int], height: int, width: int
+    packets: Sequence[bytes], gop_size: int, wanted: Sequence[int], height: int, width: int
 ) -> Iterator[tuple[int, Planes]]:
-    """The frames ``wanted`` (ascending, each once) as they are decoded, with their indices.
+    """Decode the frames ``wanted`` (ascending, unique); yield their indices and planes.
 
-    Of each group, the frames up to the last one wanted are decoded. The planes are the decoder's own memory, not a
-    copy: what is done with a frame at once finds it in the processor's cache.
+    In each GOP, frames up to the last wanted one are decoded. Planes are the decoder's memory, not a copy, so that a
+    frame that is used immediately is still in the CPU's cache.
 
     Raises:
         DamagedFrameError: a packet is damaged.
     """
     left = set(wanted)
-    for index, frame in _decoded(packets, _needed(wanted, group)):
+    for index, frame in _decoded(packets, _needed(wanted, gop_size)):
         if index not in left:
             continue
-        if (frame.height, frame.width) != (height, width) or frame.format.name not in FORMATS:
+        if (frame.height, frame.width) != (height, width) or frame.format.name not in PIXEL_FORMATS:
             raise DamagedFrameError(f"frame {index} is {frame.height} x {frame.width} {frame.format.name}")
         yield index, _planes(frame)
 
 
-def decode_i420(packets: Sequence[bytes], group: int, indices: NDArray[np.int64], height: int, width: int) -> Pixels:
-    """The frames ``indices`` (int [n], in any order, repeated or not) as planes Y, U, V: uint8 [n, 3 H / 2, W].
+def decode_i420(packets: Sequence[bytes], gop_size: int, indices: NDArray[np.int64], height: int, width: int) -> Pixels:
+    """Decode the frames ``indices`` (int [n], any order, repeats allowed) as I420 planes: uint8 [n, 3 H / 2, W].
 
     Raises:
         DamagedFrameError: a packet is damaged.
     """
-    wanted, places = np.unique(indices, return_inverse=True)
+    wanted, inverse = np.unique(indices, return_inverse=True)
     out = np.empty((len(wanted), height * 3 // 2, width), np.uint8)
-    for (_, planes), picture in zip(decode_planes(packets, group, wanted.tolist(), height, width), out, strict=True):
+    for (_, planes), picture in zip(decode_planes(packets, gop_size, wanted.tolist(), height, width), out, strict=True):
         chroma = picture[height:].reshape(2, height // 2, width // 2)
-        for plane, into in zip(planes, (picture[:height], *chroma), strict=True):
-            into[:] = plane
-    return out[places]
+        for plane, target in zip(planes, (picture[:height], *chroma), strict=True):
+            target[:] = plane
+    return out[inverse]
 
 
-def _needed(wanted: Sequence[int], group: int) -> list[int]:
-    """All frames that must be decoded to get the ``wanted`` ones, in order."""
-    last = {index // group: index for index in wanted}
-    return [index for number, end in last.items() for index in range(number * group, end + 1)]
+def _needed(wanted: Sequence[int], gop_size: int) -> list[int]:
+    """Frames to decode to get the ``wanted`` ones, in order."""
+    last = {index // gop_size: index for index in wanted}
+    return [index for number, end in last.items() for index in range(number * gop_size, end + 1)]
 
 
 def _decoded(packets: Sequence[bytes], needed: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
     decoder = _context("h264", "r")
     done = 0
     try:
-        for index in [*needed, -1]:  # -1: ask for what is left
+        for index in [*needed, -1]:  # -1 flushes the decoder
             packet = av.Packet(packets[index]) if index >= 0 else None
             for frame in decoder.decode(packet):
                 if frame.is_corrupt or done == len(needed):
@@ -143,7 +143,7 @@ def _decoded(packets: Sequence[bytes], needed: Sequence[int]) -> Iterator[tuple[
 def _context(codec: str, mode: Literal["r", "w"]) -> VideoCodecContext:
     context = av.CodecContext.create(codec, mode)
     assert isinstance(context, VideoCodecContext)
-    context.thread_count = 1  # one core a video: parallel work is over videos
+    context.thread_count = 1  # one core per video; parallelism is over videos
     return context
 
 
@@ -159,25 +159,25 @@ def _planes(frame: VideoFrame) -> Planes:
 
 
 class FlowEncoder:
-    """Quantised flow uint8 [h, w, 2] to grey JPEGs, one a group: frames below each other, u beside v, [G h, 2 w].
+    """Quantized flow uint8 [h, w, 2] to gray JPEGs [G h, 2 w], one per GOP: frames stacked vertically, v right of u.
 
     Args:
-        quality: of the JPEG, 50 to 100.
+        quality: JPEG quality, 50 to 100.
     """
 
-    def __init__(self, group: int, quality: int) -> None:
-        self._group, self._quality = group, quality
+    def __init__(self, gop_size: int, quality: int) -> None:
+        self._gop_size, self._quality = gop_size, quality
         self._open: list[Pixels] = []
         self._done: list[bytes] = []
 
     def push(self, field: Pixels) -> None:
-        """Add the next frame's flow."""
+        """Append the flow of the next frame."""
         self._open.append(np.concatenate([field[..., 0], field[..., 1]], axis=1))
-        if len(self._open) == self._group:
+        if len(self._open) == self._gop_size:
             self._close()
 
     def tiles(self) -> list[bytes]:
-        """All JPEGs; to be called once, at the end."""
+        """Close the last GOP and return all JPEGs; call it once, at the end."""
         if self._open:
             self._close()
         return self._done
@@ -188,48 +188,48 @@ class FlowEncoder:
         self._open.clear()
 
 
-def encode_flow(flow_q: Pixels, group: int, quality: int) -> list[bytes]:
-    """The tiles of :class:`FlowEncoder` for uint8 [T, h, w, 2]."""
-    encoder = FlowEncoder(group, quality)
+def encode_flow(flow_q: Pixels, gop_size: int, quality: int) -> list[bytes]:
+    """Encode flow uint8 [T, h, w, 2] with :class:`FlowEncoder`; return the JPEGs."""
+    encoder = FlowEncoder(gop_size, quality)
     for field in flow_q:
         encoder.push(field)
     return encoder.tiles()
 
 
 def decode_fields(
-    tiles: Sequence[bytes], group: int, wanted: Sequence[int], height: int, width: int
+    tiles: Sequence[bytes], gop_size: int, wanted: Sequence[int], height: int, width: int
 ) -> Iterator[tuple[int, Pixels]]:
-    """The quantised flow of the frames ``wanted`` (ascending) with their indices: uint8 [h, 2 w], u, and v beside it.
+    """Decode the flow of the frames ``wanted`` (ascending); yield indices and uint8 [h, 2 w], v to the right of u.
 
     Raises:
         DamagedFrameError: a tile is damaged.
     """
-    for number, indices in groupby(wanted, key=lambda index: index // group):
+    for number, indices in groupby(wanted, key=lambda index: index // gop_size):
         tile = _tile(tiles, number, 2 * width)
         for index in indices:
-            row = index % group
+            row = index % gop_size
             field = tile[row * height : (row + 1) * height]
             if len(field) != height:
-                raise DamagedFrameError("a group of the flow is short")
+                raise DamagedFrameError(f"group {number} of the flow has fewer than {row + 1} frames")
             yield index, field
 
 
-def decode_flow(tiles: Sequence[bytes], group: int, indices: NDArray[np.int64], height: int, width: int) -> Pixels:
-    """The quantised flow of the frames ``indices`` (int [n], in any order, repeated or not): uint8 [n, h, 2 w].
+def decode_flow(tiles: Sequence[bytes], gop_size: int, indices: NDArray[np.int64], height: int, width: int) -> Pixels:
+    """Decode the flow of the frames ``indices`` (int [n], any order, repeats allowed): uint8 [n, h, 2 w].
 
     Raises:
         DamagedFrameError: a tile is damaged.
     """
-    wanted, places = np.unique(indices, return_inverse=True)
-    return np.stack([field for _, field in decode_fields(tiles, group, wanted.tolist(), height, width)])[places]
+    wanted, inverse = np.unique(indices, return_inverse=True)
+    return np.stack([field for _, field in decode_fields(tiles, gop_size, wanted.tolist(), height, width)])[inverse]
 
 
 def _tile(tiles: Sequence[bytes], number: int, width: int) -> Pixels:
     data = tiles[number] if number < len(tiles) else b""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data.startswith(JPEG) else None
-    except cv2.error:  # of more pixels than OpenCV decodes
+    except cv2.error:  # more pixels than OpenCV decodes
         image = None
     if image is None or image.shape[1] != width:
-        raise DamagedFrameError(f"group {number} of the flow is no JPEG of its size")
+        raise DamagedFrameError(f"group {number} of the flow is not a JPEG of width {width}")
     return np.asarray(image, np.uint8)

@@ -1,4 +1,4 @@
-"""Opening of video files: which containers are read, and why another file is not."""
+"""Opening of video files: an allowlist of containers, and the reasons for refusal."""
 
 from __future__ import annotations
 
@@ -31,31 +31,32 @@ _GAMES = (
     "xmv yop"
 )
 CONTAINERS = frozenset(f"{_GENERAL} {_RAW} {_CAMERAS} {_GAMES}".split())
-"""FFmpeg's demuxers that may open a file: those of videos that read this one file and nothing else. Never playlists and
-lists (hls, concat, sdp, vobsub), series of files (image2, mlv) and scripts: they would read other files or addresses.
-Those that take nearly anything for theirs (tty, rawvideo, tiertexseq) are not among them either."""
+"""Allowed demuxers of FFmpeg: those of videos that read only this file. Playlists (hls, concat, sdp, vobsub), file
+sequences (image2, mlv) and scripts are excluded because they read other files or addresses. Demuxers that accept nearly
+any file (tty, rawvideo, tiertexseq) are excluded too."""
 ANY = Formats(CONTAINERS)
-"""Of one's own videos."""
+"""Formats for the user's own videos: all codecs."""
+CONVERT_HINT = "convert it: ffmpeg -i VIDEO -c:v libx264 -an converted.mp4"
 _REFUSED = "Format not on whitelist"
-"""How FFmpeg's message begins that it logs, under the demuxer's name, where the list does not have it."""
+"""Start of the message that FFmpeg logs, under the demuxer's name, if the demuxer is not allowed."""
 ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-"""What has PyAV open a file whose title is not UTF-8; from 19 on it does so by itself, and has no such argument."""
+"""Argument that lets PyAV open a file whose title is not UTF-8; from version 19 on that is the default."""
 
 
 class VideoError(Exception):
-    """A file gives no clip; the message is one line of plain words."""
+    """A video cannot be used; the message is one line for the user."""
 
 
 def open_container(source: Path | bytes, formats: Formats = ANY) -> InputContainer:
-    """A video file, or its bytes, of one of the containers of ``formats``, opened for reading; to be closed by whoever
-    asked.
+    """Open a video file, or its bytes, for reading; the caller closes it.
 
     Raises:
-        VideoError: no such file, not a regular one, empty, not a video, of a container that is not read.
+        VideoError: the file does not exist, is not a regular file, is empty, is not a video, or its container is not in
+            ``formats``.
     """
     with _plain_words(source, formats):
         if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
-            raise VideoError("not a regular file")  # opening a named pipe would wait for ever
+            raise VideoError("not a regular file")  # opening a named pipe would block
         if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise VideoError("empty file")
         return _open(source, formats)
@@ -63,7 +64,7 @@ def open_container(source: Path | bytes, formats: Formats = ANY) -> InputContain
 
 @contextmanager
 def _plain_words(source: Path | bytes, formats: Formats = ANY) -> Iterator[None]:
-    """Errors of reading a file made VideoErrors."""
+    """Convert errors of reading a file to VideoError."""
     try:
         yield
     except FileNotFoundError:
@@ -85,22 +86,18 @@ def _reason(source: Path | bytes, formats: Formats, error: av.FFmpegError) -> st
         return f"not a video, or damaged from the start ({error.strerror})"
     kind = av.ContainerFormat(name.partition(",")[0], "r").long_name
     if name.endswith("_pipe"):
-        return f"not a video but a picture, or an animation that FFmpeg does not read ({kind})"
+        return f"not a video but an image, or an animation that FFmpeg does not read ({kind})"
     if formats is not ANY and not CONTAINERS.isdisjoint(name.split(",")):
-        return f"a file of the form {kind} ({name}); allowed: {_listed(formats.containers)}; {_convert()}"
-    return f"not a video that is read here: {kind} ({name})"
+        return f"the container is {kind} ({name}); allowed: {_listed(formats.containers)}; {CONVERT_HINT}"
+    return f"not a video that can be read: {kind} ({name})"
 
 
 def _listed(names: frozenset[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _convert() -> str:
-    return "convert it: ffmpeg -i VIDEO -c:v libx264 -an converted.mp4"
-
-
 def _refused_demuxer(source: Path | bytes, formats: Formats) -> str:
-    """The demuxer that FFmpeg would have taken, where the list does not have it; its log alone tells."""
+    """Demuxer that FFmpeg would have used if it were allowed, from FFmpeg's log; "" if there is none."""
     level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
@@ -116,13 +113,15 @@ def _refused_demuxer(source: Path | bytes, formats: Formats) -> str:
 
 
 def video_streams(container: InputContainer, source: Path | bytes, formats: Formats = ANY) -> list[VideoStream]:
-    """The streams that may hold the video, in the order of the file, from which the container was opened.
+    """Video streams that can be decoded, in the order of the file.
+
+    Args:
+        source: file or bytes that the container was opened from.
 
     Raises:
-        VideoError: there is none, or none that can be decoded: all are encrypted, or of codecs that are unknown or not
-            among ``formats``.
+        VideoError: there is none: all are encrypted, or their codecs are unknown or not in ``formats``.
     """
-    # The cover picture of a song is a video stream too, of one frame.
+    # The cover image of a song is a video stream of one frame.
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
         raise VideoError("no video stream" + (" (audio only)" if container.streams.audio else ""))
@@ -135,18 +134,18 @@ def video_streams(container: InputContainer, source: Path | bytes, formats: Form
     if not known and _is_encrypted_mp4(container, source):
         raise VideoError("encrypted")
     if not known:
-        raise VideoError("compressed in a way that FFmpeg does not know, or damaged")
+        raise VideoError("unknown codec, or damaged")
     return _of_formats(known, formats)
 
 
 def _of_formats(streams: list[VideoStream], formats: Formats) -> list[VideoStream]:
     if formats.codecs is None:
         return streams
-    among = [stream for stream in streams if stream.codec_context.codec.name in formats.codecs]
-    if not among:
-        found = streams[0].codec_context.codec.name
-        raise VideoError(f"compressed as {found}; allowed: {_listed(formats.codecs)}; {_convert()}")
-    return among
+    allowed = [stream for stream in streams if stream.codec_context.codec.name in formats.codecs]
+    if not allowed:
+        codec = streams[0].codec_context.codec.name
+        raise VideoError(f"the codec is {codec}; allowed: {_listed(formats.codecs)}; {CONVERT_HINT}")
+    return allowed
 
 
 def _is_encrypted_mp4(container: InputContainer, source: Path | bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Video bytes to RGB frames with PyAV: one thread, frame by frame, bounded in frames and time.
+"""Decoding of videos to RGB frames with PyAV: one thread, frame by frame, bounded in frames and time.
 
 Shapes: T frames, H height, W width.
 """
@@ -30,40 +30,40 @@ from vicc_ray.video.packets import Items, decode_packets
 __all__ = ["DecodeTimeoutError", "FrameStream", "Video", "VideoError", "decode_video", "open_frames", "timeout_reason"]
 
 EMPTY = (0, False)
-"""A stream without frames, in which nothing is wrong."""
+"""Score of a stream without frames and without an error."""
 MAX_ASPECT = 16
-"""Largest ratio of the sides; a longer frame would cost memory without bound at a fixed short side."""
+"""Largest allowed aspect ratio; memory at a fixed short side would be unbounded otherwise."""
 
 
 class DecodeTimeoutError(VideoError):
-    """The time limit is over."""
+    """Decoding exceeded its time limit."""
 
 
 @dataclass(frozen=True)
 class Video:
-    """Decoded frames, uint8 [T, H, W, 3] RGB with T >= 2, and their rate in frames a second."""
+    """Decoded frames, uint8 [T, H, W, 3] RGB with T >= 2, and their rate in frames per second."""
 
     frames: NDArray[np.uint8]
     fps: float
 
 
 class FrameStream:
-    """Frames that are decoded when they are asked for, and what is known of them by then."""
+    """Frames of a video, decoded lazily, and what is known of them so far."""
 
     def __init__(self, items: Items, scaler: _Scaler, rate: FrameRate, bounds: _Bounds) -> None:
         self._rate, self._bounds = rate, bounds
         self.truncated = False
-        """Whether the time limit ended the frames, not the video."""
+        """Whether the frames end because of the time limit."""
         self.frames = self._scaled(items, scaler)
-        """Frames uint8 [H, W, 3] RGB, all of one size."""
+        """Iterator of RGB frames uint8 [H, W, 3], all of one size."""
 
     @property
     def fps(self) -> float:
-        """Their rate in frames a second, measured over those so far; so it is best asked for at the end."""
+        """Frames per second, measured over the frames so far; most accurate at the end."""
         return self._rate.fps
 
     def _scaled(self, items: Items, scaler: _Scaler) -> Iterator[NDArray[np.uint8]]:
-        """Frames made of the items of :func:`decode_packets`."""
+        """Convert the items of :func:`decode_packets` to RGB frames."""
         taken, problem = 0, ""
         for item in items:
             if self._bounds.are_reached(taken):
@@ -92,28 +92,28 @@ def open_frames(
     enough: int | None = None,
     formats: Formats = ANY,
 ) -> Iterator[FrameStream]:
-    """The frames of the first video stream that moves, upright, with square pixels, scaled as soon as they are decoded.
+    """Open the first video stream with at least two frames; yield it upright, with square pixels, and scaled.
 
-    Colours come out as :mod:`vicc_ray.video.color` tells, and interlaced frames as whole ones. However long the video
-    is, two frames at most are held.
+    Colors are converted by :mod:`vicc_ray.video.color`, and interlaced frames are deinterlaced. At most two frames are
+    in memory, however long the video is. Frames keep their order and number whatever their timestamps are, so a
+    variable frame rate is decoded as stored. A truncated or damaged file gives the frames that decode, if there are at
+    least two.
 
     Args:
         source: a file, or its bytes.
-        short_side: the shorter side of the result in pixels, reached by scaling down or up; None keeps the size.
-            A stream whose frame size changes is scaled to the size of its first frame.
-        max_frames: decoding stops after so many frames.
+        short_side: shorter side of the result in pixels, by scaling down or up; None keeps the size. If the frame size
+            of a stream changes, frames are scaled to the size of the first.
+        max_frames: number of frames after which decoding stops.
         timeout_s: seconds after which decoding is given up, looked at between frames and packets; what is done with
             the frames in between counts too.
-        grid: height and width of the result are rounded to multiples of this.
-        enough: frames that make a video whose time is over one that is cut short there; None: it always fails.
-        formats: which containers and codecs it may have.
-
-    Frames keep their order and number whatever their timestamps, so a variable rate is decoded as it is stored.
-    A truncated or damaged file gives the frames that decode, if there are at least two.
+        grid: height and width of the result are rounded to multiples of it.
+        enough: number of frames from which a video is truncated at the time limit instead of failing; None: it always
+            fails.
+        formats: allowed containers and codecs.
 
     Raises:
-        VideoError: no such file, not a regular one, empty, not a video, no video stream, encrypted; while frames are
-            taken: the time limit; at the end of the frames: fewer than two.
+        VideoError: the file does not exist, is not a regular file, is empty, is not a video, has no video stream, or is
+            encrypted. While iterating: the time limit is exceeded. At the end: there are fewer than two frames.
     """
     bounds = _Bounds(max_frames, timeout_s, enough)
     with _moving_stream(source, bounds, formats) as (stream, items):
@@ -125,21 +125,21 @@ def open_frames(
 def decode_video(
     source: Path | bytes, *, short_side: int | None, max_frames: int, timeout_s: float, grid: int = 1
 ) -> Video:
-    """All frames of :func:`open_frames` at once; the same arguments and errors."""
+    """Decode all frames at once; arguments and errors are those of :func:`open_frames`."""
     with open_frames(source, short_side=short_side, max_frames=max_frames, timeout_s=timeout_s, grid=grid) as stream:
         frames = np.stack(list(stream.frames))
         return Video(frames, stream.fps)
 
 
 class _Bounds:
-    """How much is decoded of a video; the time runs from here on."""
+    """Limits on the frames and the time of a video; the clock starts at construction."""
 
     def __init__(self, max_frames: int, timeout_s: float, enough: int | None) -> None:
         self.max_frames, self._limit_s, self._enough = max_frames, timeout_s, enough
         self._end = time.monotonic() + timeout_s
 
     def are_reached(self, frames: int) -> bool:
-        """Whether the time is over; raises TookTooLong where so many frames are not enough then."""
+        """Whether the time is over; raises DecodeTimeoutError if ``frames`` are too few to truncate."""
         if time.monotonic() <= self._end:
             return False
         if self._enough is None or frames < self._enough:
@@ -148,28 +148,29 @@ class _Bounds:
 
 
 def timeout_reason(timeout_s: float) -> str:
-    """The reason of a video that took too much time."""
+    """Reason for the failure of a video that exceeded its time limit."""
     return f"took longer than the limit of {timeout_s:g} s (prepare.timeout_s)"
 
 
 @contextmanager
 def _moving_stream(source: Path | bytes, bounds: _Bounds, formats: Formats) -> Iterator[tuple[VideoStream, Items]]:
-    """The first video stream that gives two frames, and its items (see :func:`decode_packets`).
+    """First video stream with two frames, and its items (:func:`decode_packets`).
 
-    Others are there without frames (a rate that was never sent), or hold the still picture of an animation. Where no
-    stream moves, the one that tells most of why: with the most frames, else with a problem, else the first. Beside an
-    empty stream that one has all there is to see of the video: what it shows before a key frame is taken too.
+    Other streams can be empty (a bit rate that was never sent) or hold the still image of an animation. If no stream
+    has two frames, it is the one with the most information for the error: with the most frames, else with an error,
+    else the first. If there is also an empty stream, frames before the first key frame are decoded too, since that
+    stream is all there is of the video.
     """
-    told: list[tuple[int, bool]] = []
+    scores: list[tuple[int, bool]] = []
     while True:
         with open_container(source, formats) as container:
             streams = video_streams(container, source, formats)
-            is_last = len(told) == len(streams)
-            stream = streams[told.index(max(told)) if is_last else len(told)]
-            items = decode_packets(container, stream, from_gray=is_last and EMPTY in told)
-            head = _until_it_moves(items, bounds)
-            told.append((sum(isinstance(item, VideoFrame) for item in head), any(map(_is_problem, head))))
-            if is_last or told[-1][0] == 2:
+            is_last = len(scores) == len(streams)
+            stream = streams[scores.index(max(scores)) if is_last else len(scores)]
+            items = decode_packets(container, stream, from_gray=is_last and EMPTY in scores)
+            head = _two_frames(items, bounds)
+            scores.append((sum(isinstance(item, VideoFrame) for item in head), any(map(_is_problem, head))))
+            if is_last or scores[-1][0] == 2:
                 yield stream, _replayed(head, items)
                 return
 
@@ -179,14 +180,14 @@ def _is_problem(item: VideoFrame | str) -> bool:
 
 
 def _replayed(head: deque[VideoFrame | str], items: Items) -> Items:
-    """The items of the head, which is emptied, so that it keeps no frame; then the others."""
+    """Items of the head, which is emptied so that it keeps no frame alive, then the others."""
     while head:
         yield head.popleft()
     yield from items
 
 
-def _until_it_moves(items: Items, bounds: _Bounds) -> deque[VideoFrame | str]:
-    """The items up to the second frame."""
+def _two_frames(items: Items, bounds: _Bounds) -> deque[VideoFrame | str]:
+    """Items up to the second frame."""
     head: deque[VideoFrame | str] = deque()
     frames = 0
     for item in items:
@@ -198,7 +199,7 @@ def _until_it_moves(items: Items, bounds: _Bounds) -> deque[VideoFrame | str]:
 
 
 def _noted(items: Items, rate: FrameRate) -> Items:
-    """The items, their time stamps noted before a filter changes them."""
+    """Pass the items through, and add their timestamps to ``rate`` before a filter changes them."""
     for item in items:
         if isinstance(item, VideoFrame):
             rate.add(item)
@@ -207,14 +208,14 @@ def _noted(items: Items, rate: FrameRate) -> Items:
 
 def _too_few(frames: int, max_frames: int, problem: str) -> str:
     if problem:
-        return f"damaged or cut off: {frames} of the at least 2 frames needed could be decoded ({problem})"
+        return f"damaged or truncated: {frames} of the 2 required frames could be decoded ({problem})"
     if frames == 0:
         return "no frames in the video stream"
     return "one frame only; motion needs two" + (" (prepare.max_frames is 1)" if max_frames == 1 else "")
 
 
 class _Scaler:
-    """Scales and turns frames; all come out with the size of the first."""
+    """Scales and rotates frames; all get the size of the first."""
 
     def __init__(self, short_side: int | None, pixel_aspect: Fraction | None, grid: int) -> None:
         self.short_side = short_side
@@ -234,10 +235,10 @@ class _Scaler:
             raise VideoError(f"frames of format {frame.format.name} cannot be converted ({error})") from None
 
     def _target(self, frame: VideoFrame) -> tuple[int, int]:
-        """Width and height before the turn."""
+        """Width and height before rotation."""
         width, height = float(frame.width * self.pixel_aspect), float(frame.height)
         if max(width, height) > MAX_ASPECT * min(width, height):
-            raise VideoError(f"frames of {width:.0f} x {height:.0f} are longer than {MAX_ASPECT}:1")
+            raise VideoError(f"frames of {width:.0f} x {height:.0f} have an aspect ratio above {MAX_ASPECT}:1")
         scale = 1.0 if self.short_side is None else self.short_side / min(width, height)
         return self._rounded(width * scale), self._rounded(height * scale)
 

@@ -1,8 +1,8 @@
-"""Frames that hold two moments in alternate lines, made whole: FFmpeg's bwdif, one frame out for each frame in.
+"""Deinterlacing with FFmpeg's bwdif: one frame out for each frame in.
 
-The filter takes planes of their own only. For other formats FFmpeg would insert a scaler that knows nothing of the
-stream's colours and brings them to another matrix, so they are repacked here, with their matrix and range as they are,
-and back, since swscale rounds each format in its own way. (Frames of RGB or of a palette stay planes of RGB.)
+The filter accepts only planar formats. For others FFmpeg would insert a scaler that ignores the stream's color tags and
+changes the matrix. So frames are converted to a planar format here, with matrix and range unchanged, and back, because
+swscale rounds each format differently. (RGB and palette frames stay planar RGB.)
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from av.video.reformatter import VideoReformatter
 
 COLOR_ATTRIBUTES = ("colorspace", "color_range", "color_trc", "color_primaries")
 DEPTHS = (9, 10, 12, 14, 16)
-"""Bits of a sample beyond 8 that the filter takes."""
+"""Bits per sample above 8 that the filter supports."""
 SUBSAMPLING = {(8, 8): "444", (4, 8): "422", (4, 4): "420", (2, 8): "411", (2, 2): "410", (8, 4): "440"}
-"""Names of how many samples of colour, across and down, come on 8 x 8 of brightness."""
+"""Chroma samples across and down per 8 x 8 luma samples -> name of the subsampling."""
 
 
 def deinterlace(frames: Iterable[VideoFrame | str]) -> Iterator[VideoFrame | str]:
-    """Frames in their order and number, those that are flagged as interlaced without their combs.
+    """Deinterlace the frames that are flagged as interlaced; number and order of frames stay.
 
-    Strings (see :mod:`vicc_ray.video.decode`) pass. Until the first interlaced frame nothing is done or held; from
-    then on one frame is held back, since the filter looks at the neighbours of a frame.
+    Strings (see :mod:`vicc_ray.video.packets`) pass through. From the first interlaced frame on, output is one frame
+    behind, because the filter uses the neighbors of a frame.
     """
     graph: _Filter | None = None
     for frame in frames:
@@ -48,7 +48,7 @@ def deinterlace(frames: Iterable[VideoFrame | str]) -> Iterator[VideoFrame | str
 
 
 class _Filter:
-    """The filter, for frames of one size and pixel format."""
+    """bwdif filter graph for frames of one size and pixel format."""
 
     def __init__(self, first: VideoFrame) -> None:
         self._shape = self._shape_of(first)
@@ -70,14 +70,14 @@ class _Filter:
         return frame.width, frame.height, frame.format.name
 
     def takes(self, frame: VideoFrame) -> bool:
-        """Whether the frame has the size and format of the first."""
+        """Whether a frame has the size and format of the graph."""
         return self._shape_of(frame) == self._shape
 
     def push(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
-        """The frames that are ready after one more, or, after None, all that are left."""
+        """Push a frame and yield those that are ready; None flushes the graph."""
         if frame is not None:
             frame = self._repack.reformat(frame, format=self._planar, threads=1)
-            # The filter goes by the time stamps, and a broken stream has none, or the same twice.
+            # The filter needs increasing timestamps, and a broken stream may have none or repeat them.
             frame.pts, frame.time_base = self._pushed, Fraction(1, 25)
             self._pushed += 1
         self._graph.vpush(frame)
@@ -86,13 +86,13 @@ class _Filter:
                 ready = self._graph.vpull()
             except (av.BlockingIOError, av.EOFError):
                 return
-            for name, value in self._colour.items():  # the filter's links do not carry them
+            for name, value in self._colour.items():  # filter links drop these
                 setattr(ready, name, value)
             yield self._unpack.reformat(ready, format=self._format, threads=1)
 
 
 def planar_format(format: VideoFormat) -> str:
-    """The name of the format, with planes of its own, that holds what frames of ``format`` show."""
+    """Name of the planar format that represents ``format`` without loss."""
     if format.name.startswith("yuvj"):
         return format.name
     bits = max(component.bits for component in format.components)

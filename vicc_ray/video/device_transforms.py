@@ -1,7 +1,7 @@
-"""RGB appearance augmentation and normalisation on the training device, in batches. B clips, C channels, T frames.
+"""Color augmentation, blur and normalization in batches on the training device. B clips, C channels, T frames.
 
-Every clip has its own parameters, drawn with the sample (:data:`vicc_ray.video.transforms.APPEARANCE`): a clip looks
-the same in whichever batch and worker it lands.
+Every clip has its own parameters, drawn with the sample (:data:`vicc_ray.video.transforms.APPEARANCE`). So it looks the
+same in every batch and on every worker.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ BLUR_RADIUS = 4
 
 
 def to_rgb_input(clips: Tensor, appearance: Tensor | None = None) -> Tensor:
-    """Normalised network input of RGB clips.
+    """Augment and normalize RGB clips to network input.
 
     Args:
         clips: uint8 [B, T, H, W, 3].
-        appearance: float [B, len(APPEARANCE)] on the host, or None for none (evaluation).
+        appearance: augmentation parameters, float [B, len(APPEARANCE)] on the host; None for evaluation.
 
     Returns:
         float32 [B, 3, T, H, W], channels last in memory.
@@ -41,7 +41,7 @@ def to_rgb_input(clips: Tensor, appearance: Tensor | None = None) -> Tensor:
 
 
 def to_flow_input(clips: Tensor) -> Tensor:
-    """Network input of quantised flow, uint8 [B, T, H, W, 2] -> float32 [B, 3, T, H, W] in -1 to 1.
+    """Network input of quantized flow: uint8 [B, T, H, W, 2] -> float32 [B, 3, T, H, W] in -1 to 1.
 
     The third channel is zero: the published flow networks have three input channels.
     """
@@ -50,9 +50,9 @@ def to_flow_input(clips: Tensor) -> Tensor:
 
 
 def augment(x: Tensor, appearance: Tensor) -> Tensor:
-    """Jitter, channel-grey and blur of float [B, 3, T, H, W] in 0 to 1, with [B, P] parameters; stays in 0 to 1.
+    """Color jitter, grayscale and blur of float [B, 3, T, H, W] in 0 to 1; the result is in 0 to 1 too.
 
-    Parameters come on the host: which clips are blurred is known there without waiting for the device.
+    Parameters [B, P] are on the host, so that the choice of blurred clips needs no synchronization with the device.
     """
     b, _, t, h, w = x.shape
     flat = x.reshape(b, 3, -1)
@@ -67,9 +67,10 @@ def augment(x: Tensor, appearance: Tensor) -> Tensor:
 
 
 def _color_map(appearance: Tensor, mean_color: Tensor) -> tuple[Tensor, Tensor]:
-    """Brightness, contrast, saturation, hue and channel-grey as one affine map of colours: [B, 3, 3] and [B, 3, 1].
+    """Brightness, contrast, saturation, hue and grayscale as one affine map of colors: [B, 3, 3] and [B, 3, 1].
 
-    All of them are affine, so one product serves for all; values are clamped once, at the end.
+    All of them are affine, so one matrix product applies them all; values are clamped once, at the end. Grayscale
+    repeats one channel.
     """
     p = dict(zip(APPEARANCE, appearance.T, strict=True))
     eye = torch.eye(3, device=mean_color.device).expand(len(appearance), 3, 3)
@@ -87,12 +88,12 @@ def _color_map(appearance: Tensor, mean_color: Tensor) -> tuple[Tensor, Tensor]:
 
 @lru_cache
 def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Kept on the device, since every copy to it would have to be waited for."""
+    """Constant tensor, cached on the device to avoid a blocking copy in each step."""
     return torch.tensor(values, device=device)
 
 
 def _hue_matrix(turns: Tensor) -> Tensor:
-    """Rotation [B, 3, 3] of colours about the grey axis by ``turns`` [B] of a circle."""
+    """Rotation [B, 3, 3] of colors about the gray axis by ``turns`` [B], as a fraction of a circle."""
     angle = 2 * math.pi * turns
     cos, sin = angle.cos(), angle.sin()
     third, root = (1 - cos) / 3, sin / math.sqrt(3)
@@ -101,7 +102,7 @@ def _hue_matrix(turns: Tensor) -> Tensor:
 
 
 def _blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Separable Gaussian blur, one sigma [B] a clip in pixels; above 0."""
+    """Separable Gaussian blur with one sigma per clip, [B] in pixels, above 0."""
     b, c, t, h, w = x.shape
     offsets = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=x.device, dtype=x.dtype)
     kernel = torch.exp(-0.5 * (offsets / sigma.clamp(min=1e-2).view(-1, 1)) ** 2)

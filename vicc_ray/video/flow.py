@@ -1,6 +1,6 @@
-"""Dense optical flow between neighbouring frames, and its 8-bit form.
+"""Dense optical flow between adjacent frames, and its quantization to 8 bits.
 
-Shapes: T frames, H height, W width; the last axis of a flow is (u, v): motion to the right, motion downwards.
+Shapes: T frames, H height, W width; the last axis of a flow is (u, v), motion to the right and motion down.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 
 METHODS = ("dis", "tvl1", "farneback")
 LEVELS = 127
-"""Quantisation steps on either side of zero."""
+"""Quantization levels on either side of zero."""
 ZERO = 128
-"""The quantised value of no motion."""
+"""Quantized value of no motion."""
 MIN_SIDE = 16
-"""Side in pixels under which the pyramids of the algorithms have no room."""
+"""Smallest side in pixels for the image pyramids of the algorithms."""
 
 Matcher = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def compute_flow(frames: Iterable[NDArray[np.uint8]], method: str) -> NDArray[np.float32]:
-    """Optical flow in pixels a frame, float32 [T, H, W, 2], of T >= 2 RGB frames uint8 [H, W, 3].
+    """Optical flow in pixels per frame, float32 [T, H, W, 2], of T >= 2 RGB frames uint8 [H, W, 3].
 
-    Entry t is the motion from frame t to frame t + 1; the last one repeats the one before, so that every frame has one.
+    Entry t is the motion from frame t to frame t + 1. The last entry repeats the one before it.
 
     Args:
         method: "dis" (Kroeger et al. 2016, medium preset), "tvl1" (Zach et al. 2007), "farneback" (2003).
 
     Raises:
-        ValueError: fewer than two frames, a side under 16 pixels, or no such method.
+        ValueError: there are fewer than two frames, a side is below 16 pixels, or the method is unknown.
     """
     return np.stack([flow for _, flow in frames_with_flow(frames, method)])
 
@@ -39,7 +39,7 @@ def compute_flow(frames: Iterable[NDArray[np.uint8]], method: str) -> NDArray[np
 def frames_with_flow(
     frames: Iterable[NDArray[np.uint8]], method: str
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """Each frame and its entry of :func:`compute_flow`, float32 [H, W, 2]; no more than two frames are held."""
+    """Yield each frame with its entry of :func:`compute_flow`, float32 [H, W, 2]; two frames are in memory at most."""
     match = _matcher(method)
     previous = previous_gray = flow = None
     for frame in frames:
@@ -57,11 +57,11 @@ def frames_with_flow(
 
 def _check_side(frame: NDArray[np.uint8]) -> None:
     if min(frame.shape[:2]) < MIN_SIDE:
-        raise ValueError(f"flow needs frames of at least {MIN_SIDE} pixels a side, {frame.shape[:2]} given")
+        raise ValueError(f"flow needs frames of at least {MIN_SIDE} pixels on each side, {frame.shape[:2]} given")
 
 
 def shrink(flow: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-    """Means over squares of ``scale`` pixels: float32 [H, W, 2] -> [H / scale, W / scale, 2], in the same unit."""
+    """Mean over ``scale`` x ``scale`` pixels: float32 [H, W, 2] -> [H / scale, W / scale, 2], in the same unit."""
     if scale == 1:
         return flow
     height, width = flow.shape[0] // scale, flow.shape[1] // scale
@@ -69,7 +69,7 @@ def shrink(flow: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
 
 
 def quantize(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
-    """Flow clipped to +-``bound`` pixels as 1..255; no motion is exactly 128."""
+    """Clip flow to +-``bound`` pixels and quantize it to 1..255; no motion is exactly 128."""
     return (np.rint(np.clip(flow, -bound, bound) * (LEVELS / bound)) + ZERO).astype(np.uint8)
 
 
@@ -85,12 +85,12 @@ def _matcher(method: str) -> Matcher:
         return _calculator(cv2.optflow.DualTVL1OpticalFlow.create())
     if method == "farneback":
         return _calculator(cv2.FarnebackOpticalFlow.create(numLevels=3, pyrScale=0.5, winSize=15, numIters=3))
-    raise ValueError(f"flow method {method!r}; allowed are {', '.join(METHODS)}")
+    raise ValueError(f"flow method {method!r} given; allowed: {', '.join(METHODS)}")
 
 
 def _calculator(algorithm: cv2.DenseOpticalFlow) -> Matcher:
     def match(previous: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # OpenCV starts from the flow that it is given; zeros are a cold start for every pair.
+        # OpenCV starts from the flow that is passed in; zeros make each pair independent of the previous one.
         return np.asarray(algorithm.calc(previous, after, np.zeros((*previous.shape, 2), np.float32)), np.float32)
 
     return match

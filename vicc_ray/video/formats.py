@@ -1,7 +1,7 @@
-"""Which containers and codecs a file may have, where strangers send it.
+"""Allowlists of containers and codecs, above all for uploads.
 
-FFmpeg has 200 decoders of video, most of them for games and tapes of thirty years ago: code that hardly anybody looks
-at any more but who searches for faults. What cameras, phones, editors and the web write needs two dozen.
+FFmpeg has 200 video decoders, most of them for games and tapes of the 1990s. Such unmaintained code is an attack
+surface; two dozen decoders cover what cameras, phones, editors and the web produce.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Formats:
-    """FFmpeg's names of the demuxers and decoders that may be used; ``codecs`` None: all."""
+    """Names of FFmpeg's allowed demuxers and decoders; ``codecs`` None allows all decoders."""
 
     containers: frozenset[str]
     codecs: frozenset[str] | None = None
 
     def options(self) -> dict[str, str]:
-        """What FFmpeg is told when it opens a file: it decodes a little of each stream before anybody asks."""
+        """Options for FFmpeg when it opens a file, since opening already decodes a little of each stream."""
         codecs = {} if self.codecs is None else {"codec_whitelist": ",".join(sorted(self.codecs))}
         return {"format_whitelist": ",".join(sorted(self.containers)), **codecs}
 
@@ -30,4 +30,4 @@ _WINDOWS = "wmv1 wmv2 wmv3 vc1 msmpeg4 msmpeg4v2"
 COMMON = Formats(
     frozenset(_CONTAINERS.split()), frozenset(f"{_PHONES_AND_WEB} {_CAMERAS} {_EDITORS} {_WINDOWS}".split())
 )
-"""What may be sent to a server. Of sound and subtitles nothing is decoded."""
+"""Formats allowed for uploads. Audio and subtitles are never decoded."""

@@ -1,4 +1,4 @@
-"""The frame rate of a stream, measured: what its container says of it is often a time base or a default."""
+"""Frame rate measured from timestamps, because the rate that a container declares is often a time base or a default."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 DEFAULT_RATE = 25.0
-"""Frames a second of a stream that does not tell its rate (FFmpeg's own choice)."""
+"""Frames per second of a stream that declares no rate (FFmpeg's default)."""
 LOWEST, HIGHEST = 0.1, 1000.0
-"""Frames a second beyond which no rate is believed."""
+"""Bounds of plausible rates, in frames per second."""
 COARSE_TICKS = 3
-"""Ticks of the time base from which on a distance is a rounded one, and the mean of its neighbours the truer."""
+"""Interval in ticks of the time base from which it counts as rounded, so that the mean is more accurate."""
 TOLERANCE = Fraction(1, 20)
-"""Share by which that mean, or a rate that the container tells, may be another than the median."""
+"""Largest relative difference of that mean, or of a declared rate, from the median."""
 
 
 class FrameRate:
-    """Notes the frames of a stream in the order of display, and tells their rate.
+    """Estimates the frame rate of a stream from its frames, which are added in display order.
 
-    The rate is one over the median distance of the time stamps: a pause or a lost frame does not change it. Where two
-    distances take turns, as in a film of 24 that is shown at 60, it is one over their mean: the median would be either
-    of them. Where that is what the container tells, but for rounding, it is that. Without time stamps it is what FFmpeg
-    guesses from the codec (``guessed_rate``), then what the container says (``average_rate``), then
-    :data:`DEFAULT_RATE`. A value that no camera has is passed over.
+    The rate is one over the median interval of the timestamps, which a pause or a lost frame does not change. If two
+    intervals alternate, as in 24 fps film shown at 60 Hz, it is one over their mean, since the median is one of both.
+    If a declared rate is equal up to the rounding of timestamps, that rate is used. Without timestamps it is FFmpeg's
+    guess from the codec (``guessed_rate``), then the container's rate (``average_rate``), then :data:`DEFAULT_RATE`.
+    Implausible values are skipped.
     """
 
     def __init__(self, stream: VideoStream) -> None:
@@ -34,15 +34,15 @@ class FrameRate:
         self._pts, self._dts = _Distances(), _Distances()
 
     def add(self, frame: VideoFrame) -> None:
-        """Take the time stamps of the next frame."""
+        """Add the timestamps of the next frame."""
         self._pts.add(frame.pts)
         self._dts.add(frame.dts)
 
     @property
     def fps(self) -> float:
-        """Frames a second, by what has been noted so far."""
+        """Frames per second, from the frames so far."""
         declared = [rate for rate in self._declared if rate and LOWEST <= rate <= HIGHEST]
-        # An AVI file with B-frames has no time stamps but those of decoding, which FFmpeg hands out as both.
+        # AVI files with B-frames have decoding timestamps only, which FFmpeg reports as both.
         stamps = self._pts if self._pts and self._pts.backwards <= self._dts.backwards else self._dts
         if stamps and self._tick:
             ticks = stamps.alternating([1 / (rate * self._tick) for rate in declared]) or stamps.typical()
@@ -53,21 +53,21 @@ class FrameRate:
         return float(declared[0]) if declared else DEFAULT_RATE
 
     def _is_rounded_to(self, ticks: Fraction, rate: Fraction) -> bool:
-        """Whether a rate is the measured one but for the rounding of time stamps to whole ticks."""
+        """Whether a rate equals the measured one up to the rounding of timestamps to whole ticks."""
         difference = abs(1 / (rate * self._tick) - ticks)
         return difference <= min(Fraction(1, 2), TOLERANCE * ticks)
 
 
 class _Distances:
-    """Distances between neighbouring time stamps, in ticks, each with its number: in bounded memory."""
+    """Histogram of the intervals between adjacent timestamps, in ticks."""
 
     def __init__(self) -> None:
         self._count: Counter[int] = Counter()
         self._before: int | None = None
         self._last = 0
-        self._alternations = 0  # how often a distance clearly differed from the one before
+        self._alternations = 0  # intervals that clearly differ from the previous one
         self.backwards = 0
-        """Time stamps that were not later than the one before."""
+        """Timestamps that were not later than the previous one."""
 
     def __bool__(self) -> bool:
         return bool(self._count)
@@ -84,19 +84,19 @@ class _Distances:
         self._before = stamp
 
     def typical(self) -> Fraction:
-        """The median; where all distances near it are rounded to whole ticks, their mean."""
+        """Median interval; if the intervals near it are rounded to whole ticks, their mean."""
         median = self._median()
         mean = _mean(Counter({ticks: number for ticks, number in self._count.items() if abs(ticks - median) <= 1}))
         rounded = median >= COARSE_TICKS and abs(mean - median) <= TOLERANCE * median
         return mean if rounded else median
 
     def alternating(self, declared: list[Fraction]) -> Fraction | None:
-        """The mean, where two distances take turns, and hold more than a quarter each; else None.
+        """Mean of two intervals that alternate, each with more than a quarter of all; None if there are none.
 
-        None too where that mean is neither told nor the one of all distances.
+        None too if that mean is neither a declared interval nor the mean of all.
 
         Args:
-            told: distances by what the container tells.
+            declared: intervals of the declared rates, in ticks.
         """
         ordered, total = sorted(self._count), sum(self._count.values())
         low, high = self._at(ordered, total // 4), self._at(ordered, total - 1 - total // 4)
@@ -109,7 +109,7 @@ class _Distances:
         return mean if any(abs(other - mean) <= TOLERANCE * mean for other in [_mean(self._count), *declared]) else None
 
     def _near(self, distance: int) -> Counter[int]:
-        """The distances that are this one but for the tolerance."""
+        """Intervals that equal ``distance`` within the tolerance."""
         return Counter({t: n for t, n in self._count.items() if abs(t - distance) <= TOLERANCE * distance})
 
     def _median(self) -> Fraction:
@@ -118,7 +118,7 @@ class _Distances:
         return Fraction(sum(middle), 2)
 
     def _at(self, ordered: list[int], place: int) -> int:
-        """The distance at a place of all of them in order."""
+        """Interval at a rank among all in sorted order."""
         for ticks in ordered:
             place -= self._count[ticks]
             if place < 0:
@@ -131,5 +131,5 @@ def _mean(count: Counter[int]) -> Fraction:
 
 
 def _differ(one: int, other: int) -> bool:
-    """Whether two distances are others even within the tolerance of both."""
+    """Whether two intervals differ by more than the tolerance of both."""
     return abs(one - other) > 2 * TOLERANCE * max(one, other)

@@ -1,4 +1,4 @@
-"""Frames upright, as the display matrix of their stream says. Shapes: H height, W width."""
+"""Orientation of frames by the display matrix of their stream. Shapes: H height, W width."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 Orientation = tuple[int, int, int, int]
-"""The linear part (a, b, c, d) of a quarter turn or mirror image: the pixel at (x, y) is shown at
-(a x + c y, b x + d y) (FFmpeg, libavutil/display.h)."""
+"""Linear part (a, b, c, d) of a rotation by multiples of 90 degrees with or without a flip: the pixel at (x, y) is
+shown at (a x + c y, b x + d y) (FFmpeg, libavutil/display.h)."""
 UPRIGHT: Orientation = (1, 0, 0, 1)
 KINDS_OF_SIDE_DATA = 64
-"""More than FFmpeg has."""
+"""Upper bound of the number of side data types in FFmpeg."""
 
 
 def display_orientation(frame: VideoFrame) -> Orientation:
-    """The display matrix of a frame, to the nearest quarter turn or mirror image."""
+    """Display matrix of a frame, rounded to the nearest orientation."""
     data = _display_matrix(frame)
     if data is None:
         return UPRIGHT
@@ -32,13 +32,13 @@ def display_orientation(frame: VideoFrame) -> Orientation:
 def _display_matrix(frame: VideoFrame) -> bytes | None:
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV refuses all side data of a frame if there is one of a kind that it does not know
+    except ValueError:  # PyAV rejects all side data of a frame if one type is unknown to it
         data = _without_unknown_side_data(frame).side_data.get("DISPLAYMATRIX")
     return bytes(data) if isinstance(data, SideData) else None
 
 
 def _without_unknown_side_data(frame: VideoFrame) -> VideoFrame:
-    """The frame with the kinds of side data that PyAV knows."""
+    """The frame without the side data types that PyAV does not know."""
     graph = Graph()
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
     filters = [
@@ -60,7 +60,7 @@ def _is_known(kind: int) -> bool:
 
 
 def orient(image: NDArray[np.uint8], orientation: Orientation) -> NDArray[np.uint8]:
-    """An image uint8 [H, W, 3] as it is shown: [H, W, 3] or [W, H, 3]."""
+    """Rotate and flip an image uint8 [H, W, 3] as it is displayed: [H, W, 3] or [W, H, 3]."""
     a, b, c, d = orientation
     if b:
         image = image.transpose(1, 0, 2)

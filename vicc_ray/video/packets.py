@@ -1,4 +1,4 @@
-"""Packets of one video stream and the frames that a decoder makes of them, from the first that is whole."""
+"""Decoding of one stream's packets to frames, starting with the first that decodes completely."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from vicc_ray.video.containers import VideoError
 from vicc_ray.video.encryption import is_encrypted
 
 Items = Iterator[VideoFrame | str]
-"""Frames, and after each packet what went wrong with it, or nothing."""
+"""Frames and, after each packet, its error message or ""."""
 DECODES_FROM_GRAY = frozenset(
     ["flv", "h263", "h263i", "h263p", "mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "wmv1", "wmv2"]
 )
-"""FFmpeg's decoders that make up a grey picture where a frame refers to one that is not there; the others wait."""
+"""FFmpeg's decoders that replace a missing reference frame by gray; the others wait for a key frame."""
 
 
 def decode_packets(container: InputContainer, stream: VideoStream, from_gray: bool = False) -> Items:
-    """Frames in display order; after each packet a string: what went wrong, or nothing.
+    """Decode a stream; yield frames in display order and, after each packet, its error message or "".
 
-    The first frame is one that refers to no other: what comes before it in the file would be differences from grey.
-    They end with the first packet that is encrypted.
+    The first frame is an intra frame, because frames before it would be differences from gray. Decoding stops at the
+    first encrypted packet.
 
     Args:
-        from_grey: take what comes before it too, as FFmpeg's command line does.
+        from_gray: whether to include frames before the first intra frame, as FFmpeg's command line does.
 
     Raises:
-        VideoError: encrypted, with less than two frames before.
+        VideoError: the stream is encrypted, with fewer than two clear frames.
     """
-    stream.codec_context.thread_count = 1  # one core a video: parallel work is over videos
-    for other in container.streams:  # else a damaged packet of a track that nobody asked for ends them all
+    stream.codec_context.thread_count = 1  # one core per video; parallelism is over videos
+    for other in container.streams:  # otherwise a damaged packet of an unused track would end all of them
         other.discard = Discard.default if other.index == stream.index else Discard.all
     if from_gray:
         stream.codec_context.flags |= Flags.output_corrupt
@@ -57,52 +57,52 @@ def decode_packets(container: InputContainer, stream: VideoStream, from_gray: bo
 
 
 class _Start:
-    """Finds the first frame that refers to no other, and counts what comes before it in vain."""
+    """Finds the first intra frame, and counts the packets and frames before it."""
 
     def __init__(self, stream: VideoStream, from_gray: bool) -> None:
         self._reached = from_gray or stream.codec_context.name not in DECODES_FROM_GRAY
         self._key_seen = False
-        self._packets = self._left_out = 0
+        self._packets = self._skipped = 0
         self.frames = 0
-        """Frames from that one on, so far."""
+        """Number of frames so far, from the first intra frame on."""
 
     def note(self, packet: Packet | None) -> None:
-        """Take the next packet."""
+        """Count the next packet."""
         if packet is not None:
             self._key_seen = self._key_seen or packet.is_keyframe
             self._packets += not self._key_seen
 
     def is_reached_by(self, frame: VideoFrame) -> bool:
-        """Whether the next frame is that one, or comes after it."""
+        """Whether the next frame is the first intra frame, or after it."""
         self._reached = self._reached or frame.pict_type == PictureType.I
         self.frames += self._reached
-        self._left_out += not self._reached
+        self._skipped += not self._reached
         return self._reached
 
     @property
     def problem(self) -> str:
-        """Why there are fewer than two frames, where that is why; not every container tells which packets are key."""
-        in_vain = max(self._packets, self._left_out)
-        if in_vain and (self.frames == 0 or (self.frames == 1 and self._key_seen)):
-            return f"no key frame to begin from in the first {in_vain} packets"
+        """Error message if a missing key frame left fewer than two frames; not every container flags key frames."""
+        skipped = max(self._packets, self._skipped)
+        if skipped and (self.frames == 0 or (self.frames == 1 and self._key_seen)):
+            return f"no key frame in the first {skipped} packets"
         return ""
 
 
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet | str | None]:
-    """Packets up to the end of the file, or to the problem that ends them; then None."""
+    """Packets up to the end of the file, or to an error, whose message is yielded; then None."""
     try:
         for packet in container.demux(stream):
-            if packet.size:  # to the decoder, an empty one would be the end
+            if packet.size:  # an empty packet would flush the decoder
                 yield packet
     except av.FFmpegError as error:
         yield str(error.strerror)
-    except IndexError:  # at the end, of streams that appeared on the way and that PyAV has not counted
+    except IndexError:  # at the end, for streams that appear later and that PyAV has not counted
         pass
     yield None
 
 
 def _frames(stream: VideoStream, packet: Packet | None) -> Items:
-    """The frames that are ready after one more packet, or, after None, all that are left; then a string."""
+    """Decode a packet and yield the frames that are ready, then an error message or ""; None flushes the decoder."""
     problem = ""
     try:
         yield from stream.codec_context.decode(packet)

@@ -1,7 +1,7 @@
-"""Geometric augmentation of a clip on the CPU, one draw for its RGB and its flow. T frames, S clip side.
+"""Random crops and flips on the CPU, equal for the RGB and the flow of a clip. T frames, S clip side.
 
-Appearance (jitter, grey, blur) is only drawn here, from the same generator, and applied later on the training device;
-see :mod:`vicc_ray.video.device_transforms`.
+Color jitter, grayscale and blur are only drawn here, with the same generator; :mod:`vicc_ray.video.device_transforms`
+applies them on the training device.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from vicc_ray.config import ClipConfig
 
 APPEARANCE = ("jitter", "brightness", "contrast", "saturation", "hue", "gray", "channel", "sigma")
-"""Columns of the drawn appearance parameters: jitter and grey are 0 or 1, sigma is 0 where there is no blur."""
+"""Columns of the drawn parameters: jitter and gray are 0 or 1, sigma is 0 without blur."""
 TEN_CROP_SIDE = 7 / 8
-"""Of the short side: 224 of 256, as the field takes ten crops."""
+"""Side of ten crops as a fraction of the short side, as in the usual 224 of 256."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A crop in pixels of the stored frame and whether it is mirrored."""
+    """A crop in pixels of the stored frame, and whether it is flipped horizontally."""
 
     top: int
     left: int
@@ -31,15 +31,16 @@ class Crop:
     flip: bool
 
     def window(self, scale: int) -> tuple[slice, slice]:
-        """Rows and columns in an image that is stored ``scale`` times smaller."""
+        """Rows and columns of the crop in an image that is ``scale`` times smaller."""
         top, left = self.top // scale, self.left // scale
         return slice(top, top + self.height // scale), slice(left, left + self.width // scale)
 
 
 def draw_crop(rng: np.random.Generator, height: int, width: int, clip: ClipConfig, grid: int) -> Crop:
-    """A random resized crop within ``clip.crop_scale`` and ``clip.crop_ratio``; falls back to the largest that fits.
+    """Draw a random resized crop within ``clip.crop_scale`` and ``clip.crop_ratio``; falls back to the center crop.
 
-    All four sides are multiples of ``grid``, as the stored frames' are: so chroma and flow are cut at whole pixels.
+    Position and size are multiples of ``grid``, as the stored frames' size is, so that chroma and flow are cropped at
+    whole pixels.
     """
     flip = bool(rng.random() < clip.flip_prob)
     for _ in range(10):
@@ -53,14 +54,14 @@ def draw_crop(rng: np.random.Generator, height: int, width: int, clip: ClipConfi
 
 
 def center_crop(height: int, width: int, grid: int, flip: bool = False) -> Crop:
-    """The largest centred square; its corner lies on the grid."""
+    """Largest centered square; its corner is on the grid."""
     side = min(height, width)
     top, left = (grid * ((free - side) // 2 // grid) for free in (height, width))
     return Crop(top, left, side, side, flip)
 
 
 def ten_crops(height: int, width: int, grid: int) -> list[Crop]:
-    """Centre and corners, squares of ``TEN_CROP_SIDE`` of the short side, then their mirror images; on the grid."""
+    """Ten crops on the grid: squares of ``TEN_CROP_SIDE`` of the short side at the center and corners, then flipped."""
     side = max(grid, grid * int(TEN_CROP_SIDE * min(height, width) / grid))
     down, right = height - side, width - side
     center = tuple(grid * (free // 2 // grid) for free in (down, right))
@@ -69,32 +70,32 @@ def ten_crops(height: int, width: int, grid: int) -> list[Crop]:
 
 
 class RgbCropper:
-    """Crops frames by one crop to S x S; what it works in is allocated once for all of them.
+    """Crops frames and resizes them to S x S; buffers are allocated once for all frames.
 
-    Planes are resized before they are made into colours: half the bytes, and colours of S x S pixels only.
+    YUV planes are resized before the conversion to RGB: they have half the bytes, and only S x S pixels are converted.
     """
 
     def __init__(self, crop: Crop, size: int) -> None:
         self._resized = np.empty((size * 3 // 2, size), np.uint8)
         chroma = self._resized[size:].reshape(2, size // 2, size // 2)
-        self._into = (self._resized[:size], *chroma)
+        self._targets = (self._resized[:size], *chroma)
         self._windows = (crop.window(1), crop.window(2), crop.window(2))
         self._flip = crop.flip
 
     def crop(self, planes: Sequence[np.ndarray], out: np.ndarray) -> None:
-        """Y [H, W], U and V [H / 2, W / 2] -> RGB in ``out``, uint8 [S, S, 3]."""
-        for plane, window, into in zip(planes, self._windows, self._into, strict=True):
-            _resize(plane[window], into)
+        """Crop Y [H, W], U and V [H / 2, W / 2] to RGB in ``out``, uint8 [S, S, 3]."""
+        for plane, window, target in zip(planes, self._windows, self._targets, strict=True):
+            _resize(plane[window], target)
         cv2.cvtColor(self._resized, cv2.COLOR_YUV2RGB_I420, dst=out)
         if self._flip:
             cv2.flip(out, 1, dst=out)
 
 
 class FlowCropper:
-    """Crops quantised flow, stored ``scale`` times smaller than the frames, by one crop to S x S.
+    """Crops quantized flow, stored ``scale`` times smaller than the frames, and resizes it to S x S.
 
-    A mirrored clip moves the other way: its horizontal component is negated (128 stays 128). With ``rescale``
-    displacements are in pixels of the resized crop; without, they stay in pixels of the stored frame.
+    In a flipped clip the horizontal component is negated (128 stays 128). With ``rescale``, displacements are in pixels
+    of the resized crop; otherwise they stay in pixels of the stored frame.
     """
 
     def __init__(self, crop: Crop, size: int, scale: int = 1, rescale: bool = False) -> None:
@@ -102,23 +103,24 @@ class FlowCropper:
         if rescale:
             gains = [gains[0] * size / crop.width, gains[1] * size / crop.height]
         self._tables = [_scaled(gain) if gain != 1.0 else None for gain in gains]
-        self._into = [np.empty((size, size), np.uint8) for _ in range(2)]
+        self._targets = [np.empty((size, size), np.uint8) for _ in range(2)]
         self._window, self._flip = crop.window(scale), crop.flip
 
     def crop(self, field: np.ndarray, out: np.ndarray) -> None:
-        """u, and v to its right, [H / s, 2 W / s] -> ``out``, uint8 [S, S, 2]."""
+        """Crop flow [H / s, 2 W / s], with v to the right of u, to ``out``, uint8 [S, S, 2]."""
         half = field.shape[1] // 2
-        for component, table, into in zip((field[:, :half], field[:, half:]), self._tables, self._into, strict=True):
-            _resize(component[self._window], into)
+        components = field[:, :half], field[:, half:]
+        for component, table, target in zip(components, self._tables, self._targets, strict=True):
+            _resize(component[self._window], target)
             if table is not None:
-                cv2.LUT(into, table, dst=into)
-        cv2.merge(self._into, dst=out)
+                cv2.LUT(target, table, dst=target)
+        cv2.merge(self._targets, dst=out)
         if self._flip:
             cv2.flip(out, 1, dst=out)
 
 
 def _scaled(gain: float) -> np.ndarray:
-    """What each quantised value becomes when the flow is multiplied by ``gain``; no motion (128) stays no motion."""
+    """Lookup table that multiplies quantized flow by ``gain``; no motion (128) stays 128."""
     levels = np.arange(256) - 128.0
     return (np.clip(np.round(levels * gain), -127, 127) + 128).astype(np.uint8)
 
@@ -128,7 +130,7 @@ def _resize(part: np.ndarray, out: np.ndarray) -> None:
 
 
 def draw_appearance(rng: np.random.Generator, clip: ClipConfig) -> np.ndarray:
-    """Parameters of one clip's colour jitter, grey and blur, float32 [len(APPEARANCE)]."""
+    """Draw the parameters of color jitter, grayscale and blur of one clip, float32 [len(APPEARANCE)]."""
     factors = [1 + rng.uniform(-s, s) for s in (clip.brightness, clip.contrast, clip.saturation)]
     jitter, gray, blur = rng.random(3) < (clip.jitter_prob, clip.grayscale_prob, clip.blur_prob)
     hue, channel, sigma = rng.uniform(-clip.hue, clip.hue), rng.integers(0, 3), rng.uniform(*clip.blur_sigma)

@@ -71,7 +71,7 @@ def test_every_input_is_a_row_or_a_failure_with_its_reason(tmp_path: Path) -> No
         "a/empty.mp4": "empty file",
         "b/sound.mp4": "no video stream (audio only)",
         "b/still.mp4": "one frame only; motion needs two",
-        "b/strip.mp4": "frames of 640 x 32 are longer than 16:1",
+        "b/strip.mp4": "frames of 640 x 32 have an aspect ratio above 16:1",
     }
 
 
@@ -140,7 +140,7 @@ def test_a_moved_folder_of_videos_is_the_same_input(tmp_path: Path) -> None:
         (
             "prepare",
             PrepareConfig(short_side=32, test_fraction=0.5),
-            "prepared with prepare.test_fraction 0.25 held out",
+            "prepare.test_fraction 0.25.*prepare.test_fraction 0.5",
         ),
     ],
 )
@@ -158,7 +158,7 @@ def test_changed_inputs_are_refused(tmp_path: Path) -> None:
     (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n2.mp4,b,test\n")
     run(videos, tmp_path / "store")
     (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n2.mp4,c,test\n")
-    with pytest.raises(UserError, match=r"label of 2.mp4 is 'b' .* and 'c' now"):
+    with pytest.raises(UserError, match=r"label of 2.mp4 is 'b' .*'c'"):
         run(videos, tmp_path / "store")
     (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n")
     with pytest.raises(UserError, match=r"1 videos of the clip store .* 2.mp4"):
@@ -175,7 +175,7 @@ def test_a_replaced_file_is_refused_and_a_copied_one_is_the_same(tmp_path: Path)
     whole = one.read_bytes()
     for content in (whole[:-1] + bytes([whole[-1] ^ 1]), whole + b"0"):  # of the same size, and of another
         one.write_bytes(content)
-        with pytest.raises(UserError, match=r"files of 1 videos .* a/1.mp4 for one"):
+        with pytest.raises(UserError, match=r"1 video files .* a/1.mp4"):
             run(videos, store)
         assert contents(store) == done
     one.write_bytes(whole)
@@ -193,7 +193,7 @@ def test_all_failed_is_an_error_after_the_failures_are_written(tmp_path: Path) -
 
 
 def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nothing there"):
+    with pytest.raises(UserError, match="none"):
         run(tmp_path / "none", tmp_path / "store")
     videos = films(tmp_path / "videos", "a/1.mp4")
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""Synthetic videos: real files, classes that differ in motion alone."""
+"""Synthetic videos: valid files, and classes that differ only in motion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vicc_ray.video.synthetic.motions import MOTIONS, draw_trajectory
 QUICK = Scene(side=48, frames=6)
 
 
-def test_files_are_h264_and_the_table_names_them_all(tmp_path: Path) -> None:
+def test_files_are_h264_and_labels_csv_lists_them(tmp_path: Path) -> None:
     table = make_videos(tmp_path, classes=3, train=2, test=1, seed=5, scene=QUICK)
     rows = list(csv.DictReader(table.open()))
     assert len(rows) == 9
@@ -34,7 +34,7 @@ def test_files_are_h264_and_the_table_names_them_all(tmp_path: Path) -> None:
         assert video.frames.shape == (6, 48, 48, 3)
 
 
-def test_the_same_seed_makes_the_same_videos_and_a_stopped_call_goes_on(tmp_path: Path) -> None:
+def test_equal_seeds_make_equal_videos_and_an_interrupted_call_resumes(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         make_videos(tmp_path / folder, classes=2, train=1, test=1, seed=1, scene=QUICK)
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.mp4"))
@@ -54,30 +54,30 @@ MADE = {"classes": 3, "train": 2, "test": 1, "seed": 1, "scene": QUICK}
     [
         ({"seed": 2}, ("seed", "2", "1")),
         ({"scene": Scene(side=48, frames=8)}, ("frames", "8", "6")),
-        ({"classes": 2}, ("3 videos", f"{list(MOTIONS)[2]}/test_0000.mp4")),
-        ({"train": 1}, ("3 videos", "train_0001.mp4")),
-        ({"test": 0}, ("3 videos", "test_0000.mp4")),
+        ({"classes": 2}, ("3 more videos", f"{list(MOTIONS)[2]}/test_0000.mp4")),
+        ({"train": 1}, ("3 more videos", "train_0001.mp4")),
+        ({"test": 0}, ("3 more videos", "test_0000.mp4")),
     ],
 )
 def test_a_folder_of_other_videos_is_refused(tmp_path: Path, other: dict[str, Any], named: tuple[str, ...]) -> None:
     make_videos(tmp_path, **MADE)
     previous = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         make_videos(tmp_path, **{**MADE, **other})
-    assert all(words in str(told.value) for words in (*named, str(tmp_path)))
+    assert all(fact in str(error.value) for fact in (*named, str(tmp_path)))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == previous
 
 
-@pytest.mark.parametrize("there", ["labels.csv", f"{next(iter(MOTIONS))}/train_0000.mp4"])
-def test_files_of_somebody_elses_are_neither_taken_nor_written_over(tmp_path: Path, there: str) -> None:
-    (tmp_path / there).parent.mkdir(exist_ok=True)
-    (tmp_path / there).write_text("mine")
-    with pytest.raises(UserError, match=re.escape(there)):
+@pytest.mark.parametrize("name", ["labels.csv", f"{next(iter(MOTIONS))}/train_0000.mp4"])
+def test_files_of_unknown_origin_are_neither_used_nor_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=re.escape(name)):
         make_videos(tmp_path, **MADE)
     assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["mine"]
 
 
-def test_more_videos_of_the_seed_are_added_and_what_is_recorded_is_no_input(tmp_path: Path) -> None:
+def test_more_videos_of_the_seed_are_added_and_the_record_is_not_an_input(tmp_path: Path) -> None:
     make_videos(tmp_path, **MADE)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
     make_videos(tmp_path, **{**MADE, "classes": 4, "train": 3})
@@ -88,14 +88,14 @@ def test_more_videos_of_the_seed_are_added_and_what_is_recorded_is_no_input(tmp_
 
 
 @pytest.mark.parametrize("classes", [1, len(MOTIONS) + 1])
-def test_impossible_counts_are_refused(tmp_path: Path, classes: int) -> None:
-    with pytest.raises(UserError, match=f"{classes} given, allowed are 2 to {len(MOTIONS)}"):
+def test_counts_out_of_range_are_refused(tmp_path: Path, classes: int) -> None:
+    with pytest.raises(UserError, match=rf"--classes: {classes} .*2 to {len(MOTIONS)}"):
         make_videos(tmp_path, classes=classes)
 
 
 @pytest.mark.parametrize("motion", list(MOTIONS))
-def test_poses_of_one_moment_do_not_depend_on_the_motion(motion: str) -> None:
-    """Position on the wrapped frame is uniform and radius log-uniform at any time, as for an object at rest."""
+def test_the_pose_at_one_moment_is_independent_of_the_motion(motion: str) -> None:
+    """Position on the wrapped frame is uniform and radius log-uniform at any time, as for a static object."""
     rng = np.random.default_rng(0)
     t = np.array([0.0, 17.0])
     poses = np.array([MOTIONS[motion](draw_trajectory(rng), t) for _ in range(3000)])
@@ -110,8 +110,8 @@ def test_poses_of_one_moment_do_not_depend_on_the_motion(motion: str) -> None:
             assert abs(counts / 3000 - 0.2).max() < 0.04
 
 
-def test_single_frames_do_not_tell_the_class() -> None:
-    """Nearest neighbour on a frame is at chance within its interval; on the motion between frames it is not."""
+def test_single_frames_do_not_reveal_the_class() -> None:
+    """Nearest neighbors by a frame are at chance within its confidence interval; those by motion are not."""
     frames, motions, labels = [], [], []
     classes = list(MOTIONS)[:8]
     for label in classes:
@@ -128,7 +128,7 @@ def test_single_frames_do_not_tell_the_class() -> None:
 
 
 def _motion(video: np.ndarray) -> np.ndarray:
-    """Shares [7] of the flow that go sideways, up, down, turn, oscillate, spread and contract."""
+    """Fractions [7] of the flow that move sideways, up and down, rotate, oscillate, expand and contract."""
     flow = compute_flow(video, "dis")
     x, y = flow[..., 0], flow[..., 1]
     dx, dy = np.gradient(flow, axis=(2, 1))

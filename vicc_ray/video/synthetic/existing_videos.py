@@ -1,4 +1,4 @@
-"""What a folder of synthetic videos was made with: videos that are there are kept only where they would be the same."""
+"""Record of the settings of a folder of synthetic videos, so that existing videos are kept only if they match."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_json
 
 RECORD = ".make-videos.json"
-"""Hidden, so that it is no input where the folder is prepared."""
+"""A hidden file, so that ``prepare`` ignores it."""
 Settings = Mapping[str, float]
-"""All that a video of a given name depends on."""
+"""Everything that determines a video of a given name."""
 
 
-def check_existing_videos(out: Path, settings: Settings, files: Sequence[str], made: Sequence[str]) -> None:
-    """See that ``out`` holds nothing, or what these settings make of ``files``; then write them down.
+def check_existing_videos(out: Path, settings: Settings, files: Sequence[str], existing: Sequence[str]) -> None:
+    """Check that ``out`` is empty or has files of these settings only; record the settings.
 
     Args:
-        files: names of all files that this call is for.
-        made: names of files that are there, and that a call may have made.
+        files: names of all files to write.
+        existing: names of existing files that look generated.
 
     Raises:
-        UserError: it is no folder, or holds other files, or files of other settings.
+        UserError: ``out`` is not a folder, or has other files, or files of other settings.
     """
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file; give a folder to write videos to")
-    instead = f"give another folder in the place of {out}, or remove it first"
+        raise UserError(f"{out} is a file; give a folder for the videos")
+    instead = f"use another folder than {out}, or remove it first"
     if not (out / RECORD).exists():
-        if made:
-            raise UserError(f"{made[0]} is in {out}, and it is not known with which --seed it was made; {instead}")
+        if existing:
+            raise UserError(f"{out} contains {existing[0]}, but no record of the --seed it was made with; {instead}")
         atomic_write(out / RECORD, json.dumps(dict(settings)))
         return
-    before = read_json(out / RECORD, "what videos were made with", instead)
+    recorded = read_json(out / RECORD, "the settings of synthetic videos", instead)
     for name, value in settings.items():
-        if (was := before.get(name)) != value:
-            raise UserError(f"{name}: {value} given, but the videos in {out} were made with {name} {was}; {instead}")
-    more = sorted(set(made) - set(files))
-    if more:
+        if (old := recorded.get(name)) != value:
+            raise UserError(f"{name}: {value} given, but the videos in {out} were made with {name} {old}; {instead}")
+    surplus = sorted(set(existing) - set(files))
+    if surplus:
         raise UserError(
-            f"{out} holds {len(more)} videos more than --classes, --train and --test ask for, {more[0]} for one; "
-            f"ask for as many as there are, or {instead}"
+            f"{out} contains {len(surplus)} more videos than --classes, --train and --test request, for example "
+            f"{surplus[0]}; request at least as many, or {instead}"
         )

@@ -1,7 +1,7 @@
-"""Synthetic action videos: H.264 files of classes that differ only in motion.
+"""Generator of synthetic action videos: H.264 files of classes that differ only in motion.
 
-Texture, colour, shape and number of objects, background, start phase, camera shake and a distractor are drawn
-independently of the class; see :mod:`vicc_ray.video.synthetic.motions` for why one frame does not tell the class.
+Texture, color, shape and number of objects, background, start phase, camera shake and distractors are drawn
+independently of the class. :mod:`vicc_ray.video.synthetic.motions` says why a single frame does not reveal the class.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from vicc_ray.video.synthetic.motions import MOTIONS, Pose, draw_trajectory
 
 LABELS = "labels.csv"
 MARGIN = 0.15
-"""Width of the band around the frame, in frame sides, in which objects are out of sight before they wrap around."""
+"""Width of the invisible band around the frame, in frame sides, that objects cross before they wrap around."""
 
 LIFE = (20, 33)
-"""Frames for which an object stays before it vanishes: least, and most plus one."""
+"""Lifetime of an object in frames: lower bound, and exclusive upper bound."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What one video looks like, whatever its class."""
+    """Appearance of a video, independent of its class."""
 
     side: int = 64
     frames: int = 64
@@ -41,7 +41,7 @@ class Scene:
     shake: float = 0.02
     """Largest camera displacement, in frame sides."""
     drift: float = 0.06
-    """Largest displacement of the background against the scene, in frame sides; like the shake it changes with time."""
+    """Largest displacement of the background relative to the scene, in frame sides; it varies over time like shake."""
     distractors: int = 1
 
 
@@ -58,22 +58,24 @@ def make_videos(
 
     Args:
         classes: number of classes, 2 to ``len(MOTIONS)``.
-        train: videos of each class for training; ``test``: for testing.
-        progress: called with (videos done, videos in all) after each video.
+        train: training videos per class.
+        test: test videos per class.
+        progress: called with (finished videos, all videos) after each video.
 
-    A video that is already there is kept, so a stopped call goes on where it was, and one for more videos adds them.
+    Existing videos are kept, so that an interrupted call can be resumed and a call for more videos adds them.
 
     Returns:
-        the path of labels.csv.
+        Path of labels.csv.
 
     Raises:
-        UserError: a count is out of its range, or the folder has other files of these names, of another seed or scene
-            or more of them.
+        UserError: a count is out of range, or the folder has videos of another seed or scene, or more than requested.
     """
     if not 2 <= classes <= len(MOTIONS):
-        raise UserError(f"--classes: {classes} given, allowed are 2 to {len(MOTIONS)} (there are that many motions)")
+        raise UserError(f"--classes: {classes} given; allowed: 2 to {len(MOTIONS)}, the number of motions")
     if train < 1 or test < 0:
-        raise UserError(f"--train and --test: {train} and {test} given; at least 1 training video a class is needed")
+        raise UserError(
+            f"--train and --test: {train} and {test} given; at least 1 training video per class is required"
+        )
     out = local_path(out, WRITTEN_HERE)
     scene = scene or Scene()
     jobs = {
@@ -82,7 +84,7 @@ def make_videos(
         for split, count in (("train", train), ("test", test))
         for n in range(count)
     }
-    check_existing_videos(out, {"seed": seed, **asdict(scene)}, [*jobs, LABELS], _made(out))
+    check_existing_videos(out, {"seed": seed, **asdict(scene)}, [*jobs, LABELS], _existing(out))
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["path", "label", "source", "split"])
@@ -97,14 +99,14 @@ def make_videos(
     return out / LABELS
 
 
-def _made(out: Path) -> list[str]:
-    """Names of files in ``out`` like those that are made."""
+def _existing(out: Path) -> list[str]:
+    """Names of files in ``out`` that look generated."""
     videos = [f"{path.parent.name}/{path.name}" for name in MOTIONS for path in (out / name).glob("t*_[0-9]*.mp4")]
     return sorted(videos) + [LABELS] * (out / LABELS).exists()
 
 
 def render(motion: str, rng: np.random.Generator, scene: Scene) -> np.ndarray:
-    """Frames of one video, uint8 [T, side, side, 3] RGB."""
+    """Render the RGB frames of one video, uint8 [T, side, side, 3]."""
     t = np.arange(scene.frames, dtype=np.float64)
     background = _texture(rng, scene.side * 2)
     camera = _camera(rng, t, scene)
@@ -121,10 +123,10 @@ def render(motion: str, rng: np.random.Generator, scene: Scene) -> np.ndarray:
 
 
 def _lives(motion: str, rng: np.random.Generator, frames: int) -> tuple[Pose, np.ndarray]:
-    """Pose and opacity [T] of an object that keeps vanishing and coming back elsewhere, in another size and phase.
+    """Pose and opacity [T] of an object that repeatedly disappears and reappears elsewhere, in another size and phase.
 
-    What two distant moments of a video share is then its motion and its looks, not where things are: without this the
-    easiest thing to learn from flow is the arrangement of the objects (measured: R@1 of flow fell during training).
+    So two distant clips of a video share motion and appearance, but not the positions of objects. Otherwise a flow
+    network learns that arrangement, and its R@1 drops during training.
     """
     poses, opacities = [], []
     start = -int(rng.integers(0, 24))
@@ -139,16 +141,16 @@ def _lives(motion: str, rng: np.random.Generator, frames: int) -> tuple[Pose, np
 
 
 def _wander(rng: np.random.Generator, t: np.ndarray) -> Pose:
-    """A distractor: a slow walk in changing directions, the same for every class."""
-    still = MOTIONS["slide"](draw_trajectory(rng), np.zeros_like(t))
+    """Pose of a distractor, which moves slowly in changing directions, for every class alike."""
+    static = MOTIONS["slide"](draw_trajectory(rng), np.zeros_like(t))
     dx, dy = (_smooth(rng, t, 0.12) for _ in range(2))
-    return still[0] + dx, still[1] + dy, still[2], still[3]
+    return static[0] + dx, static[1] + dy, static[2], static[3]
 
 
 def _smooth(
     rng: np.random.Generator, t: np.ndarray, amplitude: float, period: tuple[float, float] = (18, 70)
 ) -> np.ndarray:
-    """A smooth random curve [T] within +-amplitude, of three waves with periods (frames) drawn from a range."""
+    """Smooth random curve [T] within +-amplitude: the mean of three sine waves with random periods in frames."""
     periods = rng.uniform(*period, size=3)
     phases = rng.uniform(0, 2 * np.pi, size=3)
     return amplitude * np.mean([np.sin(2 * np.pi * t / p + f) for p, f in zip(periods, phases, strict=True)], axis=0)
@@ -160,7 +162,7 @@ def _camera(rng: np.random.Generator, t: np.ndarray, scene: Scene) -> np.ndarray
 
 
 def _texture(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Coloured noise, coarse to fine, float32 [side, side, 3] in 0 to 255."""
+    """Colored noise, coarse to fine, float32 [side, side, 3] in 0 to 255."""
     base = rng.uniform(30, 225, size=3)
     image = np.zeros((side, side, 3), np.float32) + base.astype(np.float32)
     for cells, contrast in ((3, 30), (8, 15)):
@@ -170,7 +172,7 @@ def _texture(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def _sprite(rng: np.random.Generator, side: int = 48) -> np.ndarray:
-    """A textured polygon or disc, float32 [side, side, 4]; the last channel is its opacity, 0 to 1."""
+    """Textured polygon or disc, float32 [side, side, 4]; the last channel is its opacity, 0 to 1."""
     corners = int(rng.integers(3, 9))
     angles = np.linspace(0, 2 * np.pi, corners if corners < 8 else 32, endpoint=False)
     radii = rng.uniform(0.7, 1.0, len(angles)) if corners < 8 else np.ones(32)
@@ -181,14 +183,14 @@ def _sprite(rng: np.random.Generator, side: int = 48) -> np.ndarray:
 
 
 def _view(background: np.ndarray, camera: np.ndarray, side: int) -> np.ndarray:
-    """The part of the background that the camera sees, float32 [side, side, 3]."""
+    """Part of the background in the camera's view, float32 [side, side, 3]."""
     offset = side / 2 + camera * side
     matrix = np.array([[1, 0, -offset[0]], [0, 1, -offset[1]]])
     return cv2.warpAffine(background, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
 def _draw(frame: np.ndarray, sprite: np.ndarray, pose: tuple[float, ...], opacity: float, camera: np.ndarray) -> None:
-    """Blend a sprite into a frame at pose (x, y, angle, radius), wrapped around the frame and its margin."""
+    """Blend a sprite into a frame at pose (x, y, angle, radius); positions wrap around the frame with its margin."""
     side, width = frame.shape[0], sprite.shape[0]
     x, y, angle, radius = pose
     x, y = (np.mod(np.array([x, y]) + MARGIN, 1 + 2 * MARGIN) - MARGIN - camera) * side
@@ -202,8 +204,8 @@ def _draw(frame: np.ndarray, sprite: np.ndarray, pose: tuple[float, ...], opacit
 
 
 def write_h264(path: Path, frames: np.ndarray, fps: int, crf: int = 18) -> None:
-    """Encode uint8 [T, H, W, 3] RGB frames as an H.264 file (even H and W), whole or absent."""
-    with atomic_path(path) as aside, av.open(str(aside), "w", format="mp4") as container:
+    """Encode RGB frames uint8 [T, H, W, 3] (H and W even) as an H.264 file, atomically."""
+    with atomic_path(path) as tmp, av.open(str(tmp), "w", format="mp4") as container:
         options = {"crf": str(crf), "preset": "veryfast", "x264-params": codec.REPRODUCIBLE}
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"

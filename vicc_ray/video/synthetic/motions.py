@@ -1,11 +1,12 @@
-"""Motion classes of the synthetic videos: how the pose of an object changes with time, and nothing else.
+"""Motion classes of the synthetic videos: how the pose of an object changes over time.
 
-Every motion is stationary: whatever the class, the pose at any one moment has the same distribution (position uniform
-on the frame, angle uniform, log-size uniform), because each motion starts at a uniform phase of a cycle that keeps that
-distribution. So one frame says nothing about the class; only the change between frames does.
-Classes do not differ by left against right, since training flips clips horizontally, and little by the amount of
-motion: nearly every motion moves the surface of an object by ``speed`` a frame in the mean. (Where the amount differed,
-it was all that a flow network learned: one principal component held 97 % of the variance of its features.)
+Every motion is stationary: at any moment the pose has the same distribution for all classes (position uniform on the
+frame, angle uniform, size log-uniform), because a motion starts at a uniform phase of a cycle that preserves it. So a
+single frame carries no information about the class; only the change between frames does.
+
+Classes do not differ in left and right, since training flips clips horizontally, and hardly in the amount of motion:
+nearly every motion moves an object's surface by ``speed`` per frame on average. When the amount differed, a flow
+network learned nothing else: one principal component explained 97 % of the variance of its features.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from dataclasses import dataclass
 import numpy as np
 
 SIZE_RANGE = (0.09, 0.30)
-"""Smallest and largest radius of an object, as a share of the frame's side."""
+"""Smallest and largest radius of an object, in frame sides."""
 
 DISC = 1.5
-"""Speed of the rim of a turning disc over the mean speed of its surface."""
+"""Rim speed of a rotating disc divided by the mean speed of its surface."""
 RESIZE = 4.5
-"""Share of the size cycle that a growing object goes through a frame, over its speed: its surface moves at two thirds
-of the speed of a sliding one, since a faster cycle would show little but its jumps back."""
+"""Fraction of the size cycle per frame, divided by the speed. The surface moves at two thirds of the speed of a sliding
+object; a faster cycle would show mostly its jumps back."""
 DIAGONAL = 0.5**0.5
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One object's free draws and its pose over time.
+    """Random parameters of one object's motion, other than its class.
 
     Positions are in units of the frame's side and wrap around it with a margin; time is in frames.
     """
@@ -48,7 +49,7 @@ Pose = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def draw_trajectory(rng: np.random.Generator) -> Trajectory:
-    """Draw what the class does not decide; positions uniform on the frame with its margin."""
+    """Draw the parameters that are independent of the class; positions are uniform on the frame with its margin."""
     return Trajectory(
         x=rng.uniform(0, 1),
         y=rng.uniform(0, 1),
@@ -71,7 +72,7 @@ def _static(trajectory: Trajectory, t: np.ndarray) -> Pose:
 
 
 def _radius(phase: np.ndarray | float) -> np.ndarray | float:
-    """Radius at a phase of 0 to 1, uniform in its logarithm."""
+    """Radius at a phase from 0 to 1, log-uniform for uniform phases."""
     low, high = SIZE_RANGE
     return low * (high / low) ** phase
 
@@ -86,7 +87,7 @@ def _wave(trajectory: Trajectory, t: np.ndarray) -> np.ndarray:
 
 
 def _swing(trajectory: Trajectory) -> float:
-    """Half the way of an oscillation whose mean speed is ``path.speed``."""
+    """Amplitude of an oscillation with mean speed ``trajectory.speed``."""
     return trajectory.speed * trajectory.period / 4
 
 
@@ -147,7 +148,7 @@ def _pulse(trajectory: Trajectory, t: np.ndarray) -> Pose:
     x, y, angle, _ = _static(trajectory, t)
     start = trajectory.size_phase + (
         trajectory.side > 0
-    )  # growing or shrinking at first: uniform over the whole cycle of 2
+    )  # whether it grows or shrinks first: uniform over the cycle of length 2
     triangle = np.abs(np.mod(start + RESIZE * trajectory.speed * t, 2.0) - 1.0)
     return x, y, angle, np.asarray(_radius(triangle))
 
