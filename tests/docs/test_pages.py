@@ -34,7 +34,6 @@ def test_pages_have_commands_of_every_part() -> None:
     }
 
 
-@pytest.mark.xfail(strict=False, reason="settings and flags are being renamed")
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_a_command_parses_and_its_settings_change_something(words: tuple[str, ...]) -> None:
     options = build_parser().parse_args(words)
@@ -45,7 +44,6 @@ def test_a_command_parses_and_its_settings_change_something(words: tuple[str, ..
             assert load_config(base, [override]) != load_config(base, [])
 
 
-@pytest.mark.xfail(strict=False, reason="settings and flags are being renamed")
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_setting_that_is_named_exists(page: Path) -> None:
     known, parts = set(setting_names()), set(sections())
@@ -53,7 +51,6 @@ def test_a_setting_that_is_named_exists(page: Path) -> None:
     assert sorted(named - known) == []
 
 
-@pytest.mark.xfail(strict=False, reason="settings and flags are being renamed")
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_file_of_the_project_that_is_named_is_there(page: Path) -> None:
     named = re.findall(rf"(?<![\w/.-])((?:{TOP_FOLDERS})/[\w./*<>{{}}-]+)", page.read_text())
