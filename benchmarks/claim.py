@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     rows = [run_seed(options.out / f"seed-{seed}", seed) for seed in options.seeds]
-    result = {"recipe": RECIPE, "machine": machine(), "seeds": rows, "summary": summarise(rows)}
+    result = {"recipe": RECIPE, "machine": machine(), "seeds": rows, "summary": summarize(rows)}
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["summary"], indent=1))
 
@@ -63,7 +63,7 @@ def timed(out: Path, name: str, *arguments: object) -> None:
     file.write_text(json.dumps({name: round((time.perf_counter() - begun) / 60, 2), **minutes}))
 
 
-def summarise(rows: list[dict]) -> dict[str, dict[str, float]]:
+def summarize(rows: list[dict]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation over the seeds of each R@1 and of the gains."""
     columns = {key: [row["recall_at_1"][key] for row in rows] for key in rows[0]["recall_at_1"]}
     columns["gain over the control"] = _difference(columns, "rgb-stage2-1", "control")

@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the fake machines and the set
 from tests.fake_cluster import fake_cluster
 from tests.pipelines.runs import settings
 from vicc_ray.config.loader import dump_config
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.sweep_dir import SweepDir
 from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.synthetic.generate import Scene, make_videos
 
@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=200, help="of four steps each: as many as outlast what happens")
     options = parser.parse_args()
     out = options.out.resolve()
-    file, folder = prepare(out, options.epochs), SweepFolder(out / "sweep")
+    file, folder = prepare(out, options.epochs), SweepDir(out / "sweep")
     command = [sys.executable, "-m", "vicc_ray", "sweep", str(file), "--store", str(out / "store"), "--quiet"]
     with fake_cluster() as cluster:
         for number in range(TRIALS):
@@ -94,19 +94,19 @@ def prepare(out: Path, epochs: int) -> Path:
     return file
 
 
-def steps(folder: SweepFolder) -> list[int]:
+def steps(folder: SweepDir) -> list[int]:
     """Of each trial by now."""
     return [len(read_lines(folder.trial(number).run.metrics_file)) for number in range(TRIALS)]
 
 
-def count(folder: SweepFolder, process: subprocess.Popen[bytes]) -> list[int]:
+def count(folder: SweepDir, process: subprocess.Popen[bytes]) -> list[int]:
     """Steps that each makes in the same time."""
     before, end = steps(folder), time.monotonic() + COUNTED_S
     wait_until("time goes by", lambda: time.monotonic() > end, process, PATIENCE_S)
     return [after - first for after, first in zip(steps(folder), before, strict=True)]
 
 
-def told(folder: SweepFolder, made: list[int]) -> dict[str, Any]:
+def told(folder: SweepDir, made: list[int]) -> dict[str, Any]:
     """Evenness, the share of time that each waited for data, and what became of the trials."""
     runs = [folder.trial(number).run for number in range(TRIALS)]
     waits = []

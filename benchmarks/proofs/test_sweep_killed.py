@@ -14,16 +14,16 @@ from vicc_ray.config.loader import load_config
 from vicc_ray.pipelines.sweep.run import sweep
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.sweep.config import load_sweep
-from vicc_ray.sweep.results import Summary
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.results import SweepSummary
+from vicc_ray.sweep.sweep_dir import SweepDir
 from vicc_ray.utils.jsonl import read_lines
 
 
 @pytest.fixture(scope="module")
-def disturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFolder, Summary]:
+def disturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepDir, SweepSummary]:
     """The first trial fails; of the second its process is killed, then the whole command; then it is interrupted, as
     with Ctrl-C; then it goes on."""
-    folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "out")
+    folder = SweepDir(tmp_path_factory.mktemp("sweep") / "out")
     file, second = sweep_file(folder.path.parent), folder.trial(1).run
     arguments = ("sweep", str(file), "--store", str(store), "--out", str(folder.path), "--quiet")
     with command(*arguments) as process:
@@ -39,7 +39,7 @@ def disturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sw
     return folder, sweep(load_sweep(file), store, folder.path, progress=False)
 
 
-def test_no_trial_is_lost_or_made_twice(disturbed: tuple[SweepFolder, Summary]) -> None:
+def test_no_trial_is_lost_or_made_twice(disturbed: tuple[SweepDir, SweepSummary]) -> None:
     folder, summary = disturbed
     assert [trial.state for trial in summary.trials] == ["failed", "complete"]
     assert [trial.values["stage2.learning_rate"] for trial in summary.trials] == [DIVERGES, 0.05]
@@ -53,7 +53,7 @@ def test_no_trial_is_lost_or_made_twice(disturbed: tuple[SweepFolder, Summary]) 
     assert summary.trials[1].cost.epochs == EPOCHS
 
 
-def test_trials_share_one_stage_1(disturbed: tuple[SweepFolder, Summary]) -> None:
+def test_trials_share_one_stage_1(disturbed: tuple[SweepDir, SweepSummary]) -> None:
     """With one for each seed of the last runs, which train on all videos."""
     folder, _ = disturbed
     runs = [path for path in folder.stage1.iterdir() if path.is_dir()]
@@ -62,11 +62,11 @@ def test_trials_share_one_stage_1(disturbed: tuple[SweepFolder, Summary]) -> Non
     assert all(len(losses(path)) > 0 for path in runs)
 
 
-def test_the_best_is_judged_by_the_test_videos_beside_the_default(disturbed: tuple[SweepFolder, Summary]) -> None:
+def test_the_best_is_judged_by_the_test_videos_beside_the_default(disturbed: tuple[SweepDir, SweepSummary]) -> None:
     """Here they are the same, so there is one run."""
     _, summary = disturbed
     assert summary.best == summary.trials[1]
-    assert [(run.setting, len(run.recall_at_1)) for run in summary.judged] == [("default", 1)]
+    assert [(run.setting, len(run.recall_at_1)) for run in summary.final_eval] == [("default", 1)]
 
 
 def _beginnings(run: RunDir) -> list[int]:

@@ -8,7 +8,7 @@ from tests.pipelines.sweeps import SCORED, sweep_file
 from vicc_ray.pipelines.sweep.run import sweep
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.sweep.optuna_study import SweepStudy
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.sweep_dir import SweepDir
 from vicc_ray.sweep.trial import Trial
 from vicc_ray.sweep.trial_config import Sweep
 
@@ -16,7 +16,7 @@ from vicc_ray.sweep.trial_config import Sweep
 def test_a_trial_that_a_score_ends_has_made_no_step_after_it(store: Path, tmp_path: Path) -> None:
     changes = {"search_space": {"stage2.learning_rate": {"choices": [0.04, 0.05]}}, "final_eval": {"num_seeds": 0}}
     prune = {"method": "asha", "grace_period": SCORED[0], "reduction_factor": 2}
-    settings, folder = load_sweep(sweep_file(tmp_path, prune=prune, **changes)), SweepFolder(tmp_path / "out")
+    settings, folder = load_sweep(sweep_file(tmp_path, prune=prune, **changes)), SweepDir(tmp_path / "out")
     folder.path.mkdir()
     study = SweepStudy(folder.study_file, Sweep(settings))
     unreachable = study.ask()

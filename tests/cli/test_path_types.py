@@ -21,7 +21,7 @@ from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.prepare.pipeline import prepare_inputs
 from vicc_ray.pipelines.search_index import index_videos
 from vicc_ray.runs.run_dir import RunDir
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.sweep_dir import SweepDir
 from vicc_ray.training.trackers.database import sqlite_address
 from vicc_ray.utils.local_paths import is_address, local_path, without_secrets
 from vicc_ray.video.synthetic.generate import make_videos
@@ -87,7 +87,7 @@ def test_the_library_refuses_them_too(given: Path | str, tmp_path: Path, monkeyp
     out: Any = given
     for write in (
         lambda: RunDir(out),
-        lambda: SweepFolder(out),
+        lambda: SweepDir(out),
         lambda: export(weights, out),
         lambda: import_weights(tmp_path / "none.pth.tar", out),
         lambda: make_videos(out, classes=2, train=1, test=0),

@@ -17,8 +17,8 @@ from vicc_ray.export.model_card import card_results
 from vicc_ray.pipelines.sweep.final_eval import score_on_test_videos
 from vicc_ray.reports.run import build_report
 from vicc_ray.reports.run.comparison import compare
-from vicc_ray.reports.run.gallery import find_neighbours
-from vicc_ray.sweep.trial import TrialFolder
+from vicc_ray.reports.run.gallery import find_neighbors
+from vicc_ray.sweep.trial import TrialDir
 
 CONFIG = Config()
 NAMES = ("rgb-random", "rgb-stage1")
@@ -105,7 +105,7 @@ def test_where_every_answer_is_the_same_no_figure_is_told_anywhere(
     assert "%" not in table.split("<tbody>")[1].replace("%;", "") and result["warnings"][0]["text"] in page
     assert card_results(run, "rgb-stage1")["warnings"] == result["warnings"]
     assert {row["difference"] for row in compare(run, run)["rows"]} == {None}
-    assert np.isnan(score_on_test_videos(TrialFolder(tmp_path)))
+    assert np.isnan(score_on_test_videos(TrialDir(tmp_path)))
 
 
 def test_one_test_video_is_a_vector_of_zeros_and_the_other_centring_is_told(tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_one_test_video_is_a_vector_of_zeros_and_the_other_centring_is_told(tmp_
 
 def test_one_test_video_is_shown_beside_those_that_lie_nearest(tmp_path: Path) -> None:
     evaluated(tmp_path, made(["a", "b", "c"] * 8, ["c"]))
-    shown = find_neighbours(FeatureFolder(tmp_path), {"exclude_same_source": False, "seed": 0, "cross_stream": True})
+    shown = find_neighbors(FeatureFolder(tmp_path), {"exclude_same_source": False, "seed": 0, "cross_stream": True})
     (query,) = shown["queries"]
-    assert {neighbour["label"] for neighbour in query["found"][0]} == {"c"}
+    assert {neighbor["label"] for neighbor in query["neighbors"][0]} == {"c"}
 
 
 def test_test_videos_of_one_class_lose_it_by_centring(tmp_path: Path) -> None:

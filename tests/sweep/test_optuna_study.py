@@ -12,7 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from tests.sweep.made import sweep_of
+from tests.sweep.example_sweep import sweep_of
 from vicc_ray.sweep.optuna_study import SweepStudy
 
 

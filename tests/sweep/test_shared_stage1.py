@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.stored import store_of, video
-from tests.sweep.made import sweep_of
+from tests.sweep.example_sweep import sweep_of
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, PrepareConfig
 from vicc_ray.runs.run_dir import RunDir

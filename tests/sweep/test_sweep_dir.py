@@ -9,32 +9,32 @@ from typing import Any
 import pytest
 
 from tests.stored import store_of, video
-from tests.sweep.found import trial_of
-from tests.sweep.made import SEARCH, sweep_of
+from tests.sweep.example_sweep import SEARCH, sweep_of
+from tests.sweep.sweep_results import trial_of
 from vicc_ray.config import PrepareConfig
 from vicc_ray.config.loader import dump_config, load_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.results_io import RESULT_FILE
 from vicc_ray.pipelines.sweep.final_eval import FinalRuns
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.sweep_dir import SweepDir
 
 VIDEOS = [video(n, split="train" if n < 6 else "test") for n in range(8)]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> SweepFolder:
+def folder(tmp_path: Path) -> SweepDir:
     """A sweep that was begun."""
-    found, plan = SweepFolder(tmp_path / "sweep"), sweep_of()
+    found, plan = SweepDir(tmp_path / "sweep"), sweep_of()
     found.open(plan.settings, plan.base, store_of(tmp_path / "store", VIDEOS))
     return found
 
 
-def go_on(folder: SweepFolder, store: Path | None = None, **changes: Any) -> None:
+def go_on(folder: SweepDir, store: Path | None = None, **changes: Any) -> None:
     plan = sweep_of(**changes)
     folder.open(plan.settings, plan.base, store_of(store or folder.path.parent / "store", VIDEOS))
 
 
-def test_it_goes_on_wherever_its_videos_are_and_with_what_changes_no_trial(folder: SweepFolder, tmp_path: Path) -> None:
+def test_it_goes_on_wherever_its_videos_are_and_with_what_changes_no_trial(folder: SweepDir, tmp_path: Path) -> None:
     go_on(folder, tmp_path / "moved", max_concurrent_trials=2, budget={"trials": 50}, final_eval={"num_seeds": 1})
     go_on(folder, overrides={})
     recipe = tmp_path / "copy.yaml"
@@ -55,7 +55,7 @@ def test_it_goes_on_wherever_its_videos_are_and_with_what_changes_no_trial(folde
         ({"validation_fraction": 0.4}, "validation_fraction: 0.2 -> 0.4"),
     ],
 )
-def test_other_settings_are_refused_by_name(folder: SweepFolder, changes: dict[str, Any], told: str) -> None:
+def test_other_settings_are_refused_by_name(folder: SweepDir, changes: dict[str, Any], told: str) -> None:
     before = folder.settings_file.read_bytes()
     with pytest.raises(UserError, match=f"{folder.path}.*{told}.*--out"):
         go_on(folder, **changes)
@@ -65,7 +65,7 @@ def test_other_settings_are_refused_by_name(folder: SweepFolder, changes: dict[s
 @pytest.mark.parametrize(
     "setting", ["clip.frames: 16", "train.max_validation_videos: 64", "evaluate.max_windows_per_video: 7"]
 )
-def test_a_recipe_that_has_changed_says_in_what(folder: SweepFolder, tmp_path: Path, setting: str) -> None:
+def test_a_recipe_that_has_changed_says_in_what(folder: SweepDir, tmp_path: Path, setting: str) -> None:
     key, _, value = setting.partition(": ")
     recipe = tmp_path / "changed.yaml"
     recipe.write_text(dump_config(load_config("demo", [f"{key}={value}"])))
@@ -81,20 +81,20 @@ def test_a_recipe_that_has_changed_says_in_what(folder: SweepFolder, tmp_path: P
         (VIDEOS, PrepareConfig(short_side=64)),
     ],
 )
-def test_other_videos_are_refused(folder: SweepFolder, tmp_path: Path, rows: list[Any], prepare: PrepareConfig) -> None:
+def test_other_videos_are_refused(folder: SweepDir, tmp_path: Path, rows: list[Any], prepare: PrepareConfig) -> None:
     plan, other = sweep_of(), store_of(tmp_path / "other", rows, settings=prepare)
     with pytest.raises(UserError, match=f"8 of fingerprint .*{tmp_path / 'store'} -> {len(rows)} of .*{other}.*--out"):
         folder.open(plan.settings, plan.base, other)
 
 
-def test_a_sweep_of_which_it_is_not_known_on_what_it_is_made_does_not_go_on(folder: SweepFolder) -> None:
+def test_a_sweep_of_which_it_is_not_known_on_what_it_is_made_does_not_go_on(folder: SweepDir) -> None:
     known = json.loads(folder.settings_file.read_text())
     folder.settings_file.write_text(json.dumps({name: value for name, value in known.items() if name != "videos"}))
     with pytest.raises(UserError, match=r"sweep\.json.*--out"):
         go_on(folder)
 
 
-def test_another_best_trial_is_judged_by_runs_of_its_own(folder: SweepFolder) -> None:
+def test_another_best_trial_is_judged_by_runs_of_its_own(folder: SweepDir) -> None:
     """More trials may find a better one; what the runs of the one before scored is not its score."""
     plan = sweep_of(final_eval={"num_seeds": 2})
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.made import sweep_of
+from tests.sweep.example_sweep import sweep_of
 from tests.sweep.test_optuna_study import opened
 from vicc_ray.errors import UserError
 from vicc_ray.sweep.space import MOST_COMBINATIONS
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.sweep_dir import SweepDir
 
 EPSILON = '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.01, "high": 1.0, "log": true}}'
 TRIAL = {"op_code": 4, "worker_id": "w", "study_id": 0, "datetime_start": "2026-01-01T00:00:00.000000"}
@@ -108,7 +108,7 @@ def test_a_journal_that_is_a_link_is_neither_cut_nor_written_to(tmp_path: Path) 
 
 def test_a_trial_is_a_folder_below_that_of_the_sweep(tmp_path: Path) -> None:
     """What is removed of one that is no candidate any more would be removed elsewhere."""
-    folder = SweepFolder(tmp_path / "sweep")
+    folder = SweepDir(tmp_path / "sweep")
     (tmp_path / "sweep" / "trials").mkdir(parents=True)
     (tmp_path / "sweep" / "trials" / "0003").symlink_to(tmp_path)
     with pytest.raises(UserError, match="0003"):
@@ -123,7 +123,7 @@ def test_a_trial_is_a_folder_below_that_of_the_sweep(tmp_path: Path) -> None:
     ids=lambda content: content[:40],
 )  # fmt: skip
 def test_a_trial_that_cannot_be_is_told(tmp_path: Path, content: str) -> None:
-    folder = SweepFolder(tmp_path)
+    folder = SweepDir(tmp_path)
     (tmp_path / "trials" / "0001").mkdir(parents=True)
     (tmp_path / "trials" / "0001" / "trial.json").write_text(content)
     with pytest.raises(UserError, match=r"trial\.json"):
@@ -132,7 +132,7 @@ def test_a_trial_that_cannot_be_is_told(tmp_path: Path, content: str) -> None:
 
 @pytest.mark.parametrize("content", ["[]", "{}", "{", '{"search": "a"}', '{"search": -1}', '{"search": NaN}'])
 def test_seconds_that_cannot_be_are_told(tmp_path: Path, content: str) -> None:
-    folder = SweepFolder(tmp_path)
+    folder = SweepDir(tmp_path)
     folder.spent_file.write_text(content)
     with pytest.raises(UserError, match=folder.spent_file.name):
         folder.seconds_spent()
@@ -142,7 +142,7 @@ def test_seconds_that_cannot_be_are_told(tmp_path: Path, content: str) -> None:
     "content", ["[]", "{", '{"videos": 1}', '{"videos": {"count": "a"}, "settings": [], "recipe": {}, "epochs": 1}']
 )
 def test_settings_that_cannot_be_are_told(tmp_path: Path, content: str) -> None:
-    folder = SweepFolder(tmp_path)
+    folder = SweepDir(tmp_path)
     folder.settings_file.write_text(content)
     with pytest.raises(UserError, match=r"sweep\.json|videos"):
         folder._check_same({})

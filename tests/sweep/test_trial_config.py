@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.made import SEARCH, sweep_of
+from tests.sweep.example_sweep import SEARCH, sweep_of
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
 from vicc_ray.runs.schedule import build_phases

@@ -11,7 +11,7 @@ from vicc_ray.cli.path_types import input_path, output_path
 from vicc_ray.utils.standard_streams import say
 
 if TYPE_CHECKING:
-    from vicc_ray.sweep.results import Summary
+    from vicc_ray.sweep.results import SweepSummary
 
 
 def add_sweep(verbs: Any) -> None:
@@ -44,18 +44,18 @@ def _sweep(options: argparse.Namespace) -> None:
     _tell(sweep(settings, options.store, options.out, progress=not options.quiet), options.out)
 
 
-def _tell(summary: Summary, out: Path) -> None:
+def _tell(summary: SweepSummary, out: Path) -> None:
     from vicc_ray.sweep.live_table import setting_in_words
-    from vicc_ray.sweep.sweep_dir import SweepFolder
+    from vicc_ray.sweep.sweep_dir import SweepDir
 
-    folder = SweepFolder(out)
+    folder = SweepDir(out)
     ended = sum(trial.state != "running" for trial in summary.trials)
     if summary.best is None:
         say(f"{ended} of {summary.total} trials have ended, none of them complete; the same command goes on")
         return
     best = summary.best
     say(f"best of {ended} trials: {best.number}, R@1 {100 * (best.recall_at_1 or 0):.1f} %: {setting_in_words(best)}")
-    for run in summary.judged:
+    for run in summary.final_eval:
         spread = f" +- {100 * run.deviation:.1f}" if len(run.recall_at_1) > 1 else ""
         seeds = len(run.recall_at_1)
         say(f"on the test videos, {run.setting} setting: R@1 {100 * run.mean:.1f}{spread} % (fresh seeds: {seeds})")

@@ -1,1 +1,1 @@
-"""Pages that people look at: the report of a run, the page of a sweep, and the charts of both."""
+"""HTML reports: the page of a run (``run``) and the page of a sweep (``sweep``), with one chart kit (``svg``)."""

@@ -14,7 +14,7 @@ BEST, DEFAULT = "best", "default"
 
 
 @dataclass(frozen=True)
-class Judged:
+class FinalEval:
     """R@1 on the test videos with fresh seeds, of the best setting or of the default one."""
 
     setting: str
@@ -32,7 +32,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Summary:
+class SweepSummary:
     """A sweep as far as it has come."""
 
     name: str
@@ -42,14 +42,14 @@ class Summary:
     trials: list[Trial]
     best: Trial | None
     importances: Mapping[str, float]
-    judged: list[Judged]
+    final_eval: list[FinalEval]
     stage1_seconds: float
     """Spent on the stages 1 that trials share."""
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
-        judged = [{**asdict(run), "mean": run.mean, "deviation": run.deviation} for run in self.judged]
-        return {**asdict(self), "judged": judged}
+        final_eval = [{**asdict(run), "mean": run.mean, "deviation": run.deviation} for run in self.final_eval]
+        return {**asdict(self), "final_eval": final_eval}
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:

@@ -19,7 +19,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.runs import run_dir
 from vicc_ray.runs.run_dir import RunDir, changed_settings
 from vicc_ray.sweep.config import SweepConfig
-from vicc_ray.sweep.trial import Trial, TrialFolder, training_seconds
+from vicc_ray.sweep.trial import Trial, TrialDir, training_seconds
 from vicc_ray.utils.fs import atomic_write, folder_lock
 from vicc_ray.utils.json_file import read_json, read_typed, validate_as
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
@@ -53,7 +53,7 @@ class _Spent:
     search: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class SweepFolder:
+class SweepDir:
     """Reads and writes one sweep's files. Making the object touches nothing."""
 
     def __init__(self, path: Path) -> None:
@@ -104,7 +104,7 @@ class SweepFolder:
         except BlockingIOError:
             raise UserError(f"{self.path}: another process runs this sweep; wait for it or end it") from None
 
-    def trial(self, number: int) -> TrialFolder:
+    def trial(self, number: int) -> TrialDir:
         """The folder of a trial.
 
         Raises:
@@ -114,11 +114,11 @@ class SweepFolder:
         for part in (path.parent, path, path / "run"):
             if part.is_symlink():
                 raise UserError(f"{part} is a link, which may lead to any folder; remove it")
-        return TrialFolder(path)
+        return TrialDir(path)
 
-    def last_run(self, setting: str, seed: int) -> TrialFolder:
+    def last_run(self, setting: str, seed: int) -> TrialDir:
         """The folder of one of the runs that judge what was found; ``setting`` names the trial or the default."""
-        return TrialFolder(self.path / "final" / f"{setting}-{seed}")
+        return TrialDir(self.path / "final" / f"{setting}-{seed}")
 
     def runs(self) -> list[RunDir]:
         """Of all trials, of the stage 1 that they share, and of what judges them."""
@@ -128,7 +128,7 @@ class SweepFolder:
     def trials(self) -> list[Trial]:
         """What is known of all trials, in their order."""
         records = sorted((self.path / "trials").glob("*/trial.json"))
-        return [TrialFolder(record.parent).read() for record in records]
+        return [TrialDir(record.parent).read() for record in records]
 
     def seconds_spent(self) -> float:
         """On the search, in all calls before."""

@@ -67,7 +67,7 @@ class Trial:
         return (self.curve[-1].low, self.curve[-1].high) if self.curve else None
 
 
-class TrialFolder:
+class TrialDir:
     """``trials/0007``: config.yaml, trial.json, run."""
 
     def __init__(self, path: Path) -> None:

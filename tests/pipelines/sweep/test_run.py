@@ -17,17 +17,17 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.sweep.run import sweep
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.sweep.optuna_study import SweepStudy
-from vicc_ray.sweep.results import Summary
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.results import SweepSummary
+from vicc_ray.sweep.sweep_dir import SweepDir
 from vicc_ray.sweep.trial import Trial
 from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.utils.jsonl import read_lines
 
 
 @pytest.fixture(scope="module")
-def done(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFolder, Summary]:
+def done(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepDir, SweepSummary]:
     """Two trials, of which the first fails."""
-    folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "out")
+    folder = SweepDir(tmp_path_factory.mktemp("sweep") / "out")
     file = sweep_file(folder.path.parent, final_eval={"num_seeds": 0})
     with heard_outside() as heard:
         summary = sweep(load_sweep(file), store, folder.path, progress=False)
@@ -35,7 +35,7 @@ def done(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepFo
     return folder, summary
 
 
-def test_the_trial_that_fails_says_why_and_the_other_is_the_best(done: tuple[SweepFolder, Summary]) -> None:
+def test_the_trial_that_fails_says_why_and_the_other_is_the_best(done: tuple[SweepDir, SweepSummary]) -> None:
     _, summary = done
     assert [trial.state for trial in summary.trials] == ["failed", "complete"]
     assert [trial.values["stage2.learning_rate"] for trial in summary.trials] == [DIVERGES, 0.05]
@@ -46,12 +46,12 @@ def test_the_trial_that_fails_says_why_and_the_other_is_the_best(done: tuple[Swe
     assert summary.best == summary.trials[1]
 
 
-def test_trials_share_one_stage_1(done: tuple[SweepFolder, Summary]) -> None:
+def test_trials_share_one_stage_1(done: tuple[SweepDir, SweepSummary]) -> None:
     folder, _ = done
     assert len([path for path in folder.stage1.iterdir() if path.is_dir()]) == 1
 
 
-def test_what_is_written_tells_the_same(done: tuple[SweepFolder, Summary]) -> None:
+def test_what_is_written_tells_the_same(done: tuple[SweepDir, SweepSummary]) -> None:
     folder, summary = done
     table = pq.read_table(folder.table_file).to_pylist()
     assert [row["recall_at_1"] for row in table] == [trial.recall_at_1 for trial in summary.trials]
@@ -60,7 +60,7 @@ def test_what_is_written_tells_the_same(done: tuple[SweepFolder, Summary]) -> No
     assert json.loads(folder.summary_file.read_text())["best"]["number"] == summary.best.number
 
 
-def test_the_best_recipe_makes_the_best_trial_again(done: tuple[SweepFolder, Summary], store: Path) -> None:
+def test_the_best_recipe_makes_the_best_trial_again(done: tuple[SweepDir, SweepSummary], store: Path) -> None:
     """From its very beginning, stage 1 included, to the bit: then its network and its R@1 are the same too."""
     folder, _ = done
     best = load_config(str(folder.best_file))
@@ -70,7 +70,7 @@ def test_the_best_recipe_makes_the_best_trial_again(done: tuple[SweepFolder, Sum
     assert again[-len(trained) :] == trained
 
 
-def test_other_settings_in_the_same_folder_are_refused(done: tuple[SweepFolder, Summary], store: Path) -> None:
+def test_other_settings_in_the_same_folder_are_refused(done: tuple[SweepDir, SweepSummary], store: Path) -> None:
     folder, _ = done
     file = sweep_file(folder.path.parent, final_eval={"num_seeds": 0}, seed=3)
     with pytest.raises(UserError, match=r"sweep with other settings \(seed: 0 -> 3\)"):
@@ -78,7 +78,7 @@ def test_other_settings_in_the_same_folder_are_refused(done: tuple[SweepFolder, 
 
 
 def test_a_finished_sweep_tells_its_result_again_on_smaller_machines(
-    done: tuple[SweepFolder, Summary], store: Path
+    done: tuple[SweepDir, SweepSummary], store: Path
 ) -> None:
     folder, summary = done
     file = sweep_file(folder.path.parent, final_eval={"num_seeds": 0}, resources_per_trial={"cpus": 512})
@@ -90,7 +90,7 @@ def test_a_finished_sweep_tells_its_result_again_on_smaller_machines(
 
 
 def test_a_sweep_in_which_all_fail_says_why(store: Path, tmp_path: Path) -> None:
-    settings, folder = load_sweep(sweep_file(tmp_path)), SweepFolder(tmp_path / "out")
+    settings, folder = load_sweep(sweep_file(tmp_path)), SweepDir(tmp_path / "out")
     folder.path.mkdir()
     study = SweepStudy(folder.study_file, Sweep(settings))
     for reason in ("out of memory", "training has diverged"):

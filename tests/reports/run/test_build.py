@@ -20,12 +20,13 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_store import FeatureTable, feature_path, remove_features, save_features
 from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.reports.run import build_report
-from vicc_ray.reports.run.build import _flow_videos
-from vicc_ray.reports.run.thumbnails import Thumbnails
+from vicc_ray.reports.run.flow_videos import choose
 from vicc_ray.runs.stage_times import FILE
 from vicc_ray.utils.jsonl import append_line
 
-SECTIONS = ["retrieval", "classes", "gallery", "map", "flow", "training", "timing", "settings"]
+SECTIONS = [
+    "retrieval", "confusion", "gallery", "embedding_map", "flow_videos", "training_charts", "timing", "settings"
+]  # fmt: skip
 
 
 def build(run_dir: Path, store: ClipStore | None) -> tuple[Page, str, dict]:
@@ -49,7 +50,7 @@ def test_page_holds_all_parts_and_loads_nothing(run_dir: Path, store: ClipStore)
 def test_page_and_json_tell_the_same_scores(run_dir: Path, store: ClipStore) -> None:
     page, _, figures = build(run_dir, store)
     evaluation = json.loads((run_dir / "evaluation" / "evaluation.json").read_text())
-    assert figures["table"] == evaluation
+    assert figures["retrieval"] == evaluation
     names = [row["name"] for row in evaluation["rows"]]
     places = [page.text.index(name, page.text.index("R@50")) for name in names]
     assert places == sorted(places)
@@ -65,12 +66,15 @@ def test_gallery_shows_the_same_queries_for_both_networks(run_dir: Path, store: 
     labels = {entry.id: entry.label for entry in store.entries}
     for query in gallery["queries"]:
         assert splits[query["id"]] == "test"
-        for found in query["found"]:
-            assert len(found) == 5 and all(splits[n["id"]] == "train" for n in found)
-            assert all(n["same"] == (labels[n["id"]] == query["label"]) for n in found)
+        for neighbors in query["neighbors"]:
+            assert len(neighbors) == 5 and all(splits[n["id"]] == "train" for n in neighbors)
+            assert all(n["same"] == (labels[n["id"]] == query["label"]) for n in neighbors)
     marks = [c for c in page.attributes("class") if c in ("hit", "miss")]
     assert marks == [
-        "hit" if n["same"] else "miss" for query in gallery["queries"] for found in query["found"] for n in found
+        "hit" if n["same"] else "miss"
+        for query in gallery["queries"]
+        for neighbors in query["neighbors"]
+        for n in neighbors
     ]
     assert len(set(re.findall(r"url\(data:image/webp[^)]+\)", html))) == html.count("url(data:image/webp")
 
@@ -92,15 +96,15 @@ def test_names_from_outside_are_text_and_never_markup(run_dir: Path, store: Clip
 
 def test_inputs_add_up(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
-    data = figures["data"]
-    assert (data["inputs"], data["videos"], data["failed"]) == (13, 12, 1)
+    data = figures["timing"]["inputs"]
+    assert (data["all"], data["videos"], data["failed"]) == (13, 12, 1)
     assert data["splits"] == {"train": 8, "test": 4} and sum(data["classes"].values()) == 12
     assert data["seconds"] == pytest.approx(24.0)
 
 
 def test_timing_is_that_of_the_steps(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
-    timing = figures["timing"]
+    timing = figures["timing"]["training"]
     assert timing["steps"] == 240 and timing["seconds"] == pytest.approx(240 * 0.04)
     assert timing["data_wait_share"] == pytest.approx(0.25)
     assert timing["samples_per_s"] == pytest.approx(400)
@@ -131,20 +135,15 @@ def test_the_total_time_is_that_of_all_parts(run_dir: Path, store: ClipStore) ->
     for stage, seconds in (("preparing", 60.0), ("pretraining", 400.0), ("pretraining", 200.0)):
         append_line(run_dir / FILE, {"stage": stage, "begun_ms": 0, "seconds": seconds})
     page, _, figures = build(run_dir, store)
-    assert figures["stages"] == {"preparing": 60.0, "pretraining": 600.0}
+    assert figures["timing"]["stages"] == {"preparing": 60.0, "pretraining": 600.0}
     assert "11 min" in page.text
 
 
-def test_flow_of_videos_that_move_is_shown_first(
-    run_dir: Path, store: ClipStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    films = Thumbnails(store)
-    still = {entry.id for entry in store.entries if films.still(entry.id)}
-    assert not still  # clouds change everywhere
-    calm = [entry.id for entry in store.entries][:9]
-    monkeypatch.setattr(films, "still", calm.__contains__)
-    shown = _flow_videos({"gallery": None}, store, films)
-    assert shown[0]["id"] not in calm
+def test_flow_of_videos_that_move_is_shown_first(run_dir: Path, store: ClipStore) -> None:
+    _, _, figures = build(run_dir, store)
+    assert figures["flow_videos"] and not any(video["static"] for video in figures["flow_videos"])
+    videos = [{"id": str(n), "label": "ab"[n % 2], "static": n < 9} for n in range(12)]
+    assert [video["id"] for video in choose(videos)] == ["9", "10", "11", "0"]
 
 
 def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore) -> None:
@@ -162,7 +161,7 @@ def test_a_phase_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore
     write_metrics(run_dir, end=2.99)
     page, _, figures = build(run_dir, store)
     assert [w["kind"] for w in figures["warnings"]] == ["not_learning"] * 4
-    assert "RGB stage 1:" in page.text and "learnt nothing" in page.text
+    assert all(w["name"] in page.text and w["text"] in page.text for w in figures["warnings"])
 
 
 def test_collapsed_assignments_are_warned_of(run_dir: Path, store: ClipStore) -> None:
@@ -185,14 +184,14 @@ def test_epochs_are_curves_with_a_summary(run_dir: Path, store: ClipStore) -> No
     summaries = [text for text in page.attributes("aria-label") if "by epoch" in text]
     assert len(summaries) == 4 and all("RGB stage 1 ends at" in text for text in summaries)
     assert any("ends at 90%" in text for text in summaries)
-    assert "At its peak a worker held 1.1 GiB" in page.text
+    assert figures["timing"]["training"]["memory_peak_mib"] == 1024.0 + 59 and "1.1 GiB" in page.text
 
 
 def test_a_run_without_epochs_has_the_rest(run_dir: Path, store: ClipStore) -> None:
     (run_dir / "epochs.jsonl").unlink()
     page, _, figures = build(run_dir, store)
     assert set(figures["missing"]) == {"epochs"} and figures["warnings"] == []
-    assert "Loss by step" in " ".join(page.attributes("aria-label")) and "No figures by epoch" in page.text
+    assert "Loss by step" in " ".join(page.attributes("aria-label")) and figures["missing"]["epochs"] in page.text
     assert not [text for text in page.attributes("aria-label") if "by epoch" in text]
 
 
@@ -210,7 +209,7 @@ def test_steps_repeated_after_a_resume_count_once(run_dir: Path, store: ClipStor
     path.write_text("".join([*lines[:130], '{"step": 130, "phase', "\n", *lines[100:]]))
     _, _, figures = build(run_dir, store)
     assert [phase["steps"] for phase in figures["phases"]] == [60, 60, 60, 60]
-    assert figures["timing"]["steps"] == 240
+    assert figures["timing"]["training"]["steps"] == 240
 
 
 def test_a_running_phase_is_reported(run_dir: Path, store: ClipStore) -> None:
@@ -220,10 +219,11 @@ def test_a_running_phase_is_reported(run_dir: Path, store: ClipStore) -> None:
     (run_dir / "validation.jsonl").unlink()
     (run_dir / "epochs.jsonl").unlink()
     page, _, figures = build(run_dir, store)
-    assert set(figures["missing"]) == {"checks", "table", "gallery", "epochs"}
-    evaluated = ("classes", "map")
+    assert set(figures["missing"]) == {"validation", "retrieval", "gallery", "epochs"}
+    evaluated = ("confusion", "embedding_map")
     assert [a["id"] for tag, a in page.tags if tag == "section"] == [s for s in SECTIONS if s not in evaluated]
-    assert "not evaluated yet" in figures["headline"]["title"]
+    assert figures["headline"]["tiles"] == [] and "240" not in figures["headline"]["text"]
+    assert "up to step 0" in figures["headline"]["text"]
 
 
 def test_diverged_losses_are_told_and_leave_valid_json(run_dir: Path, store: ClipStore) -> None:
@@ -248,14 +248,14 @@ def test_without_labels_there_are_neighbours_and_no_score(split: str | None, run
         unlabelled = FeatureTable(table.ids, np.full(12, ""), table.sources, splits, table.features)
         save_features(feature_path(run_dir / "evaluation", name), unlabelled)
     page, _, figures = build(run_dir, store)
-    assert set(figures["missing"]) == {"table", "checks"}
-    assert figures["table"] is None
+    assert set(figures["missing"]) == {"retrieval", "validation"}
+    assert figures["retrieval"] is None
     assert "hit" not in page.attributes("class") and "miss" not in page.attributes("class")
     queries = figures["gallery"]["queries"]
     assert len(queries) == (4 if split is None else 8)
     assert page.attributes("class").count("open") == len(queries) * 2 * 5
-    assert not re.search(r"[a-z]\.[A-Z]", page.text[page.text.index("Nearest neighbours") :][:400])  # a lost space
-    assert not any(query["id"] in {n["id"] for found in query["found"] for n in found} for query in queries)
+    assert not re.search(r"[a-z]\.[A-Z]", page.text[page.text.index("Nearest neighbors") :][:400])  # a lost space
+    assert not any(query["id"] in {n["id"] for neighbors in query["neighbors"] for n in neighbors} for query in queries)
 
 
 def test_the_headline_of_videos_without_labels_says_so(run_dir: Path, store: ClipStore) -> None:
@@ -283,8 +283,8 @@ def test_without_stage_two_the_gallery_has_one_row(run_dir: Path, store: ClipSto
 def test_without_the_store_the_rest_stands(run_dir: Path) -> None:
     page, html, figures = build(run_dir, None)
     assert [a["id"] for tag, a in page.tags if tag == "section"] == SECTIONS
-    assert figures["data"] is None and "clip store is not at hand" in page.text
-    assert "webp" not in html and figures["table"] is not None
+    assert figures["timing"]["inputs"] is None and figures["missing"]["store"] in page.text
+    assert "webp" not in html and figures["retrieval"] is not None
 
 
 def test_videos_that_left_the_store_are_shown_as_empty(run_dir: Path, store: ClipStore) -> None:
@@ -300,7 +300,7 @@ def test_videos_that_left_the_store_are_shown_as_empty(run_dir: Path, store: Cli
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match="config.yaml"):
         build_report(tmp_path, None)
     assert list(tmp_path.iterdir()) == []
 
@@ -316,4 +316,4 @@ def test_a_run_of_stage_two_alone_is_told_as_such(run_dir: Path, store: ClipStor
     evaluate_features(run_dir / "evaluation", Config())
     _, _, figures = build(run_dir, store)
     assert figures["headline"]["title"].startswith("R@1 of RGB after the cross-stream stage is")
-    assert "not been evaluated" not in figures["headline"]["text"]
+    assert figures["headline"]["title"].endswith(figures["headline"]["tiles"][-2]["value"])

@@ -13,7 +13,7 @@ import pytest
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.reports.run.curves import POINTS, read_phases, running_mean
 from vicc_ray.reports.run.gallery import choose_queries
-from vicc_ray.reports.run.thumbnails import FRAMES, LARGEST_STRIP, SIDE, Thumbnails, strip_uri, thumbnail_frames
+from vicc_ray.reports.run.thumbnails import FRAMES, MAX_STRIP_BYTES, SIDE, Thumbnails, strip_uri, thumbnail_frames
 
 
 def decoded(uri: str) -> np.ndarray:
@@ -21,7 +21,7 @@ def decoded(uri: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("frames", "fps"), [(1, 25), (2, 25), (10, 25), (300, 25), (300, 60), (30, 8), (16, 10)])
-def test_film_is_in_the_video_and_in_real_time_where_it_can_be(frames: int, fps: float) -> None:
+def test_thumbnail_is_in_the_video_and_in_real_time_where_it_can_be(frames: int, fps: float) -> None:
     indices = thumbnail_frames(frames, fps)
     assert len(indices) == FRAMES and indices.min() >= 0 and indices.max() < frames
     assert (np.diff(indices) >= 0).all()
@@ -41,17 +41,23 @@ def test_strip_holds_the_frames_in_order_cut_to_their_middle() -> None:
 
 def test_strips_of_noise_stay_small() -> None:
     noise = np.random.default_rng(0).integers(256, size=(FRAMES, 120, 120, 3), dtype=np.uint8)
-    assert len(strip_uri(noise)) < 3 * LARGEST_STRIP
+    assert len(strip_uri(noise)) < 3 * MAX_STRIP_BYTES
 
 
 def test_a_video_shown_twice_is_stored_once(store: ClipStore) -> None:
-    films = Thumbnails(store)
+    thumbnails = Thumbnails(store)
     first, second = store.entries[0].id, store.entries[1].id
-    names = [films.rgb(first), films.rgb(second), films.flow(first), films.rgb(first), films.flow(first)]
+    names = [
+        thumbnails.rgb(first),
+        thumbnails.rgb(second),
+        thumbnails.flow(first),
+        thumbnails.rgb(first),
+        thumbnails.flow(first),
+    ]
     assert names == ["f0", "f1", "f2", "f0", "f2"]
-    assert films.css().count("data:image/webp") == 3
-    assert films.rgb("not in the store") is None
-    assert films.speed(first) >= 1
+    assert thumbnails.css().count("data:image/webp") == 3
+    assert thumbnails.rgb("not in the store") is None
+    assert thumbnails.speed(first) >= 1
 
 
 def test_running_mean_keeps_constants_and_leaves_out_gaps() -> None:

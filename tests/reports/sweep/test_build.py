@@ -1,31 +1,34 @@
-"""The page of a sweep: what is drawn where, in every state in which a sweep may be."""
+"""The page of a sweep, in every state of a sweep: what is drawn, and where."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tests.injected import check_inert
 from tests.search.browser import Tab, browser
 from tests.stored import store_of, video
-from tests.sweep.found import searched, summary_of, trial_of
-from tests.sweep.made import sweep_of
+from tests.sweep.example_sweep import sweep_of
+from tests.sweep.sweep_results import searched, summary_of, trial_of
 from vicc_ray.reports.svg.axes import score_axis, setting_axis
 from vicc_ray.reports.sweep import write_page
 from vicc_ray.reports.sweep.build import render
-from vicc_ray.reports.sweep.final_eval import judged_chart, verdict
+from vicc_ray.reports.sweep.final_eval import final_eval_chart, verdict
 from vicc_ray.reports.sweep.history import learning_chart, progress_chart
-from vicc_ray.reports.sweep.outputs import summarise, write_summary
 from vicc_ray.reports.sweep.slices import cost_chart, pareto_front, slice_chart
-from vicc_ray.reports.sweep.summary import headline, luck, saved_by_ending
+from vicc_ray.reports.sweep.summary import failures, headline, overlap_note, overlapping_trials, pruning_savings
 from vicc_ray.sweep.optuna_study import SweepStudy
-from vicc_ray.sweep.results import Judged, Summary
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.outputs import summarize, write_outputs
+from vicc_ray.sweep.results import FinalEval, SweepSummary
+from vicc_ray.sweep.sweep_dir import SweepDir
 
 HTML = '<img src=x onerror="alert(1)">'
 STATES = {
@@ -73,7 +76,7 @@ def test_everything_lies_within_its_picture(state: str) -> None:
         assert all(0 <= y <= 400 for y in places[1::2])
 
 
-def test_the_best_is_marked_and_told() -> None:
+def test_the_best_is_marked() -> None:
     whole = STATES["whole"]
     assert whole.best is not None
     page = render(whole)
@@ -137,12 +140,12 @@ def test_the_front_is_of_trials_that_none_beats() -> None:
     assert [trial.number for trial, _ in pareto_front(summary_of([*trials, early]))] == [0, 2]
 
 
-def test_what_early_ends_saved() -> None:
+def test_pruning_saves_the_rest_of_the_longest_trial() -> None:
     whole = trial_of(0, scores=(0.1,) * 12)
-    saved = saved_by_ending(summary_of([whole, trial_of(1, "pruned", (0.1, 0.1))]))
+    saved = pruning_savings(summary_of([whole, trial_of(1, "pruned", (0.1, 0.1))]))
     assert saved is not None
     assert (saved.epochs, saved.seconds) == (10.0, 300.0) and saved.share == pytest.approx(10 / 24)
-    assert saved_by_ending(summary_of([whole])) is None
+    assert pruning_savings(summary_of([whole])) is None
 
 
 @pytest.mark.parametrize(
@@ -154,39 +157,42 @@ def test_what_early_ends_saved() -> None:
         ([0.5], [0.4], "open"),
     ],
 )
-def test_the_verdict_minds_the_spread(best: list[float], default: list[float], kind: str) -> None:
-    judged = [Judged("best", best), Judged("default", default)]
-    summary = replace(STATES["one"], judged=judged)
+def test_the_verdict_accounts_for_the_spread(best: list[float], default: list[float], kind: str) -> None:
+    final_eval = [FinalEval("best", best), FinalEval("default", default)]
+    summary = replace(STATES["one"], final_eval=final_eval)
     assert verdict(summary).kind == kind
     assert verdict(summary).title in text_of(render(summary))
-    assert len(judged_chart(judged).dots) == len(best) + len(default)
+    assert len(final_eval_chart(final_eval).dots) == len(best) + len(default)
 
 
-def test_the_default_alone_is_told_as_what_was_found() -> None:
-    page = text_of(render(replace(STATES["one"], judged=[Judged("default", [0.4, 0.4])])))
-    assert "Nothing better than the recipe's own setting was found" in page
+def test_a_default_without_a_better_setting_is_an_open_verdict() -> None:
+    summary = replace(STATES["one"], final_eval=[FinalEval("default", [0.4, 0.4])])
+    assert verdict(summary).kind == "open" and verdict(summary).title in text_of(render(summary))
 
 
-def test_luck_is_told_where_others_are_near() -> None:
+def test_trials_within_the_interval_of_the_best_are_counted() -> None:
     near, far = trial_of(1, scores=(0.39,)), trial_of(1, scores=(0.1,))
-    assert "1 of the 1 other" in luck(summary_of([trial_of(), near]))
-    assert luck(summary_of([trial_of(), far])) == "No other complete trial lies within its interval."
-    assert luck(summary_of([trial_of()])) == ""
+    assert overlapping_trials(summary_of([trial_of(), near])) == (1, 1)
+    assert overlapping_trials(summary_of([trial_of(), far])) == (0, 1)
+    assert overlap_note(summary_of([trial_of(), near])) != overlap_note(summary_of([trial_of(), far]))
+    assert overlap_note(summary_of([trial_of()])) == ""
 
 
-def test_reasons_are_told_and_counted() -> None:
+def test_reasons_of_failures_are_counted() -> None:
+    ((trials, reason),) = failures(STATES["all failed"])
     page = text_of(render(STATES["all failed"]))
-    assert "All 3 trials failed" in page and "3 trials (0, 1, 2) failed: out of <img" in page
+    assert "3 trials (0, 1, 2)" in trials and trials in page
+    assert reason == f"out of {HTML}" and reason in page
 
 
-def test_importances_are_bars_or_a_word() -> None:
-    assert "Too few trials" in text_of(render(STATES["one"]))
+def test_importances_are_bars_in_descending_order() -> None:
+    assert STATES["one"].importances == {} and 'class="bar"' not in render(STATES["one"])
     page = render(STATES["whole"])
     widths = re.findall(r'<i style="width:([\d.]+)%">', page.partition('id="importances"')[2])
     assert widths == sorted(widths, key=float, reverse=True) and len(widths) == len(STATES["whole"].importances)
 
 
-def hostile() -> Summary:
+def hostile() -> SweepSummary:
     """HTML wherever text comes from outside."""
     trials = [
         trial_of(0, values={"stage2.sinkhorn_epsilon": HTML}, warnings=[HTML]),
@@ -195,16 +201,19 @@ def hostile() -> Summary:
     return summary_of(trials, name=HTML, recipe=f"</script>{HTML}")
 
 
-def test_it_is_written_with_all_else_that_is_told(tmp_path: Path) -> None:
-    plan, folder = sweep_of(), SweepFolder(tmp_path)
+def test_the_outputs_tell_the_same(tmp_path: Path) -> None:
+    plan, folder = sweep_of(), SweepDir(tmp_path)
     folder.open(plan.settings, plan.base, store_of(tmp_path / "store", [video(0)]))
     trials = [
         trial_of(0, values={"stage2.sinkhorn_epsilon": 0.05, "stage2.num_prototypes": 12, "stage2.queue_size": 0})
     ]
-    summary = summarise(plan, SweepStudy(folder.study_file, plan), folder, trials, 4, [])
-    write_summary(plan, summary, folder)
+    summary = summarize(plan, SweepStudy(folder.study_file, plan), folder, trials, 4, [])
+    write_outputs(plan, summary, folder)
+    write_page(summary, folder.page_file)
     assert folder.page_file.read_text("utf-8") == render(summary)
-    assert "1 trial of 4" in text_of(render(summary)) and folder.best_file.exists()
+    assert json.loads(folder.summary_file.read_text()) == summary.as_json()
+    assert pq.read_table(folder.table_file).column("number").to_pylist() == [0]
+    assert yaml.safe_load(folder.best_file.read_text())["stage2"]["sinkhorn_epsilon"] == 0.05
 
 
 def test_many_trials_are_drawn_thinner() -> None:
@@ -249,9 +258,9 @@ def test_a_trial_is_followed_through_charts_and_the_table_is_sorted(quiet_tab: T
     write_page(whole, file)
     quiet_tab.page.set_viewport_size({"width": 1100, "height": 900})
     quiet_tab.page.goto(file.as_uri())
-    assert quiet_tab.page.locator("#tip").is_hidden()
+    assert quiet_tab.page.locator("#tooltip").is_hidden()
     quiet_tab.page.locator('#progress .point[data-trial="2"]').hover()
-    assert quiet_tab.texts("#tip b") == ["Trial 2, complete"]
+    assert quiet_tab.texts("#tooltip b") == ["Trial 2, complete"]
     assert set(quiet_tab.page.locator(".on").evaluate_all("marks => marks.map(mark => mark.dataset.trial)")) == {"2"}
     quiet_tab.page.locator("#trials thead button", has_text="min").click()
     costs = [float(text) for text in quiet_tab.texts("#trials tbody td:nth-child(5)")]

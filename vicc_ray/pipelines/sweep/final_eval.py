@@ -10,9 +10,9 @@ from vicc_ray.errors import UserError
 from vicc_ray.evaluation.results_io import RecallRows, read_result
 from vicc_ray.evaluation.retrieval_results import latest_network
 from vicc_ray.pipelines.inference.evaluate import evaluate
-from vicc_ray.sweep.results import BEST, DEFAULT, Judged
-from vicc_ray.sweep.sweep_dir import SweepFolder
-from vicc_ray.sweep.trial import SCORED, Trial, TrialFolder
+from vicc_ray.sweep.results import BEST, DEFAULT, FinalEval
+from vicc_ray.sweep.sweep_dir import SweepDir
+from vicc_ray.sweep.trial import SCORED, Trial, TrialDir
 from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.utils.fs import atomic_write
 
@@ -20,7 +20,7 @@ from vicc_ray.utils.fs import atomic_write
 class FinalRuns:
     """The :class:`~vicc_ray.pipelines.sweep.tuner.TrialSource` of the end: the best setting and the default one."""
 
-    def __init__(self, plan: Sweep, folder: SweepFolder, best: Trial | None) -> None:
+    def __init__(self, plan: Sweep, folder: SweepDir, best: Trial | None) -> None:
         self.plan, self.folder = plan, folder
         self.number = 0 if best is None else best.number
         settings = {} if best is None else {BEST: dict(best.values), DEFAULT: {}}
@@ -66,7 +66,7 @@ class FinalRuns:
         if failure:
             self.failures.append(f"{name[0]}, seed {name[1]}: {failure}")
 
-    def results(self, store: str) -> list[Judged]:
+    def results(self, store: str) -> list[FinalEval]:
         """Of each setting, the R@1 on the test videos of each seed; none of a setting where R@1 tells nothing.
 
         They are computed here, after the training: all CPUs and GPUs are free for it, and Ray Data within a trial of
@@ -85,17 +85,17 @@ class FinalRuns:
             name: [score for score in found if score is not None and math.isfinite(score)]
             for name, found in scores.items()
         }
-        return [Judged(name, found) for name, found in told.items() if found]
+        return [FinalEval(name, found) for name, found in told.items() if found]
 
     def _score(self, name: str, seed: int) -> float | None:
         return score_on_test_videos(self._folder(name, seed))
 
-    def _folder(self, name: str, seed: int) -> TrialFolder:
+    def _folder(self, name: str, seed: int) -> TrialDir:
         """With more trials another one may be the best: its runs are others."""
         return self.folder.last_run(f"{name}-{self.number:04d}" if name == BEST else name, seed)
 
 
-def score_on_test_videos(folder: TrialFolder) -> float | None:
+def score_on_test_videos(folder: TrialDir) -> float | None:
     """R@1 on the test videos of the RGB network that was trained last; None before it has been evaluated, NaN where R@1
     would be the same whatever the network is."""
     result = read_result(folder.run.path / "evaluation", RecallRows)

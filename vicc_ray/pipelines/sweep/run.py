@@ -18,18 +18,19 @@ from vicc_ray.pipelines.sweep.final_eval import FinalRuns
 from vicc_ray.pipelines.sweep.search import Search
 from vicc_ray.pipelines.sweep.tuner import TrialSource, run_trials
 from vicc_ray.pipelines.train.interrupt_checkpoint import checkpoint_on_interrupt
-from vicc_ray.reports.sweep.outputs import summarise, write_summary
+from vicc_ray.reports.sweep import write_page
 from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.live_table import follow_sweep
 from vicc_ray.sweep.optuna_study import SweepStudy
-from vicc_ray.sweep.results import Judged, Summary, best_trial
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.outputs import summarize, write_outputs
+from vicc_ray.sweep.results import FinalEval, SweepSummary, best_trial
+from vicc_ray.sweep.sweep_dir import SweepDir
 from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.training.tasks.pretraining import Pretraining
 from vicc_ray.utils.background_thread import background_thread
 
 
-def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bool = True) -> Summary:
+def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bool = True) -> SweepSummary:
     """Search, judge what was found on the test videos, and tell it; the same call goes on with a sweep.
 
     Args:
@@ -42,7 +43,7 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
     Raises:
         UserError: settings, store or folder cannot be used, or every trial failed.
     """
-    plan, store, folder = Sweep(settings), ClipStore(store_path), SweepFolder(out.resolve())
+    plan, store, folder = Sweep(settings), ClipStore(store_path), SweepDir(out.resolve())
     task = Pretraining(plan.trial({}), store)
     if not task.has_validation:
         raise UserError(
@@ -70,11 +71,11 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
 class _SweepRun:
     """A sweep while it runs."""
 
-    def __init__(self, plan: Sweep, store: ClipStore, folder: SweepFolder, steps_an_epoch: float) -> None:
+    def __init__(self, plan: Sweep, store: ClipStore, folder: SweepDir, steps_an_epoch: float) -> None:
         self.plan, self.store, self.folder = plan, store, folder
         self.study = SweepStudy(folder.study_file, plan)
         self.search = Search(plan, self.study, folder, steps_an_epoch, told=self.publish)
-        self.judged: list[Judged] = []
+        self.final_eval: list[FinalEval] = []
         self.last: FinalRuns | None = None
         self.waiting = ""
 
@@ -126,12 +127,15 @@ class _SweepRun:
         if self.last is not None:
             if self.last.remaining:
                 self._run(self.last, None)
-            self.judged = self.last.results(self.store.location)
+            self.final_eval = self.last.results(self.store.location)
 
-    def publish(self) -> Summary:
+    def publish(self) -> SweepSummary:
         """Write down what is known by now."""
-        summary = summarise(self.plan, self.study, self.folder, self.search.trials(), self.search.total, self.judged)
-        write_summary(self.plan, summary, self.folder)
+        summary = summarize(
+            self.plan, self.study, self.folder, self.search.trials(), self.search.total, self.final_eval
+        )
+        write_outputs(self.plan, summary, self.folder)
+        write_page(summary, self.folder.page_file)
         return summary
 
     def _seconds_left(self) -> float | None:

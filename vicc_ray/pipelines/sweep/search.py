@@ -10,7 +10,7 @@ from pathlib import Path
 from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
 from vicc_ray.sweep.optuna_study import SweepStudy
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.sweep_dir import SweepDir
 from vicc_ray.sweep.trial import Trial
 from vicc_ray.sweep.trial_config import Sweep
 from vicc_ray.utils.fs import atomic_write
@@ -28,7 +28,7 @@ class Search:
         self,
         plan: Sweep,
         study: SweepStudy,
-        folder: SweepFolder,
+        folder: SweepDir,
         steps_an_epoch: float,
         told: Callable[[], object] = lambda: None,
     ) -> None:

@@ -17,7 +17,7 @@ from vicc_ray.pipelines.cluster.session import silence_ray
 from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.sweep.shared_stage1 import stage1_key, stage1_of
-from vicc_ray.sweep.trial import TrialFolder, read_curve
+from vicc_ray.sweep.trial import TrialDir, read_curve
 from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.fs import file_lock
 
@@ -33,7 +33,7 @@ def run_trial(given: dict[str, Any]) -> None:
             for its scores.
     """
     silence_ray()
-    folder, store = TrialFolder(Path(given["folder"])), given["store"]
+    folder, store = TrialDir(Path(given["folder"])), given["store"]
     config = load_config(str(folder.config_file))
     try:
         start_from = ensure_stage1(config, store, Path(given["stage1"]))

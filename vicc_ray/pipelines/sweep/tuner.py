@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 
 from vicc_ray.pipelines.sweep.trial import run_trial
 from vicc_ray.sweep.config import SweepConfig
-from vicc_ray.sweep.sweep_dir import SweepFolder
+from vicc_ray.sweep.sweep_dir import SweepDir
 
 MAX_TRIAL_RETRIES = 8
 """How often a trial is begun again whose process or machine was lost; what it has trained so far is kept."""
@@ -53,7 +53,7 @@ class TrialSource(Protocol):
 
 
 def run_trials(
-    candidates: TrialSource, store: str, folder: SweepFolder, settings: SweepConfig, seconds: float | None
+    candidates: TrialSource, store: str, folder: SweepDir, settings: SweepConfig, seconds: float | None
 ) -> None:
     """Run all of them, so many at a time; after ``seconds`` those that run are left as they are."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"

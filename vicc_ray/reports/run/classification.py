@@ -1,4 +1,4 @@
-"""Accuracy of linear probes and of fine-tuned networks, as `vicc-ray classify` leaves it in a run's folder."""
+"""Accuracy of linear probes and fine-tuned networks, as `vicc-ray classify` writes it into a run folder."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from vicc_ray.evaluation.classification_results import TABLE_FILE
+from vicc_ray.reports.run.data import RunData
+from vicc_ray.reports.run.figure import Figure
 from vicc_ray.utils.json_file import read_validated
 
 FOLDER = "classify"
-"""Of a run; see ``vicc_ray/pipelines/train/classify.py``."""
+"""Subfolder of a run."""
 
 
 @dataclass(frozen=True)
-class _Row:
+class _ClassifierScore:
     name: str
     top1: float
     low: float
@@ -25,18 +27,25 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Table:
-    rows: list[_Row]
+    rows: list[_ClassifierScore]
     notes: list[str]
 
 
 def read_classification(run: Path) -> dict[str, Any] | None:
-    """The content of the run's ``classify/classification.json``, None where nothing was classified.
+    """Content of the run's ``classify/classification.json``; None if there is none.
 
     Raises:
-        UserError: it is damaged, or something is missing in it.
+        UserError: the file is damaged or incomplete.
     """
     file, remedy = run / FOLDER / TABLE_FILE, "delete it and run `vicc-ray classify` again"
     try:
         return read_validated(file, _Table, "a table of classifications", remedy)
     except FileNotFoundError:
         return None
+
+
+def _read(data: RunData) -> dict[str, Any] | None:
+    return read_classification(data.run_dir)
+
+
+FIGURE = Figure(80, _read)

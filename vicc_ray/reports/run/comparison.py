@@ -1,4 +1,4 @@
-"""Two runs side by side: what each network of one finds against that of the other, and which settings differ."""
+"""Comparison of two runs: R@1 of each network, paired by query, and the settings that differ."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from vicc_ray.evaluation.feature_store import feature_names, feature_path, load_
 from vicc_ray.evaluation.results_io import RESULT_FILE, read_result
 from vicc_ray.evaluation.retrieval import retrieve
 from vicc_ray.reports.run.curves import read_phases
+from vicc_ray.reports.run.data import RunData
+from vicc_ray.reports.run.figure import Figure
 from vicc_ray.reports.run.settings import as_config, plain, read_settings
 
 NOT_COMPARED = {"name", "ray"}
 
 
 def compare(run: Path, other: Path) -> dict[str, Any]:
-    """The runs of two folders; "one" is the run of the report, "other" the one it is compared with.
+    """Compare the run of the report ("one") with another ("other").
 
     Returns:
-        ``name`` of the other run, ``rows``: networks that both have: ``key``, ``name``, ``one`` and ``other`` (R@1,
-        shares), ``difference`` with its 95 % interval ``low`` and ``high`` (paired by query; None where the test videos
-        are not the same, or R@1 is not told); ``only``: networks that one of them lacks; ``settings`` that differ:
-        ``key``, ``one``, ``other``; ``seconds`` of training of both.
+        ``name`` of the other run; ``rows`` of networks that both have: ``key``, ``name``, ``one`` and ``other`` (R@1),
+        ``difference`` with its 95 % interval ``low`` and ``high`` (paired by query; None if the test videos differ or
+        R@1 is not defined); ``only``: networks that only one has; ``settings`` that differ: ``key``, ``one``,
+        ``other``; ``seconds`` of training of both.
 
     Raises:
         UserError: one of them has not been evaluated.
     """
     one, two = (_evaluation(folder) for folder in (run, other))
-    mine, theirs = ({row["key"]: row for row in table["rows"]} for table in (one, two))
+    own, theirs = ({row["key"]: row for row in table["rows"]} for table in (one, two))
     configs = [read_settings(folder / "config.yaml") for folder in (run, other)]
     return {
         "name": configs[1].get("name", other.name),
@@ -44,10 +46,10 @@ def compare(run: Path, other: Path) -> dict[str, Any]:
                 **{"key": key, "name": row["name"], "one": row["recall"]["1"], "other": theirs[key]["recall"]["1"]},
                 **_difference(run, other, key, one["settings"]),
             }
-            for key, row in mine.items()
+            for key, row in own.items()
             if key in theirs
         ],
-        "only": sorted({*mine} ^ {*theirs}),
+        "only": sorted({*own} ^ {*theirs}),
         "settings": _settings(*configs),
         "seconds": [_seconds(folder) for folder in (run, other)],
     }
@@ -61,27 +63,27 @@ def _evaluation(folder: Path) -> dict[str, Any]:
 
 
 def _difference(run: Path, other: Path, key: str, settings: dict[str, Any]) -> dict[str, float | None]:
-    """Of R@1 of one network, query by query."""
+    """Difference in R@1 of one network, with its paired bootstrap interval."""
     unknown: dict[str, float | None] = {"difference": None, "low": None, "high": None}
     folders = run / "evaluation", other / "evaluation"
     if not all(key in feature_names(folder) for folder in folders) or not have_same_videos(*folders):
         return unknown
-    found, asked = [], []
+    results, queries = [], []
     for folder in folders:
         table = load_features(feature_path(folder, key)).sorted()
         train, test = (table.split(split).labeled() for split in ("train", "test"))
-        found.append(retrieve(train, test, exclude_same_source=settings["exclude_same_source"]))
-        asked.append((test.ids.tolist(), test.labels.tolist()))
-    if asked[0] != asked[1] or any(math.isnan(one.recall[1]) for one in found):
+        results.append(retrieve(train, test, exclude_same_source=settings["exclude_same_source"]))
+        queries.append((test.ids.tolist(), test.labels.tolist()))
+    if queries[0] != queries[1] or any(math.isnan(one.recall[1]) for one in results):
         return unknown
-    difference = found[0].hits.astype(int) - found[1].hits.astype(int)
+    difference = results[0].hits.astype(int) - results[1].hits.astype(int)
     low, high = bootstrap_interval(difference, settings["seed"])
     return {"difference": float(np.mean(difference)), "low": low, "high": high}
 
 
 def _settings(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]:
-    first, second = (as_config(given) for given in (one, other))
-    found = []
+    first, second = (as_config(settings) for settings in (one, other))
+    rows: list[dict[str, Any]] = []
     for name in (name for name in type(first).model_fields if name not in NOT_COMPARED):
         values = getattr(first, name), getattr(second, name)
         if not isinstance(values[0], ConfigSection):
@@ -90,9 +92,16 @@ def _settings(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]
             pairs = [
                 (f"{name}.{key}", *(plain(getattr(v, key)) for v in values)) for key in type(values[0]).model_fields
             ]
-        found += [{"key": key, "one": a, "other": b} for key, a, b in pairs if a != b]
-    return found
+        rows += [{"key": key, "one": a, "other": b} for key, a, b in pairs if a != b]
+    return rows
 
 
 def _seconds(folder: Path) -> float:
     return float(sum(phase["timing"]["seconds"] for phase in read_phases(folder / "metrics.jsonl", 1)))
+
+
+def _read(data: RunData) -> dict[str, Any] | None:
+    return compare(data.run_dir, data.other) if data.other else None
+
+
+FIGURE = Figure(20, _read)

@@ -1,4 +1,4 @@
-"""metrics.jsonl, epochs.jsonl and validation.jsonl as curves, short enough to draw however long the run was."""
+"""Curves from metrics.jsonl, epochs.jsonl and validation.jsonl, thinned out so that a long run is quick to draw."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from numpy.typing import NDArray
 
 from vicc_ray.utils.jsonl import read_lines
 
-POINTS = 240  # drawn points of a phase
-SMOOTHED = 0.04  # width of the running mean, as a share of the phase
-START, END = 0.02, 0.1  # the parts of a phase that count as its start and its end
+POINTS = 240
+"""Points drawn per phase."""
+SMOOTHING_WINDOW = 0.04
+"""Width of the running mean as a share of the phase."""
+START, END = 0.02, 0.1
+"""Shares of a phase whose means are its start value and its end value."""
 SERIES = ("loss", "entropy", "assignment_entropy", "prototypes_used")
 EPOCH_SERIES = ("effective_rank", "prototypes_in_use", "gradient_norm", "data_wait_share")
 
 
 def read_phases(path: Path, batch: int) -> list[dict[str, Any]]:
-    """The phases of ``metrics.jsonl`` in order of their first step, each with its curves, its end values and timing.
+    """The phases of metrics.jsonl in order of their first step, with curves, start and end values, and timing.
 
-    A resumed run repeats the steps after its checkpoint; of each step the last record counts.
+    A resumed run repeats the steps after its checkpoint, so the last record of each step counts.
 
     Args:
-        batch: samples of a step, for the throughput.
+        batch: samples per step, for the throughput.
     """
     steps = {record["step"]: record for record in read_lines(path) if "step" in record and "phase" in record}
     phases: dict[str, list[dict[str, Any]]] = {}
@@ -34,16 +37,18 @@ def read_phases(path: Path, batch: int) -> list[dict[str, Any]]:
     return [_phase(name, records, batch) for name, records in phases.items()]
 
 
-def read_checks(path: Path) -> list[dict[str, Any]]:
-    """The held-out checks in order of their step, the last record of each step and stream."""
+def read_validation(path: Path) -> list[dict[str, Any]]:
+    """Validation results in order of their steps: the last record of each step and stream."""
     records = (r for r in read_lines(path) if "step" in r and math.isfinite(_number(r.get("recall_at_1"))))
-    checks = {(record["step"], record.get("stream", "")): record for record in records}
-    return [checks[key] for key in sorted(checks)]
+    results = {(record["step"], record.get("stream", "")): record for record in records}
+    return [results[key] for key in sorted(results)]
 
 
 def read_epochs(path: Path) -> dict[str, dict[str, Any]]:
-    """The epochs of ``epochs.jsonl`` by phase: ``curves`` over the ``step`` at each epoch's end, the ``last`` record,
-    and the largest ``memory_peak_mib`` (None where it is not told).
+    """The epochs of epochs.jsonl by phase.
+
+    Each phase has ``curves`` over the ``step`` at the end of each epoch, the ``last`` record, and the largest
+    ``memory_peak_mib`` (None if not recorded).
     """
     known = {(r["phase"], r["step"]): r for r in read_lines(path) if "step" in r and "phase" in r}
     phases: dict[str, list[dict[str, Any]]] = {}
@@ -53,7 +58,7 @@ def read_epochs(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Centred mean over ``width`` values, over fewer at the ends; values that are not numbers are left out."""
+    """Centered mean over ``width`` values, fewer at the ends. NaN and infinity are left out."""
     known = np.isfinite(values)
     kernel = np.ones(min(max(1, width), len(values)))
     total = np.convolve(np.where(known, values, 0.0), kernel, mode="same")
@@ -62,17 +67,17 @@ def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]
 
 
 def start_mean(values: Sequence[float] | NDArray[np.float64]) -> float | None:
-    """Mean of the start of a phase's values, without what is no number; None if nothing is left."""
+    """Mean of a phase's first values without NaN and infinity; None if no value is left."""
     return _mean(np.asarray(values[: max(1, int(START * len(values)))], dtype=np.float64))
 
 
 def end_mean(values: Sequence[float] | NDArray[np.float64]) -> float | None:
-    """Mean of the last tenth of a phase's values: the one figure for where it ended, in terminal and page."""
+    """Mean of the last tenth of a phase's values: its end value in the terminal and in the report."""
     return _mean(np.asarray(values[-max(1, round(END * len(values))) :], dtype=np.float64))
 
 
 def numbers(values: NDArray[np.float64]) -> list[float | None]:
-    """Values as JSON can hold them: None for what is not a number."""
+    """Values for JSON: None for NaN and infinity."""
     return [round(float(v), 5) if math.isfinite(v) else None for v in values]
 
 
@@ -86,14 +91,14 @@ def _epochs(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _drawn(count: int) -> NDArray[np.int_]:
-    """Which of so many records are drawn: all of a few, evenly many of a lot, the first and the last always."""
+    """Indices of the records to draw: evenly spaced, at most :data:`POINTS`, with the first and the last."""
     return np.unique(np.rint(np.linspace(0, count - 1, min(POINTS, count))).astype(int))
 
 
 def _phase(name: str, records: list[dict[str, Any]], batch: int) -> dict[str, Any]:
     first, last = records[0], records[-1]
     columns = {key: _column(records, key) for key in SERIES}
-    width = round(SMOOTHED * len(records))
+    width = round(SMOOTHING_WINDOW * len(records))
     drawn = _drawn(len(records))
     curves = {"step": [records[i]["step"] for i in drawn]}
     for key, values in columns.items():
@@ -131,7 +136,7 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 
 def _timing(records: list[dict[str, Any]], batch: int) -> dict[str, Any]:
-    """Totals of a phase; ``data_ms`` is the wait for the batch, ``compute_ms`` the rest of the step."""
+    """Totals of a phase. ``data_ms`` is the wait for the batch, ``compute_ms`` the rest of the step."""
     wait, step = (float(np.nansum(_column(records, key))) / 1000 for key in ("data_ms", "compute_ms"))
     seconds = wait + step
     return {

@@ -1,4 +1,4 @@
-"""What the prototypes stand for: the videos closest to each of the most used ones. K prototypes, D embedding."""
+"""The most used prototypes, with the videos closest to each. K prototypes, D embedding."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable
 from vicc_ray.evaluation.retrieval_results import latest_network
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.registry import OBJECTIVES
+from vicc_ray.reports.run.data import RunData
+from vicc_ray.reports.run.figure import Figure
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors, load_prototypes
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
@@ -26,16 +28,15 @@ SHOWN, CLOSEST = 8, 5
 def read_prototypes(run: Path, config: Config, features: FeatureFolder) -> dict[str, Any] | None:
     """The most used prototypes of the RGB network that was trained last.
 
-    A video belongs to the prototype that its embedding (the head's output for the mean of its features) scores highest.
+    A video is assigned to the prototype with the highest score for its embedding (the head's output for its features).
 
     Args:
         features: of the run's ``evaluation``.
 
     Returns:
-        ``all`` (K), ``used`` (of at least one video) and ``prototypes``, most used first: ``index``, ``videos`` (that
-        belong to it), ``label`` and ``share`` of the most frequent label among them ("" and None without labels),
-        ``closest`` [{"id", "label"}], the nearest of its own videos; None where features or checkpoint are not
-        there, or the objective has no prototypes.
+        ``all`` (K), ``used`` (with at least one video) and ``prototypes``, most used first: ``index``, ``videos``
+        (assigned to it), ``label`` and ``share`` of the most frequent label among them ("" and None without labels),
+        ``closest`` [{"id", "label"}]. None without features or a checkpoint, or if the objective has no prototypes.
     """
     name = latest_network(features.names, "rgb")
     if name is None or not OBJECTIVES[config.method.objective].has_prototypes:
@@ -46,12 +47,12 @@ def read_prototypes(run: Path, config: Config, features: FeatureFolder) -> dict[
         return None
     table = features.load(name)
     scores = _scores(table, checkpoint, config)
-    chosen = scores.argmax(1)
-    used = Counter(chosen.tolist())
+    best = scores.argmax(1)
+    used = Counter(best.tolist())
     return {
         "all": scores.shape[1],
         "used": len(used),
-        "prototypes": [_one(table, scores, chosen == index, index) for index, _ in used.most_common(SHOWN)],
+        "prototypes": [_prototype(table, scores, best == index, index) for index, _ in used.most_common(SHOWN)],
     }
 
 
@@ -64,15 +65,22 @@ def _scores(table: FeatureTable, checkpoint: Path, config: Config) -> Tensor:
         return embedded @ normalize(load_prototypes(checkpoint, "rgb"), dim=1).T
 
 
-def _one(table: FeatureTable, scores: Tensor, own: Tensor, index: int) -> dict[str, Any]:
-    labels = Counter(label for label in table.labels[own.numpy()].tolist() if label)
+def _prototype(table: FeatureTable, scores: Tensor, assigned: Tensor, index: int) -> dict[str, Any]:
+    labels = Counter(label for label in table.labels[assigned.numpy()].tolist() if label)
     label, count = labels.most_common(1)[0] if labels else ("", 0)
-    rows = np.flatnonzero(own.numpy())
+    rows = np.flatnonzero(assigned.numpy())
     closest = rows[np.argsort(-scores[rows, index].numpy(), kind="stable")][:CLOSEST]
     return {
         "index": index,
-        "videos": int(own.sum()),
+        "videos": int(assigned.sum()),
         "label": label,
-        "share": count / int(own.sum()) if labels else None,
+        "share": count / int(assigned.sum()) if labels else None,
         "closest": [{"id": str(table.ids[row]), "label": str(table.labels[row])} for row in closest],
     }
+
+
+def _read(data: RunData) -> dict[str, Any] | None:
+    return read_prototypes(data.run_dir, data.config, data.features)
+
+
+FIGURE = Figure(60, _read)

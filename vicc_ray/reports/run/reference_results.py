@@ -1,4 +1,4 @@
-"""The published figures of the method, and what in a run is other than what they were measured with.
+"""The published results of the method, and how a run differs from the published set-up.
 
 Source: "Self-supervised Video Representation Learning with Cross-Stream Prototypical Contrasting", arXiv 2106.10137:
 R@1 by nearest neighbour, trained on UCF101 split 1 without labels; accuracy after fine-tuning of both streams together.
@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 from vicc_ray.config import Config
 from vicc_ray.config.loader import load_config
+from vicc_ray.reports.run.data import RunData
+from vicc_ray.reports.run.figure import Figure
 from vicc_ray.reports.run.settings import plain
 
 
 class DataSet(NamedTuple):
-    """An official split."""
+    """A data set's official split."""
 
     title: str
     classes: int
@@ -26,33 +28,33 @@ class DataSet(NamedTuple):
 UCF101 = DataSet("UCF101, split 1", classes=101, train=9537, test=3783)
 HMDB51 = DataSet("HMDB51, split 1", classes=51, train=3570, test=1530)
 DATA_SETS = (UCF101, HMDB51)
-NEAR = 0.02
-"""Share of videos that a copy of a data set may lack and still be it: some do not decode everywhere."""
+COUNT_TOLERANCE = 0.02
+"""Share of a data set's videos that a copy may lack: some do not decode everywhere."""
 RECALL = {
     "s3d": {UCF101: {"rgb": 62.1, "flow": 59.7, "rgb+flow": 65.1}, HMDB51: {"rgb": 25.5}},
     "r2plus1d-small": {UCF101: {"rgb": 58.6, "flow": 50.0}},
 }
-"""Backbone -> data set -> stream -> R@1 in per cent."""
+"""Backbone -> data set -> stream -> R@1 in percent."""
 FINE_TUNED = {"s3d": {UCF101: {"rgb+flow": 90.5}, HMDB51: {"rgb+flow": 62.2}}}
-"""Backbone -> data set -> stream -> top-1 in per cent."""
+"""Backbone -> data set -> stream -> top-1 accuracy in percent."""
 RECIPES = {"s3d": "ucf101-s3d", "r2plus1d-small": "ucf101-r2plus1d"}
 COMPARED = ("prepare", "clip", "model", "method", "schedule", "optimizer")
-"""Sections of a recipe in which the published run is described."""
-SHOWN = 12
-"""Settings that are named; the rest are counted."""
+"""Sections of a recipe that describe the published run."""
+MAX_SETTINGS = 12
+"""Differing settings that are named; the others are counted."""
 
 
-def published(config: Config, dataset: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What was published for a run's backbone, and how the run differs.
+def published_results(config: Config, dataset: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Published results for a run's backbone, and how the run differs.
 
     Args:
         config: of the run.
-        dataset: of its ``evaluation.json``.
+        dataset: of its evaluation.json.
 
     Returns:
-        ``data`` (title of the data set that the figures are of: the run's own, if it is one that was published),
-        ``recall`` and ``fine_tuned`` in per cent by stream, ``differences`` in words, empty where run and figures can
-        be compared; None where nothing was published for the backbone.
+        ``data`` (title of the results' data set: the run's own if there are results for it), ``recall`` and
+        ``fine_tuned`` in percent by stream, ``differences`` in words, empty if the run and the results are comparable;
+        None if nothing was published for the backbone.
     """
     backbone = config.model.backbone
     if backbone not in RECALL:
@@ -68,12 +70,12 @@ def published(config: Config, dataset: Mapping[str, Any] | None) -> dict[str, An
 
 
 def known_data_set(dataset: Mapping[str, Any] | None) -> DataSet | None:
-    """The data set that has as many classes and about as many videos; None if there is none."""
+    """The data set with the same number of classes and about the same number of videos; None if there is none."""
     if dataset is None:
         return None
     for known in DATA_SETS:
         counts = ((dataset["train"], known.train), (dataset["test"], known.test))
-        if dataset["classes"] == known.classes and all(abs(n - m) <= NEAR * m for n, m in counts):
+        if dataset["classes"] == known.classes and all(abs(n - m) <= COUNT_TOLERANCE * m for n, m in counts):
             return known
     return None
 
@@ -89,19 +91,26 @@ def _other_data(dataset: Mapping[str, Any] | None, own: DataSet | None, shown: D
 
 def _other_settings(config: Config) -> list[str]:
     wanted = load_config(RECIPES[config.model.backbone], [])
-    found = []
+    differences = []
     for section in COMPARED:
         for key, value in getattr(wanted, section):
-            given = getattr(getattr(config, section), key)
-            if plain(given) != plain(value):
-                found.append(f"{section}.{key} is {_text(given)} instead of {_text(value)}")
+            actual = getattr(getattr(config, section), key)
+            if plain(actual) != plain(value):
+                differences.append(f"{section}.{key} is {_text(actual)} instead of {_text(value)}")
     if config.train.global_batch_size != wanted.train.global_batch_size:
-        found.append(
+        differences.append(
             f"train.global_batch_size is {config.train.global_batch_size} instead of {wanted.train.global_batch_size}"
         )
-    rest = len(found) - SHOWN
-    return found[:SHOWN] + ([f"{rest} more settings"] if rest > 0 else [])
+    rest = len(differences) - MAX_SETTINGS
+    return differences[:MAX_SETTINGS] + ([f"{rest} more settings"] if rest > 0 else [])
 
 
 def _text(value: Any) -> str:
     return str(plain(value)).lower() if isinstance(value, bool) else str(plain(value))
+
+
+def _read(data: RunData) -> dict[str, Any] | None:
+    return published_results(data.config, data.retrieval["dataset"] if data.retrieval else None)
+
+
+FIGURE = Figure(15, _read)

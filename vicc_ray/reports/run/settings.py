@@ -1,21 +1,25 @@
-"""A run's settings as its folder has them, shown with what each means."""
+"""The settings of a run, with their documentation."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vicc_ray.config import Config, ConfigSection
 from vicc_ray.config.loader import load_config, recipe_names
 from vicc_ray.config.yaml import read_yaml
 from vicc_ray.errors import UserError
+from vicc_ray.reports.run.figure import Figure
+
+if TYPE_CHECKING:
+    from vicc_ray.reports.run.data import RunData
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The content of ``config.yaml``, {} where there is none.
+    """Content of config.yaml; {} if there is none.
 
     Raises:
-        UserError: it cannot be read, or is not YAML.
+        UserError: it cannot be read or is not YAML.
     """
     if not path.exists():
         return {}
@@ -27,24 +31,25 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def as_config(config: dict[str, Any]) -> Config:
-    """The settings of ``config.yaml`` as they are, unchecked: the run of another version can be told of too."""
+    """The settings without validation, so that a run of another version can be reported too."""
     fields = {name: field.default for name, field in Config.model_fields.items()}
-    given: dict[str, Any] = {name: config[name] for name in fields if name in config}
+    values: dict[str, Any] = {name: config[name] for name in fields if name in config}
     for name, default in fields.items():
         if isinstance(default, ConfigSection):
-            given[name] = type(default).model_construct(**config.get(name, {}))
-    return Config.model_construct(**given)
+            values[name] = type(default).model_construct(**config.get(name, {}))
+    return Config.model_construct(**values)
 
 
 def recipe_of(config: dict[str, Any]) -> str:
-    """The packaged recipe that a run was made with, by its ``name``; "" where it has a name of its own."""
+    """Name of the packaged recipe that a run was made with; "" for a run with a name of its own."""
     name = str(config.get("name", ""))
     return name if name in recipe_names() else ""
 
 
-def settings(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The settings by section, each with its documentation and whether it is other than in :func:`recipe_of`, or than
-    the default where the run has no packaged recipe.
+def setting_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The settings by section, each with its documentation and whether it was changed.
+
+    Changed means: different from the run's packaged recipe, or from the default if it has none.
     """
     recipe = recipe_of(config)
     base = load_config(recipe) if recipe else Config()
@@ -58,7 +63,7 @@ def settings(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """A setting as JSON and YAML have it."""
+    """A setting as JSON and YAML represent it."""
     if isinstance(value, ConfigSection):
         return value.model_dump(mode="json")
     return list(value) if isinstance(value, tuple) else value
@@ -73,3 +78,10 @@ def _setting(section: ConfigSection, key: str, value: Any) -> dict[str, Any]:
         "help": (field.description or "") if field else "",
         "changed": value != before,
     }
+
+
+def _read(data: RunData) -> list[dict[str, Any]]:
+    return setting_rows(data.settings)
+
+
+FIGURE = Figure(110, _read)

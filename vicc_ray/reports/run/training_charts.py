@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vicc_ray.reports.run.summary import percent
+from markupsafe import Markup
+
+from vicc_ray.reports.formats import percent
+from vicc_ray.reports.run.data import RunData
+from vicc_ray.reports.run.figure import Figure
+from vicc_ray.reports.run.thumbnails import Thumbnails
 from vicc_ray.reports.svg.axes import linear_axis, round_axis
-from vicc_ray.reports.svg.line_chart import Chart, Curve, Rule, Span
+from vicc_ray.reports.svg.line_chart import Chart, Curve, Rule, Span, draw
 from vicc_ray.reports.svg.scatter import Dot
 
 STREAM_NAMES = {"rgb": "RGB", "flow": "flow"}
@@ -91,6 +96,34 @@ def step_chart(
     )
 
 
+def read_training(data: RunData) -> None:
+    """Nothing of its own: the curves are in the phases. Notes why a chart is missing."""
+    if not data.phases:
+        data.missing["training"] = "No steps are recorded in metrics.jsonl yet. Run `vicc-ray pretrain`."
+    if not any(phase["epochs"] for phase in data.phases):
+        data.missing["epochs"] = (
+            "epochs.jsonl has no records: no epoch has ended yet, or the run is from an old version."
+        )
+    if not data.validation:
+        reason = "it needs labels" if data.unlabeled else "train.validate_every_epochs sets its interval"
+        data.missing["validation"] = f"validation.jsonl has no records of validation ({reason})."
+
+
+def draw_training(figures: dict[str, Any], thumbnails: Thumbnails | None) -> dict[str, Any]:
+    """The charts by name; those without data are left out."""
+    phases, retrieval = figures["phases"], figures["retrieval"]
+    charts: dict[str, Markup] = {}
+    if phases:
+        charts |= {"loss": draw(loss_chart(phases)), "entropy": draw(entropy_chart(phases))}
+    if any(phase["epochs"] for phase in phases):
+        charts |= {"rank": draw(rank_chart(phases)), "prototypes": draw(prototypes_chart(phases))}
+        charts |= {"gradient": draw(gradient_chart(phases)), "data_wait": draw(data_wait_chart(phases))}
+    if figures["validation"]:
+        chance = retrieval["dataset"]["chance"] if retrieval else None
+        charts["validation"] = draw(validation_chart(figures["validation"], phases, chance))
+    return {"charts": charts}
+
+
 def loss_chart(phases: list[dict[str, Any]]) -> Chart:
     """Raw and smoothed loss. ln K is the loss of a network that tells no two videos apart."""
     texts = [f"{p['name']} from {_number(p['start']['loss'])} to {_number(p['end']['loss'])}" for p in phases]
@@ -119,21 +152,21 @@ def entropy_chart(phases: list[dict[str, Any]]) -> Chart:
     )
 
 
-def validation_chart(checks: list[dict[str, Any]], phases: list[dict[str, Any]], chance: float | None) -> Chart:
+def validation_chart(results: list[dict[str, Any]], phases: list[dict[str, Any]], chance: float | None) -> Chart:
     """R@1 on the validation videos with its 95 % interval, by phase."""
-    names = list(dict.fromkeys(check["phase"] for check in checks))
+    names = list(dict.fromkeys(result["phase"] for result in results))
     series, texts = [], []
     for name in names:
-        group = [check for check in checks if check["phase"] == name]
-        bounded = all("low" in check and "high" in check for check in group)
+        group = [result for result in results if result["phase"] == name]
+        bounded = all("low" in result and "high" in result for result in group)
         series.append(
             Series(
-                [check["step"] for check in group],
-                [check["recall_at_1"] for check in group],
+                [result["step"] for result in group],
+                [result["recall_at_1"] for result in group],
                 group[0].get("stream", "rgb"),
                 dots=True,
-                low=[check["low"] for check in group] if bounded else (),
-                high=[check["high"] for check in group] if bounded else (),
+                low=[result["low"] for result in group] if bounded else (),
+                high=[result["high"] for result in group] if bounded else (),
             )
         )
         texts.append(f"{name} ends at {percent(group[-1]['recall_at_1'])}")
@@ -207,3 +240,6 @@ def _stream_legend(phases: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
+
+
+FIGURE = Figure(90, read_training, draw_training)

@@ -1,4 +1,4 @@
-"""The page of a sweep: one HTML file that needs nothing else and shows its charts without a script."""
+"""The page of a sweep: one self-contained HTML file whose charts are complete without the script."""
 
 from vicc_ray.reports.sweep.build import write_page
 

@@ -1,4 +1,4 @@
-"""Puts the page together: words, charts, style and script into one file."""
+"""Builds the page of a sweep: one HTML file with charts, table, style and script."""
 
 from __future__ import annotations
 
@@ -8,61 +8,68 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vicc_ray.reports.formats import percent_fixed
+from vicc_ray.reports.page import render_page
 from vicc_ray.reports.svg.line_chart import draw
-from vicc_ray.reports.sweep import summary as summary_text
-from vicc_ray.reports.sweep.final_eval import NAMES, in_words, judged_chart, verdict
+from vicc_ray.reports.sweep.final_eval import NAMES, final_eval_chart, in_words, verdict
 from vicc_ray.reports.sweep.history import learning_chart, progress_chart
-from vicc_ray.reports.sweep.parallel import draw_parallel, leaves_out
+from vicc_ray.reports.sweep.parallel import draw_parallel, has_inactive
 from vicc_ray.reports.sweep.slices import cost_chart, slice_chart
-from vicc_ray.reports.sweep.trial_style import names, percent, scored, state_legend
+from vicc_ray.reports.sweep.summary import failures, headline, lead, overlap_note, setting, tiles
+from vicc_ray.reports.sweep.trial_style import names, scored, state_legend
 from vicc_ray.reports.sweep.trial_table import rows
-from vicc_ray.sweep.results import Summary
+from vicc_ray.sweep.results import SweepSummary
 from vicc_ray.utils.fs import atomic_write
-from vicc_ray.utils.html import content_policy, finished, load_templates
+from vicc_ray.utils.html import load_templates
 
-FOLDER = files("vicc_ray.reports.sweep") / "templates"
-REPORT = files("vicc_ray.reports.run") / "templates"
+MANY_TRIALS = 60
+"""With more trials than this, lines are thinner and points smaller."""
+TEMPLATES = files("vicc_ray.reports.sweep") / "templates"
 
 
-def write_page(summary: Summary, file: Path) -> None:
-    """Write the page of a sweep, whole or not at all.
+def write_page(summary: SweepSummary, file: Path) -> None:
+    """Write the page of a sweep to ``file``, atomically.
 
     Args:
-        summary: of a sweep that may still run, may have failed, or may have no trial yet.
-        file: HTML, which needs no other file and asks for nothing over a network.
+        summary: of a sweep in any state: running, failed, or without trials.
     """
     atomic_write(file, render(summary))
 
 
-def render(summary: Summary) -> str:
+def render(summary: SweepSummary) -> str:
     """The page as HTML; every text of the sweep is escaped."""
-    script = (FOLDER / "page.js").read_text("utf-8")
-    style = (REPORT / "base.css").read_text("utf-8") + (FOLDER / "page.css").read_text("utf-8")
-    # Style and script are ours alone, so they go in as they are; no other may count.
-    page = load_templates("vicc_ray.reports.sweep", "templates").get_template("page.html.j2").render(
+    body = load_templates("vicc_ray.reports.sweep", "templates").get_template("body.html.j2").render(
         summary=summary,
-        policy=content_policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
-        told=summary_text,
+        headline=headline(summary),
+        lead=lead(summary),
+        best_setting=setting(summary, summary.best) if summary.best else [],
+        overlap_note=overlap_note(summary),
+        tiles=tiles(summary),
+        failures=failures(summary),
         names=names(summary),
         verdict=verdict(summary),
-        judged=[(run.setting, NAMES.get(run.setting, run.setting), *in_words(run)) for run in summary.judged],
+        final_eval=[(run.setting, NAMES.get(run.setting, run.setting), *in_words(run)) for run in summary.final_eval],
         scored=bool(scored(summary.trials)),
-        leaves_out=leaves_out(summary),
+        has_inactive=has_inactive(summary),
         states=state_legend(summary, summary.trials),
         importances=_importances(summary),
         rows=rows(summary),
         charts=_charts(summary),
     )  # fmt: skip
-    return finished(page)
+    return render_page(
+        f"{summary.name} · vicc-ray sweep",
+        Markup(body),
+        (TEMPLATES / "style.css").read_text("utf-8"),
+        (TEMPLATES / "script.js").read_text("utf-8"),
+        "many" if len(summary.trials) > MANY_TRIALS else "",
+    )
 
 
-def _charts(summary: Summary) -> dict[str, Any]:
-    """By name; None where there is nothing to draw."""
-    drawn: dict[str, Any] = dict.fromkeys(("judged", "parallel", "progress", "learning", "cost", "slices"))
-    if summary.judged:
-        drawn["judged"] = draw(judged_chart(summary.judged))
+def _charts(summary: SweepSummary) -> dict[str, Any]:
+    """Charts by name; None without data."""
+    drawn: dict[str, Any] = dict.fromkeys(("final_eval", "parallel", "progress", "learning", "cost", "slices"))
+    if summary.final_eval:
+        drawn["final_eval"] = draw(final_eval_chart(summary.final_eval))
     if summary.trials and summary.searched:
         drawn["parallel"] = draw_parallel(summary)
     if scored(summary.trials):
@@ -73,13 +80,13 @@ def _charts(summary: Summary) -> dict[str, Any]:
     return drawn
 
 
-def _importances(summary: Summary) -> list[dict[str, Any]]:
-    """Greatest first; settings of which nothing is told come last, without a share."""
+def _importances(summary: SweepSummary) -> list[dict[str, Any]]:
+    """Settings by importance, greatest first; those without a known importance are last, with ``share`` None."""
     if not summary.importances:
         return []
     ordered = sorted(names(summary).items(), key=lambda name: -summary.importances.get(name[0], -1.0))
     return [
-        {"key": key, "name": name, "share": share, "text": percent(share)}
+        {"key": key, "name": name, "share": share, "text": percent_fixed(share)}
         for key, name in ordered
         for share in [summary.importances.get(key)]
     ]

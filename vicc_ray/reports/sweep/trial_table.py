@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicc_ray.config.yaml import short_value
+from vicc_ray.reports.formats import percent_fixed
 from vicc_ray.reports.svg.axes import is_number
-from vicc_ray.reports.sweep.trial_style import WORDS, interval, names, percent, score, style
+from vicc_ray.reports.sweep.trial_style import WORDS, interval, names, score, style
 from vicc_ray.sweep.live_table import ranked
-from vicc_ray.sweep.results import Summary
+from vicc_ray.sweep.results import SweepSummary
 from vicc_ray.sweep.trial import Trial
 
 
 @dataclass(frozen=True)
 class Cell:
-    """``order``: what the column is sorted by, a number or a text; ``note``: in small letters behind the text."""
+    """A table cell; ``order``: sort key, a number or a text; ``note``: shown small after the text."""
 
     text: str
     order: str
@@ -24,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A trial."""
+    """A trial's row."""
 
     number: int
     style: str
@@ -33,29 +34,29 @@ class Row:
     epochs: Cell
     minutes: Cell
     values: list[Cell]
-    said: list[str]
-    """Why it ended, and of what it warned."""
+    notes: list[str]
+    """Why it ended, and its warnings."""
 
 
-def rows(summary: Summary) -> list[Row]:
-    """Complete trials by R@1, then those that ended early, then those that failed."""
+def rows(summary: SweepSummary) -> list[Row]:
+    """Running trials, then complete ones by R@1, then pruned ones, then failed ones."""
     return [_row(trial, summary) for trial in ranked(summary.trials)]
 
 
-def _row(trial: Trial, summary: Summary) -> Row:
+def _row(trial: Trial, summary: SweepSummary) -> Row:
     ends, value = interval(trial), score(trial)
-    said = [trial.reason] if trial.reason else []
-    said += [f"warned: {', '.join(trial.warnings)}"] if trial.warnings else []
+    notes = [trial.reason] if trial.reason else []
+    notes += [f"warnings: {', '.join(trial.warnings)}"] if trial.warnings else []
     return Row(
         number=trial.number,
         style=style(trial, summary),
         state=WORDS[trial.state],
-        score=Cell(percent(value), "" if value is None else f"{value:.6f}",
+        score=Cell(percent_fixed(value), "" if value is None else f"{value:.6f}",
                    f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}" if ends else ""),
         epochs=Cell(f"{trial.cost.epochs:.1f}".removesuffix(".0"), f"{trial.cost.epochs}"),
         minutes=Cell(f"{trial.cost.seconds / 60:.1f}", f"{trial.cost.seconds}"),
         values=[_value(trial.values.get(key)) for key in names(summary)],
-        said=said,
+        notes=notes,
     )  # fmt: skip
 
 

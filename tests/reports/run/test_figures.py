@@ -1,4 +1,4 @@
-"""What a run is judged by: classes, the map, prototypes, another run, the published figures, accuracy."""
+"""Figures of the report that rate a run: classes, map, prototypes, comparison, published results, accuracy."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable, featu
 from vicc_ray.evaluation.retrieval import retrieve
 from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.reports.run import build_report
-from vicc_ray.reports.run.confusion import read_classes
-from vicc_ray.reports.run.embedding_map import flat, read_map
+from vicc_ray.reports.run.confusion import read_confusion
+from vicc_ray.reports.run.embedding_map import project, read_map
 from vicc_ray.reports.run.prototypes import CLOSEST, read_prototypes
-from vicc_ray.reports.run.reference_results import known_data_set, published
+from vicc_ray.reports.run.reference_results import known_data_set, published_results
 from vicc_ray.runs.checkpoint_state import take_snapshot
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
@@ -40,7 +40,7 @@ FIRST = {"seed": 0, "cross_stream": True}
 
 
 def clusters(count: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features [count x each, 16] in well separated clusters, and their numbers."""
+    """FeatureFolder [count x each, 16] in well separated clusters, and their numbers."""
     rng = np.random.default_rng(seed)
     numbers = np.arange(count * each) % count
     return (8 * np.eye(count, 16)[numbers] + rng.normal(size=(count * each, 16))).astype(np.float32), numbers
@@ -48,11 +48,11 @@ def clusters(count: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 def test_what_lies_together_in_the_features_lies_together_on_the_map() -> None:
     features, numbers = clusters(5, 20)
-    places = flat(features, seed=0)
+    places = project(features, seed=0)
     assert places.min() == 0 and places.max() == 1
     distances = np.linalg.norm(places[:, None] - places[None], axis=2) + 9 * np.eye(len(places))
     assert (numbers[distances.argmin(1)] == numbers).mean() > 0.98
-    assert np.array_equal(flat(features, seed=0), places)
+    assert np.array_equal(project(features, seed=0), places)
 
 
 def test_the_map_shows_test_videos_first(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_prototypes_show_the_videos_that_are_closest_to_them(trained: tuple[Path
 
 def test_prototypes_are_on_the_page(trained: tuple[Path, Config], store: ClipStore) -> None:
     page, _, figures = build(trained[0], store)
-    assert "What the prototypes stand for" in page.text
+    assert "prototypes" in page.attributes("id")
     assert page.attributes("class").count("card prototype") == len(figures["prototypes"]["prototypes"])
 
 
@@ -133,7 +133,7 @@ def test_features_are_read_once_for_gallery_map_and_prototypes(
 
     monkeypatch.setattr(feature_store, "read_parquet", noted)
     _, _, figures = build(trained[0], store)
-    assert figures["gallery"] and figures["map"] and figures["prototypes"]
+    assert figures["gallery"] and figures["embedding_map"] and figures["prototypes"]
     assert len([part for part in parts if "features-rgb-stage1" in part]) == 1
 
 
@@ -155,7 +155,7 @@ def test_another_run_is_compared_query_by_query(run_dir: Path, store: ClipStore,
         hits.append(retrieve(table.split("train"), table.split("test")).hits.mean())
     assert rows["rgb-stage1"]["difference"] == pytest.approx(hits[0] - hits[1])
     assert figures["settings"] == [{"key": "method.sinkhorn_epsilon", "one": 0.05, "other": 0.025}]
-    assert "Beside the run the &lt;other&gt;" in html
+    assert "the &lt;other&gt;" in html and "the <other>" not in html
 
 
 def test_other_test_videos_give_no_difference(run_dir: Path, store: ClipStore, tmp_path: Path) -> None:
@@ -177,14 +177,14 @@ def test_a_run_to_compare_with_must_be_evaluated(run_dir: Path, tmp_path: Path) 
 
 def test_the_published_run_differs_in_nothing() -> None:
     for recipe in ("ucf101-s3d", "ucf101-r2plus1d"):
-        found = published(load_config(recipe, []), UCF101)
+        found = published_results(load_config(recipe, []), UCF101)
         assert found is not None and found["differences"] == []
         assert found["data"] == "UCF101, split 1"
 
 
 def test_what_is_other_than_published_is_said() -> None:
     changed = load_config("ucf101-s3d", ["schedule.rgb_epochs=40", "prepare.flow_method=dis"])
-    found = published(changed, {"classes": 8, "train": 800, "test": 240})
+    found = published_results(changed, {"classes": 8, "train": 800, "test": 240})
     assert found is not None
     assert found["recall"] == {"rgb": 62.1, "flow": 59.7, "rgb+flow": 65.1}
     assert found["differences"] == [
@@ -192,7 +192,7 @@ def test_what_is_other_than_published_is_said() -> None:
         "prepare.flow_method is dis instead of tvl1",
         "schedule.rgb_epochs is 40 instead of 300",
     ]
-    assert published(load_config("demo", []), UCF101) is None
+    assert published_results(load_config("demo", []), UCF101) is None
 
 
 def test_data_sets_are_known_by_their_numbers() -> None:
@@ -202,7 +202,7 @@ def test_data_sets_are_known_by_their_numbers() -> None:
         "HMDB51, split 1",
     ]
     assert known_data_set({**UCF101, "test": 3000}) is None and known_data_set(None) is None
-    found = published(load_config("ucf101-s3d", []), hmdb51)
+    found = published_results(load_config("ucf101-s3d", []), hmdb51)
     assert found is not None and found["recall"] == {"rgb": 25.5} and found["differences"] == []
 
 
@@ -210,19 +210,19 @@ def test_classes_are_shown_with_what_they_were_before(run_dir: Path, store: Clip
     page, _, figures = build(run_dir, store)
     table = json.loads((run_dir / "evaluation" / "evaluation.json").read_text())
     rows = {row["key"]: row for row in table["rows"]}
-    found = figures["classes"]
+    found = figures["confusion"]
     assert [one["label"] for one in found["classes"]] == [one["label"] for one in rows["rgb-stage2-1"]["classes"]]
     for one, before in zip(found["classes"], rows["rgb-stage1"]["classes"], strict=True):
         assert one["before"] == before["recall_at_1"]
     assert [sum(row) for row in found["matrix"]] == [one["queries"] for one in found["classes"]]
-    assert "Class by class" in page.text
+    assert "confusion" in page.attributes("id")
 
 
 def test_of_many_classes_the_confused_pairs_are_shown() -> None:
     classes = [{"label": f"c{n}", "queries": 10, "recall_at_1": 0.5, "low": 0.2, "high": 0.8} for n in range(40)]
     confusion = [{"query": f"c{n}", "nearest": f"c{(n + 1) % 40}", "count": n % 9} for n in range(40)]
     row = {"key": "rgb-stage1", "name": "RGB", "classes": classes, "confusion": confusion}
-    found = read_classes({"rows": [row]})
+    found = read_confusion({"rows": [row]})
     assert found is not None
     assert found["matrix"] is None and len(found["pairs"]) == 20
     assert found["pairs"][0]["share"] == 0.8
@@ -234,8 +234,8 @@ def test_accuracy_stands_beside_what_was_published(run_dir: Path, store: ClipSto
     row |= {"top1": 0.875, "top5": None, "low": 0.86, "high": 0.89}
     told = {"rows": [row], "notes": ["3 videos have no label"]}
     (run_dir / "classify" / "classification.json").write_text(json.dumps(told))
-    page, html, _ = build(run_dir, store)
-    section = html[html.index('id="classification"') : html.index('id="training"')]
+    page, html, figures = build(run_dir, store)
+    section = html[html.index('id="classification"') : html.index('id="training_charts"')]
     assert re.search(r"87\.5.%</strong>", section) and "86.0 to 89.0" in section and "90.5 %" in section
     assert "R+F, <fine-tuned>" in page.text and "3 videos have no label." in page.text
-    assert "Not to be compared as they are" in page.text
+    assert all(difference in page.text for difference in figures["reference_results"]["differences"])

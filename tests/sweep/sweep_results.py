@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vicc_ray.sweep.results import Judged, Summary, best_trial
+from vicc_ray.sweep.results import FinalEval, SweepSummary, best_trial
 from vicc_ray.sweep.trial import Cost, Score, State, Trial
 
 SEARCHED = [
@@ -19,11 +19,11 @@ VIDEOS = 120
 """Held out: what the intervals are as wide as."""
 
 
-def summary_of(trials: list[Trial], **changes: Any) -> Summary:
+def summary_of(trials: list[Trial], **changes: Any) -> SweepSummary:
     """Of these trials, all that there are to be."""
-    whole = Summary(
+    whole = SweepSummary(
         name="made", recipe="demo", searched=list(trials[0].values) if trials else ["stage2.sinkhorn_epsilon"],
-        total=len(trials), trials=trials, best=best_trial(trials), importances={}, judged=[], stage1_seconds=0.0,
+        total=len(trials), trials=trials, best=best_trial(trials), importances={}, final_eval=[], stage1_seconds=0.0,
     )  # fmt: skip
     return replace(whole, **changes)
 
@@ -46,7 +46,7 @@ def interval(score: float) -> tuple[float, float]:
     return max(0.0, score - half), min(1.0, score + half)
 
 
-def searched(count: int, seed: int = 0) -> Summary:
+def searched(count: int, seed: int = 0) -> SweepSummary:
     """Trials as a search of ``count`` makes them: some end early, some fail, one warns, a condition leaves out."""
     draws = np.random.default_rng(seed)
     trials = [_drawn(number, draws) for number in range(count)]
@@ -57,7 +57,7 @@ def searched(count: int, seed: int = 0) -> Summary:
     shares = dict(zip(SEARCHED, (0.18, 0.46, 0.24, 0.09, 0.03), strict=False))
     return summary_of(
         trials, name="quick", searched=SEARCHED, importances=shares, stage1_seconds=372.0,
-        judged=[Judged("best", [0.462, 0.448, 0.471]), Judged("default", [0.421, 0.43, 0.408])],
+        final_eval=[FinalEval("best", [0.462, 0.448, 0.471]), FinalEval("default", [0.421, 0.43, 0.408])],
     )  # fmt: skip
 
 
