@@ -12,12 +12,12 @@ from vicc_ray.utils.standard_streams import Output
 
 
 def main() -> int:
-    """Run the verb of the command line; its exit code, or 130 and 143 after SIGINT and SIGTERM."""
+    """Run the command of the command line; its exit code, or 130 and 143 after SIGINT and SIGTERM."""
     output, interruption = Output(), Interruption(sys.argv[1] if len(sys.argv) > 1 else "")
     try:
         interruption.listen()
         ensure_home()
-        code = _run_verb()
+        code = _run_command()
     except BaseException:
         # Not KeyboardInterrupt alone: code that a signal breaks off may raise an error of its own.
         if not interruption.heard():
@@ -33,7 +33,7 @@ def main() -> int:
     return code or int(lost is not None)
 
 
-def _run_verb() -> int:
+def _run_command() -> int:
     from vicc_ray.cli.main import main as run
 
     try:

@@ -90,7 +90,7 @@ def test_every_verb_has_help_with_examples_that_parse(verb: str, capsys: pytest.
     for example in examples:
         words = example.partition(">")[0].split()
         assert words[:2] == ["vicc-ray", verb]
-        assert build_parser().parse_args(words[1:]).verb is not None
+        assert build_parser().parse_args(words[1:]).command is not None
 
 
 def test_printed_config_is_the_recipe_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vicc_ray.cli.main import _print_table
+from vicc_ray.cli.evaluate import print_retrieval
 from vicc_ray.config import Config, EvaluateConfig
 from vicc_ray.evaluation.chance_level import GalleryCounts
 from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable, feature_path, save_features
@@ -97,7 +97,7 @@ def test_where_every_answer_is_the_same_no_figure_is_told_anywhere(
     for row in result["rows"]:
         assert (row["low"], row["high"]) == (None, None)
         assert all(one["recall_at_1"] is None for one in row["classes"])
-    _print_table(result)
+    print_retrieval(result)
     printed = capsys.readouterr().out
     assert "100.0" not in printed and " 0.0" not in printed and result["warnings"][0]["text"] in printed
     page = build_report(run, None).read_text()

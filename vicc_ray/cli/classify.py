@@ -1,4 +1,4 @@
-"""The verb ``classify``."""
+"""The command ``classify``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from vicc_ray.cli.options import add_ray, add_set, add_store, add_verb
+from vicc_ray.cli.options import add_command, add_ray, add_set, add_store
 from vicc_ray.cli.path_types import input_path, output_path
 from vicc_ray.config.loader import config_of, load_config, recipe_names
 from vicc_ray.errors import UserError
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 CHANGEABLE = ("classify.", "evaluate.", "train.", "clip.", "ray.", "seed=", "name=")
 
 
-def add_classify(verbs: Any) -> None:
-    """Declare the verb."""
-    verb = add_verb(
-        verbs,
+def add_classify(commands: Any) -> None:
+    """Declare the command."""
+    command = add_command(
+        commands,
         "classify",
         _classify,
         "a trained network and labels -> action recognition: linear probe or fine-tuning",
@@ -38,8 +38,10 @@ def add_classify(verbs: Any) -> None:
         "vicc-ray classify ucf101-s3d --model flow-s3d.pth.tar --stream flow --store ucf101/store --out released",
     )
     names = ", ".join(recipe_names())
-    verb.add_argument("recipe", nargs="?", metavar="RECIPE", help=f"with --model: {names}, or the path of a YAML file")
-    source = verb.add_mutually_exclusive_group(required=True)
+    command.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help=f"with --model: {names}, or the path of a YAML file"
+    )
+    source = command.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--run", type=output_path, metavar="RUN", help="folder of a run: its newest network of the stream"
     )
@@ -49,12 +51,14 @@ def add_classify(verbs: Any) -> None:
         metavar="FILE",
         help="another network: an exported or published file, or a checkpoint",
     )
-    add_store(verb, required=False)
-    verb.add_argument("--out", type=output_path, metavar="DIR", help="folder to write to (with --run: RUN/classify)")
-    verb.add_argument("--mode", choices=("probe", "finetune", "cached_probe"), help="what is trained (classify.mode)")
-    verb.add_argument("--stream", choices=("rgb", "flow"), help="which network (classify.stream)")
-    add_set(verb)
-    add_ray(verb)
+    add_store(command, required=False)
+    command.add_argument("--out", type=output_path, metavar="DIR", help="folder to write to (with --run: RUN/classify)")
+    command.add_argument(
+        "--mode", choices=("probe", "finetune", "cached_probe"), help="what is trained (classify.mode)"
+    )
+    command.add_argument("--stream", choices=("rgb", "flow"), help="which network (classify.stream)")
+    add_set(command)
+    add_ray(command)
 
 
 def _classify(options: argparse.Namespace) -> None:

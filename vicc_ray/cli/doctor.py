@@ -1,11 +1,11 @@
-"""The verb ``doctor``."""
+"""The command ``doctor``."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli.options import add_address, add_set, add_store, add_verb
+from vicc_ray.cli.options import add_address, add_command, add_set, add_store
 from vicc_ray.cli.path_types import output_path
 from vicc_ray.config.loader import load_config
 from vicc_ray.utils.standard_streams import say
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from vicc_ray.doctor.checks import Check
 
 
-def add_doctor(verbs: Any) -> None:
-    """Declare the verb."""
-    verb = add_verb(
-        verbs,
+def add_doctor(commands: Any) -> None:
+    """Declare the command."""
+    command = add_command(
+        commands,
         "doctor",
         _doctor,
         "whether this machine, or every machine of a cluster, is fit for a run",
@@ -29,11 +29,13 @@ def add_doctor(verbs: Any) -> None:
         "vicc-ray doctor ucf101-s3d --store demo/store --out demo",
         "vicc-ray doctor ucf101-s3d --address auto --out /shared",
     )
-    verb.add_argument("recipe", nargs="?", default="demo", metavar="RECIPE", help="what is to be run (default demo)")
-    add_address(verb)
-    add_store(verb, required=False)
-    verb.add_argument("--out", type=output_path, metavar="DIR", help="folder for runs, which all machines must share")
-    add_set(verb)
+    command.add_argument("recipe", nargs="?", default="demo", metavar="RECIPE", help="what is to be run (default demo)")
+    add_address(command)
+    add_store(command, required=False)
+    command.add_argument(
+        "--out", type=output_path, metavar="DIR", help="folder for runs, which all machines must share"
+    )
+    add_set(command)
 
 
 def _doctor(options: argparse.Namespace) -> None:

@@ -1,114 +1,125 @@
-"""What verbs of the command line have in common: how they are declared, and arguments of several of them."""
+"""Declaration of commands, and arguments that several of them share."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vicc_ray.cli.path_types import output_path, path_or_address
-from vicc_ray.config.loader import recipe_names
+from vicc_ray.config.loader import load_config, recipe_names
 from vicc_ray.utils.visible_text import visible
 
-Verb = Callable[[argparse.Namespace], None]
+if TYPE_CHECKING:
+    from vicc_ray.config import Config
+
+Command = Callable[[argparse.Namespace], None]
 
 
 class Parser(argparse.ArgumentParser):
-    """Of the command and its verbs; what it quotes, which a shell may have made of names of files, is visible."""
+    """Argument parser whose errors escape control characters: a shell may have expanded them from file names."""
 
     def error(self, message: str) -> NoReturn:
         """See :meth:`argparse.ArgumentParser.error`."""
         super().error(visible(message))
 
 
-def add_verb(verbs: Any, name: str, run: Verb, summary: str, detail: str, *examples: str) -> argparse.ArgumentParser:
-    """Declare a verb that calls ``run``; the parser to add its arguments to."""
-    verb: argparse.ArgumentParser = verbs.add_parser(
+def add_command(
+    commands: Any, name: str, run: Command, summary: str, detail: str, *examples: str
+) -> argparse.ArgumentParser:
+    """Declare a command that calls ``run``, and return its parser."""
+    command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.\n\n{detail}",
         epilog="\n".join([f"example{'s' if len(examples) > 1 else ''}:", *(f"  {line}" for line in examples)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.set_defaults(verb=run)
-    return verb
+    command.set_defaults(command=run)
+    return command
 
 
-def add_recipe(verb: argparse.ArgumentParser) -> None:
-    """RECIPE, and settings to change in it."""
+def add_recipe(command: argparse.ArgumentParser) -> None:
+    """Add RECIPE and ``--set``."""
     names = ", ".join(recipe_names())
-    verb.add_argument("recipe", metavar="RECIPE", help=f"{names}, or the path of a YAML file")
-    add_set(verb)
+    command.add_argument("recipe", metavar="RECIPE", help=f"{names}, or the path of a YAML file")
+    add_set(command)
 
 
-def add_set(verb: argparse.ArgumentParser, which: str = "; see `vicc-ray config RECIPE` for all of them") -> None:
-    """Settings to change; ``which``: how the help goes on."""
-    verb.add_argument(
+def load_recipe(options: argparse.Namespace) -> Config:
+    """Settings of RECIPE with the overrides of ``--set``."""
+    return load_config(options.recipe, options.overrides)
+
+
+def add_set(command: argparse.ArgumentParser, which: str = "; see `vicc-ray config RECIPE` for all of them") -> None:
+    """Add ``--set``; its help text ends with ``which``."""
+    command.add_argument(
         "--set",
         dest="overrides",
         action="append",
         default=[],
         metavar="A.B=VALUE",
-        help=f"change a setting, as often as needed{which}",
+        help=f"override a setting; repeatable{which}",
     )
 
 
-def add_videos(verb: argparse.ArgumentParser) -> None:
-    """Where the videos are, and what is known of them."""
-    verb.add_argument(
+def add_videos(command: argparse.ArgumentParser) -> None:
+    """Add ``--videos`` and ``--labels``."""
+    command.add_argument(
         "--videos",
         type=path_or_address,
         required=True,
         metavar="DIR",
-        help="folder of videos: here, or an address such as s3://bucket/prefix or gs://bucket/prefix",
+        help="folder of videos, local or in object storage (s3://bucket/prefix, gs://bucket/prefix)",
     )
-    add_labels(verb)
+    add_labels(command)
 
 
-def add_labels(verb: argparse.ArgumentParser) -> None:
-    """What is known of the videos."""
-    verb.add_argument(
+def add_labels(command: argparse.ArgumentParser) -> None:
+    """Add ``--labels``."""
+    command.add_argument(
         "--labels",
         type=path_or_address,
         metavar="FILE|DIR|none",
-        help="a manifest (.csv, .tsv, .jsonl or .parquet: path, and any of label, source, split), or the lists of "
-        "UCF101, HMDB51 or Kinetics as published; none: no labels, whatever the folders are; without: labels.csv, "
-        ".jsonl or .parquet beside the videos, or one folder a class",
+        help="a manifest (.csv, .tsv, .jsonl or .parquet with path, and optionally label, source, split), or the "
+        "published "
+        "lists of UCF101, HMDB51 or Kinetics; none: ignore labels. Default: labels.csv, .jsonl or .parquet next to the "
+        "videos, else one class per folder",
     )
 
 
-def add_store(verb: argparse.ArgumentParser, required: bool = True, written: bool = False) -> None:
-    """The clip store, to be read or written."""
-    verb.add_argument(
+def add_store(command: argparse.ArgumentParser, required: bool = True, written: bool = False) -> None:
+    """Add ``--store``, read or written."""
+    command.add_argument(
         "--store",
         type=output_path if written else path_or_address,
         required=required,
         metavar="STORE",
-        help="clip store of `vicc-ray prepare`: its folder or, to read it, its address in a bucket",
+        help="clip store of `vicc-ray prepare`: a folder or, for reading, an address in object storage",
     )
 
 
-def add_run_folder(verb: argparse.ArgumentParser) -> None:
-    """The folder of a run."""
-    verb.add_argument("--run", type=output_path, required=True, metavar="RUN", help="folder of the run")
+def add_run_folder(command: argparse.ArgumentParser) -> None:
+    """Add ``--run``."""
+    command.add_argument("--run", type=output_path, required=True, metavar="RUN", help="run directory")
 
 
-def add_ray(verb: argparse.ArgumentParser) -> None:
-    """Where Ray works, and whether progress is shown."""
-    add_address(verb)
-    add_quiet(verb)
+def add_ray(command: argparse.ArgumentParser) -> None:
+    """Add ``--address`` and ``--quiet``."""
+    add_address(command)
+    add_quiet(command)
 
 
-def add_address(verb: argparse.ArgumentParser) -> None:
-    """Where Ray works."""
-    verb.add_argument(
+def add_address(command: argparse.ArgumentParser) -> None:
+    """Add ``--address``."""
+    command.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help="work on a running Ray cluster: auto on one of its machines, or the address of its head; without: "
-        "RAY_ADDRESS, or Ray is started here",
+        help="Ray cluster to connect to: auto on one of its nodes, or the address of its head. Default: RAY_ADDRESS, "
+        "else a local Ray session",
     )
 
 
-def add_quiet(verb: argparse.ArgumentParser) -> None:
-    """Whether progress is shown."""
-    verb.add_argument("-q", "--quiet", action="store_true", help="no progress display")
+def add_quiet(command: argparse.ArgumentParser) -> None:
+    """Add ``--quiet``."""
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress display")

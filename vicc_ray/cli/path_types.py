@@ -1,4 +1,4 @@
-"""Types of the arguments that are paths: what is written, what is read from this machine, what may be an address."""
+"""Argument types for paths: written locally, read locally, or an address in object storage."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ T = TypeVar("T")
 
 
 def output_path(text: str) -> Path:
-    """A folder or file to write."""
-    return _told(lambda: local_path(text, WRITTEN_HERE))
+    """Local path to write."""
+    return _argument_error(lambda: local_path(text, WRITTEN_HERE))
 
 
 def input_path(text: str) -> Path:
-    """A folder or file of this machine to read."""
-    return _told(lambda: local_path(text, READ_HERE))
+    """Local path to read."""
+    return _argument_error(lambda: local_path(text, READ_HERE))
 
 
 def path_or_address(text: str) -> str:
-    """A folder or file of this machine, or an address."""
-    return text if is_address(text) else str(_told(lambda: local_path(text)))
+    """Local path, or an address in object storage."""
+    return text if is_address(text) else str(_argument_error(lambda: local_path(text)))
 
 
-def _told(make: Callable[[], T]) -> T:
-    """Turn the user's errors into argparse's, which name the argument."""
+def _argument_error(make: Callable[[], T]) -> T:
+    """Turn a UserError into argparse's error, which names the argument."""
     try:
         return make()
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The verbs of searching: ``index``, ``search``, ``serve``."""
+"""The commands of searching: ``index``, ``search``, ``serve``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from vicc_ray.cli.options import add_labels, add_ray, add_set, add_verb
+from vicc_ray.cli.options import add_command, add_labels, add_ray, add_set
 from vicc_ray.cli.path_types import input_path, output_path, path_or_address
 from vicc_ray.errors import UserError
 from vicc_ray.utils.account_key import key_file
@@ -43,11 +43,11 @@ _LARGEST_UPLOAD = 2048
 """MB: a third of what a decoder may have in memory, where the video is."""
 
 
-def add_search(verbs: Any) -> None:
-    """Declare the three verbs."""
-    _add_index(verbs)
-    verb = add_verb(
-        verbs,
+def add_search(commands: Any) -> None:
+    """Declare the three commands."""
+    _add_index(commands)
+    command = add_command(
+        commands,
         "search",
         _search,
         "the videos of an index that are most like a video",
@@ -56,11 +56,11 @@ def add_search(verbs: Any) -> None:
         "vicc-ray search my-index query.mp4",
         "vicc-ray search my-index walk/17.mp4 --top-k 20 --html found.html",
     )
-    _add_opened(verb)
-    verb.add_argument("query", metavar="QUERY", help="a video file, or the id of a video of the index")
-    verb.add_argument("--html", type=output_path, metavar="FILE", help="write what is found as one HTML file")
-    verb = add_verb(
-        verbs,
+    _add_opened(command)
+    command.add_argument("query", metavar="QUERY", help="a video file, or the id of a video of the index")
+    command.add_argument("--html", type=output_path, metavar="FILE", help="write what is found as one HTML file")
+    command = add_command(
+        commands,
         "serve",
         _serve,
         "a page where one drops a video, or clicks a result, to search",
@@ -70,10 +70,12 @@ def add_search(verbs: Any) -> None:
         "vicc-ray serve my-index --host 0.0.0.0 --port 8080 --videos /mnt/videos",
         "vicc-ray serve my-index --token-file ~/.vicc-ray-token",
     )
-    _add_opened(verb)
-    verb.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1)")
-    verb.add_argument("--port", type=_port, default=8000, help="port to listen at (default 8000; 0: any that is free)")
-    token = verb.add_mutually_exclusive_group()
+    _add_opened(command)
+    command.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1)")
+    command.add_argument(
+        "--port", type=_port, default=8000, help="port to listen at (default 8000; 0: any that is free)"
+    )
+    token = command.add_mutually_exclusive_group()
     token.add_argument(
         "--token-file",
         type=output_path,
@@ -83,21 +85,21 @@ def add_search(verbs: Any) -> None:
     token.add_argument(
         "--no-token", action="store_true", help="answer all accounts of this machine, and nobody else's; see the docs"
     )
-    verb.add_argument(
+    command.add_argument(
         "--max-upload",
         type=_upload_size,
         default=200,
         metavar="MB",
         help=f"largest video that may be sent (default 200, at most {_LARGEST_UPLOAD}: it is decoded in memory)",
     )
-    verb.add_argument(
+    command.add_argument(
         "--time-limit", type=_positive, default=30, metavar="S", help="seconds for decoding one (default 30)"
     )
 
 
-def _add_index(verbs: Any) -> None:
-    verb = add_verb(
-        verbs,
+def _add_index(commands: Any) -> None:
+    command = add_command(
+        commands,
         "index",
         _index,
         "videos -> index to search, by RGB alone",
@@ -107,28 +109,28 @@ def _add_index(verbs: Any) -> None:
         "vicc-ray index s3://bucket/videos --model encoder.safetensors --index my-index --set "
         "evaluate.max_windows_per_video=40",
     )
-    verb.add_argument(
+    command.add_argument(
         "videos",
         type=path_or_address,
         metavar="VIDEOS",
         help="folder of videos: here, or an address such as s3://bucket/prefix or gs://bucket/prefix",
     )
-    verb.add_argument("--index", type=output_path, required=True, metavar="INDEX", help="folder of the index")
-    verb.add_argument(
+    command.add_argument("--index", type=output_path, required=True, metavar="INDEX", help="folder of the index")
+    command.add_argument(
         "--model",
         type=input_path,
         metavar="RUN|CHECKPOINT|FILE",
         help="network of RGB: a run's folder, a checkpoint's, or a file; without: that of the index, if it is there",
     )
-    add_labels(verb)
-    add_set(verb, f": {', '.join(INDEX_SETTINGS)} (see `vicc-ray config demo`)")
-    add_ray(verb)
+    add_labels(command)
+    add_set(command, f": {', '.join(INDEX_SETTINGS)} (see `vicc-ray config demo`)")
+    add_ray(command)
 
 
-def _add_opened(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("index", type=input_path, metavar="INDEX", help="folder of `vicc-ray index`")
-    verb.add_argument("--top-k", type=_count, default=12, metavar="N", help="how many to find (default 12)")
-    verb.add_argument(
+def _add_opened(command: argparse.ArgumentParser) -> None:
+    command.add_argument("index", type=input_path, metavar="INDEX", help="folder of `vicc-ray index`")
+    command.add_argument("--top-k", type=_count, default=12, metavar="N", help="how many to find (default 12)")
+    command.add_argument(
         "--videos",
         type=input_path,
         action="append",
@@ -136,7 +138,7 @@ def _add_opened(verb: argparse.ArgumentParser) -> None:
         help="where the videos are now, if not where this account indexed them (none: nowhere); once more for each "
         "folder outside to which links in it lead",
     )
-    verb.add_argument(
+    command.add_argument(
         "--query-windows",
         type=_positive,
         metavar="N",

@@ -1,4 +1,4 @@
-"""The verb ``submit``."""
+"""The command ``submit``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli.options import add_labels, add_set, add_verb
+from vicc_ray.cli.options import add_command, add_labels, add_set
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.address import use_token
 from vicc_ray.pipelines.job_spec import package
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from vicc_ray.pipelines.submit import JobServer
 
 
-def add_submit(verbs: Any) -> None:
-    """Declare the verb."""
-    verb = add_verb(
-        verbs,
+def add_submit(commands: Any) -> None:
+    """Declare the command."""
+    command = add_command(
+        commands,
         "submit",
         _submit,
         "run a pretraining or a sweep on a cluster, and follow it",
@@ -36,18 +36,22 @@ def add_submit(verbs: Any) -> None:
         "/shared/sweep",
         "vicc-ray submit --follow vicc-ray-20260101-120000-1a2b --dashboard-address http://127.0.0.1:8265",
     )
-    verb.add_argument("what", nargs="?", metavar="RECIPE|SWEEP", help="a recipe, or the YAML file of one or of a sweep")
-    verb.add_argument(
+    command.add_argument(
+        "what", nargs="?", metavar="RECIPE|SWEEP", help="a recipe, or the YAML file of one or of a sweep"
+    )
+    command.add_argument(
         "--dashboard-address", dest="server", required=True, metavar="URL", help="the job server: http://HOST:PORT"
     )
-    verb.add_argument("--out", metavar="DIR", help="folder for everything that is made, which all machines see")
-    verb.add_argument("--store", metavar="STORE", help="prepared clips, to train on: pretrain, or sweep")
-    verb.add_argument("--videos", metavar="DIR", help="videos, for the whole job: prepare, pretrain, evaluate, report")
-    add_labels(verb)
-    add_set(verb)
-    verb.add_argument("--resume", action="store_true", help="go on with what a job that has ended left in OUT")
-    verb.add_argument("--no-wait", action="store_true", help="do not follow it")
-    job = verb.add_mutually_exclusive_group()
+    command.add_argument("--out", metavar="DIR", help="folder for everything that is made, which all machines see")
+    command.add_argument("--store", metavar="STORE", help="prepared clips, to train on: pretrain, or sweep")
+    command.add_argument(
+        "--videos", metavar="DIR", help="videos, for the whole job: prepare, pretrain, evaluate, report"
+    )
+    add_labels(command)
+    add_set(command)
+    command.add_argument("--resume", action="store_true", help="go on with what a job that has ended left in OUT")
+    command.add_argument("--no-wait", action="store_true", help="do not follow it")
+    job = command.add_mutually_exclusive_group()
     job.add_argument("--follow", metavar="JOB", help="look at a job that was begun before")
     job.add_argument("--stop", metavar="JOB", help="end a job; what it has trained is kept")
 

@@ -1,4 +1,4 @@
-"""The verb ``sweep``."""
+"""The command ``sweep``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vicc_ray.cli.options import add_ray, add_store, add_verb
+from vicc_ray.cli.options import add_command, add_ray, add_store
 from vicc_ray.cli.path_types import input_path, output_path
 from vicc_ray.utils.standard_streams import say
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from vicc_ray.sweep.results import SweepSummary
 
 
-def add_sweep(verbs: Any) -> None:
-    """Declare the verb."""
-    verb = add_verb(
-        verbs,
+def add_sweep(commands: Any) -> None:
+    """Declare the command."""
+    command = add_command(
+        commands,
         "sweep",
         _sweep,
         "search settings by held-out retrieval: many pretrainings that share their stage 1",
@@ -27,12 +27,12 @@ def add_sweep(verbs: Any) -> None:
         "vicc-ray sweep sweeps/quick.yaml --store demo/store --out demo/sweep",
         "vicc-ray sweep sweeps/prototypes.yaml --address auto --store /shared/ucf101 --out /shared/sweep",
     )
-    verb.add_argument("sweep", type=input_path, metavar="SWEEP", help="the sweep's YAML file")
-    add_store(verb)
-    verb.add_argument(
+    command.add_argument("sweep", type=input_path, metavar="SWEEP", help="the sweep's YAML file")
+    add_store(command)
+    command.add_argument(
         "--out", type=output_path, required=True, metavar="DIR", help="folder for everything that is made"
     )
-    add_ray(verb)
+    add_ray(command)
 
 
 def _sweep(options: argparse.Namespace) -> None:

@@ -1,0 +1,131 @@
+"""Commands ``evaluate``, ``report`` and ``export``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.cells import cell_len
+
+from vicc_ray.cli.options import add_command, add_ray, add_run_folder, add_set, add_store
+from vicc_ray.cli.path_types import input_path, output_path
+from vicc_ray.config.loader import load_config
+from vicc_ray.errors import UserError
+from vicc_ray.utils.standard_streams import say
+from vicc_ray.utils.visible_text import padded, visible
+
+
+def add_evaluate(commands: Any) -> None:
+    """Declare the command."""
+    command = add_command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "nearest-neighbor retrieval with every network of a run",
+        "Prints recall at 1, 5, 10, 20 and 50. RUN/evaluation holds the results and the features.",
+        "vicc-ray evaluate --run demo/run --store demo/store",
+        "vicc-ray evaluate --run ucf101/run --store hmdb51/store --out ucf101/run/evaluation-hmdb51",
+        "vicc-ray evaluate --run demo/run --store demo/store --set evaluate.exclude_same_source=true",
+    )
+    add_run_folder(command)
+    add_store(command)
+    command.add_argument("--out", type=output_path, metavar="DIR", help="output folder (default RUN/evaluation)")
+    add_set(command)
+    add_ray(command)
+
+
+def add_report(commands: Any) -> None:
+    """Declare the command."""
+    command = add_command(
+        commands,
+        "report",
+        _report,
+        "a run -> one HTML page, and its figures as JSON",
+        "Writes RUN/report/report.html and report.json; the gallery takes its pictures from the store.",
+        "vicc-ray report --run demo/run --store demo/store",
+        "vicc-ray report --run demo/run --store demo/store --compare control",
+    )
+    add_run_folder(command)
+    add_store(command, required=False)
+    command.add_argument("--compare", type=input_path, metavar="RUN", help="evaluated run to compare with")
+
+
+def add_export(commands: Any) -> None:
+    """Declare the command."""
+    command = add_command(
+        commands,
+        "export",
+        _export,
+        "a trained network -> safetensors, ONNX and torch.export, each checked, with a card",
+        "NETWORK is a run (its last phase), a classification (RUN/classify/rgb-finetune), a checkpoint, or a file of\n"
+        "import-weights. Exported files need no Ray; ONNX and torch.export files need no vicc-ray either.",
+        "vicc-ray export demo/run --out encoder",
+        "vicc-ray export demo/run --stream flow --format onnx --out flow-encoder",
+    )
+    command.add_argument("network", type=input_path, metavar="NETWORK", help="run, checkpoint or file")
+    command.add_argument("--out", type=output_path, required=True, metavar="DIR", help="folder to write to")
+    command.add_argument(
+        "--stream", choices=("rgb", "flow"), default="rgb", help="which of a run's networks (default rgb)"
+    )
+    command.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        choices=("safetensors", "onnx", "torch"),
+        help="format; repeatable (default: all)",
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    wrong = [override for override in options.overrides if not override.startswith(("evaluate.", "ray."))]
+    if wrong:
+        raise UserError(
+            f"--set {wrong[0]}: the network is already trained; only settings of evaluate and ray can be overridden"
+        )
+    from vicc_ray.pipelines.inference.evaluate import evaluate
+    from vicc_ray.runs.run_dir import RunDir
+
+    RunDir(options.run).config()
+    config = load_config(str(options.run / "config.yaml"), options.overrides)
+    print_retrieval(evaluate(options.run, options.store, config, progress=not options.quiet, out=options.out))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from vicc_ray.clip_store.reader import ClipStore
+    from vicc_ray.reports.run import build_report
+
+    store = ClipStore(options.store) if options.store else None
+    say(f"report: {build_report(options.run, store, options.compare)}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from vicc_ray.export.exporter import FORMATS, export
+    from vicc_ray.export.pretrained import find_weights
+
+    weights = find_weights(options.network, options.stream)
+    for name, difference in export(weights, options.out, options.formats or FORMATS).items():
+        say(f"{options.out / name}: relative feature error {difference:.1g}")
+    say(f"usage: {options.out / 'README.md'}")
+
+
+def print_retrieval(evaluation: dict[str, Any]) -> None:
+    """Print the recall of each network in percent, R@1 with its 95 % interval; a dash where it is undefined."""
+    rows = evaluation["rows"]
+    ks = list(rows[0]["recall"]) if rows else []
+    names = [visible(row["name"]) for row in rows]
+    width = max(map(cell_len, names), default=0)
+    say(f"{'':{width}}  {'R@1 (95 % interval)':>20}" + "".join(f"{'R@' + k:>8}" for k in ks[1:]))
+    for name, row in zip(names, rows, strict=True):
+        one, *rest = (_percent(row["recall"][k]) for k in ks)
+        first = one if row["low"] is None else f"{one} ({_percent(row['low'])}-{_percent(row['high'])})"
+        say(f"{padded(name, width)}  {first:>20}" + "".join(f"{share:>8}" for share in rest))
+    data = evaluation["dataset"]
+    for key, what in (("unlabelled", "have no label"), ("without_split", "are in neither split")):
+        if data[key]:
+            say(f"{data[key]} of {data['videos']} videos {what}: left out")
+    for warning in evaluation["warnings"]:
+        say(f"warning: {warning['text']}")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
