@@ -141,7 +141,7 @@ def test_conditions_look_at_what_is_searched(tmp_path: Path) -> None:
         "method.queue_size": {**queue, "condition": {"method.queue_start_epoch": 1}},
         "method.queue_start_epoch": started,
     }
-    assert re.search("conditions of .* wait for each other", problem(tmp_path, search_space=both))
+    assert re.search("conditions of .*method", problem(tmp_path, search_space=both))
 
 
 def test_a_file_that_is_no_sweep_is_refused(tmp_path: Path) -> None:

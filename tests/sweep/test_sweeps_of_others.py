@@ -12,7 +12,7 @@ import pytest
 from tests.sweep.example_sweep import sweep_of
 from tests.sweep.test_optuna_study import opened
 from vicc_ray.errors import UserError
-from vicc_ray.sweep.space import MOST_COMBINATIONS
+from vicc_ray.sweep.space import MAX_COMBINATIONS
 from vicc_ray.sweep.sweep_dir import SweepDir
 
 EPSILON = '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.01, "high": 1.0, "log": true}}'
@@ -148,7 +148,7 @@ def test_settings_that_cannot_be_are_told(tmp_path: Path, content: str) -> None:
         folder._check_same({})
 
 
-@pytest.mark.parametrize("step", [1e-300, 1e-9, 0.01 / MOST_COMBINATIONS])
+@pytest.mark.parametrize("step", [1e-300, 1e-9, 0.01 / MAX_COMBINATIONS])
 def test_a_grid_has_an_end(step: float) -> None:
     plan = sweep_of(search_space={"stage2.sinkhorn_epsilon": {"low": 0.01, "high": 1.0, "step": step}}, sampler="grid")
     with pytest.raises(UserError, match="combinations"):

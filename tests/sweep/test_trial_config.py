@@ -37,7 +37,7 @@ def test_a_trial_is_the_recipe_with_its_values_on_held_out_videos() -> None:
 
 def test_last_runs_train_on_all_videos_with_seeds_that_no_trial_had() -> None:
     sweep = sweep_of()
-    found = differences(sweep.last({}, "best", 2), sweep.base)
+    found = differences(sweep.final_run({}, "best", 2), sweep.base)
     del found["ray.share"]
     assert found == {"name": "best", "seed": 1002, "train.trackers": (), "train.validate_every_epochs": 0}
 

@@ -1,7 +1,7 @@
-"""The Optuna study of a sweep, in one file that optuna-dashboard opens; nothing of the search is kept anywhere else.
+"""The Optuna study of a sweep: one journal file, which optuna-dashboard opens, holds the whole state of the search.
 
-Trials are asked for and told one by one, so that a sweep whose driver is killed goes on from the file alone: what was
-told stays told, and what was asked and not told is still running and is begun again.
+The ask-and-tell interface makes a sweep resumable from that file alone: finished trials stay finished, and trials that
+were suggested but not finished are started again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vicc_ray.sweep.trial import State
 from vicc_ray.sweep.trial_config import Sweep
 
 VALUES = "values"
-"""Attribute of a trial: the settings that it tries, as they stand in a recipe."""
+"""User attribute of a trial: its values of the searched settings, as in a recipe."""
 REASON = "reason"
 STATES: dict[State, TrialState] = {
     "running": TrialState.RUNNING,
@@ -38,12 +38,12 @@ STATES: dict[State, TrialState] = {
     "failed": TrialState.FAIL,
 }
 STARTUP_SHARE = 0.4
-"""Share of the trials that is drawn at random before TPE has enough to go by; ten at the most."""
+"""Share of the trials that are random before TPE has enough observations; ten at most."""
 
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, RecursionError)
-"""What Optuna raises where a line of its journal is not as it wrote it."""
+"""What Optuna raises for a damaged line of its journal."""
 DRAWS = 20
-"""Of values that were tried before, until an untried point is taken as it comes."""
+"""Attempts to draw untried values, before the first untried point is taken instead."""
 
 
 @dataclass(frozen=True)
@@ -55,34 +55,34 @@ class Suggestion:
 
 
 class SweepStudy:
-    """The study in ``file``, which is made if it is not there. One process at a time may hold it."""
+    """The study in ``file``, which is created if it does not exist. Only one process may use it at a time."""
 
     def __init__(self, file: Path, sweep: Sweep) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep, self._settings = sweep, sweep.settings
-        _mend(file)
+        _repair(file)
         several = len(self._settings.objectives) > 1
         directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE][: 2 if several else 1]
-        with _naming_damage(file):
+        with _journal_errors(file):
             self._storage = JournalStorage(JournalFileBackend(str(file)))
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=self._settings.name,
                 directions=directions,
-                sampler=RandomSampler(),  # unused: what a trial tries is known before the study makes it
+                sampler=RandomSampler(),  # unused: values are chosen before the study creates a trial
                 pruner=self._pruner(),
                 load_if_exists=True,
             )
             if self._study.directions != directions:
-                raise ValueError("its objectives are other ones")
+                raise ValueError("its objectives differ")
             for trial in self._study.get_trials(deepcopy=False):
                 self._check(trial)
 
     def _check(self, trial: FrozenTrial) -> None:
-        """See that a trial is one of this sweep: Optuna takes what a journal says, whoever wrote it.
+        """Check that a trial belongs to this search space: Optuna accepts whatever its journal contains.
 
         Raises:
-            ValueError: it is not.
+            ValueError: it does not.
         """
         named = f"trial {trial.number}"
         keys = {parameter.key for parameter in self._sweep.space.parameters}
@@ -101,29 +101,29 @@ class SweepStudy:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All that were asked for, in their order."""
+        """All suggested trials, in order."""
         return [trial for trial in self._study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
 
     def unfinished(self) -> list[Suggestion]:
-        """What was asked and not told."""
+        """Suggested trials that have not finished."""
         running = [trial for trial in self.trials if trial.state == TrialState.RUNNING]
         return [Suggestion(trial.number, trial.user_attrs[VALUES]) for trial in running if VALUES in trial.user_attrs]
 
     def ask(self) -> Suggestion:
-        """The next trial, of values that none has tried, as long as there are such (a trial made twice ends the same).
+        """Suggest the next trial. Its values are untried if any are left, since training is deterministic.
 
-        What is drawn depends on (seed, number) and on what was told, not on earlier calls.
+        The suggestion depends on (seed, number) and on finished trials, not on earlier calls.
         """
         number = len(self.trials)
-        given = self._given(number)
-        self._study.enqueue_trial(self._drawn(number) if given is None else given, skip_if_exists=True)
+        fixed = self._fixed_values(number)
+        self._study.enqueue_trial(self._sampled_values(number) if fixed is None else fixed, skip_if_exists=True)
         trial = self._study.ask()
         values = self._sweep.space.sample(trial)
         trial.set_user_attr(VALUES, values)
         return Suggestion(trial.number, values)
 
     def report(self, number: int, epoch: int, recall_at_1: float) -> bool:
-        """Note a score during a trial; whether the trial is to end."""
+        """Record an intermediate score; returns whether to prune the trial."""
         if len(self._settings.objectives) > 1:
             return False
         frozen = self._study.get_trials(deepcopy=False)[number]
@@ -134,7 +134,7 @@ class SweepStudy:
         return bool(trial.should_prune())
 
     def tell(self, number: int, state: State, recall_at_1: float | None, minutes: float, reason: str = "") -> None:
-        """What became of a trial; of one that has been told nothing changes."""
+        """Record the outcome of a trial; does nothing for a finished one."""
         frozen = self._study.get_trials(deepcopy=False)[number]
         if frozen.state.is_finished():
             return
@@ -144,8 +144,8 @@ class SweepStudy:
         if state == "failed" or recall_at_1 is None or not math.isfinite(recall_at_1):
             self._study.tell(number, state=TrialState.FAIL)
             return
-        found = {"recall_at_1": recall_at_1, "minutes": minutes}
-        values = [found[name] for name in self._settings.objectives]
+        by_objective = {"recall_at_1": recall_at_1, "minutes": minutes}
+        values = [by_objective[name] for name in self._settings.objectives]
         if state == "pruned":
             self._study.tell(number, state=TrialState.PRUNED)
         else:
@@ -157,26 +157,26 @@ class SweepStudy:
         return optuna.trial.Trial(self._study, self._storage.get_trial_id_from_study_id_trial_number(study, number))
 
     def ended(self, number: int) -> bool:
-        """Whether the trial has been told."""
+        """Whether the trial has finished."""
         return self._study.get_trials(deepcopy=False)[number].state.is_finished()
 
     def importances(self) -> Mapping[str, float]:
-        """Share of each searched setting in how R@1 differs between complete trials; empty where there are too few."""
+        """Importance of each searched setting for R@1, by fANOVA over complete trials; empty if there are too few."""
         complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
         if len(complete) < 4 or len({trial.values[0] for trial in complete}) < 2:
             return {}
         first = (lambda trial: -trial.values[0]) if len(self._settings.objectives) > 1 else None  # lower is better
-        found: Mapping[str, float] = optuna.importance.get_param_importances(self._study, target=first)
-        return found
+        importances: Mapping[str, float] = optuna.importance.get_param_importances(self._study, target=first)
+        return importances
 
-    def _given(self, number: int) -> Values | None:
-        """What the trial has to try: of a grid the next point, else first of all the recipe's own setting."""
+    def _fixed_values(self, number: int) -> Values | None:
+        """Fixed values of a trial: the next grid point, or the recipe's default for the first trial; else None."""
         if self._settings.sampler == "grid":
-            return self._sweep.space.as_asked(self._sweep.space.grid[number])
+            return self._sweep.space.to_optuna(self._sweep.space.grid[number])
         return self._sweep.default if number == 0 else None
 
-    def _drawn(self, number: int) -> Values:
-        """Drawn in a copy of the study, which takes a draw that is thrown away for a trial that runs: TPE shuns it."""
+    def _sampled_values(self, number: int) -> Values:
+        """Values sampled in a copy of the study, in which a rejected draw counts as a running trial that TPE avoids."""
         tried = {_key(trial.params) for trial in self.trials}
         copy = optuna.create_study(directions=self._study.directions, sampler=self._sampler(number))
         copy.add_trials(self.trials)
@@ -185,7 +185,7 @@ class SweepStudy:
             self._sweep.space.sample(trial)
             if _key(trial.params) not in tried:
                 return trial.params
-        points = map(self._sweep.space.as_asked, self._sweep.space.points or ())
+        points = map(self._sweep.space.to_optuna, self._sweep.space.points or ())
         return next((point for point in points if point is not None and _key(point) not in tried), trial.params)
 
     def _sampler(self, number: int) -> BaseSampler:
@@ -194,7 +194,7 @@ class SweepStudy:
             return RandomSampler(seed=seed)
         startup = min(10, max(2, round(STARTUP_SHARE * self._settings.budget.trials)))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of group: conditions need it
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # for group, which conditions need
             return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup)
 
     def _pruner(self) -> BasePruner:
@@ -207,29 +207,31 @@ class SweepStudy:
 
 
 def _key(values: Values) -> frozenset[tuple[str, Any]]:
-    """The same for values that differ by rounding."""
+    """A key that is equal for values that differ only by rounding."""
     return frozenset((key, f"{value:.12g}" if isinstance(value, float) else value) for key, value in values.items())
 
 
 @contextmanager
-def _naming_damage(file: Path) -> Iterator[None]:
-    """Whatever Optuna says of a journal that is none, as a UserError."""
+def _journal_errors(file: Path) -> Iterator[None]:
+    """Turn any error that Optuna raises for a damaged journal into a UserError."""
     try:
         yield
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{file} is damaged, or of another sweep ({reason}); give another folder (--out)") from None
+        raise UserError(
+            f"{file} is damaged or belongs to another sweep ({reason}); give another folder (--out)"
+        ) from None
 
 
-def _mend(file: Path) -> None:
-    """Take away what a process that was killed may have left: a line that is not whole, and its lock.
+def _repair(file: Path) -> None:
+    """Remove what a killed process may have left: an incomplete last line, and the lock.
 
     Raises:
-        UserError: the file is a link, which may lead to any file, or no file.
+        UserError: the path is a link, which may lead anywhere, or not a regular file.
     """
     file.with_name(f"{file.name}.lock").unlink(missing_ok=True)
     if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise UserError(f"{file} is a link, or no file; give another folder (--out)")
+        raise UserError(f"{file} is a link or not a file; give another folder (--out)")
     if not file.exists():
         return
     content = file.read_bytes()

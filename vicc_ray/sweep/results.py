@@ -1,4 +1,4 @@
-"""What a sweep has found by now, as plain data: the trials, the best of them, and how the test videos judge it."""
+"""The results of a sweep so far, as plain data: trials, best trial, importances, final evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEST, DEFAULT = "best", "default"
 
 @dataclass(frozen=True)
 class FinalEval:
-    """R@1 on the test videos with fresh seeds, of the best setting or of the default one."""
+    """R@1 on the test videos for each of several new seeds, of the best setting or of the default."""
 
     setting: str
     recall_at_1: list[float]
@@ -27,13 +27,13 @@ class FinalEval:
 
     @property
     def deviation(self) -> float:
-        """Standard deviation over the seeds; 0 of one."""
+        """Standard deviation over the seeds; 0 for a single seed."""
         return statistics.stdev(self.recall_at_1) if len(self.recall_at_1) > 1 else 0.0
 
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """A sweep as far as it has come."""
+    """The results of a sweep so far."""
 
     name: str
     recipe: str
@@ -44,16 +44,16 @@ class SweepSummary:
     importances: Mapping[str, float]
     final_eval: list[FinalEval]
     stage1_seconds: float
-    """Spent on the stages 1 that trials share."""
+    """Training time of the stage 1 runs that trials share."""
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, as plain values."""
+        """The content of sweep-summary.json."""
         final_eval = [{**asdict(run), "mean": run.mean, "deviation": run.deviation} for run in self.final_eval]
         return {**asdict(self), "final_eval": final_eval}
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """The complete trial with the highest R@1, the first of several; None where there is none."""
+    """The complete trial with the highest R@1, the first of several; None without one."""
     scores = [(trial.recall_at_1, trial) for trial in trials if trial.state == "complete"]
     known = [(score, trial) for score, trial in scores if score is not None and math.isfinite(score)]
-    return max(known, key=lambda found: (found[0], -found[1].number), default=(0.0, None))[1]
+    return max(known, key=lambda pair: (pair[0], -pair[1].number), default=(0.0, None))[1]

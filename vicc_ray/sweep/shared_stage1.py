@@ -1,4 +1,4 @@
-"""One stage 1 for all trials that do not differ in it, found by what it depends on."""
+"""The stage 1 run that trials share if their stage 1 settings are equal, identified by a hash of these."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vicc_ray.config import Config, ScheduleConfig, Stage2Config
 from vicc_ray.runs.run_dir import FREE_TO_CHANGE
 from vicc_ray.runs.schedule import build_phases
 
-NOT_YET = {
+STAGE2_ONLY = {
     "cycles",
     "epochs_per_phase",
     "stage2_max_epochs",
@@ -20,24 +20,24 @@ NOT_YET = {
     "final_flow_phase",
     "cross_stream",
 }
-"""Settings of the schedule that stage 1 does not look at."""
+"""Settings of the schedule that do not affect stage 1."""
 
 
 def stage1_of(config: Config) -> Config | None:
-    """The run of stage 1 that a run of ``config`` begins with; None if it has no stage 1 or nothing after it."""
+    """Configuration of the stage 1 that a run of ``config`` starts with; None if it has only one stage."""
     stages = {phase.stage for phase in build_phases(config.schedule)}
     if stages != {1, 2}:
         return None
-    defaults = ScheduleConfig().model_dump(include=NOT_YET)
+    defaults = ScheduleConfig().model_dump(include=STAGE2_ONLY)
     schedule = config.schedule.model_copy(update={**defaults, "cycles": 0})
     return config.model_copy(update={"schedule": schedule, "stage2": Stage2Config(), "name": "stage 1"})
 
 
 def stage1_key(config: Config, store: ClipStore) -> str:
-    """Twelve hexadecimal digits, equal for runs whose stage 1 is the same to the bit."""
+    """Twelve hexadecimal digits, equal for runs whose stage 1 is identical bit for bit."""
     kept: dict[str, Any] = {}
     for section, values in config.model_dump(mode="json").items():
-        free = NOT_YET if section == "schedule" else FREE_TO_CHANGE.get(section, ())
+        free = STAGE2_ONLY if section == "schedule" else FREE_TO_CHANGE.get(section, ())
         if free == "all" or section == "stage2":
             continue
         kept[section] = {k: v for k, v in values.items() if k not in free} if isinstance(values, dict) else values

@@ -1,4 +1,8 @@
-"""What is searched: each setting's values and conditions, checked against the recipe's own types and limits."""
+"""The search space: values and conditions of each searched setting, checked against the configuration.
+
+Every setting of a recipe can be searched under its key, section.name. A new setting needs no change here: its type and
+limits are declared once, in vicc_ray/config. Settings that a sweep sets itself are listed in trial_config.py.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,10 @@ from vicc_ray.errors import UserError
 from vicc_ray.sweep.config import SearchedSetting
 
 Values = dict[str, Any]
-"""Setting -> value, of those searched settings whose conditions hold."""
-MOST_POINTS = 1000
-MOST_COMBINATIONS = 10_000
-"""Combinations that are listed at most: of more, a search hardly comes to the end."""
+"""Values by setting, for the searched settings whose conditions hold."""
+MAX_POINTS = 1000
+MAX_COMBINATIONS = 10_000
+"""Combinations that a grid may have."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Parameter:
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are allowed."""
+        """Whether only integers are allowed."""
         return "integer" in _types(self.key)
 
     def suggest(self, trial: BaseTrial) -> Any:
@@ -69,7 +73,7 @@ class Parameter:
                 f"search_space.{self.key}: a range without step given; sampler grid needs a choice or a step"
             )
         assert low is not None and high is not None
-        if (high - low) / step > MOST_COMBINATIONS:
+        if (high - low) / step > MAX_COMBINATIONS:
             raise _too_many()
         return [low + n * step for n in range(int((high - low) / step + 1e-9) + 1)]
 
@@ -82,7 +86,7 @@ class Parameter:
         return math.inf if step is None or low is None or high is None else (high - low) / step + 1
 
     def holds(self, value: Any) -> bool:
-        """Whether ``value`` is one that can be asked for."""
+        """Whether ``value`` is in the range or among the choices."""
         if self.given.choices is not None:
             return value in self.given.choices
         low, high, step = self.given.low, self.given.high, self.given.step
@@ -91,8 +95,8 @@ class Parameter:
         on_step = step is None or abs((value - low) / step - round((value - low) / step)) < 1e-9
         return low <= value <= high and on_step
 
-    def as_asked(self, value: Any) -> Any:
-        """A value as Optuna keeps it."""
+    def to_optuna(self, value: Any) -> Any:
+        """A value in Optuna's representation."""
         return _plain(value) if self.given.choices is not None else value
 
     def _of_choice(self, plain: Any) -> Any:
@@ -101,14 +105,14 @@ class Parameter:
 
 
 class Space:
-    """All of them, in an order in which conditions look back only.
+    """All searched settings, ordered so that conditions refer only to earlier ones.
 
     Args:
-        searched: by setting.
-        check: raises UserError for values that together make no recipe.
+        searched: settings by key.
+        check: raises UserError for values that do not form a valid recipe.
 
     Raises:
-        UserError: a setting does not exist, a value is not allowed, or a condition names what is not searched.
+        UserError: a setting does not exist, a value is not allowed, or a condition names one that is not searched.
     """
 
     def __init__(self, searched: Mapping[str, SearchedSetting], check: Callable[[Values], object]) -> None:
@@ -123,7 +127,7 @@ class Space:
                     ) from error
 
     def sample(self, trial: BaseTrial) -> Values:
-        """Ask for a value of each setting whose conditions hold."""
+        """Sample a value of each setting whose conditions hold."""
         values: Values = {}
         for parameter in self.parameters:
             if parameter.applies(values):
@@ -135,45 +139,45 @@ class Space:
         """Every combination, once.
 
         Raises:
-            UserError: a range has no step, or there are more than :data:`MOST_COMBINATIONS`.
+            UserError: a range has no step, or there are more than :data:`MAX_COMBINATIONS`.
         """
-        found: list[Values] = []
-        if math.prod(len(parameter.grid) for parameter in self.parameters) > MOST_COMBINATIONS:
+        points: list[Values] = []
+        if math.prod(len(parameter.grid) for parameter in self.parameters) > MAX_COMBINATIONS:
             raise _too_many()
         for combination in itertools.product(*(parameter.grid for parameter in self.parameters)):
             values: Values = {}
             for parameter, value in zip(self.parameters, combination, strict=True):
                 if parameter.applies(values):
                     values[parameter.key] = value
-            if values not in found:
-                found.append(values)
-        return found
+            if values not in points:
+                points.append(values)
+        return points
 
     @cached_property
     def points(self) -> list[Values] | None:
-        """Every combination, once; None if there is no end of them, or more than :data:`MOST_POINTS`."""
-        return self.grid if math.prod(p.size for p in self.parameters) <= MOST_POINTS else None
+        """Every combination, once; None if there are infinitely many or more than :data:`MAX_POINTS`."""
+        return self.grid if math.prod(p.size for p in self.parameters) <= MAX_POINTS else None
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether ``values`` are what can be asked for: of each setting whose conditions hold, and of no other."""
+        """Whether ``values`` are a point of the space: allowed values of exactly the settings whose conditions hold."""
         wanted = [parameter for parameter in self.parameters if parameter.applies(values)]
         known = {parameter.key for parameter in wanted} == set(values)
         return known and all(parameter.holds(values[parameter.key]) for parameter in wanted)
 
-    def as_asked(self, values: Mapping[str, Any]) -> Values | None:
-        """Values in the form in which Optuna takes them to be asked next; None if they are not all in the space."""
-        asked: Values = {}
+    def to_optuna(self, values: Mapping[str, Any]) -> Values | None:
+        """Values in Optuna's representation, for enqueueing; None if they are not a point of the space."""
+        point: Values = {}
         for parameter in self.parameters:
             if parameter.applies(values):
                 if not parameter.holds(values[parameter.key]):
                     return None
-                asked[parameter.key] = parameter.as_asked(values[parameter.key])
-        return asked
+                point[parameter.key] = parameter.to_optuna(values[parameter.key])
+        return point
 
 
 def _too_many() -> UserError:
     return UserError(
-        f"search: a grid of more than {MOST_COMBINATIONS:,} combinations; take larger steps, or another sampler"
+        f"search: a grid of more than {MAX_COMBINATIONS:,} combinations; take larger steps, or another sampler"
     )
 
 
@@ -218,7 +222,7 @@ def _refuse(parameters: list[Parameter], names: list[str]) -> None:
                     f"search_space.{parameter.key}: condition: {key} is not searched{near} (searched: "
                     f"{', '.join(names)})"
                 )
-    raise UserError(f"search: the conditions of {', '.join(p.key for p in parameters)} wait for each other")
+    raise UserError(f"search: the conditions of {', '.join(p.key for p in parameters)} depend on each other")
 
 
 def _holds(wanted: Any, value: Any) -> bool:
@@ -237,5 +241,5 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Optuna keeps choices that are no lists as they are."""
+    """A choice as Optuna stores it: lists and mappings become text."""
     return format_value(value) if isinstance(value, list | tuple | dict) else value

@@ -1,4 +1,4 @@
-"""The folder of a sweep: its settings, the study, a folder for each trial, and what is told of them."""
+"""The folder of a sweep: its settings, the study, a folder for each trial, and the results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FREE_IN_RECIPE = {
     **{name: run_dir.FREE_TO_CHANGE[name] for name in ("name", "ray", "classify")},
     "train": set(run_dir.FREE_TO_CHANGE["train"]) - SCORING,
 }
-"""What a run may go on with, but for what its scores depend on."""
+"""Settings of the recipe that may change on resume: those of a run, except the ones that scores depend on."""
 LOCK_WAIT_S = 20.0
 
 
@@ -40,7 +40,7 @@ class _Videos:
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _SweepRecord:
     settings: dict[str, Any]
     recipe: dict[str, Any]
     epochs: int
@@ -54,7 +54,7 @@ class _Spent:
 
 
 class SweepDir:
-    """Reads and writes one sweep's files. Making the object touches nothing."""
+    """Reads and writes the files of a sweep. The constructor does not touch the disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path = local_path(path, WRITTEN_HERE)
@@ -68,7 +68,7 @@ class SweepDir:
         self.spent_file = path / "seconds.json"
 
     def open(self, settings: SweepConfig, recipe: Config, store: ClipStore) -> None:
-        """Create the folder, or check that it is of the same sweep.
+        """Create the folder, or check that it belongs to the same sweep.
 
         Args:
             recipe: the trials' common settings in full: a recipe may have changed under the same name.
@@ -78,25 +78,25 @@ class SweepDir:
             UserError: it cannot be written, or what the trials compute has changed.
         """
         videos = {"count": len(store.entries), "fingerprint": videos_fingerprint(store.entries, store.settings)}
-        found = {
+        record = {
             **{"settings": settings.model_dump(mode="json"), "recipe": recipe.model_dump(mode="json")},
             **{"epochs": settings.budget.epochs, "videos": videos, "store": str(store)},
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if self.settings_file.exists():
-                self._check_same(found)
-            atomic_write(self.settings_file, json.dumps(found, indent=1))
+                self._check_same(record)
+            atomic_write(self.settings_file, json.dumps(record, indent=1))
             self.stage1.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from error
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Be the only process that searches here.
+    def lock(self) -> Iterator[None]:
+        """Hold the lock that allows only one process to run this sweep.
 
         Raises:
-            UserError: another one does.
+            UserError: another process holds it.
         """
         try:
             with folder_lock(self.path, LOCK_WAIT_S):
@@ -116,67 +116,67 @@ class SweepDir:
                 raise UserError(f"{part} is a link, which may lead to any folder; remove it")
         return TrialDir(path)
 
-    def last_run(self, setting: str, seed: int) -> TrialDir:
-        """The folder of one of the runs that judge what was found; ``setting`` names the trial or the default."""
+    def final_run(self, setting: str, seed: int) -> TrialDir:
+        """The folder of a run of the final evaluation; ``setting`` names the best trial or the default."""
         return TrialDir(self.path / "final" / f"{setting}-{seed}")
 
     def runs(self) -> list[RunDir]:
-        """Of all trials, of the stage 1 that they share, and of what judges them."""
+        """Run folders of all trials, of the shared stage 1, and of the final evaluation."""
         configs = [*self.stage1.glob("*/config.yaml"), *self.path.glob("trials/*/run/config.yaml")]
         return [RunDir(config.parent) for config in (*configs, *self.path.glob("final/*/run/config.yaml"))]
 
     def trials(self) -> list[Trial]:
-        """What is known of all trials, in their order."""
+        """All trials in order, as recorded."""
         records = sorted((self.path / "trials").glob("*/trial.json"))
         return [TrialDir(record.parent).read() for record in records]
 
     def seconds_spent(self) -> float:
-        """On the search, in all calls before."""
+        """Seconds spent on the search in all earlier calls."""
         try:
             return read_typed(self.spent_file, _Spent, "the seconds of a sweep", "remove it").search
         except FileNotFoundError:
             return 0.0
 
     def note_seconds_spent(self, seconds: float) -> None:
-        """For the next call."""
+        """Record the seconds spent, for the next call."""
         atomic_write(self.spent_file, json.dumps({"search": round(seconds, 1)}))
 
     def stage1_seconds(self) -> float:
-        """Of training, spent on all stages 1 that trials and last runs share."""
+        """Training time of all stage 1 runs that trials and final runs share."""
         return sum(training_seconds(RunDir(path)) for path in self.stage1.iterdir() if path.is_dir())
 
     def _check_same(self, now: Mapping[str, Any]) -> None:
-        anew = "another folder (--out) to start anew"
-        before = read_json(self.settings_file, "the settings of a sweep", f"give {anew}")
+        elsewhere = "another folder (--out) to start anew"
+        before = read_json(self.settings_file, "the settings of a sweep", f"give {elsewhere}")
         if "videos" not in before:
             raise UserError(
                 f"{self.path}: on which videos this sweep is made is not recorded in {self.settings_file.name}, so it "
-                f"cannot go on; give {anew}"
+                f"cannot go on; give {elsewhere}"
             )
         try:
-            validate_as(before, _Begun)
+            validate_as(before, _SweepRecord)
         except ValueError as error:
             raise UserError(
-                f"{self.settings_file} cannot be read as the settings of a sweep ({error}); give {anew}"
+                f"{self.settings_file} cannot be read as the settings of a sweep ({error}); give {elsewhere}"
             ) from None
         if changed := _changed(before, now):
             raise UserError(
                 f"{self.path} is the folder of a sweep with other settings ({'; '.join(changed)}). Give the old ones "
-                f"to go on with it, or {anew}"
+                f"to go on with it, or {elsewhere}"
             )
         old, new = before["videos"], now["videos"]
         if old != new:  # scores on other videos cannot be compared
             raise UserError(
                 f"{self.path} is the folder of a sweep on other videos ({old['count']} of fingerprint "
                 f"{old['fingerprint']} in {before['store']} -> {new['count']} of {new['fingerprint']} in "
-                f"{now['store']}). Give that clip store to go on with it, or {anew}"
+                f"{now['store']}). Give that clip store to go on with it, or {elsewhere}"
             )
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Settings that must not change and have, each as "key: old -> new"; those of the recipe where no other has."""
+    """Changed settings that must not change, as "key: old -> new"; those of the recipe if no other changed."""
     old, new = (
-        {k: v for k, v in found["settings"].items() if k not in resumable(SweepConfig)} for found in (before, now)
+        {k: v for k, v in record["settings"].items() if k not in resumable(SweepConfig)} for record in (before, now)
     )
     changed = [f"{key}: {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
     if before["epochs"] != now["epochs"]:

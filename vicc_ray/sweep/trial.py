@@ -1,4 +1,4 @@
-"""What is known of each trial, read from its folder: what it tries, and what its run has written so far."""
+"""A trial and its folder: the values that it tries, and what its run has written so far."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ State = Literal["running", "complete", "pruned", "failed"]
 TIMES = ("data_ms", "compute_ms")
 STEPS = ("step", "epoch", "stage", *TIMES)
 SCORES = ("step", "epoch", "stream", "recall_at_1", "low", "high")
-"""What is read of a run's lines."""
+"""Keys that are read from a run's JSON lines."""
 SCORED = "rgb"
-"""The stream whose network is scored: the one that is used in the end."""
+"""The stream whose network is scored: the one used at inference."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """R@1 of held-out videos at a point of stage 2."""
+    """R@1 on the validation videos after an epoch of stage 2."""
 
     epoch: int
     """Epochs of stage 2 by then, of both networks together."""
@@ -34,12 +34,12 @@ class Score:
     low: float
     high: float
     seconds: float
-    """Of training, stage 1 not counted."""
+    """Training time without stage 1."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took, without the stage 1 that it shares with others and without the start of its processes."""
+    """Training cost of a run, without the shared stage 1 and without process start-up."""
 
     epochs: float = 0.0
     seconds: float = 0.0
@@ -47,19 +47,19 @@ class Cost:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial, as far as it has come."""
+    """A trial in its current state."""
 
     number: int
     values: Mapping[str, Any]
     state: State = "running"
     reason: str = ""
-    """Why it ended as it did; "" of one that ended well."""
+    """Why it was pruned or failed; "" for other trials."""
     recall_at_1: float | None = None
-    """The last one; None if there is none."""
+    """The last score; None if there is none."""
     cost: Cost = Cost()
     curve: list[Score] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    """What the run said was wrong with it, by kind."""
+    """Kinds of the run's warnings."""
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -77,19 +77,19 @@ class TrialDir:
         self.run = RunDir(path / "run")
 
     def write(self, trial: Trial) -> None:
-        """Keep what is known of it."""
+        """Write the trial's record."""
         atomic_write(self.record_file, json.dumps(asdict(trial), indent=1))
 
     def read(self) -> Trial:
-        """What was kept.
+        """Read the trial's record.
 
         Raises:
             UserError: it cannot be read.
         """
         return read_typed(self.record_file, Trial, "what is known of a trial", "remove it")
 
-    def seen(self, trial: Trial, steps_an_epoch: float) -> Trial:
-        """``trial`` with what its run has written so far."""
+    def update(self, trial: Trial, steps_an_epoch: float) -> Trial:
+        """``trial`` with the scores, cost and warnings that its run has written so far."""
         steps = _stage2_steps(self.run)
         curve = _curve(self.run, steps)
         return replace(
@@ -125,7 +125,7 @@ def _curve(run: RunDir, steps: list[dict[str, Any]]) -> list[Score]:
 
 
 def training_seconds(run: RunDir) -> float:
-    """Of all steps of a run, of either stage."""
+    """Training time of all steps of a run, of both stages."""
     return sum(_seconds(line) for line in read_lines(run.metrics_file, *TIMES))
 
 

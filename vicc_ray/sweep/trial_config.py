@@ -1,4 +1,4 @@
-"""A sweep and its recipe together: which settings each trial, the default and the last runs have."""
+"""The settings of each trial, of the default and of the final runs, from a sweep and its recipe."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.space import Space, Values
 from vicc_ray.training.tasks.pretrainer import check_queue
 
-LAST_SEEDS_FROM = 1000
-"""Seeds of the last runs are this far from the recipe's, so that none of them is one that trials had."""
+FINAL_SEED_OFFSET = 1000
+"""Added to the recipe's seed for the final runs, so that they use seeds that no trial had."""
 TRIALS_SHARE = 0.98
 """Share of the cluster's CPUs for training and decoding; the rest is for the processes that watch over trials. A
 decoding task that asked for a thousandth more than there is would wait for ever."""
 
 
 def _own_settings(settings: SweepConfig) -> dict[str, str]:
-    """What a sweep sets in every trial, and what to do instead of fixing or searching it."""
+    """Settings that a sweep sets in every trial, with what to do instead of overriding or searching them."""
     own = {
         "name": "its name is the key name",
         "ray.share": "give max_concurrent_trials",
@@ -44,7 +44,7 @@ def _own_settings(settings: SweepConfig) -> dict[str, str]:
 
 
 class Sweep:
-    """What is computed for which values.
+    """A sweep with its recipe: turns values of the searched settings into a run's configuration.
 
     Raises:
         UserError: recipe, fixed or searched settings cannot be.
@@ -81,16 +81,16 @@ class Sweep:
         }
         return self._checked({**own, **values})
 
-    def last(self, values: Mapping[str, Any], name: str, seed: int) -> Config:
-        """The settings of a run on all training videos, that the test videos judge; nothing is scored on the way."""
-        seed += LAST_SEEDS_FROM + self.base.seed
+    def final_run(self, values: Mapping[str, Any], name: str, seed: int) -> Config:
+        """The settings of a final run: all training videos, a new seed, no validation during training."""
+        seed += FINAL_SEED_OFFSET + self.base.seed
         own = {"name": name, "seed": seed, "train.trackers": [], "ray.share": self._share(), **self._workers()}
         config = self._checked({**own, **values})
         return config.model_copy(update={"train": config.train.model_copy(update={"validate_every_epochs": 0})})
 
     @cached_property
     def default(self) -> Values | None:
-        """The recipe's own values of what is searched; None if they are not in the space."""
+        """The recipe's values of the searched settings; None if they are not a point of the search space."""
         in_force = self.base.of_stage(2)
         values = {}
         for parameter in self.space.parameters:
@@ -100,7 +100,7 @@ class Sweep:
                 other = in_force.method if hasattr(in_force.method, name) else in_force.optimizer
                 value = getattr(other, name)
             values[parameter.key] = value
-        return self.space.as_asked(values)
+        return self.space.to_optuna(values)
 
     @cached_property
     def total(self) -> int:

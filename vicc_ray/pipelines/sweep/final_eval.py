@@ -52,7 +52,7 @@ class FinalRuns:
             return None
         name, seed = self.waiting.pop(0)
         folder = self._folder(name, seed)
-        config = self.plan.last(self.settings[name], f"{self.plan.settings.name}-{name}-{seed}", seed)
+        config = self.plan.final_run(self.settings[name], f"{self.plan.settings.name}-{name}-{seed}", seed)
         atomic_write(folder.config_file, dump_config(config))
         return (name, seed), folder.path
 
@@ -92,7 +92,7 @@ class FinalRuns:
 
     def _folder(self, name: str, seed: int) -> TrialDir:
         """With more trials another one may be the best: its runs are others."""
-        return self.folder.last_run(f"{name}-{self.number:04d}" if name == BEST else name, seed)
+        return self.folder.final_run(f"{name}-{self.number:04d}" if name == BEST else name, seed)
 
 
 def score_on_test_videos(folder: TrialDir) -> float | None:

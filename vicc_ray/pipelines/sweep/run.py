@@ -51,7 +51,7 @@ def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bo
             f"validation_share ({settings.validation_fraction:g}) so that each class has a source for it"
         )
     folder.open(settings, plan.base, store)
-    with folder.held(), ray_session(plan.base.ray), background_thread(reap_orphans):
+    with folder.lock(), ray_session(plan.base.ray), background_thread(reap_orphans):
         running = _SweepRun(plan, store, folder, task.sampler.steps_per_epoch)
         tell = running.wait if progress else log
         waits = partial(report_pending_groups, tell, True, ended=partial(running.wait, ""))

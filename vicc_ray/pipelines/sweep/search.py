@@ -73,7 +73,7 @@ class Search:
     def end(self, name: int, failure: str | None) -> None:
         """Keep what became of a trial, and tell the study; weights of one that is no candidate any more go."""
         folder = self.folder.trial(name)
-        trial = folder.seen(folder.read(), self.steps_an_epoch)
+        trial = folder.update(folder.read(), self.steps_an_epoch)
         if name in self.pruned:
             self._keep(replace(trial, state="pruned", reason=f"worse than others after {trial.curve[-1].epoch} epochs"))
             shutil.rmtree(folder.run.checkpoints.path, ignore_errors=True)
@@ -91,5 +91,5 @@ class Search:
         found = []
         for trial in self.folder.trials():
             running = trial.state == "running"
-            found.append(self.folder.trial(trial.number).seen(trial, self.steps_an_epoch) if running else trial)
+            found.append(self.folder.trial(trial.number).update(trial, self.steps_an_epoch) if running else trial)
         return found
