@@ -1,4 +1,4 @@
-"""A run folder and a clip store as the pipelines write them, small."""
+"""Fixtures: a small run folder and clip store, as the pipelines write them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CLASSES = ("left & right", "<script>alert(1)</script>")
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
-    """Twelve videos of coloured clouds, 24 frames of 32 x 40, in two shards."""
+    """Twelve videos of colored noise, 24 frames of 32 x 40, in two shards."""
     path = tmp_path_factory.mktemp("store")
     rng = np.random.default_rng(0)
     for shard in range(2):
         with open_shard_writer(shard_path(path, shard)) as writer:
             for n in range(6):
-                frames = np.stack([clouds(rng, 256) for _ in range(24)])
-                flow = np.stack([clouds(rng, 56)[::2, ::2, :2] + 100 for _ in range(24)])
+                frames = np.stack([smooth_noise(rng, 256) for _ in range(24)])
+                flow = np.stack([smooth_noise(rng, 56)[::2, ::2, :2] + 100 for _ in range(24)])
                 split = "train" if n < 4 else "test"
                 about = VideoMetadata(f"{shard}/{n}.mp4", CLASSES[shard], f"{shard}-{n}", split)
                 writer.write(encode_video(about, 12.0, zip(frames, flow, strict=True), Config().prepare))
@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
 
 @pytest.fixture
 def run_dir(tmp_path: Path, store: ClipStore) -> Path:
-    """A finished run over ``store``, with the metrics of four phases of 60 steps."""
+    """A finished run over ``store``, with metrics of four phases of 60 steps."""
     run = tmp_path / "run"
     config = Config(
         name="a <run>",
@@ -59,5 +59,5 @@ def run_dir(tmp_path: Path, store: ClipStore) -> Path:
     return run
 
 
-def clouds(rng: np.random.Generator, levels: int) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, levels: int) -> np.ndarray:
     return cv2.resize(rng.integers(levels, size=(4, 5, 3), dtype=np.uint8), (40, 32))

@@ -1,4 +1,4 @@
-"""What the fixtures of this folder write: features and metrics of a run."""
+"""Writers of a run's features and metrics, for fixtures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PHASES = ("rgb-stage1", "flow-stage1", "rgb-stage2-1", "flow-stage2-1")
 
 
 def features_of(store: ClipStore, seed: int) -> FeatureTable:
-    """Features of noise for every video of ``store``."""
+    """Random features for every video of ``store``."""
     entries = store.entries
     return FeatureTable(
         np.array([e.id for e in entries]),
@@ -31,7 +31,7 @@ EPOCH = 10  # steps
 
 
 def write_metrics(run: Path, end: float = 1.0, entropy: float = 0.97, rank: float = 12.0) -> None:
-    """Losses that fall from ln K to ``end``; the mean assignment at ``entropy`` of ln K; embeddings of ``rank``."""
+    """Write metrics of four phases: losses fall from ln K to ``end``, assignments have ``entropy`` x ln K."""
     ln_k = math.log(PROTOTYPES)
     lines, epochs, checks = [], [], []
     for index, phase in enumerate(PHASES):

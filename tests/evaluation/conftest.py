@@ -1,4 +1,4 @@
-"""A finished run and its clip store, for the tests of this folder."""
+"""Fixtures of a finished run and its clip store."""
 
 from tests.finished_run import run_dir, store
 

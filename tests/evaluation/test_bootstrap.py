@@ -1,4 +1,4 @@
-"""The bootstrap interval: it covers, it shrinks, it is the same each time."""
+"""Bootstrap interval: it covers the true rate, shrinks with more queries, and is deterministic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_covers_the_true_rate_about_95_times_in_100() -> None:
     assert 0.91 <= covered / 300 <= 0.985
 
 
-def test_equals_resampling_written_out() -> None:
+def test_equals_naive_resampling() -> None:
     values = np.random.default_rng(1).integers(-1, 2, size=80)
     rng = np.random.default_rng(2)
     means = [values[rng.integers(80, size=80)].mean() for _ in range(20000)]
@@ -34,7 +34,7 @@ def test_shrinks_with_the_root_of_the_queries() -> None:
     assert widths[1] / widths[2] == pytest.approx(2, rel=0.15)
 
 
-def test_holds_the_mean_and_is_deterministic() -> None:
+def test_contains_the_mean_and_is_deterministic() -> None:
     values = np.arange(50) % 3 == 0
     low, high = bootstrap_interval(values, seed=3)
     assert low < values.mean() < high
@@ -46,7 +46,7 @@ def test_no_values_have_no_interval() -> None:
     assert np.isnan(bootstrap_interval([])).all()
 
 
-def test_hits_alike_do_not_claim_certainty() -> None:
+def test_equal_hits_do_not_claim_certainty() -> None:
     low, high = hit_interval(np.ones(16, dtype=bool))
     assert high == 1 and low**16 == pytest.approx(0.025)
     assert hit_interval(np.zeros(16, dtype=bool)) == pytest.approx((1 - high, 1 - low))

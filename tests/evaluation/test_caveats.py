@@ -1,4 +1,4 @@
-"""Tables of few videos: no figure that any network would have, and what centring does to the rest."""
+"""Tables of few videos: no figure that any network would have, and the effect of centering on the others."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CONFIG = Config()
 NAMES = ("rgb-random", "rgb-stage1")
 
 
-def made(train: list[str], test: list[str], sources: list[str] | None = None, seed: int = 0) -> FeatureTable:
-    """Features that lie clearly by class, around a common mean far from zero."""
+def make_table(train: list[str], test: list[str], sources: list[str] | None = None, seed: int = 0) -> FeatureTable:
+    """Features well separated by class, around a common mean far from zero."""
     labels = [*train, *test]
     rng = np.random.default_rng(seed)
     directions = dict(
@@ -49,8 +49,8 @@ def kinds(result: dict[str, Any]) -> list[str]:
 
 def reported_ks(result: dict[str, Any]) -> list[str]:
     """The k whose recall is reported, the same in all rows."""
-    (found,) = {tuple(k for k, share in row["recall"].items() if share is not None) for row in result["rows"]}
-    return list(found)
+    (ks,) = {tuple(k for k, share in row["recall"].items() if share is not None) for row in result["rows"]}
+    return list(ks)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def reported_ks(result: dict[str, Any]) -> list[str]:
         (4, 60, ["1", "5", "10", "20"]),
     ],
 )
-def test_recall_is_told_up_to_the_k_at_which_any_network_hits(
+def test_recall_is_reported_up_to_the_k_at_which_any_network_hits(
     tmp_path: Path, classes: int, videos: int, ks: list[str]
 ) -> None:
     names = [f"class{n % classes}" for n in range(videos)]
-    result = evaluated(tmp_path, made(names, names))
+    result = evaluated(tmp_path, make_table(names, names))
     assert reported_ks(result) == ks
     assert kinds(result)[0] == "omitted_recall" and str(50) in result["warnings"][0]["text"]
     chance = result["dataset"]["chance_at"]
@@ -75,8 +75,8 @@ def test_recall_is_told_up_to_the_k_at_which_any_network_hits(
 def test_leaving_out_a_source_makes_a_gallery_smaller_than_k(tmp_path: Path) -> None:
     names = [f"class{n % 8}" for n in range(32)]
     sources = ["film"] * 28 + ["other"] * 4 + ["film"] * 8
-    assert reported_ks(evaluated(tmp_path / "all", made(names, names[:8], sources))) == ["1", "5", "10", "20"]
-    result = evaluated(tmp_path / "apart", made(names, names[:8], sources), exclude_same_source=True)
+    assert reported_ks(evaluated(tmp_path / "all", make_table(names, names[:8], sources))) == ["1", "5", "10", "20"]
+    result = evaluated(tmp_path / "apart", make_table(names, names[:8], sources), exclude_same_source=True)
     assert reported_ks(result) == ["1"]  # four videos are left to find
     assert "unseen_classes" in kinds(result)
 
@@ -86,13 +86,13 @@ def test_leaving_out_a_source_makes_a_gallery_smaller_than_k(tmp_path: Path) -> 
     [(["a"] * 6, ["a"] * 4), (["a"], ["a", "b"]), (["a"] * 4, ["b"] * 3)],
     ids=["one class", "one training video", "no class in common"],
 )
-def test_where_every_answer_is_the_same_no_figure_is_told_anywhere(
+def test_where_every_answer_is_the_same_no_figure_is_reported_anywhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], train: list[str], test: list[str]
 ) -> None:
     run = tmp_path / "run"
     (run / "evaluation").mkdir(parents=True)
     (run / "config.yaml").write_text("name: few\n")
-    result = evaluated(run / "evaluation", made(train, test))
+    result = evaluated(run / "evaluation", make_table(train, test))
     assert reported_ks(result) == [] and result["gain"] is None and "omitted_recall" in kinds(result)
     for row in result["rows"]:
         assert (row["low"], row["high"]) == (None, None)
@@ -108,21 +108,21 @@ def test_where_every_answer_is_the_same_no_figure_is_told_anywhere(
     assert np.isnan(score_on_test_videos(TrialDir(tmp_path)))
 
 
-def test_one_test_video_is_a_vector_of_zeros_and_the_other_centring_is_told(tmp_path: Path) -> None:
-    result = evaluated(tmp_path, made(["a", "b", "c"] * 8, ["c"]))
+def test_one_test_video_is_a_vector_of_zeros_and_the_other_centering_is_reported(tmp_path: Path) -> None:
+    result = evaluated(tmp_path, make_table(["a", "b", "c"] * 8, ["c"]))
     assert reported_ks(result) == [] and kinds(result) == ["omitted_recall", "centering"]
     assert "zeros" in result["warnings"][-1]["text"] and "RGB after stage 1 100.0 %" in result["warnings"][-1]["text"]
 
 
-def test_one_test_video_is_shown_beside_those_that_lie_nearest(tmp_path: Path) -> None:
-    evaluated(tmp_path, made(["a", "b", "c"] * 8, ["c"]))
+def test_one_test_video_is_shown_with_its_nearest_neighbors(tmp_path: Path) -> None:
+    evaluated(tmp_path, make_table(["a", "b", "c"] * 8, ["c"]))
     shown = find_neighbors(FeatureFolder(tmp_path), {"exclude_same_source": False, "seed": 0, "cross_stream": True})
     (query,) = shown["queries"]
     assert {neighbor["label"] for neighbor in query["neighbors"][0]} == {"c"}
 
 
-def test_test_videos_of_one_class_lose_it_by_centring(tmp_path: Path) -> None:
-    result = evaluated(tmp_path, made(["a", "b", "c", "d"] * 10, ["c"] * 40))
+def test_test_videos_of_one_class_lose_it_by_centering(tmp_path: Path) -> None:
+    result = evaluated(tmp_path, make_table(["a", "b", "c", "d"] * 10, ["c"] * 40))
     (row,) = (row for row in result["rows"] if row["key"] == "rgb-stage1")
     assert row["recall"]["1"] < 0.6
     (text,) = (warning["text"] for warning in result["warnings"] if warning["kind"] == "centering")
@@ -137,19 +137,19 @@ def test_test_videos_of_one_class_lose_it_by_centring(tmp_path: Path) -> None:
         (["a"] * 9 + ["b"], True),  # few
     ],
 )
-def test_centring_is_told_where_it_changes_the_score(tmp_path: Path, test: list[str], warned: bool) -> None:
-    result = evaluated(tmp_path, made(["a", "b", "c", "d"] * 20, test))
+def test_centering_is_reported_where_it_changes_the_score(tmp_path: Path, test: list[str], warned: bool) -> None:
+    result = evaluated(tmp_path, make_table(["a", "b", "c", "d"] * 20, test))
     assert ("centering" in kinds(result)) is warned
 
 
 def test_a_class_without_training_videos_has_no_figure_of_its_own(tmp_path: Path) -> None:
-    result = evaluated(tmp_path, made(["a", "b", "c"] * 20, ["a", "b", "c", "d"] * 10))
+    result = evaluated(tmp_path, make_table(["a", "b", "c"] * 20, ["a", "b", "c", "d"] * 10))
     by_label = {one["label"]: one["recall_at_1"] for one in result["rows"][1]["classes"]}
     assert by_label["d"] is None and None not in (by_label["a"], by_label["b"], by_label["c"])
     assert "10 of 40" in next(w["text"] for w in result["warnings"] if w["kind"] == "unseen_classes")
 
 
-def test_chance_at_k_is_what_draws_find() -> None:
+def test_chance_at_k_equals_random_draws() -> None:
     rng = np.random.default_rng(0)
     train, none = np.array(["a"] * 7 + ["b"] * 3 + ["c"] * 20), np.full(30, "")
     choice = GalleryCounts.of((train, none), (np.array(["a", "b", "x", ""]), np.full(4, "")))

@@ -102,11 +102,11 @@ def test_predictions_of_other_videos_are_not_fused_and_noted(tmp_path: Path) -> 
 def test_predictions_come_back_as_they_were_written(tmp_path: Path) -> None:
     written = Predictions(THREE.ids, THREE.labels, THREE.probabilities, CLASSES, {"crops": "ten"})
     write_predictions(tmp_path / "predictions.parquet", written)
-    found = read_predictions(tmp_path / "predictions.parquet")
-    assert (found.classes, found.about) == (CLASSES, {"crops": "ten"})
+    read = read_predictions(tmp_path / "predictions.parquet")
+    assert (read.classes, read.about) == (CLASSES, {"crops": "ten"})
     for name in ("ids", "labels", "probabilities"):
-        assert np.array_equal(getattr(found, name), getattr(written, name))
-    assert found.probabilities.dtype == np.float32
+        assert np.array_equal(getattr(read, name), getattr(written, name))
+    assert read.probabilities.dtype == np.float32
     (tmp_path / "predictions.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match=r"predictions\.parquet"):
         read_predictions(tmp_path / "predictions.parquet")

@@ -38,10 +38,10 @@ def test_a_checkpoints_classifier_gives_the_mean_of_its_softmax(
     torch.nn.init.normal_(trainer.network.layers["linear"].weight)
     take_snapshot(trainer, 0, 0.0, {}).write(tmp_path)
     network = build_classifier(read_model(tmp_path), config)
-    found = predict_videos(network, store, store.entries[:3], config, CPU)
-    assert (found.shape, found.dtype) == ((3, 4), np.float32)
+    probabilities = predict_videos(network, store, store.entries[:3], config, CPU)
+    assert (probabilities.shape, probabilities.dtype) == ((3, 4), np.float32)
     trainer.network.eval()
-    for entry, row in zip(store.entries[:3], found, strict=True):
+    for entry, row in zip(store.entries[:3], probabilities, strict=True):
         clips = torch.from_numpy(
             load_windows(store, entry, [config.classify.stream], config.clip, config.evaluate)[stream]
         )

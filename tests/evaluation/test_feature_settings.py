@@ -1,4 +1,4 @@
-"""Features stay as long as what they were made from is the same, wherever it lies, and no longer."""
+"""Features are kept while videos and settings are the same, wherever the store is, and removed otherwise."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ VIDEOS = [video(n, split="train" if n < 4 else "test") for n in range(6)]
 OTHERS: dict[str, tuple[list[Row], PrepareConfig]] = {
     "added": ([*VIDEOS, video(9)], PrepareConfig(short_side=32)),
     "replaced": ([{**VIDEOS[0], "content": "f" * 32}, *VIDEOS[1:]], PrepareConfig(short_side=32)),
-    "labelled otherwise": ([{**VIDEOS[0], "label": "c"}, *VIDEOS[1:]], PrepareConfig(short_side=32)),
-    "split otherwise": ([{**VIDEOS[0], "split": "test"}, *VIDEOS[1:]], PrepareConfig(short_side=32)),
-    "prepared otherwise": (VIDEOS, PrepareConfig(short_side=64)),
+    "other label": ([{**VIDEOS[0], "label": "c"}, *VIDEOS[1:]], PrepareConfig(short_side=32)),
+    "other split": ([{**VIDEOS[0], "split": "test"}, *VIDEOS[1:]], PrepareConfig(short_side=32)),
+    "other preparation": (VIDEOS, PrepareConfig(short_side=64)),
 }
 
 
 def evaluated(out: Path, store: ClipStore) -> None:
-    """As far as it is left behind."""
+    """Write what an evaluation leaves behind."""
     remove_stale_features(out, Config(), store, NAMES)
     columns = (np.array(store.entries.column(name)) for name in ("id", "label", "source", "split"))
     table = FeatureTable(*columns, np.ones((len(store.entries), 2)))
@@ -55,7 +55,7 @@ def test_a_store_that_was_moved_is_the_same(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_features_of_other_videos_go_and_no_page_shows_them(run: Path, tmp_path: Path, other: str) -> None:
+def test_features_of_other_videos_are_removed_and_no_page_shows_them(run: Path, tmp_path: Path, other: str) -> None:
     rows, prepare = OTHERS[other]
     store = store_of(tmp_path / "other", rows, settings=prepare)
     with pytest.raises(UserError, match=f"--store {store}.*{tmp_path / 'store'}.*vicc-ray evaluate"):
@@ -65,14 +65,14 @@ def test_features_of_other_videos_go_and_no_page_shows_them(run: Path, tmp_path:
     assert not (run / "evaluation" / RESULT_FILE).exists()
 
 
-def test_features_of_networks_that_the_run_does_not_have_go(run: Path, tmp_path: Path) -> None:
-    """With --out, two runs may be evaluated into one folder."""
+def test_features_of_networks_that_the_run_lacks_are_removed(run: Path, tmp_path: Path) -> None:
+    """With --out, two runs can be evaluated into one folder."""
     remove_stale_features(run / "evaluation", Config(), ClipStore(tmp_path / "store"), ["rgb-random", "flow-stage1"])
     assert feature_names(run / "evaluation") == ["rgb-random"]
 
 
 def test_runs_are_compared_by_query_if_the_videos_are_the_same(run: Path, tmp_path: Path) -> None:
-    """The same names are not enough."""
+    """Equal names are not enough."""
     evaluated(tmp_path / "copy" / "evaluation", store_of(tmp_path / "copied", VIDEOS))
     evaluated(tmp_path / "other" / "evaluation", store_of(tmp_path / "others", OTHERS["replaced"][0]))
     differences = []

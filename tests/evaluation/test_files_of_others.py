@@ -1,4 +1,4 @@
-"""Features, predictions and results that somebody else made: used, or told with their file."""
+"""Features, predictions and results written by somebody else: used, or an error that names the file."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ FEATURES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", FEATURES)
-def test_features_that_cannot_be_are_told(tmp_path: Path, change: str) -> None:
+def test_features_that_are_invalid_are_errors(tmp_path: Path, change: str) -> None:
     part = features(tmp_path)
     pq.write_table(FEATURES[change](pq.read_table(part)), part)
     with pytest.raises(UserError, match="features-rgb-stage1"):
         FeatureFolder(tmp_path).load("rgb-stage1")
 
 
-def test_parts_that_are_no_files_are_told(tmp_path: Path) -> None:
+def test_parts_that_are_not_files_are_errors(tmp_path: Path) -> None:
     part = features(tmp_path)
     part.unlink()
     os.mkfifo(part)
@@ -120,7 +120,7 @@ PREDICTIONS: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", PREDICTIONS)
-def test_predictions_that_cannot_be_are_told(tmp_path: Path, change: str) -> None:
+def test_predictions_that_are_invalid_are_errors(tmp_path: Path, change: str) -> None:
     path = tmp_path / "predictions.parquet"
     ids = np.array([str(n) for n in range(8)])
     write_predictions(path, Predictions(ids, np.array(LABELS), np.full((8, 2), 0.5, np.float32), ["a", "b"]))
@@ -153,7 +153,7 @@ RESULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("change", RESULTS)
-def test_results_that_cannot_be_are_told(run: Path, change: str) -> None:
+def test_results_that_are_invalid_are_errors(run: Path, change: str) -> None:
     file = run / "evaluation" / RESULT_FILE
     assert read_result(file.parent) == json.loads(file.read_text())
     file.write_text(json.dumps(RESULTS[change](json.loads(file.read_text()))))
@@ -168,14 +168,14 @@ def test_results_that_cannot_be_are_told(run: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"store": "a"}', '{"store": 1, "videos": []}', "{", "[" * 20_000])
-def test_settings_of_features_that_cannot_be_are_told(run: Path, content: str) -> None:
+def test_settings_of_features_that_are_invalid_are_errors(run: Path, content: str) -> None:
     (run / "evaluation" / SETTINGS_FILE).write_text(content)
     with pytest.raises(UserError, match=SETTINGS_FILE):
         have_same_videos(run / "evaluation", run / "evaluation")
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"rows": [{}], "notes": []}', '{"rows": [], "notes": [1]}', "{"])
-def test_tables_of_classifications_that_cannot_be_are_told(run: Path, content: str) -> None:
+def test_tables_of_classifications_that_are_invalid_are_errors(run: Path, content: str) -> None:
     (run / "classify").mkdir()
     (run / "classify" / TABLE_FILE).write_text(content)
     with pytest.raises(UserError, match=TABLE_FILE):

@@ -82,17 +82,17 @@ def test_of_equal_similarities_the_lower_row_comes_first(
 def test_both_ways_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, queries = random_features(700, 40)
     exclusion = Exclusion(torch.arange(40) % 9, torch.arange(700) % 9)
-    found = []
+    results = []
     for limit in (0, 2**40):
         monkeypatch.setattr(knn, "IN_MEMORY_BYTES", limit)
-        found.append(nearest(queries.rows(0, 40), gallery, 650, exclusion))
-    torch.testing.assert_close(found[0][0], found[1][0])
-    assert torch.equal(found[0][1], found[1][1])
+        results.append(nearest(queries.rows(0, 40), gallery, 650, exclusion))
+    torch.testing.assert_close(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
 
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("cores", [1, 2, 3])
-def test_any_number_of_cores_finds_the_same_and_is_left_as_it_was(cores: int) -> None:
+def test_any_number_of_cores_gives_the_same_neighbors_and_is_restored(cores: int) -> None:
     gallery, queries = random_features(333, 29)
     before = torch.get_num_threads()
     torch.set_num_threads(cores)
@@ -125,8 +125,8 @@ def test_excluded_pairs_are_no_neighbors(monkeypatch: pytest.MonkeyPatch) -> Non
     theirs, own = torch.arange(40) % 4, torch.tensor([0, 1, 2, 3, -2, -2])
     values, rows = nearest(queries.rows(0, 6), gallery, 35, Exclusion(own, theirs))
     for q in range(4):
-        found = rows[q][rows[q] >= 0]
-        assert len(found) == 30 and not (theirs[found] == own[q]).any()
+        neighbors = rows[q][rows[q] >= 0]
+        assert len(neighbors) == 30 and not (theirs[neighbors] == own[q]).any()
         assert (rows[q, 30:] == -1).all() and (values[q, 30:] == -torch.inf).all()
     assert (rows[4:] >= 0).all()
 
@@ -139,14 +139,14 @@ def test_streams_side_by_side_add_their_similarities() -> None:
     torch.testing.assert_close(both @ both.T, sum(rows @ rows.T for rows in apart))
 
 
-def test_the_empty_name_is_nobodys() -> None:
+def test_the_empty_name_equals_no_name() -> None:
     first, second = factorize((np.array(["a", "", "b"]), np.array(["b", "", "c"])), (-1, -2))
     assert first[2] == second[0] and first[0] != first[2]
     assert (first[1], second[1]) == (-1, -2)
 
 
-def test_a_gallery_on_the_disk_is_not_read_into_the_memory(tmp_path: Path) -> None:
-    """256 MiB as float32, in a process that may take 128 MiB more than it took for the first eighth of it."""
+def test_a_gallery_on_disk_is_not_read_into_memory(tmp_path: Path) -> None:
+    """256 MiB as float32, in a process whose memory may grow by 128 MiB over that of the first eighth."""
     features = np.lib.format.open_memmap(tmp_path / "gallery.npy", "w+", np.float16, (2**18, 256))
     features[::1024] = np.random.default_rng(0).normal(size=(256, 256))
     features.flush()

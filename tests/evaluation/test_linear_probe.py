@@ -1,4 +1,4 @@
-"""The quick linear classifier: finds what is linear, chooses its penalty honestly, and always alike."""
+"""Linear probe: separates linear classes, chooses its penalty on held-out sources, and is deterministic."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def test_separable_features_are_told_apart_without_error() -> None:
+def test_separable_classes_are_classified_without_error() -> None:
     (train, labels), (test, truth) = blobs(80, 0, 0.1), blobs(40, 1, 0.1)
-    found = fit_quick_probe(train, labels, NONE[:80], CLASSES).probabilities(test)
-    assert accuracy(found, truth) == 1.0
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-5)
+    probabilities = fit_quick_probe(train, labels, NONE[:80], CLASSES).probabilities(test)
+    assert accuracy(probabilities, truth) == 1.0
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
 
 
 def test_length_and_shift_of_features_do_not_matter() -> None:
@@ -40,7 +40,7 @@ def test_length_and_shift_of_features_do_not_matter() -> None:
     np.testing.assert_allclose(longer, expected, atol=1e-4)
 
 
-def test_it_is_the_same_every_time_and_leaves_torchs_generator_alone() -> None:
+def test_it_is_deterministic_and_leaves_torchs_generator_alone() -> None:
     train, labels = blobs(80, 0, 1.0)
     torch.manual_seed(0)
     first = fit_quick_probe(train, labels, NONE[:80], CLASSES)
@@ -52,7 +52,7 @@ def test_it_is_the_same_every_time_and_leaves_torchs_generator_alone() -> None:
     assert (first.penalty, first.held_out_accuracy) == (second.penalty, second.held_out_accuracy)
 
 
-def test_noise_is_penalised_most_and_all_penalties_are_tried() -> None:
+def test_noise_is_penalized_most_and_all_penalties_are_tried() -> None:
     rng = np.random.default_rng(0)
     signal, labels = blobs(400, 0, 3.0)
     noise = rng.normal(size=(400, 200))
@@ -63,7 +63,7 @@ def test_noise_is_penalised_most_and_all_penalties_are_tried() -> None:
 
 
 def test_a_source_is_held_out_as_a_whole() -> None:
-    """Every source has a direction of its own that tells its class: by it, one of its videos tells the others'."""
+    """Every source has a direction of its own: with one of its videos in training, the others are easy."""
     rng = np.random.default_rng(0)
     sources, labels = np.repeat(np.arange(40), 5), np.repeat(rng.integers(CLASSES, size=40), 5)
     features = np.eye(40)[sources] + 0.01 * rng.normal(size=(200, 40))
@@ -102,7 +102,7 @@ def test_a_class_without_training_videos_has_probability_zero() -> None:
     seen = labels != 2
     for keep in (seen, labels == 0):  # three classes, and one
         probe = fit_quick_probe(train[keep], labels[keep], NONE[: keep.sum()], CLASSES)
-        found = probe.probabilities(train)
-        assert (found[:, 2] == 0).all() and found.shape == (40, CLASSES)
-        np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-5)
-        assert accuracy(found[keep], labels[keep]) == 1.0
+        probabilities = probe.probabilities(train)
+        assert (probabilities[:, 2] == 0).all() and probabilities.shape == (40, CLASSES)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+        assert accuracy(probabilities[keep], labels[keep]) == 1.0

@@ -1,4 +1,4 @@
-"""Retrieval: against a loop that is written out, and the properties that it must have."""
+"""Retrieval equals a naive loop, and has the properties it must have."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def make_set(count: int, classes: int, seed: int, sources: int = 7, width: int =
     )
 
 
-def neighbours_by_hand(train: FeatureSet, test: FeatureSet, ignore: bool) -> list[list[int]]:
+def naive_neighbors(train: FeatureSet, test: FeatureSet, ignore: bool) -> list[list[int]]:
     gallery = train.features.astype(np.float64) - train.features.astype(np.float64).mean(0)
     queries = test.features.astype(np.float64) - test.features.astype(np.float64).mean(0)
     orders = []
@@ -35,27 +35,29 @@ def neighbours_by_hand(train: FeatureSet, test: FeatureSet, ignore: bool) -> lis
 
 
 @pytest.mark.parametrize("ignore", [False, True])
-def test_equals_the_loop_written_out(ignore: bool) -> None:
+def test_equals_a_naive_loop(ignore: bool) -> None:
     train, test = make_set(60, 4, 0), make_set(23, 4, 1)
     result = retrieve(train, test, exclude_same_source=ignore)
-    orders = neighbours_by_hand(train, test, ignore)
+    orders = naive_neighbors(train, test, ignore)
     assert result.neighbors.tolist() == [order[:5] for order in orders]
     for k in (1, 5, 10, 20, 50):
         hits = [test.labels[q] in train.labels[order[:k]] for q, order in enumerate(orders)]
-        told = k <= min(len(order) - sum(train.labels[order] == test.labels[q]) for q, order in enumerate(orders))
-        assert result.recall[k] == (pytest.approx(np.mean(hits)) if told else pytest.approx(np.nan, nan_ok=True))
+        informative = k <= min(
+            len(order) - sum(train.labels[order] == test.labels[q]) for q, order in enumerate(orders)
+        )
+        assert result.recall[k] == (pytest.approx(np.mean(hits)) if informative else pytest.approx(np.nan, nan_ok=True))
     assert result.hits.mean() == pytest.approx(result.recall[1])
     assert result.queries == 23
 
 
-def test_train_and_test_are_each_centred_on_their_own_mean() -> None:
+def test_train_and_test_are_each_centered_on_their_own_mean() -> None:
     train, test = make_set(40, 4, 2), make_set(20, 4, 3)
     shifted_train = FeatureSet(train.features + 30, train.labels, train.sources, train.ids)
     shifted_test = FeatureSet(test.features - 11, test.labels, test.sources, test.ids)
     assert np.array_equal(retrieve(shifted_train, shifted_test).neighbors, retrieve(train, test).neighbors)
 
 
-def test_length_of_a_centred_feature_does_not_matter() -> None:
+def test_length_of_a_centered_feature_does_not_matter() -> None:
     train, test = make_set(40, 4, 2), make_set(20, 4, 3)
     mean = train.features.mean(0)
     scale = np.random.default_rng(0).uniform(0.5, 2, size=(20, 1)).astype(np.float32)
@@ -65,7 +67,7 @@ def test_length_of_a_centred_feature_does_not_matter() -> None:
     assert np.array_equal(retrieve(long, test).neighbors, retrieve(even, test).neighbors)
 
 
-def test_no_neighbour_has_the_querys_source_when_ignored() -> None:
+def test_no_neighbor_has_the_querys_source_when_ignored() -> None:
     train, test = make_set(60, 3, 4, sources=4), make_set(30, 3, 5, sources=4)
     result = retrieve(train, test, exclude_same_source=True)
     assert not (train.sources[result.neighbors] == test.sources[:, None]).any()
@@ -79,7 +81,7 @@ def test_unknown_sources_exclude_nothing() -> None:
     assert np.array_equal(retrieve(train, test, exclude_same_source=True).neighbors, retrieve(train, test).neighbors)
 
 
-def test_a_query_without_a_permitted_neighbour_is_a_miss() -> None:
+def test_a_query_without_candidates_is_a_miss() -> None:
     train = FeatureSet(np.eye(3, 4), ["a"] * 3, ["film"] * 3, ["t0", "t1", "t2"])
     test = FeatureSet(np.eye(2, 4), ["a", "a"], ["film", "other"], ["q0", "q1"])
     result = retrieve(train, test, exclude_same_source=True)
@@ -114,14 +116,14 @@ def test_two_streams_must_be_of_the_same_videos() -> None:
         retrieve_two_streams(train, test, other, test)
 
 
-def test_chance_is_what_random_neighbours_reach() -> None:
+def test_chance_is_what_random_neighbors_reach() -> None:
     train, test = make_set(90, 3, 8), make_set(40, 3, 9)
     rng = np.random.default_rng(0)
     for ignore in (False, True):
         reached = []
         for label, source in zip(test.labels, test.sources, strict=True):
-            permitted = np.flatnonzero(~(ignore & (train.sources == source)))
-            reached.append((train.labels[rng.choice(permitted, 3000)] == label).mean())
+            candidates = np.flatnonzero(~(ignore & (train.sources == source)))
+            reached.append((train.labels[rng.choice(candidates, 3000)] == label).mean())
         assert chance_level(train, test, ignore) == pytest.approx(np.mean(reached), abs=0.01)
 
 
@@ -134,7 +136,7 @@ def test_random_features_stay_at_chance() -> None:
     assert result.interval[0] <= result.chance <= result.interval[1]
 
 
-def test_unlabelled_queries_are_not_scored() -> None:
+def test_unlabeled_queries_are_not_scored() -> None:
     train, test = make_set(40, 3, 12), make_set(20, 3, 13)
     labels = test.labels.copy()
     labels[:8] = ""
@@ -156,7 +158,7 @@ def test_constant_features_give_a_result_and_no_nan() -> None:
     assert 0 <= result.recall[1] <= 1 and (result.neighbors >= 0).all()
 
 
-def test_empty_sets_are_refused() -> None:
+def test_empty_sets_are_rejected() -> None:
     full = make_set(5, 2, 0)
     with pytest.raises(ValueError, match="5 and 0"):
         retrieve(full, full.select(np.zeros(5, dtype=bool)))

@@ -12,24 +12,26 @@ from vicc_ray.evaluation.video_features import embed_videos, embed_windows, load
 from vicc_ray.models.encoder import build_encoder
 
 CLIP = ClipConfig(frames=8, size=16)
-CENTRE, TEN = EvaluateConfig(), EvaluateConfig(crops="ten")
+CENTER, TEN = EvaluateConfig(), EvaluateConfig(crops="ten")
 WINDOWS = 5
 """Of 8 frames in 24, by 4."""
 
 
-@pytest.mark.parametrize(("evaluate", "clips"), [(CENTRE, WINDOWS), (TEN, 10 * WINDOWS)])
+@pytest.mark.parametrize(("evaluate", "clips"), [(CENTER, WINDOWS), (TEN, 10 * WINDOWS)])
 def test_a_video_is_cut_into_windows_and_crops(store: ClipStore, evaluate: EvaluateConfig, clips: int) -> None:
-    found = load_windows(store, store.entries[0], ("rgb", "flow"), CLIP, evaluate)
-    assert found["rgb"].shape == (clips, 8, 16, 16, 3)
-    assert found["flow"].shape == (clips, 8, 16, 16, 2)
-    np.testing.assert_array_equal(found["rgb"][0][4:], found["rgb"][1][:4])  # neighbours share half of their frames
+    clips_of = load_windows(store, store.entries[0], ("rgb", "flow"), CLIP, evaluate)
+    assert clips_of["rgb"].shape == (clips, 8, 16, 16, 3)
+    assert clips_of["flow"].shape == (clips, 8, 16, 16, 2)
+    np.testing.assert_array_equal(
+        clips_of["rgb"][0][4:], clips_of["rgb"][1][:4]
+    )  # adjacent windows share half of their frames
 
 
-def test_the_last_five_of_ten_crops_are_the_first_seen_in_a_mirror(store: ClipStore) -> None:
-    found = load_windows(store, store.entries[0], ("rgb", "flow"), CLIP, TEN)
+def test_the_last_five_of_ten_crops_are_the_first_five_mirrored(store: ClipStore) -> None:
+    clips_of = load_windows(store, store.entries[0], ("rgb", "flow"), CLIP, TEN)
     half = 5 * WINDOWS
-    np.testing.assert_array_equal(found["rgb"][half:], found["rgb"][:half, :, :, ::-1])
-    straight, mirrored = (found["flow"][part].astype(int) - 128 for part in (slice(0, half), slice(half, None)))
+    np.testing.assert_array_equal(clips_of["rgb"][half:], clips_of["rgb"][:half, :, :, ::-1])
+    straight, mirrored = (clips_of["flow"][part].astype(int) - 128 for part in (slice(0, half), slice(half, None)))
     np.testing.assert_array_equal(mirrored[..., 1], straight[:, :, :, ::-1, 1])
     np.testing.assert_array_equal(mirrored[..., 0], -np.maximum(straight[:, :, :, ::-1, 0], -127))
 
@@ -40,5 +42,5 @@ def test_features_are_the_mean_over_all_clips_whatever_the_batch(store: ClipStor
     clips = load_windows(store, store.entries[1], ("rgb",), CLIP, TEN)["rgb"]
     device = torch.device("cpu")
     single = np.mean([embed_windows(encoder, "rgb", clip[None], 1, device) for clip in clips], axis=0)
-    found = embed_videos({"it": ("rgb", encoder)}, store, [store.entries[1]], CLIP, TEN, device)["it"]
-    np.testing.assert_allclose(found, single[None], rtol=1e-4, atol=1e-6)
+    features = embed_videos({"network": ("rgb", encoder)}, store, [store.entries[1]], CLIP, TEN, device)["network"]
+    np.testing.assert_allclose(features, single[None], rtol=1e-4, atol=1e-6)

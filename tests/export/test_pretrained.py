@@ -1,4 +1,4 @@
-"""A trained network is found in a run, a checkpoint, a file and a published checkpoint, and takes clips as decoded."""
+"""Trained encoders are loaded from runs, checkpoints, files and published checkpoints, and take decoded clips."""
 
 from __future__ import annotations
 
@@ -135,13 +135,13 @@ def test_arrays_and_lists_of_clips_give_what_a_tensor_gives(run: Path) -> None:
     mirrored = np.ascontiguousarray(array[:, :, :, ::-1])
     read_only = array.copy()
     read_only.setflags(write=False)
-    for given in (array, list(array), tuple(tensor), [array[0], tensor[1]], read_only, mirrored[:, :, :, ::-1]):
-        torch.testing.assert_close(encoder(given), expected)
+    for batch in (array, list(array), tuple(tensor), [array[0], tensor[1]], read_only, mirrored[:, :, :, ::-1]):
+        torch.testing.assert_close(encoder(batch), expected)
     assert np.array_equal(array, tensor.numpy())
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "named"),
+    ("argument", "error", "named"),
     [
         ("film.mp4", TypeError, ["str", "load_clips"]),
         (["a.mp4", "b.mp4"], TypeError, ["list of str", "load_clips"]),
@@ -152,10 +152,10 @@ def test_arrays_and_lists_of_clips_give_what_a_tensor_gives(run: Path) -> None:
     ],
 )
 def test_an_argument_that_is_not_clips_is_named_by_its_type(
-    given: object, error: type, named: list[str], run: Path
+    argument: object, error: type, named: list[str], run: Path
 ) -> None:
     with pytest.raises(error) as raised:
-        load_encoder(run)(given)
+        load_encoder(run)(argument)
     assert [name for name in named if name not in str(raised.value)] == []
 
 

@@ -120,7 +120,7 @@ def print_retrieval(evaluation: dict[str, Any]) -> None:
         first = one if row["low"] is None else f"{one} ({_percent(row['low'])}-{_percent(row['high'])})"
         say(f"{padded(name, width)}  {first:>20}" + "".join(f"{share:>8}" for share in rest))
     data = evaluation["dataset"]
-    for key, what in (("unlabelled", "have no label"), ("without_split", "are in neither split")):
+    for key, what in (("unlabeled", "have no label"), ("without_split", "are in neither split")):
         if data[key]:
             say(f"{data[key]} of {data['videos']} videos {what}: left out")
     for warning in evaluation["warnings"]:

@@ -66,7 +66,7 @@ class _Dataset:
     test: int
     classes: int
     sources: int
-    unlabelled: int
+    unlabeled: int
     without_split: int
     chance: float | None
 

@@ -152,7 +152,7 @@ def _retrieve(
 ) -> RetrievalResult:
     train, test = streams[0]
     if not len(train) or not len(test):
-        raise ValueError(f"retrieval needs train and test videos, given {len(train)} and {len(test)}")
+        raise ValueError(f"retrieval needs train and test videos; got {len(train)} and {len(test)}")
     gallery = NormalizedFeatures(*(sets[0].features for sets in streams))
     queries = NormalizedFeatures(*(sets[1].features for sets in streams), like=None if own_mean else gallery)
     train_labels, test_labels = factorize((train.labels, test.labels), (-1, -2))

@@ -143,7 +143,7 @@ def _check_scorable(table: FeatureTable) -> None:
     for name, count in counts.items():
         if not count:
             raise UserError(
-                f"no labelled video in the split '{name}' (train {counts['train']}, test {counts['test']}): retrieval "
+                f"no labeled video in the split '{name}' (train {counts['train']}, test {counts['test']}): retrieval "
                 "looks up test videos among train videos and needs both; set the split column or prepare.test_fraction"
             )
 
@@ -197,6 +197,6 @@ def _dataset(table: FeatureTable) -> dict[str, Any]:
         "test": len(test.labeled()),
         "classes": len(set(table.labels.tolist()) - {""}),
         "sources": len(set(table.sources.tolist()) - {""}),
-        "unlabelled": int((table.labels == "").sum()),
+        "unlabeled": int((table.labels == "").sum()),
         "without_split": int(((table.splits != "train") & (table.splits != "test")).sum()),
     }

@@ -220,5 +220,5 @@ def _check_stream(weights: EncoderWeights, stream: Stream, path: Path) -> Encode
     return weights
 
 
-def _other_stream(given: Stream, wanted: Stream) -> str:
-    return f"this is a network of stream {given}; {wanted} was requested"
+def _other_stream(stream: Stream, wanted: Stream) -> str:
+    return f"this is a network of stream {stream}; {wanted} was requested"
