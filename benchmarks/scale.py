@@ -1,7 +1,7 @@
-"""What a pretraining on 8, 64 and 512 GPUs takes: decoding cores, network, storage, and what it costs. A model.
+"""Cost model of pretraining on 8, 64 and 512 GPUs: decoding cores, network, storage, dollars.
 
     python benchmarks/scale.py                      # writes scale.json and prints the table of docs/results.md
-    python benchmarks/scale.py --gpu-samples 150    # with what benchmarks/step.py found on a GPU of yours
+    python benchmarks/scale.py --gpu-samples 150    # with the rate that benchmarks/step.py measured on your GPU
 
 Measured, of this repository: samples a second that a core decodes and bytes of a stored frame (ingest.json, short side
 128). Counted here: parameters and arithmetic of a step of S3D. Assumed, each an argument:
@@ -41,11 +41,11 @@ VIDEO_FRAMES = 300
 """Of a video of Kinetics at 30 frames a second."""
 VIDEOS = 240_000
 CHANNELS = 3 + 2
-"""Bytes of a pixel of RGB and of flow, as they travel."""
+"""Bytes per pixel of RGB and flow, uncompressed."""
 
 
 def main() -> None:
-    """Count, read, compute, tell."""
+    """Compute and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpu-samples", type=float, help="samples a second of one GPU, in place of --gpu-tflops")
     parser.add_argument("--gpu-tflops", type=float, default=60.0)
@@ -53,11 +53,11 @@ def main() -> None:
     parser.add_argument("--link-us", type=float, default=20.0)
     parser.add_argument("--gpu-usd", type=float, default=2.5, help="an H100 in a machine of eight")
     parser.add_argument("--core-usd", type=float, default=0.02)
-    given = parser.parse_args()
+    options = parser.parse_args()
     counted, measured = count(), read()
-    speed = given.gpu_samples or 1e12 * given.gpu_tflops / counted["flops_a_sample"]
-    rows = [row(gpus, speed, given, counted, measured) for gpus in GPUS]
-    result = {"machine": machine(), "assumed": vars(given), "counted": counted, "measured": measured, "rows": rows}
+    speed = options.gpu_samples or 1e12 * options.gpu_tflops / counted["flops_a_sample"]
+    rows = [row(gpus, speed, options, counted, measured) for gpus in GPUS]
+    result = {"machine": machine(), "assumed": vars(options), "counted": counted, "measured": measured, "rows": rows}
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(table(rows))
 
@@ -83,7 +83,7 @@ def _forward_flops(encoder: nn.Module) -> float:
 
 
 def read() -> dict[str, float]:
-    """Figures of the other benchmarks."""
+    """Results of the other benchmarks."""
     ingest = json.loads((HERE / "ingest.json").read_text())["store"]["128"]
     return {
         "samples_a_core_s": ingest["free"]["samples_a_s_a_core"],
@@ -93,21 +93,21 @@ def read() -> dict[str, float]:
 
 
 def row(
-    gpus: int, speed: float, given: argparse.Namespace, counted: dict[str, float], measured: dict[str, float]
+    gpus: int, speed: float, options: argparse.Namespace, counted: dict[str, float], measured: dict[str, float]
 ) -> dict[str, Any]:
-    """One size of cluster."""
+    """The figures of one cluster size."""
     machines = math.ceil(gpus / GPUS_A_MACHINE)
-    compute = given.gpu_batch / speed
+    compute = options.gpu_batch / speed
     gradients = 8 * 2 * (machines - 1) / machines * counted["gradient_bytes"]
     hops = math.log2(machines) if machines > 1 else 0.0
-    small = 2 * counted["batch_norms"] * hops * given.link_us / 1e6
-    samples = gpus * given.gpu_batch / (compute + small)
+    small = 2 * counted["batch_norms"] * hops * options.link_us / 1e6
+    samples = gpus * options.gpu_batch / (compute + small)
     cores = samples / measured["samples_a_core_s"]
     own = machines * (CORES_A_MACHINE - GPUS_A_MACHINE * CORES_KEPT)
     far = max(0.0, cores - own)
     moved = 8 * measured["raw_bytes_a_sample"] * samples * far / cores
     stored = VIDEOS * VIDEO_FRAMES * measured["stored_bytes_a_frame"]
-    dollars = gpus * given.gpu_usd + far * given.core_usd
+    dollars = gpus * options.gpu_usd + far * options.core_usd
     return {
         "gpus": gpus,
         "samples_a_s": round(samples),
@@ -125,7 +125,7 @@ def row(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """As Markdown, a column a size."""
+    """The rows as a Markdown table, one column for each cluster size."""
     names = {
         "samples_a_s": "samples a second",
         "small_reduces_share": "share of a step in batch norm's messages",
@@ -137,8 +137,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "epoch_s": "an epoch of 240,000 videos, seconds",
         "usd_an_epoch": "and USD",
     }
-    lines = ["| GPUs | " + " | ".join(str(found["gpus"]) for found in rows) + " |", "| --- |" + " ---: |" * len(rows)]
-    lines += [f"| {text} | " + " | ".join(f"{found[key]:,}" for found in rows) + " |" for key, text in names.items()]
+    lines = ["| GPUs | " + " | ".join(str(entry["gpus"]) for entry in rows) + " |", "| --- |" + " ---: |" * len(rows)]
+    lines += [f"| {text} | " + " | ".join(f"{entry[key]:,}" for entry in rows) + " |" for key, text in names.items()]
     return "\n".join(lines)
 
 
