@@ -104,7 +104,7 @@ def test_the_tuned_network_can_be_taken_up_again(out: Path) -> None:
 
 def test_a_second_stream_is_fused_and_what_is_there_is_kept(out: Path, store: Path) -> None:
     before = (out / "flow-finetune" / "predictions.parquet").stat().st_mtime_ns
-    config = config_of("rgb", epochs=1, batch=5, workers=2)  # with 3 and 2 of the videos
+    config = config_of("rgb", epochs=1, batch=5, num_workers=2)  # with 3 and 2 of the videos
     table = classify(fresh("rgb"), config, store, out, progress=False)
     assert [row["key"] for row in table["rows"]] == ["rgb-finetune", "flow-finetune", "rgb+flow-finetune"]
     assert {line["workers"] for line in read_lines(out / "rgb-finetune" / "metrics.jsonl")} == {2}
