@@ -12,7 +12,7 @@ from tests.cluster.files import CLOUDS, load
 from vicc_ray.config import Config, RayConfig, TrainConfig
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster import wait_for_nodes as awaited
-from vicc_ray.pipelines.cluster.capacity import HEAD, ClusterCapacity, may_come, places, task_shortage
+from vicc_ray.pipelines.cluster.capacity import HEAD, ClusterCapacity, launchable_nodes, places, task_shortage
 from vicc_ray.pipelines.cluster.resource_check import sweep_bundles, sweep_shortage, training_shortage
 from vicc_ray.pipelines.cluster.resources import MIN_DECODE_CPUS, size_workers
 from vicc_ray.pipelines.cluster.wait_for_nodes import reject_impossible
@@ -185,13 +185,13 @@ def test_what_the_launch_file_allows_counts_as_what_may_come() -> None:
         "cpu": {"resources": {"CPU": 4}, "max_workers": 9},
     }
     file = {"max_workers": 3, "head_node_type": "head", "available_node_types": kinds}
-    max_nodes = may_come(file)
+    max_nodes = launchable_nodes(file)
     assert max_nodes is not None and [node["CPU"] for node in max_nodes] == [8, 8, 4, 4, 4]
     there = ClusterCapacity(({HEAD: 1.0, "CPU": 0.0},), True, max_nodes)
     assert lack(there, workers=2, use_gpu="yes") and not lack(there.at_full_size(), workers=2, use_gpu="yes")
     assert lack(there.at_full_size(), workers=3, use_gpu="yes")
     unsaid = {**file, "available_node_types": {**kinds, "host": {"resources": {}}}}
-    assert may_come(unsaid) is None  # what Ray finds on the machine
+    assert launchable_nodes(unsaid) is None  # what Ray finds on the machine
 
 
 def fail(text: str) -> None:
@@ -201,7 +201,7 @@ def fail(text: str) -> None:
 
 def launched(cloud: str, *there: dict[str, float]) -> ClusterCapacity:
     """A cluster of the repository's launch file: its head, machines that are there, and what may come."""
-    return ClusterCapacity(({HEAD: 1.0, "object_store_memory": STORE}, *there), True, may_come(load(cloud)))
+    return ClusterCapacity(({HEAD: 1.0, "object_store_memory": STORE}, *there), True, launchable_nodes(load(cloud)))
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)

@@ -1,4 +1,4 @@
-"""What the machines of a cluster have and what its autoscaler may bring: whether something can ever be placed there."""
+"""Capacity of a cluster: resources of its nodes, and of those that its autoscaler may add."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.ray_compat import autoscaler_groups, autoscaler_kinds, available_by_node
 
 Resources = Mapping[str, float]
-"""Amounts by name, as Ray has them: CPU, GPU, object_store_memory, and what a user has named."""
+"""Amounts by name, as Ray has them: CPU, GPU, object_store_memory and custom resources."""
 STORE = "object_store_memory"
 NODE_GROUP = "ray.io/node-group"
-"""Label of a machine that a launcher has begun (`ray up`, KubeRay), which may begin more."""
+"""Label of a node that a cluster launcher has started (`ray up`, KubeRay), which may start more."""
 HEAD = "node:__internal_head__"
 """Resource of the head alone."""
 BOOTSTRAP_FILE = Path("~/ray_bootstrap_config.yaml")
-"""What `ray up` leaves on the head: the kinds of machines, and how many there may be."""
-NO_CPUS_YET = "CPUs: there are none yet; start Ray on machines that have some"
+"""File that `ray up` leaves on the head: node types and their largest numbers."""
+NO_CPUS_YET = "CPUs: the cluster has none yet; start Ray on nodes with CPUs"
 NO_PLACEMENT_GROUP = "DEFAULT"
-"""Said aloud, since within a trial of Ray Tune tasks else look for CPUs in what the worker itself holds, for ever."""
+"""Explicit, since inside a Tune trial tasks would inherit its placement group and never be scheduled."""
 RESOURCE_UNITS = 1e4
-"""Ray counts in ten-thousandths."""
+"""Ray counts resources in units of 1/10,000."""
 
 
 @dataclass(frozen=True)
 class ClusterCapacity:
-    """All machines of a cluster.
+    """Resources of all nodes of a cluster.
 
     Attributes:
-        machines: resources of each that is there.
-        grows: whether there is an autoscaler.
-        coming: resources of each that it may have at once, those that are there included, the head not; None where
-            that cannot be known.
+        nodes: resources of each node.
+        autoscales: whether there is an autoscaler.
+        max_nodes: resources of each node at full size, current ones included, the head excluded; None if unknown.
     """
 
     nodes: tuple[Resources, ...]
@@ -48,22 +47,22 @@ class ClusterCapacity:
     max_nodes: tuple[Resources, ...] | None = None
 
     def total(self, name: str) -> float:
-        """Of all machines."""
+        """Sum over all nodes."""
         return sum(node.get(name, 0.0) for node in self.nodes)
 
-    def largest(self, name: str, background_thread: Resources | None = None) -> float:
-        """Of the machine that has most of it, among those that have what is asked for beside it."""
-        fit = (node.get(name, 0.0) for node in self.nodes if places(node, background_thread or {}))
+    def largest(self, name: str, with_resources: Resources | None = None) -> float:
+        """Largest amount on a node that also has ``with_resources``."""
+        fit = (node.get(name, 0.0) for node in self.nodes if places(node, with_resources or {}))
         return max(fit, default=0.0)
 
     def places(self, bundle: Resources) -> int:
-        """How many of them can be placed at once where nothing else is."""
+        """Number of bundles that fit at once on the empty cluster."""
         return sum(places(node, bundle) for node in self.nodes)
 
     def at_full_size(self) -> ClusterCapacity:
-        """With all that may come; the same where nothing comes or nothing is known of it.
+        """Capacity with all nodes that may be added; the same where none are known.
 
-        How large an object store is a machine itself decides as it begins: one that is not said is taken for enough.
+        A node decides itself how large its object store is: an unknown size counts as enough.
         """
         if not self.max_nodes:
             return self
@@ -71,34 +70,34 @@ class ClusterCapacity:
         return ClusterCapacity((*(node for node in self.nodes if HEAD in node), *max_nodes), self.autoscales)
 
     def ignoring_object_store(self) -> ClusterCapacity:
-        """The same machines with object stores that are enough for all: what else is missing?"""
+        """Capacity with unlimited object stores, to see what else is missing."""
         return replace(self, nodes=tuple({**node, STORE: math.inf} for node in self.nodes))
 
 
 def places(node: Resources, bundle: Resources) -> int:
-    """How many of a bundle one machine can hold; of an empty one, one. A share of a GPU is always of a single one."""
+    """Number of bundles that fit on one node; 1 for an empty bundle. A fraction of a GPU is always of a single one."""
     fits = []
-    for name, asked in bundle.items():
-        there, units = node.get(name, 0.0), max(1, round(RESOURCE_UNITS * asked))
-        if asked:
-            shared = name == "GPU" and asked < 1
+    for name, amount in bundle.items():
+        total, units = node.get(name, 0.0), max(1, round(RESOURCE_UNITS * amount))
+        if amount:
+            shared = name == "GPU" and amount < 1
             fits.append(
-                int(there) * int(RESOURCE_UNITS // units) if shared else int(round(RESOURCE_UNITS * there) // units)
+                int(total) * int(RESOURCE_UNITS // units) if shared else int(round(RESOURCE_UNITS * total) // units)
             )
     return min(fits, default=1)
 
 
-def task_shortage(bundle: Resources, there: ClusterCapacity) -> str:
-    """What the machines have too little of for tasks that each take a bundle, "" if nothing."""
-    if there.places(bundle):
+def task_shortage(bundle: Resources, cluster: ClusterCapacity) -> str:
+    """Shortage for tasks that each take a bundle, "" if none."""
+    if cluster.places(bundle):
         return ""
-    if not there.total("CPU"):
+    if not cluster.total("CPU"):
         return NO_CPUS_YET
-    return f"a task takes {format_resources(bundle)}, and no machine has that; start Ray on machines with whole CPUs"
+    return f"a task takes {format_resources(bundle)}, and no node has that; start Ray on nodes with whole CPUs"
 
 
 def cluster_capacity() -> ClusterCapacity:
-    """Of the cluster that this process is connected to, now."""
+    """Current capacity of the cluster that this process is connected to."""
     alive = [node for node in ray.nodes() if node["Alive"]]
     nodes = tuple(dict(node["Resources"]) for node in alive)
     if not any(NODE_GROUP in (node.get("Labels") or {}) for node in alive) and not _has_autoscaler():
@@ -107,7 +106,7 @@ def cluster_capacity() -> ClusterCapacity:
 
 
 def has_free(bundle: Resources) -> bool:
-    """Whether one machine has so much that nobody holds."""
+    """Whether one node has these resources free."""
     return any(places(node, bundle) for node in available_by_node())
 
 
@@ -117,18 +116,18 @@ def format_resources(amounts: Resources) -> str:
 
 
 def format_available(bundle: Resources) -> str:
-    """``CPU 0 of 2, GPU 1 of 1``: what nobody holds, and what there is, of all that a bundle asks for."""
-    there, free = ray.cluster_resources(), ray.available_resources()
-    return ", ".join(f"{name} {free.get(name, 0.0):g} of {there.get(name, 0.0):g}" for name in bundle if bundle[name])
+    """``CPU 0 of 2, GPU 1 of 1``: free and total amounts of the resources of a bundle."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    return ", ".join(f"{name} {free.get(name, 0.0):g} of {total.get(name, 0.0):g}" for name in bundle if bundle[name])
 
 
 def _has_autoscaler() -> bool:
-    """Whether one that was begun by hand tells of itself; in a cluster without, each machine is a kind of its own."""
+    """Whether an autoscaler that was started by hand reports node types; without one, each node is its own type."""
     return any(not kind.startswith("node_") for kind in autoscaler_kinds())
 
 
 def _reported() -> tuple[Resources, ...] | None:
-    """What may come, as an autoscaler has told Ray; that of `ray up` tells nothing."""
+    """Nodes that an autoscaler has registered with Ray; that of `ray up` registers none."""
     with suppress(RayError, RuntimeError):
         groups = autoscaler_groups()
         if groups and all(resources and count >= 0 for resources, count in groups):
@@ -137,24 +136,24 @@ def _reported() -> tuple[Resources, ...] | None:
 
 
 def _of_launch_file() -> tuple[Resources, ...] | None:
-    """What may come, as the file of `ray up` says on the head; None on other machines."""
+    """Nodes by the launch file of `ray up`, which is on the head; None elsewhere."""
     file = BOOTSTRAP_FILE.expanduser()
     with suppress(OSError, UserError, LookupError, TypeError, ValueError, AttributeError):
-        return may_come(read_yaml(file, str(file)))
+        return launchable_nodes(read_yaml(file, str(file)))
     return None
 
 
-def may_come(launch_file: Any) -> tuple[Resources, ...] | None:
-    """Machines that a launch file allows at once; None if it does not say what one has.
+def launchable_nodes(launch_file: Any) -> tuple[Resources, ...] | None:
+    """Nodes that a launch file allows at once; None if it does not state their resources.
 
-    The limit for all of them together is not looked at: which of them come is the autoscaler's choice.
+    The limit on their sum is ignored: the autoscaler chooses which of them it starts.
     """
-    found: list[Resources] = []
+    nodes: list[Resources] = []
     limit = launch_file.get("max_workers", 2)
     for name, kind in launch_file["available_node_types"].items():
         most = 0 if name == launch_file.get("head_node_type") else min(limit, kind.get("max_workers", limit))
         resources = {resource: float(amount) for resource, amount in (kind.get("resources") or {}).items()}
         if most and "CPU" not in resources:
             return None
-        found += [resources] * most
-    return tuple(found)
+        nodes += [resources] * most
+    return tuple(nodes)
