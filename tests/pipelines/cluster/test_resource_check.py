@@ -89,7 +89,7 @@ WORKERS: list[Any] = [1, 2, 3, {"min": 1, "max": 2}, {"min": 2, "max": 4}]
 @pytest.mark.parametrize("workers", WORKERS)
 def test_workers_that_are_sized_for_the_user_always_fit(there: ClusterCapacity, workers: Any) -> None:
     for share, use_gpu in product((1.0, 0.49), ("no", "auto")):
-        assert not lack(there, share, workers=workers, use_gpu=use_gpu)
+        assert not lack(there, share, num_workers=workers, use_gpu=use_gpu)
 
 
 @pytest.mark.parametrize("cpus", [0.1, 0.5, 0.9, 0.95, 1, 1.5, 1.9, 1.91, 2])
@@ -188,8 +188,8 @@ def test_what_the_launch_file_allows_counts_as_what_may_come() -> None:
     max_nodes = launchable_nodes(file)
     assert max_nodes is not None and [node["CPU"] for node in max_nodes] == [8, 8, 4, 4, 4]
     there = ClusterCapacity(({HEAD: 1.0, "CPU": 0.0},), True, max_nodes)
-    assert lack(there, workers=2, use_gpu="yes") and not lack(there.at_full_size(), workers=2, use_gpu="yes")
-    assert lack(there.at_full_size(), workers=3, use_gpu="yes")
+    assert lack(there, num_workers=2, use_gpu="yes") and not lack(there.at_full_size(), num_workers=2, use_gpu="yes")
+    assert lack(there.at_full_size(), num_workers=3, use_gpu="yes")
     unsaid = {**file, "available_node_types": {**kinds, "host": {"resources": {}}}}
     assert launchable_nodes(unsaid) is None  # what Ray finds on the machine
 

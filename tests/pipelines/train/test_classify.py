@@ -117,7 +117,7 @@ def test_a_second_stream_is_fused_and_what_is_there_is_kept(out: Path, store: Pa
 
 def test_another_network_or_other_settings_are_refused_and_those_of_the_test_are_not(out: Path, store: Path) -> None:
     config = config_of("flow")
-    with pytest.raises(UserError, match="was started from another network"):
+    with pytest.raises(UserError, match="another network"):
         classify(fresh("flow", seed=1), config, store, out, progress=False)
     changed = config.model_copy(update={"classify": config.classify.model_copy(update={"dropout": 0.4})})
     with pytest.raises(UserError, match=r"classify\.dropout: 0\.1 -> 0\.4"):

@@ -92,7 +92,8 @@ def sweep_shortage(settings: SweepConfig, trial: Config, batch_bytes: int, clust
     if settings.max_concurrent_trials * trial_resources.cpus > (cpus := cluster.total("CPU")):
         return (
             f"resources_per_trial.cpus: {trial_resources.cpus:g} given for each of "
-            f"{settings.max_concurrent_trials} concurrent trials (max_concurrent_trials), and the nodes have {cpus:g} CPUs; lower one of the two, or set resources_per_trial.cpus to 0"
+            f"{settings.max_concurrent_trials} concurrent trials (max_concurrent_trials), and the nodes have "
+            f"{cpus:g} CPUs; lower one of the two, or set resources_per_trial.cpus to 0"
         )
     if trial_resources.gpus > (gpus := cluster.total("GPU")):
         return (
