@@ -20,10 +20,10 @@ def sweep_file(folder: Path, **changes: Any) -> Path:
     recipe, file = folder / "recipe.yaml", folder / "sweep.yaml"
     recipe.write_text(dump_config(settings(train={"checkpoint_every_steps": 2, "validate_every_epochs": 8})))
     content = {
-        **{"name": "rates", "recipe": str(recipe), "sampler": "grid", "validation_share": 0.25},
+        **{"name": "rates", "recipe": str(recipe), "sampler": "grid", "validation_fraction": 0.25},
         **{"search_space": {"stage2.learning_rate": {"choices": [DIVERGES, 0.05]}}},
         **{"overrides": {"schedule.epochs_per_phase": EPOCHS, "schedule.stage2_cosine_epochs": 0}},
-        **{"budget": {"epochs": EPOCHS}, "prune": {"method": "none"}, "final": {"seeds": 1}},
+        **{"budget": {"epochs": EPOCHS}, "prune": {"method": "none"}, "final_eval": {"num_seeds": 1}},
     }
     file.write_text(yaml.safe_dump({**content, **changes}))
     return file

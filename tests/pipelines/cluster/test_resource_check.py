@@ -106,7 +106,11 @@ def test_of_what_is_accepted_something_is_left_to_decode(cpus: float, workers: A
 
 @pytest.mark.parametrize(
     ("resources", "concurrency", "setting"),
-    [({"cpus": 8}, 1, "resources.cpus"), ({"cpus": 1.5}, 2, "resources.cpus"), ({"gpus": 1}, 1, "resources.gpus")],
+    [
+        ({"cpus": 8}, 1, "resources_per_trial.cpus"),
+        ({"cpus": 1.5}, 2, "resources_per_trial.cpus"),
+        ({"gpus": 1}, 1, "resources_per_trial.gpus"),
+    ],
 )
 def test_a_sweep_whose_trials_never_fit_is_told(resources: dict[str, float], concurrency: int, setting: str) -> None:
     search = {"stage2.sinkhorn_epsilon": {"low": 0.02, "high": 0.2}}
@@ -146,7 +150,7 @@ def test_an_autoscaler_that_brings_what_a_sweep_asks_for_brings_enough(
 def test_trials_queue_for_gpus_where_one_of_them_fits() -> None:
     given, trial = sweep_of({"gpus": 1}, 4)
     assert not sweep_shortage(given, trial, 1, nodes(8, gpus=1))
-    assert "resources.gpus" in sweep_shortage(*sweep_of({"gpus": 2}, 1), 1, nodes(8, gpus=1))
+    assert "resources_per_trial.gpus" in sweep_shortage(*sweep_of({"gpus": 2}, 1), 1, nodes(8, gpus=1))
 
 
 def test_trials_that_take_all_cpus_together_are_told() -> None:

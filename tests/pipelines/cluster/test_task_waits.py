@@ -74,12 +74,13 @@ def test_a_job_whose_training_has_ended_needs_no_machine_for_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("resources", "setting"), [({"cpus": 8}, r"resources\.cpus: 8"), ({"gpus": 1}, r"resources\.gpus: 1")]
+    ("resources", "setting"),
+    [({"cpus": 8}, r"resources_per_trial\.cpus: 8"), ({"gpus": 1}, r"resources_per_trial\.gpus: 1")],
 )
 def test_a_sweep_that_never_fits_is_refused_before_its_first_trial(
     store: Path, tmp_path: Path, resources: dict[str, float], setting: str
 ) -> None:
-    file = sweep_file(tmp_path, resources=resources)
+    file = sweep_file(tmp_path, resources_per_trial=resources)
     begun = time.monotonic()
     with pytest.raises(UserError, match=setting):
         sweep(load_sweep(file), store, tmp_path / "sweep", progress=False)
