@@ -48,7 +48,7 @@ def doctor(config: Config, out: str | None = None, store: str | None = None) -> 
         UserError: Ray cannot be started or joined.
     """
     with ray_session(config.ray), _node_probes() as all_examiners:
-        nodes = _ask(all_examiners, "describe")
+        nodes = _ask(all_examiners, "collect_node_info")
         silent = [name for name in all_examiners if name not in nodes]
         examiners = {name: examiner for name, examiner in all_examiners.items() if name in nodes}
         yield _check_answers(list(nodes), silent)
