@@ -14,7 +14,7 @@ from vicc_ray.config import Config
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import Phase, build_phases
-from vicc_ray.training.monitoring.run_logger import EVERY, RunLogger
+from vicc_ray.training.monitoring.run_logger import TRACKER_INTERVAL, RunLogger
 from vicc_ray.utils.jsonl import append_line, read_lines
 
 CONFIG = small_config()
@@ -54,7 +54,7 @@ def test_steps_and_epochs_are_lines_and_curves(folder: RunDir) -> None:
     assert (first["step"], first["epoch"], first["phase"], first["problems"]) == (20, 1, "rgb-stage1", [])
     assert second["effective_rank"] == 6.0 and second["ln_k"] == pytest.approx(1.791759)
     curves = shown(folder.path / "tensorboard")
-    assert [step for step, _ in curves["step/loss"]] == list(range(EVERY, 41, EVERY))
+    assert [step for step, _ in curves["step/loss"]] == list(range(TRACKER_INTERVAL, 41, TRACKER_INTERVAL))
     assert curves["epoch/effective_rank"] == [(20, 6.0), (40, 6.0)]
     assert not {"step/epoch", "step/phase", "step/workers", "epoch/problems"} & set(curves)
 
@@ -113,7 +113,7 @@ def test_what_is_no_number_is_null(folder: RunDir) -> None:
 
 def begun(folder: RunDir, phase: Phase, start_from: Path | None = None) -> list[str]:
     journal = RunLogger(folder, CONFIG, 100, start_from)
-    kinds = [problem.kind for problem in journal.begin_phase(phase, 100)]
+    kinds = [problem.kind for problem in journal.start_phase(phase, 100)]
     journal.close(phase, 100)
     return kinds
 

@@ -56,7 +56,7 @@ class StepRecorder:
         """Start the statistics of a phase, after ``steps`` steps of the run."""
         self._epoch_stats = self._task.epoch_stats(phase, self._device)
         if self._logger:
-            self._logger.begin_phase(phase, steps)
+            self._logger.start_phase(phase, steps)
 
     def add(self, step: Step) -> None:
         """Hold back a step; :meth:`flush` must have logged the one before."""

@@ -13,9 +13,9 @@ from vicc_ray.training.optim.lars import LARS
 
 
 def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerConfig) -> torch.optim.Optimizer:
-    """Optimizer over all parameters of ``modules``; biases and norms get no decay and, in lars, no adaptive rate.
+    """Optimizer over all parameters of ``modules``. Biases and norms get no decay and, in LARS, no adaptive rate.
 
-    Both kinds move all parameters together, in as many kernels as one parameter alone would need.
+    Both optimizers use foreach kernels: as many launches for all parameters as for one.
     """
     weights, rest = _groups(modules, settings.weight_decay)
     optimizer: torch.optim.Optimizer
@@ -29,19 +29,19 @@ def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerConfig) -> 
 
 
 def adamw(parts: Iterable[tuple[nn.Module, float]], weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW over modules that learn at different rates: the ``share`` of its groups is what the rate is multiplied by.
+    """AdamW over modules with different learning rates: each group has its multiplier as ``lr_mult``.
 
     Args:
-        parts: modules with their shares.
+        parts: modules with their multipliers.
     """
-    groups = [{**group, "share": share} for module, share in parts for group in _groups([module], weight_decay)]
+    groups = [{**group, "lr_mult": lr_mult} for module, lr_mult in parts for group in _groups([module], weight_decay)]
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], foreach=True)
     optimizer.register_load_state_dict_post_hook(_lay_out_as_parameters)
     return optimizer
 
 
 def _groups(modules: Iterable[nn.Module], weight_decay: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Weights, and biases and norms, which get no decay."""
+    """Parameter groups: weights, and biases and norms, which get no decay."""
     parameters = [p for module in modules for p in module.parameters()]
     weights = {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
     return weights, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
@@ -49,9 +49,7 @@ def _groups(modules: Iterable[nn.Module], weight_decay: float) -> tuple[dict[str
 
 @torch.no_grad()
 def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Give loaded state the memory layout of its parameter: a checkpoint has one layout, and only tensors that are laid
-    out alike are moved together.
-    """
+    """Give loaded state the memory layout of its parameter, since foreach kernels need equal layouts."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:

@@ -1,4 +1,4 @@
-"""Layer-wise adaptive rates: every weight tensor moves by a share of its own norm. One kernel for all of a group.
+"""LARS: layer-wise adaptive learning rates, with foreach kernels over each group.
 
 Source: You, Gitman and Ginsburg, Large Batch Training of Convolutional Networks, arXiv 1708.03888.
 """
@@ -13,34 +13,34 @@ from torch import Tensor
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 EPSILON = 1e-8
-"""Keeps the ratio finite where gradient and decay are both next to nothing."""
+"""Keeps the ratio finite where gradient and decay are both near zero."""
 
 
 class LARS(torch.optim.Optimizer):
-    """SGD with momentum; in groups with ``adapt``, the gradient g of each tensor w is scaled before momentum sees it by
+    """SGD with momentum. In groups with ``adapt``, the gradient g of each tensor w is scaled before momentum by
 
         trust |w| / (|g| + weight_decay |w|)        with weight decay added to g, and by 1 where |w| or |g| is 0.
 
     Args:
-        groups: each may set ``weight_decay`` and ``adapt``, or any of the following for itself.
+        groups: parameter groups; each may set ``weight_decay``, ``adapt`` and any argument below.
         lr: learning rate.
         momentum: 0 to 1.
         trust: the trust coefficient.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float, momentum: float, trust: float) -> None:
-        usual = {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": 0.0, "adapt": True}
-        super().__init__(groups, usual)
+        defaults = {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": 0.0, "adapt": True}
+        super().__init__(groups, defaults)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             weights = [p for p in group["params"] if p.grad is not None]
             if weights:
-                self._move(weights, group)
+                self._update(weights, group)
 
-    def _move(self, weights: Tensors, group: dict[str, Any]) -> None:
+    def _update(self, weights: Tensors, group: dict[str, Any]) -> None:
         gradients: Tensors = [p.grad for p in weights if p.grad is not None]
         if group["adapt"]:
             ratios = _ratios(weights, gradients, group["trust"], group["weight_decay"])

@@ -91,7 +91,7 @@ class ClassifierTrainer:
         """
         rate = learning_rate(self.rates, self.phase, epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
+            group["lr"] = rate * group["lr_mult"]
         labels = to_device(self.labels[batch["videos"]], self.device)
         scores = self._scores(batch)
         loss, norm = backward(functional.cross_entropy(scores, labels), self.sizes, self.optimizer, self.parameters)
