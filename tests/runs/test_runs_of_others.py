@@ -21,7 +21,7 @@ from vicc_ray.reports.run.data import read_figures
 from vicc_ray.runs.checkpoint_manager import SCORE, CheckpointManager
 from vicc_ray.runs.checkpoint_state import (
     MODEL,
-    OPTIMISER,
+    OPTIMIZER,
     STATE,
     load_model,
     load_progress,
@@ -121,7 +121,7 @@ GROUPS: list[Any] = [[], [{}], [{"params": "a"}], [{"params": [10**6]}]]
 def test_an_optimizer_that_does_not_fit_is_told(run: RunDir, groups: Any) -> None:
     file = checkpoint(run) / STATE
     file.write_text(json.dumps({**json.loads(file.read_text()), "groups": groups}))
-    with pytest.raises(UserError, match=OPTIMISER):
+    with pytest.raises(UserError, match=OPTIMIZER):
         load_progress(checkpoint(run), started(CONFIG, "rgb-stage1"))
 
 
@@ -129,8 +129,8 @@ def test_an_optimizer_that_does_not_fit_is_told(run: RunDir, groups: Any) -> Non
 def test_tensors_of_other_names_are_told(run: RunDir, name: str) -> None:
     trainer = started(CONFIG, "rgb-stage1")
     progress = {f"progress.{key}": value for key, value in trainer.progress_tensors().items()}
-    save_file({**progress, name: torch.zeros(3)}, checkpoint(run) / OPTIMISER)
-    with pytest.raises(UserError, match=OPTIMISER):
+    save_file({**progress, name: torch.zeros(3)}, checkpoint(run) / OPTIMIZER)
+    with pytest.raises(UserError, match=OPTIMIZER):
         load_progress(checkpoint(run), trainer)
     save_file({name: torch.zeros(3)}, checkpoint(run) / MODEL)
     for load in (lambda: load_model(checkpoint(run), trainer), lambda: load_prototypes(checkpoint(run), "rgb")):

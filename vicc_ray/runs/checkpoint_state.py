@@ -28,7 +28,7 @@ from vicc_ray.utils.json_file import read_json, validate_as
 from vicc_ray.utils.regular_file import open_regular
 
 FORMAT = 3
-MODEL, OPTIMISER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 DAMAGED = "the checkpoint is damaged, remove its folder"
 PROGRESS = "progress."
 """Prefix in optimizer.safetensors of the trainer's further state: the queue, the momentum encoder."""
@@ -87,7 +87,7 @@ class Snapshot:
 
     def write(self, folder: Path) -> None:
         """Write into an existing empty folder; the caller commits the folder."""
-        for name, tensors in ((MODEL, self.model), (OPTIMISER, self.progress)):
+        for name, tensors in ((MODEL, self.model), (OPTIMIZER, self.progress)):
             mode = create(folder / name)
             save_file(tensors, folder / name)
             (folder / name).chmod(mode)  # safetensors creates files that only the owner reads
@@ -163,14 +163,14 @@ def load_model(folder: Path, trainer: Checkpointable) -> None:
 
 def load_progress(folder: Path, trainer: Checkpointable) -> None:
     """Load the optimizer and the state of the phase, which must have been started."""
-    tensors = _read(folder / OPTIMISER)
+    tensors = _read(folder / OPTIMIZER)
     progress = {k.removeprefix(PROGRESS): v for k, v in tensors.items() if k.startswith(PROGRESS)}
     trainer.load_progress_tensors(progress)
     optimizer = {k: v for k, v in tensors.items() if not k.startswith(PROGRESS)}
     try:
         trainer.optimizer.load_state_dict(_unflatten(optimizer, read_state(folder)["groups"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / OPTIMISER} does not fit the optimizer ({error}); {DAMAGED}") from error
+        raise UserError(f"{folder / OPTIMIZER} does not fit the optimizer ({error}); {DAMAGED}") from error
 
 
 def model_tensors(trainer: Checkpointable) -> dict[str, Tensor]:
