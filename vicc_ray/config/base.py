@@ -1,4 +1,4 @@
-"""What all sections of the configuration are made of."""
+"""Base class and value types of all configuration sections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CountOrZero = Annotated[int, Field(ge=0)]
 
 
 class ConfigSection(BaseModel):
-    """Base of all sections: unknown keys are errors, values do not change after loading."""
+    """Base class of all sections: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=False)
 

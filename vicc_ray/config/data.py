@@ -1,4 +1,4 @@
-"""What becomes of videos: the clip store, and the clips that are cut from it."""
+"""Settings of the clip store and of the training clips cropped from it."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from vicc_ray.config.base import RESUMABLE, ConfigSection, Count, Fraction, Posi
 
 
 class PrepareConfig(ConfigSection):
-    """Videos to clip store: decode, scale, optical flow, compress."""
+    """Preparation of videos: decode, scale, optical flow, compress."""
 
     short_side: Annotated[int, Field(ge=16, le=1080, multiple_of=2)] = 128
-    """Stored height or width in pixels, whichever is shorter; the other keeps the aspect ratio."""
+    """Shorter side of stored frames in pixels; the aspect ratio is kept."""
     flow_method: Literal["dis", "tvl1", "farneback"] = "dis"
-    """Optical-flow algorithm (OpenCV): dis is fast, tvl1 is the published one, farneback the classic."""
+    """Optical-flow algorithm (OpenCV): dis is fast, tvl1 is the published one, farneback an older alternative."""
     flow_bound: Positive = 20.0
-    """Largest stored displacement in pixels a frame; larger ones are clipped to it."""
+    """Bound of the stored displacement in pixels per frame; larger values are clipped."""
     flow_downscale: Literal[1, 2, 4] = 2
-    """Stored flow has this many times fewer rows and columns than the frames; its unit stays a pixel of the frame."""
+    """Downscaling factor of stored flow in each dimension; its unit remains a pixel of the frame."""
     gop_size: Annotated[int, Field(ge=1, le=64)] = 8
-    """Frames that are compressed together; to read a clip, up to so many frames less one are decoded in vain."""
+    """Frames per group of pictures. Reading a clip decodes up to this many frames minus one in vain."""
     rgb_crf: Annotated[int, Field(ge=0, le=40)] = 18
-    """Rate factor of the stored H.264: smaller is better and larger; 18 looks like the original."""
+    """Constant rate factor of the stored H.264. Smaller means better quality and larger files; 18 is visually
+    lossless."""
     flow_quality: Annotated[int, Field(ge=50, le=100)] = 95
     """JPEG quality of the stored flow."""
     max_frames: Count = 1000
-    """Frames kept of each video, from its start."""
+    """Maximum number of stored frames per video, from its start."""
     timeout_s: Positive = 120.0
-    """Seconds after which decoding one video, with its flow, is given up: recorded as a failure, or, from 100 frames
-    on, stored as far as it is."""
+    """Time limit in seconds for decoding one video and computing its flow. A video over the limit is stored truncated
+    if it has at least 100 frames by then, else recorded as a failure."""
     max_failure_rate: Fraction = 0.5
     """Fraction of failed videos above which the preparation stops with an error, once at least 20 videos are done."""
     split_fold: Annotated[int, Field(ge=1, le=3)] = 1
-    """Which of the three official folds is used, where the labels are the lists of UCF101 or HMDB51."""
+    """Official fold to use when the labels are the lists of UCF101 or HMDB51."""
     test_fraction: Annotated[Fraction, RESUMABLE] = 0.25
     """Fraction of sources held out for testing when the videos come without a split; unlabeled sources never are."""
     videos_per_shard: Count = 64
-    """Rows of one Parquet file: the unit of parallel work and of resumption."""
+    """Rows of one Parquet file, the unit of parallel work and of resumption."""
 
     @property
     def grid(self) -> int:
-        """Stored heights and widths, and crops of them, are multiples of this: half-size chroma and flow fit them."""
+        """Divisor of stored heights, widths and crops, so that subsampled chroma and flow align with them."""
         return max(2, self.flow_downscale)
 
     @model_validator(mode="after")
@@ -56,26 +57,26 @@ class PrepareConfig(ConfigSection):
 
 
 class ClipConfig(ConfigSection):
-    """What one training sample is: two clips of one video, RGB and flow cut alike."""
+    """Training sample: two clips of one video, with the same crop for RGB and flow."""
 
     frames: Annotated[int, Field(ge=2)] = 32
-    """Frames of a clip."""
+    """Frames per clip."""
     frame_stride: Count = 1
-    """Distance in stored frames between neighbouring frames of a clip."""
+    """Distance in stored frames between consecutive frames of a clip."""
     size: Annotated[int, Field(ge=16, multiple_of=2)] = 128
-    """Height and width of a clip in pixels after the crop is resized."""
+    """Height and width of a clip in pixels, after the random crop is resized."""
     same_clip_prob: Fraction = 0.5
     """Fraction of samples that take one clip and augment it twice; the rest take two different clips."""
     crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
-    """Smallest and largest area of the random crop, as a share of the frame."""
+    """Range of the area of the random crop, as a fraction of the frame."""
     crop_ratio: tuple[Positive, Positive] = (0.75, 4.0 / 3.0)
-    """Smallest and largest width/height of the random crop."""
+    """Range of the aspect ratio (width / height) of the random crop."""
     scale_flow_with_crop: bool = False
-    """Whether displacements are scaled with the resized crop, so that flow stays true to its RGB clip."""
+    """Whether displacements are scaled with the resized crop, so that flow matches its RGB clip."""
     flip_prob: Fraction = 0.5
-    """Probability of the horizontal flip; the horizontal flow component changes its sign with it."""
+    """Probability of a horizontal flip, which also negates the horizontal flow component."""
     jitter_prob: Fraction = 0.8
-    """Probability of colour jitter on an RGB clip."""
+    """Probability of color jitter on an RGB clip."""
     brightness: Fraction = 0.5
     """Strength of brightness jitter: factors from 1 - x to 1 + x."""
     contrast: Fraction = 0.5
@@ -83,13 +84,13 @@ class ClipConfig(ConfigSection):
     saturation: Fraction = 0.5
     """Strength of saturation jitter: factors from 1 - x to 1 + x."""
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.25
-    """Strength of hue jitter: turns of the colour wheel from -x to +x."""
+    """Strength of hue jitter: shifts from -x to +x of the color wheel."""
     grayscale_prob: Fraction = 0.5
-    """Probability that an RGB clip is replaced by one of its channels, repeated."""
+    """Probability that an RGB clip is replaced by one of its channels, repeated three times."""
     blur_prob: Fraction = 0.5
     """Probability of Gaussian blur on an RGB clip."""
     blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
-    """Smallest and largest standard deviation of the blur in pixels."""
+    """Range of the standard deviation of the blur in pixels."""
 
     @model_validator(mode="after")
     def _ordered(self) -> ClipConfig:

@@ -1,4 +1,4 @@
-"""How what was learnt is measured: retrieval, action recognition."""
+"""Settings of the evaluation: retrieval and action recognition."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from vicc_ray.config.method import OptimizerConfig
 
 
 class EvaluateConfig(ConfigSection):
-    """Retrieval: windows of whole videos, nearest neighbours."""
+    """Retrieval of nearest neighbors by the features of whole videos."""
 
     window_overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-    """Overlap of neighbouring test windows."""
+    """Overlap of consecutive windows, as a fraction of their length."""
     max_windows_per_video: Count = 10
-    """Most windows of one video, evenly spread over it."""
+    """Maximum number of windows per video, evenly spaced."""
     crops: Literal["center", "ten"] = "center"
     """Squares of each window: the center, or that and the corners at 7/8 of the short side, and their mirror images;
     features are averaged over them."""
     batch_size: Count = 16
-    """Windows embedded at once."""
+    """Windows per forward pass."""
     exclude_same_source: bool = False
-    """Whether neighbours of the query's own source (the same original recording) are left out."""
+    """Whether neighbors of the query's own source (the same original recording) are excluded."""
 
 
 class ClassifyConfig(ConfigSection):
-    """Action recognition: a linear layer on a network, trained with labels by AdamW; see also train, clip, evaluate."""
+    """Action recognition: a linear layer on the backbone, trained with labels by AdamW; see also train, clip,
+    evaluate."""
 
     mode: Literal["probe", "finetune", "cached_probe"] = "finetune"
     """probe: a linear layer over the frozen network; finetune: the network too; cached_probe: the layer alone, in
     seconds, on the features that `vicc-ray evaluate` has made."""
     stream: Stream = "rgb"
-    """The network that classifies; once both have, their mean probabilities are scored too."""
+    """Stream of the network. Once both streams are classified, their averaged probabilities are scored too."""
     global_batch_size: Annotated[int, Field(ge=2)] = 48
-    """Videos of one global step, shared by all workers."""
+    """Videos per step, over all workers."""
     probe_epochs: Count = 100
     """Epochs of a probe."""
     finetune_epochs: Count = 500
@@ -43,25 +44,25 @@ class ClassifyConfig(ConfigSection):
     probe_learning_rate: Positive = 1e-3
     """Learning rate of a probe's linear layer at the start of the cosine."""
     finetune_learning_rate: Positive = 1e-3
-    """The same of fine-tuning."""
+    """Learning rate of fine-tuning at the start of the cosine."""
     min_lr_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
     """Fraction of the learning rate that is left at the end of the cosine."""
     warmup_epochs: CountOrZero = 0
-    """Epochs of linear warm-up from 0."""
+    """Epochs of linear warmup from 0."""
     backbone_lr_mult: Fraction = 0.1
-    """Learning rate of the network in fine-tuning, as a share of the linear layer's."""
+    """Multiplier of the backbone's learning rate in fine-tuning, relative to the linear layer."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    """Probability that fine-tuning leaves out a feature before the linear layer."""
+    """Dropout probability before the linear layer in fine-tuning."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-3
     """Weight decay of weights; biases and norms have none."""
 
     @property
     def epochs(self) -> int:
-        """Those of the mode."""
+        """Epochs of the mode."""
         return self.finetune_epochs if self.mode == "finetune" else self.probe_epochs
 
     @property
     def rates(self) -> OptimizerConfig:
-        """Warm-up and cosine of the mode's learning rate."""
+        """Learning-rate schedule of the mode."""
         rate = self.finetune_learning_rate if self.mode == "finetune" else self.probe_learning_rate
         return OptimizerConfig(learning_rate=rate, min_lr=rate * self.min_lr_ratio, warmup_epochs=self.warmup_epochs)

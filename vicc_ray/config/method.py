@@ -1,4 +1,4 @@
-"""What is learnt and how: networks, objective, alternation, optimizer."""
+"""Settings of the networks, the objective, the schedule and the optimizer."""
 
 from __future__ import annotations
 
@@ -18,82 +18,82 @@ else:  # type checkers accept only literal names in Literal
 
 
 class ModelConfig(ConfigSection):
-    """The two networks: backbone, spatio-temporal mean, projection head, unit norm."""
+    """Network of each stream: backbone, spatio-temporal mean, projection head, unit norm."""
 
     backbone: BackboneName = "s3d"
-    """Video backbone of both streams; s3d and r2plus1d-small are those of the released models, tiny is the demo's."""
+    """Video backbone of both streams. s3d and r2plus1d-small are those of the released models, tiny is for the demo."""
     embed_dim: Annotated[int, Field(ge=2)] = 128
     """Dimension D of the embedding."""
 
 
 class MethodConfig(ConfigSection):
-    """What is contrasted; prototypes, assignments, queue and loss."""
+    """Objective: prototypes, assignments, queue and loss."""
 
     objective: ObjectiveName = "vicc"
-    """vicc: the published method; moco: InfoNCE with a momentum encoder (MoCo) on each stream alone, to compare."""
+    """vicc: the published method; moco: InfoNCE with a momentum encoder (MoCo) on each stream alone, as a baseline."""
     num_prototypes: Annotated[int, Field(ge=2)] = 300
     """Number K of prototypes of each stream."""
     temperature: Positive = 0.1
-    """Softmax temperature of the predictions of prototypes."""
+    """Softmax temperature of the predicted assignments."""
     sinkhorn_epsilon: Positive = 0.05
-    """Entropy regularisation of Sinkhorn-Knopp: smaller gives harder assignments."""
+    """Entropy regularization of Sinkhorn-Knopp; smaller gives harder assignments."""
     sinkhorn_iterations: Count = 3
-    """Row and column normalisations of Sinkhorn-Knopp."""
+    """Row and column normalizations of Sinkhorn-Knopp."""
     queue_size: CountOrZero = 1920
-    """Embeddings of earlier steps kept for each view, over all workers; 0 turns the queue off."""
+    """Embeddings of earlier steps kept for each view, over all workers; 0 disables the queue."""
     queue_start_epoch: CountOrZero = 15
     """Epoch of a phase from which the queue is filled and used."""
     freeze_prototypes_epochs: CountOrZero = 1
-    """Epochs at the start of each phase during which the prototypes do not move."""
+    """Epochs at the start of each phase during which the prototypes are frozen."""
     moco_temperature: Positive = 0.07
-    """Softmax temperature where instances are contrasted."""
+    """Softmax temperature of InfoNCE."""
     moco_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
-    """Fraction that the momentum encoder of the instances' keys keeps of itself at each step."""
+    """Momentum of the key encoder."""
 
 
 class ScheduleConfig(ConfigSection):
     """Phases: RGB stage 1, flow stage 1, then cycles of (RGB stage 2, flow stage 2)."""
 
     rgb_epochs: CountOrZero = 300
-    """Epochs after which RGB stage 1 stops."""
+    """Epochs of RGB stage 1."""
     flow_epochs: CountOrZero = 300
-    """Epochs after which flow stage 1 stops."""
+    """Epochs of flow stage 1."""
     stage1_cosine_epochs: Count = 500
-    """Length in epochs of the cosine of a stage-1 phase; it may be longer than the phase, which then stops early."""
+    """Length of the cosine schedule of stage 1 in epochs; a phase may stop before its end."""
     cycles: Annotated[int, Field(ge=0, le=10_000)] = 2
-    """Cycles of stage 2; one cycle is an RGB phase and a flow phase."""
+    """Cycles of stage 2, each an RGB phase and a flow phase."""
     epochs_per_phase: Count = 100
-    """Epochs of each phase of stage 2."""
+    """Epochs of each stage-2 phase: the alternation period of the method."""
     stage2_max_epochs: CountOrZero = 0
-    """Epochs of all phases of stage 2 together, after which it ends, within a phase if need be: for runs that differ in
-    their alternation alone; 0: as many as the cycles have."""
+    """Maximum epochs of stage 2 over all its phases; it may end within a phase. For runs that differ only in their
+    alternation. 0: no limit besides the cycles."""
     stage2_cosine_epochs: CountOrZero = 100
-    """Length in epochs of the cosine of a stage-2 phase; 0: that of the phase."""
+    """Length of the cosine schedule of a stage-2 phase in epochs; 0: the length of the phase."""
     final_flow_phase: bool = True
-    """Whether the last cycle ends with its flow phase; false saves it where only the RGB network is wanted."""
+    """Whether the last cycle has a flow phase; without it training is shorter if only the RGB network is needed."""
     cross_stream: bool = True
-    """Whether stage 2 uses both streams; false trains each alone for the same steps (the control of the method)."""
+    """Whether stage 2 uses both streams; false trains each alone for as many steps (the method's control)."""
 
 
 class Stage2Config(ConfigSection):
-    """What is otherwise in stage 2 than in stage 1; where it is null, the setting of that name holds for both."""
+    """Overrides for stage 2; null keeps the setting of the same name."""
 
     num_prototypes: Annotated[int, Field(ge=2)] | None = None
-    """Number K of prototypes of each stream; where it is another one than before, they are drawn anew."""
+    """Number K of prototypes of each stream; another number than in stage 1 reinitializes them."""
     temperature: Positive | None = None
-    """Softmax temperature of the predictions of prototypes."""
+    """Softmax temperature of the predicted assignments."""
     sinkhorn_epsilon: Positive | None = None
-    """Entropy regularisation of Sinkhorn-Knopp."""
+    """Entropy regularization of Sinkhorn-Knopp."""
     queue_size: CountOrZero | None = None
-    """Embeddings of earlier steps kept for each view; 0 turns the queue off."""
+    """Embeddings of earlier steps kept for each view; 0 disables the queue."""
     queue_start_epoch: CountOrZero | None = None
     """Epoch of a phase from which the queue is filled and used."""
     freeze_prototypes_epochs: CountOrZero | None = None
-    """Epochs at the start of each phase during which the prototypes do not move."""
+    """Epochs at the start of each phase during which the prototypes are frozen."""
     learning_rate: Positive | None = None
     """Learning rate at the start of the cosine."""
     warmup_epochs: CountOrZero | None = None
-    """Epochs of linear warm-up from 0 at the start of each phase."""
+    """Epochs of linear warmup from 0 at the start of each phase."""
 
 
 class OptimizerConfig(ConfigSection):
@@ -102,13 +102,13 @@ class OptimizerConfig(ConfigSection):
     name: Literal["lars", "adamw"] = "lars"
     """lars: SGD with momentum and layer-wise adaptive rates (published); adamw: for small networks and short runs."""
     learning_rate: Positive = 0.6
-    """Learning rate at the start of the cosine, for the whole global batch."""
+    """Learning rate at the start of the cosine, for the global batch."""
     min_lr: Positive = 0.0006
     """Learning rate at the end of the cosine."""
     warmup_epochs: CountOrZero = 0
-    """Epochs of linear warm-up from 0 at the start of each phase."""
+    """Epochs of linear warmup from 0 at the start of each phase."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-6
-    """Weight decay of weights; biases and norms have none."""
+    """Weight decay of weights; biases and norm parameters have none."""
     momentum: Fraction = 0.9
     """Momentum of lars."""
     trust_coefficient: Positive = 0.001

@@ -1,4 +1,4 @@
-"""How a run goes on its machines: workers, checkpoints, checks, and what Ray may use."""
+"""Settings of a training run and of Ray: workers, checkpoints, validation, resources."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ WORKERS_IN_WORDS = "a whole number of at least 1, or {min: 1, max: 8} with two o
 
 
 class Workers(ConfigSection):
-    """How many workers train; a number is as good as equal bounds."""
+    """Number of training workers, fixed or between bounds; a plain number means equal bounds."""
 
     min: Count
-    """With fewer the run waits."""
+    """Minimum; with fewer workers the run waits."""
     max: Count
-    """More are not started."""
+    """Maximum number of workers."""
 
     @model_validator(mode="before")
     @classmethod
@@ -49,53 +49,58 @@ class Workers(ConfigSection):
 
 
 class TrainConfig(ConfigSection):
-    """The run: batch, workers, checkpoints, held-out checks."""
+    """Training run: batch, workers, checkpoints, validation."""
 
     global_batch_size: Annotated[int, Field(ge=2)] = 48
-    """Videos of one global step, shared by all workers."""
+    """Videos per step, over all workers."""
     num_workers: Annotated[Workers, Field(json_schema_extra={"words": WORKERS_IN_WORDS}), RESUMABLE] = Workers(
         min=1, max=1
     )
-    """Training workers, each with a GPU if use_gpu, else a process on CPUs; {min: 1, max: 8}: as many as fit now."""
+    """Training workers, each with a GPU or, without GPUs, on CPUs. {min: 1, max: 8} scales with the available
+    resources."""
     cpus_per_worker: Annotated[float, Field(ge=0.0), RESUMABLE] = 0.0
-    """Logical CPUs of a worker; 0: one beside a GPU, else half of the machine's; decoding has the rest."""
+    """Logical CPUs of a worker; decoding uses the rest. 0: one next to a GPU, else half of the machine's."""
     elastic_resize_interval_s: Annotated[Positive, RESUMABLE] = 60.0
-    """Seconds between looks whether there is room for more workers, where their number may change."""
+    """Seconds between checks for resources for more workers, if their number is elastic."""
     gpus_per_worker: Annotated[float, Field(gt=0.0, le=1.0), RESUMABLE] = 1.0
-    """GPU of a worker, where GPUs are used: below 1, several trainings share one."""
+    """GPUs of a worker when GPUs are used; below 1, several trainings share a GPU."""
     use_gpu: Annotated[Literal["auto", "yes", "no"], RESUMABLE] = "auto"
     """auto: GPUs if the cluster has any."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format of the networks (loss and Sinkhorn are always fp32); auto: bf16 on GPUs that compute in it, else
-    fp32: on a CPU without instructions for bf16, S3D took over ten times as long in it."""
+    """Number format of the networks; loss and Sinkhorn are always fp32. auto: bf16 on GPUs that support it, else fp32.
+    On a CPU without bf16 instructions, S3D took over ten times as long in bf16."""
     channels_last: bool = True
-    """Whether clips and weights lie in memory with their channels innermost: a step of S3D on an AVX2 CPU took 6.5 s
-    of processor time with it, 10 s without."""
+    """Whether clips and weights use the channels-last memory format. On an AVX2 CPU a step of S3D took 6.5 s of
+    processor time with it, 10 s without."""
     compile: bool = False
-    """Whether torch.compile builds kernels for the networks. The first step of a phase then takes minutes, and on an
-    AVX2 CPU S3D trained no faster (1.6 s against 1.5 s for two clips)."""
+    """Whether torch.compile compiles the networks. The first step of a phase then takes minutes, and on an AVX2 CPU S3D
+    trained no faster (1.6 s against 1.5 s for two clips)."""
     activation_checkpointing: Annotated[bool, RESUMABLE] = False
-    """Whether the backward pass computes the networks' parts again, instead of their activations being kept: for more
-    videos in a device's memory, at 1.4 times the time (S3D on a CPU)."""
+    """Whether the backward pass recomputes activations instead of storing them: more videos fit in memory, at 1.4 times
+    the time (S3D on a CPU)."""
     deterministic: bool = False
-    """Whether a repeated run is equal to the bit, where torch can; on CPUs it is in any case."""
+    """Whether to use deterministic kernels where torch has them, for bit-identical repeated runs. CPU runs are in any
+    case."""
     checkpoint_every_steps: Annotated[Count, RESUMABLE] = 500
-    """Steps between checkpoints; the end of every phase makes one too, and so does the warning that a machine goes."""
+    """Steps between checkpoints. A phase end and a preemption notice write one too."""
     keep_last: Annotated[Count, RESUMABLE] = 2
-    """Newest checkpoints kept beside those of the ends of phases and the best of each stream by held-out R@1."""
+    """Number of newest checkpoints to keep, besides those at phase ends and the best of each stream by validation
+    R@1."""
     validate_every_epochs: Annotated[CountOrZero, RESUMABLE] = 20
-    """Epochs between retrieval checks of a checkpoint on held-out videos, beside the training; 0 turns them off."""
+    """Epochs between validations of a checkpoint by retrieval, concurrent with training; 0 turns them off."""
     max_validation_videos: Annotated[Count, RESUMABLE] = 1000
-    """Most train and most held-out videos that such a check embeds."""
+    """Maximum number of train and of held-out videos that a validation embeds."""
     validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of each class's training sources that is not trained on and that the checks score instead of the test
-    videos, so that what is chosen by the checks is not chosen by the test; 0: the checks score the test videos."""
+    """Fraction of each class's training sources held out for validation. 0: validations score the test videos, so
+    choices made by them are made on the test set."""
     max_restarts_without_progress: Annotated[CountOrZero, RESUMABLE] = 3
-    """Failures without a new checkpoint in between after which the run gives up; one that advances goes on for ever."""
+    """Failures without a new checkpoint in between after which the run stops. Restarts that make progress are not
+    counted."""
     log_sample_ids: Annotated[bool, RESUMABLE] = False
-    """Whether samples.jsonl tells the videos of every step: the proof that each comes once an epoch."""
+    """Whether samples.jsonl lists the videos of every step, to verify that each is used once per epoch."""
     trackers: Annotated[tuple[TrackerName, ...], RESUMABLE] = ("tensorboard",)
-    """Where figures are drawn beside the JSON lines, which are always written; mlflow and wandb are extras."""
+    """Experiment trackers besides the JSON lines, which are always written; mlflow and wandb are extras of the
+    package."""
 
     @model_validator(mode="after")
     def _one_way_of_recomputing(self) -> TrainConfig:
@@ -115,14 +120,15 @@ class TrainConfig(ConfigSection):
 
 
 class RayConfig(ConfigSection):
-    """What Ray may use when it is started on this machine (a running cluster has its own limits)."""
+    """Resources of a local Ray session (a running cluster has its own limits), and waits."""
 
     cpus: CountOrZero = 0
     """Logical CPUs; 0: all of the machine."""
     object_store_mb: Annotated[int, Field(ge=80)] = 512
-    """Size of the shared object store in MiB."""
+    """Size of the object store in MiB."""
     share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the cluster's CPUs and object store that one training counts on; a sweep gives each trial its part."""
+    """Fraction of the cluster's CPUs and object store for one training; a sweep divides them among its trials."""
     node_wait_timeout_s: Annotated[float, Field(ge=0.0)] = 1800.0
-    """Seconds that a pipeline waits for machines that an autoscaler may bring, or for the first one of a cluster: a
-    training for as many as train.num_workers needs at least. Asked for GPUs alone where train.use_gpu is yes."""
+    """Seconds to wait for the first node of a cluster, and for nodes that an autoscaler may add until the minimum of
+    train.num_workers fits. An autoscaler is asked
+    for GPUs only if train.use_gpu is yes."""
