@@ -150,7 +150,7 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: py
 
 def test_a_trained_run_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = error_of(capsys, "evaluate", "--run", tmp_path, "--store", tmp_path, "--set", "train.global_batch_size=4")
-    assert "only settings of evaluate and ray can be changed now" in message
+    assert "train.global_batch_size=4" in message and "evaluate" in message and "ray" in message
 
 
 def test_make_videos_writes_files_and_labels(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_import_weights_writes_and_tells_what_went_where(
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"encoder.safetensors", "second.safetensors", "prototypes.safetensors", "import.json"}
     told, record = capsys.readouterr().out, json.loads((tmp_path / "out" / "import.json").read_text())
-    printed, last = told.rsplit("where each", 1)
+    printed, last = told.rsplit("tensor mapping:", 1)
     assert json.loads(printed) == {name: value for name, value in record.items() if name != "tensors"}
     assert str(tmp_path / "out" / "import.json") in last
 
@@ -199,7 +199,7 @@ def test_export_tells_its_files_and_refuses_what_is_no_network(
     given = ["export", str(tmp_path / "it.safetensors"), "--out", str(tmp_path / "out"), "--format", "safetensors"]
     assert main([*given, "--stream", "flow"]) == 0
     told = capsys.readouterr().out
-    assert f"{tmp_path / 'out' / 'encoder.safetensors'}: features within" in told
+    assert f"{tmp_path / 'out' / 'encoder.safetensors'}: " in told
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"encoder.safetensors", "README.md"}
     message = error_of(capsys, *given)
     assert "rgb" in message and "flow" in message

@@ -130,5 +130,4 @@ class RayConfig(ConfigSection):
     """Fraction of the cluster's CPUs and object store for one training; a sweep divides them among its trials."""
     node_wait_timeout_s: Annotated[float, Field(ge=0.0)] = 1800.0
     """Seconds to wait for the first node of a cluster, and for nodes that an autoscaler may add until the minimum of
-    train.num_workers fits. An autoscaler is asked
-    for GPUs only if train.use_gpu is yes."""
+    train.num_workers fits. An autoscaler is asked for GPUs only if train.use_gpu is yes."""
