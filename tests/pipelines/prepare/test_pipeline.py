@@ -211,7 +211,7 @@ import sys
 from pathlib import Path
 from vicc_ray.config import Config, PrepareConfig, RayConfig
 from vicc_ray.pipelines.prepare.pipeline import prepare
-config = Config(prepare=PrepareConfig(short_side=64, flow="tvl1"), ray=RayConfig(cpus=2, object_store_mb=150))
+config = Config(prepare=PrepareConfig(short_side=64, flow_method="tvl1"), ray=RayConfig(cpus=2, object_store_mb=150))
 print(prepare(Path(sys.argv[1]), Path(sys.argv[2]), config))
 """
 SLOW = Config(prepare=PrepareConfig(short_side=64, flow_method="tvl1"), ray=RAY)
