@@ -1,1 +1,1 @@
-"""Whether machines are fit for a run: what each tells of itself, and what follows from it. No Ray here."""
+"""Health checks of the machines of a cluster, without Ray: information on each node, and the verdicts on it."""

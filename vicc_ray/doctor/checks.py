@@ -1,7 +1,4 @@
-"""What follows from what machines tell: a mark, what was found, and what to do about it.
-
-Machines are named in every finding, so that the one to look at is known.
-"""
+"""Verdicts on the machines of a cluster: a mark, the finding, and advice. Every finding names its machines."""
 
 from __future__ import annotations
 
@@ -23,13 +20,13 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Check:
-    """One line of what the doctor says."""
+    """One line of the doctor's report."""
 
     mark: Mark
     what: str
     found: str
     advice: str = ""
-    """What to do; "" where all is well."""
+    """What to do; "" if the mark is ok."""
 
 
 def check_folder(folder: str, wrote: Mapping[str, str], unseen: Mapping[str, Sequence[str]]) -> Check:

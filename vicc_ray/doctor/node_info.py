@@ -1,4 +1,4 @@
-"""What a machine tells of itself."""
+"""Information on one machine: versions, GPUs, free disk and memory, Ray's authentication."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("ray", "torch", "vicc-ray")
-"""Must be the same on all machines, and Python with them."""
+"""Packages whose versions must be equal on all machines, as that of Python."""
 COMMAND_TIMEOUT_S = 120
-"""Seconds after which a program that is asked is given up."""
+"""Seconds after which a command is killed."""
 ASK_TORCH = """\
 import sys
 sys.path[:] = filter(None, sys.path)  # nothing from the current folder, whose files may be anybody's
@@ -31,7 +31,7 @@ except Exception as error:
 
 @dataclass(frozen=True)
 class GpuInfo:
-    """Of one machine."""
+    """GPUs of one machine."""
 
     names: tuple[str, ...] = ()
     """As the driver lists them."""
@@ -45,7 +45,7 @@ class GpuInfo:
 
 @dataclass(frozen=True)
 class NodeInfo:
-    """What is the same for the time of a run, and what is free at its beginning (bytes)."""
+    """Properties of one machine; free disk and memory are in bytes, at the time of the check."""
 
     name: str
     versions: dict[str, str]
@@ -59,7 +59,7 @@ class NodeInfo:
 
 
 def collect_node_info(name: str) -> NodeInfo:
-    """This machine, under that name."""
+    """Information on this machine, under the given name."""
     return NodeInfo(
         name=name,
         versions=_versions(),
@@ -85,14 +85,14 @@ def _gpus() -> GpuInfo:
     pairs = [line.rpartition(", ") for line in listed.splitlines() if ", " in line]
     if not pairs:
         return GpuInfo()
-    # In a process of its own: Ray hides GPUs from what has not asked for any.
+    # In a subprocess, because Ray hides GPUs from tasks that request none.
     told = _output(sys.executable, "-c", ASK_TORCH)
     usable, problem = json.loads(told) if told else (0, "torch cannot be imported")
     return GpuInfo(tuple(name for name, _, _ in pairs), pairs[0][2], usable, problem)
 
 
 def _output(*command: str) -> str:
-    """What a program prints, "" if it fails or is not there."""
+    """Standard output of a command; "" if it fails or does not exist."""
     seen = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=seen, timeout=COMMAND_TIMEOUT_S, check=True)
@@ -102,7 +102,7 @@ def _output(*command: str) -> str:
 
 
 def _free_memory() -> int:
-    """As Linux counts what could be given to a new process; elsewhere all that the machine has."""
+    """MemAvailable on Linux; elsewhere all memory of the machine."""
     file = Path("/proc/meminfo")
     if file.exists():
         for line in file.read_text().splitlines():

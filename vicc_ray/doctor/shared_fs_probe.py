@@ -1,4 +1,4 @@
-"""Whether a folder is one folder for all machines: each writes a small file into it and looks for the others'."""
+"""Probe of a shared file system: each machine writes a small file into a folder and looks for those of the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class SharedFsProbe:
-    """Of one machine, in a hidden folder that only this look at the machines uses.
+    """Probe of one machine, in a hidden folder that only this check uses.
 
     Args:
         folder: to be looked at; ``~`` is the home folder of whoever asks.
@@ -22,7 +22,7 @@ class SharedFsProbe:
         self._machine = machine
 
     def write(self) -> str:
-        """Write this machine's file and read it again. Returns "" or what is wrong."""
+        """Write this machine's file and read it back; return an error message, or ""."""
         file = self._folder / self._machine
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ class SharedFsProbe:
             return _in_words(error)
 
     def missing(self, machines: Iterable[str]) -> list[str]:
-        """Those of ``machines`` whose file is not seen here as it was written."""
+        """Machines whose file is missing here, or differs from what was written."""
         return [machine for machine in machines if _wrong(self._folder / machine)]
 
     def remove(self) -> None:
@@ -46,7 +46,7 @@ class SharedFsProbe:
 
 
 def _wrong(file: Path) -> str:
-    """What is wrong with a file that should hold its own name, or ""."""
+    """Error message for a file that should contain its own name, or ""."""
     try:
         return "" if file.read_text() == file.name else "what was written is not what is read"
     except OSError as error:
