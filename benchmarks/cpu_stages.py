@@ -23,7 +23,7 @@ from vicc_ray.config import ClipConfig, ModelConfig, PrepareConfig
 from vicc_ray.evaluation.linear_probe import fit_quick_probe
 from vicc_ray.evaluation.video_features import embed_windows
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.search.thumbnail import make_film
+from vicc_ray.search.thumbnail import make_thumbnail
 from vicc_ray.sharding.build_shard import build_shard
 from vicc_ray.sharding.plan import PlannedVideo
 from vicc_ray.video import codec
@@ -149,7 +149,7 @@ STAGES: dict[str, Callable[[Path], Values]] = {
     "a part of the store, DIS": shard,
     "clips out of the store": clips,
     "draws of crops and appearance": draws,
-    "thumbnails": lambda folder: as_bytes([[make_film([*film[:, :SIDE, :SIDE]], 25)] for film in loaded(folder)]),
+    "thumbnails": lambda folder: as_bytes([[make_thumbnail([*film[:, :SIDE, :SIDE]], 25)] for film in loaded(folder)]),
     "synthetic frames": lambda _: [render(name, np.random.default_rng(1), Scene()) for name in list(MOTIONS)[:3]],
     "synthetic files of the same frames": synthetic,
     "features, tiny": lambda folder: features(folder, "tiny"),

@@ -48,9 +48,9 @@ from vicc_ray.search.index_format import (
 )
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.reader import SearchIndex
-from vicc_ray.search.thumbnail import FRAMES, RATE, SIDE, make_film, thumbnail_frames
+from vicc_ray.search.thumbnail import FRAMES, RATE, SIDE, make_thumbnail, thumbnail_frames
 from vicc_ray.search.video_folder import UNKNOWN
-from vicc_ray.search.window_spec import View
+from vicc_ray.search.window_spec import WindowSpec
 from vicc_ray.video.decode import decode_video
 
 A_PART, WINDOWS = 64, 10
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     given = parser.parse_args()
     files = [Path(str(item.place)) for item in list_videos(given.videos).items]
-    films = thumbnails(files[:12])
+    clips = thumbnails(files[:12])
     begun, new = time.perf_counter(), not (given.folder / VIDEOS_FILE).exists()
     if new:
         make_index(given.folder, given.count, files[0])
@@ -76,7 +76,7 @@ def main() -> None:
         "machine": {**machine(), "load_average": [round(load, 1) for load in os.getloadavg()]},
         "index": {**sizes(given.folder), **({"written_s": round(made, 1)} if new else {})},
         "search_space": measure(given.folder, files),
-        "thumbnails": films,
+        "thumbnails": clips,
     }
     print(json.dumps(result, indent=1))
 
@@ -91,9 +91,9 @@ def make_index(folder: Path, count: int, film_of: Path) -> None:
     write_weights(folder / ENCODER_FILE, weights)
     videos = str((folder / "videos").resolve())
     about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "s3d", "videos": videos}
-    Description(**about, features=1024, view=View.of(clip, config)).write(folder)
+    Description(**about, features=1024, spec=WindowSpec.of(clip, config)).write(folder)
     video = decode_video(film_of, short_side=128, max_frames=1000, timeout_s=60, grid=2)
-    film = make_film(squares(video.frames), video.fps)
+    thumbnail = make_thumbnail(squares(video.frames), video.fps)
     rng = np.random.default_rng(0)
     groups = rng.gamma(1.0, size=(1000, 1024)).astype(np.float32)
     spans = np.stack([np.arange(WINDOWS), np.arange(WINDOWS) + 1.28], 1).astype(np.float32)
@@ -103,7 +103,7 @@ def make_index(folder: Path, count: int, film_of: Path) -> None:
             for number in range(part * A_PART, min(count, (part + 1) * A_PART)):
                 own = groups[rng.integers(1000)] + rng.gamma(0.5, size=1024)
                 windows = (own + rng.gamma(0.3, size=(WINDOWS, 1024))).astype(np.float32)
-                found = VideoFeatures(windows, spans, 11.0, film)
+                found = VideoFeatures(windows, spans, 11.0, thumbnail)
                 id = f"{number % 400:03d}/{number:06d}.mp4"
                 writer.write(part_row(id, f"class {number % 400}", "", id.encode(), UNKNOWN, found))
     write_videos(folder, parts, 1024)
@@ -135,13 +135,13 @@ def measure(folder: Path, files: Sequence[Path]) -> dict[str, object]:
             started = time.perf_counter() - begun
             port = int(re.findall(r":(\d+)/", line)[0])
             count = len(SearchIndex(folder))
-            cold = timed(port, "/api/like/17")
+            cold = timed(port, "/api/neighbors/17")
             rows = np.random.default_rng(1).integers(count, size=ASKED)
-            timed(port, "/api/ask", files[0].read_bytes())
+            timed(port, "/api/query", files[0].read_bytes())
             used = [processor_ms(server.pid)]
-            by_id = [timed(port, f"/api/like/{row}") for row in rows]
+            by_id = [timed(port, f"/api/neighbors/{row}") for row in rows]
             used.append(processor_ms(server.pid))
-            by_video = [timed(port, "/api/ask", file.read_bytes()) for file in files[:SENT]]
+            by_video = [timed(port, "/api/query", file.read_bytes()) for file in files[:SENT]]
             used.append(processor_ms(server.pid))
             status = Path(f"/proc/{server.pid}/status").read_text()
         finally:
@@ -215,7 +215,7 @@ def thumbnails(files: Sequence[Path]) -> dict[str, object]:
             np.asarray(cv2.resize(square[i], (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
             for i in thumbnail_frames(len(square), video.fps)
         ]
-        found.setdefault("H.264 in MP4, as kept", []).append(judged(shown, make_film(square, video.fps)))
+        found.setdefault("H.264 in MP4, as kept", []).append(judged(shown, make_thumbnail(square, video.fps)))
         for crf in (20, 30):
             found.setdefault(f"H.264 in MP4, crf {crf}", []).append(judged(shown, filmed(shown, "libx264", "mp4", crf)))
         for crf in (36, 44):
@@ -248,8 +248,8 @@ def judged(shown: list[Pixels], content: bytes) -> tuple[int, float]:
         else:
             decoded = list(np.asarray(image.convert("RGB")).reshape(SIDE, -1, SIDE, 3).transpose(1, 0, 2, 3))
     else:
-        with av.open(io.BytesIO(content)) as film:
-            decoded = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+        with av.open(io.BytesIO(content)) as thumbnail:
+            decoded = [frame.to_ndarray(format="rgb24") for frame in thumbnail.decode(video=0)]
     count = min(len(decoded), len(shown))
     error = np.mean((np.stack(decoded[:count]).astype(float) - np.stack(shown[:count])) ** 2)
     return len(content), 10 * np.log10(255**2 / error)

@@ -39,7 +39,7 @@ class Command:
     def upload_head(self, size: int) -> bytes:
         """The header of a request that sends a video."""
         return (
-            f"POST /api/ask HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
+            f"POST /api/query HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
             f"Content-Length: {size}\r\nConnection: close\r\n\r\n"
         ).encode()
 

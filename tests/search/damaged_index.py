@@ -57,7 +57,7 @@ def use(folder: Path, current: ReloadingIndex, name: str) -> None:
     """All that a search does."""
     index = SearchIndex(folder)
     for row in range(len(index)):
-        index.video(row), index.has_video(row), index.film(row)
+        index.video(row), index.has_video(row), index.thumbnail(row)
         hits = search(index, query_of_row(index, row), 5)
         assert all(np.isfinite([hit.score, hit.start, hit.end]).all() for hit in hits)
     median_score(index, query_of_row(index, 0))

@@ -26,12 +26,12 @@ from vicc_ray.search.index_format import (
 )
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.video_folder import UNKNOWN
-from vicc_ray.search.window_spec import View
+from vicc_ray.search.window_spec import WindowSpec
 from vicc_ray.sharding.plan import PlannedVideo
 
 CLIP = ClipConfig(frames=4, frame_stride=1, size=32)
 CONFIG = Config.model_validate({"evaluate": {"max_windows_per_video": 4, "batch_size": 4}})
-VIEW = View.of(CLIP, CONFIG)
+SPEC = WindowSpec.of(CLIP, CONFIG)
 
 
 def untrained(seed: int = 0) -> EncoderWeights:
@@ -47,7 +47,7 @@ def describe(folder: Path, weights: EncoderWeights, videos: Path, features: int 
     width = features or weights.features
     write_weights(folder / ENCODER_FILE, weights)
     about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "tiny", "videos": str(videos.resolve())}
-    Description(**about, features=width, view=VIEW).write(folder)
+    Description(**about, features=width, spec=SPEC).write(folder)
 
 
 def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
@@ -80,7 +80,7 @@ def made_up(folder: Path, windows: list[np.ndarray], a_part: int = 7) -> Path:
         with open_shard_writer(shard_path(folder, part), PART_SCHEMA) as writer:
             for number, features in enumerate(windows[start : start + a_part], start):
                 spans = np.arange(len(features), dtype=np.float32)[:, None] + np.float32([0, 1])
-                found = VideoFeatures(np.float32(features), spans, float(len(features)), b"film %d" % number)
+                found = VideoFeatures(np.float32(features), spans, float(len(features)), b"thumbnail %d" % number)
                 id = f"{number}.mp4"
                 stamp = size_and_mtime(folder / "videos" / id) or UNKNOWN
                 writer.write(part_row(id, f"label {number % 3}", "", id.encode(), stamp, found))

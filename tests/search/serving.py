@@ -46,7 +46,7 @@ class Served:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
-    def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> Answer:
+    def request(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> Answer:
         """One request; underscores in the names of headers stand for hyphens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:

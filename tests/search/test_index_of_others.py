@@ -24,7 +24,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.search import reader
 from vicc_ray.search.index_format import ENCODER_FILE, INDEX_FILE, VIDEOS_FILE
 from vicc_ray.search.index_schema import MEAN
-from vicc_ray.search.query import ask, index_encoder
+from vicc_ray.search.query import index_encoder, resolve_query
 from vicc_ray.search.ranking import query_of_row, search
 from vicc_ray.search.reader import SearchIndex
 from vicc_ray.search.reload import ReloadingIndex
@@ -47,7 +47,7 @@ def folder(whole: Path, tmp_path: Path) -> Path:
 def use(folder: Path) -> None:
     index = SearchIndex(folder)
     for row in range(len(index)):
-        index.film(row)
+        index.thumbnail(row)
         search(index, query_of_row(index, row), 5)
     index_encoder(index)
 
@@ -110,7 +110,7 @@ def change_part(folder: Path, change: Callable[[pa.Table], pa.Table], **options:
     ("name", "value"),
     [("windows", [0.0] * (FEATURES + 1)), ("windows", []), ("windows", None), ("start", [0.0]), ("start", [3.0, 3.0]),
      ("end", [float("nan")] * 2), ("start", [-1.0, 0.0]), ("windows", [float("inf")] * 2 * FEATURES),
-     ("windows", [None] * 2 * FEATURES), ("id", "5.mp4"), ("film", None)],
+     ("windows", [None] * 2 * FEATURES), ("id", "5.mp4"), ("thumbnail", None)],
     ids=lambda value: str(value)[:20],
 )  # fmt: skip
 def test_windows_that_cannot_be_are_told(folder: Path, name: str, value: Any) -> None:
@@ -122,11 +122,11 @@ def test_windows_that_cannot_be_are_told(folder: Path, name: str, value: Any) ->
 def test_a_part_of_another_layout_is_told(folder: Path) -> None:
     changes: list[tuple[Callable[[pa.Table], pa.Table], dict[str, Any]]] = [
         (lambda table: table, {"row_group_size": 2}),
-        (lambda table: table.drop_columns("film"), {}),
+        (lambda table: table.drop_columns("thumbnail"), {}),
         (lambda table: table.set_column(0, "id", table.column("file")), {}),
         (lambda table: table.slice(0, 1), {}),
-        (lambda table: with_value(table, "film", bytes(10**6)), {"compression": "zstd"}),
-        (lambda table: with_value(table, "film", bytes(2**20 + 1)), {}),
+        (lambda table: with_value(table, "thumbnail", bytes(10**6)), {"compression": "zstd"}),
+        (lambda table: with_value(table, "thumbnail", bytes(2**20 + 1)), {}),
     ]
     content = (folder / PART).read_bytes()
     for change, options in changes:
@@ -145,22 +145,22 @@ def test_a_row_that_is_larger_than_its_part_said_is_told(folder: Path, monkeypat
 
 @pytest.mark.parametrize(
     "change",
-    [{"features": 8}, {"features": 2**40}, {"features": -1}, {"view": 7}, {"view": {"size": 10**9}},
-     {"view": {"frames": 5}}, {"view": {"overlap": 1.0}}, {"fingerprint": "x"}, {"videos": 7},
+    [{"features": 8}, {"features": 2**40}, {"features": -1}, {"spec": 7}, {"spec": {"size": 10**9}},
+     {"spec": {"frames": 5}}, {"spec": {"overlap": 1.0}}, {"fingerprint": "x"}, {"videos": 7},
      {"videos": "x" * 10**6}, {"more": 1}, {"seal": []}],
     ids=str,
 )  # fmt: skip
 def test_a_description_that_cannot_be_is_told(folder: Path, change: dict[str, Any]) -> None:
     content = json.loads((folder / INDEX_FILE).read_text())
-    view = change.get("view")
-    change = {**change, "view": {**content["view"], **view}} if isinstance(view, dict) else change
+    spec = change.get("spec")
+    change = {**change, "spec": {**content["spec"], **spec}} if isinstance(spec, dict) else change
     (folder / INDEX_FILE).write_text(json.dumps({**content, **change}))
     with pytest.raises(UserError):
         use(folder)
 
 
 def test_a_description_without_end_is_told(folder: Path) -> None:
-    for content in (b"[" * 20_000, b'{"format":' * 20_000, b"[]", b"\xff\xfe", b'{"view":' * 900 + b"1" + b"}" * 900):
+    for content in (b"[" * 20_000, b'{"format":' * 20_000, b"[]", b"\xff\xfe", b'{"spec":' * 900 + b"1" + b"}" * 900):
         (folder / INDEX_FILE).write_bytes(content)
         with pytest.raises(UserError, match=INDEX_FILE):
             SearchIndex(folder)
@@ -208,8 +208,8 @@ def test_a_query_of_which_the_network_makes_no_numbers_is_told(folder: Path, vid
     for tensor in weights.tensors.values():
         tensor.fill_(float("nan")) if tensor.is_floating_point() else None
     describe(folder, weights, folder / "videos")
-    with pytest.raises(UserError, match="no numbers"):
-        ask(SearchIndex(folder), str(videos / "b/up.mp4"))
+    with pytest.raises(UserError, match="not finite"):
+        resolve_query(SearchIndex(folder), str(videos / "b/up.mp4"))
 
 
 def test_whatever_is_damaged_the_process_goes_on(tmp_path: Path) -> None:

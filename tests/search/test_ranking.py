@@ -11,7 +11,7 @@ import pytest
 from tests.search.made import made_up
 from tests.videos import write_video
 from vicc_ray.search import ranking
-from vicc_ray.search.query import ask_file
+from vicc_ray.search.query import query_from_file
 from vicc_ray.search.ranking import Query, median_score, query_of_row, search, search_all
 from vicc_ray.search.reader import SearchIndex
 from vicc_ray.video.decode import decode_video
@@ -104,11 +104,11 @@ def test_a_part_that_was_cut_out_finds_the_video_and_the_place(tmp_path: Path) -
 def test_a_copy_in_another_codec_and_size_finds_the_original(videos: Path, index_folder: Path, tmp_path: Path) -> None:
     index = SearchIndex(index_folder)
     for row in range(len(index)):
-        film = decode_video(videos / index.video(row).id, short_side=40, max_frames=99, timeout_s=60, grid=2)
-        copy = write_video(tmp_path / f"{row}.avi", film.frames, codec="mpeg4")
+        thumbnail = decode_video(videos / index.video(row).id, short_side=40, max_frames=99, timeout_s=60, grid=2)
+        copy = write_video(tmp_path / f"{row}.avi", thumbnail.frames, codec="mpeg4")
         with av.open(str(copy)) as opened:
             assert opened.streams.video[0].codec_context.name == "mpeg4"
-        hits = search(index, ask_file(index, copy).query, 3)
+        hits = search(index, query_from_file(index, copy).query, 3)
         assert hits[0].row == row
         assert hits[0].score > hits[1].score
 
@@ -119,5 +119,5 @@ def test_a_file_is_looked_at_in_as_many_windows_as_are_asked_for(videos: Path, i
     assert row is not None
     of_the_index = len(query_of_row(index, row).windows)
     assert of_the_index > 1
-    assert len(ask_file(index, file, windows=1).query.windows) == 1
-    assert len(ask_file(index, file, windows=99).query.windows) == of_the_index
+    assert len(query_from_file(index, file, windows=1).query.windows) == 1
+    assert len(query_from_file(index, file, windows=99).query.windows) == of_the_index

@@ -15,7 +15,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.models.weights_io import write_weights
 from vicc_ray.search.index_format import ENCODER_FILE, FORMAT, INDEX_FILE, VIDEOS_FILE, write_videos
 from vicc_ray.search.missing import missing_files
-from vicc_ray.search.query import ask
+from vicc_ray.search.query import resolve_query
 from vicc_ray.search.ranking import query_of_row, search
 from vicc_ray.search.reader import SearchIndex
 from vicc_ray.search.video_folder import VideoFolder
@@ -39,7 +39,7 @@ def test_an_index_of_another_format_or_damaged_is_told(copied: Path) -> None:
     (copied / INDEX_FILE).write_text(json.dumps({**content, "format": "vicc_ray index 0", "x": 1}))
     with pytest.raises(UserError, match=f"an index of another format than '{FORMAT}'"):
         SearchIndex(copied)
-    (copied / INDEX_FILE).write_text(json.dumps({**content, "view": {}}))
+    (copied / INDEX_FILE).write_text(json.dumps({**content, "spec": {}}))
     with pytest.raises(UserError, match=r"index.json is damaged \(6 fields"):
         SearchIndex(copied)
 
@@ -75,26 +75,26 @@ def test_a_damaged_part_is_named_with_what_to_do(copied: Path, damage: str) -> N
 def test_another_network_in_the_index_is_told(copied: Path, videos: Path) -> None:
     write_weights(copied / ENCODER_FILE, untrained(seed=1))
     with pytest.raises(UserError, match="the features of this index were made by"):
-        ask(SearchIndex(copied), str(videos / "a/left.mp4"))
+        resolve_query(SearchIndex(copied), str(videos / "a/left.mp4"))
     (copied / ENCODER_FILE).write_bytes(b"")
     with pytest.raises(UserError, match=r"encoder.safetensors: not a safetensors file"):
-        ask(SearchIndex(copied), str(videos / "a/left.mp4"))
+        resolve_query(SearchIndex(copied), str(videos / "a/left.mp4"))
 
 
 def test_queries_that_cannot_be_asked(index_folder: Path, tmp_path: Path) -> None:
     index = SearchIndex(index_folder)
     with pytest.raises(UserError, match=r"LEFT.mp4: no such file, and no video of .* ids look like a/left.mp4$"):
-        ask(index, "elsewhere/LEFT.mp4")
+        resolve_query(index, "elsewhere/LEFT.mp4")
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(UserError, match=r"text.mp4 cannot be searched with: not a video"):
-        ask(index, str(tmp_path / "text.mp4"))
+        resolve_query(index, str(tmp_path / "text.mp4"))
     with pytest.raises(UserError, match="cannot be searched with: not a regular file"):
-        ask(index, str(tmp_path))
+        resolve_query(index, str(tmp_path))
 
 
 def test_an_id_is_a_query_and_is_not_found_itself(index_folder: Path) -> None:
     index = SearchIndex(index_folder)
-    asked = ask(index, "b/up.mp4")
+    asked = resolve_query(index, "b/up.mp4")
     assert (asked.name, asked.label, asked.seconds) == ("b/up.mp4", "b", 1.0)
     assert {index.video(hit.row).id for hit in search(index, asked.query, 9)} == {
         index.video(row).id for row in range(5)
@@ -124,8 +124,8 @@ def test_a_query_is_a_file_by_whatever_name_and_an_id_in_either_form_of_an_accen
     videos = tmp_path / "a?b#c%41"
     write_video(videos / "Cafe\u0301/1.mp4", moving(8, 32, 48, (1, 1), 0))
     index = SearchIndex(index_here(videos, tmp_path / "index"))
-    assert ask(index, "Caf\u00e9/1.mp4").label == "Caf\u00e9"
+    assert resolve_query(index, "Caf\u00e9/1.mp4").label == "Caf\u00e9"
     write_video(tmp_path / "a:b.mp4", moving(8, 32, 48, (1, 1), 0))
     monkeypatch.chdir(tmp_path)
-    assert ask(index, "a:b.mp4").seconds > 0
-    assert ask(index, f"file://{tmp_path}/a%3Ab.mp4").seconds > 0
+    assert resolve_query(index, "a:b.mp4").seconds > 0
+    assert resolve_query(index, f"file://{tmp_path}/a%3Ab.mp4").seconds > 0

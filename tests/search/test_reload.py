@@ -41,13 +41,13 @@ def test_only_another_file_is_opened_and_the_old_one_can_still_be_used(tmp_path:
 def test_a_server_finds_what_was_indexed_since(tmp_path: Path) -> None:
     folder = made_up(tmp_path / "index", windows(5))
     with served(folder) as server:
-        assert len(server.ask("/api/videos").json["videos"]) == 5
+        assert len(server.request("/api/videos").json["videos"]) == 5
         made_up(folder, windows(9))
-        assert len(server.ask("/api/videos").json["videos"]) == 9
-        assert b"9 videos" in server.ask("/").body
-        like = server.ask("/api/like/8").json
+        assert len(server.request("/api/videos").json["videos"]) == 9
+        assert b"9 videos" in server.request("/").body
+        like = server.request("/api/neighbors/8").json
         assert like["query"]["id"] == "8.mp4"
-        assert server.ask("/film/8").body == b"film 8"
+        assert server.request("/thumbnail/8").body == b"thumbnail 8"
 
 
 def test_a_page_that_is_open_gets_the_videos_that_it_shows_though_rows_have_moved(tmp_path: Path) -> None:
@@ -56,16 +56,16 @@ def test_a_page_that_is_open_gets_the_videos_that_it_shows_though_rows_have_move
     (folder / "videos/5.mp4").write_bytes(b"five")
     made_up(folder, windows(9))
     with served(folder) as server:
-        shown = server.ask("/api/videos").json["videos"]
+        shown = server.request("/api/videos").json["videos"]
         write_videos(folder, 2, FEATURES, {0: {"3.mp4"}})
-        assert server.ask("/film/5").body == b"film 6"
-        assert server.ask("/" + shown[5]["film"]).body == b"film 5"
-        assert server.ask("/" + shown[8]["film"]).body == b"film 8"  # its row is beyond the end now
-        like = server.ask(f"/api/like/5?id={quote(shown[5]['id'])}").json
+        assert server.request("/thumbnail/5").body == b"thumbnail 6"
+        assert server.request("/" + shown[5]["thumbnail"]).body == b"thumbnail 5"
+        assert server.request("/" + shown[8]["thumbnail"]).body == b"thumbnail 8"  # its row is beyond the end now
+        like = server.request(f"/api/neighbors/5?id={quote(shown[5]['id'])}").json
         assert (like["query"]["id"], like["query"]["row"]) == ("5.mp4", 4)
-        assert server.ask("/video/5?id=5.mp4").body == b"five"
-        for path in (shown[3]["film"], "api/like/3?id=3.mp4", "video/3?id=3.mp4", "video/3?id=../index.json"):
-            assert server.ask("/" + path).status == 404
+        assert server.request("/video/5?id=5.mp4").body == b"five"
+        for path in (shown[3]["thumbnail"], "api/neighbors/3?id=3.mp4", "video/3?id=3.mp4", "video/3?id=../index.json"):
+            assert server.request("/" + path).status == 404
 
 
 def test_an_index_of_another_network_is_told(tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ def test_an_index_of_another_network_is_told(tmp_path: Path) -> None:
     with served(folder) as server:
         describe(folder, untrained(seed=1), folder / "videos", FEATURES)
         write_videos(folder, 1, FEATURES)
-        answer = server.ask("/api/videos")
+        answer = server.request("/api/videos")
         assert answer.status == 500
-        assert "has been made anew in another way; end `vicc-ray serve` and start it again" in answer.json["error"]
+        assert "restart `vicc-ray serve`" in answer.json["error"]
     (folder / VIDEOS_FILE).unlink()
     with pytest.raises(UserError, match="is not finished"):
         current.get()

@@ -38,8 +38,8 @@ def videos(tmp_path: Path) -> Path:
     folder = tmp_path / "videos"
     (folder / "a").mkdir(parents=True)
     (folder / ".hidden").mkdir()
-    for name in ("a/film.mp4", "a/.film.mp4", ".hidden/film.mp4"):
-        (folder / name).write_bytes(b"film")
+    for name in ("a/clip.mp4", "a/.clip.mp4", ".hidden/clip.mp4"):
+        (folder / name).write_bytes(b"clip")
     (folder / "notes.txt").write_text("text")
     (tmp_path / "secret.mp4").write_bytes(b"secret")
     (tmp_path / "secret.txt").write_bytes(b"secret")
@@ -53,30 +53,30 @@ def file_at(path: Path, name: str) -> IndexedFile:
 
 
 def test_a_video_is_handed_out_as_it_was_indexed(videos: Path) -> None:
-    folder, film = VideoFolder(videos), videos / "a/film.mp4"
-    indexed = file_at(film, "a/film.mp4")
+    folder, clip = VideoFolder(videos), videos / "a/clip.mp4"
+    indexed = file_at(clip, "a/clip.mp4")
     with folder.open(indexed) as file:
-        assert file.read() == b"film"
+        assert file.read() == b"clip"
     assert folder.has(indexed)
-    about = film.stat()
-    os.utime(film, ns=(about.st_atime_ns, about.st_mtime_ns // 10**9 * 10**9))  # as some file systems keep it
+    about = clip.stat()
+    os.utime(clip, ns=(about.st_atime_ns, about.st_mtime_ns // 10**9 * 10**9))  # as some file systems keep it
     assert folder.has(indexed)
-    os.utime(film, ns=(about.st_atime_ns, about.st_mtime_ns + 2 * 10**9))
+    os.utime(clip, ns=(about.st_atime_ns, about.st_mtime_ns + 2 * 10**9))
     assert not folder.has(indexed)
     assert folder.has(IndexedFile(indexed.name, indexed.size, None))
-    film.write_bytes(b"other film")
-    os.utime(film, ns=(about.st_atime_ns, about.st_mtime_ns))
+    clip.write_bytes(b"other clip")
+    os.utime(clip, ns=(about.st_atime_ns, about.st_mtime_ns))
     with pytest.raises(NoVideoError, match="changed since it was indexed.*index again"):
         folder.open(indexed)
-    assert not VideoFolder().has(file_at(film, "a/film.mp4"))
+    assert not VideoFolder().has(file_at(clip, "a/clip.mp4"))
 
 
 @pytest.mark.parametrize(
     ("name", "target"),
     [("notes.txt", "videos/notes.txt"), ("../secret.mp4", "secret.mp4"), ("a/../../secret.mp4", "secret.mp4"),
-     ("{root}/secret.mp4", "secret.mp4"), ("", "videos"), ("a", "videos/a"), ("a/film.mp4\0.mp4", "videos/a/film.mp4"),
+     ("{root}/secret.mp4", "secret.mp4"), ("", "videos"), ("a", "videos/a"), ("a/clip.mp4\0.mp4", "videos/a/clip.mp4"),
      ("x" * 5000 + ".mp4", "secret.mp4"), ("gone.mp4", "secret.mp4"),
-     (".hidden/film.mp4", "videos/.hidden/film.mp4"), ("a/.film.mp4", "videos/a/.film.mp4")],
+     (".hidden/clip.mp4", "videos/.hidden/clip.mp4"), ("a/.clip.mp4", "videos/a/.clip.mp4")],
 )  # fmt: skip
 def test_a_name_that_is_no_video_below_the_folder_hands_out_nothing(
     videos: Path, name: str, target: str, tmp_path: Path
@@ -91,18 +91,18 @@ def test_links_are_followed_within_the_folders_that_were_given(videos: Path, tmp
     outside.mkdir()
     (outside / "other.mp4").write_bytes(b"other")
     (videos / "disk").symlink_to(outside)
-    (videos / "same.mp4").symlink_to(videos / "a/film.mp4")
+    (videos / "same.mp4").symlink_to(videos / "a/clip.mp4")
     (videos / "text.mp4").symlink_to(videos / "notes.txt")
     (videos / "secret.mp4").symlink_to(tmp_path / "secret.mp4")
     (videos / "loop.mp4").symlink_to(videos / "loop.mp4")
-    assert VideoFolder(videos).has(file_at(videos / "a/film.mp4", "same.mp4"))
+    assert VideoFolder(videos).has(file_at(videos / "a/clip.mp4", "same.mp4"))
     for name in ("text.mp4", "secret.mp4", "loop.mp4", "disk/other.mp4"):
         assert not VideoFolder(videos, tmp_path / "empty").has(file_at(videos / "notes.txt", name))
     other = file_at(outside / "other.mp4", "disk/other.mp4")
     with pytest.raises(NoVideoError, match="--videos"):
         VideoFolder(videos).open(other)
     assert VideoFolder(videos, outside).has(other)
-    assert VideoFolder(tmp_path / "videos/../videos").has(file_at(videos / "a/film.mp4", "a/film.mp4"))
+    assert VideoFolder(tmp_path / "videos/../videos").has(file_at(videos / "a/clip.mp4", "a/clip.mp4"))
 
 
 def test_what_is_no_file_is_neither_waited_for_nor_opened(videos: Path) -> None:
@@ -128,22 +128,22 @@ def index_of_others(folder: Path, base: Path, names: list[str]) -> Path:
 
 
 def test_a_folder_that_an_index_of_somebody_else_names_is_not_looked_into(videos: Path, tmp_path: Path) -> None:
-    folder = index_of_others(tmp_path / "index", videos, ["a/film.mp4"])
+    folder = index_of_others(tmp_path / "index", videos, ["a/clip.mp4"])
     for seal in ("0" * 64, "", "x"):
         content = json.loads((folder / INDEX_FILE).read_text())
         (folder / INDEX_FILE).write_text(json.dumps({**content, "seal": seal}))
         index = SearchIndex(folder)
         assert (index.unconfirmed_videos, index.has_video(0)) == (str(videos), False)
     with served(folder) as server:
-        assert server.ask("/video/0").status == 404
-        assert server.ask("/api/videos").json["videos"][0]["play"] is False
+        assert server.request("/video/0").status == 404
+        assert server.request("/api/videos").json["videos"][0]["play"] is False
     confirmed = SearchIndex(folder, VideoFolder(videos))
     assert (confirmed.unconfirmed_videos, confirmed.has_video(0)) == ("", True)
 
 
 def test_the_seal_is_on_the_folder_and_goes_with_the_index(videos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "index"
-    index_of_others(folder, videos, ["a/film.mp4"])
+    index_of_others(folder, videos, ["a/clip.mp4"])
     describe(folder, untrained(), videos)
     moved = folder.rename(tmp_path / "elsewhere")
     assert SearchIndex(moved).has_video(0)
@@ -182,7 +182,7 @@ def test_without_a_place_for_the_key_an_index_is_made_and_served_with_its_videos
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    folder = index_of_others(tmp_path / "index", videos, ["a/film.mp4"])
+    folder = index_of_others(tmp_path / "index", videos, ["a/clip.mp4"])
     describe(folder, untrained(), videos)
     assert Description.read(folder).seal == ""
     assert SearchIndex(folder).unconfirmed_videos == str(videos)
@@ -204,7 +204,7 @@ def test_the_command_asks_where_the_videos_of_such_an_index_are(videos: Path, tm
 
 
 def test_where_the_videos_are_can_be_said_once_twice_and_not_at_all(videos: Path, tmp_path: Path) -> None:
-    folder = index_of_others(tmp_path / "index", videos, ["a/film.mp4"])
+    folder = index_of_others(tmp_path / "index", videos, ["a/clip.mp4"])
 
     def opened(*given: Path) -> SearchIndex:
         return _open(argparse.Namespace(index=folder, videos=list(given) or None))
@@ -232,21 +232,21 @@ def test_what_is_served_is_the_file_that_was_looked_at_whatever_is_put_in_its_pl
     videos: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "index"
-    index_of_others(folder, videos, ["a/film.mp4"])
+    index_of_others(folder, videos, ["a/clip.mp4"])
     describe(folder, untrained(), videos)
-    film = videos / "a/film.mp4"
+    clip = videos / "a/clip.mp4"
     with served(folder) as server:
-        whole = server.ask("/video/0")
-        assert (whole.status, whole.body, whole.headers["content-type"]) == (200, b"film", "video/mp4")
-        part = server.ask("/video/0", Range="bytes=1-2")
+        whole = server.request("/video/0")
+        assert (whole.status, whole.body, whole.headers["content-type"]) == (200, b"clip", "video/mp4")
+        part = server.request("/video/0", Range="bytes=1-2")
         assert (part.status, part.body) == (206, b"il")
         opened = SearchIndex(folder).open_video(0)
-        film.unlink()
-        film.symlink_to(tmp_path / "secret.txt")
-        assert opened.read() == b"film"
+        clip.unlink()
+        clip.symlink_to(tmp_path / "secret.txt")
+        assert opened.read() == b"clip"
         opened.close()
-        answer = server.ask("/video/0")
+        answer = server.request("/video/0")
         assert (answer.status, "secret" in answer.body.decode()) == (404, False)
-        film.unlink()
-        shutil.copy(tmp_path / "secret.txt", film)
-        assert server.ask("/video/0").status == 404
+        clip.unlink()
+        shutil.copy(tmp_path / "secret.txt", clip)
+        assert server.request("/video/0").status == 404

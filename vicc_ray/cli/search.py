@@ -169,7 +169,7 @@ def _index_config(overrides: list[str]) -> Config:
 
 def _search(options: argparse.Namespace) -> None:
     from vicc_ray.search.missing import missing_files
-    from vicc_ray.search.query import ask
+    from vicc_ray.search.query import resolve_query
     from vicc_ray.search.ranking import median_score, search
 
     index = _open(options)

@@ -138,7 +138,7 @@ def _describe(weights: EncoderWeights, videos: Location, config: Config) -> Desc
         fingerprint=weights.fingerprint,
         backbone=weights.model.backbone,
         features=weights.features,
-        view=View.of(weights.clip, config),
+        spec=WindowSpec.of(weights.clip, config),
         videos=str(videos.resolve() if isinstance(videos, Path) else videos),
     )
 
@@ -159,7 +159,7 @@ def _check_same(folder: Path, now: Description) -> None:
         "max_windows": "evaluate.max_windows_per_video",
         "max_frames": "prepare.max_frames",
     }
-    was, is_now = before.view.model_dump(), now.view.model_dump()
+    was, is_now = before.spec.model_dump(), now.spec.model_dump()
     changed = [
         f"{key} was {was[name]} and is {is_now[name]} now" for name, key in keys.items() if was[name] != is_now[name]
     ]
@@ -211,7 +211,7 @@ def _fill(
     locations: Mapping[str, Location],
     videos: Location,
     weights: EncoderWeights,
-    view: View,
+    spec: WindowSpec,
     config: Config,
     progress: bool,
 ) -> None:

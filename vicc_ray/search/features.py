@@ -1,4 +1,4 @@
-"""The features of a video: of each window, and their mean. n windows, F features."""
+"""Features of a video: of each window, and their mean. n windows, F features."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """What is known of a video once the network has seen it.
+    """Features of a video and what a result shows of it.
 
     Attributes:
         windows: float32 [n, F].
-        spans: float32 [n, 2], begin and end of each window in seconds.
-        seconds: how long the video is.
-        film: its moving thumbnail (:mod:`vicc_ray.search.thumbnail`).
+        spans: float32 [n, 2], start and end of each window in seconds.
+        seconds: length of the video.
+        thumbnail: animated thumbnail (:mod:`vicc_ray.search.thumbnail`).
     """
 
     windows: Floats
     spans: Floats
     seconds: float
-    film: bytes
+    thumbnail: bytes
 
     @property
     def mean(self) -> Floats:
-        """The feature of the whole video, float32 [F]."""
+        """Mean feature of the video, float32 [F]."""
         return np.asarray(self.windows.mean(axis=0), np.float32)
 
 
 @torch.inference_mode()
-def embed_pieces(encoder: PretrainedEncoder, pieces: Iterable[WindowChunk], batch: int) -> VideoFeatures:
-    """The features of the pieces of one video; ``batch`` windows are embedded at once.
+def embed_chunks(encoder: PretrainedEncoder, chunks: Iterable[WindowChunk], batch: int) -> VideoFeatures:
+    """Features of the chunks of one video; ``batch`` windows are embedded at once.
 
     Raises:
-        VideoError: as the pieces raise it, or where the network makes no numbers of them that an index can hold.
+        VideoError: from decoding, or because features are not finite in float16, which the index stores.
     """
     windows: list[Floats] = []
     spans: list[Floats] = []
-    film, seconds = b"", 0.0
-    for piece in pieces:
-        for start in range(0, len(piece.spans), batch):
-            windows.append(encoder(torch.from_numpy(piece.clips(start, start + batch))).cpu().numpy())
-        spans.append(piece.spans)
-        film, seconds = film or piece.film, piece.seconds
+    thumbnail, seconds = b"", 0.0
+    for chunk in chunks:
+        for start in range(0, len(chunk.spans), batch):
+            windows.append(encoder(torch.from_numpy(chunk.clips(start, start + batch))).cpu().numpy())
+        spans.append(chunk.spans)
+        thumbnail, seconds = thumbnail or chunk.thumbnail, chunk.seconds
     features = np.concatenate(windows)
-    if not (np.abs(features) <= np.finfo(np.float16).max).all():  # nor is it for what is no number
-        raise VideoError("the network makes features of it that are no numbers, or too large")
-    return VideoFeatures(features, np.concatenate(spans), seconds, film)
+    if not (np.abs(features) <= np.finfo(np.float16).max).all():  # false for NaN as well
+        raise VideoError("its features are not finite, or too large for float16")
+    return VideoFeatures(features, np.concatenate(spans), seconds, thumbnail)

@@ -30,7 +30,7 @@ from vicc_ray.search.features import VideoFeatures
 from vicc_ray.search.index_checks import PART_REMEDY, check_part, open_part
 from vicc_ray.search.index_schema import FACTS, MEAN, videos_schema
 from vicc_ray.search.video_folder import LONGEST_NAME
-from vicc_ray.search.window_spec import View
+from vicc_ray.search.window_spec import WindowSpec
 from vicc_ray.utils.account_key import is_sealed_here, seal_content
 from vicc_ray.utils.arrow_file import damage_as_user_error
 from vicc_ray.utils.fs import atomic_path, atomic_write
@@ -40,7 +40,7 @@ FORMAT: Literal["vicc_ray index 2"] = "vicc_ray index 2"
 INDEX_FILE, ENCODER_FILE, VIDEOS_FILE = "index.json", "encoder.safetensors", "videos.arrow"
 BATCH = 16_384
 """Rows of :data:`VIDEOS_FILE` that are written, and later compared, at once."""
-TELLING = 3
+MIN_VIDEOS_TO_CENTER = 3
 """Videos from which on their mean is subtracted: of two, it would make each the opposite of the other."""
 LARGEST = 2**20
 """Bytes of ``index.json``."""
@@ -61,7 +61,7 @@ class Description(BaseModel):
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     backbone: Annotated[str, Field(max_length=100)]
     features: Annotated[int, Field(ge=1, le=2**16)]
-    view: View
+    spec: WindowSpec
     videos: Annotated[str, Field(max_length=LONGEST_NAME)]
     seal: Annotated[str, Field(max_length=64)] = ""
 
@@ -108,7 +108,7 @@ def part_row(
     return {
         **{"id": id, "file": file, "size": size, "mtime_ns": mtime_ns},
         **{"label": label, "source": source, "seconds": found.seconds},
-        **{"start": found.spans[:, 0], "end": found.spans[:, 1], "film": found.film},
+        **{"start": found.spans[:, 0], "end": found.spans[:, 1], "thumbnail": found.thumbnail},
         **{"windows": found.windows.astype(np.float16).ravel(), "mean": found.mean.astype(np.float16)},
     }
 
@@ -135,19 +135,19 @@ def write_videos(
     schema = videos_schema(width).with_metadata({MEAN: mean.tobytes()})
     with atomic_path(folder / VIDEOS_FILE) as aside, pa.ipc.new_file(aside, schema) as writer:
         for table in _batches(folder, without, width):
-            units = unit(numbers_of(table.column("mean")).reshape(-1, width) - mean)
+            units = unit_norm(flatten_numbers(table.column("mean")).reshape(-1, width) - mean)
             values = pa.FixedSizeListArray.from_arrays(pa.array(units.ravel()), width)
             batch = table.drop_columns("mean").append_column("unit", values).cast(schema)
             writer.write_batch(batch.combine_chunks().to_batches()[0])
     return rows
 
 
-def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float32]:
+def flatten_numbers(column: pa.ChunkedArray) -> NDArray[np.float32]:
     """All numbers in a column of lists, one after the other; NaN where there is none."""
     return np.asarray(column.combine_chunks().flatten().to_numpy(zero_copy_only=False), np.float32)
 
 
-def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_norm(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features [..., F] at unit norm; zeros stay zeros."""
     with np.errstate(over="ignore"):  # of features beyond all others, zeros are made
         norm = np.linalg.norm(features, axis=-1, keepdims=True)
@@ -158,9 +158,9 @@ def _mean(folder: Path, without: Sequence[Collection[str]], width: int) -> tuple
     """Number of rows, and what is subtracted from every feature."""
     rows, total = 0, np.zeros(width)
     for table in _batches(folder, without, width):
-        total += numbers_of(table.column("mean")).reshape(-1, width).sum(0, dtype=np.float64)
+        total += flatten_numbers(table.column("mean")).reshape(-1, width).sum(0, dtype=np.float64)
         rows += len(table)
-    return rows, (total / rows if rows >= TELLING else np.zeros(width)).astype(np.float32)
+    return rows, (total / rows if rows >= MIN_VIDEOS_TO_CENTER else np.zeros(width)).astype(np.float32)
 
 
 def _batches(folder: Path, without: Sequence[Collection[str]], width: int) -> Iterator[pa.Table]:

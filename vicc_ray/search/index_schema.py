@@ -17,7 +17,7 @@ PART_SCHEMA = pa.schema(
         ("end", pa.list_(pa.float32())),
         ("windows", pa.list_(pa.float16())),  # n x F, one after the other
         ("mean", pa.list_(pa.float16())),  # F
-        ("film", pa.binary()),  # H.264 in MP4
+        ("thumbnail", pa.binary()),  # H.264 in MP4
     ]
 )
 FACTS = ("id", "file", "size", "mtime_ns", "label", "source", "seconds")

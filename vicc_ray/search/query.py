@@ -1,4 +1,4 @@
-"""From what the user searches with, a file or an id, to a query; the network of the index makes the features."""
+"""Queries from a video file or the id of an indexed video; the network of the index computes the features."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from vicc_ray.models.flops import clip_gflops
 from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.models.weights_io import read_weights
 from vicc_ray.registry import BACKBONES
-from vicc_ray.search.features import embed_pieces
+from vicc_ray.search.features import embed_chunks
 from vicc_ray.search.index_format import INDEX_FILE
 from vicc_ray.search.ranking import Query, query_of_row
 from vicc_ray.search.reader import SearchIndex
-from vicc_ray.search.window_spec import View
-from vicc_ray.search.windows import STRETCH, read_pieces
+from vicc_ray.search.window_spec import WindowSpec
+from vicc_ray.search.windows import STRETCH, read_window_chunks
 from vicc_ray.utils.local_paths import is_address, local_path
 from vicc_ray.video.decode import DecodeTimeoutError, VideoError
 
 MOST_WINDOWS, MOST_GFLOP = 5, 50.0
-"""Of a query, since somebody waits: two windows of an S3D take 0.6 s on two cores (``benchmarks/search.json``)."""
+"""Limits of a query, since a user waits: two windows of S3D take 0.6 s on two cores (``benchmarks/search.json``)."""
 BATCH = MOST_WINDOWS
-"""Windows that are embedded at once."""
+"""Windows per call of the network."""
 TIME_LIMIT_S = 60.0
-"""For decoding and embedding a query."""
+"""Limit for decoding and embedding a query, in seconds."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A query, and what to show of it: a name, its length in seconds, its moving thumbnail."""
+class NamedQuery:
+    """Query with what the page shows of it: name, label, length in seconds, animated thumbnail."""
 
     query: Query
     name: str
     label: str
     seconds: float
-    film: bytes
+    thumbnail: bytes
 
 
-def query_view(view: View, model: ModelConfig, windows: int | None = None) -> View:
-    """What is looked at of a query: ``windows`` of its first stretch, but no more than of a video of the index.
+def query_spec(spec: WindowSpec, model: ModelConfig, windows: int | None = None) -> WindowSpec:
+    """Specification of a query: ``windows`` windows of its first stretch, at most as many as indexed videos have.
 
-    Without ``windows`` they are few, fewer of a large network.
+    The default is a small number, smaller for large networks.
     """
-    paid = max(1, int(MOST_GFLOP / clip_gflops(model, view.frames, view.size)))
+    paid = max(1, int(MOST_GFLOP / clip_gflops(model, spec.frames, spec.size)))
     wanted = min(MOST_WINDOWS, paid) if windows is None else windows
-    few = {"max_frames": min(view.max_frames, STRETCH), "max_windows": min(view.max_windows, wanted)}
-    return view.model_copy(update=few)
+    few = {"max_frames": min(spec.max_frames, STRETCH), "max_windows": min(spec.max_windows, wanted)}
+    return spec.model_copy(update=few)
 
 
 def index_encoder(index: SearchIndex) -> PretrainedEncoder:
-    """The network of an index.
+    """Network of an index.
 
     Raises:
-        UserError: it is missing or damaged, or another network than that of the features.
+        UserError: the network is missing or damaged, or is not the one that computed the features.
     """
     weights = read_weights(index.encoder_file)
     if weights.stream != "rgb":
@@ -69,7 +69,7 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
             f"{index.encoder_file} is the network {encoder.fingerprint}, and the features of this index were made by "
             f"{index.description.fingerprint}; put that file back, or index the videos anew into another folder"
         )
-    seen, taken, smallest = index.description.view, encoder.clip, BACKBONES[encoder.model.backbone]
+    seen, taken, smallest = index.description.spec, encoder.clip, BACKBONES[encoder.model.backbone]
     sizes = (seen.frames, seen.step, seen.size)
     fits = sizes == (taken.frames, taken.frame_stride, taken.size) and encoder.features == index.description.features
     if not fits or seen.frames < smallest.min_frames or seen.size < smallest.min_pixels:
@@ -80,40 +80,43 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
     return optimize_for_inference(encoder, torch.device("cpu"))
 
 
-def ask(index: SearchIndex, given: str, windows: int | None = None) -> Asked:
-    """The query that a user means: a video file, or else the id of a video of the index; windows: see `query_view`.
+def resolve_query(index: SearchIndex, text: str, windows: int | None = None) -> NamedQuery:
+    """Query from user input: the path of a video file, or else the id of an indexed video.
+
+    Args:
+        windows: see :func:`query_spec`.
 
     Raises:
-        UserError: it is neither, or the file is no video.
+        UserError: ``text`` is neither, or the file is not a video.
     """
-    file = None if is_address(given) else local_path(given).absolute()
-    if file and file.exists():  # in full, since FFmpeg takes the beginning of a:b.mp4 for a protocol
-        return ask_file(index, file, windows)
-    row = index.row_of(given)
+    file = None if is_address(text) else local_path(text).absolute()
+    if file and file.exists():  # absolute: FFmpeg takes the start of a:b.mp4 for a protocol
+        return query_from_file(index, file, windows)
+    row = index.row_of(text)
     if row is None:
-        ids = ", ".join(index.similar_ids(given))
-        raise UserError(f"{given}: no such file, and no video of {index.folder} has this id; ids look like {ids}")
-    return ask_row(index, row)
+        ids = ", ".join(index.similar_ids(text))
+        raise UserError(f"{text}: no such file, and no video of {index.folder} has this id; ids look like {ids}")
+    return query_from_row(index, row)
 
 
-def ask_row(index: SearchIndex, row: int) -> Asked:
-    """A video of the index as the query."""
+def query_from_row(index: SearchIndex, row: int) -> NamedQuery:
+    """Query from an indexed video."""
     video = index.video(row)
-    return Asked(query_of_row(index, row), video.id, video.label, video.seconds, index.film(row))
+    return NamedQuery(query_of_row(index, row), video.id, video.label, video.seconds, index.thumbnail(row))
 
 
-def ask_file(index: SearchIndex, path: Path, windows: int | None = None) -> Asked:
-    """A video file as the query; windows: see `query_view`."""
+def query_from_file(index: SearchIndex, path: Path, windows: int | None = None) -> NamedQuery:
+    """Query from a video file; ``windows``: see :func:`query_spec`."""
     encoder = index_encoder(index)
     cv2.setNumThreads(1)
     try:
-        view = query_view(index.description.view, encoder.model, windows)
-        found = embed_pieces(encoder, read_pieces(path, view, TIME_LIMIT_S), BATCH)
+        spec = query_spec(index.description.spec, encoder.model, windows)
+        found = embed_chunks(encoder, read_window_chunks(path, spec, TIME_LIMIT_S), BATCH)
     except VideoError as error:
-        raise UserError(f"{path} cannot be searched with: {in_words(error, TIME_LIMIT_S)}") from None
-    return Asked(Query(found.windows), path.name, "", found.seconds, found.film)
+        raise UserError(f"{path} cannot be searched with: {error_text(error, TIME_LIMIT_S)}") from None
+    return NamedQuery(Query(found.windows), path.name, "", found.seconds, found.thumbnail)
 
 
-def in_words(error: VideoError, timeout_s: float) -> str:
-    """What went wrong with a query; of its time limit, not the setting that videos of an index have."""
+def error_text(error: VideoError, timeout_s: float) -> str:
+    """Message of a failed query; a timeout names the limit of queries, not the setting for indexing."""
     return f"took longer than {timeout_s:g} s" if isinstance(error, DecodeTimeoutError) else str(error)

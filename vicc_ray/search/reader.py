@@ -20,8 +20,8 @@ from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.errors import UserError
 from vicc_ray.search.features import Floats
 from vicc_ray.search.index_checks import LARGEST_READ, PART_REMEDY, check_windows, open_part
-from vicc_ray.search.index_format import ENCODER_FILE, VIDEOS_FILE, Description, numbers_of
-from vicc_ray.search.thumbnail import LARGEST_FILM
+from vicc_ray.search.index_format import ENCODER_FILE, VIDEOS_FILE, Description, flatten_numbers
+from vicc_ray.search.thumbnail import MAX_THUMBNAIL_BYTES
 from vicc_ray.search.video_folder import IndexedFile, VideoFolder
 from vicc_ray.search.videos_table import REMEDY, read_videos
 from vicc_ray.utils.arrow_file import damage_as_user_error
@@ -174,21 +174,21 @@ class SearchIndex:
         """
         return map(self._windows, rows)
 
-    def film(self, row: int) -> bytes:
+    def thumbnail(self, row: int) -> bytes:
         """The moving thumbnail of a video; UserError where the part is damaged."""
-        film = bytes(self._read(row, ["film"]).column("film")[0].as_py())
+        thumbnail = bytes(self._read(row, ["thumbnail"]).column("thumbnail")[0].as_py())
         with damage_as_user_error(self._part_path(row), PART_REMEDY):
-            if len(film) > LARGEST_FILM:
-                raise ValueError(f"a thumbnail of {len(film):,} bytes")
-        return film
+            if len(thumbnail) > MAX_THUMBNAIL_BYTES:
+                raise ValueError(f"a thumbnail of {len(thumbnail):,} bytes")
+        return thumbnail
 
     def _windows(self, row: int) -> Windows:
         table = self._read(row, ["windows", "start", "end", "id"])
         with damage_as_user_error(self._part_path(row), PART_REMEDY):
             if table.column("id")[0].as_py() != (id := self.video(row).id):
                 raise ValueError(f"it does not have {id!r} where {VIDEOS_FILE} says")
-            start, end = (numbers_of(table.column(name)) for name in ("start", "end"))
-            features = numbers_of(table.column("windows")).reshape(-1, len(self.mean))
+            start, end = (flatten_numbers(table.column(name)) for name in ("start", "end"))
+            features = flatten_numbers(table.column("windows")).reshape(-1, len(self.mean))
             spans = np.stack([start, end], axis=1)
             check_windows(spans, features)
         return Windows(features, spans)

@@ -1,4 +1,4 @@
-"""The index of a folder as it is now, for a server that goes on while `vicc-ray index` writes it anew."""
+"""Index that follows its folder: a server keeps running while `vicc-ray index` updates it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from vicc_ray.search.reader import SearchIndex
 
 
 class ReloadingIndex:
-    """An index that is opened anew once its folder has another; may be used from several threads.
+    """Index that is reopened when its folder changes; thread-safe.
 
-    A request that takes it once sees one index from its begin to its end: the file of the old one stays mapped into
-    memory as long as somebody uses it, and finished parts stay as they are.
+    A request that calls :meth:`get` once sees one consistent index: the old file stays mapped into memory while it is
+    used, and finished parts do not change.
     """
 
     def __init__(self, index: SearchIndex) -> None:
         self._index, self._lock = index, Lock()
 
     def get(self) -> SearchIndex:
-        """The index as it is now; to ask is one look at one file, whatever the index holds.
+        """The current index. Costs one stat call, whatever the size of the index.
 
         Raises:
-            UserError: what lies there now cannot be opened, or was made with another network or another view.
+            UserError: the new index cannot be opened, or has another network or window specification.
         """
         with self._lock:
             if not self._index.is_current():
@@ -31,9 +31,7 @@ class ReloadingIndex:
 
 
 def _comparable(now: SearchIndex, before: SearchIndex) -> SearchIndex:
-    """Queries are embedded with the network that was there at the start."""
-    if (now.description.fingerprint, now.description.view) != (before.description.fingerprint, before.description.view):
-        raise UserError(
-            f"the index {now.folder} has been made anew in another way; end `vicc-ray serve` and start it again"
-        )
+    """Check that queries, which are embedded by the first network, can be compared with the new index."""
+    if (now.description.fingerprint, now.description.spec) != (before.description.fingerprint, before.description.spec):
+        raise UserError(f"the index {now.folder} was rebuilt with other settings; restart `vicc-ray serve`")
     return now

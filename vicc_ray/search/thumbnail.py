@@ -1,4 +1,4 @@
-"""Moving thumbnails: two seconds of a video in a small H.264 MP4 that every browser plays, without sound.
+"""Animated thumbnails: two seconds of a video as a small silent H.264 MP4, which every browser plays.
 
 ``benchmarks/search.py`` compares it with other formats. t frames, D side of a frame.
 """
@@ -20,25 +20,25 @@ from vicc_ray.video import codec
 SIDE = 112
 """Height and width in pixels."""
 RATE = 12
-"""Frames a second."""
+"""Frames per second."""
 FRAMES = 24
 CRF = 24
 """Rate factor of x264."""
-LARGEST_FILM = 2**20
-"""Bytes of one that is taken from somebody else; they have 10 KB."""
+MAX_THUMBNAIL_BYTES = 2**20
+"""Largest thumbnail that is accepted from an untrusted source; ours have about 10 KB."""
 MEDIA_TYPE = "video/mp4"
 
 
 def thumbnail_frames(frames: int, fps: float) -> NDArray[np.int64]:
-    """Which of ``frames`` frames are shown, at most :data:`FRAMES`: those around the middle, in real time."""
+    """Indices of the shown frames, at most :data:`FRAMES`, around the middle of the video, at real-time speed."""
     step = fps / RATE
     count = max(1, min(FRAMES, int((frames - 1) / step) + 1))
     start = (frames - 1 - (count - 1) * step) / 2
     return np.rint(start + step * np.arange(count)).astype(np.int64)
 
 
-def make_film(frames: Sequence[NDArray[np.uint8]], fps: float) -> bytes:
-    """The thumbnail of square frames, uint8 [t] [D, D, 3], as a file."""
+def make_thumbnail(frames: Sequence[NDArray[np.uint8]], fps: float) -> bytes:
+    """MP4 file of square frames, t arrays uint8 [D, D, 3]."""
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=RATE)

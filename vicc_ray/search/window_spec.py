@@ -1,4 +1,4 @@
-"""What is looked at of a video: all that its features depend on, beside the network."""
+"""Specification of the windows of a video: everything that its features depend on besides the network."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from vicc_ray.config import ClipConfig, Config
 
 
-class View(BaseModel):
-    """Windows of ``frames`` frames, every ``step``-th, of ``size`` x ``size`` pixels around the centre.
+class WindowSpec(BaseModel):
+    """Windows of ``frames`` frames, every ``step``-th of the video, center-cropped to ``size`` x ``size`` pixels.
 
-    They overlap by ``overlap``, with at most ``max_windows`` in a stretch of a video (see
-    :mod:`vicc_ray.search.windows`), and reach to ``max_frames`` frames from its start.
+    Neighbors overlap by ``overlap``. A stretch of a video (:mod:`vicc_ray.search.windows`) has at most ``max_windows``.
+    Frames after the first ``max_frames`` are ignored.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -27,12 +27,12 @@ class View(BaseModel):
 
     @property
     def extent(self) -> int:
-        """Frames of the video from the first to the last of a window."""
+        """Number of frames of the video that a window spans."""
         return (self.frames - 1) * self.step + 1
 
     @classmethod
-    def of(cls, clip: ClipConfig, config: Config) -> View:
-        """The view of a network that was trained with ``clip``."""
+    def of(cls, clip: ClipConfig, config: Config) -> WindowSpec:
+        """Specification for a network that was trained with ``clip``."""
         return cls(
             frames=clip.frames,
             step=clip.frame_stride,

@@ -55,11 +55,11 @@ def _without_problems(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def expect_all(tab: Tab, paused: bool) -> None:
     """All thumbnails that are shown can be decoded, and move or stand still."""
-    films = tab.page.locator("video").all()
-    assert films
-    for film in films:
-        expect(film).to_have_js_property("videoWidth", SIDE)
-        expect(film).to_have_js_property("paused", paused)
+    thumbnails = tab.page.locator("video").all()
+    assert thumbnails
+    for thumbnail in thumbnails:
+        expect(thumbnail).to_have_js_property("videoWidth", SIDE)
+        expect(thumbnail).to_have_js_property("paused", paused)
 
 
 def test_a_video_that_is_dropped_in_is_searched_for(tab: Tab, server: Served, videos: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_name_phases_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path)
     assert main(["search", str(index), "b.mp4", "--top-k", "1", "--html", str(page)]) == 0
     assert not set("\u202e\u200b\x1b") & set(page.read_text())
     with served(index) as server:
-        listed = server.ask("/api/videos")
+        listed = server.request("/api/videos")
         assert listed.body.isascii() and name in [video["id"] for video in listed.json["videos"]]
         tab.page.goto(server.address)
         expect(tab.page.locator(".hit")).to_have_count(3)

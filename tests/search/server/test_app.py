@@ -31,10 +31,10 @@ def test_a_video_that_is_sent_finds_its_like_and_is_not_kept(
     server: Served, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes(), X_File_Name="mine%20%26.mp4")
+    answer = server.request("/api/query", "POST", (videos / "b/up.mp4").read_bytes(), X_File_Name="mine%20%26.mp4")
     assert answer.status == 200
     assert answer.json["query"]["id"] == "mine &.mp4"
-    assert answer.json["query"]["film"].startswith("data:video/mp4;base64,")
+    assert answer.json["query"]["thumbnail"].startswith("data:video/mp4;base64,")
     first = answer.json["results"][0]
     assert (first["id"], first["score"]) == ("b/up.mp4", pytest.approx(1, abs=1e-3))
     assert len(answer.json["results"]) == 4
@@ -42,79 +42,81 @@ def test_a_video_that_is_sent_finds_its_like_and_is_not_kept(
 
 
 def test_videos_of_the_index_are_found_shown_and_played_by_their_row(server: Served, videos: Path) -> None:
-    shown = server.ask("/api/videos").json["videos"]
+    shown = server.request("/api/videos").json["videos"]
     assert [video["row"] for video in shown] == list(range(5))
-    (found,) = server.ask("/api/videos?named=UP.M").json["videos"]
+    (found,) = server.request("/api/videos?named=UP.M").json["videos"]
     assert found["id"] == "b/up.mp4"
-    like = server.ask(f"/api/like/{found['row']}").json
+    like = server.request(f"/api/neighbors/{found['row']}").json
     assert like["query"] == found
     assert found["row"] not in [video["row"] for video in like["results"]]
-    film = server.ask("/" + found["film"])
-    assert (film.status, film.headers["content-type"], film.body[4:8]) == (200, "video/mp4", b"ftyp")
-    part = server.ask(f"/video/{found['row']}", Range="bytes=10-19")
+    thumbnail = server.request("/" + found["thumbnail"])
+    assert (thumbnail.status, thumbnail.headers["content-type"], thumbnail.body[4:8]) == (200, "video/mp4", b"ftyp")
+    part = server.request(f"/video/{found['row']}", Range="bytes=10-19")
     assert (part.status, part.body) == (206, (videos / "b/up.mp4").read_bytes()[10:20])
 
 
-@pytest.mark.parametrize("path", ["/api/like/5", "/api/like/99999999999999999999", "/film/5", "/video/5"])
+@pytest.mark.parametrize(
+    "path", ["/api/neighbors/5", "/api/neighbors/99999999999999999999", "/thumbnail/5", "/video/5"]
+)
 def test_rows_that_are_not_there(server: Served, path: str) -> None:
-    answer = server.ask(path)
+    answer = server.request(path)
     assert (answer.status, answer.json) == (404, {"error": "no video of this number in the index"})
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/video/-1", "/video/..%2f..%2fetc%2fpasswd", "/film/../index.json", "/../../etc/passwd", "/index.json",
-     "/encoder.safetensors", "/search.js/../index.json", "//etc/passwd", "/api/like/1%00", "/video/a%2fleft.mp4",
+    ["/video/-1", "/video/..%2f..%2fetc%2fpasswd", "/thumbnail/../index.json", "/../../etc/passwd", "/index.json",
+     "/encoder.safetensors", "/search.js/../index.json", "//etc/passwd", "/api/neighbors/1%00", "/video/a%2fleft.mp4",
      "/search.js/"],
 )  # fmt: skip
 def test_nothing_is_reached_by_a_path(server: Served, path: str) -> None:
-    assert server.ask(path).status == 404
+    assert server.request(path).status == 404
 
 
 def test_what_is_too_large_is_declined_announced_or_not(server: Served) -> None:
-    answer = server.ask("/api/ask", "POST", Content_Length=str(LARGEST + 1))
+    answer = server.request("/api/query", "POST", Content_Length=str(LARGEST + 1))
     assert answer.status == 413
     assert "larger than the 0.286" in answer.json["error"]
     chunks = iter([b"x" * (LARGEST // 2), b"x" * (LARGEST // 2), b"x"])
-    assert server.ask("/api/ask", "POST", chunks, Transfer_Encoding="chunked").status == 413
-    assert server.ask("/api/ask", "POST", b"x" * LARGEST).status == 422
+    assert server.request("/api/query", "POST", chunks, Transfer_Encoding="chunked").status == 413
+    assert server.request("/api/query", "POST", b"x" * LARGEST).status == 422
 
 
 def test_what_is_no_video_is_told(server: Served) -> None:
-    answer = server.ask("/api/ask", "POST", b"no video")
+    answer = server.request("/api/query", "POST", b"no video")
     assert (answer.status, answer.json["error"][:37]) == (422, "cannot be searched with: not a video,")
-    assert server.ask("/api/ask", "POST", b"").json == {"error": "an empty file"}
+    assert server.request("/api/query", "POST", b"").json == {"error": "an empty file"}
     playlist = b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
-    assert server.ask("/api/ask", "POST", playlist).status == 422
-    assert server.ask("/api/ask").status == 405
+    assert server.request("/api/query", "POST", playlist).status == 422
+    assert server.request("/api/query").status == 405
 
 
 def test_another_way_to_send_a_video_is_told_the_right_one(server: Served, videos: Path) -> None:
     video = (videos / "b/up.mp4").read_bytes()
-    right = f"--data-binary @query.mp4 {server.address}api/ask"
+    right = f"--data-binary @query.mp4 {server.address}api/query"
     form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="up.mp4"\r\n\r\n' + video + b"\r\n--x--\r\n"
-    as_form = server.ask("/api/ask", "POST", form, Content_Type="multipart/form-data; boundary=x")
+    as_form = server.request("/api/query", "POST", form, Content_Type="multipart/form-data; boundary=x")
     assert (as_form.status, right in as_form.json["error"]) == (415, True)
     for path, method, status in (("/", "POST", 405), ("/", "PUT", 405), ("/search", "POST", 404)):
-        answer = server.ask(path, method, form, Content_Type="multipart/form-data; boundary=x")
+        answer = server.request(path, method, form, Content_Type="multipart/form-data; boundary=x")
         assert (answer.status, right in answer.json["error"]) == (status, True)
-    assert right not in server.ask("/nothing").json["error"]
+    assert right not in server.request("/nothing").json["error"]
     as_text = {"Content_Type": "application/x-www-form-urlencoded"}  # as curl calls both -d and --data-binary
-    assert server.ask("/api/ask", "POST", video, **as_text).status == 200
-    assert "--data-binary" in server.ask("/api/ask", "POST", b"no video", **as_text).json["error"]
+    assert server.request("/api/query", "POST", video, **as_text).status == 200
+    assert "--data-binary" in server.request("/api/query", "POST", b"no video", **as_text).json["error"]
 
 
 def test_an_answer_begins_with_what_was_found(server: Served, videos: Path) -> None:
-    answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes())
+    answer = server.request("/api/query", "POST", (videos / "b/up.mp4").read_bytes())
     text = answer.body.decode()
     assert text.index('"b/up.mp4"') < 200
     assert text.index("base64") > max(text.index(found["id"]) for found in answer.json["results"])
     assert text.index("base64") > text.index("took_ms")
 
 
-@pytest.mark.parametrize("path", ["/", "/search.js", "/api/videos", "/nothing", "/film/0", "/video/0"])
+@pytest.mark.parametrize("path", ["/", "/search.js", "/api/videos", "/nothing", "/thumbnail/0", "/video/0"])
 def test_every_answer_has_the_headers_that_keep_a_browser_in_bounds(server: Served, path: str) -> None:
-    headers = server.ask(path).headers
+    headers = server.request(path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
@@ -151,5 +153,5 @@ def test_a_port_that_is_taken_is_told(server: Served) -> None:
 
 def test_a_video_over_the_time_limit_is_told(index_folder: Path, videos: Path) -> None:
     with served(index_folder, timeout_s=1e-6) as server:
-        answer = server.ask("/api/ask", "POST", (videos / "b/up.mp4").read_bytes())
+        answer = server.request("/api/query", "POST", (videos / "b/up.mp4").read_bytes())
     assert (answer.status, answer.json) == (422, {"error": "cannot be searched with: took longer than 1e-06 s"})

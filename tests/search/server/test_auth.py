@@ -31,7 +31,7 @@ def open_server(index_folder: Path) -> Iterator[Served]:
 
 def let_in(server: Served, path: str = f"/?token={TOKEN}", **headers: str) -> tuple[str, SimpleCookie]:
     """Where the link leads, and the cookie that it leaves."""
-    answer = server.ask(path, **headers)
+    answer = server.request(path, **headers)
     assert answer.status == 303
     return answer.headers["location"], SimpleCookie(answer.headers["set-cookie"])
 
@@ -41,15 +41,15 @@ def as_header(cookie: SimpleCookie) -> str:
 
 
 def test_nothing_is_answered_without_the_token(server: Served) -> None:
-    for path in ("/", "/search.js", "/api/videos", "/film/0", "/video/0", "/?token=wrong", "/?token=", "/nothing"):
-        assert server.ask(path).status == 401
-        assert server.ask(path, Host="localhost", X_Forwarded_For="127.0.0.1").status == 401  # as a proxy may ask
-    assert server.ask("/api/ask", "POST", b"x").status == 401
-    assert server.ask("/api/ask", "POST", b"x", Sec_Fetch_Site="same-origin").status == 401
+    for path in ("/", "/search.js", "/api/videos", "/thumbnail/0", "/video/0", "/?token=wrong", "/?token=", "/nothing"):
+        assert server.request(path).status == 401
+        assert server.request(path, Host="localhost", X_Forwarded_For="127.0.0.1").status == 401  # as a proxy may ask
+    assert server.request("/api/query", "POST", b"x").status == 401
+    assert server.request("/api/query", "POST", b"x", Sec_Fetch_Site="same-origin").status == 401
     name = next(iter(let_in(server)[1]))
-    assert server.ask("/", Cookie=f"{name}=wrong").status == 401
-    assert server.ask("/", Authorization="Bearer wrong").status == 401
-    assert server.ask("/", Authorization=f"Basic {TOKEN}").status == 401
+    assert server.request("/", Cookie=f"{name}=wrong").status == 401
+    assert server.request("/", Authorization="Bearer wrong").status == 401
+    assert server.request("/", Authorization=f"Basic {TOKEN}").status == 401
 
 
 def test_the_link_leaves_a_cookie_and_its_token_is_taken_out_of_the_address(server: Served) -> None:
@@ -57,8 +57,8 @@ def test_the_link_leaves_a_cookie_and_its_token_is_taken_out_of_the_address(serv
     assert place == "/"
     (morsel,) = cookie.values()
     assert (morsel["httponly"], morsel["samesite"], morsel["secure"]) == (True, "lax", "")
-    assert server.ask("/", Cookie=as_header(cookie)).status == 200
-    assert server.ask("/api/videos", Authorization=f"Bearer {TOKEN}").status == 200
+    assert server.request("/", Cookie=as_header(cookie)).status == 200
+    assert server.request("/api/videos", Authorization=f"Bearer {TOKEN}").status == 200
     assert let_in(server, f"/?token={TOKEN}", X_Forwarded_Proto="https")[1].popitem()[1]["secure"]
 
 
@@ -79,14 +79,14 @@ def test_the_link_leads_to_where_it_says_on_this_server_alone(server: Served, pa
 
 
 def test_the_token_may_be_in_the_address_of_what_is_sent(server: Served) -> None:
-    assert server.ask(f"/api/ask?token={TOKEN}", "POST", b"no video").status == 422
+    assert server.request(f"/api/query?token={TOKEN}", "POST", b"no video").status == 422
 
 
 def test_cookies_of_other_servers_on_this_host_do_no_harm(server: Served) -> None:
     (name, morsel), *_ = let_in(server)[1].items()
     assert str(server.port) in name
     for other in ('a={"x":1}', "=", "a b=c;;", f"{name}=old", f'{name}="{TOKEN}', "vicc_ray_token_1=x"):
-        assert server.ask("/", Cookie=f"{other}; {name}={morsel.value}").status == 200
+        assert server.request("/", Cookie=f"{other}; {name}={morsel.value}").status == 200
 
 
 def test_servers_behind_tunnels_are_told_apart_by_the_port_that_the_browser_knows(server: Served) -> None:
@@ -95,14 +95,14 @@ def test_servers_behind_tunnels_are_told_apart_by_the_port_that_the_browser_know
 
 
 def test_who_has_no_token_is_told_in_words(server: Served) -> None:
-    missing, wrong = server.ask("/", Accept=HTML), server.ask("/?token=old", Accept=HTML)
+    missing, wrong = server.request("/", Accept=HTML), server.request("/?token=old", Accept=HTML)
     for answer in (missing, wrong):
         assert answer.status == 401
         assert answer.headers["content-type"].startswith("text/html")
         assert b"vicc-ray serve" in answer.body
         assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert missing.body != wrong.body
-    assert "vicc-ray serve" in server.ask("/api/videos").json["error"]
+    assert "vicc-ray serve" in server.request("/api/videos").json["error"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_who_has_no_token_is_told_in_words(server: Served) -> None:
      "[::1]:8000", "[0:0:0:0:0:0:0:1]:1", "[::ffff:127.0.0.1]", "127.0.0.1:"],
 )  # fmt: skip
 def test_all_names_of_this_machine_are_answered(open_server: Served, host: str) -> None:
-    assert open_server.ask("/api/videos", Host=host).status == 200
+    assert open_server.request("/api/videos", Host=host).status == 200
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_all_names_of_this_machine_are_answered(open_server: Served, host: str) 
      "128.0.0.1", "192.168.0.1", "\xb9\xb2\xb7.0.0.1", "127.0.0.1, evil.example"],
 )  # fmt: skip
 def test_another_name_for_this_machine_is_declined(open_server: Served, host: str) -> None:
-    assert open_server.ask("/api/videos", Host=host).status == 400
+    assert open_server.request("/api/videos", Host=host).status == 400
 
 
 def test_a_server_for_others_has_any_name(index_folder: Path) -> None:
     with served(index_folder, TOKEN, loopback=False) as server:
-        assert server.ask("/", Host="some.name", Authorization=f"Bearer {TOKEN}").status == 200
+        assert server.request("/", Host="some.name", Authorization=f"Bearer {TOKEN}").status == 200
 
 
 def test_which_addresses_are_of_this_machine_alone() -> None:
@@ -147,18 +147,18 @@ def test_what_another_site_sends_is_declined(open_server: Served, videos: Path) 
         {"Sec_Fetch_Site": "same-site"},
         {"Sec_Fetch_Site": "same-site", "Origin": f"http://127.0.0.1:{open_server.port}"},
     ):
-        assert open_server.ask("/api/ask", "POST", body, **headers).status == 403
+        assert open_server.request("/api/query", "POST", body, **headers).status == 403
     own = {"Origin": f"http://127.0.0.1:{open_server.port}", "Sec_Fetch_Site": "same-origin"}
-    assert open_server.ask("/api/ask", "POST", body, **own).status == 200
+    assert open_server.request("/api/query", "POST", body, **own).status == 200
     behind_a_proxy = {"Origin": "https://search.example.org", "Sec_Fetch_Site": "same-origin", "Host": "localhost"}
-    assert open_server.ask("/api/ask", "POST", body, **behind_a_proxy).status == 200
+    assert open_server.request("/api/query", "POST", body, **behind_a_proxy).status == 200
 
 
-@pytest.mark.parametrize("path", ["/api/like/0", "/film/0", "/video/0", "/"])
+@pytest.mark.parametrize("path", ["/api/neighbors/0", "/thumbnail/0", "/video/0", "/"])
 def test_what_another_site_builds_into_its_page_is_declined(path: str, open_server: Served) -> None:
     for site in ("cross-site", "same-site"):
         for mode, kind in (("no-cors", "video"), ("cors", "empty"), ("navigate", "iframe")):
             headers = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": mode, "Sec_Fetch_Dest": kind}
-            assert open_server.ask(path, **headers).status == 403
+            assert open_server.request(path, **headers).status == 403
     link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
-    assert open_server.ask(path, **link).status == 200
+    assert open_server.request(path, **link).status == 200

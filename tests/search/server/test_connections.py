@@ -77,10 +77,10 @@ def closed_among(connections: Sequence[socket.socket]) -> int:
 def test_the_one_with_the_token_is_answered_among_many_that_wait(index_folder: Path, sent: bytes) -> None:
     limits = ConnectionLimits(header_s=600)
     with served(index_folder, TOKEN, limits=limits) as server, opened(server, 300, sent):
-        assert server.ask("/api/videos", **ENTITLED).status == 200
+        assert server.request("/api/videos", **ENTITLED).status == 200
 
 
-@pytest.mark.parametrize("sent", [b"", HALF, b"GET / HTTP/1.1\r\n", b"POST /api/ask HTTP/1.0\r\nContent-Le"])
+@pytest.mark.parametrize("sent", [b"", HALF, b"GET / HTTP/1.1\r\n", b"POST /api/query HTTP/1.0\r\nContent-Le"])
 def test_who_does_not_say_what_is_asked_for_is_closed(hasty: Served, sent: bytes) -> None:
     with opened(hasty, 1, sent) as (connection,):
         assert received(connection) == b""
@@ -132,13 +132,13 @@ def test_a_flood_of_connections_does_not_keep_out_the_one_with_the_token(index_f
     """More at once than may be open, all in the queue before it."""
     limits = ConnectionLimits(header_s=600)
     with served(index_folder, TOKEN, limits=limits) as server, opened(server, 1500, HALF):
-        assert server.ask("/api/videos", **ENTITLED).status == 200
+        assert server.request("/api/videos", **ENTITLED).status == 200
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("body", [b"", b"1"])
 def test_a_body_without_the_token_is_not_waited_for(patient: Served, length: str, body: bytes) -> None:
-    head = f"POST /api/ask HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n{length}\r\n\r\n"
+    head = f"POST /api/query HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n{length}\r\n\r\n"
     with opened(patient, 1, head.encode() + body) as (connection,):
         assert received(connection).startswith(b"HTTP/1.1 401")
 
@@ -161,15 +161,15 @@ def test_a_body_that_nobody_reads_is_not_waited_for(hasty: Served) -> None:
 
 
 def test_who_reads_nothing_of_a_video_is_closed(tmp_path: Path) -> None:
-    film = write_video(tmp_path / "videos/film.mp4", moving(10, 48, 64))
+    thumbnail = write_video(tmp_path / "videos/thumbnail.mp4", moving(10, 48, 64))
     free = 20_000_000
-    with film.open("ab") as file:
+    with thumbnail.open("ab") as file:
         file.write(free.to_bytes(4, "big") + b"free" + bytes(free - 8))
     with served(index_here(tmp_path / "videos", tmp_path / "index"), TOKEN, limits=LIMITS) as server:
         asked = f"GET /video/0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         with opened(server, 1, asked.encode()) as (connection,):
             assert select([connection], [], [], DEADLINE_S)[0], "no answer has begun"
-            wait_until(lambda: not is_open(film))
+            wait_until(lambda: not is_open(thumbnail))
             assert 0 < len(received(connection)) < free
 
 
@@ -190,8 +190,8 @@ def test_many_requests_in_one_packet_are_all_answered(patient: Served) -> None:
 
 def test_requests_at_once_are_bounded_behind_the_token(index_folder: Path) -> None:
     with served(index_folder, TOKEN, max_requests=0) as server:
-        assert server.ask("/api/videos").status == 401
-        answer = server.ask("/api/videos", **ENTITLED)
+        assert server.request("/api/videos").status == 401
+        answer = server.request("/api/videos", **ENTITLED)
         assert answer.status == 503
         assert answer.headers["retry-after"].isdigit()
         assert answer.headers["x-content-type-options"] == "nosniff"

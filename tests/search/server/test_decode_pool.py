@@ -21,62 +21,62 @@ import pytest
 
 import vicc_ray
 from tests.odd_videos import write_stream
-from tests.search.made import VIEW
+from tests.search.made import SPEC
 from tests.videos import moving, write_video
 from vicc_ray.search.server import decode_protocol as protocol
 from vicc_ray.search.server import decode_worker
-from vicc_ray.search.server.decode_pool import DecodingProcesses
+from vicc_ray.search.server.decode_pool import DecodePool
 from vicc_ray.search.server.sandbox import isolated_command
-from vicc_ray.search.windows import WindowChunk, read_pieces
+from vicc_ray.search.windows import WindowChunk, read_window_chunks
 from vicc_ray.video.decode import DecodeTimeoutError, VideoError
 from vicc_ray.video.formats import COMMON
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    return write_video(tmp_path / "film.mp4", moving(10, 32, 32))
+def thumbnail(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "thumbnail.mp4", moving(10, 32, 32))
 
 
-def read(processes: DecodingProcesses, path: Path) -> list[WindowChunk]:
+def read(processes: DecodePool, path: Path) -> list[WindowChunk]:
     with path.open("rb") as file:
         return processes.read(file)
 
 
-def pid_of(processes: DecodingProcesses) -> int:
+def pid_of(processes: DecodePool) -> int:
     """Of the only process, which is idle."""
     process = processes._idle.queue[-1]
     assert process
     return process.pid
 
 
-def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(film: Path) -> None:
-    processes = DecodingProcesses(1, VIEW, 60)
-    expected = list(read_pieces(film, VIEW, 60))
-    with film.open("rb") as file:
-        film.unlink()
+def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(thumbnail: Path) -> None:
+    processes = DecodePool(1, SPEC, 60)
+    expected = list(read_window_chunks(thumbnail, SPEC, 60))
+    with thumbnail.open("rb") as file:
+        thumbnail.unlink()
         for _ in range(2):
-            (piece,) = processes.read(file)
+            (chunk,) = processes.read(file)
             for name in ("frames", "places", "spans"):
-                found, wanted = getattr(piece, name), getattr(expected[0], name)
+                found, wanted = getattr(chunk, name), getattr(expected[0], name)
                 assert found.dtype == wanted.dtype and np.array_equal(found, wanted)
-            assert (piece.seconds, piece.film) == (expected[0].seconds, expected[0].film)
+            assert (chunk.seconds, chunk.thumbnail) == (expected[0].seconds, expected[0].thumbnail)
     processes.close()
 
 
-def test_a_decoder_that_hangs_is_ended_and_replaced(film: Path) -> None:
-    processes = DecodingProcesses(1, VIEW, 60)
-    assert len(read(processes, film)) == 1
+def test_a_decoder_that_hangs_is_ended_and_replaced(thumbnail: Path) -> None:
+    processes = DecodePool(1, SPEC, 60)
+    assert len(read(processes, thumbnail)) == 1
     first = pid_of(processes)
     os.kill(first, signal.SIGSTOP)
     processes._limit_s = 0.3
     with pytest.raises(DecodeTimeoutError):
-        read(processes, film)
+        read(processes, thumbnail)
     processes._limit_s = 60
-    assert len(read(processes, film)) == 1
+    assert len(read(processes, thumbnail)) == 1
     second = pid_of(processes)
     os.kill(second, signal.SIGKILL)
     os.waitid(os.P_PID, second, os.WEXITED | os.WNOWAIT)
-    assert len(read(processes, film)) == 1
+    assert len(read(processes, thumbnail)) == 1
     third = pid_of(processes)
     processes.close()
     for pid in (first, second, third):
@@ -92,27 +92,27 @@ class Bomb:
 
 
 HEAD = protocol._HEAD
-PIECE = HEAD.pack(protocol.PIECE, 4, 1, 1.0, 4)
+CHUNK = HEAD.pack(protocol.CHUNK, 4, 1, 1.0, 4)
 PLACES = np.arange(4, dtype="<i4").tobytes()
-FRAMES, SPANS = bytes(4 * VIEW.size**2 * 3), np.float32([0, 1]).tobytes()
-RIGHT = PIECE + FRAMES + PLACES + SPANS + b"film"
+FRAMES, SPANS = bytes(4 * SPEC.size**2 * 3), np.float32([0, 1]).tobytes()
+RIGHT = CHUNK + FRAMES + PLACES + SPANS + b"film"
 FALSE_ANSWERS = {
     "nothing": b"",
-    "half a head": PIECE[:7],
+    "half a head": CHUNK[:7],
     "another kind": HEAD.pack(77, 0, 0, 0.0, 0),
-    "no piece at all": HEAD.pack(protocol.END, 0, 0, 0.0, 0),
-    "too many frames": HEAD.pack(protocol.PIECE, 2**32 - 1, 1, 1.0, 0),
-    "too many windows": HEAD.pack(protocol.PIECE, 4, 2**31, 1.0, 0),
-    "no frames": HEAD.pack(protocol.PIECE, 0, 0, 1.0, 0),
-    "endless": HEAD.pack(protocol.PIECE, 4, 1, float("inf"), 0),
-    "no length": HEAD.pack(protocol.PIECE, 4, 1, float("nan"), 0),
-    "a large film": HEAD.pack(protocol.PIECE, 4, 1, 1.0, 2**31),
-    "many words": HEAD.pack(protocol.NO_VIDEO, 0, 0, 0.0, 2**31),
-    "frames that are not there": PIECE + FRAMES + np.int32([0, 1, 2, 4]).tobytes() + SPANS + b"film",
-    "frames before the first": PIECE + FRAMES + np.int32([-1, 1, 2, 3]).tobytes() + SPANS + b"film",
-    "spans that are none": PIECE + FRAMES + PLACES + np.float32([np.nan, 1]).tobytes() + b"film",
-    "spans that end first": PIECE + FRAMES + PLACES + np.float32([2, 1]).tobytes() + b"film",
-    "pieces without end": RIGHT * 1000,
+    "no chunk at all": HEAD.pack(protocol.END, 0, 0, 0.0, 0),
+    "too many frames": HEAD.pack(protocol.CHUNK, 2**32 - 1, 1, 1.0, 0),
+    "too many windows": HEAD.pack(protocol.CHUNK, 4, 2**31, 1.0, 0),
+    "no frames": HEAD.pack(protocol.CHUNK, 0, 0, 1.0, 0),
+    "endless": HEAD.pack(protocol.CHUNK, 4, 1, float("inf"), 0),
+    "no length": HEAD.pack(protocol.CHUNK, 4, 1, float("nan"), 0),
+    "a large thumbnail": HEAD.pack(protocol.CHUNK, 4, 1, 1.0, 2**31),
+    "many words": HEAD.pack(protocol.NOT_A_VIDEO, 0, 0, 0.0, 2**31),
+    "frames that are not there": CHUNK + FRAMES + np.int32([0, 1, 2, 4]).tobytes() + SPANS + b"film",
+    "frames before the first": CHUNK + FRAMES + np.int32([-1, 1, 2, 3]).tobytes() + SPANS + b"film",
+    "spans that are none": CHUNK + FRAMES + PLACES + np.float32([np.nan, 1]).tobytes() + b"film",
+    "spans that end first": CHUNK + FRAMES + PLACES + np.float32([2, 1]).tobytes() + b"film",
+    "chunks without end": RIGHT * 1000,
     "a pickle": b"",
 }
 HOSTILE = """
@@ -129,7 +129,7 @@ while socket.recv_fds(pipe, 4096, 1)[0]:
 
 @pytest.mark.parametrize("what", FALSE_ANSWERS)
 def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
-    film: Path, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    thumbnail: Path, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOMB", str(tmp_path / "bomb"))
     answer = FALSE_ANSWERS[what]
@@ -138,31 +138,35 @@ def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
         answer = struct.pack("!i", len(pickled)) + pickled  # as multiprocessing sends it
     script = tmp_path / "hostile.py"
     script.write_text(HOSTILE.replace("sys.argv[1]", repr(answer[: 2**20].hex())))
-    processes = DecodingProcesses(1, VIEW, 5, (sys.executable, str(script)))
+    processes = DecodePool(1, SPEC, 5, (sys.executable, str(script)))
     hostile = pid_of(processes)
     with pytest.raises(VideoError):
-        read(processes, film)
+        read(processes, thumbnail)
     with pytest.raises(ProcessLookupError):
         os.kill(hostile, 0)
     assert not (tmp_path / "bomb").exists()
     if what == "a pickle":
         processes._worker = isolated_command(decode_worker.__name__)
-        assert len(read(processes, film)) == 1
+        assert len(read(processes, thumbnail)) == 1
     processes.close()
 
 
 def test_a_right_answer_is_taken_and_what_is_said_unasked_is_not_the_answer_to_another_video(
-    film: Path, tmp_path: Path
+    thumbnail: Path, tmp_path: Path
 ) -> None:
     more = RIGHT + HEAD.pack(protocol.END, 0, 0, 0.0, 0)
     for rest in (b"", more):
         script = tmp_path / "hostile.py"
         script.write_text(HOSTILE.replace("sys.argv[1]", repr((more + rest).hex())).replace("pipe.shutdown", "id"))
-        processes = DecodingProcesses(1, VIEW, 5, (sys.executable, str(script)))
-        (piece,) = read(processes, film)
-        assert (piece.film, piece.spans.tolist(), piece.places.tolist()) == (b"film", [[0, 1]], [[0, 1, 2, 3]])
+        processes = DecodePool(1, SPEC, 5, (sys.executable, str(script)))
+        (chunk,) = read(processes, thumbnail)
+        assert (chunk.thumbnail, chunk.spans.tolist(), chunk.places.tolist()) == (
+            b"film",
+            [[0, 1]],
+            [[0, 1, 2, 3]],
+        )
         before = pid_of(processes)
-        read(processes, film)
+        read(processes, thumbnail)
         assert (pid_of(processes) == before) == (rest == b"")
         processes.close()
 
@@ -170,8 +174,8 @@ def test_a_right_answer_is_taken_and_what_is_said_unasked_is_not_the_answer_to_a
 def test_words_that_reach_people_are_short_and_printable() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        protocol.send_words(theirs, protocol.NO_VIDEO, "\x1b]0;title\x07\u202e" + "x" * 5000)
-        words = protocol.receive_answer(ours, VIEW, time.monotonic() + 10).words
+        protocol.send_text(theirs, protocol.NOT_A_VIDEO, "\x1b]0;title\x07\u202e" + "x" * 5000)
+        words = protocol.receive_answer(ours, SPEC, time.monotonic() + 10).words
     assert words.isprintable() and len(words) <= protocol.MAX_TEXT_BYTES
 
 
@@ -190,29 +194,29 @@ held = list(kinds())
 pipe = socket.socket(fileno=int(sys.argv[-1]))
 socket.recv_fds(pipe, 4096, 1)
 told = held.count(stat.S_IFREG), held.count(stat.S_IFSOCK), "AWS_SECRET_ACCESS_KEY" in os.environ
-decode_worker.send_words(pipe, decode_worker.NO_VIDEO, " ".join(map(str, told)))
+decode_worker.send_text(pipe, decode_worker.NOT_A_VIDEO, " ".join(map(str, told)))
 """
 """Says of itself what it has: who is not root may not look."""
 
 
 def test_the_process_has_neither_the_environment_nor_the_descriptors_of_the_server(
-    film: Path, monkeypatch: pytest.MonkeyPatch
+    thumbnail: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "much-wanted")
     with Path(__file__).open("rb") as inherited:
         os.set_inheritable(inherited.fileno(), True)
-        processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-c", HELD))
+        processes = DecodePool(1, SPEC, 60, (sys.executable, "-c", HELD))
         with pytest.raises(VideoError) as told:
-            read(processes, film)
+            read(processes, thumbnail)
     processes.close()
     files, sockets, secret = str(told.value).split()
     assert (files, sockets, secret) == ("0", "1", "False")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are read in /proc")
-def test_the_process_has_few_rights(film: Path) -> None:
-    processes = DecodingProcesses(1, VIEW, 60)
-    read(processes, film)
+def test_the_process_has_few_rights(thumbnail: Path) -> None:
+    processes = DecodePool(1, SPEC, 60)
+    read(processes, thumbnail)
     about = Path(f"/proc/{pid_of(processes)}")
     limits = {line[:25].strip(): line[25:].split()[:2] for line in (about / "limits").read_text().splitlines()}
     for name in ("Max file size", "Max core file size", "Max processes"):
@@ -239,9 +243,9 @@ SIZES = {"h263": (96, 128), "dvvideo": (576, 720), "dnxhd": (128, 256)}
 
 
 @pytest.fixture(scope="module")
-def decoding() -> Iterator[DecodingProcesses]:
+def decoding() -> Iterator[DecodePool]:
     """A real process."""
-    processes = DecodingProcesses(1, VIEW, 60)
+    processes = DecodePool(1, SPEC, 60)
     yield processes
     processes.close()
 
@@ -250,13 +254,13 @@ def decoding() -> Iterator[DecodingProcesses]:
     ("codec", "suffix"), [(codec, suffix) for codec, all in WRITTEN.items() for suffix in all.split()]
 )
 def test_what_cameras_phones_editors_and_the_web_write_is_taken(
-    decoding: DecodingProcesses, codec: str, suffix: str, tmp_path: Path
+    decoding: DecodePool, codec: str, suffix: str, tmp_path: Path
 ) -> None:
     frames = moving(6, *SIZES.get(codec, (64, 96)))
     path = tmp_path / f"a.{suffix}"
     write_stream(path, frames, codec, pix_fmt=FORMATS.get(codec, "yuv420p"), **OPTIONS.get(codec, {}))
-    (piece,) = read(decoding, path)
-    assert len(piece.film) > 300
+    (chunk,) = read(decoding, path)
+    assert len(chunk.thumbnail) > 300
 
 
 @pytest.mark.parametrize(
@@ -269,47 +273,47 @@ def test_what_cameras_phones_editors_and_the_web_write_is_taken(
     ],
 )
 def test_another_codec_is_refused_with_what_to_do_and_taken_of_ones_own(
-    decoding: DecodingProcesses, codec: str, suffix: str, format: str, tmp_path: Path
+    decoding: DecodePool, codec: str, suffix: str, format: str, tmp_path: Path
 ) -> None:
     path = write_stream(tmp_path / f"a.{suffix}", moving(6, 64, 96), codec, pix_fmt=format)
     with pytest.raises(VideoError, match=rf"{codec}.*allowed: .*h264.*ffmpeg -i"):
         read(decoding, path)
-    assert len(list(read_pieces(path, VIEW, 60))) == 1
+    assert len(list(read_window_chunks(path, SPEC, 60))) == 1
 
 
 def test_another_container_is_refused_with_what_to_do_and_taken_of_ones_own(
-    decoding: DecodingProcesses, tmp_path: Path
+    decoding: DecodePool, tmp_path: Path
 ) -> None:
     for name, codec, format in (("a.gif", "gif", "rgb8"), ("a.nut", "libx264", "yuv420p")):
         path = write_stream(tmp_path / name, moving(6, 64, 96), codec, pix_fmt=format)
         with pytest.raises(VideoError, match=r"allowed: .*matroska.*ffmpeg -i"):
             read(decoding, path)
-        assert len(list(read_pieces(path, VIEW, 60))) == 1
+        assert len(list(read_window_chunks(path, SPEC, 60))) == 1
 
 
-def test_a_stream_of_another_codec_is_not_even_probed(decoding: DecodingProcesses, tmp_path: Path) -> None:
+def test_a_stream_of_another_codec_is_not_even_probed(decoding: DecodePool, tmp_path: Path) -> None:
     """FFmpeg decodes the begin of each stream when it opens a file."""
     path = write_stream(tmp_path / "a.mkv", moving(6, 64, 96), "ffv1")
     level = av.logging.get_level()
     av.logging.set_level(av.logging.VERBOSE)
     try:
         with av.logging.Capture(local=True) as lines, pytest.raises(VideoError):
-            list(read_pieces(path, VIEW, 60, formats=COMMON))
+            list(read_window_chunks(path, SPEC, 60, formats=COMMON))
     finally:
         av.logging.set_level(level)
     assert any("whitelist" in message for _, name, message in lines if name == "ffv1")
 
 
-def test_it_decodes_where_it_may_neither_open_files_nor_start_threads(film: Path) -> None:
+def test_it_decodes_where_it_may_neither_open_files_nor_start_threads(thumbnail: Path) -> None:
     """As the user that has nothing, whom the bound of processes holds; who is root is not held by it."""
     code = (
         "import os; from vicc_ray.search.server.decode_worker import main\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "main()"
     )
-    film.chmod(0o600)
-    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-c", code))
-    assert len(read(processes, film)) == 1
+    thumbnail.chmod(0o600)
+    processes = DecodePool(1, SPEC, 60, (sys.executable, "-c", code))
+    assert len(read(processes, thumbnail)) == 1
     processes.close()
 
 
@@ -337,7 +341,7 @@ parent = os.getppid()
 call(39)
 page = ctypes.c_void_p(ctypes.addressof(ctypes.create_string_buffer(8192)) & -4096)
 decode_worker._warm_up()
-sandbox.give_up_rights()
+sandbox.drop_privileges()
 results = [
     tried(lambda: os.open("/etc/passwd", os.O_RDONLY)),
     tried(lambda: os.open("/tmp/made", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)),
@@ -362,17 +366,17 @@ results = [
     tried(lambda: call(MADVISE, page, 4096, MADV_NORMAL)),
 ]
 socket.recv_fds(pipe, 4096, 1)
-decode_worker.send_words(pipe, decode_worker.NO_VIDEO, " ".join(results))
+decode_worker.send_text(pipe, decode_worker.NOT_A_VIDEO, " ".join(results))
 """
 
 
 @pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the filter is of Linux on x86-64"
 )
-def test_a_decoder_that_was_taken_over_reaches_nothing(film: Path) -> None:
-    processes = DecodingProcesses(1, VIEW, 60, (sys.executable, "-c", TRIED))
+def test_a_decoder_that_was_taken_over_reaches_nothing(thumbnail: Path) -> None:
+    processes = DecodePool(1, SPEC, 60, (sys.executable, "-c", TRIED))
     with pytest.raises(VideoError) as told:
-        read(processes, film)
+        read(processes, thumbnail)
     processes.close()
     assert str(told.value).split() == ["PermissionError"] * TRIED.count("    tried(")
 
@@ -388,10 +392,12 @@ def test_a_package_is_not_put_before_the_standard_library(tmp_path: Path, monkey
     assert told.stdout.strip() == typing.__file__
 
 
-def test_no_module_of_the_current_folder_is_run(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_module_of_the_current_folder_is_run(
+    thumbnail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("signal", "cv2", "vicc_ray", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
-    processes = DecodingProcesses(1, VIEW, 60)
-    assert len(read(processes, film)) == 1
+    processes = DecodePool(1, SPEC, 60)
+    assert len(read(processes, thumbnail)) == 1
     processes.close()

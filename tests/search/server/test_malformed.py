@@ -35,12 +35,12 @@ HEADERS = (
 PATHS = (
     b"/",
     b"/api/videos",
-    b"/api/like/",
-    b"/api/like/1",
-    b"/film/",
+    b"/api/neighbors/",
+    b"/api/neighbors/1",
+    b"/thumbnail/",
     b"/video/0",
     b"/video/",
-    b"/api/ask",
+    b"/api/query",
     b"/x",
     b"*",
 )
@@ -88,13 +88,13 @@ def test_no_request_is_a_failure_of_the_server(server: Served) -> None:
     rng = random.Random(0)
     statuses = {check(server, odd_request(rng)) for _ in range(500)}
     assert {200, 303, 400, 401, 403, 404, 405, 422} - statuses == set()
-    assert server.ask("/api/videos", Authorization=f"Bearer {TOKEN}").status == 200
+    assert server.request("/api/videos", Authorization=f"Bearer {TOKEN}").status == 200
 
 
-@pytest.mark.parametrize("path", ["/video/", "/film/", "/api/like/"])
+@pytest.mark.parametrize("path", ["/video/", "/thumbnail/", "/api/neighbors/"])
 def test_no_number_is_a_failure(server: Served, path: str) -> None:
     for number in ("-1", "9" * 23, "9" * 5000, "1e3", "0x1", "+1", "1_0", "%C2%B2", "%EF%BC%91", "%20", "%ff", "00"):
-        answer = server.ask(path + number, Authorization=f"Bearer {TOKEN}")
+        answer = server.request(path + number, Authorization=f"Bearer {TOKEN}")
         assert answer.status == (404 if number != "00" else 200)
 
 
@@ -110,7 +110,7 @@ def test_what_is_no_http_is_answered_with_the_headers_too(server: Served, reques
      ("bytes=-", 400)],
 )  # fmt: skip
 def test_no_range_is_a_failure(server: Served, range_: str, status: int) -> None:
-    answer = server.ask("/video/0", Authorization=f"Bearer {TOKEN}", Range=range_)
+    answer = server.request("/video/0", Authorization=f"Bearer {TOKEN}", Range=range_)
     assert answer.status == status
     assert all(name.lower() in answer.headers for name in SECURITY_HEADERS)
 
@@ -121,7 +121,7 @@ def test_a_failure_is_told_with_the_headers_too(index_folder: Path, tmp_path: Pa
     with served(folder) as server:
         for part in folder.glob("part-*.parquet"):
             part.unlink()
-        answer = server.ask("/api/like/0")
+        answer = server.request("/api/neighbors/0")
         assert answer.status == 500
         assert answer.json["error"]
         assert all(name.lower() in answer.headers for name in SECURITY_HEADERS)
@@ -129,16 +129,16 @@ def test_a_failure_is_told_with_the_headers_too(index_folder: Path, tmp_path: Pa
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     videos, moved = tmp_path / "videos", Path(os.fsdecode(os.fsencode(tmp_path) + b"/moved \xff"))
-    for name in (b"\xff\xfe film.mp4", b"fi\nlm \xe2\x80\xae.mp4", b"plain.mp4"):
+    for name in (b"\xff\xfe thumbnail.mp4", b"fi\nlm \xe2\x80\xae.mp4", b"plain.mp4"):
         write_video(videos / os.fsdecode(name), moving(10, 48, 64))
     index = index_here(videos, tmp_path / "index")
     videos.rename(moved)
     with served(index, videos=VideoFolder(moved)) as server:
-        shown = server.ask("/api/videos").json["videos"]
+        shown = server.request("/api/videos").json["videos"]
         assert len(shown) == 3
         for video in shown:
-            assert server.ask(f"/api/like/{video['row']}").status == 200
-            answer = server.ask(f"/video/{video['row']}")
+            assert server.request(f"/api/neighbors/{video['row']}").status == 200
+            answer = server.request(f"/video/{video['row']}")
             assert (answer.status, answer.headers["content-type"]) == (200, "video/mp4")
         (moved / "plain.mp4").unlink()
-        assert "1 of these" in server.ask(f"/api/like/{shown[0]['row']}").json["note"]
+        assert "1 of these" in server.request(f"/api/neighbors/{shown[0]['row']}").json["note"]

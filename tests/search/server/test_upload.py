@@ -79,17 +79,17 @@ def test_a_full_disk_is_told_and_the_server_goes_on(command: Command, tmp_path: 
 
 def test_uploads_at_once_are_bounded(index_folder: Path) -> None:
     """One that is refused may come again once another has ended."""
-    head = b"POST /api/ask HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+    head = b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     with served(index_folder, max_uploads=2) as server, ExitStack() as stack:
         waiting = [stack.enter_context(create_connection(("127.0.0.1", server.port), 60)) for _ in range(2)]
         for connection in waiting:
             connection.sendall(head + b"x")
-        wait_until(lambda: server.ask("/api/ask", "POST", b"no video").status == 503)
-        refused = server.ask("/api/ask", "POST", b"no video")
+        wait_until(lambda: server.request("/api/query", "POST", b"no video").status == 503)
+        refused = server.request("/api/query", "POST", b"no video")
         assert refused.headers["retry-after"].isdigit()
         assert refused.json["error"]
         waiting[0].close()
-        wait_until(lambda: server.ask("/api/ask", "POST", b"no video").status == 422)
+        wait_until(lambda: server.request("/api/query", "POST", b"no video").status == 422)
 
 
 def test_a_place_is_not_kept_for_an_upload_of_which_no_more_comes(
@@ -97,7 +97,7 @@ def test_a_place_is_not_kept_for_an_upload_of_which_no_more_comes(
 ) -> None:
     monkeypatch.setattr(upload, "IDLE_S", 0.2)
     with served(index_folder) as server, create_connection(("127.0.0.1", server.port), 60) as connection:
-        connection.sendall(b"POST /api/ask HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx")
+        connection.sendall(b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx")
         assert answer_of(connection)[0].status == 408
 
 

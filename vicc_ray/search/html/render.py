@@ -19,7 +19,7 @@ def served_page(index: SearchIndex, largest: int) -> str:
     return _render(index, {"served": True, "largest": largest}, policy="", style="", script="")
 
 
-def carried_page(index: SearchIndex, data: dict[str, Any]) -> str:
+def static_page(index: SearchIndex, data: dict[str, Any]) -> str:
     """The page with all that it shows; it asks for nothing over a network, and its policy does not let it."""
     return _render(index, {"served": False, **data}, content_policy(STYLE, SCRIPT), Markup(STYLE), Markup(SCRIPT))
 

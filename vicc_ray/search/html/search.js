@@ -2,7 +2,7 @@
 // One script for both pages. The page in a file carries its answers; the served one asks for them. Names of videos are
 // put in as text, never as markup.
 (() => {
-  const given = JSON.parse(document.getElementById("data").textContent);
+  const pageData = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   // Invisible characters in names, and those that change the direction of text.
@@ -11,10 +11,10 @@
   let uploaded = null; // the answer to the video that was sent last
   let phase = 0; // an answer that comes when something else has been asked since is not shown
 
-  const carried = {
-    first: async () => () => show(answerOf(given.query), given.query),
+  const embedded = {
+    first: async () => () => show(answerOf(pageData.query), pageData.query),
     async like(key) {
-      if (!given.videos[key]) throw new Error("this page does not have that video");
+      if (!pageData.videos[key]) throw new Error("this page does not have that video");
       return answerOf(key);
     },
   };
@@ -23,19 +23,19 @@
       const some = await fetched("api/videos");
       return () => list(some, "Some of the videos", "Choose one to see which are like it, or search with a video of your own.");
     },
-    like: (row) => fetched(`api/like/${encodeURIComponent(row)}${named(row)}`),
+    like: (row) => fetched(`api/neighbors/${encodeURIComponent(row)}${named(row)}`),
   };
-  const source = given.served ? served : carried;
+  const source = pageData.served ? served : embedded;
 
   function named(row) {
     return ids.has(String(row)) ? `?id=${encodeURIComponent(ids.get(String(row)))}` : "";
   }
 
   function answerOf(key) {
-    const near = given.near[key];
-    const command = near ? "" : given.command.replace("QUERY", () => quoted(given.videos[key].id));
-    const results = (near || []).map(([other, score, start, end]) => ({ ...given.videos[other], score, start, end }));
-    return { query: given.videos[key], results, note: key === given.query ? given.note : "", command };
+    const near = pageData.near[key];
+    const command = near ? "" : pageData.command.replace("QUERY", () => quoted(pageData.videos[key].id));
+    const results = (near || []).map(([other, score, start, end]) => ({ ...pageData.videos[other], score, start, end }));
+    return { query: pageData.videos[key], results, note: key === pageData.query ? pageData.note : "", command };
   }
 
   // As a shell takes a name; with escapes where a character of it would not be seen.
@@ -90,11 +90,11 @@
     return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
   }
 
-  function film(video) {
-    const frame = element("span", "film");
+  function thumbnail(video) {
+    const frame = element("span", "thumbnail");
     const moving = element("video");
     Object.assign(moving, { muted: true, loop: true, playsInline: true, disablePictureInPicture: true });
-    moving.src = video.film;
+    moving.src = video.thumbnail;
     moving.setAttribute("aria-hidden", "true");
     moving.tabIndex = -1;
     frame.append(moving);
@@ -112,7 +112,7 @@
     const item = element("li", "card hit");
     const button = element("button");
     button.type = "button";
-    button.append(film(video));
+    button.append(thumbnail(video));
     if (video.score !== undefined) {
       const line = element("span", "line");
       line.append(element("b", "", video.score.toFixed(3)));
@@ -150,7 +150,7 @@
     const { query, results } = answer;
     ids.set(String(query.row), query.id);
     at("query").hidden = false;
-    at("query-film").replaceChildren(film(query));
+    at("query-thumbnail").replaceChildren(thumbnail(query));
     put(at("query-name"), query.id);
     const facts = [query.label, clock(query.seconds), query.row === null ? "not one of the index" : ""];
     at("query-facts").replaceChildren(...facts.filter(Boolean).map((fact) => element("span", "", fact)));
@@ -198,14 +198,14 @@
       if (!key) return source.first();
       if (key === "sent" && uploaded) return () => show(uploaded, "sent");
       if (key === "sent") return source.first();
-      if (given.served && key.startsWith("named=")) {
+      if (pageData.served && key.startsWith("named=")) {
         const found = await fetched(`api/videos?named=${encodeURIComponent(key.slice(6))}`);
         const about = found.videos.length ? "Choose one to see which are like it." : "No video has this in its name.";
         return () => list(found, `Videos with “${key.slice(6)}” in their name`, about);
       }
       const answer = await source.like(key);
       return () => {
-        if (given.served && String(answer.query.row) !== key) history.replaceState(null, "", `#${answer.query.row}`);
+        if (pageData.served && String(answer.query.row) !== key) history.replaceState(null, "", `#${answer.query.row}`);
         show(answer, key);
       };
     });
@@ -227,15 +227,15 @@
 
   function send(file) {
     if (!file) return;
-    if (file.size > given.largest) {
-      tell(`${file.name} is larger than the ${given.largest / 2 ** 20} MB that this server takes`);
+    if (file.size > pageData.largest) {
+      tell(`${file.name} is larger than the ${pageData.largest / 2 ** 20} MB that this server takes`);
       return;
     }
     waitFor(async () => {
       put(at("sending"), `Looking at ${file.name} …`);
       try {
         const headers = { "X-File-Name": encodeURIComponent(file.name), "Content-Type": "application/octet-stream" };
-        uploaded = await fetched("api/ask", { method: "POST", body: file, headers });
+        uploaded = await fetched("api/query", { method: "POST", body: file, headers });
       } catch (error) {
         throw new Error(`${file.name}: ${error.message}`);
       } finally {
@@ -245,7 +245,7 @@
     });
   }
 
-  if (given.served) {
+  if (pageData.served) {
     const drop = at("drop");
     at("sending").dataset.idle = at("sending").textContent;
     at("file").addEventListener("change", (event) => {

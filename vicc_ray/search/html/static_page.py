@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from vicc_ray.search.html.render import carried_page
+from vicc_ray.search.html.render import static_page
 from vicc_ray.search.missing import missing_files
-from vicc_ray.search.query import Asked
+from vicc_ray.search.query import NamedQuery
 from vicc_ray.search.ranking import Hit, Query, search_all
 from vicc_ray.search.reader import SearchIndex
 from vicc_ray.search.thumbnail import MEDIA_TYPE
@@ -23,7 +23,7 @@ ASKED = "query"
 """What a query is called that is no video of the index; videos of it are called by their row."""
 
 
-def write_page(index: SearchIndex, asked: Asked, hits: list[Hit], k: int, path: Path) -> None:
+def write_page(index: SearchIndex, asked: NamedQuery, hits: list[Hit], k: int, path: Path) -> None:
     """Write the page of a query and what was found.
 
     It carries the ``k`` neighbours of the query, of its results, and of theirs as long as it stays below
@@ -32,13 +32,13 @@ def write_page(index: SearchIndex, asked: Asked, hits: list[Hit], k: int, path: 
     Raises:
         OSError: the file cannot be written.
     """
-    atomic_write(path, carried_page(index, carried(index, asked, hits, k, path)))
+    atomic_write(path, static_page(index, static_content(index, asked, hits, k, path)))
 
 
-def carried(index: SearchIndex, asked: Asked, hits: list[Hit], k: int, path: Path) -> dict[str, Any]:
+def static_content(index: SearchIndex, asked: NamedQuery, hits: list[Hit], k: int, path: Path) -> dict[str, Any]:
     """``videos`` by key, ``near``: of a key the neighbours as (key, score, start, end), and the ``query``'s key."""
     own = ASKED if asked.query.row is None else str(asked.query.row)
-    videos = {own: _shown(asked.query.row, asked.name, asked.label, asked.seconds, asked.film)}
+    videos = {own: _shown(asked.query.row, asked.name, asked.label, asked.seconds, asked.thumbnail)}
     near = {own: _near(hits)}
     size = _add(index, videos, hits)
     level = [hit.row for hit in hits if str(hit.row) not in near]
@@ -66,15 +66,15 @@ def _add(index: SearchIndex, videos: dict[str, Any], hits: list[Hit]) -> int:
     for hit in hits:
         if str(hit.row) not in videos:
             video = index.video(hit.row)
-            shown = _shown(video.row, video.id, video.label, video.seconds, index.film(video.row))
+            shown = _shown(video.row, video.id, video.label, video.seconds, index.thumbnail(video.row))
             videos[str(hit.row)] = shown
-            size += len(shown["film"]) + len(video.id) + 200
+            size += len(shown["thumbnail"]) + len(video.id) + 200
     return size
 
 
-def _shown(row: int | None, id: str, label: str, seconds: float, film: bytes) -> dict[str, Any]:
-    uri = f"data:{MEDIA_TYPE};base64,{base64.b64encode(film).decode()}"
-    return {"row": row, "id": id, "label": label, "seconds": round(seconds, 2), "film": uri}
+def _shown(row: int | None, id: str, label: str, seconds: float, thumbnail: bytes) -> dict[str, Any]:
+    uri = f"data:{MEDIA_TYPE};base64,{base64.b64encode(thumbnail).decode()}"
+    return {"row": row, "id": id, "label": label, "seconds": round(seconds, 2), "thumbnail": uri}
 
 
 def _near(hits: list[Hit]) -> list[tuple[str, float, float, float]]:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from vicc_ray.errors import UserError
 from vicc_ray.search.server.api import Service
-from vicc_ray.search.server.auth import Guard
+from vicc_ray.search.server.auth import AccessGuard
 from vicc_ray.search.server.connections import ConnectionLimits, LimitedProtocol, lifespan_state
 from vicc_ray.search.server.handlers import Handlers
 from vicc_ray.search.server.request_limit import RequestLimit
@@ -68,7 +68,7 @@ def create_app(service: Service, access: ServerPolicy, limits: ConnectionLimits)
     )
     app.router.redirect_slashes = False  # to an address of whatever name the request calls the server by
     app.state.timeout_s = service.timeout_s
-    return Guard(app, access.token, access.loopback)
+    return AccessGuard(app, access.token, access.loopback)
 
 
 def create_server(app: ASGIApp) -> uvicorn.Server:

@@ -24,7 +24,7 @@ CLOSED = {"Connection": "close"}
 """A body that may follow is not waited for."""
 
 
-class Guard:
+class AccessGuard:
     """An application that asks another one only what may come through.
 
     Args:

@@ -16,10 +16,17 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from vicc_ray.search.server import decode_worker
-from vicc_ray.search.server.decode_protocol import NO_VIDEO, PIECE, TOO_LONG, AnswerError, receive_answer, send_request
+from vicc_ray.search.server.decode_protocol import (
+    CHUNK,
+    NOT_A_VIDEO,
+    TOO_LONG,
+    AnswerError,
+    receive_answer,
+    send_request,
+)
 from vicc_ray.search.server.decode_worker import GRACE
 from vicc_ray.search.server.sandbox import bare_environment, isolated_command
-from vicc_ray.search.window_spec import View
+from vicc_ray.search.window_spec import WindowSpec
 from vicc_ray.search.windows import STRETCH, WindowChunk
 from vicc_ray.video.decode import DecodeTimeoutError, VideoError, timeout_reason
 
@@ -27,7 +34,7 @@ START_S = 30.0
 """Seconds that a process is given to start, beside the time of its video."""
 
 
-class DecodingProcesses:
+class DecodePool:
     """``count`` processes at most: one is started now, the others when they are first needed.
 
     Args:
@@ -36,8 +43,8 @@ class DecodingProcesses:
         worker: the command of a process, without the descriptor of its socket; None: :mod:`decode_worker`.
     """
 
-    def __init__(self, count: int, view: View, timeout_s: float, worker: Sequence[str] | None = None) -> None:
-        self._view, self._limit_s = view, timeout_s
+    def __init__(self, count: int, spec: WindowSpec, timeout_s: float, worker: Sequence[str] | None = None) -> None:
+        self._view, self._limit_s = spec, timeout_s
         self._worker = worker or isolated_command(decode_worker.__name__)
         self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
         for _ in range(count - 1):
@@ -45,7 +52,7 @@ class DecodingProcesses:
         self._idle.put(_Process(self._worker))
 
     def read(self, file: IO[bytes]) -> list[WindowChunk]:
-        """The pieces of a video, an opened file that may have no name; waits for a process that is free.
+        """The chunks of a video, an opened file that may have no name; waits for a process that is free.
 
         Raises:
             VideoError: it is no video, takes too long, or crashes the decoder.
@@ -103,15 +110,15 @@ class _Process:
             self.end()
         return not readable
 
-    def read(self, file: IO[bytes], view: View, limit_s: float) -> list[WindowChunk]:
-        """The pieces; afterwards the process has answered all, or is ended."""
+    def read(self, file: IO[bytes], spec: WindowSpec, limit_s: float) -> list[WindowChunk]:
+        """The chunks; afterwards the process has answered all, or is ended."""
         deadline = time.monotonic() + GRACE * limit_s + (START_S if self._is_new else 0)
         try:
             self._pipe.settimeout(max(0.001, deadline - time.monotonic()))
-            send_request(self._pipe, file.fileno(), view, limit_s)
-            pieces = self._receive(view, limit_s, deadline)
+            send_request(self._pipe, file.fileno(), spec, limit_s)
+            chunks = self._receive(spec, limit_s, deadline)
             self._is_new = False
-            return pieces
+            return chunks
         except TimeoutError:
             self.end()
             raise DecodeTimeoutError(timeout_reason(limit_s)) from None
@@ -122,22 +129,22 @@ class _Process:
             self.end()
             raise VideoError(f"made the decoder answer what cannot be ({error})") from None
 
-    def _receive(self, view: View, limit_s: float, deadline: float) -> list[WindowChunk]:
-        pieces: list[WindowChunk] = []
+    def _receive(self, spec: WindowSpec, limit_s: float, deadline: float) -> list[WindowChunk]:
+        chunks: list[WindowChunk] = []
         while True:
-            answer = receive_answer(self._pipe, view, deadline)
-            if answer.piece and len(pieces) <= view.max_frames // STRETCH and not (pieces and answer.piece.film):
-                pieces.append(answer.piece)
-            elif answer.kind == PIECE:
-                raise AnswerError("more pieces than the video may have")
+            answer = receive_answer(self._pipe, spec, deadline)
+            if answer.chunk and len(chunks) <= spec.max_frames // STRETCH and not (chunks and answer.chunk.thumbnail):
+                chunks.append(answer.chunk)
+            elif answer.kind == CHUNK:
+                raise AnswerError("more chunks than the video may have")
             elif answer.kind == TOO_LONG:
                 raise DecodeTimeoutError(timeout_reason(limit_s))
-            elif answer.kind == NO_VIDEO:
+            elif answer.kind == NOT_A_VIDEO:
                 raise VideoError(answer.words)
-            elif pieces:
-                return pieces
+            elif chunks:
+                return chunks
             else:
-                raise AnswerError("no pieces")
+                raise AnswerError("no chunks")
 
     def end(self) -> None:
         self._process.kill()

@@ -14,14 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vicc_ray.search.thumbnail import LARGEST_FILM
-from vicc_ray.search.window_spec import View
+from vicc_ray.search.thumbnail import MAX_THUMBNAIL_BYTES
+from vicc_ray.search.window_spec import WindowSpec
 from vicc_ray.search.windows import STRETCH, WindowChunk
 
-END, PIECE, NO_VIDEO, TOO_LONG = range(4)
-"""Kinds of an answer: no more pieces, one more, no video (in words), not within the time."""
+END, CHUNK, NOT_A_VIDEO, TOO_LONG = range(4)
+"""Kinds of an answer: no more chunks, one more, no video (in words), not within the time."""
 _HEAD = struct.Struct("<BIIdI")
-"""Kind, t, n, seconds, and bytes of the film or of the words."""
+"""Kind, t, n, seconds, and bytes of the thumbnail or of the words."""
 _REQUEST = struct.Struct("<Id")
 """Bytes of the view as JSON, and the time limit in seconds."""
 LONGEST_REQUEST, MAX_TEXT_BYTES = 4096, 1000
@@ -33,44 +33,44 @@ class AnswerError(Exception):
 
 
 class Answer(NamedTuple):
-    """One of them; the piece and the words where its kind has such."""
+    """One of them; the chunk and the words where its kind has such."""
 
     kind: int
-    piece: WindowChunk | None = None
+    chunk: WindowChunk | None = None
     words: str = ""
 
 
-def send_request(pipe: socket.socket, file: int, view: View, limit_s: float) -> None:
-    """Ask for the pieces of an opened file, whose descriptor goes along."""
-    text = view.model_dump_json().encode()
+def send_request(pipe: socket.socket, file: int, spec: WindowSpec, limit_s: float) -> None:
+    """Ask for the chunks of an opened file, whose descriptor goes along."""
+    text = spec.model_dump_json().encode()
     socket.send_fds(pipe, [_REQUEST.pack(len(text), limit_s) + text], [file])
 
 
-def receive_request(pipe: socket.socket) -> tuple[int, View, float] | None:
+def receive_request(pipe: socket.socket) -> tuple[int, WindowSpec, float] | None:
     """Descriptor, view and time limit; None where nobody asks any more."""
     head, files, _, _ = socket.recv_fds(pipe, _REQUEST.size, 1)
     if not head or not files:
         return None
     length, limit_s = _REQUEST.unpack(head)
     text = pipe.recv(min(length, LONGEST_REQUEST), socket.MSG_WAITALL)
-    return files[0], View.model_validate_json(text), limit_s
+    return files[0], WindowSpec.model_validate_json(text), limit_s
 
 
-def send_piece(pipe: socket.socket, piece: WindowChunk) -> None:
-    """Answer with one piece."""
-    pipe.sendall(_HEAD.pack(PIECE, len(piece.frames), len(piece.places), piece.seconds, len(piece.film)))
-    arrays = (piece.frames, piece.places.astype("<i4"), piece.spans.astype("<f4"))
-    for content in (*(np.ascontiguousarray(array).tobytes() for array in arrays), piece.film):
+def send_chunk(pipe: socket.socket, chunk: WindowChunk) -> None:
+    """Answer with one chunk."""
+    pipe.sendall(_HEAD.pack(CHUNK, len(chunk.frames), len(chunk.places), chunk.seconds, len(chunk.thumbnail)))
+    arrays = (chunk.frames, chunk.places.astype("<i4"), chunk.spans.astype("<f4"))
+    for content in (*(np.ascontiguousarray(array).tobytes() for array in arrays), chunk.thumbnail):
         pipe.sendall(content)
 
 
-def send_words(pipe: socket.socket, kind: int, words: str = "") -> None:
+def send_text(pipe: socket.socket, kind: int, words: str = "") -> None:
     """Answer with one of the other kinds."""
     text = words.encode(errors="replace")[:MAX_TEXT_BYTES]
     pipe.sendall(_HEAD.pack(kind, 0, 0, 0.0, len(text)) + text)
 
 
-def receive_answer(pipe: socket.socket, view: View, deadline: float) -> Answer:
+def receive_answer(pipe: socket.socket, spec: WindowSpec, deadline: float) -> Answer:
     """The next answer.
 
     Raises:
@@ -79,37 +79,37 @@ def receive_answer(pipe: socket.socket, view: View, deadline: float) -> Answer:
         AnswerError: no such request has such an answer.
     """
     kind, frames, windows, seconds, rest = _HEAD.unpack(_receive(pipe, _HEAD.size, deadline))
-    if kind == PIECE:
-        _check_counts(frames, windows, seconds, rest, view)
-        return Answer(kind, _receive_piece(pipe, view, (frames, windows, seconds, rest), deadline))
-    if kind not in (END, NO_VIDEO, TOO_LONG) or rest > MAX_TEXT_BYTES:
+    if kind == CHUNK:
+        _check_counts(frames, windows, seconds, rest, spec)
+        return Answer(kind, _receive_chunk(pipe, spec, (frames, windows, seconds, rest), deadline))
+    if kind not in (END, NOT_A_VIDEO, TOO_LONG) or rest > MAX_TEXT_BYTES:
         raise AnswerError(f"kind {kind} with {rest} bytes")
     words = _receive(pipe, rest, deadline).decode(errors="replace")
     return Answer(kind, words="".join(letter if letter.isprintable() else "?" for letter in words))
 
 
-def _check_counts(frames: int, windows: int, seconds: float, film: int, view: View) -> None:
+def _check_counts(frames: int, windows: int, seconds: float, thumbnail: int, spec: WindowSpec) -> None:
     """See that no memory is taken that a stretch of this view does not need."""
-    if not 1 <= frames <= STRETCH + view.extent or not 1 <= windows <= max(1, view.max_windows):
+    if not 1 <= frames <= STRETCH + spec.extent or not 1 <= windows <= max(1, spec.max_windows):
         raise AnswerError(f"{frames} frames, {windows} windows")
-    if not (math.isfinite(seconds) and seconds >= 0) or film > LARGEST_FILM:
-        raise AnswerError(f"{seconds} s, a film of {film} bytes")
+    if not (math.isfinite(seconds) and seconds >= 0) or thumbnail > MAX_THUMBNAIL_BYTES:
+        raise AnswerError(f"{seconds} s, a thumbnail of {thumbnail} bytes")
 
 
-def _receive_piece(
-    pipe: socket.socket, view: View, counts: tuple[int, int, float, int], deadline: float
+def _receive_chunk(
+    pipe: socket.socket, spec: WindowSpec, counts: tuple[int, int, float, int], deadline: float
 ) -> WindowChunk:
-    count, windows, seconds, film = counts
-    frames = np.frombuffer(_receive(pipe, count * view.size**2 * 3, deadline), np.uint8)
-    places = np.frombuffer(_receive(pipe, windows * view.frames * 4, deadline), "<i4").astype(np.int64)
+    count, windows, seconds, thumbnail = counts
+    frames = np.frombuffer(_receive(pipe, count * spec.size**2 * 3, deadline), np.uint8)
+    places = np.frombuffer(_receive(pipe, windows * spec.frames * 4, deadline), "<i4").astype(np.int64)
     spans = np.frombuffer(_receive(pipe, windows * 8, deadline), "<f4").astype(np.float32).reshape(windows, 2)
     if places.min() < 0 or places.max() >= count:
         raise AnswerError("windows of frames that are not there")
     if not np.isfinite(spans).all() or (spans < 0).any() or (spans[:, 0] > spans[:, 1]).any():
         raise AnswerError("spans that are none")
-    shown = bytes(_receive(pipe, film, deadline))
-    shape = (count, view.size, view.size, 3)
-    return WindowChunk(frames.reshape(shape), places.reshape(windows, view.frames), spans, seconds, shown)
+    shown = bytes(_receive(pipe, thumbnail, deadline))
+    shape = (count, spec.size, spec.size, 3)
+    return WindowChunk(frames.reshape(shape), places.reshape(windows, spec.frames), spans, seconds, shown)
 
 
 def _receive(pipe: socket.socket, size: int, deadline: float) -> bytearray:

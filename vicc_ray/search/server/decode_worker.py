@@ -14,11 +14,11 @@ import sys
 import cv2
 import numpy as np
 
-from vicc_ray.search.server.decode_protocol import END, NO_VIDEO, TOO_LONG, receive_request, send_piece, send_words
-from vicc_ray.search.server.sandbox import give_up_rights
-from vicc_ray.search.thumbnail import RATE, SIDE, make_film
-from vicc_ray.search.window_spec import View
-from vicc_ray.search.windows import read_pieces
+from vicc_ray.search.server.decode_protocol import END, NOT_A_VIDEO, TOO_LONG, receive_request, send_chunk, send_text
+from vicc_ray.search.server.sandbox import drop_privileges
+from vicc_ray.search.thumbnail import RATE, SIDE, make_thumbnail
+from vicc_ray.search.window_spec import WindowSpec
+from vicc_ray.search.windows import read_window_chunks
 from vicc_ray.video.decode import DecodeTimeoutError, VideoError
 from vicc_ray.video.formats import COMMON
 
@@ -35,19 +35,19 @@ def main() -> None:
     cv2.setNumThreads(1)
     _warm_up()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # what a decoder says is for no terminal
-    give_up_rights()
+    drop_privileges()
     while request := receive_request(pipe):
-        file, view, limit_s = request
+        file, spec, limit_s = request
         signal.setitimer(signal.ITIMER_REAL, GRACE * limit_s + LAST_S)
-        _answer(pipe, _content(file), view, limit_s)
+        _answer(pipe, _content(file), spec, limit_s)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _warm_up() -> None:
-    """Decode a film once: what is loaded when it is first used cannot be loaded later."""
+    """Decode a thumbnail once: what is loaded when it is first used cannot be loaded later."""
     black = [np.zeros((SIDE, SIDE, 3), np.uint8)] * 4
-    view = View(frames=2, step=1, size=16, overlap=0.0, max_windows=1, max_frames=2)
-    for _ in read_pieces(make_film(black, RATE), view, LAST_S, formats=COMMON):
+    spec = WindowSpec(frames=2, step=1, size=16, overlap=0.0, max_windows=1, max_frames=2)
+    for _ in read_window_chunks(make_thumbnail(black, RATE), spec, LAST_S, formats=COMMON):
         pass
 
 
@@ -58,16 +58,16 @@ def _content(file: int) -> bytes:
         return opened.read()
 
 
-def _answer(pipe: socket.socket, video: bytes, view: View, limit_s: float) -> None:
+def _answer(pipe: socket.socket, video: bytes, spec: WindowSpec, limit_s: float) -> None:
     try:
-        for piece in read_pieces(video, view, limit_s, formats=COMMON):
-            send_piece(pipe, piece)
-        send_words(pipe, END)
+        for chunk in read_window_chunks(video, spec, limit_s, formats=COMMON):
+            send_chunk(pipe, chunk)
+        send_text(pipe, END)
     except DecodeTimeoutError:
-        send_words(pipe, TOO_LONG)
+        send_text(pipe, TOO_LONG)
     except VideoError as error:
-        send_words(pipe, NO_VIDEO, str(error))
+        send_text(pipe, NOT_A_VIDEO, str(error))
     except ConnectionError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a codec does, it must cost this video alone
-        send_words(pipe, NO_VIDEO, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        send_text(pipe, NOT_A_VIDEO, f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from vicc_ray.errors import UserError
-from vicc_ray.search.query import in_words
+from vicc_ray.search.query import error_text
 from vicc_ray.search.server.upload import how_to_send
 from vicc_ray.search.video_folder import NoVideoError
 from vicc_ray.video.decode import VideoError
@@ -47,7 +47,7 @@ async def error_answer(request: Request, error: Exception) -> Response:
         return Json({"error": str(error)}, 404)
     if isinstance(error, VideoError):
         limit_s = request.app.state.timeout_s
-        return Json({"error": f"cannot be searched with: {in_words(error, limit_s)}{_stripped(request)}"}, 422)
+        return Json({"error": f"cannot be searched with: {error_text(error, limit_s)}{_stripped(request)}"}, 422)
     if isinstance(error, UserError):
         return Json({"error": str(error)}, 500)
     return Json({"error": "the server failed at this request; what it has printed says where"}, 500)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import vicc_ray
-from vicc_ray.search.server.seccomp import refuse_system_calls
+from vicc_ray.search.server.seccomp import restrict_system_calls
 
 MEMORY = 6 * 2**30
 """Bytes of addresses that a process may have: a picture of 16,384 x 16,384 decodes, a flood of them does not."""
@@ -37,7 +37,7 @@ def isolated_command(module: str) -> list[str]:
     return [sys.executable, "-I", "-B", "-c", code]
 
 
-def give_up_rights() -> None:
+def drop_privileges() -> None:
     """To be called once all is imported, and has been used: no larger memory, no further processes, no files, no dumps,
     no new rights, and no system calls that decoding does not need."""
     limits = {"AS": MEMORY, "CORE": 0, "FSIZE": 0, "NOFILE": FILES, "NPROC": 0}
@@ -51,4 +51,4 @@ def give_up_rights() -> None:
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    refuse_system_calls()
+    restrict_system_calls()

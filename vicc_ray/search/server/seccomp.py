@@ -37,7 +37,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint16), ("instructions", ctypes.POINTER(_Instruction)))
 
 
-def refuse_system_calls() -> bool:
+def restrict_system_calls() -> bool:
     """Leave this process those of :data:`_ALLOWED`; whether it is held to them. It must have given up new rights."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False

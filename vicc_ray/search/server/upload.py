@@ -92,7 +92,7 @@ def _write(file: IO[bytes], content: bytes) -> None:
 
 def how_to_send(request: Request) -> str:
     """What a request must be, for who sent another one."""
-    return f"the body must be the video itself: curl --data-binary @query.mp4 {request.base_url}api/ask"
+    return f"the body must be the video itself: curl --data-binary @query.mp4 {request.base_url}api/query"
 
 
 async def _drain(stream: AsyncIterator[bytes]) -> None:
