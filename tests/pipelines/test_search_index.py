@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.pipelines.prepared import RAY, contents, failures, killed_while_writing, parts, thumbnails
+from tests.pipelines.prepared import RAY, contents, failures, films, killed_while_writing, parts
 from tests.s3 import s3_server
 from tests.search.made import untrained
 from vicc_ray.cli.main import main
@@ -56,7 +56,7 @@ def mean_of(folder: Path, id: str) -> np.ndarray:
 
 
 def test_every_input_is_a_row_with_its_features_or_a_failure(tmp_path: Path, model: Path) -> None:
-    videos = thumbnails(tmp_path / "videos", "walk/1.mp4", "walk/2.mp4", "run/3.mp4", frames=12)
+    videos = films(tmp_path / "videos", "walk/1.mp4", "walk/2.mp4", "run/3.mp4", frames=12)
     (videos / "walk/empty.mp4").write_bytes(b"")
     (videos / "text.mp4").write_text("not a video")
     summary = index(videos, tmp_path / "index", model)
@@ -79,7 +79,7 @@ def test_every_input_is_a_row_with_its_features_or_a_failure(tmp_path: Path, mod
 
 
 def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Path, model: Path) -> None:
-    videos, folder = thumbnails(tmp_path / "videos", "1.mp4", "3.mp4"), tmp_path / "index"
+    videos, folder = films(tmp_path / "videos", "1.mp4", "3.mp4"), tmp_path / "index"
     (videos / "2.mp4").write_bytes(b"")
     index(videos, folder, model)
     before = parts(folder)
@@ -96,7 +96,7 @@ def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Pat
 
 
 def test_a_replaced_file_is_indexed_anew_and_its_old_row_is_gone(tmp_path: Path, model: Path) -> None:
-    videos, folder = thumbnails(tmp_path / "videos", *(f"{n}.mp4" for n in range(4))), tmp_path / "index"
+    videos, folder = films(tmp_path / "videos", *(f"{n}.mp4" for n in range(4))), tmp_path / "index"
     index(videos, folder, model)
     before, mean = parts(folder), mean_of(folder, "2.mp4")
     thumbnails(videos, "2.mp4", first=7)
@@ -114,7 +114,7 @@ def test_a_replaced_file_is_indexed_anew_and_its_old_row_is_gone(tmp_path: Path,
 
 
 def test_a_file_that_is_replaced_before_its_part_is_made_counts_once(tmp_path: Path, model: Path) -> None:
-    videos, folder = thumbnails(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
+    videos, folder = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
     index(videos, folder, model)
     (folder / "part-00001.parquet").unlink()  # as after a kill
     thumbnails(videos, "2.mp4", first=7)
@@ -123,7 +123,7 @@ def test_a_file_that_is_replaced_before_its_part_is_made_counts_once(tmp_path: P
 
 
 def test_an_index_that_noted_no_files_takes_those_of_now_for_its_own(tmp_path: Path, model: Path) -> None:
-    videos, folder = thumbnails(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
+    videos, folder = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
     index(videos, folder, model)
     plan = json.loads((folder / "plan.json").read_text())
     for video in (video for shard in plan["shards"] for video in shard):
@@ -156,7 +156,7 @@ def test_another_network_or_other_settings_are_refused(tmp_path: Path, model: Pa
 
 
 def test_a_damaged_part_is_named_and_made_anew_once_it_is_removed(tmp_path: Path, model: Path) -> None:
-    videos, folder = thumbnails(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
+    videos, folder = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
     index(videos, folder, model)
     good = parts(folder)
     part = folder / "part-00001.parquet"
@@ -169,7 +169,7 @@ def test_a_damaged_part_is_named_and_made_anew_once_it_is_removed(tmp_path: Path
 
 
 def test_a_bucket_is_indexed_without_its_secrets(tmp_path: Path, model: Path) -> None:
-    videos = thumbnails(tmp_path / "videos", "a/1.mp4", "a/2.mp4")
+    videos = films(tmp_path / "videos", "a/1.mp4", "a/2.mp4")
     with s3_server() as s3:
         s3.put_folder(videos, "thumbnails")
         assert index(s3.address("thumbnails"), tmp_path / "index", model).rows == 2
@@ -201,7 +201,7 @@ for part, shard in enumerate(ShardPlan.read(folder).shards):
 
 
 def test_a_killed_run_leaves_no_half_parts_and_goes_on(tmp_path: Path, model: Path) -> None:
-    videos, folder = thumbnails(tmp_path / "videos", *(f"{n}.mp4" for n in range(8)), frames=60), tmp_path / "index"
+    videos, folder = films(tmp_path / "videos", *(f"{n}.mp4" for n in range(8)), frames=60), tmp_path / "index"
     summary = index(videos, tmp_path / "undisturbed", model)
     folder.mkdir()
     for name in ("index.json", "encoder.safetensors", "plan.json"):
@@ -227,7 +227,7 @@ def test_a_killed_run_leaves_no_half_parts_and_goes_on(tmp_path: Path, model: Pa
 
 
 def test_what_a_kill_left_aside_is_cleared_and_nothing_else(tmp_path: Path, model: Path) -> None:
-    videos, folder = thumbnails(tmp_path / "videos", "1.mp4"), tmp_path / "index"
+    videos, folder = films(tmp_path / "videos", "1.mp4"), tmp_path / "index"
     index(videos, folder, model)
     rests = [killed_while_writing(folder / name) for name in ("videos.arrow", "index.json", "encoder.safetensors")]
     others = [killed_while_writing(folder / name) for name in ("found.html", "videos.arrow.txt")]
@@ -240,7 +240,7 @@ def test_what_a_kill_left_aside_is_cleared_and_nothing_else(tmp_path: Path, mode
 
 
 def test_the_commands_from_videos_to_results(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    videos = thumbnails(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(2)))
+    videos = films(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(2)))
     command = ["index", str(videos), "--model", str(model), "--index", str(tmp_path / "index"), "--quiet"]
     assert main([*command, "--set", "train.global_batch_size=3"]) == 2
     assert "no setting of an index" in capsys.readouterr().err

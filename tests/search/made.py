@@ -61,7 +61,7 @@ def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
         )
         for item in list_videos(videos).items
     ]
-    index_shard = ModelActor(indexing_spec(folder, videos, weights, VIEW, CONFIG, use_gpu=False))
+    index_shard = ModelActor(indexing_spec(folder, videos, weights, SPEC, CONFIG, use_gpu=False))
     starts = range(0, len(items), a_part)
     for part, start in enumerate(starts):
         index_shard(part, items[start : start + a_part])

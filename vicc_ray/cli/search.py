@@ -173,7 +173,7 @@ def _search(options: argparse.Namespace) -> None:
     from vicc_ray.search.ranking import median_score, search
 
     index = _open(options)
-    asked = ask(index, options.query, options.query_windows)
+    asked = resolve_query(index, options.query, options.query_windows)
     hits = search(index, asked.query, options.top_k)
     _print_hits(index, hits)
     if len(hits) == options.top_k:

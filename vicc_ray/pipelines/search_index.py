@@ -34,7 +34,7 @@ from vicc_ray.search.index_format import (
     Description,
     write_videos,
 )
-from vicc_ray.search.window_spec import View
+from vicc_ray.search.window_spec import WindowSpec
 from vicc_ray.sharding.plan import PlannedVideo, ShardPlan, extend_plan, plan_videos
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
 from vicc_ray.utils.visible_text import visible
@@ -118,7 +118,7 @@ def index_videos(
         todo = shards.missing(plan)
         if todo:
             with ray_session(config.ray):
-                _fill(shards, plan, locations, location_of(videos), weights, description.view, config, progress)
+                _fill(shards, plan, locations, location_of(videos), weights, description.spec, config, progress)
         with shards.write_errors():
             summary = _summarize(shards, before, plan, wanted, config, description.features)
         processed = sum(len(plan.shards[shard]) for shard in todo)
@@ -211,12 +211,12 @@ def _fill(
     locations: Mapping[str, Location],
     videos: Location,
     weights: EncoderWeights,
-    spec: WindowSpec,
+    windows: WindowSpec,
     config: Config,
     progress: bool,
 ) -> None:
     gpus = usable_gpus(config.train.use_gpu)
-    spec = ray.put(indexing_spec(shards.path, videos, weights, view, config, bool(gpus)))
+    spec = ray.put(indexing_spec(shards.path, videos, weights, windows, config, bool(gpus)))
     actors = _actor_options(gpus, len(plan.shards), cluster_capacity())
     resources = TaskResources(
         {"CPU": 1.0, "GPU": actors["num_gpus"] if actors else 0.0}, config.ray.node_wait_timeout_s

@@ -18,25 +18,25 @@ from vicc_ray.models.inference import optimize_for_inference
 from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.inference.model_actor import InferenceSpec
 from vicc_ray.pipelines.prepare.sharded_output import Videos
-from vicc_ray.search.features import embed_pieces
+from vicc_ray.search.features import embed_chunks
 from vicc_ray.search.index_format import part_row
 from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.video_folder import UNKNOWN
-from vicc_ray.search.window_spec import View
-from vicc_ray.search.windows import read_pieces
+from vicc_ray.search.window_spec import WindowSpec
+from vicc_ray.search.windows import read_window_chunks
 from vicc_ray.sharding.plan import PlannedVideo
 from vicc_ray.sharding.task import write_shard
 
 
 def indexing_spec(
-    folder: Path, videos: Location, weights: EncoderWeights, view: View, config: Config, use_gpu: bool
+    folder: Path, videos: Location, weights: EncoderWeights, spec: WindowSpec, config: Config, use_gpu: bool
 ) -> InferenceSpec:
     """Spec of an index in ``folder``: number of a shard and its videos -> number of failures.
 
     Args:
         videos: folder or address below which the videos lie.
     """
-    return InferenceSpec(partial(_load_encoder, weights), partial(_index_shard, folder, videos, view, config), use_gpu)
+    return InferenceSpec(partial(_load_encoder, weights), partial(_index_shard, folder, videos, spec, config), use_gpu)
 
 
 def _load_encoder(weights: EncoderWeights, device: torch.device) -> PretrainedEncoder:
@@ -46,7 +46,7 @@ def _load_encoder(weights: EncoderWeights, device: torch.device) -> PretrainedEn
 def _index_shard(
     folder: Path,
     root: Location,
-    view: View,
+    spec: WindowSpec,
     config: Config,
     encoder: PretrainedEncoder,
     device: torch.device,
@@ -57,8 +57,8 @@ def _index_shard(
     files = {video.id: _relative_name(root, location) for location, video in videos}
 
     def row(path: Path, video: PlannedVideo) -> dict[str, Any]:
-        pieces = read_pieces(path, view, config.prepare.timeout_s)
-        features = embed_pieces(encoder, pieces, config.evaluate.batch_size)
+        chunks = read_window_chunks(path, spec, config.prepare.timeout_s)
+        features = embed_chunks(encoder, chunks, config.evaluate.batch_size)
         return part_row(video.id, video.label, video.source, files[video.id], video.file or UNKNOWN, features)
 
     writing = open_shard_writer(shard_path(folder, shard), PART_SCHEMA)
