@@ -206,7 +206,7 @@ def test_the_port_of_a_web_server_is_told_from_that_of_a_head(monkeypatch: pytes
     ("error", "advice"),
     [
         (refused(RuntimeError("Unauthenticated: RPC error: InvalidAuthToken")), "~/.ray/auth_token"),
-        (ConnectionError("Could not find any running Ray instance."), "one of the cluster's machines"),
+        (ConnectionError("Could not find any running Ray instance."), "node of the cluster"),
         (RuntimeError("Version mismatch: The cluster was started with"), "versions"),
         (RuntimeError("Timed out while waiting for GCS to become available."), "port of the head"),
     ],
