@@ -83,7 +83,7 @@ def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Pat
     (videos / "2.mp4").write_bytes(b"")
     index(videos, folder, model)
     before = parts(folder)
-    thumbnails(videos, "0.mp4", "2.mp4", first=2)
+    films(videos, "0.mp4", "2.mp4", first=2)
     (videos / "3.mp4").unlink()
     summary = index(videos, folder, None)
     assert summary == IndexSummary(rows=4, failures=0, inputs=4, processed=2, replaced=1, gone=1)
@@ -99,7 +99,7 @@ def test_a_replaced_file_is_indexed_anew_and_its_old_row_is_gone(tmp_path: Path,
     videos, folder = films(tmp_path / "videos", *(f"{n}.mp4" for n in range(4))), tmp_path / "index"
     index(videos, folder, model)
     before, mean = parts(folder), mean_of(folder, "2.mp4")
-    thumbnails(videos, "2.mp4", first=7)
+    films(videos, "2.mp4", first=7)
     (videos / "3.mp4").write_bytes(b"no thumbnail any more")
     summary = index(videos, folder, None)
     assert summary == IndexSummary(rows=3, failures=1, inputs=4, processed=2, replaced=2)
@@ -117,7 +117,7 @@ def test_a_file_that_is_replaced_before_its_part_is_made_counts_once(tmp_path: P
     videos, folder = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
     index(videos, folder, model)
     (folder / "part-00001.parquet").unlink()  # as after a kill
-    thumbnails(videos, "2.mp4", first=7)
+    films(videos, "2.mp4", first=7)
     assert index(videos, folder, None) == IndexSummary(rows=2, failures=0, inputs=2, processed=1)
     assert index(videos, folder, None).processed == 0
 
@@ -130,7 +130,7 @@ def test_an_index_that_noted_no_files_takes_those_of_now_for_its_own(tmp_path: P
         del video["file"]
     (folder / "plan.json").write_text(json.dumps(plan))
     assert index(videos, folder, None).processed == 0
-    thumbnails(videos, "2.mp4", first=7)
+    films(videos, "2.mp4", first=7)
     assert index(videos, folder, None) == IndexSummary(rows=2, failures=0, inputs=2, processed=1, replaced=1)
 
 
