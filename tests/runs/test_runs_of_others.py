@@ -276,10 +276,10 @@ def test_a_name_at_a_tracker_is_a_name(tmp_path: Path, identity: str) -> None:
 @pytest.mark.parametrize("count", ["a", "-1", "", "9" * 5000, "1.5"])
 def test_a_count_of_passed_evaluations_is_a_count(run: RunDir, count: str) -> None:
     (run.path / "trackers").mkdir(exist_ok=True)
-    (run.path / "trackers" / "evaluations").write_text(count)
+    (run.path / "trackers" / "validation").write_text(count)
     journal = RunLogger(run, CONFIG, 3)
-    with pytest.raises(UserError, match="evaluations"):
-        journal._pass_on_evaluations()
+    with pytest.raises(UserError, match="validation"):
+        journal._forward_validation()
 
 
 def test_a_checkpoint_is_found_beside_folders_that_are_none(run: RunDir) -> None:
