@@ -85,7 +85,7 @@ def test_a_finished_sweep_tells_its_result_again_on_smaller_machines(
     again = sweep(load_sweep(file), store, folder.path, progress=False)
     assert again.best == summary.best
     more = sweep_file(folder.path.parent, final_eval={"num_seeds": 1}, resources_per_trial={"cpus": 512})
-    with pytest.raises(UserError, match=r"resources\.cpus"):
+    with pytest.raises(UserError, match=r"resources_per_trial\.cpus"):
         sweep(load_sweep(more), store, folder.path, progress=False)
 
 
