@@ -2,11 +2,21 @@
 
 This module imports nothing of the package and no torch: the configuration validates names with it, and processes that
 only decode videos should not wait for torch.
+
+Code outside the package registers through plugins. The environment variable :data:`PLUGINS` names modules, separated by
+commas, that add to the tables. They are imported with the configuration, and so may import of this package only this
+module and :mod:`vicc_ray.models.backbones.base`. Ray's workers inherit the variable, so they know the same names.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+PLUGINS = "VICC_RAY_PLUGINS"
+"""Name of the environment variable."""
 
 
 class BackboneSpec(NamedTuple):
@@ -16,7 +26,7 @@ class BackboneSpec(NamedTuple):
     """
 
     module: str
-    """Module in ``vicc_ray/models/backbones``."""
+    """Full name of its module."""
     cls: str
     """Name of its class, a :class:`vicc_ray.models.backbones.base.Backbone`."""
     min_frames: int = 2
@@ -26,10 +36,10 @@ class BackboneSpec(NamedTuple):
 
 
 BACKBONES = {
-    "s3d": BackboneSpec("s3d", "S3DBackbone", min_frames=5, min_pixels=17),
-    "r2plus1d-18": BackboneSpec("r2plus1d", "R2Plus1D18"),
-    "r2plus1d-small": BackboneSpec("r2plus1d", "R2Plus1DSmall"),
-    "tiny": BackboneSpec("tiny", "TinyBackbone"),
+    "s3d": BackboneSpec("vicc_ray.models.backbones.s3d", "S3DBackbone", min_frames=5, min_pixels=17),
+    "r2plus1d-18": BackboneSpec("vicc_ray.models.backbones.r2plus1d", "R2Plus1D18"),
+    "r2plus1d-small": BackboneSpec("vicc_ray.models.backbones.r2plus1d", "R2Plus1DSmall"),
+    "tiny": BackboneSpec("vicc_ray.models.backbones.tiny", "TinyBackbone"),
 }
 """Value of ``model.backbone`` -> backbone."""
 
@@ -38,7 +48,7 @@ class ObjectiveSpec(NamedTuple):
     """Location of a pretraining objective, and what the rest of the package must know of it."""
 
     module: str
-    """Module in ``vicc_ray/method``."""
+    """Full name of its module."""
     cls: str
     """Name of its class, a :class:`vicc_ray.method.objective.Objective`."""
     has_prototypes: bool = False
@@ -48,8 +58,8 @@ class ObjectiveSpec(NamedTuple):
 
 
 OBJECTIVES = {
-    "vicc": ObjectiveSpec("vicc", "ViCCObjective", has_prototypes=True, cross_stream=True),
-    "moco": ObjectiveSpec("moco", "MoCoObjective"),
+    "vicc": ObjectiveSpec("vicc_ray.method.vicc", "ViCCObjective", has_prototypes=True, cross_stream=True),
+    "moco": ObjectiveSpec("vicc_ray.method.moco", "MoCoObjective"),
 }
 """Value of ``method.objective`` -> objective."""
 
@@ -58,7 +68,7 @@ class TrackerSpec(NamedTuple):
     """Location of an experiment tracker, and the package that it needs."""
 
     module: str
-    """Module in ``vicc_ray/training/trackers``."""
+    """Full name of its module."""
     cls: str
     """Name of its class, a :class:`vicc_ray.training.trackers.async_tracker.Tracker`."""
     package: str
@@ -70,8 +80,20 @@ class TrackerSpec(NamedTuple):
 
 
 TRACKERS = {
-    "tensorboard": TrackerSpec("tensorboard", "TensorBoard", "tensorboardX", rewinds=True),
-    "mlflow": TrackerSpec("mlflow", "MLflow", "mlflow", extra="mlflow"),
-    "wandb": TrackerSpec("wandb", "WandB", "wandb", extra="wandb"),
+    "tensorboard": TrackerSpec("vicc_ray.training.trackers.tensorboard", "TensorBoard", "tensorboardX", rewinds=True),
+    "mlflow": TrackerSpec("vicc_ray.training.trackers.mlflow", "MLflow", "mlflow", extra="mlflow"),
+    "wandb": TrackerSpec("vicc_ray.training.trackers.wandb", "WandB", "wandb", extra="wandb"),
 }
 """Entry of ``train.trackers`` -> tracker."""
+
+
+def load_class(spec: BackboneSpec | ObjectiveSpec | TrackerSpec) -> Any:
+    """Class of an entry; its module is imported now."""
+    return getattr(import_module(spec.module), spec.cls)
+
+
+def registered_names(table: Mapping[str, NamedTuple]) -> tuple[str, ...]:
+    """Names in a table, after all plugins are imported."""
+    for plugin in filter(None, os.environ.get(PLUGINS, "").split(",")):
+        import_module(plugin.strip())
+    return tuple(table)

@@ -11,7 +11,7 @@ from tests.pipelines.processes import DEADLINE_S, command, kill_below, wait_unti
 from tests.pipelines.runs import losses
 from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
 from vicc_ray.config.loader import load_config
-from vicc_ray.pipelines.sweep.run import sweep
+from vicc_ray.pipelines.sweep.run import run_sweep
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.sweep.results import SweepSummary
@@ -36,7 +36,7 @@ def disturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sw
         assert process.wait(DEADLINE_S) == 130
         assert "the same command continues" in process.stderr.read()
     assert [trial.state for trial in folder.trials()] == ["failed", "running"]
-    return folder, sweep(load_sweep(file), store, folder.path, progress=False)
+    return folder, run_sweep(load_sweep(file), store, folder.path, progress=False)
 
 
 def test_no_trial_is_lost_or_made_twice(disturbed: tuple[SweepDir, SweepSummary]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.pipelines.sweeps import SCORED, sweep_file
-from vicc_ray.pipelines.sweep.run import sweep
+from vicc_ray.pipelines.sweep.run import run_sweep
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.sweep.optuna_study import SweepStudy
 from vicc_ray.sweep.sweep_dir import SweepDir
@@ -23,7 +23,7 @@ def test_a_trial_that_a_score_ends_has_made_no_step_after_it(store: Path, tmp_pa
     study.report(unreachable.number, SCORED[0], 2.0)
     study.tell(unreachable.number, "complete", 2.0, 0.0)
     folder.trial(0).write(Trial(0, unreachable.values, "complete", "", 2.0))
-    trial = sweep(settings, store, folder.path, progress=False).trials[1]
+    trial = run_sweep(settings, store, folder.path, progress=False).trials[1]
     assert trial.state == "pruned"
     assert [score.epoch for score in trial.curve] == SCORED[:1]
     assert trial.cost.epochs == SCORED[0]

@@ -39,9 +39,9 @@ def _sweep(options: argparse.Namespace) -> None:
     from vicc_ray.sweep.config import load_sweep
 
     settings = load_sweep(options.sweep)
-    from vicc_ray.pipelines.sweep.run import sweep
+    from vicc_ray.pipelines.sweep.run import run_sweep
 
-    _tell(sweep(settings, options.store, options.out, progress=not options.quiet), options.out)
+    _tell(run_sweep(settings, options.store, options.out, progress=not options.quiet), options.out)
 
 
 def _tell(summary: SweepSummary, out: Path) -> None:

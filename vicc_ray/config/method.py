@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Fraction, Positive
-from vicc_ray.registry import BACKBONES, OBJECTIVES
+from vicc_ray.registry import BACKBONES, OBJECTIVES, registered_names
 
 if TYPE_CHECKING:
     BackboneName = str
     ObjectiveName = str
 else:  # type checkers accept only literal names in Literal
-    BackboneName = Literal[tuple(BACKBONES)]
-    ObjectiveName = Literal[tuple(OBJECTIVES)]
+    BackboneName = Literal[registered_names(BACKBONES)]
+    ObjectiveName = Literal[registered_names(OBJECTIVES)]
 
 
 class ModelConfig(ConfigSection):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_serializer, model_validator
 
 from vicc_ray.config.base import RESUMABLE, ConfigSection, Count, CountOrZero, Positive
-from vicc_ray.registry import TRACKERS
+from vicc_ray.registry import TRACKERS, registered_names
 
 if TYPE_CHECKING:
     TrackerName = str
 else:  # type checkers accept only literal names in Literal
-    TrackerName = Literal[tuple(TRACKERS)]
+    TrackerName = Literal[registered_names(TRACKERS)]
 WORKERS_IN_WORDS = "a whole number of at least 1, or {min: 1, max: 8} with two of them"
 
 

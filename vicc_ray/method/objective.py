@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from vicc_ray.config import Config, Stream
 from vicc_ray.method.embedding_queue import EmbeddingQueue
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.models.encoder import Encoder
-from vicc_ray.registry import OBJECTIVES
+from vicc_ray.registry import OBJECTIVES, load_class
 
 Metrics = dict[str, Tensor | float]
 """Metrics of a step by name; tensors stay on the device.
@@ -78,5 +77,5 @@ class Objective(Protocol):
 def build_objective(context: ObjectiveContext) -> Objective:
     """Objective of a phase, by ``method.objective``."""
     spec = OBJECTIVES[context.config.method.objective]
-    create: Callable[[ObjectiveContext], Objective] = getattr(import_module(f"vicc_ray.method.{spec.module}"), spec.cls)
+    create: Callable[[ObjectiveContext], Objective] = load_class(spec)
     return create(context)

@@ -21,7 +21,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster import placement_waits, task_waits
 from vicc_ray.pipelines.cluster.task_waits import report_stalls, wait_for_resources
 from vicc_ray.pipelines.end_to_end import run_end_to_end
-from vicc_ray.pipelines.sweep.run import sweep
+from vicc_ray.pipelines.sweep.run import run_sweep
 from vicc_ray.pipelines.train.pretrain import pretrain
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 from vicc_ray.runs.run_dir import RunDir
@@ -83,7 +83,7 @@ def test_a_sweep_that_never_fits_is_refused_before_its_first_trial(
     file = sweep_file(tmp_path, resources_per_trial=resources)
     begun = time.monotonic()
     with pytest.raises(UserError, match=setting):
-        sweep(load_sweep(file), store, tmp_path / "sweep", progress=False)
+        run_sweep(load_sweep(file), store, tmp_path / "sweep", progress=False)
     assert time.monotonic() - begun < AT_ONCE_S
 
 

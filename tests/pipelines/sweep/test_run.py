@@ -14,7 +14,7 @@ from tests.pipelines.runs import computed_here
 from tests.pipelines.sweeps import DIVERGES, EPOCHS, SCORED, sweep_file
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.sweep.run import sweep
+from vicc_ray.pipelines.sweep.run import run_sweep
 from vicc_ray.sweep.config import load_sweep
 from vicc_ray.sweep.optuna_study import SweepStudy
 from vicc_ray.sweep.results import SweepSummary
@@ -30,7 +30,7 @@ def done(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepDi
     folder = SweepDir(tmp_path_factory.mktemp("sweep") / "out")
     file = sweep_file(folder.path.parent, final_eval={"num_seeds": 0})
     with heard_outside() as heard:
-        summary = sweep(load_sweep(file), store, folder.path, progress=False)
+        summary = run_sweep(load_sweep(file), store, folder.path, progress=False)
     assert not heard, "trials train in processes of their own, and listen to this machine alone as well"
     return folder, summary
 
@@ -74,7 +74,7 @@ def test_other_settings_in_the_same_folder_are_refused(done: tuple[SweepDir, Swe
     folder, _ = done
     file = sweep_file(folder.path.parent, final_eval={"num_seeds": 0}, seed=3)
     with pytest.raises(UserError, match=r"sweep with other settings \(seed: 0 -> 3\)"):
-        sweep(load_sweep(file), store, folder.path, progress=False)
+        run_sweep(load_sweep(file), store, folder.path, progress=False)
 
 
 def test_a_finished_sweep_tells_its_result_again_on_smaller_machines(
@@ -82,11 +82,11 @@ def test_a_finished_sweep_tells_its_result_again_on_smaller_machines(
 ) -> None:
     folder, summary = done
     file = sweep_file(folder.path.parent, final_eval={"num_seeds": 0}, resources_per_trial={"cpus": 512})
-    again = sweep(load_sweep(file), store, folder.path, progress=False)
+    again = run_sweep(load_sweep(file), store, folder.path, progress=False)
     assert again.best == summary.best
     more = sweep_file(folder.path.parent, final_eval={"num_seeds": 1}, resources_per_trial={"cpus": 512})
     with pytest.raises(UserError, match=r"resources_per_trial\.cpus"):
-        sweep(load_sweep(more), store, folder.path, progress=False)
+        run_sweep(load_sweep(more), store, folder.path, progress=False)
 
 
 def test_a_sweep_in_which_all_fail_says_why(store: Path, tmp_path: Path) -> None:
@@ -98,4 +98,4 @@ def test_a_sweep_in_which_all_fail_says_why(store: Path, tmp_path: Path) -> None
         study.tell(asked.number, "failed", None, 0.0, reason)
         folder.trial(asked.number).write(Trial(asked.number, asked.values, "failed", reason))
     with pytest.raises(UserError, match=r"no trial .* came to its end .*: out of memory; training has diverged"):
-        sweep(settings, store, folder.path, progress=False)
+        run_sweep(settings, store, folder.path, progress=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from vicc_ray.errors import UserError
 from vicc_ray.models.padded_conv3d import use_padded_convs
-from vicc_ray.registry import BACKBONES
+from vicc_ray.registry import BACKBONES, load_class
 
 
 class Backbone(nn.Module):
@@ -34,8 +33,7 @@ def backbone_class(name: str) -> type[Backbone]:
     """
     if name not in BACKBONES:
         raise UserError(f"model.backbone: {name!r} given; allowed: {', '.join(BACKBONES)}")
-    spec = BACKBONES[name]
-    cls: type[Backbone] = getattr(import_module(f"vicc_ray.models.backbones.{spec.module}"), spec.cls)
+    cls: type[Backbone] = load_class(BACKBONES[name])
     return cls
 
 

@@ -238,12 +238,12 @@ class _JobConfig(JobConfig):
 
     sent = False
 
-    def _serialize(self) -> str:
+    def _serialize(self) -> Any:
         # The only place after ray.init has added the folder.
         self.sent = True
         here = Path.cwd()
         self._py_driver_sys_path = [path for path in self._py_driver_sys_path if Path(path) != here]
-        return str(super()._serialize())
+        return super()._serialize()  # bytes, whatever its annotation says
 
 
 @contextmanager

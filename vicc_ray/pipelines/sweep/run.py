@@ -30,7 +30,7 @@ from vicc_ray.training.tasks.pretraining import Pretraining
 from vicc_ray.utils.background_thread import background_thread
 
 
-def sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bool = True) -> SweepSummary:
+def run_sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bool = True) -> SweepSummary:
     """Search, judge what was found on the test videos, and tell it; the same call goes on with a sweep.
 
     Args:

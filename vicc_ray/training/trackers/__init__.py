@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
-from vicc_ray.registry import TRACKERS
+from vicc_ray.registry import TRACKERS, load_class
 from vicc_ray.training.trackers.async_tracker import AsyncTracker, Tracker
 
 
@@ -66,6 +65,5 @@ class Trackers:
 
 
 def _open(name: str, run: Path, config: Config, resumed_at: int) -> Tracker:
-    spec = TRACKERS[name]
-    create: Callable[[Path, Config, int], Tracker] = getattr(import_module(f"{__name__}.{spec.module}"), spec.cls)
+    create: Callable[[Path, Config, int], Tracker] = load_class(TRACKERS[name])
     return create(run, config, resumed_at)

@@ -1,9 +1,11 @@
-"""The example of README, docs and model cards runs as it stands, and finds the copy of a video."""
+"""The examples with a trained encoder run as they stand, and find the copy of a video."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +66,14 @@ def test_the_example_runs_and_finds_the_copy(
     similarity = names["similarity"]
     assert similarity[0, -1] == pytest.approx(1, abs=1e-4)
     assert similarity[0, 1:-1].max() < 0.9
+
+
+def test_the_script_finds_the_copy(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos = sorted(map(str, (place / "my-videos").iterdir()))
+    monkeypatch.setattr(sys, "argv", ["", str(place / "my-run/run"), *videos])
+    runpy.run_path(str(ROOT / "examples/encoder_in_three_lines.py"))
+    nearest = dict(line.split(": nearest is ") for line in capsys.readouterr().out.splitlines())
+    first, copy = str(place / "my-videos/0.mp4"), str(place / "my-videos/copy.mp4")
+    assert (nearest[first], nearest[copy]) == (copy, first)
