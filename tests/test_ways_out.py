@@ -24,13 +24,13 @@ OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[[0-9]*A|\x1b\[2K|\r")
 OBEYED = "\x1b\x07\x9b\u202e\u2066\u200b\r"
 SHOWN = (r"\x1b]0;owned\x07\x9b2J\u202e\u2066\u200b\udcff[red]\rerror: :smile:", r"\x1b[8mb")
 WAYS = {
-    "line": "say(NAME)",
+    "line": "print_line(NAME)",
     "logged": "LOG.warning('of %s', NAME)",
     "warning": "warnings.warn(NAME)",
     "traceback": "traced(lambda: int(NAME[1:] + NAME))",
     "error": "traced(lambda: broken(NAME))",
     "above the bar": "bar.print(NAME, 'warning')",
-    "console": "Console().tell(NAME)",
+    "console": "Console().print_line(NAME)",
 }
 """Those that tell our lines from line ends of names."""
 OTHERS = {
@@ -42,7 +42,7 @@ OTHERS = {
 }
 PROGRAM = """
 import logging, sys, threading, warnings
-from vicc_ray.utils.standard_streams import Output, say
+from vicc_ray.utils.standard_streams import Output, print_line
 output = Output()
 from vicc_ray.utils.console import Console
 from vicc_ray.utils.log import LOG

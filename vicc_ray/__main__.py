@@ -1,4 +1,4 @@
-"""The process of ``vicc-ray``: its streams and signals come first, before anything is imported that takes long."""
+"""Entry point of ``vicc-ray``. Streams and signal handlers are set up before any slow import."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import sys
 
 from vicc_ray.utils.child_processes import kill_descendants
 from vicc_ray.utils.home import ensure_home
-from vicc_ray.utils.interruption import Interruption, tell
+from vicc_ray.utils.interruption import Interruption, write_stderr
 from vicc_ray.utils.standard_streams import Output
 
 
 def main() -> int:
-    """Run the command of the command line; its exit code, or 130 and 143 after SIGINT and SIGTERM."""
+    """Run the command line and return its exit code: 130 after SIGINT, 143 after SIGTERM."""
     output, interruption = Output(), Interruption(sys.argv[1] if len(sys.argv) > 1 else "")
     try:
         interruption.listen()
         ensure_home()
         code = _run_command()
     except BaseException:
-        # Not KeyboardInterrupt alone: code that a signal breaks off may raise an error of its own.
+        # Any exception, not KeyboardInterrupt alone: interrupted code may raise its own.
         if not interruption.heard():
             raise
     interruption.ignore_signals()
@@ -28,8 +28,8 @@ def main() -> int:
         kill_descendants()
         interruption.print_stopped()
         return interruption.exit_code
-    if lost and lost.errno != errno.EPIPE:  # a reader that has gone, as in `vicc-ray config demo | head`, knows
-        tell(f"error: standard output: {lost.strerror}; the work is done, but what it printed is lost")
+    if lost and lost.errno != errno.EPIPE:  # EPIPE is expected, as in `vicc-ray config demo | head`
+        write_stderr(f"error: standard output: {lost.strerror}; the work is done, but its output is lost")
     return code or int(lost is not None)
 
 
@@ -38,7 +38,7 @@ def _run_command() -> int:
 
     try:
         return run()
-    except SystemExit as end:  # of argparse, whose output is still to be written
+    except SystemExit as end:  # from argparse; its output is flushed later
         return int(end.code or 0)
 
 

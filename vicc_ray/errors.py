@@ -1,11 +1,11 @@
-"""Errors that are the user's to read, not the programmer's."""
+"""Errors for the user, printed without a traceback."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user gave cannot be used.
+    """Invalid input from the user.
 
-    The message names what is wrong, what was given, what is allowed and what to do; the command line prints it without
-    a traceback and ends with exit code 2.
+    The message names what is wrong, what was given, what is allowed and what to do. The command line prints it and
+    returns exit code 2.
     """

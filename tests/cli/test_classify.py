@@ -67,7 +67,7 @@ def test_what_is_missing_is_named(network: Path, tmp_path: Path, capsys: pytest.
 
 def test_what_does_not_fit_is_named(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--model", network, "--out", tmp_path / "out", "--store", tmp_path)
-    assert "the network is trained; only settings of classify" in error_of(capsys, *given, "--set", "model.embed_dim=4")
+    assert "only settings of classify" in error_of(capsys, *given, "--set", "model.embed_dim=4")
     message = error_of(capsys, *given, "--stream", "flow")
     assert "rgb" in message and "flow" in message
     assert "classify.dropout: 1 given; allowed: " in error_of(capsys, *given, "--set", "classify.dropout=1")

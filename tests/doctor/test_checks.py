@@ -18,7 +18,7 @@ def _is_told(check: Check, mark: str, *parts: str) -> None:
     assert check.mark == mark
     assert bool(check.advice) == (mark != "ok")
     for part in parts:
-        assert part in check.found
+        assert part in check.finding
 
 
 def test_machines_that_are_alike_pass() -> None:
@@ -41,7 +41,7 @@ def test_a_machine_that_cannot_write_is_named_with_the_reason() -> None:
         "/shared", {"first": "", "second": "Read-only file system"}, {"first": [], "second": []}
     )
     _is_told(check, "FAIL", "/shared", "second (Read-only file system)")
-    assert "first" not in check.found
+    assert "first" not in check.finding
 
 
 def test_a_machine_that_has_another_folder_is_named_with_what_it_misses() -> None:
@@ -57,7 +57,7 @@ def test_each_version_that_differs_is_told_with_its_machines() -> None:
     other = replace(SECOND, versions={"python": "3.12.3", "ray": "2.59.0"})
     check = checks.check_versions([FIRST, other])
     _is_told(check, "FAIL", "ray 2.60.0 on first, 2.59.0 on second")
-    assert "python" not in check.found
+    assert "python" not in check.finding
 
 
 def test_gpus_that_torch_cannot_use() -> None:

@@ -1,4 +1,4 @@
-"""The command ``classify``."""
+"""Command ``classify``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
-
 from vicc_ray.cli.options import add_command, add_ray, add_set, add_store
 from vicc_ray.cli.path_types import input_path, output_path
 from vicc_ray.config.loader import config_of, load_config, recipe_names
 from vicc_ray.errors import UserError
-from vicc_ray.utils.standard_streams import say
-from vicc_ray.utils.visible_text import padded, visible
+from vicc_ray.utils.standard_streams import print_line
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
@@ -29,21 +26,19 @@ def add_classify(commands: Any) -> None:
         "classify",
         _classify,
         "a trained network and labels -> action recognition: linear probe or fine-tuning",
-        "Prints the share of test videos that are recognised. RUN/classify (or DIR) holds a folder for each stream\n"
-        "and mode, and classification.json; once both streams are there, their mean probabilities are scored too.\n"
-        "Given again, it goes on where it was. Settings: the section classify of the run's recipe, or of RECIPE.",
+        "Prints top-1 and top-5 accuracy on the test videos. RUN/classify (or DIR) has a folder for each stream and\n"
+        "mode, and classification.json. With both streams trained, their averaged probabilities are scored too.\n"
+        "The same command resumes. Settings: section classify of the run's recipe, or of RECIPE.",
         "vicc-ray classify --run demo/run --store demo/store --mode probe",
         "vicc-ray classify --run demo/run --store demo/store --mode finetune --stream flow",
         "vicc-ray classify --run demo/run --mode cached_probe",
         "vicc-ray classify ucf101-s3d --model flow-s3d.pth.tar --stream flow --store ucf101/store --out released",
     )
     names = ", ".join(recipe_names())
-    command.add_argument(
-        "recipe", nargs="?", metavar="RECIPE", help=f"with --model: {names}, or the path of a YAML file"
-    )
+    command.add_argument("recipe", nargs="?", metavar="RECIPE", help=f"with --model: {names}, or a YAML file")
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--run", type=output_path, metavar="RUN", help="folder of a run: its newest network of the stream"
+        "--run", type=output_path, metavar="RUN", help="run directory: its newest network of the stream"
     )
     source.add_argument(
         "--model",
@@ -52,7 +47,9 @@ def add_classify(commands: Any) -> None:
         help="another network: an exported or published file, or a checkpoint",
     )
     add_store(command, required=False)
-    command.add_argument("--out", type=output_path, metavar="DIR", help="folder to write to (with --run: RUN/classify)")
+    command.add_argument(
+        "--out", type=output_path, metavar="DIR", help="output folder (with --run, default RUN/classify)"
+    )
     command.add_argument(
         "--mode", choices=("probe", "finetune", "cached_probe"), help="what is trained (classify.mode)"
     )
@@ -62,43 +59,45 @@ def add_classify(commands: Any) -> None:
 
 
 def _classify(options: argparse.Namespace) -> None:
-    given = [f"classify.{name}={value}" for name in ("mode", "stream") if (value := getattr(options, name))]
-    overrides = [*options.overrides, *given]
-    _check(options, overrides)
+    flags = [f"classify.{name}={value}" for name in ("mode", "stream") if (value := getattr(options, name))]
+    overrides = [*options.overrides, *flags]
+    _check_options(options, overrides)
     out = options.out or options.run / "classify"
-    config, weights = _of_run(options.run, overrides) if options.run else _of_file(options, overrides)
+    config, weights = _load_run(options.run, overrides) if options.run else _load_file(options, overrides)
     from vicc_ray.pipelines.train.classify import classify, classify_from_features
 
     if config.classify.mode == "cached_probe":
         if not options.run:
-            raise UserError("--mode cached_probe: needs --run, whose evaluation has the features that it takes")
+            raise UserError(
+                "--mode cached_probe: needs --run, because it trains on the features of the run's evaluation"
+            )
         if options.store:
             raise UserError(
-                f"--store: {options.store} given, and classify.mode cached_probe takes the features in "
-                f"{options.run / 'evaluation'}, of the store that was evaluated; leave --store out, or classify the "
-                "videos of this one with --mode probe or finetune"
+                f"--store: {options.store} given, but classify.mode cached_probe uses the features in "
+                f"{options.run / 'evaluation'}, computed from the evaluated store; omit --store, or classify the "
+                "videos of this store with --mode probe or finetune"
             )
-        return _show(classify_from_features(options.run, config, out))
+        return print_classification(classify_from_features(options.run, config, out))
     if not options.store:
-        raise UserError("--store STORE is missing: the clip store whose videos and labels are to be learnt")
-    return _show(classify(weights, config, options.store, out, progress=not options.quiet))
+        raise UserError("--store STORE is missing: the clip store to train and test on")
+    return print_classification(classify(weights, config, options.store, out, progress=not options.quiet))
 
 
-def _check(options: argparse.Namespace, overrides: list[str]) -> None:
+def _check_options(options: argparse.Namespace, overrides: list[str]) -> None:
     for override in overrides:
         if not override.startswith(CHANGEABLE):
             raise UserError(
-                f"--set {override}: the network is trained; only settings of classify, evaluate, train, clip and ray, "
-                "and seed, can be changed now"
+                f"--set {override}: the network is already trained; only settings of classify, evaluate, train, clip "
+                "and ray, and seed and name, can be overridden"
             )
     if options.model and not options.out:
-        raise UserError("--out DIR is missing: with --model there is no run's folder to write to")
+        raise UserError("--out DIR is missing: --model has no run directory to write to")
     if options.run and options.recipe:
-        raise UserError(f"{options.recipe}: a run has its own recipe; leave RECIPE out, and change settings with --set")
+        raise UserError(f"{options.recipe}: a run has its own recipe; omit RECIPE, and override settings with --set")
 
 
-def _of_run(run: Path, overrides: list[str]) -> tuple[Config, EncoderWeights]:
-    """The run's settings, and the stream's network."""
+def _load_run(run: Path, overrides: list[str]) -> tuple[Config, EncoderWeights]:
+    """Settings of the run, and its network for the stream."""
     from vicc_ray.export.pretrained import find_weights
     from vicc_ray.runs.run_dir import RunDir
 
@@ -107,36 +106,41 @@ def _of_run(run: Path, overrides: list[str]) -> tuple[Config, EncoderWeights]:
     return config, find_weights(run, config.classify.stream)
 
 
-def _of_file(options: argparse.Namespace, overrides: list[str]) -> tuple[Config, EncoderWeights]:
-    """The recipe's settings with the file's network; without a recipe the defaults with its clips."""
+def _load_file(options: argparse.Namespace, overrides: list[str]) -> tuple[Config, EncoderWeights]:
+    """Settings of the recipe with the model of the file; without a recipe, the defaults with the file's clips."""
     from vicc_ray.export.pretrained import find_weights
 
     settings = load_config(options.recipe).model_dump(mode="json") if options.recipe else {}
     source = options.recipe or str(options.model)
-    own = [override for override in overrides if override.startswith("classify.")]  # others must fit the file's network
-    weights = find_weights(options.model, config_of(settings, source, own).classify.stream)
+    # Validate the others later: they must fit the model of the file.
+    classify = [override for override in overrides if override.startswith("classify.")]
+    weights = find_weights(options.model, config_of(settings, source, classify).classify.stream)
     settings["model"] = weights.model.model_dump(mode="json")
     settings.setdefault("clip", weights.clip.model_dump(mode="json"))
     return config_of(settings, source, overrides), weights
 
 
-def _show(table: dict[str, Any]) -> None:
-    """Accuracy of each classifier in percent, with 95 % intervals."""
+def print_classification(table: dict[str, Any]) -> None:
+    """Print the accuracy of each classifier in percent, with 95 % intervals; a dash where it is undefined."""
+    from vicc_ray.cli.tables import Column, print_table
+
+    headers = ("top-1 (95 % interval)", "top-5 (95 % interval)", "chance", "videos")
+    columns = [Column("classifier", "left"), *map(Column, headers)]
     rows = table["rows"]
-    names = [visible(row["name"]) for row in rows]
-    width = max(map(cell_len, names))
-    say(f"{'':{width}}  {'top-1 (95 % interval)':>22}  {'top-5 (95 % interval)':>22}  {'chance':>6}  videos")
-    for name, row in zip(names, rows, strict=True):
-        first, some = (_in_words(row, *keys) for keys in (("top1", "low", "high"), ("top5", "top5_low", "top5_high")))
-        say(f"{padded(name, width)}  {first:>22}  {some:>22}  {100 * row['chance']:6.1f}  {row['videos']:6}")
+    print_table(columns, [_accuracy_cells(row) for row in rows])
     for row in rows:
         if "untrained_top1" in row["about"]:
-            say(f"{row['name']} of an untrained network: {100 * row['about']['untrained_top1']:.1f}")
+            print_line(f"{row['name']} of an untrained network: {100 * row['about']['untrained_top1']:.1f}")
     for note in table["notes"]:
-        say(note)
+        print_line(note)
 
 
-def _in_words(row: dict[str, Any], value: str, low: str, high: str) -> str:
+def _accuracy_cells(row: dict[str, Any]) -> list[str]:
+    top1, top5 = _interval(row, "top1", "low", "high"), _interval(row, "top5", "top5_low", "top5_high")
+    return [row["name"], top1, top5, f"{100 * row['chance']:.1f}", str(row["videos"])]
+
+
+def _interval(row: dict[str, Any], value: str, low: str, high: str) -> str:
     if row[value] is None:
         return "-"
     return f"{100 * row[value]:.1f} ({100 * row[low]:.1f}-{100 * row[high]:.1f})"

@@ -7,7 +7,7 @@ from typing import Any
 
 from vicc_ray.cli.options import add_command, add_quiet, add_ray, add_recipe, add_store, add_videos, load_recipe
 from vicc_ray.cli.path_types import output_path
-from vicc_ray.utils.standard_streams import say
+from vicc_ray.utils.standard_streams import print_line
 
 
 def add_make_videos(commands: Any) -> None:
@@ -61,7 +61,7 @@ def _make_videos(options: argparse.Namespace) -> None:
             options.seed,
             progress=lambda done, total: bar.update(done),
         )
-    say(f"{total} videos in {options.out}, labels in {labels}")
+    print_line(f"{total} videos in {options.out}, labels in {labels}")
 
 
 def _prepare(options: argparse.Namespace) -> None:

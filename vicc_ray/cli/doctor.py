@@ -1,4 +1,4 @@
-"""The command ``doctor``."""
+"""Command ``doctor``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from vicc_ray.cli.options import add_address, add_command, add_set, add_store
 from vicc_ray.cli.path_types import output_path
 from vicc_ray.config.loader import load_config
-from vicc_ray.utils.standard_streams import say
 
 if TYPE_CHECKING:
     from vicc_ray.doctor.checks import Check
+
+COLORS = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
 
 
 def add_doctor(commands: Any) -> None:
@@ -21,20 +22,18 @@ def add_doctor(commands: Any) -> None:
         "doctor",
         _doctor,
         "whether this machine, or every machine of a cluster, is fit for a run",
-        "Looks at versions, the token, GPUs and drivers, memory, disks, clocks, what RECIPE needs, and whether all\n"
-        "machines see the same folder and store. A line a check: ok, warn or FAIL, and what to do.\n"
+        "Checks versions, the token, GPUs and drivers, memory, disks, clocks, the needs of RECIPE, and whether all\n"
+        "machines see the same folder and store. Prints one line per check, ok, warn or FAIL, and advice.\n"
         "For a cluster, run it on the head: ray exec CLUSTER.yaml 'vicc-ray doctor --address auto'.\n"
-        "Ends with exit code 1 if anything is marked FAIL.",
+        "Exit code 1 if a check fails.",
         "vicc-ray doctor",
         "vicc-ray doctor ucf101-s3d --store demo/store --out demo",
         "vicc-ray doctor ucf101-s3d --address auto --out /shared",
     )
-    command.add_argument("recipe", nargs="?", default="demo", metavar="RECIPE", help="what is to be run (default demo)")
+    command.add_argument("recipe", nargs="?", default="demo", metavar="RECIPE", help="recipe to run (default demo)")
     add_address(command)
     add_store(command, required=False)
-    command.add_argument(
-        "--out", type=output_path, metavar="DIR", help="folder for runs, which all machines must share"
-    )
+    command.add_argument("--out", type=output_path, metavar="DIR", help="folder for runs, shared by all machines")
     add_set(command)
 
 
@@ -44,13 +43,19 @@ def _doctor(options: argparse.Namespace) -> None:
 
     failed = 0
     for check in doctor(config, options.out and str(options.out), options.store):
-        _tell(check)
+        print_check(check)
         failed += check.mark == "FAIL"
     if failed:
         raise SystemExit(1)
 
 
-def _tell(check: Check) -> None:
-    say(f"{check.mark:5} {check.what:9} {check.found}", flush=True)
+def print_check(check: Check) -> None:
+    """Print one check as it ends: the mark in color, the subject and the finding; advice on a line of its own."""
+    from rich.text import Text
+
+    from vicc_ray.cli.tables import Column, print_table
+
+    rows: list[tuple[str | Text, ...]] = [(Text(check.mark, COLORS[check.mark]), check.subject, check.finding)]
     if check.advice:
-        say(f"{'':15} -> {check.advice}", flush=True)
+        rows.append(("", "", f"-> {check.advice}"))
+    print_table([Column("", "left", 5), Column("", "left", 9), Column("", "left")], rows, gap=1)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
-
-from rich.cells import cell_len
 
 from vicc_ray.cli.options import add_command, add_ray, add_run_folder, add_set, add_store
 from vicc_ray.cli.path_types import input_path, output_path
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
-from vicc_ray.utils.standard_streams import say
-from vicc_ray.utils.visible_text import padded, visible
+from vicc_ray.utils.standard_streams import print_line
 
 
 def add_evaluate(commands: Any) -> None:
@@ -95,7 +93,7 @@ def _report(options: argparse.Namespace) -> None:
     from vicc_ray.reports.run import build_report
 
     store = ClipStore(options.store) if options.store else None
-    say(f"report: {build_report(options.run, store, options.compare)}")
+    print_line(f"report: {build_report(options.run, store, options.compare)}")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -104,28 +102,32 @@ def _export(options: argparse.Namespace) -> None:
 
     weights = find_weights(options.network, options.stream)
     for name, difference in export(weights, options.out, options.formats or FORMATS).items():
-        say(f"{options.out / name}: relative feature error {difference:.1g}")
-    say(f"usage: {options.out / 'README.md'}")
+        print_line(f"{options.out / name}: relative feature error {difference:.1g}")
+    print_line(f"usage: {options.out / 'README.md'}")
 
 
 def print_retrieval(evaluation: dict[str, Any]) -> None:
     """Print the recall of each network in percent, R@1 with its 95 % interval; a dash where it is undefined."""
+    from vicc_ray.cli.tables import Column, print_table
+
     rows = evaluation["rows"]
     ks = list(rows[0]["recall"]) if rows else []
-    names = [visible(row["name"]) for row in rows]
-    width = max(map(cell_len, names), default=0)
-    say(f"{'':{width}}  {'R@1 (95 % interval)':>20}" + "".join(f"{'R@' + k:>8}" for k in ks[1:]))
-    for name, row in zip(names, rows, strict=True):
-        one, *rest = (_percent(row["recall"][k]) for k in ks)
-        first = one if row["low"] is None else f"{one} ({_percent(row['low'])}-{_percent(row['high'])})"
-        say(f"{padded(name, width)}  {first:>20}" + "".join(f"{share:>8}" for share in rest))
+    columns = [Column("network", "left"), Column("R@1 (95 % interval)"), *(Column(f"R@{k}") for k in ks[1:])]
+    print_table(columns, [_recall_cells(row, ks) for row in rows])
     data = evaluation["dataset"]
     for key, what in (("unlabeled", "have no label"), ("without_split", "are in neither split")):
         if data[key]:
-            say(f"{data[key]} of {data['videos']} videos {what}: left out")
+            print_line(f"{data[key]} of {data['videos']} videos {what}: left out")
     for warning in evaluation["warnings"]:
-        say(f"warning: {warning['text']}")
+        print_line(f"warning: {warning['text']}")
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+def _recall_cells(row: dict[str, Any], ks: Sequence[str]) -> list[str]:
+    first, *others = (_percent(row["recall"][k]) for k in ks)
+    if row["low"] is not None:
+        first = f"{first} ({_percent(row['low'])}-{_percent(row['high'])})"
+    return [row["name"], first, *others]
+
+
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f}"

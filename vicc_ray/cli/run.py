@@ -9,7 +9,7 @@ from vicc_ray.cli.evaluate import print_retrieval
 from vicc_ray.cli.options import add_command, add_ray, add_recipe, add_videos, load_recipe
 from vicc_ray.cli.path_types import output_path
 from vicc_ray.config.loader import dump_config
-from vicc_ray.utils.standard_streams import say
+from vicc_ray.utils.standard_streams import print_line
 
 
 def add_run(commands: Any) -> None:
@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> None:
     table = read_result(options.out / "run" / "evaluation")
     if table is not None:
         print_retrieval(table)
-    say(f"report: {page}")
+    print_line(f"report: {page}")
 
 
 def _config(options: argparse.Namespace) -> None:

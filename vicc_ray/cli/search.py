@@ -7,14 +7,11 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
-
 from vicc_ray.cli.options import add_command, add_labels, add_ray, add_set
 from vicc_ray.cli.path_types import input_path, output_path, path_or_address
 from vicc_ray.errors import UserError
 from vicc_ray.utils.account_key import key_file
-from vicc_ray.utils.standard_streams import say
-from vicc_ray.utils.visible_text import padded, visible
+from vicc_ray.utils.standard_streams import print_line
 
 if TYPE_CHECKING:
     from vicc_ray.config import Config
@@ -177,27 +174,27 @@ def _search(options: argparse.Namespace) -> None:
     hits = search(index, asked.query, options.top_k)
     _print_hits(index, hits)
     if len(hits) == options.top_k:
-        say(f"of all {len(index):,} videos, about half score {median_score(index, asked.query):.2f} or more")
+        print_line(f"of all {len(index):,} videos, about half score {median_score(index, asked.query):.2f} or more")
     note = missing_files(index, [hit.row for hit in hits])
     if note:
-        say(note)
+        print_line(note)
     if options.html:
         from vicc_ray.search.html import write_page
 
         write_page(index, asked, hits, options.top_k, options.html)
-        say(f"page: {options.html}")
+        print_line(f"page: {options.html}")
 
 
 def _print_hits(index: SearchIndex, hits: list[Hit]) -> None:
+    """Print one line per hit: rank, score, time span, label, id. No header, so that programs can read it."""
+    from vicc_ray.cli.tables import Column, print_table
     from vicc_ray.utils.timecode import span
 
-    found = [index.video(hit.row) for hit in hits]
-    spans = [span(hit.start, hit.end) for hit in hits]
-    wide = max(map(len, spans), default=0)
-    labels = [visible(video.label) for video in found]
-    label_wide = max(map(cell_len, labels), default=0)
-    for rank, (hit, video, place, label) in enumerate(zip(hits, found, spans, labels, strict=True), 1):
-        say(f"{rank:3}  {hit.score:6.3f}  {place:>{wide}}  {padded(label, label_wide)}  {video.id}")
+    rows = []
+    for rank, hit in enumerate(hits, 1):
+        video = index.video(hit.row)
+        rows.append((str(rank), f"{hit.score:.3f}", span(hit.start, hit.end), video.label, video.id))
+    print_table([Column(width=3), Column(width=6), Column(), Column(justify="left"), Column(justify="left")], rows)
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -213,7 +210,7 @@ def _serve(options: argparse.Namespace) -> None:
         token = _token(options, loopback)
         service = Service(index, options.top_k, options.time_limit, options.query_windows)
         app = create_app(service, ServerPolicy(token, loopback, options.max_upload * 2**20), process_limits())
-        say(f"{len(index):,} videos; open {_link(options, listening, token)} (Ctrl-C ends)", flush=True)
+        print_line(f"{len(index):,} videos; open {_link(options, listening, token)} (Ctrl-C ends)", flush=True)
         serve(app, listening)
 
 

@@ -12,7 +12,7 @@ from vicc_ray.cli.options import add_command, add_labels, add_set
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.address import use_token
 from vicc_ray.pipelines.job_spec import package
-from vicc_ray.utils.standard_streams import say
+from vicc_ray.utils.standard_streams import print_line
 from vicc_ray.utils.visible_text import visible_lines
 
 COLORS = re.compile("\x1b\\[[0-9;]*m")
@@ -71,7 +71,7 @@ def _submit(options: argparse.Namespace) -> None:
 
     server = JobServer(options.server)
     id = server.submit(job, options.resume)
-    say(f"job {id} on {server.address}: vicc-ray {' '.join(job.arguments)}", sys.stderr)
+    print_line(f"job {id} on {server.address}: vicc-ray {' '.join(job.arguments)}", sys.stderr)
     if not options.no_wait:
         _follow(server, id)
 
@@ -96,9 +96,9 @@ def _follow(server: JobServer, id: str) -> None:
     try:
         job = server.follow(id, print_log)
     except KeyboardInterrupt:
-        say("", sys.stderr)
+        print_line("", sys.stderr)
         call = f"vicc-ray submit --dashboard-address {server.address} --follow {id}"
-        say(f"not followed any more, the job goes on: {call} (or --stop)", sys.stderr)
+        print_line(f"not followed any more, the job goes on: {call} (or --stop)", sys.stderr)
         raise
     if not succeeded(job):
         raise UserError(server.why(job))

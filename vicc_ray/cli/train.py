@@ -8,7 +8,7 @@ from typing import Any
 
 from vicc_ray.cli.options import add_command, add_ray, add_recipe, add_run_folder, add_store, load_recipe
 from vicc_ray.cli.path_types import input_path, output_path
-from vicc_ray.utils.standard_streams import say
+from vicc_ray.utils.standard_streams import print_line
 
 
 def add_pretrain(commands: Any) -> None:
@@ -63,7 +63,7 @@ def _pretrain(options: argparse.Namespace) -> None:
     from vicc_ray.pipelines.train.pretrain import pretrain
 
     last = pretrain(config, options.store, options.run, options.init_from, progress=not options.quiet)
-    say(f"trained: {last}")
+    print_line(f"trained: {last}")
 
 
 def _import_weights(options: argparse.Namespace) -> None:
@@ -71,4 +71,4 @@ def _import_weights(options: argparse.Namespace) -> None:
 
     record = import_weights(options.file, options.out, options.stream)
     print(json.dumps({name: value for name, value in record.items() if name != "tensors"}, indent=2))
-    say(f"tensor mapping: {options.out / 'import.json'}")
+    print_line(f"tensor mapping: {options.out / 'import.json'}")

@@ -11,11 +11,11 @@ from vicc_ray.doctor.node_info import NodeInfo
 
 Mark = Literal["ok", "warn", "FAIL"]
 LOW_DISK, LOW_MEMORY = 10 * 2**30, 2 * 2**30
-"""Bytes under which there is a warning."""
-CLOCKS_APART_S = 1.0
-"""Seconds; what is newest in a shared folder is told by times."""
+"""Bytes of free disk and memory below which a check warns."""
+MAX_CLOCK_DIFFERENCE_S = 1.0
+"""Seconds. The newest file of a shared folder is determined by modification times."""
 NAMED = 5
-"""Machines that a finding names."""
+"""Maximum number of machines that a finding names."""
 
 
 @dataclass(frozen=True)
@@ -23,133 +23,131 @@ class Check:
     """One line of the doctor's report."""
 
     mark: Mark
-    what: str
-    found: str
+    subject: str
+    finding: str
     advice: str = ""
     """What to do; "" if the mark is ok."""
 
 
-def check_folder(folder: str, wrote: Mapping[str, str], unseen: Mapping[str, Sequence[str]]) -> Check:
-    """Of the folder for runs.
+def check_folder(folder: str, write_errors: Mapping[str, str], unseen: Mapping[str, Sequence[str]]) -> Check:
+    """Check that all machines can write the folder for runs and see each other's files.
 
     Args:
-        wrote: machine -> what went wrong as it wrote, "" if nothing.
-        unseen: machine -> machines whose files it did not see, of those that wrote.
+        write_errors: machine -> error message of its write, "" if it succeeded.
+        unseen: machine -> machines whose files it does not see, among those that wrote one.
     """
-    cannot = {machine: problem for machine, problem in wrote.items() if problem}
+    failed = {machine: problem for machine, problem in write_errors.items() if problem}
     blind = {
         machine: f"does not see what {_names(others)} wrote"
         for machine, others in unseen.items()
-        if others and machine not in cannot
+        if others and machine not in failed
     }
-    if cannot:
-        also = f"; {_told(blind)}" if blind else ""
-        advice = "mount it there, writable by this user: the same shared one on every machine"
-        return Check("FAIL", "folder", f"{folder} cannot be written by {_told(cannot)}{also}", advice)
+    if failed:
+        also = f"; {_format_findings(blind)}" if blind else ""
+        advice = "mount the same shared folder on every machine, writable by this user"
+        return Check("FAIL", "folder", f"{folder} is not writable on {_format_findings(failed)}{also}", advice)
     if blind:
-        advice = "it is another folder there: mount the same shared one (NFS, EFS, Filestore) on every machine"
-        return Check("FAIL", "folder", f"{folder}: {_told(blind)}", advice)
-    return Check("ok", "folder", f"{folder}: the same on {_count(len(wrote))}, and writable")
+        advice = "these are different folders: mount the same shared one (NFS, EFS, Filestore) on every machine"
+        return Check("FAIL", "folder", f"{folder}: {_format_findings(blind)}", advice)
+    return Check("ok", "folder", f"{folder}: shared by {_count(len(write_errors))}, and writable")
 
 
 def check_store(store: str, problems: Mapping[str, str]) -> Check:
-    """Of the clip store. ``problems``: machine -> why it cannot open it, "" if it can."""
-    cannot = {machine: problem for machine, problem in problems.items() if problem}
-    if cannot:
+    """Check that all machines can open the clip store. ``problems``: machine -> error message, "" if it can."""
+    failed = {machine: problem for machine, problem in problems.items() if problem}
+    if failed:
         advice = "give a path or an address that every machine can read"
-        return Check("FAIL", "store", f"{store} cannot be opened by {_told(cannot)}", advice)
+        return Check("FAIL", "store", f"{store} cannot be opened on {_format_findings(failed)}", advice)
     return Check("ok", "store", f"{store}: opened on {_count(len(problems))}")
 
 
 def check_versions(machines: Sequence[NodeInfo]) -> Check:
-    """Of Python and packages, which must be the same everywhere."""
-    differ = []
+    """Check that Python and packages have equal versions on all machines."""
+    differences = []
     for name in machines[0].versions:
-        having = defaultdict(list)
+        machines_by_version = defaultdict(list)
         for machine in machines:
-            having[machine.versions[name]].append(machine.name)
-        if len(having) > 1:
-            differ.append(f"{name} " + ", ".join(f"{found} on {_names(on)}" for found, on in having.items()))
-    if differ:
-        return Check("FAIL", "versions", "; ".join(differ), "install the same wheel and constraints on every machine")
-    same = ", ".join(f"{name} {found}" for name, found in machines[0].versions.items())
-    return Check("ok", "versions", same)
+            machines_by_version[machine.versions[name]].append(machine.name)
+        if len(machines_by_version) > 1:
+            versions = [f"{version} on {_names(names)}" for version, names in machines_by_version.items()]
+            differences.append(f"{name} {', '.join(versions)}")
+    if differences:
+        advice = "install the same wheel and constraints on every machine"
+        return Check("FAIL", "versions", "; ".join(differences), advice)
+    return Check("ok", "versions", ", ".join(f"{name} {version}" for name, version in machines[0].versions.items()))
 
 
 def check_gpus(machines: Sequence[NodeInfo]) -> Check:
-    """Of the GPUs that drivers list, all of which torch must be able to use."""
+    """Check that torch can use every GPU that the driver lists."""
     unusable = {
         machine.name: machine.gpus.problem or f"{machine.gpus.usable} of {len(machine.gpus.names)} usable"
         for machine in machines
         if machine.gpus.usable < len(machine.gpus.names)
     }
     if unusable:
-        return Check(
-            "FAIL", "GPUs", f"torch cannot use those of {_told(unusable)}", "install a newer NVIDIA driver there"
-        )
-    having = [machine for machine in machines if machine.gpus.names]
-    if not having:
-        return Check(
-            "warn", "GPUs", "none: training runs on CPUs", "if there should be some: is the NVIDIA driver there?"
-        )
-    told = {machine.name: f"{len(machine.gpus.names)} x {machine.gpus.names[0]}" for machine in having}
-    drivers = sorted({machine.gpus.driver for machine in having})
-    return Check("ok", "GPUs", f"{_told(told)}; driver {', '.join(drivers)}")
+        finding = f"torch cannot use the GPUs of {_format_findings(unusable)}"
+        return Check("FAIL", "GPUs", finding, "install a newer NVIDIA driver there")
+    gpu_machines = [machine for machine in machines if machine.gpus.names]
+    if not gpu_machines:
+        return Check("warn", "GPUs", "none: training runs on CPUs", "if GPUs are expected, check the NVIDIA driver")
+    gpus = {machine.name: f"{len(machine.gpus.names)} x {machine.gpus.names[0]}" for machine in gpu_machines}
+    drivers = sorted({machine.gpus.driver for machine in gpu_machines})
+    return Check("ok", "GPUs", f"{_format_findings(gpus)}; driver {', '.join(drivers)}")
 
 
 def check_clocks(ahead: Mapping[str, float]) -> Check:
-    """Of the clocks. ``ahead``: machine -> seconds by which its clock is ahead of the asking machine's."""
+    """Check that clocks agree. ``ahead``: machine -> seconds by which it is ahead of the machine that checks."""
     if not ahead:
-        return Check("warn", "clocks", "no machine told its time", "try again")
-    apart = max(ahead.values()) - min(ahead.values())
+        return Check("warn", "clocks", "no machine returned its time", "try again")
+    difference = max(ahead.values()) - min(ahead.values())
     first, last = (min(ahead, key=ahead.__getitem__), max(ahead, key=ahead.__getitem__))
-    if apart > CLOCKS_APART_S:
-        found = f"{last} is {apart:.1f} s ahead of {first}"
-        return Check("warn", "clocks", found, "let them be set by a time server: timedatectl set-ntp true")
-    return Check("ok", "clocks", f"within {max(apart, 0.001):.3f} s")
+    if difference > MAX_CLOCK_DIFFERENCE_S:
+        finding = f"{last} is {difference:.1f} s ahead of {first}"
+        return Check("warn", "clocks", finding, "synchronize them with a time server: timedatectl set-ntp true")
+    return Check("ok", "clocks", f"within {max(difference, 0.001):.3f} s")
 
 
 def check_disk(machines: Sequence[NodeInfo]) -> Check:
-    """Of the disk that Ray uses when its object store is full."""
-    advice = "free some: what does not fit into the object store goes there"
+    """Check free space on the disk to which Ray spills objects."""
+    advice = "free some space: Ray spills there what exceeds its object store"
     return _check_free("disk", {machine.name: machine.free_disk for machine in machines}, LOW_DISK, advice)
 
 
 def check_memory(machines: Sequence[NodeInfo]) -> Check:
-    """Of the memory that is free."""
-    advice = "end other work there, or take larger machines"
+    """Check free memory."""
+    advice = "stop other programs there, or use larger machines"
     return _check_free("memory", {machine.name: machine.free_memory for machine in machines}, LOW_MEMORY, advice)
 
 
 def check_token(machines: Sequence[NodeInfo]) -> Check:
-    """Whether Ray asks for its token everywhere; on a machine alone it is less of a matter."""
+    """Check that Ray requires its token on all machines. On a single machine, a missing token only warns."""
     without = [machine.name for machine in machines if machine.auth != "token"]
     if not without:
         return Check("ok", "token", "on")
     mark: Mark = "FAIL" if len(machines) > 1 else "warn"
-    found = f"off on {_names(without)}: whoever reaches Ray's ports can run programs there"
-    return Check(mark, "token", found, "start Ray with RAY_AUTH_MODE=token and a file ~/.ray/auth_token")
+    finding = f"off on {_names(without)}: whoever reaches Ray's ports can run programs there"
+    return Check(mark, "token", finding, "start Ray with RAY_AUTH_MODE=token and a file ~/.ray/auth_token")
 
 
-def _check_free(what: str, free: Mapping[str, int], low: int, advice: str) -> Check:
-    short = {name: f"{there / 2**30:.1f} GiB" for name, there in free.items() if there < low}
+def _check_free(subject: str, free: Mapping[str, int], low: int, advice: str) -> Check:
+    short = {name: f"{size / 2**30:.1f} GiB" for name, size in free.items() if size < low}
     if short:
-        return Check("warn", what, f"little is free on {_told(short)}", advice)
-    return Check("ok", what, f"{min(free.values()) / 2**30:.1f} GiB or more free on every machine")
+        return Check("warn", subject, f"low on {_format_findings(short)}", advice)
+    return Check("ok", subject, f"{min(free.values()) / 2**30:.1f} GiB or more free on every machine")
 
 
-def _told(of: Mapping[str, str]) -> str:
-    """``machine (what)`` of the first few."""
-    return _some([f"{machine} ({what})" for machine, what in of.items()])
+def _format_findings(findings: Mapping[str, str]) -> str:
+    """``machine (finding)`` for the first :data:`NAMED` machines."""
+    return _first_few([f"{machine} ({finding})" for machine, finding in findings.items()])
 
 
 def _names(machines: Iterable[str]) -> str:
-    return _some(list(machines))
+    return _first_few(list(machines))
 
 
-def _some(told: Sequence[str]) -> str:
-    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
-    return ", ".join(told[:NAMED]) + more
+def _first_few(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return ", ".join(texts[:NAMED]) + more
 
 
 def _count(machines: int) -> str:

@@ -14,12 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("ray", "torch", "vicc-ray")
-"""Packages whose versions must be equal on all machines, as that of Python."""
+"""Packages whose versions must be equal on all machines, as must that of Python."""
 COMMAND_TIMEOUT_S = 120
 """Seconds after which a command is killed."""
 ASK_TORCH = """\
 import sys
-sys.path[:] = filter(None, sys.path)  # nothing from the current folder, whose files may be anybody's
+sys.path[:] = filter(None, sys.path)  # import nothing from the current folder
 import json, torch
 try:
     torch.cuda.init()
@@ -34,13 +34,13 @@ class GpuInfo:
     """GPUs of one machine."""
 
     names: tuple[str, ...] = ()
-    """As the driver lists them."""
+    """Names, as the driver lists them."""
     driver: str = ""
-    """Its version, "" without one."""
+    """Version of the driver; "" without one."""
     usable: int = 0
-    """How many torch can use."""
+    """Number of GPUs that torch can use."""
     problem: str = ""
-    """Why it cannot use any."""
+    """Why torch cannot use any; "" if it can."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class NodeInfo:
 
     name: str
     versions: dict[str, str]
-    """Of Python and :data:`PACKAGES`."""
+    """Versions of Python and :data:`PACKAGES`."""
     gpus: GpuInfo
     free_disk: int
-    """Where Ray puts what its object store cannot hold."""
+    """On the disk to which Ray spills objects."""
     free_memory: int
     auth: str
     """RAY_AUTH_MODE of its processes."""
@@ -71,13 +71,13 @@ def collect_node_info(name: str) -> NodeInfo:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "missing"
-    return found
+            versions[package] = "missing"
+    return versions
 
 
 def _gpus() -> GpuInfo:
@@ -86,16 +86,18 @@ def _gpus() -> GpuInfo:
     if not pairs:
         return GpuInfo()
     # In a subprocess, because Ray hides GPUs from tasks that request none.
-    told = _output(sys.executable, "-c", ASK_TORCH)
-    usable, problem = json.loads(told) if told else (0, "torch cannot be imported")
+    answer = _output(sys.executable, "-c", ASK_TORCH)
+    usable, problem = json.loads(answer) if answer else (0, "torch cannot be imported")
     return GpuInfo(tuple(name for name, _, _ in pairs), pairs[0][2], usable, problem)
 
 
 def _output(*command: str) -> str:
     """Standard output of a command; "" if it fails or does not exist."""
-    seen = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=seen, timeout=COMMAND_TIMEOUT_S, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=COMMAND_TIMEOUT_S, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

@@ -12,13 +12,13 @@ class SharedFsProbe:
     """Probe of one machine, in a hidden folder that only this check uses.
 
     Args:
-        folder: to be looked at; ``~`` is the home folder of whoever asks.
-        look: names this look.
-        machine: names this machine, and its file.
+        folder: folder to check; ``~`` is expanded on each machine.
+        probe_id: unique name of this check.
+        machine: name of this machine, and of its file.
     """
 
-    def __init__(self, folder: str, look: str, machine: str) -> None:
-        self._folder = Path(folder).expanduser() / f".vicc-ray-doctor-{look}"
+    def __init__(self, folder: str, probe_id: str, machine: str) -> None:
+        self._folder = Path(folder).expanduser() / f".vicc-ray-doctor-{probe_id}"
         self._machine = machine
 
     def write(self) -> str:
@@ -48,7 +48,7 @@ class SharedFsProbe:
 def _wrong(file: Path) -> str:
     """Error message for a file that should contain its own name, or ""."""
     try:
-        return "" if file.read_text() == file.name else "what was written is not what is read"
+        return "" if file.read_text() == file.name else "the content read differs from the content written"
     except OSError as error:
         return _in_words(error)
 

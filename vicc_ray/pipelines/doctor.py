@@ -140,8 +140,8 @@ def _ask(examiners: dict[str, Any], question: str, *arguments: Any) -> dict[str,
 
 def _check_answers(there: list[str], silent: list[str]) -> Check:
     if silent:
-        found = f"no answer from {', '.join(silent)}; the rest is of the others"
-        return Check("FAIL", "machines", found, "look at `ray status` and at the logs of that machine")
+        finding = f"no answer from {', '.join(silent)}; the other checks leave them out"
+        return Check("FAIL", "machines", finding, "look at `ray status` and at the logs of that machine")
     return Check("ok", "machines", f"{len(there)}: {', '.join(there)}")
 
 
@@ -172,17 +172,17 @@ def _ahead(examiners: dict[str, Any]) -> dict[str, float]:
 
 
 def _check_needs(config: Config) -> Check:
-    """What a run would say as it begins: are there the GPUs, and does the object store hold two batches?"""
+    """Check what a run checks at its start: whether GPUs and object store suffice for the recipe."""
     return check_recipe(
         config, config.train.global_batch_size * sample_bytes(config.clip, ("rgb", "flow")), cluster_capacity()
     )
 
 
 def check_recipe(config: Config, batch_bytes: int, there: ClusterCapacity) -> Check:
-    """Of what a recipe takes; what an autoscaler may still bring is a warning.
+    """Check the resources that a recipe needs; those that an autoscaler may add are a warning.
 
     Args:
-        batch_bytes: of the clips of a global batch.
+        batch_bytes: size of the clips of a global batch.
     """
     lack = partial(training_shortage, config.train, config.ray.share, batch_bytes)
     if missing := permanent_shortage(lack, there):
@@ -190,13 +190,12 @@ def check_recipe(config: Config, batch_bytes: int, there: ClusterCapacity) -> Ch
         return Check("FAIL", "recipe", needed, advice)
     if missing := lack(there):
         needed, _, advice = missing.rpartition("; ")
-        advice = "nothing where the autoscaler brings it: a run asks for it and waits (ray.node_wait_timeout_s); "
-        f"else {advice}"
-        return Check("warn", "recipe", needed, advice)
+        autoscaled = "none if the autoscaler adds it: a run requests it and waits (ray.node_wait_timeout_s)"
+        return Check("warn", "recipe", needed, f"{autoscaled}; else {advice}")
     store = there.total(STORE) / 2**20
     on = "GPUs" if size_workers(config.train, config.ray.share, there).use_gpu else "CPUs"
-    found = f"trains on {on}; an object store of {store:.0f} MiB for batches of {batch_bytes / 2**20:.0f} MiB"
-    return Check("ok", "recipe", found)
+    finding = f"trains on {on}; an object store of {store:.0f} MiB for batches of {batch_bytes / 2**20:.0f} MiB"
+    return Check("ok", "recipe", finding)
 
 
 def _check_folder(examiners: dict[str, Any], folder: str) -> Check:

@@ -50,23 +50,23 @@ def run_end_to_end(
         if not is_trained(run, config):
             # Before hours of preparing: has a machine room for a worker? The object store is for the training to see.
             reject_impossible(partial(training_shortage, config.train, config.ray.share, 0), cluster_capacity(), log)
-        console.tell(" videos -> clip store", "1/4", "bold")
+        console.print_line(" videos -> clip store", "1/4", "bold")
         with stage_timer(run, "preparing"):
             summary = prepare_inputs(inputs, store, config, progress, retry=trained is None)
             for line in summary.lines():
-                console.tell(line)
-        console.tell(" pretraining: the two networks take turns", "2/4", "bold")
+                console.print_line(line)
+        console.print_line(" pretraining: the two networks take turns", "2/4", "bold")
         pretrain(config, store, run, progress=progress)
-        console.tell(" features of all videos, retrieval", "3/4", "bold")
+        console.print_line(" features of all videos, retrieval", "3/4", "bold")
         try:
             evaluate(run, store, config, progress)
         except UserError as error:
-            console.tell(f"no retrieval table: {error}")
-        console.tell(" report", "4/4", "bold")
+            console.print_line(f"no retrieval table: {error}")
+        console.print_line(" report", "4/4", "bold")
         page = build_report(run, ClipStore(store))
     times = stage_seconds(run)
     parts = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in times.items())
-    console.tell(f"{duration(sum(times.values()))} in all: {parts}")
+    console.print_line(f"{duration(sum(times.values()))} in all: {parts}")
     return page
 
 

@@ -100,12 +100,12 @@ class _ProgressDisplay:
             left = self._minutes_left(trials)
             eta = "" if left is None else f" (about {left:.0f} min left)"
             progress = f"trial {trial.number} of {self.total}, {_state(trial)}"
-            self.console.tell(f"{progress}{_score(trial)}  {setting_in_words(trial)}{eta}")
+            self.console.print_line(f"{progress}{_score(trial)}  {setting_in_words(trial)}{eta}")
         status = self.status_text()
         if status != self.last_status:
             self.last_status = status
             if status:
-                self.console.tell(status)
+                self.console.print_line(status)
 
     def _minutes_left(self, trials: Sequence[Trial]) -> float | None:
         ended = sum(trial.state != "running" for trial in trials)

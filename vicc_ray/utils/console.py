@@ -1,4 +1,4 @@
-"""Rich console on stderr that shows text literally: no markup, no emoji codes, no escape sequences."""
+"""Rich console that shows text literally: no markup, no emoji codes, no escape sequences."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from vicc_ray.utils.visible_text import visible, visible_lines
 
 
 class Console(rich.console.Console):
-    """Console on stderr. Text is made visible; only rich's own control codes reach the terminal."""
+    """Console on stderr or stdout. Text is made visible; only rich's own control codes reach the terminal."""
 
-    def __init__(self, show: bool = True) -> None:
-        super().__init__(stderr=True, quiet=not show, highlight=False, soft_wrap=True)
+    def __init__(self, show: bool = True, stderr: bool = True) -> None:
+        super().__init__(stderr=stderr, quiet=not show, highlight=False, soft_wrap=True)
 
-    def tell(self, line: str, mark: str = "", style: str = "yellow") -> None:
+    def print_line(self, line: str, mark: str = "", style: str = "yellow") -> None:
         """Print one line, with ``mark`` in color in front."""
         self.print(Text.assemble((mark, style), line_of(line)))
 

@@ -54,8 +54,8 @@ class Interruption:
 
     def __init__(self, verb: str) -> None:
         self._verb, self._raised, self._own = verb, False, 0
-        self._said: set[str] = set()
-        self._saying = threading.RLock()
+        self._printed: set[str] = set()
+        self._print_lock = threading.RLock()
         self._reading, self._read = threading.Lock(), threading.Event()
         self.signum = 0
         """First signal received; 0 before."""
@@ -90,14 +90,14 @@ class Interruption:
 
     def print_stopped(self) -> None:
         """Print the last line of the process."""
-        self._say("stopped; the same command continues" if self._verb in RESUMABLE else "stopped")
+        self._print_once("stopped; the same command continues" if self._verb in RESUMABLE else "stopped")
 
-    def _say(self, line: str) -> None:
+    def _print_once(self, line: str) -> None:
         """Print a line once, whichever thread is first."""
-        with self._saying:
-            if line not in self._said:
-                self._said.add(line)
-                tell(line)
+        with self._print_lock:
+            if line not in self._printed:
+                self._printed.add(line)
+                write_stderr(line)
 
     def ignore_signals(self) -> None:
         """Stop raising: the command has ended. A signal still limits how long the process may take."""
@@ -105,7 +105,7 @@ class Interruption:
 
     def _raise(self, signum: int, frame: FrameType | None) -> None:
         self.signum = self.signum or signum
-        self._say(STOPPING)
+        self._print_once(STOPPING)
         if not self._raised:  # cleanup is not interrupted; the thread bounds its time
             self._raised = True
             raise Interrupted(signum)
@@ -122,7 +122,7 @@ class Interruption:
     def _watch(self) -> None:
         self._next_signal(None)
         start = time.monotonic()
-        self._say(STOPPING)
+        self._print_once(STOPPING)
         while (left := start + GRACE_PERIOD_S - time.monotonic()) > 0:
             if not self._next_signal(left):
                 continue
@@ -151,12 +151,12 @@ class Interruption:
         """Kill all child processes and end this one."""
         kill_descendants()
         if os.isatty(STDERR):
-            tell(SHOW_CURSOR, end="")
+            write_stderr(SHOW_CURSOR, end="")
         self.print_stopped()
         os._exit(self.exit_code)
 
 
-def tell(line: str, end: str = "\n") -> None:
+def write_stderr(line: str, end: str = "\n") -> None:
     """Write a line to stderr without blocking; it is dropped if stderr is closed or its pipe is full."""
     with suppress(OSError, ValueError):
         if select.select([], [STDERR], [], 0)[1]:

@@ -78,7 +78,7 @@ class ProgressBar:
 
     def print(self, text: str, mark: str = "") -> None:
         """Print a line above the bar, with ``mark`` in yellow in front."""
-        self.console.tell(f": {text}" if mark else text, mark)
+        self.console.print_line(f": {text}" if mark else text, mark)
 
     @property
     def _state(self) -> Task:
@@ -93,7 +93,7 @@ class ProgressBar:
         self._written = ", ".join(parts)
         left = _left(state)
         parts += [f"{duration(state.elapsed or 0.0)} elapsed", "" if left is None else f"about {duration(left)} left"]
-        self.console.tell(", ".join(part for part in parts if part))
+        self.console.print_line(", ".join(part for part in parts if part))
 
 
 def duration(seconds: float) -> str:

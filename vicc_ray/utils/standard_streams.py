@@ -60,7 +60,7 @@ class VisibleStream(io.TextIOWrapper):
         return super().write(text)
 
 
-def say(line: str, to: TextIO | None = None, flush: bool = False) -> None:
+def print_line(line: str, to: TextIO | None = None, flush: bool = False) -> None:
     """Print one line to stdout or another stream; line ends inside it are escaped."""
     print(visible(line), file=to or sys.stdout, flush=flush)
 

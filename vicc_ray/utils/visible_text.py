@@ -1,7 +1,7 @@
 """Escaping of control and invisible characters in text for people.
 
-File names, labels and messages come from whoever made the videos, and a terminal obeys some of their characters, which
-File names, labels and messages come from whoever made the videos. A terminal obeys some of their characters, which
+File names, labels and messages come from whoever made the videos. A terminal interprets some of their characters, which
+could hide or forge lines.
 """
 
 from __future__ import annotations

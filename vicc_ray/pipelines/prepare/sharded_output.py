@@ -156,7 +156,7 @@ def tell_notes(inputs: Inputs, progress: bool) -> None:
     """Say before the work how the request was understood."""
     console = Console(progress)
     for note in inputs.notes:
-        console.tell(note)
+        console.print_line(note)
 
 
 class BuildShardTask:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vicc_ray.runs.run_dir import RunDir
-from vicc_ray.utils.interruption import tell
+from vicc_ray.utils.interruption import write_stderr
 from vicc_ray.utils.jsonl import read_lines
 
 CHECKPOINT_S = 6.0
@@ -29,7 +29,7 @@ def checkpoint_on_interrupt(runs: Callable[[], Sequence[RunDir]]) -> Iterator[No
         training = [run for run in runs() if run.is_training()]
         _keep(training)
         for run in training:
-            tell(f"{run.path}: {_in_words(run)}")
+            write_stderr(f"{run.path}: {_in_words(run)}")
         raise
 
 

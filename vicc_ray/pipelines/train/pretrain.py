@@ -52,6 +52,6 @@ def pretrain(
     folder.open(config, inputs=task.inputs)
     record_initial_checkpoint(folder, start)
     if note := validation_skip_reason(store.entries, config):
-        Console(progress).tell(note)
+        Console(progress).print_line(note)
     with stage_timer(run_dir, "pretraining"):
         return launch_training(task, folder, Path(start.checkpoint) if start else None, progress, pause_for_pruning)
