@@ -66,7 +66,7 @@ def test_a_video_is_handed_out_as_it_was_indexed(videos: Path) -> None:
     assert folder.has(IndexedFile(indexed.name, indexed.size, None))
     clip.write_bytes(b"other clip")
     os.utime(clip, ns=(about.st_atime_ns, about.st_mtime_ns))
-    with pytest.raises(NoVideoError, match="changed since it was indexed.*index again"):
+    with pytest.raises(NoVideoError, match="changed since it was indexed"):
         folder.open(indexed)
     assert not VideoFolder().has(file_at(clip, "a/clip.mp4"))
 

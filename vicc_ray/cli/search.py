@@ -165,9 +165,9 @@ def _index_config(overrides: list[str]) -> Config:
 
 
 def _search(options: argparse.Namespace) -> None:
-    from vicc_ray.search.missing import missing_files
     from vicc_ray.search.query import resolve_query
     from vicc_ray.search.ranking import median_score, search
+    from vicc_ray.search.reader import missing_files
 
     index = _open(options)
     asked = resolve_query(index, options.query, options.query_windows)

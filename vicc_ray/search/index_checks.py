@@ -1,4 +1,4 @@
-"""What the tables of an index may say; ValueError where they say something else. n windows, F features."""
+"""Validation of index tables; a violation raises ValueError. n windows, F features."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from vicc_ray.search.index_schema import PART_SCHEMA
 from vicc_ray.search.video_folder import LONGEST_NAME
 from vicc_ray.utils.arrow_file import damage_as_user_error, open_parquet
 
-PART_REMEDY = "remove that file and give the same `vicc-ray index` again: it makes only what is missing"
+PART_REMEDY = "remove that file and run the same `vicc-ray index` again; only missing parts are rebuilt"
 LARGEST_ROW = 2**31
-"""Bytes of memory that a video's row may take: its windows are 1 MB for an hour, and more with more windows."""
+"""Most bytes of memory for a video's row; an hour of video takes 1 MB with the default windows."""
 LARGEST_READ = 2**29
-"""Bytes of a row's columns once they are read, whatever the file said of them before."""
+"""Most bytes of a row's columns after reading, whatever size the file declared."""
 MAX_TEXT_BYTES = 4096
-"""Bytes of an id, a label, a source."""
+"""Most bytes of an id, a label or a source."""
 LONGEST_VIDEO_S = 1e9
 
 
 def open_part(path: Path) -> pq.ParquetFile:
-    """A part, each row a row group.
+    """Opened part with one row group per video.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: the part is missing or damaged.
     """
     try:
         file = open_parquet(path, PART_SCHEMA, PART_REMEDY, LARGEST_ROW)
@@ -45,7 +45,7 @@ def open_part(path: Path) -> pq.ParquetFile:
 
 
 def check_part(table: pa.Table, width: int) -> None:
-    """See that the facts and mean features of a part can be those of F features."""
+    """Check the metadata and the mean features of a part; F is ``width``."""
     table.validate(full=True)
     check_facts(table)
     means = table.column("mean").combine_chunks()
@@ -56,17 +56,17 @@ def check_part(table: pa.Table, width: int) -> None:
 
 
 def check_windows(spans: NDArray[np.float32], features: NDArray[np.float32]) -> None:
-    """See that spans [n, 2] and features [n, F] belong together, and are such."""
+    """Check that spans [n, 2] and features [n, F] are valid and match in number."""
     if not len(spans) == len(features) > 0:
         raise ValueError(f"{len(spans)} spans and the features of {len(features)} windows")
     if not (np.isfinite(spans).all() and (spans[:, 0] >= 0).all() and (spans[:, 0] <= spans[:, 1]).all()):
         raise ValueError("windows that end before they begin")
     if not np.isfinite(features).all():
-        raise ValueError("windows that are no numbers")
+        raise ValueError("windows that are not finite")
 
 
 def check_facts(table: pa.Table) -> None:
-    """See that what is told of videos can be."""
+    """Check the metadata columns of videos."""
     without = [name for name in table.column_names if table.column(name).null_count]
     if without:
         raise ValueError(f"rows without {without[0]}")
@@ -82,7 +82,7 @@ def check_facts(table: pa.Table) -> None:
 
 
 def check_between(table: pa.Table, name: str, least: float, most: float) -> None:
-    """See that all numbers of a column are such."""
+    """Check that all numbers of a column are in the range."""
     values = table.column(name)
     if len(values) and not pc.all(pc.and_(pc.greater_equal(values, least), pc.less_equal(values, most))).as_py():
         raise ValueError(f"{name} beyond {least:g} to {most:g}")
@@ -90,4 +90,4 @@ def check_between(table: pa.Table, name: str, least: float, most: float) -> None
 
 def _check_finite(values: pa.Array, what: str) -> None:
     if values.null_count or not np.isfinite(values.to_numpy(zero_copy_only=False)).all():
-        raise ValueError(f"{what} that are no numbers")
+        raise ValueError(f"{what} that are not finite")

@@ -1,12 +1,11 @@
 """The files of a search index.
 
-index.json          what the index is: format, network, what is looked at of a video, where the videos are
-encoder.safetensors the network: searching needs nothing else
-part-N.parquet      a row a video: features of its windows and their spans, its mean feature, a moving thumbnail
-videos.arrow        a row a video of all parts, to be mapped into memory: what is known of it, and its mean feature
-                    ready to be compared
+index.json          description: format, encoder, window specification, location of the videos
+encoder.safetensors encoder; searching needs nothing else
+part-N.parquet      one row per video: window features and spans, mean feature, animated thumbnail
+videos.arrow        one row per video of all parts, memory-mapped: metadata and the centered, normalized mean feature
 
-and of the making (:mod:`vicc_ray.pipelines.prepare.sharded_output`): plan.json, part-N.failures.jsonl, failures.jsonl.
+From the build (:mod:`vicc_ray.pipelines.prepare.sharded_output`): plan.json, part-N.failures.jsonl, failures.jsonl.
 N videos, n windows of a video, F features.
 """
 
@@ -39,11 +38,11 @@ from vicc_ray.utils.json_file import read_json
 FORMAT: Literal["vicc_ray index 2"] = "vicc_ray index 2"
 INDEX_FILE, ENCODER_FILE, VIDEOS_FILE = "index.json", "encoder.safetensors", "videos.arrow"
 BATCH = 16_384
-"""Rows of :data:`VIDEOS_FILE` that are written, and later compared, at once."""
+"""Rows of :data:`VIDEOS_FILE` per record batch."""
 MIN_VIDEOS_TO_CENTER = 3
-"""Videos from which on their mean is subtracted: of two, it would make each the opposite of the other."""
+"""Fewest videos for subtracting the mean; with two, centering would make them opposites."""
 LARGEST = 2**20
-"""Bytes of ``index.json``."""
+"""Most bytes of ``index.json``."""
 
 
 class Description(BaseModel):

@@ -6,9 +6,9 @@ import pyarrow as pa
 
 PART_SCHEMA = pa.schema(
     [
-        ("id", pa.string()),  # path below the videos folder, or a data set's published path
-        ("file", pa.binary()),  # the path below the videos folder where it was found
-        ("size", pa.int64()),  # of the file in bytes, and its time of change, as it was indexed; -1 where unknown
+        ("id", pa.string()),  # path below the video folder, or a data set's published path
+        ("file", pa.binary()),  # path below the video folder when indexed
+        ("size", pa.int64()),  # file size in bytes and mtime when indexed; -1 where unknown
         ("mtime_ns", pa.int64()),
         ("label", pa.string()),  # "" where unknown
         ("source", pa.string()),
@@ -21,9 +21,9 @@ PART_SCHEMA = pa.schema(
     ]
 )
 FACTS = ("id", "file", "size", "mtime_ns", "label", "source", "seconds")
-"""Columns of a part that are in ``videos.arrow`` too."""
+"""Columns that ``videos.arrow`` shares with a part."""
 MEAN = b"mean"
-"""Metadata of ``videos.arrow``: float32 [F], subtracted from every feature before it is compared."""
+"""Metadata of ``videos.arrow``: float32 [F], subtracted from every feature before comparison."""
 
 
 def videos_schema(width: int) -> pa.Schema:
@@ -33,6 +33,6 @@ def videos_schema(width: int) -> pa.Schema:
             *(PART_SCHEMA.field(name) for name in FACTS),
             ("part", pa.int32()),
             ("row", pa.int32()),
-            ("unit", pa.list_(pa.float32(), width)),  # to make float32 of float16 took ten times as long as to compare
+            ("unit", pa.list_(pa.float32(), width)),  # converting from float16 takes ten times as long as comparing
         ]
     )

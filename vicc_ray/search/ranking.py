@@ -16,7 +16,7 @@ import numpy as np
 
 from vicc_ray.search.features import Floats
 from vicc_ray.search.index_format import unit_norm
-from vicc_ray.search.reader import SearchIndex, Windows
+from vicc_ray.search.reader import SearchIndex, VideoWindows
 
 CANDIDATES = 100
 """Videos that the second step compares."""
@@ -83,7 +83,7 @@ def _ranked(index: SearchIndex, query: Query, similarity: Floats, k: int) -> lis
     return sorted(hits, key=lambda hit: -hit.score)[:k]
 
 
-def _hit(row: int, own: Floats, windows: Windows, mean: Floats) -> Hit:
+def _hit(row: int, own: Floats, windows: VideoWindows, mean: Floats) -> Hit:
     cosines = own @ unit_norm(windows.features - mean).T  # [m, n]
     best = int(np.argmax(cosines.max(axis=0)))
     start, end = windows.spans[best].tolist()

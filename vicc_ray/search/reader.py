@@ -1,4 +1,4 @@
-"""An index that is opened for searching. N videos, n windows of a video, F features."""
+"""Reader of a search index. N videos, n windows of a video, F features."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from vicc_ray.utils.arrow_file import damage_as_user_error
 from vicc_ray.utils.local_paths import is_address
 
 OPEN_PARTS = 256
-"""Parts whose descriptions are kept in memory, of 50 KB each."""
+"""Open parts to cache; the metadata of each takes 50 KB."""
 
 
 @dataclass(frozen=True)
-class Video:
-    """What is known of an indexed video without its features; ``row`` is its number in the index."""
+class IndexedVideo:
+    """Metadata of an indexed video; ``row`` is its number in the index."""
 
     row: int
     id: str
@@ -42,36 +42,37 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Features float32 [n, F] of the windows of a video, and their spans float32 [n, 2] in seconds."""
+class VideoWindows:
+    """Window features float32 [n, F] of a video, and their spans float32 [n, 2] in seconds."""
 
     features: Floats
     spans: Floats
 
 
 class SearchIndex:
-    """The videos of an index; may be used from several threads.
+    """Search index opened for reading; thread-safe.
 
     Args:
-        folder: of the index.
-        videos: where its videos are now; None: where they were, if this account indexed them there.
+        folder: folder of the index.
+        videos: folder of the videos; None uses the recorded folder if this account indexed it.
 
     Raises:
-        UserError: there is no index, one of another format, or one that is damaged, not finished or empty.
+        UserError: the index is missing, damaged, unfinished, empty, or of another format.
     """
 
     def __init__(self, folder: Path, videos: VideoFolder | None = None) -> None:
         self.folder = folder
-        self._given_videos, self._written = videos, _written(folder)  # before it is read: what comes later is newer
+        self._given_videos = videos
+        self._written = _written(folder)  # before reading, so that any later write counts as a change
         self.description = Description.read(folder)
         self._remote = is_address(self.description.videos)
         confirmed = [Path(self.description.videos)] if _is_confirmed(self.description) else []
         self.videos = videos or VideoFolder(*confirmed)
-        """Its videos on this machine, as far as it is known where they are."""
+        """Local video files, if their location is known."""
         self.unconfirmed_videos = "" if videos or confirmed or self._remote else self.description.videos
-        """The folder that the index names for its videos, where nobody but its maker says so."""
+        """Recorded video folder if only the maker of the index vouches for it; "" otherwise."""
         self._table, self.mean = read_videos(folder, self.description.features)
-        """``mean`` is subtracted from every feature before it is compared, float32 [F]."""
+        """``mean``, float32 [F], is subtracted from every feature before comparison."""
         if not len(self._table):
             raise UserError(f"the index {folder} is empty: none of its videos could be used (see its failures.jsonl)")
         self._units = [_matrix(chunk) for chunk in self._table.column("unit").chunks]
@@ -82,20 +83,20 @@ class SearchIndex:
         return int(self._table.num_rows)
 
     def is_current(self) -> bool:
-        """Whether no other index has been written into the folder since."""
+        """Whether the folder is unchanged since it was opened."""
         return self._written == _written(self.folder)
 
     def reopened(self) -> SearchIndex:
-        """What is there now; this one can still be used."""
+        """Reader of the current index in the folder; this one stays usable."""
         return SearchIndex(self.folder, self._given_videos)
 
     @property
     def encoder_file(self) -> Path:
-        """The network that made the features."""
+        """Encoder that computed the features."""
         return self.folder / ENCODER_FILE
 
-    def video(self, row: int) -> Video:
-        """One video.
+    def video(self, row: int) -> IndexedVideo:
+        """Metadata of one video.
 
         Raises:
             IndexError: there is no such row.
@@ -103,10 +104,10 @@ class SearchIndex:
         if not 0 <= row < len(self):
             raise IndexError(row)
         id, label, seconds = (self._table.column(name)[row].as_py() for name in ("id", "label", "seconds"))
-        return Video(row, id, label, seconds)
+        return IndexedVideo(row, id, label, seconds)
 
     def row_of(self, id: str) -> int | None:
-        """The row of the video of that id, or of the only one whose id differs in Unicode's composition alone."""
+        """Row of the video with this id, or of the only one whose id is equal after Unicode normalization (NFC)."""
         ids = self._table.column("id")
         row = int(pc.index(ids, id).as_py())
         if row >= 0:
@@ -116,7 +117,7 @@ class SearchIndex:
         return int(alike[0]) if len(alike) == 1 else None
 
     def row_now(self, row: int, id: str | None = None) -> int:
-        """The row of a video of which a row is known, perhaps of the index before, and the id.
+        """Current row of a video, given a row that may be from an earlier index and, optionally, its id.
 
         Raises:
             IndexError: there is no such video.
@@ -129,25 +130,25 @@ class SearchIndex:
         return now
 
     def rows_named(self, text: str, most: int) -> list[int]:
-        """The first rows whose id contains ``text``, in whatever case."""
-        found = pc.match_substring(self._table.column("id"), text, ignore_case=True)
-        return list(pc.indices_nonzero(found).slice(0, most).to_pylist())
+        """First rows whose id contains ``text``, case-insensitively."""
+        matches = pc.match_substring(self._table.column("id"), text, ignore_case=True)
+        return list(pc.indices_nonzero(matches).slice(0, most).to_pylist())
 
     def similar_ids(self, text: str, most: int = 3) -> list[str]:
-        """A few ids that contain the last part of ``text``, or else the first ids of the index."""
+        """Up to ``most`` ids that contain the last path component of ``text``, or else the first ids of the index."""
         rows = self.rows_named(text.rpartition("/")[2] or text, most) or range(min(most, len(self)))
         return [self.video(row).id for row in rows]
 
     def has_video(self, row: int) -> bool:
-        """Whether the video itself is on this machine, as it was indexed."""
+        """Whether the video file is on this machine, unchanged since indexing."""
         return self.videos.has(self.file(row))
 
     def open_video(self, row: int) -> BinaryIO:
-        """The video itself; NoVideoError where :meth:`has_video` is false."""
+        """Opened video file; NoVideoError where :meth:`has_video` is false."""
         return self.videos.open(self.file(row))
 
     def file(self, row: int) -> IndexedFile:
-        """The video's file when it was indexed; of one at an address, a copy here has another time."""
+        """Video file as indexed; a local copy of a remote file has another mtime, so that is not compared."""
         name, size, mtime_ns = (self._table.column(name)[row].as_py() for name in ("file", "size", "mtime_ns"))
         return IndexedFile(name, size, None if self._remote else mtime_ns)
 
@@ -158,16 +159,16 @@ class SearchIndex:
             float32 [q, N].
 
         Raises:
-            UserError: some features are no numbers.
+            UserError: some features are not finite.
         """
         with np.errstate(all="ignore"), damage_as_user_error(self.folder / VIDEOS_FILE, REMEDY):
             similarity = np.concatenate([queries @ block.T for block in self._units], axis=1)
             if not np.isfinite(similarity).all():
-                raise ValueError("features that are no numbers")
+                raise ValueError("features that are not finite")
         return similarity
 
-    def windows(self, rows: Sequence[int]) -> Iterator[Windows]:
-        """The windows of some videos, read one after another.
+    def windows(self, rows: Sequence[int]) -> Iterator[VideoWindows]:
+        """Windows of the videos in ``rows``, read lazily.
 
         Raises:
             UserError: a part is damaged.
@@ -175,23 +176,23 @@ class SearchIndex:
         return map(self._windows, rows)
 
     def thumbnail(self, row: int) -> bytes:
-        """The moving thumbnail of a video; UserError where the part is damaged."""
+        """Animated thumbnail of a video as MP4; UserError if the part is damaged."""
         thumbnail = bytes(self._read(row, ["thumbnail"]).column("thumbnail")[0].as_py())
         with damage_as_user_error(self._part_path(row), PART_REMEDY):
             if len(thumbnail) > MAX_THUMBNAIL_BYTES:
                 raise ValueError(f"a thumbnail of {len(thumbnail):,} bytes")
         return thumbnail
 
-    def _windows(self, row: int) -> Windows:
+    def _windows(self, row: int) -> VideoWindows:
         table = self._read(row, ["windows", "start", "end", "id"])
         with damage_as_user_error(self._part_path(row), PART_REMEDY):
             if table.column("id")[0].as_py() != (id := self.video(row).id):
-                raise ValueError(f"it does not have {id!r} where {VIDEOS_FILE} says")
+                raise ValueError(f"it does not have {id!r} in the row that {VIDEOS_FILE} names")
             start, end = (flatten_numbers(table.column(name)) for name in ("start", "end"))
             features = flatten_numbers(table.column("windows")).reshape(-1, len(self.mean))
             spans = np.stack([start, end], axis=1)
             check_windows(spans, features)
-        return Windows(features, spans)
+        return VideoWindows(features, spans)
 
     def _read(self, row: int, columns: list[str]) -> pa.Table:
         place = int(self._table.column("row")[row].as_py())
@@ -201,7 +202,7 @@ class SearchIndex:
                 raise ValueError(f"no row {place}")
             table = part.read_row_group(place, columns=columns, use_threads=False)
             if len(table) != 1 or any(column.null_count for column in table.columns):
-                raise ValueError(f"nothing in row {place}")
+                raise ValueError(f"no values in row {place}")
             if table.nbytes > LARGEST_READ:
                 raise ValueError(f"{table.nbytes:,} bytes in row {place}; {LARGEST_READ:,} are allowed")
             return table
@@ -219,13 +220,31 @@ class SearchIndex:
         return self._open[path]
 
 
+def missing_files(index: SearchIndex, rows: Sequence[int]) -> str:
+    """Message with the number of videos in ``rows`` whose files are missing, and what to do; "" if none are.
+
+    Files of a remote index are not checked, because a request per video would take longer than the search. Without a
+    known video folder there is nothing to check either.
+    """
+    if not index.videos.folders:
+        return ""
+    missing = sum(not index.has_video(row) for row in rows)
+    if not missing:
+        return ""
+    folders = " and ".join(map(str, index.videos.folders))
+    return (
+        f"{missing} of these {len(rows)} videos {'is' if missing == 1 else 'are'} missing from {folders}, or changed "
+        "since indexing. The results are still correct; name the current folder with --videos FOLDER"
+    )
+
+
 def _is_confirmed(description: Description) -> bool:
-    """Whether the videos lie in a folder that this account indexed itself, and that no link leads away from by now."""
+    """Whether this account indexed the video folder, and its path still resolves to itself without links."""
     return description.is_own and os.path.realpath(description.videos) == description.videos
 
 
 def _written(folder: Path) -> tuple[int, int, int] | None:
-    """What tells the videos file from one that took its place."""
+    """Identity of the videos file: inode, size and mtime; None if it is missing."""
     try:
         status = (folder / VIDEOS_FILE).stat()
     except OSError:
@@ -234,5 +253,5 @@ def _written(folder: Path) -> tuple[int, int, int] | None:
 
 
 def _matrix(column: pa.FixedSizeListArray) -> Floats:
-    """float32 [rows, F], in the memory of the file."""
+    """Zero-copy view of a column as float32 [rows, F]."""
     return np.asarray(column.flatten().to_numpy(zero_copy_only=True)).reshape(len(column), -1)

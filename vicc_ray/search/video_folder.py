@@ -1,6 +1,6 @@
-"""The folder that the videos of an index lie in: it hands out these files, as they were indexed, and no other.
+"""Access to the video files of an index: opens only files that are unchanged since indexing, and no others.
 
-The names come from the index, which somebody else may have made.
+The file names come from the index, which is untrusted.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from vicc_ray.datasets.file_listing import SUFFIXES
 from vicc_ray.utils.regular_file import NotRegularError, open_regular
 
 LONGEST_NAME = 4096
-"""Bytes; no system opens longer ones."""
+"""Most bytes of a path; no operating system opens longer ones."""
 UNKNOWN = (-1, -1)
-"""Size and time of a file of which neither is known; none has them."""
+"""Size and mtime if neither is known; matches no file."""
 
 
 class NoVideoError(Exception):
-    """A video cannot be had; the message is for whoever asked for it."""
+    """The video file is not available; the message is for the user."""
 
 
 @dataclass(frozen=True)
 class IndexedFile:
-    """A video's file when it was indexed.
+    """Identity of a video file at the time of indexing.
 
     Attributes:
-        name: below the folder of videos.
+        name: path below the video folder.
         size: in bytes.
-        mtime_ns: time of change; None where only the size can be compared, since what was indexed lay elsewhere.
+        mtime_ns: modification time; None for a remote file, of which only the size is compared.
     """
 
     name: bytes
@@ -39,10 +39,10 @@ class IndexedFile:
 
 
 class VideoFolder:
-    """A folder on this machine.
+    """Local folder of video files.
 
     Args:
-        folders: the folder, and others that links in it may lead into; none: there are no videos.
+        folders: the video folder, then other folders that links in it may point into; none: no videos.
     """
 
     def __init__(self, *folders: Path) -> None:
@@ -50,7 +50,7 @@ class VideoFolder:
         self._real = [Path(os.path.realpath(folder)) for folder in folders]
 
     def has(self, file: IndexedFile) -> bool:
-        """Whether :meth:`open` gives it."""
+        """Whether :meth:`open` succeeds."""
         try:
             self.open(file).close()
         except NoVideoError:
@@ -58,59 +58,59 @@ class VideoFolder:
         return True
 
     def open(self, file: IndexedFile) -> BinaryIO:
-        """The video, opened: what was looked at is what is read, whoever moves files meanwhile.
+        """Opened video file. Checks use the descriptor, so a file that is swapped meanwhile cannot slip through.
 
         Raises:
-            NoVideoError: it is not there, no video, not in the folder, or not as it was.
+            NoVideoError: the file is missing, not a video, outside the allowed folders, or changed.
         """
         if not self.folders or not _is_name(file.name):
-            raise NoVideoError("this video is not on this machine, or this server hands out none (--videos)")
+            raise NoVideoError("this video is not on this machine, or this server plays no videos (--videos)")
         try:
             root, place = self._place(os.fsdecode(file.name))
             opened = _open_below(root, place)
         except NotRegularError:
-            raise NoVideoError("what lies in the place of this video is no file") from None
+            raise NoVideoError("the path of this video is not a regular file") from None
         except (OSError, ValueError):
-            raise NoVideoError("this video is not where it was when it was indexed") from None
+            raise NoVideoError("this video is missing from the folder in which it was indexed") from None
         if not _is_unchanged(os.fstat(opened.fileno()), file):
             opened.close()
-            raise NoVideoError("this video has changed since it was indexed, its size or its time; index again")
+            raise NoVideoError("the size or mtime of this video has changed since it was indexed; index it again")
         return opened
 
     def _place(self, name: str) -> tuple[Path, Path]:
-        """The folder that the file really lies in, one of those allowed, and its name below that."""
+        """Allowed folder that contains the resolved file, and the path below it."""
         target = Path(os.path.realpath(self._real[0] / name, strict=True))
         root = next((folder for folder in self._real if target.is_relative_to(folder)), None)
         if root is None:
             raise NoVideoError(
-                "a link leads from the folder of videos to this one; add --videos and the folder that it leads into to "
+                "this video is a link to a file outside the video folder; add --videos with the target folder to "
                 "`vicc-ray serve`"
             )
         if not has_video_suffix(target.name):
-            raise NoVideoError("what lies in the place of this video is no video")
+            raise NoVideoError("the path of this video is not that of a video file")
         return root, target.relative_to(root)
 
 
 def has_video_suffix(name: str) -> bool:
-    """Whether a name is that of a video, as the listing of a folder has it."""
+    """Whether a file name has the suffix of a video."""
     return f".{name.rpartition('.')[2].lower()}" in SUFFIXES
 
 
 def _is_name(name: bytes) -> bool:
-    """Whether a name may be that of a video below a folder: one that is listed, so neither hidden nor ``..``."""
+    """Whether a name is a valid relative video path: not absolute, not hidden, without ``..``."""
     text = os.fsdecode(name)
     hidden = text.startswith((".", "/")) or "/." in text
     return 0 < len(name) <= LONGEST_NAME and "\0" not in text and not hidden and has_video_suffix(text)
 
 
 def _is_unchanged(now: os.stat_result, then: IndexedFile) -> bool:
-    """A file's size and time, in seconds: copies do not all keep more of it."""
+    """Whether size and mtime match; mtime in whole seconds, because some copies lose the fraction."""
     same_time = then.mtime_ns is None or now.st_mtime_ns // 10**9 == then.mtime_ns // 10**9
     return now.st_size == then.size and same_time
 
 
 def _open_below(root: Path, place: Path) -> BinaryIO:
-    """A file, opened folder by folder, none of which may be a link now."""
+    """File opened folder by folder, refusing links at every step."""
     *folders, name = place.parts
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     folder = os.open(root, flags)

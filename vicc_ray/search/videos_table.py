@@ -1,4 +1,4 @@
-"""``videos.arrow`` as it is opened: nothing in it is believed before it was looked at. N videos, F features."""
+"""Validating reader of ``videos.arrow``. N videos, F features."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from vicc_ray.search.index_format import VIDEOS_FILE
 from vicc_ray.search.index_schema import MEAN, videos_schema
 from vicc_ray.utils.arrow_file import damage_as_user_error, read_arrow
 
-REMEDY = "remove it and give the same `vicc-ray index` again: it is made anew"
+REMEDY = "remove it and run the same `vicc-ray index` again to rebuild it"
 MOST_PARTS = 10**6
 
 
 def read_videos(folder: Path, width: int) -> tuple[pa.Table, np.ndarray]:
-    """All rows, mapped into memory, and the mean feature float32 [F].
+    """Memory-mapped table of all videos, and the mean feature float32 [F].
 
     Raises:
-        UserError: it is missing, damaged, or not what an index of F features has.
+        UserError: the file is missing or damaged, or does not match F features.
     """
     path = folder / VIDEOS_FILE
     try:
         table = read_arrow(path, videos_schema(width), REMEDY)
     except FileNotFoundError:
         raise UserError(
-            f"the index {folder} is not finished (no {VIDEOS_FILE}); give the same `vicc-ray index` again"
+            f"the index {folder} is not finished (no {VIDEOS_FILE}); run the same `vicc-ray index` again"
         ) from None
     with damage_as_user_error(path, REMEDY):
         check_facts(table)

@@ -35,7 +35,7 @@ WIDEST = 8
 
 @contextmanager
 def damage_as_user_error(path: Path, remedy: str) -> Iterator[None]:
-    """Raise Arrow's errors metadata a damaged file as a UserError with path and remedy; FileNotFoundError passes."""
+    """Raise Arrow's errors on a damaged file as a UserError with path and remedy; FileNotFoundError passes."""
     try:
         yield
     except (FileNotFoundError, UserError):
@@ -52,7 +52,7 @@ def read_arrow(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
 
     Args:
         schema: required columns and types; metadata is not compared.
-        remedy: what the user should do metadata a damaged file.
+        remedy: what the user should do about a damaged file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -79,7 +79,7 @@ def open_parquet(path: Path, schema: pa.Schema, remedy: str, largest: int) -> pq
 
     Args:
         schema: required columns by name and type; more columns are allowed.
-        remedy: what the user should do metadata a damaged file.
+        remedy: what the user should do about a damaged file.
         largest: most bytes of memory for one row group.
 
     Raises:
@@ -102,7 +102,7 @@ def read_parquet(path: Path, schema: pa.Schema, remedy: str, largest: int) -> pa
     """Table of the columns in ``schema`` of a Parquet file with its metadata; every offset is validated.
 
     Args:
-        remedy: what the user should do metadata a damaged file.
+        remedy: what the user should do about a damaged file.
         largest: most bytes of memory for these columns.
 
     Raises:

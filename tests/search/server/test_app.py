@@ -60,7 +60,7 @@ def test_videos_of_the_index_are_found_shown_and_played_by_their_row(server: Ser
 )
 def test_rows_that_are_not_there(server: Served, path: str) -> None:
     answer = server.request(path)
-    assert (answer.status, answer.json) == (404, {"error": "no video of this number in the index"})
+    assert (answer.status, list(answer.json)) == (404, ["error"])
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_what_is_too_large_is_declined_announced_or_not(server: Served) -> None:
 
 def test_what_is_no_video_is_told(server: Served) -> None:
     answer = server.request("/api/query", "POST", b"no video")
-    assert (answer.status, answer.json["error"][:37]) == (422, "cannot be searched with: not a video,")
-    assert server.request("/api/query", "POST", b"").json == {"error": "an empty file"}
+    assert (answer.status, "not a video" in answer.json["error"]) == (422, True)
+    assert server.request("/api/query", "POST", b"").status == 400
     playlist = b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
     assert server.request("/api/query", "POST", playlist).status == 422
     assert server.request("/api/query").status == 405
@@ -154,4 +154,4 @@ def test_a_port_that_is_taken_is_told(server: Served) -> None:
 def test_a_video_over_the_time_limit_is_told(index_folder: Path, videos: Path) -> None:
     with served(index_folder, timeout_s=1e-6) as server:
         answer = server.request("/api/query", "POST", (videos / "b/up.mp4").read_bytes())
-    assert (answer.status, answer.json) == (422, {"error": "cannot be searched with: took longer than 1e-06 s"})
+    assert (answer.status, "1e-06 s" in answer.json["error"]) == (422, True)

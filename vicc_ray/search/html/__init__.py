@@ -1,4 +1,4 @@
-"""The search page: served, or as one file that carries its videos."""
+"""Search page: served, or static as one self-contained file."""
 
 from vicc_ray.search.html.render import SCRIPT, STYLE, served_page
 from vicc_ray.search.html.static_page import write_page

@@ -1,4 +1,4 @@
-"""The HTML of both pages; what they show is put in by their script."""
+"""HTML of the served and the static search page; their script renders the content."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ STYLE = files(__package__).joinpath("search.css").read_text("utf-8")
 
 
 def served_page(index: SearchIndex, largest: int) -> str:
-    """The page that a server delivers; ``largest``: bytes of a video that it takes."""
+    """Page of the server; ``largest`` is the upload limit in bytes."""
     return _render(index, {"served": True, "largest": largest}, policy="", style="", script="")
 
 
 def static_page(index: SearchIndex, data: dict[str, Any]) -> str:
-    """The page with all that it shows; it asks for nothing over a network, and its policy does not let it."""
+    """Self-contained page; its content security policy forbids network requests."""
     return _render(index, {"served": False, **data}, content_policy(STYLE, SCRIPT), Markup(STYLE), Markup(SCRIPT))
 
 

@@ -12,10 +12,9 @@ from typing import IO, Any, BinaryIO
 from urllib.parse import urlencode
 
 from vicc_ray.search.features import embed_chunks
-from vicc_ray.search.missing import missing_files
 from vicc_ray.search.query import BATCH, index_encoder, query_spec
 from vicc_ray.search.ranking import Hit, Query, query_of_row, search
-from vicc_ray.search.reader import SearchIndex
+from vicc_ray.search.reader import SearchIndex, missing_files
 from vicc_ray.search.reload import ReloadingIndex
 from vicc_ray.search.server.decode_pool import DecodePool
 from vicc_ray.search.thumbnail import MEDIA_TYPE

@@ -1,4 +1,4 @@
-"""Who may ask the server what: the token, requests that other sites have a browser send, and headers for answers."""
+"""Authentication by token, protection against cross-site requests, and security headers."""
 
 from __future__ import annotations
 
@@ -15,22 +15,19 @@ from vicc_ray.search.server.connections import trust_connection
 from vicc_ray.search.server.loopback import is_loopback_header
 from vicc_ray.search.server.security_headers import SECURITY_HEADERS
 
-NO_TOKEN = "this server answers those who have its link: open the one that `vicc-ray serve` printed, with its token"
-WRONG_TOKEN = (
-    "this is not the token that the server has now: a server that is started again has another one; open the link that "
-    "`vicc-ray serve` printed last"
-)
+NO_TOKEN = "this server requires a token; open the link that `vicc-ray serve` printed"
+WRONG_TOKEN = "wrong token, perhaps of an earlier start of the server; open the link that `vicc-ray serve` printed last"
 CLOSED = {"Connection": "close"}
-"""A body that may follow is not waited for."""
+"""Refusals close the connection instead of waiting for a body."""
 
 
 class AccessGuard:
-    """An application that asks another one only what may come through.
+    """ASGI middleware that forwards only authorized requests.
 
     Args:
-        token: what every request must bring, as ``?token=``, which becomes a cookie, or as ``Authorization: Bearer``;
-            None: nothing.
-        loopback: whether it must be called by a name of this machine alone.
+        token: required token, sent as ``?token=`` (then kept in a cookie) or as ``Authorization: Bearer``; None
+            disables the check.
+        loopback: whether the Host header must name the loopback interface.
     """
 
     def __init__(self, app: ASGIApp, token: str | None, loopback: bool) -> None:
@@ -43,29 +40,29 @@ class AccessGuard:
             await (self._answer(scope) or self._app)(scope, receive, _with_headers(send))
 
     def _answer(self, scope: Scope) -> Response | None:
-        """What to answer in the application's place."""
+        """Response in place of the application's; None to forward the request."""
         headers = Headers(scope=scope)
         if self._loopback and not is_loopback_header(headers.get("host", "")):
-            return _refusal(headers, 400, "this server listens for its own machine: call it localhost or 127.0.0.1")
+            return _refusal(headers, 400, "this server only serves its own machine; use localhost or 127.0.0.1")
         if self._token is not None:
             given = list(_given_tokens(scope, headers))
             if not any(map(self._is_right, given)):
                 return _refusal(headers, 401, WRONG_TOKEN if given else NO_TOKEN)
         reads = scope["method"] in ("GET", "HEAD")
         if not (_may_read(headers) if reads else _same_site(headers)):
-            return _refusal(headers, 403, "another site sent this request")
+            return _refusal(headers, 403, "cross-site request refused")
         trust_connection(scope)
         if self._token is not None and reads and _tokens_of_query(scope):
             return self._let_in(scope, headers)
         return None
 
     def _let_in(self, scope: Scope, headers: Headers) -> Response:
-        """Keep the token in a cookie, and take it out of the address, which people copy.
+        """Redirect that stores the token in a cookie and removes it from the URL, which people copy.
 
-        The cookie is sent where another site has the link opened too (lax): nothing is changed by opening.
+        SameSite is lax: links on other sites work, and a GET changes nothing.
         """
         rest = [part for part in _parts_of_query(scope) if unquote_plus(part.partition("=")[0]) != "token"]
-        place = "/" + quote(scope["path"].lstrip("/"))  # two slashes would begin the name of another host
+        place = "/" + quote(scope["path"].lstrip("/"))  # two slashes would start a host name
         answer = RedirectResponse("?".join(filter(None, (place, "&".join(rest)))), 303)
         secure = headers.get("x-forwarded-proto", "").lower() == "https"
         answer.set_cookie(cookie_name(scope), self._token or "", httponly=True, samesite="lax", secure=secure)
@@ -76,10 +73,10 @@ class AccessGuard:
 
 
 def cookie_name(scope: Scope) -> str:
-    """The name of the cookie that holds the token.
+    """Name of the cookie with the token.
 
-    Browsers give a host's cookies to all its ports: servers on one host are told apart by the port, as the browser
-    calls it, which is not the server's own where a tunnel leads there.
+    Browsers share cookies between all ports of a host, so the name contains the port. It is the port the browser uses,
+    which differs from the server's own behind a tunnel.
     """
     called = Headers(scope=scope).get("host", "").rpartition(":")[2]
     port = called if called.isascii() and called.isdigit() and len(called) <= 5 else (scope.get("server") or ("", 0))[1]
@@ -99,7 +96,7 @@ def _with_headers(send: Send) -> Send:
 
 
 def _refusal(headers: Headers, status: int, text: str) -> Response:
-    """In HTML for who opens a page, as JSON for others."""
+    """Refusal as HTML for browsers, as JSON for others."""
     about = {**CLOSED, "WWW-Authenticate": "Bearer"} if status == 401 else CLOSED
     if "text/html" not in headers.get("accept", ""):
         return JSONResponse({"error": text}, status, about)
@@ -129,16 +126,16 @@ def _tokens_of_query(scope: Scope) -> list[str]:
 
 
 def _may_read(headers: Headers) -> bool:
-    """Whether a request that reads comes from the page itself, from no page, or from a link to the page elsewhere."""
+    """Whether a read request comes from the page itself, from no page, or from following a link."""
     opened = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest", "document") == "document"
     return headers.get("sec-fetch-site", "none") in ("same-origin", "none") or opened
 
 
 def _same_site(headers: Headers) -> bool:
-    """Whether a request that changes or costs something comes from the page itself, or from no page (curl).
+    """Whether a POST request comes from the page itself, or from no page (curl).
 
-    Browsers say so, and behind a proxy, which may call the server by another name than they do, they alone know. Of one
-    that does not, the address of the page must be that which the server is called by.
+    ``Sec-Fetch-Site`` decides if the browser sends it; it is right behind a proxy that changes the Host header, too.
+    Otherwise ``Origin`` must match ``Host``.
     """
     said = headers.get("sec-fetch-site")
     if said is not None:
@@ -146,5 +143,5 @@ def _same_site(headers: Headers) -> bool:
     origin = headers.get("origin")
     try:
         return origin is None or urlsplit(origin).netloc == headers.get("host")
-    except ValueError:  # no address
+    except ValueError:  # not a URL
         return False

@@ -1,7 +1,7 @@
-"""Decoding of files that anyone sent, in processes of their own: one that hangs is ended, one that crashes is replaced.
+"""Pool of sandboxed decoding processes for untrusted files; one that hangs or crashes is replaced.
 
-A process decodes one file at a time, with few rights (:mod:`vicc_ray.search.server.sandbox`). What it answers is plain
-bytes, looked at before they are believed (:mod:`vicc_ray.search.server.decode_protocol`).
+A process decodes one file at a time in a sandbox (:mod:`vicc_ray.search.server.sandbox`). Its replies are plain bytes
+that are validated before use (:mod:`vicc_ray.search.server.decode_protocol`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from vicc_ray.search.server.decode_protocol import (
     CHUNK,
     NOT_A_VIDEO,
     TOO_LONG,
-    AnswerError,
-    receive_answer,
+    ProtocolError,
+    receive_reply,
     send_request,
 )
 from vicc_ray.search.server.decode_worker import GRACE
@@ -31,20 +31,20 @@ from vicc_ray.search.windows import STRETCH, WindowChunk
 from vicc_ray.video.decode import DecodeTimeoutError, VideoError, timeout_reason
 
 START_S = 30.0
-"""Seconds that a process is given to start, beside the time of its video."""
+"""Extra seconds for the start of a process."""
 
 
 class DecodePool:
-    """``count`` processes at most: one is started now, the others when they are first needed.
+    """Pool of up to ``count`` processes; one starts now, the others on demand.
 
     Args:
-        view: what is looked at of a video.
-        timeout_s: for decoding one video.
-        worker: the command of a process, without the descriptor of its socket; None: :mod:`decode_worker`.
+        spec: window specification.
+        timeout_s: time limit for decoding one video.
+        worker: command of a process, without the descriptor of its socket; None: :mod:`decode_worker`.
     """
 
     def __init__(self, count: int, spec: WindowSpec, timeout_s: float, worker: Sequence[str] | None = None) -> None:
-        self._view, self._limit_s = spec, timeout_s
+        self._spec, self._limit_s = spec, timeout_s
         self._worker = worker or isolated_command(decode_worker.__name__)
         self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
         for _ in range(count - 1):
@@ -52,16 +52,16 @@ class DecodePool:
         self._idle.put(_Process(self._worker))
 
     def read(self, file: IO[bytes]) -> list[WindowChunk]:
-        """The chunks of a video, an opened file that may have no name; waits for a process that is free.
+        """Chunks of a video, an open file that may be unnamed; waits for a free process.
 
         Raises:
-            VideoError: it is no video, takes too long, or crashes the decoder.
+            VideoError: the file is not a video, takes too long, or crashes the decoder.
         """
         with self._process() as process:
-            return process.read(file, self._view, self._limit_s)
+            return process.read(file, self._spec, self._limit_s)
 
     def close(self) -> None:
-        """End those that are idle; the others end once they see that nobody waits for them."""
+        """End idle processes; busy ones end when their socket closes."""
         with suppress(queue.Empty):
             while True:
                 process = self._idle.get_nowait()
@@ -104,14 +104,14 @@ class _Process:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it waits for a request; one that says something unasked is ended."""
+        """Whether the process waits for a request; one that sends data unasked is killed."""
         readable, _, _ = select.select([self._pipe], [], [], 0)
         if readable:
             self.end()
         return not readable
 
     def read(self, file: IO[bytes], spec: WindowSpec, limit_s: float) -> list[WindowChunk]:
-        """The chunks; afterwards the process has answered all, or is ended."""
+        """Chunks of a video; afterwards the process is idle again, or dead."""
         deadline = time.monotonic() + GRACE * limit_s + (START_S if self._is_new else 0)
         try:
             self._pipe.settimeout(max(0.001, deadline - time.monotonic()))
@@ -125,26 +125,26 @@ class _Process:
         except (EOFError, ConnectionError):
             self.end()
             raise VideoError("ended the decoding process (a crash of the decoder, or too much memory)") from None
-        except AnswerError as error:
+        except ProtocolError as error:
             self.end()
-            raise VideoError(f"made the decoder answer what cannot be ({error})") from None
+            raise VideoError(f"made the decoder send an invalid reply ({error})") from None
 
     def _receive(self, spec: WindowSpec, limit_s: float, deadline: float) -> list[WindowChunk]:
         chunks: list[WindowChunk] = []
         while True:
-            answer = receive_answer(self._pipe, spec, deadline)
-            if answer.chunk and len(chunks) <= spec.max_frames // STRETCH and not (chunks and answer.chunk.thumbnail):
-                chunks.append(answer.chunk)
-            elif answer.kind == CHUNK:
-                raise AnswerError("more chunks than the video may have")
-            elif answer.kind == TOO_LONG:
+            reply = receive_reply(self._pipe, spec, deadline)
+            if reply.chunk and len(chunks) <= spec.max_frames // STRETCH and not (chunks and reply.chunk.thumbnail):
+                chunks.append(reply.chunk)
+            elif reply.kind == CHUNK:
+                raise ProtocolError("more chunks than the video may have")
+            elif reply.kind == TOO_LONG:
                 raise DecodeTimeoutError(timeout_reason(limit_s))
-            elif answer.kind == NOT_A_VIDEO:
-                raise VideoError(answer.words)
+            elif reply.kind == NOT_A_VIDEO:
+                raise VideoError(reply.words)
             elif chunks:
                 return chunks
             else:
-                raise AnswerError("no chunks")
+                raise ProtocolError("no chunks")
 
     def end(self) -> None:
         self._process.kill()

@@ -1,6 +1,6 @@
-"""What a decoding process is asked and answers: plain bytes with a head of fixed size, read with bounds.
+"""Protocol of the decoding processes: plain bytes with a header of fixed size, read with limits.
 
-A decoder may be taken over by the file that it decodes; so nothing in an answer is believed before it was looked at.
+A malicious file may take over its decoder, so every field of a reply is validated.
 t frames, n windows, T frames of a window, S side of a window.
 """
 
@@ -23,16 +23,16 @@ END, CHUNK, NOT_A_VIDEO, TOO_LONG = range(4)
 _HEAD = struct.Struct("<BIIdI")
 """Kind, t, n, seconds, and bytes of the thumbnail or of the words."""
 _REQUEST = struct.Struct("<Id")
-"""Bytes of the view as JSON, and the time limit in seconds."""
+"""Size of the window specification as JSON, and the time limit in seconds."""
 LONGEST_REQUEST, MAX_TEXT_BYTES = 4096, 1000
 """Bytes."""
 
 
-class AnswerError(Exception):
-    """An answer that cannot be right: the process that gave it is not to be asked again."""
+class ProtocolError(Exception):
+    """Invalid reply; the process that sent it must not be used again."""
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """One of them; the chunk and the words where its kind has such."""
 
     kind: int
@@ -47,7 +47,7 @@ def send_request(pipe: socket.socket, file: int, spec: WindowSpec, limit_s: floa
 
 
 def receive_request(pipe: socket.socket) -> tuple[int, WindowSpec, float] | None:
-    """Descriptor, view and time limit; None where nobody asks any more."""
+    """Descriptor, window specification and time limit; None after the socket is closed."""
     head, files, _, _ = socket.recv_fds(pipe, _REQUEST.size, 1)
     if not head or not files:
         return None
@@ -65,35 +65,35 @@ def send_chunk(pipe: socket.socket, chunk: WindowChunk) -> None:
 
 
 def send_text(pipe: socket.socket, kind: int, words: str = "") -> None:
-    """Answer with one of the other kinds."""
+    """Send a reply of another kind."""
     text = words.encode(errors="replace")[:MAX_TEXT_BYTES]
     pipe.sendall(_HEAD.pack(kind, 0, 0, 0.0, len(text)) + text)
 
 
-def receive_answer(pipe: socket.socket, spec: WindowSpec, deadline: float) -> Answer:
-    """The next answer.
+def receive_reply(pipe: socket.socket, spec: WindowSpec, deadline: float) -> Reply:
+    """Next reply.
 
     Raises:
-        TimeoutError: it is not there by ``deadline``, on the monotonic clock.
+        TimeoutError: none came by ``deadline`` (monotonic clock).
         EOFError: the process has ended.
-        AnswerError: no such request has such an answer.
+        ProtocolError: the reply is invalid for this request.
     """
     kind, frames, windows, seconds, rest = _HEAD.unpack(_receive(pipe, _HEAD.size, deadline))
     if kind == CHUNK:
         _check_counts(frames, windows, seconds, rest, spec)
-        return Answer(kind, _receive_chunk(pipe, spec, (frames, windows, seconds, rest), deadline))
+        return Reply(kind, _receive_chunk(pipe, spec, (frames, windows, seconds, rest), deadline))
     if kind not in (END, NOT_A_VIDEO, TOO_LONG) or rest > MAX_TEXT_BYTES:
-        raise AnswerError(f"kind {kind} with {rest} bytes")
+        raise ProtocolError(f"kind {kind} with {rest} bytes")
     words = _receive(pipe, rest, deadline).decode(errors="replace")
-    return Answer(kind, words="".join(letter if letter.isprintable() else "?" for letter in words))
+    return Reply(kind, words="".join(letter if letter.isprintable() else "?" for letter in words))
 
 
 def _check_counts(frames: int, windows: int, seconds: float, thumbnail: int, spec: WindowSpec) -> None:
-    """See that no memory is taken that a stretch of this view does not need."""
+    """Check the sizes before any memory is allocated for them."""
     if not 1 <= frames <= STRETCH + spec.extent or not 1 <= windows <= max(1, spec.max_windows):
-        raise AnswerError(f"{frames} frames, {windows} windows")
+        raise ProtocolError(f"{frames} frames, {windows} windows")
     if not (math.isfinite(seconds) and seconds >= 0) or thumbnail > MAX_THUMBNAIL_BYTES:
-        raise AnswerError(f"{seconds} s, a thumbnail of {thumbnail} bytes")
+        raise ProtocolError(f"{seconds} s, a thumbnail of {thumbnail} bytes")
 
 
 def _receive_chunk(
@@ -104,9 +104,9 @@ def _receive_chunk(
     places = np.frombuffer(_receive(pipe, windows * spec.frames * 4, deadline), "<i4").astype(np.int64)
     spans = np.frombuffer(_receive(pipe, windows * 8, deadline), "<f4").astype(np.float32).reshape(windows, 2)
     if places.min() < 0 or places.max() >= count:
-        raise AnswerError("windows of frames that are not there")
+        raise ProtocolError("frame indices out of range")
     if not np.isfinite(spans).all() or (spans < 0).any() or (spans[:, 0] > spans[:, 1]).any():
-        raise AnswerError("spans that are none")
+        raise ProtocolError("invalid spans")
     shown = bytes(_receive(pipe, thumbnail, deadline))
     shape = (count, spec.size, spec.size, 3)
     return WindowChunk(frames.reshape(shape), places.reshape(windows, spec.frames), spans, seconds, shown)

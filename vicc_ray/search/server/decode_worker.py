@@ -1,7 +1,7 @@
-"""The process that decodes files of strangers; its argument is the descriptor of a socket.
+"""Process that decodes untrusted files; its argument is the descriptor of a socket.
 
-It is started anew, without the memory and the environment of the server; it gets opened files over a socket, and
-answers as :mod:`vicc_ray.search.server.decode_protocol` says.
+It is not forked, so it has neither the memory nor the environment of the server. It receives open files over the
+socket, and replies as :mod:`vicc_ray.search.server.decode_protocol` specifies.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from vicc_ray.video.decode import DecodeTimeoutError, VideoError
 from vicc_ray.video.formats import COMMON
 
 GRACE = 2.0
-"""How many times its time limit a video may take before its process is ended: it looks at the time between frames."""
+"""Multiple of the time limit after which a process is killed; it checks the limit itself between frames."""
 LAST_S = 5.0
-"""Seconds after which it ends by itself, should the server be gone that would have ended it."""
+"""Further seconds after which the process ends itself, in case the server is gone."""
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     pipe = socket.socket(fileno=int(sys.argv[1]))
     cv2.setNumThreads(1)
     _warm_up()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # what a decoder says is for no terminal
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # decoder messages must not reach the terminal
     drop_privileges()
     while request := receive_request(pipe):
         file, spec, limit_s = request
@@ -52,7 +52,7 @@ def _warm_up() -> None:
 
 
 def _content(file: int) -> bytes:
-    """All bytes of an opened file: so nothing needs to be opened here."""
+    """Bytes of an open file; the sandbox cannot open files."""
     with os.fdopen(file, "rb") as opened:
         opened.seek(0)
         return opened.read()

@@ -1,4 +1,4 @@
-"""What the server does at each of its addresses; videos are addressed by their row of the index, never by a path."""
+"""HTTP handlers. Videos are addressed by their row in the index, never by a path."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from vicc_ray.search.thumbnail import MEDIA_TYPE
 
 UNCHANGING = {"Cache-Control": "private, max-age=3600"}
 MAX_DIGITS = 18
-"""Of a row."""
+"""Most digits of a row number."""
 
 
 class Handlers:
-    """The addresses of a service.
+    """HTTP handlers of a search service.
 
     Args:
-        largest: bytes of a video that may be sent.
-        space: room for such videos.
+        largest: upload limit in bytes.
+        space: space for uploads.
     """
 
     def __init__(self, service: Service, largest: int, space: UploadSpace) -> None:
@@ -38,7 +38,7 @@ class Handlers:
         self._decoding = CapacityLimiter(service.cores)
 
     def routes(self) -> list[Route]:
-        """What is where."""
+        """URL routes."""
         return [
             Route("/", self._page),
             Route("/search.js", self._script),
@@ -80,7 +80,7 @@ class Handlers:
 
 
 def _video_of(request: Request) -> tuple[int, str | None]:
-    """The row and, where the page says it, the id."""
+    """Row and, if the page sends it, the id of the requested video."""
     row = request.path_params["row"]
     if not (row.isascii() and row.isdigit()):
         raise HTTPException(404)

@@ -1,4 +1,4 @@
-"""Names and addresses that lead to this machine alone."""
+"""Loopback host names and addresses."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import ipaddress
 import re
 
 HOST = re.compile(r"(?:\[(?P<literal>[^][]*)\]|(?P<name>[^][:]*))(?::\d*)?")
-"""The header of that name: an address of IPv6 is in brackets, and a port may follow."""
+"""Pattern of a Host header: IPv6 addresses are in brackets, and a port may follow."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is ``localhost``, or an address of the loopback interface."""
+    """Whether a host is ``localhost`` or a loopback address."""
     name = host.lower().removesuffix(".")
     try:
         address = ipaddress.ip_address(name)
@@ -21,9 +21,9 @@ def is_loopback(host: str) -> bool:
 
 
 def is_loopback_header(host: str) -> bool:
-    """The same of what the header ``Host`` has.
+    """Whether a ``Host`` header names the loopback interface.
 
-    Another name that leads here is that of a site which wants to be taken for this one (DNS rebinding).
+    Another name that resolves to this machine is a sign of DNS rebinding.
     """
     found = HOST.fullmatch(host)
     return found is not None and is_loopback(found["literal"] or found["name"] or "")

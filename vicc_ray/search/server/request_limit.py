@@ -1,4 +1,4 @@
-"""Requests that are answered at the same time."""
+"""Limit for concurrent requests."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 RETRY_AFTER_S = 2
-"""When to come again."""
+"""Retry delay for clients."""
 
 
 class RequestLimit:
-    """Middleware that tells those to come again who ask while ``most`` requests are being answered."""
+    """ASGI middleware that answers 503 while ``most`` requests are in progress."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app, self._left = app, most
@@ -25,6 +25,6 @@ class RequestLimit:
             finally:
                 self._left += 1
         else:
-            text = "this server answers as many requests as it can; try again in a moment"
+            text = "too many requests at once; try again in a moment"
             headers = {"Connection": "close", "Retry-After": str(RETRY_AFTER_S)}
             await JSONResponse({"error": text}, 503, headers)(scope, receive, send)

@@ -1,6 +1,6 @@
-"""The system calls that are left to a process which decodes files of strangers: to compute, and to answer.
+"""System call filter (seccomp) for processes that decode untrusted files: they can compute and reply.
 
-Linux on x86-64 alone; elsewhere, or where the kernel takes no filter, nothing is held back.
+Only on Linux on x86-64; elsewhere, or if the kernel refuses the filter, nothing is restricted.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _ALLOWED = {
     **{"restart_syscall": 219, "clock_gettime": 228, "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231},
     **{"newfstatat": 262, "getrandom": 318, "membarrier": 324, "rseq": 334},
 }
-"""Numbers by name. Not among them: to open, connect, start, signal or trace anything; nor fcntl and ioctl, by which the
-kernel signals any process once something comes over a socket, nor madvise, by which root breaks pages of memory."""
+"""Allowed system calls. Excluded are opening, connecting, starting, signaling and tracing; also fcntl and ioctl, which
+can make the kernel signal any process on socket input, and madvise, with which root can poison memory pages."""
 _X86_64 = 0xC000003E
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _NUMBER, _ARCHITECTURE = 0, 4
-"""Offsets in what a filter is shown of a call."""
+"""Offsets in ``struct seccomp_data``."""
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050001, 0x80000000
-"""Go on; an error (EPERM); the end of the process."""
+"""Filter results: allow, fail with EPERM, kill the process."""
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 
@@ -38,7 +38,7 @@ class _Program(ctypes.Structure):
 
 
 def restrict_system_calls() -> bool:
-    """Leave this process those of :data:`_ALLOWED`; whether it is held to them. It must have given up new rights."""
+    """Restrict this process to :data:`_ALLOWED`; returns whether the filter is active. Requires no_new_privs."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
     steps = _steps(list(_ALLOWED.values()))
@@ -47,7 +47,7 @@ def restrict_system_calls() -> bool:
 
 
 def _steps(allowed: list[int]) -> list[_Instruction]:
-    """A filter as BPF: one comparison a call, each with the distance to the end, where it is allowed."""
+    """BPF program with one comparison per system call, which jumps to the allowing return at the end."""
     asked = [_Instruction(_IF_EQUAL, len(allowed) - place, 0, number) for place, number in enumerate(allowed)]
     return [
         _Instruction(_LOAD, 0, 0, _ARCHITECTURE),

@@ -1,4 +1,4 @@
-"""Headers that keep a browser in bounds; every answer has them, whoever gives it."""
+"""Security headers of every response."""
 
 from __future__ import annotations
 

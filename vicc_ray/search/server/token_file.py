@@ -1,4 +1,4 @@
-"""The token that a request must bring: a new one, or one in a file that no other account may read."""
+"""Access token of the server: random, or stored in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -11,27 +11,25 @@ from pathlib import Path
 from vicc_ray.errors import UserError
 
 TOKEN = re.compile(r"[\w.~-]{32,512}", re.ASCII)
-"""As it may stand in an address and in a header; 32 letters of 16 are 128 bits."""
+"""URL- and header-safe token; 32 hexadecimal digits are 128 bits."""
 
 
 def new_token() -> str:
-    """A token that nobody can guess."""
+    """Random token."""
     return secrets.token_urlsafe(32)
 
 
 def stored_token(path: Path) -> str:
-    """The token of a file, which is made where it is not there.
+    """Token of a file, which is created if it is missing.
 
     Raises:
-        UserError: the file can be read by others or belongs to another account, or what it has is no token.
+        UserError: other accounts can read the file or own it, or its content is not a token.
     """
     try:
         _create(path)
         return _read(path)
     except OSError as error:
-        raise UserError(
-            f"--token-file {path}: {error.strerror}; it must be in a folder of yours, made before"
-        ) from None
+        raise UserError(f"--token-file {path}: {error.strerror}; it must be in an existing folder of yours") from None
 
 
 def _create(path: Path) -> None:
@@ -53,7 +51,7 @@ def _read(path: Path) -> str:
             mode = stat.S_IMODE(status.st_mode)
             raise UserError(
                 f"--token-file {path}: its mode is {mode:04o}, so other accounts may have read it; put another token "
-                "into it after `chmod 600`, or remove it: it is made anew"
+                "into it after `chmod 600`, or remove it to create a new one"
             )
         if status.st_uid not in (os.geteuid(), 0):
             raise UserError(f"--token-file {path}: it belongs to another account, which knows the token; use your own")

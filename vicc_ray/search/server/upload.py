@@ -1,6 +1,6 @@
-"""A video that is sent to the server: streamed to a file without a name, up to a size.
+"""Uploads, streamed to an unnamed temporary file of limited size.
 
-The file has no name in any folder, so that nothing is left of it however the server ends.
+Without a name in a folder, nothing is left of the file however the server ends.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from starlette.requests import Request
 from vicc_ray.search.server.upload_space import UploadReservation, UploadSpace
 
 TIME_LIMIT_S, IDLE_S = 600.0, 60.0
-"""For one upload, and within which more of it must come."""
+"""Time limits in seconds for an upload, and between two chunks of it."""
 CHUNK = 2**20
-"""Bytes that are written at once."""
+"""Bytes per write."""
 DRAINED, DRAIN_S = 16 * 2**20, 2.0
-"""Bytes and seconds that are read on where a video is declined."""
+"""Limits in bytes and seconds for reading on after a refusal."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @asynccontextmanager
 async def uploaded(request: Request, largest: int, space: UploadSpace) -> AsyncIterator[FileIO]:
-    """The body of a request as a file that can be read, for as long as the block lasts.
+    """Body of a request as a readable file, for the duration of the block.
 
     Raises:
-        HTTPException: 413 where it has more than ``largest`` bytes, 408 where it takes too long, 400 where it is empty,
-            415 where it is a form, 503 where there is no room for it, 507 where the disk is full.
+        HTTPException: 413 for more than ``largest`` bytes, 408 for a timeout, 400 for an empty body, 415 for a form,
+            503 for too many uploads, 507 for a full disk.
     """
     stream = request.stream()
     try:
@@ -72,9 +72,7 @@ async def _save(stream: AsyncIterator[bytes], file: IO[bytes], largest: int, res
                 held.clear()
         await to_thread.run_sync(_write, file, bytes(held))
     if limit.cancelled_caught:
-        raise HTTPException(
-            408, f"not all of the video came within {TIME_LIMIT_S:g} s, or no more of it in {IDLE_S:g} s"
-        )
+        raise HTTPException(408, f"upload timed out: {TIME_LIMIT_S:g} s in total, {IDLE_S:g} s without data")
     if not reservation.size:
         raise HTTPException(400, "an empty file")
 
@@ -87,16 +85,16 @@ def _write(file: IO[bytes], content: bytes) -> None:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        raise HTTPException(507, "the server has no room left on its disk for this video") from None
+        raise HTTPException(507, "the disk of the server is full") from None
 
 
 def how_to_send(request: Request) -> str:
-    """What a request must be, for who sent another one."""
+    """Instructions for a correct upload request."""
     return f"the body must be the video itself: curl --data-binary @query.mp4 {request.base_url}api/query"
 
 
 async def _drain(stream: AsyncIterator[bytes]) -> None:
-    """Read a little more, and drop it: who is still sending when the connection is closed does not see the answer."""
+    """Read and discard some more: a client that is still sending when the connection closes misses the response."""
     left = DRAINED
     with anyio.move_on_after(DRAIN_S):
         async for chunk in stream:
@@ -106,5 +104,5 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
 
 
 def too_large(largest: int) -> HTTPException:
-    """The answer to a video that is too large."""
-    return HTTPException(413, f"larger than the {largest / 2**20:g} MB that this server takes (--max-upload)")
+    """Error for an upload that is too large."""
+    return HTTPException(413, f"larger than the {largest / 2**20:g} MB that this server accepts (--max-upload)")

@@ -1,4 +1,4 @@
-"""Room for the videos that are sent to a server: so many at once, and so many bytes of them on the disk."""
+"""Limits for concurrent uploads: their number and their total size on disk."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from starlette.exceptions import HTTPException
 
 RETRY_AFTER_S = 10
-"""When to come again."""
+"""Retry delay for clients."""
 
 
 class UploadSpace:
-    """The room of one server; used by its event loop alone.
+    """Upload space of one server; only its event loop may use it.
 
     Args:
-        uploads: that may be here at once.
-        size: bytes that all of them may have.
+        uploads: most concurrent uploads.
+        size: most bytes of all uploads together.
     """
 
     def __init__(self, uploads: int, size: int) -> None:
@@ -24,13 +24,13 @@ class UploadSpace:
 
     @contextmanager
     def reserve(self) -> Iterator[UploadReservation]:
-        """The place of one upload.
+        """Reservation for one upload.
 
         Raises:
-            HTTPException: 503 where all are taken.
+            HTTPException: 503 if all are taken.
         """
         if not self._uploads:
-            raise too_busy("as many videos as this server takes at once are being received or looked at")
+            raise too_busy("too many uploads at once")
         self._uploads -= 1
         reservation = UploadReservation(self)
         try:
@@ -40,24 +40,24 @@ class UploadSpace:
             self._size += reservation.size
 
     def take(self, size: int) -> None:
-        """Some bytes; HTTPException 503 where there are not as many."""
+        """Reserve ``size`` bytes; HTTPException 503 if they are not available."""
         if size > self._size:
-            raise too_busy("the room for videos that are being received or looked at is taken")
+            raise too_busy("the space for uploads is full")
         self._size -= size
 
 
 class UploadReservation:
-    """What one upload has of the room."""
+    """Space reserved by one upload."""
 
     def __init__(self, space: UploadSpace) -> None:
         self._space, self.size = space, 0
 
     def grow(self, size: int) -> None:
-        """More bytes; HTTPException 503 where there are not as many."""
+        """Reserve ``size`` more bytes; HTTPException 503 if they are not available."""
         self._space.take(size)
         self.size += size
 
 
 def too_busy(reason: str) -> HTTPException:
-    """The answer where something is taken that will be free again."""
+    """Error for a resource that will be free again."""
     return HTTPException(503, f"{reason}; try again in a moment", {"Retry-After": str(RETRY_AFTER_S)})

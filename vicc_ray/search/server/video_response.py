@@ -1,4 +1,4 @@
-"""A video as an answer: of the file that was opened, wherever its name may lead by now."""
+"""Response that streams an already opened video file, whatever its path points to now."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from starlette.types import Receive, Scope, Send
 
 
 class VideoResponse(FileResponse):
-    """Whole or in ranges; the file is closed at the end.
+    """Response with the whole file or a range; closes the file at the end.
 
     Args:
-        file: opened for reading.
-        name: what it is called where it is saved; its suffix tells the type.
+        file: video, opened for reading.
+        name: file name for saving; its suffix determines the media type.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
