@@ -127,7 +127,7 @@ def _per_class(predictions: Predictions) -> list[dict[str, Any]]:
     rows = []
     for n, name in enumerate(predictions.classes):
         videos, wrong = int(counts[n].sum()), np.where(np.arange(len(counts)) == n, 0, counts[n])
-        confused_with = predictions.classes[int(wrong.argmax())] if wrong.any() else None
+        confused_with = predictions.classes[int(np.argmax(wrong))] if wrong.any() else None
         top1 = float(counts[n, n] / videos) if videos else None
         rows.append({"class": name, "videos": videos, "top1": top1, "confused_with": confused_with})
     return rows

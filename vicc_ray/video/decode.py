@@ -23,7 +23,7 @@ from vicc_ray.video.color import RgbConverter
 from vicc_ray.video.containers import ANY, VideoError, open_container, video_streams
 from vicc_ray.video.deinterlace import deinterlace
 from vicc_ray.video.formats import Formats
-from vicc_ray.video.frame_rate import FrameRate
+from vicc_ray.video.frame_rate import FrameRate, to_fraction
 from vicc_ray.video.orientation import UPRIGHT, display_orientation, orient
 from vicc_ray.video.packets import Items, decode_packets
 
@@ -118,7 +118,7 @@ def open_frames(
     bounds = _Bounds(max_frames, timeout_s, enough)
     with _moving_stream(source, bounds, formats) as (stream, items):
         rate = FrameRate(stream)
-        scaler = _Scaler(short_side, stream.sample_aspect_ratio, grid)
+        scaler = _Scaler(short_side, to_fraction(stream.sample_aspect_ratio), grid)
         yield FrameStream(deinterlace(_noted(items, rate)), scaler, rate, bounds)
 
 

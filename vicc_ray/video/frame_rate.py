@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from typing import Protocol
 
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -18,6 +19,20 @@ TOLERANCE = Fraction(1, 20)
 """Largest relative difference of that mean, or of a declared rate, from the median."""
 
 
+class Ratio(Protocol):
+    """What :class:`fractions.Fraction` and PyAV's own ratios have in common."""
+
+    @property
+    def numerator(self) -> int: ...
+    @property
+    def denominator(self) -> int: ...
+
+
+def to_fraction(ratio: Ratio | None) -> Fraction | None:
+    """Ratio of PyAV as a fraction; None for one that the container lacks. PyAV 19 has a type of its own for ratios."""
+    return Fraction(ratio.numerator, ratio.denominator) if ratio else None
+
+
 class FrameRate:
     """Estimates the frame rate of a stream from its frames, which are added in display order.
 
@@ -29,7 +44,7 @@ class FrameRate:
     """
 
     def __init__(self, stream: VideoStream) -> None:
-        self._declared = (stream.guessed_rate, stream.average_rate)
+        self._declared = (to_fraction(stream.guessed_rate), to_fraction(stream.average_rate))
         self._tick = stream.time_base or Fraction(0)
         self._pts, self._dts = _Distances(), _Distances()
 

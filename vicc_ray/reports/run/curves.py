@@ -87,7 +87,7 @@ def _epochs(records: list[dict[str, Any]]) -> dict[str, Any]:
     curves |= {key: numbers(_column(records, key)[drawn]) for key in EPOCH_SERIES}
     memory = _column(records, "memory_peak_mib")
     known = memory[np.isfinite(memory)]
-    return {"curves": curves, "last": records[-1], "memory_peak_mib": float(known.max()) if len(known) else None}
+    return {"curves": curves, "last": records[-1], "memory_peak_mib": float(np.max(known)) if len(known) else None}
 
 
 def _drawn(count: int) -> NDArray[np.int_]:

@@ -103,7 +103,7 @@ def _receive_chunk(
     frames = np.frombuffer(_receive(pipe, count * spec.size**2 * 3, deadline), np.uint8)
     places = np.frombuffer(_receive(pipe, windows * spec.frames * 4, deadline), "<i4").astype(np.int64)
     spans = np.frombuffer(_receive(pipe, windows * 8, deadline), "<f4").astype(np.float32).reshape(windows, 2)
-    if places.min() < 0 or places.max() >= count:
+    if np.min(places) < 0 or np.max(places) >= count:
         raise ProtocolError("frame indices out of range")
     if not np.isfinite(spans).all() or (spans < 0).any() or (spans[:, 0] > spans[:, 1]).any():
         raise ProtocolError("invalid spans")

@@ -58,7 +58,7 @@ def draw_trajectory(rng: np.random.Generator) -> Trajectory:
         speed=rng.uniform(0.012, 0.020),
         period=rng.uniform(12, 18),
         phase=rng.uniform(0, 2 * np.pi),
-        side=rng.choice([-1.0, 1.0]),
+        side=float(rng.choice([-1.0, 1.0])),
     )
 
 
