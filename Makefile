@@ -1,7 +1,7 @@
 # make demo    set up, make videos and run the whole job on them: the report is demo/run/report/report.html
 # make test    set up and run the tests
 # make test-fast  the tests that need neither a Ray session nor a browser, and are quick: under a minute
-# make proofs  tests that take minutes each: machines that come and go, runs and a sweep that are killed, this CPU's torch
+# make proofs  tests that take minutes each: machines that come and go, killed runs and sweeps, torch on this CPU
 # make launch  `ray up` on hosts made of namespaces, which fail and come back; for root, where sshd, ip and rsync are
 # make lint    style, types and import directions, and whether a dependency has a known fault (`make audit`)
 # make docs    the documentation site, with warnings as errors: build/site/index.html
@@ -28,8 +28,8 @@ demo: $(STAMP)
 	$(BIN)/vicc-ray make-videos demo/videos
 	$(BIN)/vicc-ray run demo --videos demo/videos --out demo
 
-# More than two processes would wait for each other. Files in their order: those of few tests take the longest here, and
-# one that was begun last would run alone. A test that crashes its process fails, and another process goes on.
+# More than two processes would wait for each other. Files keep their order: those with few tests take longest, and one
+# started last would run alone. A crashed test process is replaced.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 100
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Install the project on a machine of a cluster: the wheel beside this script, and what is pinned beside it, every file
-# checked by its hash and nothing else, into ~/vicc-ray; later shells find it. Given again it changes what has changed.
+# Install the wheel and the pinned requirements next to this script into ~/vicc-ray, each file verified by its hash, and
+# add it to PATH of later shells. Running it again updates what has changed.
 #
-# usage: bash install.sh [CLOUD...]     CLOUD: aws, gcp or azure: what a head needs to begin machines there
+# usage: bash install.sh [CLOUD...]     CLOUD: aws, gcp or azure: requirements of a head that starts machines there
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 venv=$HOME/vicc-ray
@@ -10,7 +10,7 @@ pins=(-r "$here/cluster.txt")
 for cloud in "$@"; do pins+=(-r "$here/$cloud.txt"); done
 
 if ! [ -x "$venv/bin/pip" ]; then
-  # Ubuntu keeps venv in a package of its own; python3.12 is the Python of cluster.txt.
+  # Ubuntu has venv in a separate package; cluster.txt is pinned for Python 3.12.
   python3.12 -m venv --clear "$venv" 2>/dev/null || {
     sudo apt-get update -qq
     sudo DEBIAN_FRONTEND=noninteractive apt-get install -qq python3.12-venv >/dev/null

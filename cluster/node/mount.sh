@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Mount a folder that all machines share (NFS) at /shared, writable for this user. Given again it changes nothing.
+# Mount a folder that all machines share (NFS) at /shared, writable for this user. Idempotent.
 #
 # usage: bash mount.sh SERVER:/FOLDER
 set -euo pipefail
@@ -9,6 +9,6 @@ if ! command -v mount.nfs4 >/dev/null; then
   sudo DEBIAN_FRONTEND=noninteractive apt-get install -qq nfs-common >/dev/null
 fi
 sudo mkdir -p /shared
-# hard: a server that is away for a while makes writers wait, where soft would tear files.
+# hard: writers wait while the server is unavailable; with soft, files would be truncated.
 sudo mount -t nfs4 -o nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport,nosuid,nodev "$1" /shared
 [ -w /shared ] || sudo chown "$(id -u):$(id -g)" /shared

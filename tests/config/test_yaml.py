@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vicc_ray.config.loader import load_config
-from vicc_ray.config.yaml import MOST_BYTES, MOST_DEPTH, format_document, parse_yaml, read_yaml
+from vicc_ray.config.yaml import MAX_BYTES, MAX_DEPTH, format_document, parse_yaml, read_yaml
 from vicc_ray.errors import UserError
 from vicc_ray.reports.run.settings import read_settings
 from vicc_ray.sweep.config import load_sweep
@@ -22,7 +22,7 @@ HOSTILE = {
     "a merged mapping": (b"a: &a {batch: 8}\ntrain: {<<: *a}\n", 1),
     "open brackets": (b"seed: 1\ntrain: " + b"[" * 20_000, 2),
     "open braces": (b"train: " + b"{a: " * 20_000, 1),
-    "indents": (b"".join(b" " * n + b"a:\n" for n in range(500)), MOST_DEPTH),
+    "indents": (b"".join(b" " * n + b"a:\n" for n in range(500)), MAX_DEPTH),
     "a tag that makes objects": (b"seed: 1\nname: !!python/object/apply:os.system [id]\n", 2),
     "a tag that makes numbers": (b"seed: !!int foo\n", 1),
     "a tag of one's own": (b"seed: !mine 3\n", 1),
@@ -62,9 +62,9 @@ def test_a_key_on_the_command_line_has_an_end() -> None:
 
 def test_a_text_has_a_longest_length(tmp_path: Path) -> None:
     path = tmp_path / "long.yaml"
-    path.write_text("#" * (MOST_BYTES - 1) + "\n")
+    path.write_text("#" * (MAX_BYTES - 1) + "\n")
     assert read_yaml(path, "long") is None
-    path.write_text("#" * MOST_BYTES + "\n")
+    path.write_text("#" * MAX_BYTES + "\n")
     with pytest.raises(UserError, match="long"):
         read_yaml(path, "long")
     with pytest.raises(UserError, match="/dev/zero"):
@@ -94,11 +94,11 @@ def test_a_byte_order_mark_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_what_is_allowed_is_read() -> None:
-    text = "a: 9223372036854775807\nb: -1e308\nc: " + "[" * (MOST_DEPTH - 2) + "]" * (MOST_DEPTH - 2) + "\nd: '<<'"
+    text = "a: 9223372036854775807\nb: -1e308\nc: " + "[" * (MAX_DEPTH - 2) + "]" * (MAX_DEPTH - 2) + "\nd: '<<'"
     content = parse_yaml(text, "text")
     assert isinstance(content, dict)
     assert (content["a"], content["b"], content["d"]) == (2**63 - 1, -1e308, "<<")
-    assert json.dumps(content["c"]) == "[" * (MOST_DEPTH - 2) + "]" * (MOST_DEPTH - 2)
+    assert json.dumps(content["c"]) == "[" * (MAX_DEPTH - 2) + "]" * (MAX_DEPTH - 2)
 
 
 @pytest.mark.parametrize("value", ["1e-3", "yes", "2020-01-01", "0o17", "", "~", 1e-7, None, [1, "1"], {"a": True}])

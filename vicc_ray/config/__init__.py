@@ -1,7 +1,7 @@
-"""Every setting of a run: declared once, typed, documented where it is declared, validated.
+"""Settings of a run: each declared once, with type, documentation and validation.
 
-Each class is one section of a recipe; the text under a field is what ``vicc-ray config`` and the error messages show.
-Reading recipes and overrides is in :mod:`vicc_ray.config.loader`.
+Each class is one section of a recipe. ``vicc-ray config`` and error messages show the docstring of each field.
+:mod:`vicc_ray.config.loader` reads recipes and overrides.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ __all__ = [
 
 
 class Config(ConfigSection):
-    """A whole recipe."""
+    """Complete recipe."""
 
     name: Annotated[str, RESUMABLE] = "run"
     """Name of the recipe, shown in reports."""
     seed: CountOrZero = 0
-    """Seed of weights, of the order of videos and of every random draw of a sample."""
+    """Seed of the weights, the order of videos and all random augmentations."""
     prepare: PrepareConfig = PrepareConfig()
     clip: ClipConfig = ClipConfig()
     model: ModelConfig = ModelConfig()
@@ -57,25 +57,25 @@ class Config(ConfigSection):
     ray: Annotated[RayConfig, RESUMABLE] = RayConfig()
 
     def of_stage(self, stage: int) -> Config:
-        """The settings as they hold in stage 1 or 2: what ``stage2`` gives stands in ``method`` and ``optimizer``.
+        """Settings in stage 1 or 2: in stage 2, those of ``stage2`` override ``method`` and ``optimizer``.
 
-        ``stage2`` itself holds what applies, which in stage 1 is nothing.
+        For stage 1, ``stage2`` of the result is empty.
         """
-        applying = self.stage2 if stage == 2 else Stage2Config()
-        given = applying.model_dump(exclude_none=True)
+        stage2 = self.stage2 if stage == 2 else Stage2Config()
+        changes = stage2.model_dump(exclude_none=True)
         method, optimizer = (
-            part.model_copy(update={name: value for name, value in given.items() if name in type(part).model_fields})
+            part.model_copy(update={name: value for name, value in changes.items() if name in type(part).model_fields})
             for part in (self.method, self.optimizer)
         )
-        return self.model_copy(update={"method": method, "optimizer": optimizer, "stage2": applying})
+        return self.model_copy(update={"method": method, "optimizer": optimizer, "stage2": stage2})
 
     @model_validator(mode="after")
     def _clip_fits_backbone(self) -> Config:
-        smallest = BACKBONES[self.model.backbone]
-        if self.clip.frames < smallest.min_frames or self.clip.size < smallest.min_pixels:
+        backbone = BACKBONES[self.model.backbone]
+        if self.clip.frames < backbone.min_frames or self.clip.size < backbone.min_pixels:
             raise ValueError(
                 f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; model.backbone "
-                f"{self.model.backbone} needs at least {smallest.min_frames} frames of {smallest.min_pixels} pixels"
+                f"{self.model.backbone} needs at least {backbone.min_frames} frames of {backbone.min_pixels} pixels"
             )
         return self
 
@@ -86,6 +86,6 @@ class Config(ConfigSection):
             raise ValueError(
                 f"method.objective: {name} given with schedule.cycles {schedule.cycles} and schedule.cross_stream "
                 f"true; {name} compares clips of one stream only, so set schedule.cycles to 0, or "
-                "schedule.cross_stream to false: then stage 2 trains each stream alone for as many steps"
+                "schedule.cross_stream to false, which trains each stream alone in stage 2 for as many steps"
             )
         return self

@@ -1,4 +1,4 @@
-"""Recipes: packaged or own YAML files, with overrides, to a checked configuration and back."""
+"""Reading and writing of recipes: YAML files, packaged or the user's own, with overrides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from vicc_ray.config import Config
 from vicc_ray.config.messages import allowed, explain, sections, suggest
-from vicc_ray.config.yaml import MOST_DEPTH, format_value, parse_yaml, read_yaml
+from vicc_ray.config.yaml import MAX_DEPTH, format_value, parse_yaml, read_yaml
 from vicc_ray.errors import UserError
 from vicc_ray.utils.fs import unreadable
 from vicc_ray.utils.local_paths import local_path
@@ -27,22 +27,22 @@ def recipe_names() -> list[str]:
 
 
 def load_config(recipe_or_path: str, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of a packaged recipe or a YAML file; what it does not give has its default.
+    """Configuration of a packaged recipe or a YAML file; missing settings have their defaults.
 
     Args:
-        recipe_or_path: name of a packaged recipe (``demo``), or path of a YAML file of the same form.
-        overrides: settings as ``section.name=value``, the value in YAML; they win over the file.
+        recipe_or_path: name of a packaged recipe (``demo``), or path of a YAML file of the same format.
+        overrides: settings as ``section.name=value`` with a YAML value; they take precedence over the file.
 
     Raises:
-        UserError: no such recipe or file, not YAML, a key given twice, or a setting that does not exist or whose value
-            is not allowed; every such setting is named with what was given and what is allowed.
+        UserError: no such recipe or file, invalid YAML, a duplicate key, or unknown settings or invalid values, each
+            named with the given and the allowed values.
     """
     content = _read(recipe_or_path)
     return config_of({} if content is None else _mapping(content, recipe_or_path), recipe_or_path, overrides)
 
 
 def config_of(settings: dict[str, Any], source: str, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of ``settings`` by section and name, which ``source`` names in messages; see load_config."""
+    """Configuration of nested ``settings``; error messages name ``source``. See :func:`load_config`."""
     for override in overrides:
         source = f"{source} with --set" if "--set" not in source else source
         _override(settings, override)
@@ -53,13 +53,13 @@ def config_of(settings: dict[str, Any], source: str, overrides: Sequence[str] = 
 
 
 def dump_config(config: Config, docs: bool = False) -> str:
-    """YAML of every setting, read back equal by :func:`load_config`; with ``docs``, each under what it means."""
-    held = sections()
-    lines = [line for name in Config.model_fields if name not in held for line in _entry(config, name, "", docs)]
-    for section, kind in held.items():
-        lines += ["", *_comment(inspect.getdoc(kind) or "", "")] if docs else []
+    """YAML of all settings, which :func:`load_config` reads back equal; with ``docs``, each below its description."""
+    classes = sections()
+    lines = [line for name in Config.model_fields if name not in classes for line in _entry(config, name, "", docs)]
+    for section, cls in classes.items():
+        lines += ["", *_comment(inspect.getdoc(cls) or "", "")] if docs else []
         lines.append(f"{section}:")
-        for name in kind.model_fields:
+        for name in cls.model_fields:
             lines += _entry(getattr(config, section), name, f"{section}.", docs)
     return "\n".join(lines) + "\n"
 
@@ -72,7 +72,7 @@ def _read(recipe_or_path: str) -> object:
     except FileNotFoundError as error:
         raise UserError(
             f"no recipe and no file {recipe_or_path!r}{suggest(recipe_or_path, recipe_names())} "
-            f"(packaged recipes: {', '.join(recipe_names())}; a path to a YAML file does as well)"
+            f"(packaged recipes: {', '.join(recipe_names())}; or give the path of a YAML file)"
         ) from error
     except OSError as error:
         raise (unreadable(path) or UserError(f"{recipe_or_path}: cannot be read as a recipe ({error})")) from error
@@ -86,19 +86,19 @@ def _mapping(content: object, source: str) -> dict[str, Any]:
 
 def _override(settings: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not key.strip() or key.count(".") > MOST_DEPTH:
+    if not equals or not key.strip() or key.count(".") > MAX_DEPTH:
         raise UserError(
             f"--set {override[:80]}: give it as section.name=value, for example --set train.global_batch_size=16"
         )
     value = parse_yaml(text, f"--set {override[:80]}")
     *parents, leaf = key.strip().split(".")
-    place = settings
+    mapping = settings
     for parent in parents:
-        inner = place.get(parent)
-        place[parent] = place = inner if isinstance(inner, dict) else {}
-    section = place.get(leaf, {}) if not parents and leaf in sections() else None
-    # A mapping for a section changes these settings, and leaves the others of the recipe as they are.
-    place[leaf] = {**section, **value} if isinstance(section, dict) and isinstance(value, dict) else value
+        inner = mapping.get(parent)
+        mapping[parent] = mapping = inner if isinstance(inner, dict) else {}
+    section = mapping.get(leaf, {}) if not parents and leaf in sections() else None
+    # A mapping given for a section is merged into the section of the recipe.
+    mapping[leaf] = {**section, **value} if isinstance(section, dict) and isinstance(value, dict) else value
 
 
 def _entry(section: BaseModel, name: str, prefix: str, docs: bool) -> list[str]:
@@ -107,8 +107,8 @@ def _entry(section: BaseModel, name: str, prefix: str, docs: bool) -> list[str]:
     line = f"{indent}{name}: {format_value(value)}"
     if not docs:
         return [line]
-    meaning = type(section).model_fields[name].description or ""
-    return [*_comment(f"{meaning} Allowed: {allowed(prefix + name)}.", indent), line]
+    description = type(section).model_fields[name].description or ""
+    return [*_comment(f"{description} Allowed: {allowed(prefix + name)}.", indent), line]
 
 
 def _comment(text: str, indent: str) -> list[str]:

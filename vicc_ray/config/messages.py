@@ -1,4 +1,4 @@
-"""What the configuration allows, in words: descriptions of settings and messages for wrong ones."""
+"""Descriptions of allowed values, and error messages for invalid settings."""
 
 from __future__ import annotations
 
@@ -19,71 +19,72 @@ NOUNS = {"integer": "a whole number", "number": "a number", "boolean": "true or 
 
 
 def sections(root: Model = Config) -> dict[str, Model]:
-    """Section name -> its class, in the order of declaration."""
+    """Section name -> class, in the order of declaration."""
     fields = {name: field.annotation for name, field in root.model_fields.items()}
-    return {name: kind for name, kind in fields.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+    return {name: cls for name, cls in fields.items() if isinstance(cls, type) and issubclass(cls, BaseModel)}
 
 
 def setting_names(root: Model = Config) -> list[str]:
-    """Every setting as ``section.name``, and those of no section as ``name``."""
-    held = sections(root)
-    nested = [f"{section}.{name}" for section, kind in held.items() for name in kind.model_fields]
+    """All settings as ``section.name``, or ``name`` outside a section."""
+    nested = [f"{section}.{name}" for section, cls in sections(root).items() for name in cls.model_fields]
     return _top_level(root) + nested
 
 
 def schema_of(key: str, root: Model = Config) -> Schema:
     """JSON schema of a setting (``train.global_batch_size``)."""
     section, _, name = key.rpartition(".")
-    kind = sections(root)[section] if section else root
-    found: Schema = kind.model_json_schema()["properties"][name]
-    return found
+    cls = sections(root)[section] if section else root
+    schema: Schema = cls.model_json_schema()["properties"][name]
+    return schema
 
 
 def allowed(key: str, root: Model = Config) -> str:
-    """What a setting (``train.global_batch_size``) or section (``train``) may be, in words."""
-    kind = sections(root).get(key)
-    if kind is not None:
-        return f"a section of {', '.join(kind.model_fields)}"
-    return _in_words(schema_of(key, root))
+    """Allowed values of a setting (``train.global_batch_size``), or settings of a section (``train``), as text."""
+    section = sections(root).get(key)
+    if section is not None:
+        return f"a section of {', '.join(section.model_fields)}"
+    return _format_schema(schema_of(key, root))
 
 
 def suggest(given: str, names: Iterable[str]) -> str:
-    """``; did you mean X?`` for the nearest of ``names``, or nothing where none is near."""
+    """``; did you mean X?`` with the closest of ``names``; "" if none is close."""
     near = difflib.get_close_matches(given, list(names), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def explain(error: ValidationError, root: Model = Config) -> str:
-    """Every problem on a line of its own: key, given value, what is allowed, nearest right name.
+    """Error message with one line per problem: key, given value, allowed values, closest valid name.
 
     Args:
-        root: what was validated; its sections hold settings, not further sections.
+        root: class that was validated; its sections must not be nested.
     """
     lines: list[str] = []
     for problem in error.errors():
-        line = _unknown(problem, root) if problem["type"] == "extra_forbidden" else _wrong(problem, root)
+        line = (
+            _format_unknown(problem, root) if problem["type"] == "extra_forbidden" else _format_invalid(problem, root)
+        )
         if line not in lines:
             lines.append(line)
     return OWN_BREAK.join(lines)
 
 
 def unknown_setting(key: str, root: Model = Config) -> str:
-    """What to say of a setting that does not exist, with the nearest that do."""
+    """Error message for an unknown setting, with the closest existing ones."""
     section, nested, _ = key.partition(".")
     leaf = key.rpartition(".")[2]
-    kind = sections(root).get(section) if nested else None
-    own = [f"{section}.{name}" for name in kind.model_fields] if kind else [*sections(root), *_top_level(root)]
+    cls = sections(root).get(section) if nested else None
+    siblings = [f"{section}.{name}" for name in cls.model_fields] if cls else [*sections(root), *_top_level(root)]
     elsewhere = [name for name in setting_names(root) if name.rpartition(".")[2] == leaf]
-    nearest = suggest(key, own) or (f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else "")
+    nearest = suggest(key, siblings) or (f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else "")
     nearest = nearest or suggest(key, setting_names(root))
-    return f"{key}: no such setting{nearest} (allowed: {', '.join(name.rpartition('.')[2] for name in own)})"
+    return f"{key}: no such setting{nearest} (allowed: {', '.join(name.rpartition('.')[2] for name in siblings)})"
 
 
-def _unknown(problem: Any, root: Model) -> str:
+def _format_unknown(problem: Any, root: Model) -> str:
     return unknown_setting(".".join(str(part) for part in problem["loc"]), root)
 
 
-def _wrong(problem: Any, root: Model) -> str:
+def _format_invalid(problem: Any, root: Model) -> str:
     path = [part for part in problem["loc"] if isinstance(part, str)]
     key = ".".join(path[: 2 if path and path[0] in sections(root) else 1])
     if problem["type"] == "value_error":
@@ -92,8 +93,8 @@ def _wrong(problem: Any, root: Model) -> str:
     given = format_value(problem["input"])
     if problem["type"] == "literal_error" and isinstance(problem["input"], str):
         return f"{key}: {given} given; allowed: {allowed(key, root)}{suggest(problem['input'], _choices(key, root))}"
-    place = [part + 1 for part in problem["loc"] if isinstance(part, int) and problem["type"] != "missing"]
-    where = f"value {place[0]} of {key}" if place else key
+    position = [part + 1 for part in problem["loc"] if isinstance(part, int) and problem["type"] != "missing"]
+    where = f"value {position[0]} of {key}" if position else key
     return f"{where}: {given} given; allowed: {allowed(key, root)}"
 
 
@@ -102,21 +103,20 @@ def _choices(key: str, root: Model) -> list[str]:
 
 
 def _top_level(root: Model) -> list[str]:
-    held = sections(root)
-    return [name for name in root.model_fields if name not in held]
+    return [name for name in root.model_fields if name not in sections(root)]
 
 
-def _in_words(schema: Schema) -> str:
+def _format_schema(schema: Schema) -> str:
     if "words" in schema:
         return str(schema["words"])
     if "anyOf" in schema:
-        return " or ".join("null" if part.get("type") == "null" else _in_words(part) for part in schema["anyOf"])
+        return " or ".join("null" if part.get("type") == "null" else _format_schema(part) for part in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
     if schema.get("type") == "array" and "items" in schema:
-        return LIST_OF + _in_words(schema["items"])
+        return LIST_OF + _format_schema(schema["items"])
     if "prefixItems" in schema:
-        return f"[{', '.join(map(_in_words, schema['prefixItems']))}]"
+        return f"[{', '.join(map(_format_schema, schema['prefixItems']))}]"
     words = NOUNS.get(schema.get("type", ""), "a section of settings")
     words = "an even number" if schema.get("multipleOf") == 2 else words
     low, high = schema.get("minimum"), schema.get("maximum")

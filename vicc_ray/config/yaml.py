@@ -1,7 +1,7 @@
-"""YAML without its traps: duplicated keys are errors, 1e-3 is a number, yes and no are words, dates are text.
+"""Strict YAML: duplicate keys are errors, 1e-3 is a number, yes and no are strings, dates are strings.
 
-A file may come from somebody else, so what makes a small text large (aliases), or reading it fail (depth, endless
-numbers), is refused before anything is made of it.
+A file may be untrusted. Aliases, which expand a small text to a large object, deep nesting and very long numbers are
+rejected while parsing.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from vicc_ray.errors import UserError
 from vicc_ray.utils.regular_file import NotRegularError, open_given
 from vicc_ray.utils.visible_text import visible
 
-MOST_BYTES = 2**18
-"""Of one text; the longest recipe with all its documentation has a tenth of it."""
-MOST_DEPTH = 32
-"""Mappings and lists inside each other."""
-MOST_DIGITS = 19
-"""Of a whole number: all such fit into 64 bits."""
+MAX_BYTES = 2**18
+"""Maximum size of a text: ten times the longest recipe with its documentation."""
+MAX_DEPTH = 32
+"""Maximum nesting of mappings and lists."""
+MAX_DIGITS = 19
+"""Maximum number of digits of a whole number."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain scalars as YAML 1.2 does (its core schema), not as 1.1."""
+    """Loader that resolves plain scalars by the core schema of YAML 1.2, not 1.1."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
@@ -37,8 +37,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: yaml.NodeEvent = self.peek_event()
-        if problem := _refused(event, self._depth):
-            raise _problem(problem, event)
+        if problem := _rejection(event, self._depth):
+            raise _yaml_error(problem, event)
         self._depth += 1
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
@@ -48,45 +48,45 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _problem("a key must be a word", key)
+                raise _yaml_error("a key must be a word", key)
             if key.value in seen:
-                raise _problem(f"{key.value!r} is given twice", key)
+                raise _yaml_error(f"{key.value!r} is given twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-def _problem(what: str, where: Any) -> yaml.MarkedYAMLError:
-    """``where``: the event or the node that it begins with."""
-    return yaml.MarkedYAMLError(problem=what, problem_mark=where.start_mark)
+def _yaml_error(problem: str, where: Any) -> yaml.MarkedYAMLError:
+    """Error at an event or a node."""
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
 
 
-def _refused(event: yaml.NodeEvent, depth: int) -> str:
-    """What a node begins with that is not read, and what to do; "" if nothing."""
+def _rejection(event: yaml.NodeEvent, depth: int) -> str:
+    """Error message for a feature that is not supported, with what to do; "" if the node is accepted."""
     if event.anchor is not None:  # an alias has one too
-        return "aliases (*name) and anchors (&name) are not read; write the value out where it is needed"
+        return "aliases (*name) and anchors (&name) are not supported; repeat the value where it is needed"
     if getattr(event, "tag", None) is not None:
-        return "tags (!name, !!name) are not read; write the value alone, text in quotes"
-    if depth >= MOST_DEPTH:
-        return f"more than {MOST_DEPTH} mappings and lists inside each other; close a bracket, or indent less"
+        return "tags (!name, !!name) are not supported; write the value alone, text in quotes"
+    if depth >= MAX_DEPTH:
+        return f"more than {MAX_DEPTH} nested mappings and lists; close a bracket, or indent less"
     return ""
 
 
 def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
-    if len(node.value.lstrip("+-")) > MOST_DIGITS:
-        raise _no_number(node, f"a whole number has at most {MOST_DIGITS} digits")
+    if len(node.value.lstrip("+-")) > MAX_DIGITS:
+        raise _number_error(node, f"a whole number has at most {MAX_DIGITS} digits")
     return int(node.value)
 
 
 def _real_number(loader: _Loader, node: yaml.ScalarNode) -> float:
     number = float(node.value)
     if math.isinf(number):
-        raise _no_number(node, "no number is as large as that")
+        raise _number_error(node, "too large for a number")
     return number
 
 
-def _no_number(node: yaml.ScalarNode, why: str) -> yaml.MarkedYAMLError:
+def _number_error(node: yaml.ScalarNode, why: str) -> yaml.MarkedYAMLError:
     given = node.value if len(node.value) <= 24 else f"{node.value[:20]}... ({len(node.value)} characters)"
-    return _problem(f"{given}: {why}; text stands in quotes", node)
+    return _yaml_error(f"{given}: {why}; put text in quotes", node)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
@@ -94,7 +94,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _real_number)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what :class:`_Loader` would not read as text."""
+    """Dumper that quotes strings which :class:`_Loader` would not read as strings."""
 
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
@@ -109,20 +109,20 @@ for _tag, _pattern in {
 
 
 def parse_yaml(text: str, source: str) -> object:
-    """The content of a YAML text: mappings, lists, strings, numbers, booleans and None.
+    """Content of a YAML text: mappings, lists, strings, numbers, booleans and None.
 
     Raises:
-        UserError: the text is not YAML, gives a key twice, or has what is not read here (see the head of this file);
-            the message names ``source`` and the line.
+        UserError: the text is not valid YAML, has a duplicate key, or uses an unsupported feature (see the module's
+            docstring). The message names ``source`` and the line.
     """
-    if len(text) > MOST_BYTES:
+    if len(text) > MAX_BYTES:
         raise _too_long(source)
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.reader.ReaderError as error:
         number = text.count("\n", 0, error.position) + 1
         raise UserError(
-            f"{source}, line {number}: the character #x{error.character:04x} may not stand in YAML"
+            f"{source}, line {number}: the character #x{error.character:04x} is not allowed in YAML"
         ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -131,43 +131,45 @@ def parse_yaml(text: str, source: str) -> object:
 
 
 def read_yaml(path: Path, source: str) -> object:
-    """The content of a YAML file; see :func:`parse_yaml`.
+    """Content of a YAML file; see :func:`parse_yaml`.
 
     Raises:
         OSError: the file cannot be read.
-        UserError: as of :func:`parse_yaml`, or it is no file of UTF-8 text.
+        UserError: see :func:`parse_yaml`; or the file is not regular or not UTF-8.
     """
     try:
         with open_given(path) as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except (NotRegularError, ValueError):  # ValueError: a path with a null
-        raise UserError(f"{source}: this is no file; give the path of a file of YAML") from None
-    if len(content) > MOST_BYTES:
+        raise UserError(f"{source}: not a regular file; give the path of a YAML file") from None
+    if len(content) > MAX_BYTES:
         raise _too_long(source)
     try:
         return parse_yaml(content.decode("utf-8"), source)
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{source}, line {number}: this is no UTF-8 text; save it with the encoding UTF-8") from error
+        raise UserError(f"{source}, line {number}: not UTF-8 text; save the file in UTF-8") from error
 
 
 def _too_long(source: str) -> UserError:
-    return UserError(f"{source}: longer than {MOST_BYTES:,} bytes, which no recipe and no sweep is; give one of these")
+    return UserError(
+        f"{source}: longer than {MAX_BYTES:,} bytes, the maximum; give the YAML file of a recipe or a sweep"
+    )
 
 
 def format_document(content: object) -> str:
-    """A whole text, so that :func:`parse_yaml` reads it back equal."""
+    """YAML document that :func:`parse_yaml` reads back equal."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def format_value(value: object) -> str:
-    """One value on one line, so that :func:`parse_yaml` reads it back equal; what a reader would not see is escaped."""
+    """Value on one line that :func:`parse_yaml` reads back equal, with invisible characters escaped."""
     text = _dumped(value, allow_unicode=True)
     return text if text == visible(text) else _dumped(value, allow_unicode=False)
 
 
 def short_value(value: object) -> str:
-    """One value as tables and charts show it: a float with three significant digits."""
+    """Value for tables and charts: floats have three significant digits."""
     return f"{value:.3g}" if isinstance(value, float) else format_value(value)
 
 

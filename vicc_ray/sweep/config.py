@@ -1,4 +1,4 @@
-"""Every setting of a sweep: declared once, typed, documented, validated, as those of a recipe are."""
+"""Settings of a sweep: each declared once, with type, documentation and validation."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Number = int | float
 
 
 class SearchedSetting(ConfigSection):
-    """Values that a setting may take: a range (low, high) or a choice."""
+    """Search space of one setting: a range (low, high) or choices."""
 
     low: Number | None = None
     """Smallest value."""
     high: Number | None = None
     """Largest value."""
     log: bool = False
-    """Whether the range is searched by factors rather than by differences."""
+    """Whether the range is sampled on a logarithmic scale."""
     step: Number | None = None
-    """Distance between neighbouring values of the range."""
+    """Step between values of the range."""
     choices: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
-    """The values one by one, in the place of a range."""
+    """List of values, instead of a range."""
     condition: dict[str, Any] = Field(default_factory=dict)
-    """Conditions, all of which must hold for the setting to be searched; otherwise it is as in the recipe. A searched
-    setting: its value, a list of its values, or {above: NUMBER}."""
+    """Conditions on other searched settings: a value, a list of values, or {above: NUMBER}. If one is false, the
+    setting keeps the recipe's value."""
 
     @model_validator(mode="after")
     def _range_or_choice(self) -> SearchedSetting:
@@ -42,7 +42,7 @@ class SearchedSetting(ConfigSection):
             if bounds != (None, None) or self.log or self.step is not None:
                 raise ValueError("choices given together with a range; give {choices: [...]} or {low: 1, high: 9}")
         elif self.low is None or self.high is None:
-            raise ValueError("give {choices: [...]}, or {low: 1, high: 9} with log: true or a step if you like")
+            raise ValueError("give {choices: [...]}, or {low: 1, high: 9} optionally with log: true or a step")
         elif self.low >= self.high:
             raise ValueError(f"low: {self.low} given, which is not below high ({self.high})")
         if self.log and self.step is not None:
@@ -53,35 +53,35 @@ class SearchedSetting(ConfigSection):
 
 
 class Budget(ConfigSection):
-    """When the search ends, and how long a trial may be."""
+    """Limits of the search and of each trial."""
 
     trials: Count = 20
-    """Trials of the search; where there are fewer combinations, as many as there are."""
+    """Number of trials, or of combinations if there are fewer."""
     hours: Positive | None = None
-    """Hours of the search, all its calls together, after which no trial is begun and running ones are kept for the
-    next call; null: no limit."""
+    """Hours of the search, summed over all calls. Then no trial starts, and running ones continue in
+    the next call. null: no limit."""
     epochs: CountOrZero = 0
-    """Epochs of stage 2 in each trial, whatever its alternation; 0: as the recipe's cycles have."""
+    """Epochs of stage 2 in each trial, for any alternation period; 0: those of the recipe's cycles."""
 
 
 class Prune(ConfigSection):
-    """When a trial that is worse than others ends early."""
+    """Early stopping of trials that are worse than others."""
 
     method: Literal["asha", "hyperband", "none"] = "asha"
-    """asha: successive halving without waiting; hyperband: several of them that begin at different epochs."""
+    """asha: asynchronous successive halving; hyperband: several brackets of it with different grace periods."""
     grace_period: Count = 5
-    """Epochs of stage 2 after which a trial may end for the first time."""
+    """Minimum epochs of stage 2 before a trial can be stopped."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """Of so many trials one goes on, and next so many times later."""
+    """One in this many trials continues at each rung; rungs are this factor apart."""
 
 
 class Resources(ConfigSection):
-    """What a trial may use."""
+    """Resources of each trial."""
 
     cpus: Annotated[float, Field(ge=0.0)] = 0.0
     """Logical CPUs, for training and decoding together; 0: the cluster's, divided by max_concurrent_trials."""
     gpus: Annotated[float, Field(ge=0.0)] = 0.0
-    """GPUs: a whole number, or a share of one; 0: what the recipe says of workers and GPUs holds."""
+    """GPUs: a whole number, or a fraction of one; 0: as the recipe's workers and GPUs."""
 
     @model_validator(mode="after")
     def _whole_or_share(self) -> Resources:
@@ -91,37 +91,37 @@ class Resources(ConfigSection):
 
 
 class Final(ConfigSection):
-    """How what was found is judged at the end, on the test videos, which the search has not seen."""
+    """Final evaluation of the best setting on the test videos, which the search does not use."""
 
     num_seeds: Annotated[int, Field(ge=0, le=1000)] = 3
-    """Fresh seeds with which the best setting and the default one are trained on all training videos; 0: not at all."""
+    """Number of new seeds with which the best and the default setting are trained on all training videos; 0: none."""
 
 
 class SweepConfig(ConfigSection):
-    """A whole sweep.
+    """Complete sweep.
 
-    What is marked ``RESUMABLE`` changes no trial; of the recipe, the contents are compared.
+    Settings marked ``RESUMABLE`` change no trial, so they may change between calls. Of the recipe, the contents count.
     """
 
     name: str = "sweep"
-    """Its name, shown in reports."""
+    """Name of the sweep, shown in reports."""
     recipe: Annotated[str, RESUMABLE] = "demo"
-    """The recipe that trials are based on: a packaged one or a path."""
+    """Recipe of the trials: a packaged one or a path."""
     overrides: dict[str, Any] = Field(default_factory=dict)
-    """Settings that all trials have otherwise than the recipe, as section.name: value."""
+    """Overrides of the recipe for all trials, as section.name: value."""
     search_space: dict[str, SearchedSetting] = Field(default_factory=dict)
-    """What is searched, by section.name."""
+    """Searched settings by section.name."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    """tpe: Optuna's multivariate tree of Parzen estimators; grid: every combination of choices and steps."""
+    """tpe: Optuna's multivariate tree-structured Parzen estimator; grid: all combinations of choices and steps."""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=2)] = ("recall_at_1",)
-    """recall_at_1 of held-out videos; with minutes beside it, the trade-off with training time is searched, and no
-    trial ends early."""
+    """recall_at_1 of validation videos, optionally with minutes: a multi-objective search of accuracy and training time
+    without early stopping."""
     validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
-    """Share of each class's training sources that trials are scored on instead of being trained on."""
+    """Fraction of each class's training sources used for validation instead of training."""
     seed: CountOrZero = 0
-    """Seed of the search; that of the trials is the recipe's."""
+    """Seed of the sampler; trials use the recipe's seed."""
     max_concurrent_trials: Annotated[Count, RESUMABLE] = 1
-    """Trials at the same time."""
+    """Maximum number of concurrent trials."""
     budget: Annotated[Budget, RESUMABLE] = Budget()
     prune: Prune = Prune()
     resources_per_trial: Annotated[Resources, RESUMABLE] = Resources()
@@ -131,7 +131,7 @@ class SweepConfig(ConfigSection):
     def _searches_something(self) -> SweepConfig:
         if not self.search_space:
             raise ValueError(
-                "search_space: nothing given; name at least one setting, as in {stage2.sinkhorn_epsilon: {low: "
+                "search_space: nothing given; give at least one setting, as in {stage2.sinkhorn_epsilon: {low: "
                 "0.02, high: 0.2}}"
             )
         if "recall_at_1" not in self.objectives or len(set(self.objectives)) != len(self.objectives):
@@ -140,16 +140,16 @@ class SweepConfig(ConfigSection):
 
     @property
     def prunes(self) -> bool:
-        """Whether trials may end early."""
+        """Whether trials may be stopped early."""
         return self.prune.method != "none" and len(self.objectives) == 1
 
 
 def load_sweep(path: Path) -> SweepConfig:
-    """A sweep from its YAML file.
+    """Settings of a sweep from its YAML file.
 
     Raises:
-        UserError: no such file, not YAML, a key given twice, or a setting that does not exist or whose value is not
-            allowed. Whether searched settings fit the recipe is for :class:`vicc_ray.sweep.space.Space` to say.
+        UserError: no such file, invalid YAML, a duplicate key, an unknown setting or an invalid value.
+            :class:`vicc_ray.sweep.space.Space` checks the searched settings against the recipe.
     """
     try:
         content = read_yaml(path, str(path))
@@ -161,20 +161,20 @@ def load_sweep(path: Path) -> SweepConfig:
     try:
         return SweepConfig.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
-        raise UserError(f"{path}: {_told(error)}") from error
+        raise UserError(f"{path}: {_format_error(error)}") from error
 
 
-def _told(error: ValidationError) -> str:
-    """As of a recipe; what is wrong inside a searched setting is told under that setting's name."""
+def _format_error(error: ValidationError) -> str:
+    """Error message as for a recipe; a problem inside a searched setting is reported under its name."""
     inside = [
         problem for problem in error.errors() if problem["loc"][:1] == ("search_space",) and len(problem["loc"]) > 1
     ]
     if not inside:
         return explain(error, SweepConfig)
-    return OWN_BREAK.join(dict.fromkeys(_of_searched(problem) for problem in inside))
+    return OWN_BREAK.join(dict.fromkeys(_format_searched(problem) for problem in inside))
 
 
-def _of_searched(problem: Any) -> str:
+def _format_searched(problem: Any) -> str:
     key, *rest = map(str, problem["loc"][1:])
     if problem["type"] == "value_error":
         return f"search_space.{key}: {problem['ctx']['error']}"
