@@ -1,4 +1,4 @@
-"""The commands of searching: ``index``, ``search``, ``serve``."""
+"""Commands ``index``, ``search`` and ``serve``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vicc_ray.search.reader import SearchIndex
 
 INDEX_DEFAULTS = {"prepare": {"max_frames": 100_000, "timeout_s": 600.0}}
-"""Other than those of a clip store: an hour of video, since searching in it is what an index is for."""
+"""Defaults that differ from those of a clip store: an index is for long videos, up to an hour."""
 INDEX_SETTINGS = (
     "ray.node_wait_timeout_s",
     "prepare.max_frames",
@@ -34,63 +34,63 @@ INDEX_SETTINGS = (
     "ray.cpus",
     "ray.object_store_mb",
 )
-MOST = 100
-"""Results that can be asked for."""
+MAX_RESULTS = 100
+"""Maximum number of results."""
 _LARGEST_UPLOAD = 2048
-"""MB: a third of what a decoder may have in memory, where the video is."""
+"""MB: a third of the memory of a decoder process, which holds the video."""
 
 
 def add_search(commands: Any) -> None:
-    """Declare the three commands."""
+    """Declare the commands."""
     _add_index(commands)
     command = add_command(
         commands,
         "search",
         _search,
-        "the videos of an index that are most like a video",
-        "Prints the cosine score, the span that is most like the query, the label and the id of each. The page is one\n"
-        "file with moving thumbnails, in which a click on a result makes it the query.",
+        "nearest neighbors of a video in an index",
+        "Prints rank, cosine score, best-matching time span, label and id of each. --html writes one file with\n"
+        "moving thumbnails; a click on a result makes it the query.",
         "vicc-ray search my-index query.mp4",
         "vicc-ray search my-index walk/17.mp4 --top-k 20 --html found.html",
     )
     _add_opened(command)
-    command.add_argument("query", metavar="QUERY", help="a video file, or the id of a video of the index")
-    command.add_argument("--html", type=output_path, metavar="FILE", help="write what is found as one HTML file")
+    command.add_argument("query", metavar="QUERY", help="a video file, or the id of a video in the index")
+    command.add_argument("--html", type=output_path, metavar="FILE", help="write the results as one HTML file")
     command = add_command(
         commands,
         "serve",
         _serve,
-        "a page where one drops a video, or clicks a result, to search",
-        "Listens on this machine alone unless --host says otherwise. The link that is printed has a token, without\n"
-        "which nothing is answered. Videos that are sent are removed once they have been looked at.",
+        "web page for searching: drop a video, or click a result",
+        "Listens on this machine alone unless --host is given. The printed link has a token, which every request\n"
+        "needs. Uploaded videos are deleted after decoding.",
         "vicc-ray serve my-index",
         "vicc-ray serve my-index --host 0.0.0.0 --port 8080 --videos /mnt/videos",
         "vicc-ray serve my-index --token-file ~/.vicc-ray-token",
     )
     _add_opened(command)
     command.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1)")
-    command.add_argument(
-        "--port", type=_port, default=8000, help="port to listen at (default 8000; 0: any that is free)"
-    )
+    command.add_argument("--port", type=_port, default=8000, help="port to listen at (default 8000; 0: any free port)")
     token = command.add_mutually_exclusive_group()
     token.add_argument(
         "--token-file",
         type=output_path,
         metavar="FILE",
-        help="keep the token in a file that you alone may read, made if it is not there: the link stays the same",
+        help="store the token in a file readable only by you, created if missing, so that the link stays the same",
     )
     token.add_argument(
-        "--no-token", action="store_true", help="answer all accounts of this machine, and nobody else's; see the docs"
+        "--no-token",
+        action="store_true",
+        help="serve all accounts of this machine without a token, on loopback only; see the docs",
     )
     command.add_argument(
         "--max-upload",
         type=_upload_size,
         default=200,
         metavar="MB",
-        help=f"largest video that may be sent (default 200, at most {_LARGEST_UPLOAD}: it is decoded in memory)",
+        help=f"largest upload (default 200, at most {_LARGEST_UPLOAD}: it is decoded in memory)",
     )
     command.add_argument(
-        "--time-limit", type=_positive, default=30, metavar="S", help="seconds for decoding one (default 30)"
+        "--time-limit", type=_positive, default=30, metavar="S", help="timeout of decoding one (default 30)"
     )
 
 
@@ -99,9 +99,9 @@ def _add_index(commands: Any) -> None:
         commands,
         "index",
         _index,
-        "videos -> index to search, by RGB alone",
-        "Every video ends as a row of the index or as a line, with the reason, in INDEX/failures.jsonl. Given\n"
-        "again, it goes on where it was, and adds what is new. The index has its own copy of the network.",
+        "videos -> search index of RGB features",
+        "Every video becomes a row of the index, or a line with the reason in INDEX/failures.jsonl. The same command\n"
+        "resumes, and adds new videos. The index has its own copy of the network.",
         "vicc-ray index my-videos --model my-run/run --index my-index",
         "vicc-ray index s3://bucket/videos --model encoder.safetensors --index my-index --set "
         "evaluate.max_windows_per_video=40",
@@ -110,14 +110,14 @@ def _add_index(commands: Any) -> None:
         "videos",
         type=path_or_address,
         metavar="VIDEOS",
-        help="folder of videos: here, or an address such as s3://bucket/prefix or gs://bucket/prefix",
+        help="folder of videos, local or an address such as s3://bucket/prefix or gs://bucket/prefix",
     )
     command.add_argument("--index", type=output_path, required=True, metavar="INDEX", help="folder of the index")
     command.add_argument(
         "--model",
         type=input_path,
         metavar="RUN|CHECKPOINT|FILE",
-        help="network of RGB: a run's folder, a checkpoint's, or a file; without: that of the index, if it is there",
+        help="RGB network: a run directory, a checkpoint or a file (default: that of an existing index)",
     )
     add_labels(command)
     add_set(command, f": {', '.join(INDEX_SETTINGS)} (see `vicc-ray config demo`)")
@@ -126,21 +126,21 @@ def _add_index(commands: Any) -> None:
 
 def _add_opened(command: argparse.ArgumentParser) -> None:
     command.add_argument("index", type=input_path, metavar="INDEX", help="folder of `vicc-ray index`")
-    command.add_argument("--top-k", type=_count, default=12, metavar="N", help="how many to find (default 12)")
+    command.add_argument("--top-k", type=_count, default=12, metavar="N", help="number of results (default 12)")
     command.add_argument(
         "--videos",
         type=input_path,
         action="append",
         metavar="DIR",
-        help="where the videos are now, if not where this account indexed them (none: nowhere); once more for each "
-        "folder outside to which links in it lead",
+        help="folder of the videos, if not that which this account indexed (none: no videos); repeatable, for folders "
+        "outside to which links lead",
     )
     command.add_argument(
         "--query-windows",
         type=_positive,
         metavar="N",
-        help="how many windows of a query's file to look at, as far as it and the index have them: more find better "
-        "and take longer (default: up to 5, fewer with a large network)",
+        help="maximum number of windows of a query file: more are slower and find better (default: up to 5, fewer "
+        "with a large network)",
     )
 
 
@@ -228,7 +228,7 @@ def _token(options: argparse.Namespace, loopback: bool) -> str | None:
 
 
 def _link(options: argparse.Namespace, listening: socket.socket, token: str | None) -> str:
-    """What to type into a browser; a token that lasts is not shown, since a service's words are logged."""
+    """Link for the browser. A stored token is not shown, because the output of services is logged."""
     address, port = listening.getsockname()[:2]
     link = f"http://{_shown_host(options.host, address)}:{port}/"
     if options.token_file:
@@ -237,7 +237,7 @@ def _link(options: argparse.Namespace, listening: socket.socket, token: str | No
 
 
 def _shown_host(host: str, address: str) -> str:
-    """A name under which the server answers: of its own machine, not every one that leads there."""
+    """Host name that the server accepts: that of its machine, not every alias."""
     from vicc_ray.search.server.loopback import is_loopback
 
     name = host
@@ -264,7 +264,7 @@ def _open(options: argparse.Namespace) -> SearchIndex:
 
 
 def _check_videos(index: SearchIndex) -> None:
-    """Whoever made an index could name any folder in it, and have its files served."""
+    """Reject a folder that the index names but this account has not indexed: an untrusted index could name any."""
     if index.unconfirmed_videos:
         raise UserError(
             f"--videos FOLDER says where the videos of {index.folder} are, --videos none serves it without them; it "
@@ -274,8 +274,8 @@ def _check_videos(index: SearchIndex) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= MOST:
-        raise argparse.ArgumentTypeError(f"{text} given; a whole number from 1 to {MOST} is allowed")
+    if not text.isdigit() or not 1 <= int(text) <= MAX_RESULTS:
+        raise argparse.ArgumentTypeError(f"{text} given; a whole number from 1 to {MAX_RESULTS} is allowed")
     return int(text)
 
 

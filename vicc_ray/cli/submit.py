@@ -1,4 +1,4 @@
-"""The command ``submit``."""
+"""Command ``submit``."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def add_submit(commands: Any) -> None:
         "submit",
         _submit,
         "run a pretraining or a sweep on a cluster, and follow it",
-        "Sends the settings as they are here to the cluster's job server, and shows what the job prints. It goes on\n"
-        "without this machine: give the same again, or --follow, to look at it again. Paths are the cluster's.",
+        "Sends the settings to the cluster's job server and prints the job's log. The job continues without this\n"
+        "machine: run the same command again, or --follow, to see it again. Paths are those of the cluster.",
         "vicc-ray submit ucf101-s3d --dashboard-address http://127.0.0.1:8265 --store /shared/ucf101 --out /shared/run",
         "vicc-ray submit demo --dashboard-address http://127.0.0.1:8265 --videos /shared/videos --out /shared/demo",
         "vicc-ray submit sweeps/quick.yaml --dashboard-address http://127.0.0.1:8265 --store /shared/store --out "
@@ -37,23 +37,21 @@ def add_submit(commands: Any) -> None:
         "vicc-ray submit --follow vicc-ray-20260101-120000-1a2b --dashboard-address http://127.0.0.1:8265",
     )
     command.add_argument(
-        "what", nargs="?", metavar="RECIPE|SWEEP", help="a recipe, or the YAML file of one or of a sweep"
+        "what", nargs="?", metavar="RECIPE|SWEEP", help="recipe, or the YAML file of a recipe or a sweep"
     )
     command.add_argument(
-        "--dashboard-address", dest="server", required=True, metavar="URL", help="the job server: http://HOST:PORT"
+        "--dashboard-address", dest="server", required=True, metavar="URL", help="job server: http://HOST:PORT"
     )
-    command.add_argument("--out", metavar="DIR", help="folder for everything that is made, which all machines see")
-    command.add_argument("--store", metavar="STORE", help="prepared clips, to train on: pretrain, or sweep")
-    command.add_argument(
-        "--videos", metavar="DIR", help="videos, for the whole job: prepare, pretrain, evaluate, report"
-    )
+    command.add_argument("--out", metavar="DIR", help="output folder, shared by all machines")
+    command.add_argument("--store", metavar="STORE", help="clip store: the job is pretrain, or sweep")
+    command.add_argument("--videos", metavar="DIR", help="videos: the job is prepare, pretrain, evaluate and report")
     add_labels(command)
     add_set(command)
-    command.add_argument("--resume", action="store_true", help="go on with what a job that has ended left in OUT")
-    command.add_argument("--no-wait", action="store_true", help="do not follow it")
+    command.add_argument("--resume", action="store_true", help="continue from what an ended job left in OUT")
+    command.add_argument("--no-wait", action="store_true", help="do not follow the job")
     job = command.add_mutually_exclusive_group()
-    job.add_argument("--follow", metavar="JOB", help="look at a job that was begun before")
-    job.add_argument("--stop", metavar="JOB", help="end a job; what it has trained is kept")
+    job.add_argument("--follow", metavar="JOB", help="follow a job that was submitted before")
+    job.add_argument("--stop", metavar="JOB", help="stop a job; its checkpoints are kept")
 
 
 def _submit(options: argparse.Namespace) -> None:
@@ -62,7 +60,7 @@ def _submit(options: argparse.Namespace) -> None:
         raise UserError(f"vicc-ray submit needs {', '.join(missing)}: pip install 'vicc-ray[cluster]'")
     use_token()
     if options.stop or options.follow:
-        _with_known(options)
+        _follow_existing(options)
         return
     if not options.what or not options.out:
         raise UserError("submit: give RECIPE or SWEEP and --out; or --follow JOB, or --stop JOB")
@@ -76,7 +74,7 @@ def _submit(options: argparse.Namespace) -> None:
         _follow(server, id)
 
 
-def _with_known(options: argparse.Namespace) -> None:
+def _follow_existing(options: argparse.Namespace) -> None:
     from vicc_ray.pipelines.submit import JobServer
 
     server = JobServer(options.server)
@@ -86,7 +84,7 @@ def _with_known(options: argparse.Namespace) -> None:
 
 
 def print_log(text: str) -> None:
-    """What a job has printed: its lines as they are, without their colors, and with nothing that a terminal obeys."""
+    """Print a piece of the job's log without colors, with control characters escaped."""
     print(visible_lines(COLORS.sub("", text.replace("\r\n", "\n"))), end="", flush=True)
 
 
@@ -98,7 +96,7 @@ def _follow(server: JobServer, id: str) -> None:
     except KeyboardInterrupt:
         print_line("", sys.stderr)
         call = f"vicc-ray submit --dashboard-address {server.address} --follow {id}"
-        print_line(f"not followed any more, the job goes on: {call} (or --stop)", sys.stderr)
+        print_line(f"no longer following; the job continues: {call} (or --stop)", sys.stderr)
         raise
     if not succeeded(job):
         raise UserError(server.why(job))
