@@ -13,7 +13,7 @@ from tests.stored import store_of, video
 from vicc_ray.config.loader import load_config
 from vicc_ray.datasets import list_videos
 from vicc_ray.errors import UserError
-from vicc_ray.pipelines.end_to_end import check_none_to_come, run_end_to_end
+from vicc_ray.pipelines.end_to_end import check_no_new_videos, run_end_to_end
 from vicc_ray.pipelines.prepare.pipeline import prepare_inputs
 from vicc_ray.runs.checkpoint_state import FORMAT, STATE
 from vicc_ray.sharding.plan import Failure, make_plan, stamp, write_failures
@@ -27,9 +27,9 @@ def test_a_batch_above_the_number_of_training_videos_is_told_before_preparing(tm
         for n in range(10):
             (videos / label / f"{n}.mp4").write_bytes(b"never decoded")
     config = load_config("demo", ["train.global_batch_size=17", "prepare.test_fraction=0.2"])
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         run_end_to_end(config, videos, out, progress=False)
-    assert "train.global_batch_size" in str(told.value) and "17" in str(told.value) and "16" in str(told.value)
+    assert "train.global_batch_size" in str(error.value) and "17" in str(error.value) and "16" in str(error.value)
     assert not out.exists()
 
 
@@ -61,7 +61,7 @@ def labelled(videos: Path, train: list[str], test: tuple[str, ...] = ()) -> Path
 def test_new_training_videos_are_told_before_they_are_prepared_into_the_store_of_a_run(out: Path) -> None:
     videos, store = labelled(out.parent / "videos", [*FIRST, "d.mp4", "e.mp4"]), out / "store"
     before = contents(store)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         run_end_to_end(CONFIG, videos, out, progress=False)
     named = [
         "2 videos",
@@ -72,7 +72,7 @@ def test_new_training_videos_are_told_before_they_are_prepared_into_the_store_of
         "--init-from",
         str(out / "run" / "checkpoints"),
     ]
-    assert all(words in str(told.value) for words in named)
+    assert all(words in str(error.value) for words in named)
     assert contents(store) == before
 
 
@@ -80,7 +80,7 @@ def test_a_run_is_not_kept_from_going_on_by_test_videos_or_by_what_crashed(out: 
     """To decode again what crashed would add a training video, should it go well this time."""
     videos, newest = labelled(out.parent / "videos", FIRST, test=("f.mp4",)), out / "run/checkpoints/step-00000003"
     inputs = list_videos(videos)
-    check_none_to_come(inputs, out / "store", CONFIG, newest)
+    check_no_new_videos(inputs, out / "store", CONFIG, newest)
     before = parts(out / "store")
     assert prepare_inputs(inputs, out / "store", CONFIG, progress=False, retry=False).processed == 1
     assert {name: parts(out / "store")[name] for name in before} == before
@@ -103,7 +103,7 @@ def test_a_run_goes_on_after_its_videos_were_copied_though_one_is_broken(tmp_pat
         write_failures(store, shard, failed)
     for name in FIRST:
         os.utime(videos / name, (1, 1))
-    check_none_to_come(inputs, store, CONFIG, tmp_path / "run/checkpoints/step-00000003")
+    check_no_new_videos(inputs, store, CONFIG, tmp_path / "run/checkpoints/step-00000003")
     assert prepare_inputs(inputs, store, CONFIG, progress=False, retry=False).processed == 0
     tried_again = make_plan(store, inputs.items, CONFIG.prepare, CONFIG.prepare.test_fraction).shards[3:]
     assert [[plan_videos.id for plan_videos in shard] for shard in tried_again] == [["c.mp4"]]

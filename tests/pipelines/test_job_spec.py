@@ -1,4 +1,4 @@
-"""What is sent to a cluster: the settings as they are here, and a command that finds them there."""
+"""Packaged jobs carry the local settings and a command that reads them on the cluster."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def test_a_sweep_arrives_with_its_recipe(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(there)
     options = build_parser().parse_args(job.arguments)
     loaded = load_sweep(options.sweep)
-    assert loaded.search.keys() == sweep["search"].keys()
+    assert loaded.search_space.keys() == sweep["search_space"].keys()
     assert load_config(loaded.recipe).seed == 7
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"out": "run", "store": "/s"}, r"--out: 'run' given, a path relative to this machine's folder"),
-        ({"out": "/out", "store": "s"}, r"--store: 's' given, a path relative"),
-        ({"out": "/out", "videos": "/v", "labels": "lists"}, r"--labels: 'lists' given, a path relative"),
+        ({"out": "run", "store": "/s"}, r"--out: 'run' given, a relative path"),
+        ({"out": "/out", "store": "s"}, r"--store: 's' given, a relative path"),
+        ({"out": "/out", "videos": "/v", "labels": "lists"}, r"--labels: 'lists' given, a relative path"),
         ({"out": "/out", "store": "~/s"}, r"--store: '~/s' given"),
         ({"out": "s3://bucket/run", "store": "/s"}, r"--out: s3://bucket/run is an address"),
-        ({"out": "/out"}, r"--store and --videos: neither given; give --store for prepared clips, or --videos"),
+        ({"out": "/out"}, r"--store and --videos: neither given; .*--store .* --videos"),
         ({"out": "/out", "store": "/s", "videos": "/v"}, r"--store and --videos: both given"),
         ({"out": "/out", "store": "/s", "labels": "/lists"}, r"--labels: /lists given .* --store"),
         ({"out": "/out", "store": "/s", "labels": "none"}, r"--labels: none given .* --store"),
@@ -73,14 +73,14 @@ def test_what_a_cluster_could_not_use_is_refused_here(arguments: dict[str, str],
         package("demo", **arguments)
 
 
-@pytest.mark.parametrize("wrong", ["budget: {trial: 3}", "fixed: {train.batchh: 3}", "sampler: TPE"])
+@pytest.mark.parametrize("wrong", ["budget: {trial: 3}", "overrides: {train.batchh: 3}", "sampler: TPE"])
 def test_a_sweep_that_cannot_be_is_refused_here(wrong: str, tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(f"search: {{stage2.sinkhorn_epsilon: {{low: 0.02, high: 0.2}}}}\n{wrong}\n")
+    (tmp_path / "s.yaml").write_text(f"search_space: {{stage2.sinkhorn_epsilon: {{low: 0.02, high: 0.2}}}}\n{wrong}\n")
     with pytest.raises(UserError, match=wrong.partition(":")[0]):
         package(str(tmp_path / "s.yaml"), "/out", store="/s")
 
 
 def test_a_sweep_takes_no_changes_on_the_way(tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text("search: {stage2.sinkhorn_epsilon: {low: 0.02, high: 0.2}}")
-    with pytest.raises(UserError, match=r"is a sweep: give it --store, and put what --set or --videos would change"):
+    (tmp_path / "s.yaml").write_text("search_space: {stage2.sinkhorn_epsilon: {low: 0.02, high: 0.2}}")
+    with pytest.raises(UserError, match=r"is a sweep: give it --store"):
         package(str(tmp_path / "s.yaml"), "/out", store="/s", overrides=["seed=1"])

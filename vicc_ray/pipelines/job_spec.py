@@ -1,4 +1,4 @@
-"""A pretraining or a sweep as it is sent to a cluster: a command of ``vicc-ray``, and its settings as files."""
+"""Packaged job: a pretraining, a sweep or an end-to-end run as a ``vicc-ray`` command with its settings in files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ RECIPE_FILE, SWEEP_FILE = "recipe.yaml", "sweep.yaml"
 
 @dataclass(frozen=True)
 class PackagedJob:
-    """What a cluster is given.
+    """Job to submit to a cluster.
 
     Attributes:
-        arguments: of ``vicc-ray``, to be called in the folder of the files.
-        files: content by name: settings as resolved here, so that a file that changes later, or is not on the cluster,
-            does not matter.
-        out: the folder that the command writes to.
+        arguments: arguments of ``vicc-ray``, which runs in the folder of the files.
+        files: content by name. Settings are resolved at submission, so the cluster needs none of the local files.
+        out: folder that the command writes to.
     """
 
     arguments: tuple[str, ...]
@@ -39,16 +38,16 @@ def package(
     labels: str | None = None,
     overrides: Sequence[str] = (),
 ) -> PackagedJob:
-    """The job for a recipe or a sweep.
+    """Package a recipe or a sweep as a job.
 
     Args:
         what: name of a recipe, or path of a recipe's or a sweep's YAML file.
-        out: absolute path on the cluster: a pretraining's run, the whole job's folder, or the sweep's.
-        store: prepared clips to train on; then the job is ``pretrain`` or ``sweep``.
-        videos: videos to begin with, and their ``labels``; then it is ``run``.
+        out: absolute path on the cluster: run folder of a pretraining, folder of an end-to-end run or of a sweep.
+        store: clip store to train on; the job is then ``pretrain`` or ``sweep``.
+        videos: videos to prepare, with their ``labels``; the job is then ``run``.
 
     Raises:
-        UserError: settings cannot be used, or the arguments do not fit together.
+        UserError: invalid settings, or arguments that exclude each other.
     """
     from vicc_ray.datasets.resolve import is_no_labels
 
@@ -59,19 +58,19 @@ def package(
         if place is not None:
             _check_place(name, place)
     if (store is None) == (videos is None):
-        given = "both" if store else "neither"
+        count = "both" if store else "neither"
         raise UserError(
-            f"--store and --videos: {given} given; give --store for prepared clips, or --videos for the whole job"
+            f"--store and --videos: {count} given; give --store for prepared clips, or --videos for an end-to-end run"
         )
     if store and labels:
         raise UserError(
-            f"--labels: {without_secrets(labels)} given with --store, whose videos have the labels that they were "
-            "prepared with; leave it out, or give --videos in the place of --store"
+            f"--labels: {without_secrets(labels)} given with --store, whose videos already have labels from their "
+            "preparation; leave it out, or give --videos instead of --store"
         )
     if (sweep := _sweep(what)) is not None:
         if store is None or overrides:
             raise UserError(
-                f"{what} is a sweep: give it --store, and put what --set or --videos would change into its file"
+                f"{what} is a sweep: give it --store, and put the changes of --set into its file (key overrides)"
             )
         _check_sweep(local_path(what))
         return PackagedJob(("sweep", SWEEP_FILE, "--store", store, "--out", out), _sweep_files(sweep), out)
@@ -86,27 +85,27 @@ def _check_place(name: str, place: str) -> None:
     if is_address(place):
         return
     try:
-        there = not place.startswith("~") and local_path(place).is_absolute()
+        is_absolute = not place.startswith("~") and local_path(place).is_absolute()
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    if not there:
+    if not is_absolute:
         raise UserError(
-            f"{name}: {place!r} given, a path relative to this machine's folder; the cluster's machines need an "
-            "absolute path that all of them see, such as /shared/ucf101"
+            f"{name}: {place!r} given, a relative path; the nodes of the cluster need an absolute path that "
+            "all of them see, such as /shared/ucf101"
         )
 
 
 def _sweep(what: str) -> dict[str, Any] | None:
-    """The content of a sweep's file; None of anything else."""
+    """Content of a sweep file; None for any other file or a recipe name."""
     path = local_path(what)
     if what in recipe_names() or not path.is_file():
         return None
     content = read_yaml(path, what)
-    return content if isinstance(content, dict) and "search" in content else None
+    return content if isinstance(content, dict) and "search_space" in content else None
 
 
 def _check_sweep(path: Path) -> None:
-    """Raise UserError here, and not on the cluster, where a setting of a sweep cannot be."""
+    """Raise UserError for an invalid sweep here, before it reaches the cluster."""
     from vicc_ray.sweep.config import load_sweep
     from vicc_ray.sweep.trial_config import Sweep
 
@@ -114,7 +113,7 @@ def _check_sweep(path: Path) -> None:
 
 
 def _sweep_files(content: dict[str, Any]) -> dict[str, str]:
-    """The sweep as given, and its recipe in full."""
+    """Sweep file, and its recipe with all settings resolved."""
     recipe = dump_config(load_config(str(content.get("recipe", "demo"))))
     sweep = format_document({**content, "recipe": RECIPE_FILE})
     return {SWEEP_FILE: sweep, RECIPE_FILE: recipe}

@@ -25,7 +25,7 @@ from vicc_ray.pipelines.cluster.task_waits import TaskResources
 from vicc_ray.pipelines.inference.index_shard import indexing_spec
 from vicc_ray.pipelines.inference.map_videos import usable_gpus
 from vicc_ray.pipelines.inference.model_actor import ModelActor
-from vicc_ray.pipelines.prepare.sharded_output import ShardedOutput, Videos, tell_notes
+from vicc_ray.pipelines.prepare.sharded_output import ShardedOutput, Videos, show_notes
 from vicc_ray.search.index_format import (
     ENCODER_FILE,
     FORMAT,
@@ -103,7 +103,7 @@ def index_videos(
     shards = ShardedOutput(local_path(folder, WRITTEN_HERE).absolute(), "index", "index", "indexing videos", files)
     weights = find_weights(model) if model else _own_network(shards.path)
     inputs = list_videos(videos, labels, config.prepare.split_fold)
-    tell_notes(inputs, progress)
+    show_notes(inputs, progress)
     description = _describe(weights, location_of(videos), config)
     with shards.locked():
         _check_same(shards.path, description)

@@ -72,7 +72,7 @@ def test_the_same_content_twice_is_told_and_where_it_stands_on_both_sides(tmp_pa
     (videos / "labels.csv").write_text("path,label,split\n" + rows)
     summary = run(videos, tmp_path / "store")
     assert summary == PrepareSummary(rows=5, failures=0, inputs=5, processed=5, repeats=3, leaks=1)
-    assert "3 repeat the content of another, 1 of these contents stand both in train and in test" in str(summary)
+    assert "3 repeat the content of another, 1 of these contents are in both train and test" in str(summary)
     first, second = (json.loads(line) for line in (tmp_path / "store/duplicates.jsonl").read_text().splitlines())
     assert first["both_sides"]
     assert not second["both_sides"]
@@ -105,5 +105,5 @@ def test_few_videos_may_all_but_one_fail(tmp_path: Path) -> None:
 
 
 def test_rows_that_the_time_limit_ended_are_told() -> None:
-    assert f"3 are cut short at the time limit (see {TRUNCATED_FILE})" in str(PrepareSummary(5, 0, 5, 5, truncated=3))
+    assert f"3 are cut at the time limit (see {TRUNCATED_FILE})" in str(PrepareSummary(5, 0, 5, 5, truncated=3))
     assert TRUNCATED_FILE not in str(PrepareSummary(5, 0, 5, 5))

@@ -1,4 +1,4 @@
-"""A run's networks -> features -> the R@k table: random networks, then the network of every finished phase."""
+"""Retrieval evaluation of a run: features and R@k of random networks and of the network of every finished phase."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def evaluate(
 ) -> dict[str, Any]:
     """Embed all videos with every network of the run and score retrieval.
 
-    Features that are there already, made with the same settings of the same videos, are kept, wherever these are now.
+    Existing features of the same settings and video contents are reused, also after the videos have moved.
 
     Args:
-        config: settings to evaluate with; the run's own by default.
-        out: folder of features and results; ``run_dir/evaluation`` by default. With another store than the run's own it
-            keeps the results of both.
+        config: settings of the evaluation; by default those of the run.
+        out: folder of features and results; ``run_dir/evaluation`` by default. Give another one for another store, to
+            keep the results of both.
 
     Returns:
-        the content of ``out/evaluation.json``.
+        content of ``out/evaluation.json``.
 
     Raises:
-        UserError: no run, no finished phase, or nothing to score.
+        UserError: no run, no finished phase, or no test videos to score.
     """
     folder, store = RunDir(run_dir), ClipStore(store_path)
     config = config or folder.config()
@@ -54,7 +54,7 @@ def evaluate(
 
 
 def run_networks(folder: RunDir, config: Config) -> dict[str, StreamWeights]:
-    """Networks by name: "rgb-random", "flow-random", then one a finished phase.
+    """Networks by name: "rgb-random", "flow-random", then one per finished phase.
 
     Raises:
         UserError: no phase has finished yet.
@@ -66,5 +66,5 @@ def run_networks(folder: RunDir, config: Config) -> dict[str, StreamWeights]:
         if path.exists():
             networks[phase.name] = StreamWeights(phase.stream, load_encoder_tensors(path, phase.stream))
     if len(networks) == len(STREAMS):
-        raise UserError(f"{folder.path}: no finished phase to evaluate yet; go on with `vicc-ray pretrain`")
+        raise UserError(f"{folder.path}: no finished phase to evaluate yet; resume the run with `vicc-ray pretrain`")
     return networks

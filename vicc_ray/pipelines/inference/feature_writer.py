@@ -1,4 +1,4 @@
-"""Features of all videos of a store by several networks, as files: a part at a time, and on from where it was."""
+"""Feature writer: features of all videos of a store by several networks, in files that are written part by part."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from vicc_ray.pipelines.inference.embed import StreamWeights, iter_features
 def make_features(
     networks: Mapping[str, StreamWeights], store: ClipStore, config: Config, out: Path, progress: bool = True
 ) -> None:
-    """Write what is missing of ``out/features-<name>`` of every network; what is there is kept if it is of its weights.
+    """Write the missing parts of ``out/features-<name>`` of every network; parts of the same weights are kept.
 
-    A video is decoded once for all networks, so a part that one of them lacks is made anew for all that lack any part.
+    A video is decoded once for all networks, so a part missing for one is computed for all that miss any part.
 
     Raises:
         UserError: the store is damaged.
@@ -38,28 +38,28 @@ def make_features(
     for name, network in networks.items():
         if network_fingerprint(feature_path(out, name)) != network.fingerprint:
             remove_features(feature_path(out, name))
-    lacking = {name: set(missing_parts(feature_path(out, name), count)) for name in networks}
-    wanted = {name: network for name, network in networks.items() if lacking[name]}
-    if not wanted:
+    missing = {name: set(missing_parts(feature_path(out, name), count)) for name in networks}
+    pending = {name: network for name, network in networks.items() if missing[name]}
+    if not pending:
         return
-    parts = sorted(set().union(*lacking.values()))
+    parts = sorted(set().union(*missing.values()))
     items = [k for part in parts for k in range(part * PART_VIDEOS, min((part + 1) * PART_VIDEOS, count))]
-    writer = PartWriter(store, out, {name: network.fingerprint for name, network in wanted.items()})
+    writer = PartWriter(store, out, {name: network.fingerprint for name, network in pending.items()})
     with ray_session(config.ray):
-        for batch in iter_features(wanted, store, store.entries, config, items, progress):
+        for batch in iter_features(pending, store, store.entries, config, items, progress):
             writer.add(batch)
 
 
 class PartWriter:
-    """Gathers features that come in any order and writes a part once all of its videos are there."""
+    """Writer that collects features in any order and writes a part once it is complete."""
 
     def __init__(self, store: ClipStore, out: Path, fingerprints: Mapping[str, str]) -> None:
         self._entries, self._out, self._fingerprints = store.entries, out, fingerprints
         self._waiting: dict[int, dict[int, dict[str, np.ndarray]]] = {}
-        """Part -> place in the store -> features [F] by network."""
+        """Part -> index in the store -> features [F] by network."""
 
     def add(self, batch: Mapping[str, np.ndarray]) -> None:
-        """Take ``item`` int [n] and features [n, F] of every network."""
+        """Add ``item`` int [n] and features [n, F] of every network."""
         for row, item in enumerate(batch["item"].tolist()):
             part = self._waiting.setdefault(item // PART_VIDEOS, {})
             part[item] = {name: batch[name][row] for name in self._fingerprints}

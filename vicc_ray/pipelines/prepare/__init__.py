@@ -1,1 +1,1 @@
-"""Videos to a clip store, by Ray Data."""
+"""Preparation: Ray Data decodes videos into a clip store."""

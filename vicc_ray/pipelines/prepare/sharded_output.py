@@ -1,4 +1,4 @@
-"""A folder that Ray Data tasks fill part by part: a clip store, a search index."""
+"""Sharded output folder of Ray Data tasks: a clip store or a search index."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from vicc_ray.utils.progress_bar import ProgressBar
 
 Videos = list[tuple[Location, PlannedVideo]]
 BuildShard = Callable[[int, Videos], int]
-"""Of the number of a part and its videos to the number of failures; it travels to the workers."""
+"""Function from a shard number and its videos to the number of failures; pickled to the workers."""
 
 
 @dataclass(frozen=True)
 class ShardedOutput:
-    """The folder, and what to call it.
+    """Folder of shards, with its names in messages.
 
     Attributes:
-        words: "clip store"
-        verb: of the command line: "prepare"
-        doing: of the progress display: "preparing videos"
-        files: names of what is written beside the parts, the plan and the failures.
+        words: name of the output, as "clip store".
+        verb: command that writes it, as "prepare".
+        doing: title of the progress bar, as "preparing videos".
+        files: names of files other than shards, plan and failures.
     """
 
     path: Path
@@ -47,29 +47,29 @@ class ShardedOutput:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder, see that it can be written, and keep other calls out of it."""
-        with ExitStack() as held:
+        """Create the folder, check that it is writable, and lock it against other calls."""
+        with ExitStack() as stack:
             try:
                 with self.write_errors():
                     self.path.mkdir(parents=True, exist_ok=True)
-                    held.enter_context(folder_lock(self.path))
+                    stack.enter_context(folder_lock(self.path))
             except BlockingIOError:
                 raise UserError(
-                    f"{self.path} is being written by another `vicc-ray {self.verb}`; wait for it or end it"
+                    f"{self.path} is being written by another `vicc-ray {self.verb}`; wait for it or stop it"
                 ) from None
             self._clear()
             yield
             self._clear()
 
     def _clear(self) -> None:
-        """Remove what processes that died left behind of these files; others in the folder are not this verb's."""
+        """Remove temporary files of dead processes; other files of the folder belong to other commands."""
         remove_partials(self.path, (PLAN_FILE, FAILURES_FILE, *self.files))
-        for left_behind in self.path.glob(".part-*"):
-            left_behind.unlink(missing_ok=True)
+        for partial in self.path.glob(".part-*"):
+            partial.unlink(missing_ok=True)
 
     @contextmanager
     def write_errors(self) -> Iterator[None]:
-        """Errors of the file system are the user's to mend."""
+        """Turn errors of the file system into UserError."""
         try:
             yield
         except BlockingIOError:  # a lock, not a fault of the file system
@@ -81,7 +81,7 @@ class ShardedOutput:
         return UserError(f"the {self.words} {self.path} cannot be written: {error}")
 
     def missing(self, plan: ShardPlan) -> list[int]:
-        """The parts that are not there yet."""
+        """Shards not yet written."""
         return [part for part in range(len(plan.shards)) if not shard_path(self.path, part).exists()]
 
     def fill(
@@ -91,27 +91,29 @@ class ShardedOutput:
         make: BuildShard,
         settings: PrepareConfig,
         progress: bool,
-        room: TaskResources,
+        resources: TaskResources,
         actors: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make the missing parts, with the cores of the cluster, or with ``actors`` (arguments of Ray Data's map).
+        """Build the missing shards, by tasks of one CPU or by actors.
 
         Args:
-            room: that a task, or an actor, takes.
+            make: builds a shard.
+        resources: resources of a task or an actor.
+        actors: arguments of Ray Data's ``map`` that make it use actors; None for tasks.
 
         Raises:
             UserError: the folder cannot be written, or more failures than ``prepare.max_failure_rate``.
         """
         tasks = [_task(part, plan.shards[part], locations) for part in self.missing(plan)]
-        # One block a task and one core a task: the cores of the cluster bound what runs at once.
+        # One block and one CPU per task: the CPUs of the cluster bound the concurrency.
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
-        maker: Any = BuildShardTask if actors else BuildShardTask(make)
-        done = rows.map(maker, **({"fn_constructor_args": (make,), **actors} if actors else {"num_cpus": 1}))
+        build: Any = BuildShardTask if actors else BuildShardTask(make)
+        done = rows.map(build, **({"fn_constructor_args": (make,), **actors} if actors else {"num_cpus": 1}))
         videos = failures = 0
         with ProgressBar(self.doing, sum(len(json.loads(task["videos"])) for task in tasks), show=progress) as bar:
-            tell = room.tell or reporter(bar)
-            room.wait(tell)
-            with report_stalls(room.bundle, tell, self._being_made) as stall:
+            report = resources.tell or reporter(bar)
+            resources.wait(report)
+            with report_stalls(resources.bundle, report, self._is_building) as stall:
                 for row in done.iter_rows():
                     stall.restart()
                     if row["error"]:
@@ -121,8 +123,8 @@ class ShardedOutput:
                     if exceeds_failure_limit(videos, failures, settings):
                         raise failure_limit_error(videos, failures, settings, self.merge_failures(plan))
 
-    def _being_made(self) -> bool:
-        """Whether a task is at work on a part: it keeps a journal as long as it is."""
+    def _is_building(self) -> bool:
+        """Whether a task is building a shard: its journal exists meanwhile."""
         return any(self.path.glob(".part-*.journal"))
 
     def merge_failures(self, plan: ShardPlan) -> dict[str, Failure]:
@@ -133,11 +135,11 @@ class ShardedOutput:
         return failures
 
     def check_sum(self, inputs: int, rows: int, failures: Mapping[str, Failure], settings: PrepareConfig) -> None:
-        """See that every input is accounted for.
+        """Check that every input is a row or a failure.
 
         Raises:
-            UserError: no part has a row, or too many inputs failed.
-            RuntimeError: the sum does not hold (damaged parts).
+            UserError: no row at all, or too many failures.
+            RuntimeError: rows and failures do not add up (damaged shards).
         """
         if rows == 0:
             first = "; ".join(f"{path}: {failures[path].reason}" for path in sorted(failures)[:3])
@@ -145,22 +147,22 @@ class ShardedOutput:
             raise UserError(f"none of the {len(failures)} videos could be used (all in {where}): {first}")
         if rows + len(failures) != inputs:
             raise RuntimeError(
-                f"{inputs} inputs are not {rows} rows and {len(failures)} failures: something else has changed "
-                f"the files of {self.path}; {self.verb} it anew"
+                f"{inputs} inputs do not match {rows} rows and {len(failures)} failures: another program has "
+                f"changed files of {self.path}; remove it and run `vicc-ray {self.verb}` again"
             )
         if exceeds_failure_limit(inputs, len(failures), settings):
             raise failure_limit_error(inputs, len(failures), settings, failures)
 
 
-def tell_notes(inputs: Inputs, progress: bool) -> None:
-    """Say before the work how the request was understood."""
+def show_notes(inputs: Inputs, progress: bool) -> None:
+    """Show how the request was interpreted, before the work."""
     console = Console(progress)
     for note in inputs.notes:
         console.print_line(note)
 
 
 class BuildShardTask:
-    """A :data:`BuildShard` as Ray Data calls it."""
+    """Adapter from Ray Data rows to a :data:`BuildShard`."""
 
     def __init__(self, make: BuildShard) -> None:
         self._make = make
@@ -170,11 +172,11 @@ class BuildShardTask:
         videos = [(from_json(location), PlannedVideo(**video)) for location, video in json.loads(task["videos"])]
         try:
             failures = self._make(int(task["part"]), videos)
-        except OSError as error:  # returned, not raised: one line for the user, not the traces of Ray Data
+        except OSError as error:  # returned, not raised: the user gets one line instead of a Ray Data traceback
             return {"videos": 0, "failures": 0, "error": str(error)}
         return {"videos": len(videos), "failures": failures, "error": ""}
 
 
 def _task(part: int, videos: Sequence[PlannedVideo], locations: Mapping[str, Location]) -> dict[str, Any]:
-    """One row for Ray Data; the videos as text, since Arrow refuses file names that are not UTF-8."""
+    """Row of a shard; videos as JSON text, since Arrow refuses file names that are not UTF-8."""
     return {"part": part, "videos": json.dumps([[as_json(locations[video.id]), video.as_json()] for video in videos])}

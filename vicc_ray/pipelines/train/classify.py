@@ -1,4 +1,4 @@
-"""A network and labels -> action recognition: train on Ray Train, predict the test videos on Ray Data, score."""
+"""Action recognition with a pretrained network: train on Ray Train, predict test videos on Ray Data, score."""
 
 from __future__ import annotations
 
@@ -30,91 +30,91 @@ from vicc_ray.training.trackers import check_trackers
 def classify(
     weights: EncoderWeights, config: Config, store_path: Path | str, out: Path, progress: bool = True
 ) -> dict[str, Any]:
-    """A linear probe or fine-tuning, as ``config.classify`` says, in ``out/<stream>-<mode>``; then score what is there.
+    """Linear probe or fine-tuning (``config.classify``) in ``out/<stream>-<mode>``, then scores of all runs.
 
-    The same call goes on where it was; what is there already is kept.
+    The same call resumes; finished parts are kept.
 
     Args:
-        weights: of the stream's network to start from.
-        config: whose model and clips fit the network.
+        weights: pretrained network of the stream.
+        config: settings; model and clip must match the network.
 
     Returns:
-        the content of ``out/classification.json``, see :mod:`vicc_ray.evaluation.classification_results`.
+        content of ``out/classification.json``, see :mod:`vicc_ray.evaluation.classification_results`.
 
     Raises:
-        UserError: labels, settings, store or folder cannot be used, or training failed.
+        UserError: invalid labels or settings, unusable store or folder, or failed training.
     """
     check_trackers(config.train.trackers)
     store, folder = ClipStore(store_path), RunDir(out / f"{config.classify.stream}-{config.classify.mode}")
     task = Classification(config, store, folder)
     folder.open(config, free_settings(config.classify.mode), task.inputs)
     task.record_start(weights)
-    about = _about(task, weights)
+    about = _provenance(task, weights)
     file, phase = folder.path / PREDICTIONS_FILE, task.phases[-1]
     trained = folder.step >= task.sampler.first_step(phase.last_epoch)
-    if not (trained and _is_of(file, about)):
-        with ray_session(config.ray):  # one for both, since a start takes long
+    if not (trained and _has_provenance(file, about)):
+        with ray_session(config.ray):  # one session for both, since its start is slow
             last = launch_training(task, folder, progress=progress)
             _predict(task, last, file, about, progress)
     return score_predictions(out, config.seed)
 
 
 def classify_from_features(run: Path, config: Config, out: Path) -> dict[str, Any]:
-    """A linear classifier on the features that the run's evaluation has of the stream's newest network.
+    """Linear probe on the features that the run's evaluation has cached for the stream's newest network.
 
     Returns:
-        as of :func:`classify`.
+        as :func:`classify`.
 
     Raises:
-        UserError: there are no features, or labels do not allow it.
+        UserError: missing features, or unusable labels.
     """
     stream, folder = config.classify.stream, run / "evaluation"
     names = feature_names(folder)
     name = latest_network(names, stream)
     if name is None:
         raise UserError(
-            f"no features of a trained {stream} network in {folder}, which classify.mode cached_probe takes: run "
+            f"no features of a trained {stream} network in {folder}, which classify.mode cached_probe needs: run "
             f"`vicc-ray evaluate --run {run} --store STORE` first"
         )
     predictions = _fit_cached_probe(folder, name, config.seed)
     control = f"{stream}-random"
     if control in names:
         random = _fit_cached_probe(folder, control, config.seed)
-        guesses = np.array(random.classes)[random.probabilities.argmax(axis=1)]
-        predictions.about["untrained_top1"] = float((guesses == random.labels).mean())
+        top1 = np.array(random.classes)[random.probabilities.argmax(axis=1)]
+        predictions.about["untrained_top1"] = float((top1 == random.labels).mean())
     write_predictions(out / f"{stream}-cached_probe" / PREDICTIONS_FILE, predictions)
     return score_predictions(out, config.seed)
 
 
 def _fit_cached_probe(folder: Path, name: str, seed: int) -> Predictions:
     table = load_features(feature_path(folder, name)).sorted()
-    labelling = ClassLabels.of(table.labels, table.splits)
-    train, test = labelling.train, labelling.test
+    class_labels = ClassLabels.of(table.labels, table.splits)
+    train, test = class_labels.train, class_labels.test
     probe = fit_quick_probe(
         table.features[train],
-        labelling.numbers(table.labels[train]),
+        class_labels.numbers(table.labels[train]),
         table.sources[train],
-        len(labelling.classes),
+        len(class_labels.classes),
         seed,
     )
     about = {
-        **{"network": name, "penalty": probe.penalty, "notes": labelling.notes()},
+        **{"network": name, "penalty": probe.penalty, "notes": class_labels.notes()},
         "held_out_top1": {f"{penalty:g}": accuracy for penalty, accuracy in probe.held_out_accuracy.items()},
     }
-    found = probe.probabilities(table.features[test])
-    return Predictions(table.ids[test], table.labels[test], found, labelling.classes, about)
+    probabilities = probe.probabilities(table.features[test])
+    return Predictions(table.ids[test], table.labels[test], probabilities, class_labels.classes, about)
 
 
 def _predict(task: Classification, checkpoint: Path, file: Path, about: dict[str, Any], progress: bool) -> None:
     entries = task.store.entries.where(task.labelling.test)
-    found = predict(read_model(checkpoint), task.store, entries, task.config, progress)
+    probabilities = predict(read_model(checkpoint), task.store, entries, task.config, progress)
     ids, labels = (np.array(entries.column(name), dtype=str) for name in ("id", "label"))
     order = np.argsort(ids, kind="stable")
-    write_predictions(file, Predictions(ids[order], labels[order], found[order], task.labelling.classes, about))
+    write_predictions(file, Predictions(ids[order], labels[order], probabilities[order], task.labelling.classes, about))
 
 
-def _about(task: Classification, weights: EncoderWeights) -> dict[str, Any]:
-    """What the predictions depend on beside the training, which the folder itself keeps the same, and what to tell."""
+def _provenance(task: Classification, weights: EncoderWeights) -> dict[str, Any]:
+    """What predictions depend on besides the training, whose inputs the run folder fixes, and notes for the report."""
     config, videos = task.config, task.store.entries.where(task.labelling.test)
     return {
         **{"network": weights.fingerprint, "test_videos": len(videos)},
@@ -127,5 +127,5 @@ def _about(task: Classification, weights: EncoderWeights) -> dict[str, Any]:
     }
 
 
-def _is_of(file: Path, about: dict[str, Any]) -> bool:
+def _has_provenance(file: Path, about: dict[str, Any]) -> bool:
     return file.exists() and read_predictions(file).about == about

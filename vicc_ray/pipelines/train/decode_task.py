@@ -1,4 +1,4 @@
-"""What a decoding process runs; kept apart so that it imports neither torch nor what trains with it."""
+"""Ray task that decodes clips. A module of its own, so that decoding processes do not import the training code."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import ray
 from vicc_ray.pipelines.cluster.broadcast import get_cached
 
 BUILDERS_KEPT = 8
-"""Training workers that one process decodes for in turn, without opening their files anew."""
+"""Builders that a decoding process caches: one for each training worker, with its files open."""
 
 
 @ray.remote
-def decode(held: list[ray.ObjectRef], row: dict[str, Any]) -> dict[str, np.ndarray]:
-    """What a :class:`ClipBatchBuilder` makes of a row.
+def decode(refs: list[ray.ObjectRef], row: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Decode one microbatch.
 
     Args:
-        held: the maker, in the object store so that a task does not carry the list of videos, and in a list so that Ray
-            does not unpack it anew for each task.
+        refs: the :class:`ClipBatchBuilder` in the object store, so that a task does not carry the list of videos. In a
+            list, so that Ray does not deserialize it for each task.
+        row: ``step`` and ``microbatch``.
     """
-    made: dict[str, np.ndarray] = get_cached(held[0], kept=BUILDERS_KEPT)(row)
-    return made
+    microbatch: dict[str, np.ndarray] = get_cached(refs[0], kept=BUILDERS_KEPT)(row)
+    return microbatch

@@ -1,4 +1,4 @@
-"""A :class:`~vicc_ray.training.tasks.base.Task` on Ray Train: workers are started, and restarted until it ends."""
+"""Launcher of a :class:`~vicc_ray.training.tasks.base.Task` on Ray Train: starts and restarts its workers."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from vicc_ray.training.tasks.base import Task
 from vicc_ray.utils.background_thread import background_thread
 
 HEALTH_CHECK_INTERVAL_S = "0.5"
-"""How often Ray Train's controller looks at its workers; a report waits for such a look (2 s by default)."""
+"""Poll interval of Ray Train's controller (2 s by default); a worker's report waits for the next poll."""
 START_TIMEOUT_S = "30"
-"""How long a start waits for its workers' places: after a machine was lost, Ray may count it for a while."""
+"""Timeout of a start for its placement group: Ray may count a lost node for a while."""
 
 
 def launch_training(
@@ -48,20 +48,21 @@ def launch_training(
     progress: bool = True,
     pause_for_pruning: bool = False,
 ) -> Path:
-    """Train in an opened folder until the last phase ends, from the newest checkpoint there if there is one.
+    """Train to the end of the last phase, from the newest checkpoint in ``folder`` if there is one.
 
     Args:
-        start_from: checkpoint folder of another run from which a new run takes weights and place.
-        awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
+        folder: run folder, already opened.
+        start_from: initial checkpoint of a new run, a folder of another run: weights and position.
+        pause_for_pruning: pause after each validation until the sweep has decided by its score whether to continue
             (`RunDir.pause_file`).
 
     Returns:
-        the checkpoint of the last phase.
+        checkpoint of the last phase.
 
     Raises:
-        UserError: another process trains here, or training failed.
+        UserError: another process trains in the folder, or training failed.
     """
-    with folder.writing():  # refused here at once rather than in the workers, which hold this lock while they train
+    with folder.writing():  # fails here at once, not in the workers, which hold this lock while they train
         folder.checkpoints.clean_partial()
     phase = task.phases[-1]
     last = folder.phase_checkpoint(phase.index, phase.name)
@@ -69,16 +70,16 @@ def launch_training(
         last.name
     ):
         return last
-    tell = folder.restarts.record_wait if progress else partial(_note_and_log, folder)
+    report = folder.restarts.record_wait if progress else partial(_record_and_log, folder)
     with (
         ray_session(task.config.ray),
         background_thread(partial(record_lost_nodes, folder.restarts)),
         background_thread(reap_orphans),
-        background_thread(partial(report_pending_groups, tell, False)),
+        background_thread(partial(report_pending_groups, report, False)),
         follow_run(folder, task, progress),
         checkpoint_on_interrupt(lambda: [folder]),
     ):
-        _fit(task, folder, start_from, pause_for_pruning, tell)
+        _fit(task, folder, start_from, pause_for_pruning, report)
     folder.checkpoints.clean_partial()
     if folder.fatal_error_file.exists():
         raise UserError(folder.fatal_error_file.read_text())
@@ -86,22 +87,22 @@ def launch_training(
     return last
 
 
-def _note_and_log(folder: RunDir, text: str) -> None:
-    """Where no progress display shows what is noted."""
+def _record_and_log(folder: RunDir, text: str) -> None:
+    """Record a wait, and log it, since no progress display shows it."""
     folder.restarts.record_wait(text)
     log(text)
 
 
-def _fit(task: Task, folder: RunDir, start_from: Path | None, pause_for_pruning: bool, tell: Reporter) -> None:
-    """Train until it ends. Ray Train begins its workers anew as often as needed; its controller is begun anew here."""
+def _fit(task: Task, folder: RunDir, start_from: Path | None, pause_for_pruning: bool, report: Reporter) -> None:
+    """Train to the end. Ray Train restarts failed workers; this function restarts Ray Train's controller."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_INTERVAL_S)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_TIMEOUT_S)
     config = task.config
-    asked = (config.train, config.ray.share, task.batch_bytes)
+    request = (config.train, config.ray.share, task.batch_bytes)
     wait_for_nodes(
-        partial(training_shortage, *asked), training_bundles(config.train), config.ray.node_wait_timeout_s, tell
+        partial(training_shortage, *request), training_bundles(config.train), config.ray.node_wait_timeout_s, report
     )
-    resources = worker_resources(*asked)
+    resources = worker_resources(*request)
     job = WorkerConfig(
         task=task.kind,
         config=config.model_dump(mode="json"),
@@ -114,7 +115,7 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, pause_for_pruning:
         pause_for_pruning=pause_for_pruning,
         cpus_are_shared=not owns_session(),
     )
-    lost = 0
+    failures = 0
     while True:
         step = folder.step
         try:
@@ -122,21 +123,21 @@ def _fit(task: Task, folder: RunDir, start_from: Path | None, pause_for_pruning:
             return
         except TrainingFailedError as error:
             raise user_error_in(error) or UserError(
-                f"training failed: {_reason(error)}. The run is kept in {folder.path}"
+                f"training failed: {_reason(error)}. Checkpoints remain in {folder.path}"
             ) from error
         except RayActorError as error:
-            lost = lost + 1 if folder.step == step else 0
-            if lost > config.train.max_restarts_without_progress:
+            failures = failures + 1 if folder.step == step else 0
+            if failures > config.train.max_restarts_without_progress:
                 raise UserError(
-                    f"training failed: Ray Train's controller ended {lost} times in a row ({first_line(error)}). "
-                    f"The run is kept in {folder.path}: the same command goes on with it"
+                    f"training failed: Ray Train's controller died {failures} times in a row at step {step} "
+                    f"({first_line(error)}). Checkpoints remain in {folder.path}; the same command resumes the run"
                 ) from error
 
 
 def _trainer(config: Config, job: WorkerConfig, resources: WorkerResources, folder: RunDir) -> Any:
     workers = config.train.num_workers
     group = LoopbackTorchConfig if is_loopback_session() else TorchConfig
-    scaling: dict[str, Any] = {  # Ray's type hints are those of its older trainer
+    scaling: dict[str, Any] = {  # Ray's type hints describe its older trainer
         "num_workers": (workers.min, workers.max) if workers.elastic else workers.max,
         "use_gpu": resources.use_gpu,
         "resources_per_worker": resources.as_dict(),
@@ -150,8 +151,7 @@ def _trainer(config: Config, job: WorkerConfig, resources: WorkerResources, fold
         run_config=RunConfig(
             name="train",
             storage_path=str(folder.path.resolve() / "ray"),
-            # Without limit: the workers themselves give up where a run gets nowhere
-            # (train.max_restarts_without_progress).
+            # No limit: the workers themselves abort a run without progress (train.max_restarts_without_progress).
             failure_config=FailureConfig(max_failures=-1),
         ),
         validation_config=validation_config(folder.path.resolve(), job.store, resources.spare),
@@ -159,6 +159,6 @@ def _trainer(config: Config, job: WorkerConfig, resources: WorkerResources, fold
 
 
 def _reason(error: TrainingFailedError) -> str:
-    """What went wrong in the first worker that failed, or in what Ray Train says of itself."""
+    """Error of the first failed worker, or of Ray Train itself."""
     failures = getattr(error, "worker_failures", {})
     return last_line(next(iter(failures.values()), error))

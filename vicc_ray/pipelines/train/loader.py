@@ -1,9 +1,8 @@
-"""Clip store -> batches of one training worker, decoded by Ray tasks on whatever CPUs the cluster has.
+"""Data loader of a training worker: Ray tasks on any CPU of the cluster decode its batches from the clip store.
 
-Each worker asks for the parts of its own batches, in the order of the plan, and holds a window of them. So the first
-batch after a restart is the very next one, any number of workers can share the global batch, and nothing is drained
-between epochs. ``benchmarks/ingest_designs.py`` compares this with pipelines of Ray Data, one a worker or one for all.
-T frames, S clip side.
+Each worker submits the tasks of its own batches in sampler order and keeps a window of results. So a restarted worker
+resumes with the exact next batch, any number of workers can share the global batch, and the pipeline does not drain
+between epochs. ``benchmarks/ingest_designs.py`` compares this with Ray Data pipelines, one per worker or one for all.
 """
 
 from __future__ import annotations
@@ -27,55 +26,59 @@ from vicc_ray.pipelines.train.decode_task import decode
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 
 BATCHES_AHEAD = 2
-"""Batches that may lie in the object store at least: the one that is trained on and the next."""
+"""Minimum of batches in the object store: the current one and the next."""
 MICROBATCHES_PER_CPU = 4
-"""Parts ahead for each CPU: a few, so that one that takes long does not hold up the others."""
+"""Prefetched microbatches per CPU: a few, so that a slow one does not stall the others."""
 FETCH_POLL_S = 1.0
-"""Seconds after which the thread that waits for a result looks whether it is still wanted."""
+"""Seconds between checks of the fetching thread for the end of the loader."""
 RETRIES = 10
-"""How often a task whose process or node died is given to another one."""
+"""Retries of a task whose process or node died."""
 
 
 def batches(
     builder: ClipBatchBuilder, start: int, stop: int, cpus: float, memory: int, task_cpus: float = 1.0
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches of the global steps ``start`` to ``stop``, in order; decoding goes on while one is trained on.
+    """Batches of the global steps ``start`` to ``stop``, in order; tasks decode ahead while the worker trains.
 
     Args:
-        cpus: logical CPUs that this worker's decoding may use at once.
-        memory: bytes of the object store that it may fill; two batches are taken whatever is given.
-        task_cpus: logical CPUs that one task asks for at most.
+        cpus: logical CPUs for this worker's decoding.
+        memory: bytes of the object store for its results; at least two batches are prefetched, whatever the value.
+        task_cpus: upper limit of a task's logical CPUs.
     """
-    held, running = ray.put(builder), max(1, round(cpus))
-    asked = math.floor(1000 * min(1.0, task_cpus, cpus / running)) / 1000
-    task = decode.options(num_cpus=asked, max_retries=RETRIES, scheduling_strategy=NO_PLACEMENT_GROUP)
+    builder_ref, running = ray.put(builder), max(1, round(cpus))
+    num_cpus = math.floor(1000 * min(1.0, task_cpus, cpus / running)) / 1000
+    task = decode.options(num_cpus=num_cpus, max_retries=RETRIES, scheduling_strategy=NO_PLACEMENT_GROUP)
     rows = [
         {"step": step, "microbatch": microbatch}
         for step in range(start, stop)
         for microbatch in range(builder.microbatches)
     ]
     ahead = min(memory * builder.microbatches // builder.batch_bytes, MICROBATCHES_PER_CPU * running)
-    window = _Window((partial(task.remote, [held], row) for row in rows), running, ahead, builder.microbatches)
+    window = _Window((partial(task.remote, [builder_ref], row) for row in rows), running, ahead, builder.microbatches)
     try:
-        while parts := list(islice(window, builder.microbatches)):
-            # A copy: what lies in the object store can be neither written to nor given back while it is looked at.
-            batch = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-            window.give_back(len(parts))
-            del parts
+        while microbatches := list(islice(window, builder.microbatches)):
+            # A copy: arrays in the object store are read-only and occupy it until the last reference is gone.
+            batch = {
+                name: torch.from_numpy(np.concatenate([part[name] for part in microbatches]))
+                for name in microbatches[0]
+            }
+            window.release(len(microbatches))
+            del microbatches
             yield batch
     finally:
         window.close()
 
 
 class _Window:
-    """Results of tasks in their order; a thread begins new ones as old ones end and results are given back.
+    """Prefetch window: results of tasks in order. A thread submits tasks as others finish and results are released.
 
-    Another one brings results from other nodes here before they are asked for, one after the other.
+    A second thread fetches results from other nodes, one at a time, before the worker needs them.
 
     Args:
-        calls: each begins a task.
-        running: tasks that may run at once.
-        ahead: results, finished or not, that may be held; at least ``BATCHES_AHEAD`` times ``least``.
+        calls: each submits a task.
+        running: limit of concurrent tasks.
+        ahead: limit of results, finished or pending; raised to ``BATCHES_AHEAD`` times ``least``.
+        least: microbatches of a batch.
     """
 
     def __init__(self, calls: Iterator[Callable[[], ray.ObjectRef]], running: int, ahead: int, least: int) -> None:
@@ -84,7 +87,7 @@ class _Window:
         self._results: deque[ray.ObjectRef | Exception] = deque()
         self._open = True
         self._changed = Condition()
-        self._coming: SimpleQueue[ray.ObjectRef | None] = SimpleQueue()
+        self._submitted: SimpleQueue[ray.ObjectRef | None] = SimpleQueue()
         self._threads = [Thread(target=target, daemon=True) for target in (self._fill, self._fetch)]
         for thread in self._threads:
             thread.start()
@@ -96,19 +99,19 @@ class _Window:
         with self._changed:
             self._changed.wait_for(lambda: self._results)
             reference = self._results.popleft()
-        if isinstance(reference, Exception):  # the end, or what kept the thread from going on
+        if isinstance(reference, Exception):  # StopIteration at the end, or the error that ended the thread
             self._results.append(reference)
             raise reference
         return ray.get(reference)
 
-    def give_back(self, count: int) -> None:
-        """So many results are of no use any more."""
+    def release(self, count: int) -> None:
+        """Free the places of ``count`` consumed results."""
         with self._changed:
             self._free += count
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Begin no more; those that run are left to end, and their results go with the last look at them."""
+        """Submit no more tasks. Running ones finish; their results go with the last reference."""
         with self._changed:
             self._open = False
             self._changed.notify_all()
@@ -117,22 +120,22 @@ class _Window:
 
     def _fill(self) -> None:
         try:
-            self._begin_all()
+            self._submit_all()
             end: Exception = StopIteration()
-        except Exception as error:  # noqa: BLE001 - it is raised again where the results are waited for
+        except Exception as error:  # noqa: BLE001 - __next__ raises it
             end = error
-        self._coming.put(None)
+        self._submitted.put(None)
         with self._changed:
             self._results.append(end)
             self._changed.notify_all()
 
     def _fetch(self) -> None:
-        while (reference := self._coming.get()) is not None:
+        while (reference := self._submitted.get()) is not None:
             while self._open and not ray.wait([reference], timeout=FETCH_POLL_S)[0]:
                 pass
-            del reference  # or it would be held until the next one comes
+            del reference  # else the result would stay in the object store until the next one arrives
 
-    def _begin_all(self) -> None:
+    def _submit_all(self) -> None:
         busy: list[ray.ObjectRef] = []
         for call in self._calls:
             if len(busy) == self._running:
@@ -145,5 +148,5 @@ class _Window:
                 reference = call()
                 self._results.append(reference)
                 busy.append(reference)
-                self._coming.put(reference)
+                self._submitted.put(reference)
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The alternating run: checks, then Ray Train; the same command goes on with a run."""
+"""Pretraining run: checks of its inputs, then Ray Train. The same command resumes it."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def pretrain(
     progress: bool = True,
     pause_for_pruning: bool = False,
 ) -> Path:
-    """Train until the schedule ends, from the newest checkpoint in ``run_dir`` if there is one.
+    """Train to the end of the schedule, from the newest checkpoint in ``run_dir`` if there is one.
 
     Args:
-        store_path: a prepared clip store, or its address in a bucket.
-        start_from: checkpoint folder of another run from which a new run takes weights and place; settings may differ.
-        awaits_scores: hold the training at each check until somebody has decided by its score whether it goes on
+        store_path: clip store, a folder or an address in a bucket.
+        start_from: initial checkpoint of a new run, a folder of another run: weights and position. Settings may differ.
+        pause_for_pruning: pause after each validation until the sweep has decided by its score whether to continue
             (`RunDir.pause_file`).
 
     Returns:
-        the checkpoint of the last phase.
+        checkpoint of the last phase.
 
     Raises:
-        UserError: settings, store or run folder cannot be used, or training failed.
+        UserError: invalid settings, unusable store or run folder, or failed training.
     """
     check_trackers(config.train.trackers)
     store, folder = ClipStore(store_path), RunDir(run_dir)
-    task = Pretraining(config, store)  # what does not fit is told before anything is written
+    task = Pretraining(config, store)  # checks the settings before anything is written
     folder.check(config, inputs=task.inputs)
     start = resolve_initial_checkpoint(folder, start_from)
     if start is not None:

@@ -1,4 +1,4 @@
-"""Live progress of a training run: follows the files that the first worker writes."""
+"""Progress display of a training run, which follows the files that the first worker writes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vicc_ray.utils.jsonl import parse_line, read_lines
 from vicc_ray.utils.progress_bar import ProgressBar, duration
 
 FIRST_STEPS = 10
-"""Steps after which the speed of a run is worth telling."""
+"""Steps before the first estimate of the time left."""
 RECENT = 100
-"""Steps by whose speed the time left is judged."""
+"""Newest steps, whose speed the time left is estimated from."""
 
 
 @contextmanager
 def follow_run(folder: RunDir, task: Task, show: bool = True) -> Iterator[None]:
-    """Show what the schedule comes to, and while the block runs steps, loss, R@1, time left and what looks wrong."""
+    """Show the workload, then steps, loss, R@1, time left and warnings while the block runs."""
     if not show:
         yield
         return
@@ -35,103 +35,103 @@ def follow_run(folder: RunDir, task: Task, show: bool = True) -> Iterator[None]:
 
 
 class RunProgress:
-    """Reads what is new in the run's files twice a second and shows it."""
+    """Progress display: shows new lines of the run's files twice a second."""
 
     def __init__(self, folder: RunDir, workload: Workload) -> None:
-        self.workload, self.begun_at = workload, folder.step
-        self.bar = ProgressBar("starting Ray", workload.steps, self.begun_at)
-        self.steps, self.checks = JsonLinesTail(folder.metrics_file), JsonLinesTail(folder.validation_file)
-        self.restarts, self.begun = JsonLinesTail(folder.restarts.file, ("time_ms",)), False
+        self.workload, self.first_step = workload, folder.step
+        self.bar = ProgressBar("starting Ray", workload.steps, self.first_step)
+        self.steps, self.validations = JsonLinesTail(folder.metrics_file), JsonLinesTail(folder.validation_file)
+        self.restarts, self.started = JsonLinesTail(folder.restarts.file, ("time_ms",)), False
         self.warnings = JsonLinesTail(folder.warnings_file, ("step", "phase", "kind"))
         self.phase = ""
         self.losses: list[float] = []
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
-        self.score, self.told_time = "", False
+        self.score, self.time_shown = "", False
         for line in self.steps.old:
             self._add(line)
         self.steps.old.clear()
 
     def run(self, stop: threading.Event) -> None:
-        self.bar.print(f"{self.workload}" + (f"; {self.begun_at:,} of them are done" if self.begun_at else ""))
+        self.bar.print(f"{self.workload}" + (f"; {self.first_step:,} of them done" if self.first_step else ""))
         with self.bar:
             while not stop.wait(0.5):
                 self._update()
             self._update()
 
     def _update(self) -> None:
-        for attempt in self.restarts.read():
-            self._tell(attempt)
+        for record in self.restarts.read():
+            self._show_restart(record)
         lines = self.steps.read()
         for line in lines:
             self._add(line)
             self.recent.append(line)
             if line["step"] == self.workload.ends.get(line["phase"]):
-                self._tell_end(line["step"])
-        for check in sorted(self.checks.read(), key=lambda check: int(check["step"])):
-            self._tell_check(check)
+                self._show_phase_end(line["step"])
+        for check in sorted(self.validations.read(), key=lambda check: int(check["step"])):
+            self._show_validation(check)
         for warning in self.warnings.read():
             self.bar.print(f"{warning['phase']}, epoch {warning['epoch']}: {warning['text']}", "warning")
         if lines:
-            self._show(lines[-1])
+            self._show_step(lines[-1])
 
     def _add(self, line: dict[str, Any]) -> None:
         if line["phase"] != self.phase:
             self.phase, self.losses, self.score = line["phase"], [], ""
         self.losses.append(float("nan") if line["loss"] is None else line["loss"])
 
-    def _tell_end(self, step: int) -> None:
-        """The figures of a phase that ended, as the report has them."""
+    def _show_phase_end(self, step: int) -> None:
+        """Show a finished phase's losses, computed as in the report."""
         first, last = start_mean(self.losses), end_mean(self.losses)
         if first is not None and last is not None:
             self.bar.print(f"{self.phase} ended at step {step:,}: loss {first:.2f} -> {last:.2f}")
 
-    def _tell_check(self, check: dict[str, Any]) -> None:
+    def _show_validation(self, check: dict[str, Any]) -> None:
         score = f"R@1 {check['stream']} {100 * check['recall_at_1']:.1f} %"
-        late = "" if check["phase"] == self.phase else ", scored since"
+        late = "" if check["phase"] == self.phase else ", scored later"
         where = f"{check['phase']}, after epoch {check['epoch']} (step {check['step']:,}{late})"
-        self.bar.print(f"held out: {where}: {score} on {check['videos']} videos")
+        self.bar.print(f"validation: {where}: {score} on {check['videos']} videos")
         if not late:
             self.score = score
 
-    def _tell(self, attempt: dict[str, Any]) -> None:
-        """What disturbed the run, and that it goes on."""
-        if "error" in attempt:
-            self.bar.print(attempt["error"], "interrupted")
-        elif "waits_for" in attempt:
-            self.bar.print(f"waiting for {attempt['waits_for']}")
+    def _show_restart(self, record: dict[str, Any]) -> None:
+        """Show a line of the restart log: an error, a wait or a start."""
+        if "error" in record:
+            self.bar.print(record["error"], "interrupted")
+        elif "waits_for" in record:
+            self.bar.print(f"waiting for {record['waits_for']}")
         else:
-            if self.begun or attempt["step"]:
-                self.bar.print(f"going on from step {attempt['step']} with workers: {attempt['workers']}")
-            self.begun = True
+            if self.started or record["step"]:
+                self.bar.print(f"resuming from step {record['step']} with {record['workers']} workers")
+            self.started = True
 
-    def _show(self, line: dict[str, Any]) -> None:
+    def _show_step(self, line: dict[str, Any]) -> None:
         step, left = line["step"], self._seconds_left(line["step"])
-        if not self.told_time and left and len(self.recent) >= FIRST_STEPS:
-            self.told_time = True
-            speed = f"by the speed of the first {len(self.recent)} steps"
+        if not self.time_shown and left and len(self.recent) >= FIRST_STEPS:
+            self.time_shown = True
+            speed = f"at the speed of the first {len(self.recent)} steps"
             self.bar.print(f"about {duration(left)} of training left, {speed}")
         loss = end_mean(self.losses)
         figures = ["" if loss is None else f"loss {loss:.3f}", f"{line['samples_per_s']:.0f} samples/s", self.score]
-        title = self.phase if step < self.workload.steps else "last checkpoint and scores"
+        title = self.phase if step < self.workload.steps else "last checkpoint and validation"
         self.bar.update(step, "  ".join(figure for figure in figures if figure), title, left)
 
     def _seconds_left(self, step: int) -> float | None:
-        """By what the newest steps took; waiting for machines and restarts do not count."""
+        """Estimate from the newest steps, without waits for nodes and restarts."""
         spent = sum(line["data_ms"] + line["compute_ms"] for line in self.recent) / 1000
         cost = sum(self.workload.cost(line["step"] - 1, line["step"]) for line in self.recent)
         return self.workload.cost(step, self.workload.steps) * spent / cost if cost else None
 
 
 class JsonLinesTail:
-    """New whole lines of a JSON-lines file that grows, and that a resumed run replaces by a shorter one.
+    """Reader of complete new lines of a growing JSON-lines file, which a resumed run may replace by a shorter one.
 
-    What was there at the start is left out (it is in ``old``), and no line comes twice that is the same in ``keys``.
+    Lines present at the start are in ``old`` only. Of lines with equal ``keys``, only the first is returned.
     """
 
     def __init__(self, path: Path, keys: tuple[str, ...] = ("step", "phase")) -> None:
         self._path, self._keys = path, keys
         self._file: TextIO | None = None
-        self._rest = ""
+        self._partial = ""
         self.old = read_lines(path)
         self._seen = {self._key(line) for line in self.old}
 
@@ -139,9 +139,9 @@ class JsonLinesTail:
         if self._file is None or self._replaced(self._file):
             if not self._path.exists():
                 return []
-            self._file, self._rest = self._path.open(), ""
-        *whole, self._rest = (self._rest + self._file.read()).split("\n")
-        lines = [record for line in whole if (record := parse_line(line)) is not None]
+            self._file, self._partial = self._path.open(), ""
+        *complete, self._partial = (self._partial + self._file.read()).split("\n")
+        lines = [record for line in complete if (record := parse_line(line)) is not None]
         new = [line for line in lines if self._key(line) not in self._seen]
         self._seen.update(self._key(line) for line in new)
         return new
