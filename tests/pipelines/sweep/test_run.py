@@ -97,5 +97,5 @@ def test_a_sweep_in_which_all_fail_says_why(store: Path, tmp_path: Path) -> None
         asked = study.ask()
         study.tell(asked.number, "failed", None, 0.0, reason)
         folder.trial(asked.number).write(Trial(asked.number, asked.values, "failed", reason))
-    with pytest.raises(UserError, match=r"no trial .* came to its end .*: out of memory; training has diverged"):
+    with pytest.raises(UserError, match=r"no trial .* completed .*: out of memory; training has diverged"):
         run_sweep(settings, store, folder.path, progress=False)

@@ -1,1 +1,1 @@
-"""Sweeps on Ray Tune."""
+"""Hyperparameter sweeps on Ray Tune."""

@@ -1,4 +1,4 @@
-"""The runs that judge what a search has found: fresh seeds, all training videos, scored on the test videos."""
+"""Final evaluation of a sweep: runs on fresh seeds and all training videos, scored on the test videos."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vicc_ray.utils.fs import atomic_write
 
 
 class FinalRuns:
-    """The :class:`~vicc_ray.pipelines.sweep.tuner.TrialSource` of the end: the best setting and the default one."""
+    """Source of the final runs (a :class:`~vicc_ray.pipelines.sweep.tuner.TrialSource`): best and default settings."""
 
     def __init__(self, plan: Sweep, folder: SweepDir, best: Trial | None) -> None:
         self.plan, self.folder = plan, folder
@@ -27,7 +27,7 @@ class FinalRuns:
         if best is not None and dict(best.values) == plan.default:
             del settings[BEST]
         self.settings = settings
-        # Runs of one seed share a stage 1, so those that are made at the same time are of other seeds.
+        # Runs of one seed share a stage 1, so neighbors in this list, which run concurrently, differ in their seed.
         self.runs = [(name, seed) for name in settings for seed in range(plan.settings.final_eval.num_seeds)]
         self.waiting = [run for run in self.runs if self._score(*run) is None]
         self.failures: list[str] = []
@@ -35,7 +35,7 @@ class FinalRuns:
 
     @property
     def progress(self) -> str:
-        """How far they are, in words."""
+        """Progress as text."""
         if self.trained < len(self.runs):
             return f"runs with fresh seeds: {self.trained} of {len(self.runs)} trained"
         scored = sum(self._score(*run) is not None for run in self.runs)
@@ -43,11 +43,11 @@ class FinalRuns:
 
     @property
     def remaining(self) -> int:
-        """Runs that have no score yet and were not handed out."""
+        """Runs without a score that have not been started."""
         return len(self.waiting)
 
     def next(self) -> tuple[tuple[str, int], Path] | None:
-        """The next run."""
+        """Next run, with its configuration written; None if there is none."""
         if not self.waiting:
             return None
         name, seed = self.waiting.pop(0)
@@ -57,47 +57,46 @@ class FinalRuns:
         return (name, seed), folder.path
 
     def score(self, name: tuple[str, int], epoch: int, recall_at_1: float) -> bool:
-        """None of them ends early."""
+        """Never prune."""
         return False
 
     def end(self, name: tuple[str, int], failure: str | None) -> None:
-        """Keep why one failed."""
+        """Record a failure."""
         self.trained += 1
         if failure:
             self.failures.append(f"{name[0]}, seed {name[1]}: {failure}")
 
     def results(self, store: str) -> list[FinalEval]:
-        """Of each setting, the R@1 on the test videos of each seed; none of a setting where R@1 tells nothing.
+        """R@1 on the test videos by setting, one value per seed; settings with an undefined R@1 are left out.
 
-        They are computed here, after the training: all CPUs and GPUs are free for it, and Ray Data within a trial of
-        Tune would be confined to what the trial had reserved.
+        Evaluation runs here, after all training: all CPUs and GPUs are free, while Ray Data inside a Tune trial would
+        be confined to the trial's placement group.
 
         Raises:
             UserError: runs failed.
         """
         if self.failures:
-            raise UserError(f"runs with the found settings failed: {'; '.join(self.failures)}")
+            raise UserError(f"final runs failed: {'; '.join(self.failures)}")
         for run in self.runs:
             if self._score(*run) is None:
                 evaluate(self._folder(*run).run.path, store, progress=False)
         scores = {name: [self._score(name, seed) for of, seed in self.runs if of == name] for name in self.settings}
-        told = {
-            name: [score for score in found if score is not None and math.isfinite(score)]
-            for name, found in scores.items()
+        finite = {
+            name: [score for score in of_seeds if score is not None and math.isfinite(score)]
+            for name, of_seeds in scores.items()
         }
-        return [FinalEval(name, found) for name, found in told.items() if found]
+        return [FinalEval(name, recalls) for name, recalls in finite.items() if recalls]
 
     def _score(self, name: str, seed: int) -> float | None:
         return score_on_test_videos(self._folder(name, seed))
 
     def _folder(self, name: str, seed: int) -> TrialDir:
-        """With more trials another one may be the best: its runs are others."""
+        """Folder of a run. It names the best trial, since more trials may change which one is best."""
         return self.folder.final_run(f"{name}-{self.number:04d}" if name == BEST else name, seed)
 
 
 def score_on_test_videos(folder: TrialDir) -> float | None:
-    """R@1 on the test videos of the RGB network that was trained last; None before it has been evaluated, NaN where R@1
-    would be the same whatever the network is."""
+    """R@1 on the test videos of the last RGB network; None before evaluation, NaN where no network can change R@1."""
     result = read_result(folder.run.path / "evaluation", RecallRows)
     if result is None:
         return None
@@ -105,5 +104,5 @@ def score_on_test_videos(folder: TrialDir) -> float | None:
     last = latest_network(list(rows), SCORED)
     if last is None:
         return None
-    share = rows[last]["recall"]["1"]
-    return math.nan if share is None else float(share)
+    recall = rows[last]["recall"]["1"]
+    return math.nan if recall is None else float(recall)

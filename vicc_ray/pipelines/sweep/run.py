@@ -1,4 +1,4 @@
-"""A sweep on Ray Tune: trials side by side, each with a Ray Train run inside; the study decides what is tried."""
+"""Sweep on Ray Tune: concurrent trials, each a Ray Train run; an Optuna study suggests their settings."""
 
 from __future__ import annotations
 
@@ -31,106 +31,104 @@ from vicc_ray.utils.background_thread import background_thread
 
 
 def run_sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress: bool = True) -> SweepSummary:
-    """Search, judge what was found on the test videos, and tell it; the same call goes on with a sweep.
+    """Search, evaluate the best trial on the test videos, and write the results. The same call resumes a sweep.
 
     Args:
-        store_path: a prepared clip store, which all trials share.
-        out: the sweep's folder; on a cluster, where all machines see it.
+        store_path: clip store, shared by all trials.
+        out: folder of the sweep; on a cluster, one that all nodes see.
 
     Returns:
-        what is in ``out/sweep-summary.json``.
+        content of ``out/sweep-summary.json``.
 
     Raises:
-        UserError: settings, store or folder cannot be used, or every trial failed.
+        UserError: invalid settings, unusable store or folder, or failure of every trial.
     """
     plan, store, folder = Sweep(settings), ClipStore(store_path), SweepDir(out.resolve())
     task = Pretraining(plan.trial({}), store)
     if not task.has_validation:
         raise UserError(
-            f"{store.location}: no labelled training videos to score trials on: label them, or raise "
-            f"validation_share ({settings.validation_fraction:g}) so that each class has a source for it"
+            f"{store.location}: no labeled training videos to score trials on: label them, or raise "
+            f"validation_fraction ({settings.validation_fraction:g}) so that each class has a source for it"
         )
     folder.open(settings, plan.base, store)
     with folder.lock(), ray_session(plan.base.ray), background_thread(reap_orphans):
         running = _SweepRun(plan, store, folder, task.sampler.steps_per_epoch)
-        tell = running.wait if progress else log
-        waits = partial(report_pending_groups, tell, True, ended=partial(running.wait, ""))
-        showing = follow_sweep(running.search.trials, running.search.total, running.doing, progress)
+        report = running.wait if progress else log
+        waits = partial(report_pending_groups, report, True, ended=partial(running.wait, ""))
+        showing = follow_sweep(running.search.trials, running.search.total, running.status_text, progress)
         with showing, background_thread(waits), checkpoint_on_interrupt(folder.runs):
             if running.trains:
-                lack = partial(sweep_shortage, settings, task.config, task.batch_bytes)
+                shortage = partial(sweep_shortage, settings, task.config, task.batch_bytes)
                 wait_for_nodes(
-                    lack, sweep_bundles(settings, task.config.train), plan.base.ray.node_wait_timeout_s, tell
+                    shortage, sweep_bundles(settings, task.config.train), plan.base.ray.node_wait_timeout_s, report
                 )
             running.wait("")
-            running.find()
-            running.judge()
+            running.run_search()
+            running.run_final_eval()
         return running.publish()
 
 
 class _SweepRun:
-    """A sweep while it runs."""
+    """Running sweep: its study, its search and its final runs."""
 
-    def __init__(self, plan: Sweep, store: ClipStore, folder: SweepDir, steps_an_epoch: float) -> None:
+    def __init__(self, plan: Sweep, store: ClipStore, folder: SweepDir, steps_per_epoch: float) -> None:
         self.plan, self.store, self.folder = plan, store, folder
         self.study = SweepStudy(folder.study_file, plan)
-        self.search = Search(plan, self.study, folder, steps_an_epoch, told=self.publish)
+        self.search = Search(plan, self.study, folder, steps_per_epoch, on_trial_end=self.publish)
         self.final_eval: list[FinalEval] = []
-        self.last: FinalRuns | None = None
+        self.final_runs: FinalRuns | None = None
         self.waiting = ""
 
     def wait(self, text: str) -> None:
-        """Note what is waited for, "" if nothing is."""
+        """Record the resource that the sweep waits for, "" for none."""
         self.waiting = text
 
-    def doing(self) -> str:
-        """What is waited for, or goes on before the first trial and after the last one, "" in between."""
+    def status_text(self) -> str:
+        """Status besides the trials: a wait, the shared stage 1 or the final runs; "" for none."""
         if self.waiting:
             return f"waiting for {self.waiting}"
-        if self.last is not None:
-            return self.last.progress
+        if self.final_runs is not None:
+            return self.final_runs.progress
         runs = [self.folder.trial(trial.number).run for trial in self.search.trials()]
         if runs and not any(run.metrics_file.exists() for run in runs):
-            return "the stage 1 that the trials share is trained"
+            return "training the stage 1 that the trials share"
         return ""
 
     @property
     def trains(self) -> bool:
-        """Whether trials or last runs are left, for which there is time."""
+        """Whether trials (within the time budget) or final runs remain."""
         if self.search.remaining:
             return self._seconds_left() != 0.0
-        last = self._last_runs()
+        last = self._final_runs()
         return last is not None and bool(last.remaining)
 
-    def find(self) -> None:
-        """Make the trials that are left, as far as time allows.
+    def run_search(self) -> None:
+        """Run the remaining trials within the time budget.
 
         Raises:
-            UserError: all of them failed.
+            UserError: all trials failed.
         """
-        spent, begun, left = self.folder.seconds_spent(), time.monotonic(), self._seconds_left()
+        spent, start, left = self.folder.seconds_spent(), time.monotonic(), self._seconds_left()
         try:
             if self.search.remaining and left != 0.0:
                 self._run(self.search, left)
         finally:
-            self.folder.note_seconds_spent(spent + time.monotonic() - begun)
+            self.folder.note_seconds_spent(spent + time.monotonic() - start)
         trials = self.search.trials()
         if self.search.ended and not any(trial.state == "complete" for trial in trials):
             reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
-            raise UserError(
-                f"no trial of the sweep came to its end (they are in {self.folder.path}): {'; '.join(reasons)}"
-            )
+            raise UserError(f"no trial of the sweep completed (trials are in {self.folder.path}): {'; '.join(reasons)}")
 
-    def judge(self) -> None:
-        """Train with what was found and with the default setting on fresh seeds, once all trials have ended."""
-        self.last = self._last_runs()
-        if self.last is not None:
-            if self.last.remaining:
-                self._run(self.last, None)
-            self.final_eval = self.last.results(self.store.location)
+    def run_final_eval(self) -> None:
+        """Train the best and the default setting on fresh seeds and score them, once all trials have ended."""
+        self.final_runs = self._final_runs()
+        if self.final_runs is not None:
+            if self.final_runs.remaining:
+                self._run(self.final_runs, None)
+            self.final_eval = self.final_runs.results(self.store.location)
 
     def publish(self) -> SweepSummary:
-        """Write down what is known by now."""
+        """Write summary and page with the results so far."""
         summary = summarize(
             self.plan, self.study, self.folder, self.search.trials(), self.search.total, self.final_eval
         )
@@ -139,12 +137,12 @@ class _SweepRun:
         return summary
 
     def _seconds_left(self) -> float | None:
-        """For trials; None: as many as they take."""
+        """Time budget left for trials; None for no limit."""
         hours = self.plan.settings.budget.hours
         return None if hours is None else max(0.0, 3600 * hours - self.folder.seconds_spent())
 
-    def _last_runs(self) -> FinalRuns | None:
-        """None before all trials have ended, and where there are to be none."""
+    def _final_runs(self) -> FinalRuns | None:
+        """Final runs; None before all trials have ended and where the settings ask for none."""
         if not (self.search.ended and self.plan.settings.final_eval.num_seeds):
             return None
         return FinalRuns(self.plan, self.folder, best_trial(self.search.trials()))

@@ -1,4 +1,4 @@
-"""The trials of a search, between the study that asks for them and Tune that runs them."""
+"""Trials of a search: suggested by the Optuna study, run by Tune, and recorded in the sweep's folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vicc_ray.utils.fs import atomic_write
 
 
 class Search:
-    """The :class:`~vicc_ray.pipelines.sweep.tuner.TrialSource` of a study; what was asked and not told comes first.
+    """Source of a study's trials (a :class:`~vicc_ray.pipelines.sweep.tuner.TrialSource`); unfinished ones come first.
 
     Args:
-        steps_an_epoch: of the trials' training videos.
-        told: is called after each trial that the study was told.
+        steps_per_epoch: steps of an epoch on the trials' training videos.
+        on_trial_end: called after each trial that the study has recorded.
     """
 
     def __init__(
@@ -29,67 +29,69 @@ class Search:
         plan: Sweep,
         study: SweepStudy,
         folder: SweepDir,
-        steps_an_epoch: float,
-        told: Callable[[], object] = lambda: None,
+        steps_per_epoch: float,
+        on_trial_end: Callable[[], object] = lambda: None,
     ) -> None:
-        self.plan, self.study, self.folder, self.steps_an_epoch = plan, study, folder, steps_an_epoch
-        self.told = told
-        self.again = study.unfinished()
+        self.plan, self.study, self.folder, self.steps_per_epoch = plan, study, folder, steps_per_epoch
+        self.on_trial_end = on_trial_end
+        self.unfinished = study.unfinished()
         self.pruned: set[int] = set()
         self.total = plan.total
 
     @property
     def remaining(self) -> int:
-        """Trials that are neither told nor handed out."""
-        return max(0, self.total - len(self.study.trials)) + len(self.again)
+        """Trials neither recorded nor started."""
+        return max(0, self.total - len(self.study.trials)) + len(self.unfinished)
 
     @property
     def ended(self) -> bool:
-        """Whether all trials have been told."""
+        """Whether the study has recorded all trials."""
         return not self.remaining and not self.study.unfinished()
 
     def next(self) -> tuple[int, Path] | None:
-        """The next trial; of one whose values cannot be together, the study hears at once."""
+        """Next trial; one with conflicting values is recorded as failed at once."""
         while self.remaining:
-            asked = self.again.pop(0) if self.again else self.study.ask()
-            folder = self.folder.trial(asked.number)
+            suggestion = self.unfinished.pop(0) if self.unfinished else self.study.ask()
+            folder = self.folder.trial(suggestion.number)
             try:
-                config = self.plan.trial(asked.values, f"{self.plan.settings.name}-{asked.number:04d}")
+                config = self.plan.trial(suggestion.values, f"{self.plan.settings.name}-{suggestion.number:04d}")
             except UserError as error:
-                self._keep(Trial(asked.number, asked.values, "failed", str(error)))
+                self._record(Trial(suggestion.number, suggestion.values, "failed", str(error)))
                 continue
             atomic_write(folder.config_file, dump_config(config))
-            folder.write(Trial(asked.number, asked.values))
-            return asked.number, folder.path
+            folder.write(Trial(suggestion.number, suggestion.values))
+            return suggestion.number, folder.path
         return None
 
     def score(self, name: int, epoch: int, recall_at_1: float) -> bool:
-        """Tell the study; whether the trial is to end."""
+        """Report a score to the study, and return whether to prune the trial."""
         if self.study.report(name, epoch, recall_at_1):
             self.pruned.add(name)
             return True
         return False
 
     def end(self, name: int, failure: str | None) -> None:
-        """Keep what became of a trial, and tell the study; weights of one that is no candidate any more go."""
+        """Record the end of a trial; checkpoints of a pruned one are removed."""
         folder = self.folder.trial(name)
-        trial = folder.update(folder.read(), self.steps_an_epoch)
+        trial = folder.update(folder.read(), self.steps_per_epoch)
         if name in self.pruned:
-            self._keep(replace(trial, state="pruned", reason=f"worse than others after {trial.curve[-1].epoch} epochs"))
+            self._record(
+                replace(trial, state="pruned", reason=f"worse than others after {trial.curve[-1].epoch} epochs")
+            )
             shutil.rmtree(folder.run.checkpoints.path, ignore_errors=True)
-        elif failure is not None:  # else time is over: it goes on with the next call
-            failure = failure or ("" if trial.curve else "it was never scored")
-            self._keep(replace(trial, state="failed" if failure else "complete", reason=failure))
+        elif failure is not None:  # else the time budget is used up: the next call resumes it
+            failure = failure or ("" if trial.curve else "it ended without a validation score")
+            self._record(replace(trial, state="failed" if failure else "complete", reason=failure))
 
-    def _keep(self, trial: Trial) -> None:
+    def _record(self, trial: Trial) -> None:
         self.folder.trial(trial.number).write(trial)
         self.study.tell(trial.number, trial.state, trial.recall_at_1, trial.cost.seconds / 60, trial.reason)
-        self.told()
+        self.on_trial_end()
 
     def trials(self) -> list[Trial]:
-        """What is known of all of them, up to now."""
-        found = []
+        """All trials, with the results so far of running ones."""
+        trials = []
         for trial in self.folder.trials():
             running = trial.state == "running"
-            found.append(self.folder.trial(trial.number).update(trial, self.steps_an_epoch) if running else trial)
-        return found
+            trials.append(self.folder.trial(trial.number).update(trial, self.steps_per_epoch) if running else trial)
+        return trials

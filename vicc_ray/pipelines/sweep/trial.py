@@ -1,4 +1,4 @@
-"""One trial of a sweep, in a process that Ray Tune starts: its stage 1 if nobody made it yet, then its stage 2."""
+"""Trial of a sweep, in a Ray Tune process: trains the shared stage 1 if it does not exist yet, then its stage 2."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from vicc_ray.utils.background_thread import background_thread
 from vicc_ray.utils.fs import file_lock
 
 POLL_INTERVAL_S = 0.5
-"""Seconds between looks for a new score."""
+"""Seconds between polls for a new score."""
 
 
-def run_trial(given: dict[str, Any]) -> None:
-    """Train as the folder's config.yaml says and report each score, then that it has ended.
+def run_trial(params: dict[str, Any]) -> None:
+    """Trainable of Tune: train with the folder's config.yaml, and report each score and the end.
 
     Args:
-        given: ``folder``, ``store`` and ``stage1`` as text; ``prunes``: whether a score may end it, so that it waits
-            for its scores.
+        params: ``folder``, ``store`` and ``stage1`` as text; ``prunes``: whether a score may prune the trial, which
+            then pauses for each decision.
     """
     silence_ray()
-    folder, store = TrialDir(Path(given["folder"])), given["store"]
+    folder, store = TrialDir(Path(params["folder"])), params["store"]
     config = load_config(str(folder.config_file))
     try:
-        start_from = ensure_stage1(config, store, Path(given["stage1"]))
+        start_from = ensure_stage1(config, store, Path(params["stage1"]))
         with background_thread(partial(_report, folder.run)):
-            pretrain(config, store, folder.run.path, start_from, progress=False, pause_for_pruning=given["prunes"])
-    except UserError as error:  # it would come again: not for Tune to repeat
+            pretrain(config, store, folder.run.path, start_from, progress=False, pause_for_pruning=params["prunes"])
+    except UserError as error:  # a retry would repeat it, so Tune must not see it as a failure
         tune.report({"ended": True, "failure": str(error)})
         return
     tune.report({"ended": True, "failure": ""})
 
 
 def ensure_stage1(config: Config, store: str, folder: Path) -> Path | None:
-    """The last checkpoint of the stage 1 that ``config`` begins with, trained if need be by the first who asks.
+    """Last checkpoint of the stage 1 that ``config`` starts with. The first trial that needs it trains it.
 
     Raises:
-        UserError: it cannot be trained.
+        UserError: its training failed.
     """
     stage1 = stage1_of(config)
     if stage1 is None:
@@ -59,23 +59,23 @@ def ensure_stage1(config: Config, store: str, folder: Path) -> Path | None:
         return pretrain(stage1, store, folder / key, progress=False)
 
 
-def _report(run: RunDir, over: threading.Event) -> None:
-    """Report scores as they come, and at the end those that are there; let a run go on that is held for one.
+def _report(run: RunDir, stop: threading.Event) -> None:
+    """Report new scores until ``stop`` is set, and resume a run that pauses for one.
 
-    Tune's report returns once it is decided that the trial goes on, and not at all where it does not: a trial that is
-    ended by a score has made no step after it.
+    Tune's report returns once the scheduler decides to continue, and never for a pruned trial: so a pruned trial makes
+    no step after the score that ended it.
     """
-    told, looked_at = -1, -1
+    reported_epoch, file_size = -1, -1
     ending = False
     while not ending:
-        ending = over.wait(POLL_INTERVAL_S)
+        ending = stop.wait(POLL_INTERVAL_S)
         scored = run.paused and not run.checkpoints.pending_validation(run.paused)
         size = run.validation_file.stat().st_size if run.validation_file.exists() else 0
-        if size != looked_at:
-            looked_at = size
+        if size != file_size:
+            file_size = size
             for score in read_curve(run):
-                if score.epoch > told:
-                    told = score.epoch
+                if score.epoch > reported_epoch:
+                    reported_epoch = score.epoch
                     tune.report({"epoch": score.epoch, "recall_at_1": score.recall_at_1})
         if scored:
             run.pause_file.unlink(missing_ok=True)
