@@ -1,4 +1,4 @@
-"""Ask every machine of the cluster how it is: one process on each, and what follows from all their answers."""
+"""Cluster checks of the doctor: an actor on every node collects facts, which the checks compare."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ from vicc_ray.training.data.clip_batches import sample_bytes
 from vicc_ray.utils.local_paths import is_address
 
 ANSWER_TIMEOUT_S = 180.0
-"""Seconds in which a machine must answer; the first answer takes the start of a process and an import of torch."""
+"""Timeout of a node's answer; the first one includes a process start and the import of torch."""
 CLOCK_TRIES = 5
-"""Of which the quickest counts: its answer was least delayed."""
+"""Clock readings per node; the one with the shortest round trip counts."""
 
 
 def doctor(config: Config, out: str | None = None, store: str | None = None) -> Iterator[Check]:
-    """Check the machines of the cluster that :func:`ray_session` finds, each check as soon as it is made.
+    """Checks of the cluster that :func:`ray_session` finds, each yielded once it is done.
 
     Args:
-        config: what is to be run, for what it needs.
-        out: folder that all machines must be able to write and to see each other's files in.
-        store: clip store that all machines must be able to open.
+        config: settings of the run, whose needs are checked.
+        out: folder that all nodes must be able to write, and in which they must see each other's files.
+        store: clip store that all nodes must be able to open.
 
     Raises:
-        UserError: Ray cannot be started or joined.
+        UserError: Ray cannot be started or connected to.
     """
-    with ray_session(config.ray), _node_probes() as all_examiners:
-        nodes = _ask(all_examiners, "collect_node_info")
-        silent = [name for name in all_examiners if name not in nodes]
-        examiners = {name: examiner for name, examiner in all_examiners.items() if name in nodes}
+    with ray_session(config.ray), _node_probes() as all_probes:
+        nodes = _ask(all_probes, "collect_node_info")
+        silent = [name for name in all_probes if name not in nodes]
+        probes = {name: probe for name, probe in all_probes.items() if name in nodes}
         yield _check_answers(list(nodes), silent)
         if not nodes:
             return
         yield from _check_machines(list(nodes.values()))
-        yield checks.check_clocks(_ahead(examiners))
+        yield checks.check_clocks(_ahead(probes))
         yield _check_needs(config)
         if out is not None:
-            yield _check_folder(examiners, out)
+            yield _check_folder(probes, out)
         if store is not None:
             shown = str(RemotePath(store)) if is_address(store) else store  # without secrets
-            yield checks.check_store(shown, _ask(examiners, "open_store", store))
+            yield checks.check_store(shown, _ask(probes, "open_store", store))
 
 
 class NodeProbe:
-    """On one machine."""
+    """Actor that answers the doctor's questions on its node."""
 
     def __init__(self, name: str, look: str) -> None:
         self._name, self._look = name, look
@@ -98,22 +98,22 @@ class NodeProbe:
 
 @contextmanager
 def _node_probes() -> Iterator[dict[str, Any]]:
-    """Name of each machine -> what examines it."""
+    """Node name -> its :class:`NodeProbe` actor."""
     look, nodes = secrets.token_hex(4), [node for node in ray.nodes() if node["Alive"]]
-    begin: Any = ray.remote(num_cpus=0)(NodeProbe)  # also on a head that has none
-    made = {}
+    actor_class: Any = ray.remote(num_cpus=0)(NodeProbe)  # no CPU, so that it runs on a head without CPUs too
+    probes = {}
     for name, node in zip(_names(nodes), nodes, strict=True):
-        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        made[name] = begin.options(scheduling_strategy=there).remote(name, look)
+        on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        probes[name] = actor_class.options(scheduling_strategy=on_node).remote(name, look)
     try:
-        yield made
+        yield probes
     finally:
-        for examiner in made.values():
-            ray.kill(examiner)
+        for probe in probes.values():
+            ray.kill(probe)
 
 
 def _names(nodes: list[dict[str, Any]]) -> list[str]:
-    """The address of each, with a part of the node's id where several have the same."""
+    """Node names: addresses, with a part of the node id where an address repeats."""
     addresses = Counter(node["NodeManagerAddress"] for node in nodes)
     if len(nodes) == 1:
         return [socket.gethostname()]
@@ -124,25 +124,25 @@ def _names(nodes: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _ask(examiners: dict[str, Any], question: str, *arguments: Any) -> dict[str, Any]:
-    """Machine -> its answer, of those that answer in time."""
-    asked = {name: getattr(examiner, question).remote(*arguments) for name, examiner in examiners.items()}
-    answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_TIMEOUT_S)
+def _ask(probes: dict[str, Any], question: str, *arguments: Any) -> dict[str, Any]:
+    """Node -> answer, without nodes that do not answer in time."""
+    refs = {name: getattr(probe, question).remote(*arguments) for name, probe in probes.items()}
+    answered, _ = ray.wait(list(refs.values()), num_returns=len(refs), timeout=ANSWER_TIMEOUT_S)
     answers = {}
-    for name, answer in asked.items():
+    for name, answer in refs.items():
         if answer in answered:
             try:
                 answers[name] = ray.get(answer)
-            except ray.exceptions.RayActorError:  # it has gone in the meantime
+            except ray.exceptions.RayActorError:  # the node is lost
                 continue
     return answers
 
 
-def _check_answers(there: list[str], silent: list[str]) -> Check:
+def _check_answers(answered: list[str], silent: list[str]) -> Check:
     if silent:
         finding = f"no answer from {', '.join(silent)}; the other checks leave them out"
         return Check("FAIL", "machines", finding, "look at `ray status` and at the logs of that machine")
-    return Check("ok", "machines", f"{len(there)}: {', '.join(there)}")
+    return Check("ok", "machines", f"{len(answered)}: {', '.join(answered)}")
 
 
 def _check_machines(nodes: list[NodeInfo]) -> Iterator[Check]:
@@ -156,16 +156,16 @@ def _check_machines(nodes: list[NodeInfo]) -> Iterator[Check]:
         yield check(nodes)
 
 
-def _ahead(examiners: dict[str, Any]) -> dict[str, float]:
-    """Machine -> seconds by which its clock is ahead of that of this one."""
+def _ahead(probes: dict[str, Any]) -> dict[str, float]:
+    """Node -> seconds by which its clock is ahead of the local one."""
     ahead: dict[str, float] = {}
-    for name, examiner in examiners.items():
+    for name, probe in probes.items():
         tries = []
         for _ in range(CLOCK_TRIES):
-            asked = time.time()
-            for told in _ask({name: examiner}, "clock").values():
-                answered = time.time()
-                tries.append((answered - asked, told - (asked + answered) / 2))
+            start = time.time()
+            for remote in _ask({name: probe}, "clock").values():
+                end = time.time()
+                tries.append((end - start, remote - (start + end) / 2))
         if tries:
             ahead[name] = min(tries)[1]
     return ahead
@@ -178,30 +178,30 @@ def _check_needs(config: Config) -> Check:
     )
 
 
-def check_recipe(config: Config, batch_bytes: int, there: ClusterCapacity) -> Check:
+def check_recipe(config: Config, batch_bytes: int, capacity: ClusterCapacity) -> Check:
     """Check the resources that a recipe needs; those that an autoscaler may add are a warning.
 
     Args:
         batch_bytes: size of the clips of a global batch.
     """
-    lack = partial(training_shortage, config.train, config.ray.share, batch_bytes)
-    if missing := permanent_shortage(lack, there):
+    shortage = partial(training_shortage, config.train, config.ray.share, batch_bytes)
+    if missing := permanent_shortage(shortage, capacity):
         needed, _, advice = missing.rpartition("; ")
         return Check("FAIL", "recipe", needed, advice)
-    if missing := lack(there):
+    if missing := shortage(capacity):
         needed, _, advice = missing.rpartition("; ")
         autoscaled = "none if the autoscaler adds it: a run requests it and waits (ray.node_wait_timeout_s)"
         return Check("warn", "recipe", needed, f"{autoscaled}; else {advice}")
-    store = there.total(STORE) / 2**20
-    on = "GPUs" if size_workers(config.train, config.ray.share, there).use_gpu else "CPUs"
+    store = capacity.total(STORE) / 2**20
+    on = "GPUs" if size_workers(config.train, config.ray.share, capacity).use_gpu else "CPUs"
     finding = f"trains on {on}; an object store of {store:.0f} MiB for batches of {batch_bytes / 2**20:.0f} MiB"
     return Check("ok", "recipe", finding)
 
 
-def _check_folder(examiners: dict[str, Any], folder: str) -> Check:
+def _check_folder(probes: dict[str, Any], folder: str) -> Check:
     try:
-        wrote = _ask(examiners, "write", folder)
+        wrote = _ask(probes, "write", folder)
         written = [name for name, problem in wrote.items() if not problem]
-        return checks.check_folder(folder, wrote, _ask(examiners, "missing", folder, written))
+        return checks.check_folder(folder, wrote, _ask(probes, "missing", folder, written))
     finally:
-        _ask(examiners, "remove", folder)
+        _ask(probes, "remove", folder)

@@ -1,4 +1,4 @@
-"""A packaged job on a cluster's job server: sent, followed, and told why it failed. Needs ray[default]."""
+"""Client of a cluster's job server: submits jobs, follows their logs and explains failures. Needs ray[default]."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from vicc_ray.utils.visible_text import OWN_BREAK
 OUT, COMMAND = "vicc_ray_out", "vicc_ray_command"
 """Keys of a job's metadata."""
 RETRY_INTERVAL_S = 2.0
-"""Seconds between tries to reach a job server that has gone away."""
+"""Seconds between attempts to reach a job server."""
 STARTUP_TIMEOUT_S = 60.0
-"""Seconds in which a cluster gets ready to take jobs."""
+"""Seconds for a new cluster to become ready for jobs."""
 RECONNECT_TIMEOUT_S = 600.0
-"""Seconds for which it is tried: a tunnel that is opened again, a head that is restarted."""
+"""Seconds to reconnect, while a tunnel reopens or the head restarts."""
 MAX_NODES = 1000
 LOST = (RuntimeError, OSError, requests.RequestException, aiohttp.ClientError, asyncio.TimeoutError)
 
 
 class JobServer:
-    """The jobs of one cluster.
+    """Job server of a cluster.
 
     Args:
-        address: of its dashboard, as ``http://127.0.0.1:8265`` through a tunnel.
+        address: address of its dashboard, as ``http://127.0.0.1:8265`` through a tunnel.
 
     Raises:
-        UserError: nobody answers there, or it does not take this process's token.
+        UserError: no answer, or a rejected token.
     """
 
     def __init__(self, address: str) -> None:
@@ -64,12 +64,12 @@ class JobServer:
         self.address = address.rstrip("/")
         if sends_token() and is_cleartext(self.address):
             LOG.warning(
-                "%s: the token is sent there as it is; whoever is on the way can read it, and run code on the cluster. "
+                "%s: the token is sent in cleartext; anyone on the path can read it and run code on the cluster. "
                 "Use a tunnel (`ray dashboard`, `kubectl port-forward`, `ssh -L`) to http://127.0.0.1:8265, or https",
                 without_secrets(self.address),
             )
         bypass_proxies(self.address)
-        # Ray would prefer these to the address that was given.
+        # Ray would prefer these to the given address.
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
             os.environ.pop(name, None)
         logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # "Uploading package"
@@ -80,13 +80,13 @@ class JobServer:
             raise UserError(_unreachable(self.address, error)) from error
 
     def submit(self, job: PackagedJob, resume: bool = False) -> str:
-        """Begin a job, or find it if it runs already; its id.
+        """Submit a job, or find the running one, and return its id.
 
         Args:
-            resume: go on with what an earlier job of the same folder has left.
+            resume: resume in the folder of an earlier job that has ended.
 
         Raises:
-            UserError: the folder is that of another job.
+            UserError: the folder belongs to another job.
         """
         earlier = self.of(job.out)
         if earlier is not None:
@@ -116,10 +116,10 @@ class JobServer:
         return id
 
     def _send(self, **job: Any) -> None:
-        """A cluster that has just come up says for a while that it has no agent for jobs yet.
+        """Submit, and retry while a new cluster has no job agent yet.
 
         Raises:
-            UserError: it does not take the job.
+            UserError: the cluster rejects the job.
         """
         end = time.monotonic() + STARTUP_TIMEOUT_S
         while True:
@@ -131,18 +131,18 @@ class JobServer:
                     raise UserError(
                         f"{self.address}: the cluster does not take the job ({first_line(error)})"
                     ) from error
-            time.sleep(RETRY_INTERVAL_S)  # nothing tells when it has one
+            time.sleep(RETRY_INTERVAL_S)  # no event announces the agent
 
     def of(self, out: str) -> JobDetails | None:
-        """The newest job that writes to a folder."""
+        """Newest job that writes to a folder."""
         jobs = [job for job in self.client.list_jobs() if (job.metadata or {}).get(OUT) == out]
         return max(jobs, key=lambda job: job.start_time or 0, default=None)
 
-    def known(self, id: str) -> JobDetails:
-        """What is known of a job.
+    def details(self, id: str) -> JobDetails:
+        """Details of a job.
 
         Raises:
-            UserError: there is none of this name.
+            UserError: no job with this id.
         """
         try:
             return self.client.get_job_info(id)
@@ -153,40 +153,40 @@ class JobServer:
             ) from error
 
     def stop(self, id: str) -> None:
-        """End a job; what it has trained is kept."""
-        self.known(id)
+        """Stop a job; its checkpoints remain."""
+        self.details(id)
         self.client.stop_job(id)
 
     def follow(self, id: str, tell: Callable[[str], object]) -> JobDetails:
-        """Hand on what a job prints until it ends; a connection that breaks is made again, and nothing comes twice.
+        """Pass on a job's output until it ends, each line once; reconnects after a lost connection.
 
         Raises:
-            UserError: there is no such job, or its server has been away for too long.
+            UserError: no such job, or no connection for ``RECONNECT_TIMEOUT_S``.
         """
-        self.known(id)
-        log, last_heard = _Log(tell), time.monotonic()
+        self.details(id)
+        log, last_contact = _LogTail(tell), time.monotonic()
         while True:
-            told = log.told
+            printed = log.printed
             try:
                 asyncio.run(self._tail(id, log))
                 job = self.client.get_job_info(id)
                 if job.status.is_terminal():
                     return job
-                last_heard = time.monotonic()
+                last_contact = time.monotonic()
             except LOST as error:
-                if log.told > told:
-                    last_heard = time.monotonic()
-                if time.monotonic() - last_heard > RECONNECT_TIMEOUT_S:
-                    raise UserError(_unreachable(self.address, error) + f"; job {id} may go on there") from error
-            time.sleep(RETRY_INTERVAL_S)  # between two tries of a server that may be away
+                if log.printed > printed:
+                    last_contact = time.monotonic()
+                if time.monotonic() - last_contact > RECONNECT_TIMEOUT_S:
+                    raise UserError(_unreachable(self.address, error) + f"; job {id} may continue there") from error
+            time.sleep(RETRY_INTERVAL_S)
 
-    async def _tail(self, id: str, log: _Log) -> None:
-        log.seen = 0  # the server begins with the first character each time
+    async def _tail(self, id: str, log: _LogTail) -> None:
+        log.received = 0  # the server starts from the first character each time
         async for text in self.client.tail_job_logs(id):
             log.add(text)
 
     def why(self, job: JobDetails) -> str:
-        """Why a job failed, and on which machine; with the machines that the cluster has lost."""
+        """Reason and machine of a job's failure, and the machines that the cluster has lost."""
         node = self._address_of(job.driver_node_id or "")
         code = "" if job.driver_exit_code is None else f", exit code {job.driver_exit_code}"
         lines = [f"job {job.submission_id} {job.status.value.lower()} on the machine {node}{code}: {_message(job)}"]
@@ -196,7 +196,7 @@ class JobServer:
         return OWN_BREAK.join(lines)
 
     def _address_of(self, node: str) -> str:
-        return next((str(known.node_ip) for known in self._nodes() if known.node_id == node), "of its head")
+        return next((str(state.node_ip) for state in self._nodes() if state.node_id == node), "of its head")
 
     def _nodes(self) -> list[NodeState]:
         with suppress(*LOST, RayStateApiException):
@@ -205,32 +205,32 @@ class JobServer:
 
 
 def bypass_proxies(address: str) -> None:
-    """Have this process reach an address on this machine, as of a tunnel, directly whatever ``HTTP_PROXY`` says."""
+    """Make this process reach a local address, such as a tunnel, directly, whatever ``HTTP_PROXY`` is."""
     host = urlsplit(address).hostname or ""
     if not is_this_machine(host):
         return
     direct = [name for name in (os.environ.get("no_proxy"), os.environ.get("NO_PROXY"), host) if name]
-    for variable in ("no_proxy", "NO_PROXY"):  # programs look at either
+    for variable in ("no_proxy", "NO_PROXY"):  # programs read one or the other
         os.environ[variable] = ",".join(dict.fromkeys(direct))
 
 
-class _Log:
-    """What a job has printed, told once however often it is read from its beginning."""
+class _LogTail:
+    """Log of a job, printed once although each connection sends it from the start."""
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
-        self.seen = self.told = 0
-        """Characters of this reading; of all of them."""
+        self.received = self.printed = 0
+        """Characters of this connection, and of all connections."""
 
     def add(self, text: str) -> None:
-        self.seen += len(text)
-        if self.seen > self.told:
-            self._tell(text[len(text) - (self.seen - self.told) :])
-            self.told = self.seen
+        self.received += len(text)
+        if self.received > self.printed:
+            self._tell(text[len(text) - (self.received - self.printed) :])
+            self.printed = self.received
 
 
 def succeeded(job: JobDetails) -> bool:
-    """Whether a job came to its end."""
+    """Whether a job succeeded."""
     return bool(job.status == JobStatus.SUCCEEDED)
 
 

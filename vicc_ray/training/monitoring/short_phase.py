@@ -27,7 +27,7 @@ def few_steps(phase: Mapping[str, Any], steps: float | None, config: Config) -> 
     epochs = getattr(config.schedule, key.partition(".")[2])
     return (
         f"{steps:.0f} steps in all (about {each:.0f} per epoch) are too few to learn much, the likeliest cause: "
-        f" raise {key} (now {epochs}) or lower train.global_batch_size (now "
+        f"raise {key} (now {epochs}) or lower train.global_batch_size (now "
         f"{config.train.global_batch_size}), for more of them an epoch."
     )
 

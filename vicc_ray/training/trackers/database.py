@@ -1,4 +1,4 @@
-"""A database in a file, as an address."""
+"""SQLite address of a database file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 
 def sqlite_address(file: Path) -> str:
-    """The address under which SQLAlchemy opens a file.
+    """Address under which SQLAlchemy opens a database file.
 
-    A ? would cut it, and whether a % is an escape depends on the version: such a path goes through SQLite's own form,
-    which SQLAlchemy writes as it reads it.
+    A "?" would end the path, and whether "%" is an escape depends on the version: such a path uses SQLite's URI form,
+    which SQLAlchemy formats itself.
     """
     if not set("?#%") & set(str(file)):
         return f"sqlite:///{file}"

@@ -1,4 +1,4 @@
-"""A run of MLflow: on the server that MLFLOW_TRACKING_URI names, or in RUN/mlflow.db without one."""
+"""MLflow tracker: logs to the server of MLFLOW_TRACKING_URI, or to RUN/mlflow.db without one."""
 
 from __future__ import annotations
 
