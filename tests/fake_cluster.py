@@ -1,7 +1,7 @@
-"""A cluster of fake machines on this one, in a process of its own, that obeys lines on its standard input.
+"""Ray cluster of fake nodes in a separate process, controlled by lines on its standard input.
 
 Ray's own test cluster wants its process to itself: it must be driven from the main thread and reads the authentication
-mode once. Each machine is a raylet with its own CPUs and object store.
+mode once. Each node is a raylet with its own CPUs and object store.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 
 ENVIRONMENT = {
     **{"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1",  # off in a process that has a Ray of its own, as that of the tests
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1",  # off in a process that starts Ray itself, as the tests do
 }
 OBJECT_STORE = 120 * 2**20
 
 
 class FakeCluster:
-    """The other end of the process; machines have names."""
+    """Client of the cluster process; nodes have names."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -33,23 +33,23 @@ class FakeCluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of a process that is to run on the cluster."""
+        """Environment of a process that connects to the cluster."""
         return {**os.environ, **ENVIRONMENT, "RAY_ADDRESS": self.address}
 
     def add(self, name: str, cpus: float, home: Path | None = None) -> None:
-        """A machine joins; ``home``: the home folder of its processes, if not this one's."""
+        """Add a node; ``home`` is the home folder of its processes, by default this one's."""
         self._ask("add", name, cpus, _environment(home))
 
     def kill(self, name: str) -> None:
-        """A machine is gone at once, with all its processes."""
+        """Kill a node with all its processes."""
         self._ask("kill", name)
 
     def drain(self, name: str, seconds: float) -> None:
-        """It is announced that a machine will be taken away."""
+        """Announce the preemption of a node."""
         self._ask("drain", name, seconds)
 
     def placement_groups(self) -> list[str]:
-        """States of all placement groups that there are."""
+        """States of all placement groups."""
         return list(self._ask("placement_groups"))
 
     def _ask(self, *command: Any) -> Any:
@@ -69,7 +69,7 @@ class FakeCluster:
 
 @contextmanager
 def fake_cluster(head_cpus: float = 0, home: Path | None = None) -> Iterator[FakeCluster]:
-    """A cluster with its head alone, ``home`` as of :meth:`FakeCluster.add`; it is gone at the end of the block."""
+    """Cluster of a head only, ``home`` as in :meth:`FakeCluster.add`; shut down at the end of the block."""
     command = [sys.executable, "-m", "tests.fake_cluster", str(head_cpus), json.dumps(_environment(home))]
     with subprocess.Popen(
         command,
@@ -96,7 +96,7 @@ def _serve(head_cpus: float, head_environment: dict[str, str]) -> None:
 
     from vicc_ray.pipelines.cluster.ray_compat import find
 
-    # A machine that is gone is noticed after a few seconds and not after half a minute.
+    # A lost node is detected after a few seconds instead of half a minute.
     settings = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
     cluster = Cluster(
         initialize_head=True,

@@ -1,6 +1,6 @@
-"""Processes that are forked from a server that has imported what they need: each would take four seconds to do that.
+"""Fork server with the imports of test processes preloaded, which would take each of them four seconds.
 
-And not from the process of the tests, whose threads and connections to Ray a fork does no good.
+The test process itself cannot be forked safely: it has threads and connections to Ray.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in processes that tests begin."""
+"""Test helper that sends SIGINT and SIGTERM to child processes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
 MARK = "VICC_RAY_TEST_MARK"
-"""Environment variable by which a process is found that a command has begun, whoever its parent is now."""
+"""Environment variable that marks all descendants of a command, whatever their parent is now."""
 DEADLINE_S = 300.0
-"""For what is waited for before a signal is sent."""
+"""Timeout of the wait before the signal."""
 ENDED_S = 2.0
-"""In which processes end whose parent has."""
+"""Seconds in which orphaned processes must end."""
 POLL_S = 0.02
 
 
@@ -37,11 +37,12 @@ def taking_interrupts(command: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a process that was sent a signal.
+    """Outcome of a process that received a signal.
 
     Attributes:
-        seconds: from the signal to its end; ``told``: to its first word on stderr after it.
-        left: command lines of processes that it had begun and that run on.
+        seconds: time from the signal to the exit.
+        told: time from the signal to the next output on stderr.
+        left: command lines of descendants that survive.
     """
 
     code: int
@@ -59,11 +60,11 @@ def interrupted(
     again: Callable[[int], object] | None = None,
     environment: Mapping[str, str] = {},
 ) -> Ended:
-    """Begin ``python ARGUMENTS``, and send it a signal once ``when``, asked with its number, holds.
+    """Run ``python ARGUMENTS``, and send a signal once ``when`` returns true for its pid.
 
     Args:
-        folder: for what it prints.
-        again: when to send the signal once more.
+        folder: folder for its output.
+        again: condition for a second signal.
     """
     mark = secrets.token_hex(8)
     whole = taking_interrupts([sys.executable, *map(str, arguments)])
@@ -93,7 +94,7 @@ def interrupted(
 
 
 def catches_signals(pid: int) -> bool:
-    """Whether a process has handlers of its own: the first thing that ``vicc-ray`` does."""
+    """Whether a process has signal handlers, which ``vicc-ray`` installs first."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(caught >> (signal.SIGTERM - 1) & 1)

@@ -1,4 +1,4 @@
-"""Tests that take minutes each, on what the tests of the pipelines use: ``make proofs``."""
+"""Fixtures of the slow tests (minutes each, ``make proofs``), shared with the tests of the pipelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run whose controller ends in the middle ends as if nothing had happened.
+"""Fault tolerance: a run whose controller dies ends with the same losses.
 
 Worker: ``tests/pipelines/train/test_classify.py``; driver: ``test_job_killed.py``; all of them and nodes, many times:
 ``benchmarks/chaos.py``.

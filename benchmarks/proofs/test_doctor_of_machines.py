@@ -1,4 +1,4 @@
-"""The doctor on a cluster of fake machines, of which one has another home folder and one cannot write."""
+"""Doctor on a cluster of fake nodes: one has another home folder, one cannot write."""
 
 from __future__ import annotations
 

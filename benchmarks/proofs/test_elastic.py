@@ -1,4 +1,4 @@
-"""A run grows and shrinks with the machines of a cluster."""
+"""Elastic training: a run grows and shrinks with the nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(s
         # A start that still counts on the machine that is gone ends sooner; one that ends too soon is tried again.
         environment = {**cluster.environment, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
         with begun(config, store, folder.path, environment) as process:
-            wait_until(lambda: folder.step > 0, process)  # growing begins anew from the newest checkpoint
+            wait_until(lambda: folder.step > 0, process)  # resizing resumes from the newest checkpoint
             cluster.add("comes and goes", 2)
             wait_until(lambda: trains_with(2), process)
             cluster.drain("comes and goes", 20)

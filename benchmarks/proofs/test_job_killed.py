@@ -1,4 +1,4 @@
-"""A job that is killed is resumed, and outlives who submitted it."""
+"""Jobs: a killed job can be resumed, and a job outlives its client."""
 
 from __future__ import annotations
 

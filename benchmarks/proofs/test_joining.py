@@ -1,4 +1,4 @@
-"""Joining a cluster that does not take this machine's token: Ray tries for half a minute, and keeps the reason."""
+"""Connection to a cluster with another token: Ray retries for half a minute and hides the reason."""
 
 from __future__ import annotations
 

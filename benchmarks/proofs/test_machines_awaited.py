@@ -1,4 +1,4 @@
-"""A cluster that is joined: what waits for machines says so, what no machine there has is refused."""
+"""Waits for nodes of a cluster are reported; requests that no node can satisfy are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep whose trial and whose driver are killed: what ran is gone on with, nothing is lost or made twice."""
+"""Fault tolerance of a sweep: after a killed trial and a killed driver, trials resume; none is lost or repeated."""
 
 from __future__ import annotations
 

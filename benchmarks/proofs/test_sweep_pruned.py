@@ -1,4 +1,4 @@
-"""A sweep whose second trial is ended early: it costs what it ran up to the score that ended it."""
+"""Pruning: a pruned trial makes no step after the score that ended it."""
 
 from __future__ import annotations
 
