@@ -266,6 +266,6 @@ def test_the_doctor_warns_of_machines_that_are_still_to_come_and_marks_those_tha
     assert check_recipe(config, 2**20, ClusterCapacity(head.nodes, True, None)).mark == "warn"
     assert check_recipe(config, 2**20, ClusterCapacity(head.nodes)).mark == "FAIL"
     never = check_recipe(Config(train=TrainConfig(use_gpu="yes", num_workers=99)), 2**20, head)
-    assert never.mark == "FAIL" and "train.num_workers" in never.found + never.advice
+    assert never.mark == "FAIL" and "train.num_workers" in never.finding + never.advice
     up = launched(cloud, {"CPU": 8.0, "GPU": 1.0, "object_store_memory": STORE})
     assert check_recipe(config, 2**20, up).mark == "ok"
