@@ -12,7 +12,7 @@ from vicc_ray.config import Config
 from vicc_ray.config.loader import RECIPES, dump_config, load_config, recipe_names
 from vicc_ray.config.messages import setting_names
 from vicc_ray.errors import UserError
-from vicc_ray.registry import BACKBONES
+from vicc_ray.registry import BACKBONES, TRACKERS
 
 
 def problem(text: str, tmp_path: Path) -> str:
@@ -119,9 +119,8 @@ WRONG = {
     "clip.crop_scale=[0.5]": "clip.crop_scale: [0.5] given; allowed: [a number from 0 to 1, a number from 0 to 1]",
     "clip.crop_scale=[0.5, 2]": "value 2 of clip.crop_scale: 2 given",
     "clip.crop_scale=[0.5, 0.2]": "clip.crop_scale: the first value must not exceed the second (0.5 > 0.2)",
-    "train.trackers=tensorboard": "train.trackers: tensorboard given; allowed: a list of any of tensorboard, mlflow,",
-    "train.trackers=[tensorbord]": "train.trackers: tensorbord given; allowed: a list of any of tensorboard, mlflow, "
-    "wandb; did you mean tensorboard?",
+    "train.trackers=tensorboard": f"train.trackers: tensorboard given; allowed: a list of any of {', '.join(TRACKERS)}",
+    "train.trackers=[tensorbord]": f"allowed: a list of any of {', '.join(TRACKERS)}; did you mean tensorboard?",
     "train.trackers=[wandb, wandb]": "train.trackers: wandb given 2 times; give it once",
     "stage2.queue_size=-1": "stage2.queue_size: -1 given; allowed: a whole number of at least 0 or null",
     "train.validation_fraction=1": "train.validation_fraction: 1 given; allowed: a number of at least 0 and below 1",

@@ -113,11 +113,14 @@ def draw_training(figures: dict[str, Any], thumbnails: Thumbnails | None) -> dic
     """The charts by name; those without data are left out."""
     phases, retrieval = figures["phases"], figures["retrieval"]
     charts: dict[str, Markup] = {}
+    has_prototypes = any(phase["ln_k"] for phase in phases)
     if phases:
-        charts |= {"loss": draw(loss_chart(phases)), "entropy": draw(entropy_chart(phases))}
+        charts |= {"loss": draw(loss_chart(phases))}
+        charts |= {"entropy": draw(entropy_chart(phases))} if has_prototypes else {}
     if any(phase["epochs"] for phase in phases):
-        charts |= {"rank": draw(rank_chart(phases)), "prototypes": draw(prototypes_chart(phases))}
-        charts |= {"gradient": draw(gradient_chart(phases)), "data_wait": draw(data_wait_chart(phases))}
+        charts |= {"rank": draw(rank_chart(phases)), "gradient": draw(gradient_chart(phases))}
+        charts |= {"prototypes": draw(prototypes_chart(phases))} if has_prototypes else {}
+        charts["data_wait"] = draw(data_wait_chart(phases))
     if figures["validation"]:
         chance = retrieval["dataset"]["chance"] if retrieval else None
         charts["validation"] = draw(validation_chart(figures["validation"], phases, chance))

@@ -26,9 +26,9 @@ def few_steps(phase: Mapping[str, Any], steps: float | None, config: Config) -> 
     key = EPOCHS[int(phase.get("stage") or 1)].format(stream=phase.get("stream") or "rgb")
     epochs = getattr(config.schedule, key.partition(".")[2])
     return (
-        f"{steps:.0f} steps in all (about {each:.0f} per epoch) are too few to learn much, the likeliest cause: "
-        f"raise {key} (now {epochs}) or lower train.global_batch_size (now "
-        f"{config.train.global_batch_size}), for more of them an epoch."
+        f"{steps:.0f} steps in all (about {each:.0f} per epoch) are too few to learn much, which is the "
+        f"likeliest cause. Raise {key} (now {epochs}), or lower train.global_batch_size (now "
+        f"{config.train.global_batch_size}) for more steps per epoch."
     )
 
 
