@@ -82,7 +82,7 @@ def test_import_writes_safetensors_and_a_record(checkpoint: tuple[Path, Path], t
         assert all(torch.equal(saved[key], state[key]) for key in state)
     assert torch.equal(load_file(tmp_path / "out" / "prototypes.safetensors")["weight"], weights.prototypes)
     assert json.loads((tmp_path / "out" / "import.json").read_text()) == record
-    assert record["model"] == {"backbone": BACKBONES[json.loads(keys.read_text())["net"]], "embedding": 128}
+    assert record["model"] == {"backbone": BACKBONES[json.loads(keys.read_text())["net"]], "embed_dim": 128}
 
 
 def remove(name: str) -> Callable[[State], None]:

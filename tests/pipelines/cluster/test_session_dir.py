@@ -135,14 +135,14 @@ def test_where_nothing_can_be_written_each_place_is_told(monkeypatch: pytest.Mon
 
 
 ENTERED = """
-from vicc_ray.pipelines.cluster.session_dir import ray_folder
-with ray_folder():
+from vicc_ray.pipelines.cluster.session_dir import session_dir
+with session_dir():
     pass
 """
 KILLED = """
 import os, signal, sys
-from vicc_ray.pipelines.cluster.session_dir import ray_folder
-with ray_folder() as folder:
+from vicc_ray.pipelines.cluster.session_dir import session_dir
+with session_dir() as folder:
     print(folder.path, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
