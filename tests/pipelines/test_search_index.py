@@ -187,13 +187,13 @@ def test_a_bucket_is_indexed_without_its_secrets(tmp_path: Path, model: Path) ->
 KILLED = """
 import sys
 from pathlib import Path
-from tests.search.made import CONFIG, VIEW, untrained
+from tests.search.made import CONFIG, SPEC, untrained
 from vicc_ray.pipelines.inference.index_shard import indexing_spec
 from vicc_ray.pipelines.inference.model_actor import ModelActor
 from vicc_ray.sharding.plan import ShardPlan
 from vicc_ray.datasets import list_videos
 folder, videos = Path(sys.argv[1]), Path(sys.argv[2])
-index_shard = ModelActor(indexing_spec(folder, videos, untrained(), VIEW, CONFIG, use_gpu=False))
+index_shard = ModelActor(indexing_spec(folder, videos, untrained(), SPEC, CONFIG, use_gpu=False))
 locations = {item.id: item.location for item in list_videos(videos).items}
 for part, shard in enumerate(ShardPlan.read(folder).shards):
     index_shard(part, [(locations[video.id], video) for video in shard])
@@ -252,5 +252,5 @@ def test_the_commands_from_videos_to_results(tmp_path: Path, model: Path, capsys
     assert first.split() == ["1", "1.000", "0:00-0:01", "b", "b/1.mp4"]
     assert second.split()[0] == "2"
     assert "all 4 videos" in half
-    assert note.startswith("2 of these 2 videos are not in")
+    assert note.startswith("2 of these 2 videos")
     assert json.loads((tmp_path / "index/index.json").read_text())["fingerprint"] == untrained().fingerprint
