@@ -128,6 +128,7 @@ class Index(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_the_list_is_renewed_from_an_index(tmp_path: Path) -> None:
     root = repository(tmp_path, ">=1.5", "1.7")
     with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server, background_thread(lambda over: server.serve_forever()):

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SUITE = {
     "conftest.py": "from tests.conftest import pytest_xdist_make_scheduler",
@@ -41,6 +43,7 @@ def test_it(n, process):
 CRASHED = {"test_middle[2]", "test_middle[3]", "test_last[3]", "test_only"}
 
 
+@pytest.mark.slow
 def test_each_crash_is_a_failure_of_its_test_and_all_others_run(tmp_path: Path) -> None:
     for name, text in SUITE.items():
         (tmp_path / name).write_text(text)

@@ -89,6 +89,7 @@ def in_terminal(program: str) -> str:
     return written.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bar", [False, True])
 def test_no_way_to_the_terminal_has_it_obey_a_name(bar: bool) -> None:
     """With a bar, what is printed meanwhile is shown above it."""
@@ -108,6 +109,7 @@ def test_no_way_to_the_terminal_has_it_obey_a_name(bar: bool) -> None:
             assert not [line for line in rest if line.startswith("error")], way
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["report", "config", "nothing"])
 def test_what_is_wrong_with_an_argument_is_told_in_lines_of_our_own(verb: str, tmp_path: Path) -> None:
     options = {"report": ["--run", NAME], "nothing": [], "config": ["demo", NAME]}[verb]

@@ -68,6 +68,7 @@ def test_a_user_error_is_one_line_on_stderr_and_exit_code_2() -> None:
     assert re.fullmatch(r"error: no recipe and no file 'deom'; did you mean demo\? .*\n", done.stderr)
 
 
+@pytest.mark.slow
 def test_no_verb_or_an_unknown_one_shows_the_usage() -> None:
     for arguments in ([], ["prepair"]):
         done = vicc_ray(*arguments)
@@ -134,6 +135,7 @@ def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert str(none) in error_of(capsys, *arguments)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:  # bound but not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
@@ -153,6 +155,7 @@ def test_a_trained_run_keeps_its_settings(tmp_path: Path, capsys: pytest.Capture
     assert "train.global_batch_size=4" in message and "evaluate" in message and "ray" in message
 
 
+@pytest.mark.slow
 def test_make_videos_writes_files_and_labels(tmp_path: Path) -> None:
     done = vicc_ray("make-videos", "out", "--classes", "2", "--train", "1", "--test", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -174,6 +177,7 @@ def test_import_weights_refuses_another_file(tmp_path: Path, capsys: pytest.Capt
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_import_weights_writes_and_tells_what_went_where(
     golden_dir: Path,
     published_checkpoint: Callable[[Path], Path],

@@ -70,6 +70,7 @@ def _launched(
     return config, provider, machines
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cloud")
 def test_machines_of_each_kind_are_as_the_file_says() -> None:
     config, _, machines = _launched()
@@ -102,6 +103,7 @@ def test_one_group_lets_in_ssh_and_the_cluster_itself() -> None:
             assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [group_id]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cloud")
 def test_one_key_opens_all_machines_and_only_its_owner_reads_it() -> None:
     config, _, machines = _launched()
@@ -110,6 +112,7 @@ def test_one_key_opens_all_machines_and_only_its_owner_reads_it() -> None:
     assert file.stem == key and file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cloud")
 def test_the_role_of_the_head_allows_what_its_autoscaler_does_and_no_more() -> None:
     config, _, _ = _launched(())

@@ -57,6 +57,7 @@ def test_the_operator_takes_the_file(schemas: dict[str, Any], name: str) -> None
     schemas[content["kind"]].validate(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KUBERAY)
 @pytest.mark.parametrize("level", ["spec", "group", "container"])
 def test_a_slip_of_the_pen_is_seen(schemas: dict[str, Any], name: str, level: str) -> None:

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from vicc_ray.doctor.node_info import ASK_TORCH
 
 
+@pytest.mark.slow
 def test_torch_is_not_what_lies_in_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("print('run')")
     (tmp_path / "json.py").write_text("print('run')")

@@ -46,6 +46,7 @@ def check_every_format(network: EncoderWeights, folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {*FILES.values(), "README.md"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "stream"), [("tiny", "flow"), ("r2plus1d-small", "rgb")])
 def test_every_format_computes_the_same(backbone: str, stream: Stream, tmp_path: Path) -> None:
     check_every_format(weights(backbone, stream), tmp_path)
@@ -70,6 +71,7 @@ SNIPPETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", SNIPPETS)
 def test_files_are_used_without_ray(file: str, exported: Path) -> None:
     blocked = ["ray"] if file == "encoder.safetensors" else ["ray", "vicc_ray"]

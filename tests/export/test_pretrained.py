@@ -86,6 +86,7 @@ def test_a_file_gives_the_same_features(run: Path, tmp_path: Path) -> None:
         load_encoder(tmp_path / "it.safetensors", "flow")
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint(golden_dir: Path, published_checkpoint: Callable[[Path], Path]) -> None:
     encoder = load_encoder(published_checkpoint(golden_dir / "official_r21d_keys.json"))
     video = torch.zeros(1, 8, 32, 32, 3, dtype=torch.uint8)

@@ -59,6 +59,7 @@ def compute(path: str) -> dict[str, torch.Tensor]:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIRST_RANKS)
 def test_loss_gradients_and_queue_match_the_reference(name: str, tmp_path: Path) -> None:
     path = GOLDEN_DIR / name

@@ -39,6 +39,7 @@ def test_chance_is_the_number_of_candidates_and_the_queue_adds_to_them() -> None
     assert found == pytest.approx([math.log(BATCH), math.log(BATCH), math.log(3 * BATCH)])
 
 
+@pytest.mark.slow
 def test_a_repeated_batch_is_learnt() -> None:
     """Nearly every sample is told from the others, at a rate low enough that rounding does not decide when."""
     config = CONFIG.model_copy(
@@ -64,6 +65,7 @@ def test_a_key_tells_nothing_of_the_other_samples_of_its_batch() -> None:
         torch.testing.assert_close(network(x)[:1], network(x[:1]))
 
 
+@pytest.mark.slow
 def test_queue_and_keys_come_back_and_the_run_goes_on_to_the_bit() -> None:
     undisturbed = started(CONFIG, "rgb-stage1")
     steps(undisturbed, 3)

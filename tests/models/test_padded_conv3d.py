@@ -77,6 +77,7 @@ def prepared(**settings: object) -> Callable[[Encoder], None]:
     return lambda encoder: prepare_network(encoder, encoder, TrainConfig(**settings), CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize(
     ("prepare", "bf16"),
@@ -98,6 +99,7 @@ def test_training_with_the_smallest_clips_is_safe(
     assert short_clip_guard.seen > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_gradients_of_the_smallest_clip_are_those_of_the_contiguous_network(name: str) -> None:
     """Eval mode, because batch statistics of so few values would amplify rounding."""

@@ -23,6 +23,7 @@ from vicc_ray.runs.checkpoint_state import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["lars", "adamw"])
 @pytest.mark.parametrize("phase", ["rgb-stage1", "rgb-stage2-1"])
 def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, phase: str, optimizer: str) -> None:

@@ -212,6 +212,7 @@ def test_a_query_of_which_the_network_makes_no_numbers_is_told(folder: Path, vid
         resolve_query(SearchIndex(folder), str(videos / "b/up.mp4"))
 
 
+@pytest.mark.slow
 def test_whatever_is_damaged_the_process_goes_on(tmp_path: Path) -> None:
     """Bits, bytes, numbers and lengths at random places, always the same ones."""
     command = [sys.executable, "-m", "tests.search.damaged_index", str(tmp_path / "index"), "360", "0"]

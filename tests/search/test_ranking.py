@@ -84,6 +84,7 @@ def test_of_many_videos_the_best_by_their_mean_are_compared_by_their_windows(
     assert [hit.row for hit in search(index, Query(query), 8)] == first[np.argsort(-scores)][:8].tolist()
 
 
+@pytest.mark.slow
 def test_a_video_of_the_index_is_not_its_own_neighbour_and_batches_change_nothing(tmp_path: Path) -> None:
     index = SearchIndex(made_up(tmp_path / "index", random_windows(30)))
     queries = [query_of_row(index, row) for row in range(30)]

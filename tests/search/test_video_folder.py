@@ -194,6 +194,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
 
+@pytest.mark.slow
 def test_the_command_asks_where_the_videos_of_such_an_index_are(videos: Path, tmp_path: Path) -> None:
     """With the attack as it was: the base is ``/``, and the names are those of its files."""
     folder = index_of_others(tmp_path / "index", Path("/"), ["etc/passwd"])
@@ -217,6 +218,7 @@ def test_where_the_videos_are_can_be_said_once_twice_and_not_at_all(videos: Path
         opened(videos, tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_an_index_of_somebody_else_is_searched_as_any(tmp_path: Path) -> None:
     own = tmp_path / "own"
     for name in ("1.mp4", "2.mp4"):

@@ -53,6 +53,7 @@ def test_the_recipes_own_setting_comes_first_and_once(tmp_path: Path) -> None:
     assert opened(tmp_path).ask().values != sweep_of().default
 
 
+@pytest.mark.slow
 def test_tpe_comes_nearer_to_the_best_than_chance(tmp_path: Path) -> None:
     best = {}
     for sampler in ("tpe", "random"):
@@ -151,6 +152,7 @@ def test_the_file_is_one_that_optuna_opens_by_itself(tmp_path: Path) -> None:
     assert sum(study.importances().values()) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_no_point_is_tried_twice_and_all_are_if_there_are_trials_enough(tmp_path: Path, sampler: str) -> None:
     search = {

@@ -92,6 +92,7 @@ def test_a_verb_ends_right_after_its_start(verb: str, tmp_path: Path) -> None:
     assert "Traceback" not in ended.errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [SIGINT, SIGTERM])
 def test_a_verb_ends_in_the_middle(signum: signal.Signals, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -107,6 +108,7 @@ def test_verbs_that_go_on_are_verbs() -> None:
     assert set(EVERY_VERB) >= RESUMABLE
 
 
+@pytest.mark.slow
 def test_one_that_does_not_end_is_ended_with_all_that_it_began(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     ended = interrupted(["-c", STUBBORN, ready, "0.5", "its own"], lambda _: ready.exists(), SIGTERM, tmp_path)
@@ -115,6 +117,7 @@ def test_one_that_does_not_end_is_ended_with_all_that_it_began(tmp_path: Path) -
     assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
 
 
+@pytest.mark.slow
 def test_a_handler_of_a_library_in_the_place_of_ours_does_not_keep_it(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     ended = interrupted(["-c", STUBBORN, ready, "0.5", "replaced"], lambda _: ready.exists(), SIGINT, tmp_path)
@@ -134,6 +137,7 @@ def test_an_interruption_that_cannot_be_raised_is_raised_later() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_signal_after_one_that_was_raised_later_ends_it_at_once() -> None:
     done = subprocess.run(taking_interrupts([sys.executable, "-c", AGAIN]), capture_output=True, timeout=60)
     assert done.returncode == 130

@@ -23,6 +23,7 @@ def shell(arguments: str, folder: Path, redirected: str = "", **environment: str
     return subprocess.run(["bash", "-c", command], cwd=folder, env=whole, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirected", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full", "2>&1 >&-"])
 def test_the_work_is_done_whatever_the_streams_are(redirected: str, tmp_path: Path) -> None:
     done = shell(MAKING, tmp_path, redirected)
@@ -45,6 +46,7 @@ def test_a_closed_stream_gets_into_no_file(tmp_path: Path) -> None:
     assert (tmp_path / "printed").read_text() == ""
 
 
+@pytest.mark.slow
 def test_output_that_is_lost_is_an_error(tmp_path: Path) -> None:
     done = shell(MAKING, tmp_path, ">/dev/full")
     assert done.returncode == 1
@@ -53,6 +55,7 @@ def test_output_that_is_lost_is_an_error(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("out/*/*.mp4"))) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["config demo", "--help", MAKING])
 def test_a_reader_that_has_gone_is_no_traceback(arguments: str, tmp_path: Path) -> None:
     done = shell(arguments, tmp_path, "2>errors | true; exit ${PIPESTATUS[0]}")
@@ -62,6 +65,7 @@ def test_a_reader_that_has_gone_is_no_traceback(arguments: str, tmp_path: Path) 
     assert "Broken" not in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
@@ -82,6 +86,7 @@ def test_characters_that_a_stream_cannot_take_are_written_otherwise(
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_name_of_bytes_that_are_no_text_is_printed(tmp_path: Path) -> None:
     done = shell(MAKING.replace("out", r"$'\xff'"), tmp_path)
     assert done.returncode == 0, done.stderr

@@ -62,6 +62,7 @@ def test_the_registered_smallest_clip_is_the_smallest(name: str) -> None:
     assert spec.min_pixels == max(pixels, least("size"))
 
 
+@pytest.mark.slow
 @every_backbone
 def test_training_at_the_smallest_clip_reaches_every_weight(name: str) -> None:
     spec = BACKBONES[name]
@@ -80,6 +81,7 @@ def test_samples_are_independent_in_eval_mode(name: str) -> None:
         torch.testing.assert_close(backbone(batch)[1:], backbone(batch[1:]), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @every_backbone
 def test_channels_last_layout_computes_the_same(name: str) -> None:
     backbone, batch = build_backbone(name).eval(), clips()
@@ -134,6 +136,7 @@ def test_s3d_has_the_batch_norm_of_the_method_throughout() -> None:
     assert {(m.eps, m.momentum) for m in norms} == {(1e-5, 0.1)}
 
 
+@pytest.mark.slow
 def test_r2plus1d_18_is_torchvisions_without_its_classifier() -> None:
     backbone, original = build_backbone("r2plus1d-18").eval(), r2plus1d_18().eval()
     stages = [original.stem, original.layer1, original.layer2, original.layer3, original.layer4]

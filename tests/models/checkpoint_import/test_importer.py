@@ -42,6 +42,7 @@ def test_golden_files_are_there() -> None:
     assert {json.loads(keys.read_text())["net"] for keys in KEYS} == set(BACKBONES)
 
 
+@pytest.mark.slow
 def test_features_equal_the_recorded_ones(checkpoint: tuple[Path, Path]) -> None:
     keys, path = checkpoint
     golden = np.load(keys.with_name(keys.name.replace("_keys.json", "_features.npz")))
@@ -73,6 +74,7 @@ def test_every_key_of_the_file_is_accounted_for(checkpoint: tuple[Path, Path]) -
         assert torch.equal(state[name].flatten(), ours[part][rest].flatten()), name
 
 
+@pytest.mark.slow
 def test_import_writes_safetensors_and_a_record(checkpoint: tuple[Path, Path], tmp_path: Path) -> None:
     keys, path = checkpoint
     record = import_weights(path, tmp_path / "out")

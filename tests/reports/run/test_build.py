@@ -41,6 +41,7 @@ def build(run_dir: Path, store: ClipStore | None) -> tuple[Page, str, dict]:
     return Page(html), html, figures
 
 
+@pytest.mark.slow
 def test_page_holds_all_parts_and_loads_nothing(run_dir: Path, store: ClipStore) -> None:
     page, html, figures = build(run_dir, store)
     assert sections(page) == SECTIONS
@@ -52,6 +53,7 @@ def test_page_holds_all_parts_and_loads_nothing(run_dir: Path, store: ClipStore)
     assert sorted(p.name for p in (run_dir / "report").iterdir()) == ["report.html", "report.json"]
 
 
+@pytest.mark.slow
 def test_page_and_json_tell_the_same_scores(run_dir: Path, store: ClipStore) -> None:
     page, _, figures = build(run_dir, store)
     evaluation = json.loads((run_dir / "evaluation" / "evaluation.json").read_text())
@@ -99,6 +101,7 @@ def test_names_from_outside_are_text_and_never_markup(run_dir: Path, store: Clip
     assert "a <run>" in page.text and "<b>broken.mp4" in page.text
 
 
+@pytest.mark.slow
 def test_inputs_add_up(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
     data = figures["timing"]["inputs"]
@@ -107,6 +110,7 @@ def test_inputs_add_up(run_dir: Path, store: ClipStore) -> None:
     assert data["seconds"] == pytest.approx(24.0)
 
 
+@pytest.mark.slow
 def test_timing_is_that_of_the_steps(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
     timing = figures["timing"]["training"]
@@ -116,6 +120,7 @@ def test_timing_is_that_of_the_steps(run_dir: Path, store: ClipStore) -> None:
     assert timing["workers"] == [2]
 
 
+@pytest.mark.slow
 def test_changed_settings_are_marked(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
     changed = {(s["name"], row["key"]) for s in figures["settings"] for row in s["rows"] if row["changed"]}
@@ -151,6 +156,7 @@ def test_flow_of_videos_that_move_is_shown_first(run_dir: Path, store: ClipStore
     assert [video["id"] for video in choose(videos)] == ["9", "10", "11", "0"]
 
 
+@pytest.mark.slow
 def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore) -> None:
     page = build_report(run_dir, store)
     with browser() as tab:
@@ -200,6 +206,7 @@ def test_a_run_without_epochs_has_the_rest(run_dir: Path, store: ClipStore) -> N
     assert not [text for text in page.attributes("aria-label") if "by epoch" in text]
 
 
+@pytest.mark.slow
 def test_epochs_repeated_after_a_resume_count_once(run_dir: Path, store: ClipStore) -> None:
     path = run_dir / "epochs.jsonl"
     lines = path.read_text().splitlines(keepends=True)
@@ -242,6 +249,7 @@ def test_diverged_losses_are_told_and_leave_valid_json(run_dir: Path, store: Cli
     assert "NaN" not in (run_dir / "report" / "report.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", [None, "train"])
 def test_without_labels_there_are_neighbours_and_no_score(split: str | None, run_dir: Path, store: ClipStore) -> None:
     """Whether some of the videos are for testing, as a manifest may say, or all are trained on."""
@@ -263,6 +271,7 @@ def test_without_labels_there_are_neighbours_and_no_score(split: str | None, run
     assert not any(query["id"] in {n["id"] for neighbors in query["neighbors"] for n in neighbors} for query in queries)
 
 
+@pytest.mark.slow
 def test_the_headline_of_videos_without_labels_says_so(run_dir: Path, store: ClipStore) -> None:
     evaluation = run_dir / "evaluation"
     labelled = build(run_dir, store)[2]["headline"]
@@ -310,6 +319,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_is_the_same_each_time(run_dir: Path, store: ClipStore) -> None:
     first = build_report(run_dir, store).read_bytes()
     assert build_report(run_dir, store).read_bytes() == first

@@ -46,6 +46,7 @@ def clusters(count: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return (8 * np.eye(count, 16)[numbers] + rng.normal(size=(count * each, 16))).astype(np.float32), numbers
 
 
+@pytest.mark.slow
 def test_what_lies_together_in_the_features_lies_together_on_the_map() -> None:
     features, numbers = clusters(5, 20)
     places = project(features, seed=0)
@@ -55,6 +56,7 @@ def test_what_lies_together_in_the_features_lies_together_on_the_map() -> None:
     assert np.array_equal(project(features, seed=0), places)
 
 
+@pytest.mark.slow
 def test_the_map_shows_test_videos_first(tmp_path: Path) -> None:
     features, numbers = clusters(4, 200)
     splits = np.where(np.arange(800) < 700, "train", "test")
@@ -137,6 +139,7 @@ def test_features_are_read_once_for_gallery_map_and_prototypes(
     assert len([part for part in parts if "features-rgb-stage1" in part]) == 1
 
 
+@pytest.mark.slow
 def test_another_run_is_compared_query_by_query(run_dir: Path, store: ClipStore, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(run_dir, other)
@@ -158,6 +161,7 @@ def test_another_run_is_compared_query_by_query(run_dir: Path, store: ClipStore,
     assert "the &lt;other&gt;" in html and "the <other>" not in html
 
 
+@pytest.mark.slow
 def test_other_test_videos_give_no_difference(run_dir: Path, store: ClipStore, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(run_dir, other)
@@ -228,6 +232,7 @@ def test_of_many_classes_the_confused_pairs_are_shown() -> None:
     assert found["pairs"][0]["share"] == 0.8
 
 
+@pytest.mark.slow
 def test_accuracy_stands_beside_what_was_published(run_dir: Path, store: ClipStore) -> None:
     (run_dir / "classify").mkdir()
     row = {"name": "R+F, <fine-tuned>", "stream": "rgb+flow", "mode": "finetune", "chance": 0.125}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.injected import check_inert
 from tests.search.browser import browser
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.reports.run import build_report
 
 
+@pytest.mark.slow
 def test_its_policy_lets_it_show_all_and_nothing_else_act(run_dir: Path, store: ClipStore) -> None:
     page = build_report(run_dir, store)
     with browser() as tab:

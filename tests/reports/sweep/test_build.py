@@ -242,6 +242,7 @@ def quiet_tab(tab: Tab) -> Iterator[Tab]:
     assert [address for address in tab.requests if not address.startswith(("data:", "file:"))] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", [*STATES, "hostile"])
 def test_a_phone_shows_it_without_complaint(quiet_tab: Tab, state: str, scheme: str, tmp_path: Path) -> None:
@@ -271,6 +272,7 @@ def test_a_trial_is_followed_through_charts_and_the_table_is_sorted(quiet_tab: T
     assert known == sorted(known) and texts[: len(known)] == [str(value) for value in known]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["whole", "hostile"])
 def test_its_policy_lets_nothing_else_act(tab: Tab, state: str, tmp_path: Path) -> None:
     file = tmp_path / "sweep.html"

@@ -63,6 +63,7 @@ def expect_all(tab: Tab, paused: bool) -> None:
         expect(thumbnail).to_have_js_property("paused", paused)
 
 
+@pytest.mark.slow
 def test_a_video_that_is_dropped_in_is_searched_for(tab: Tab, server: Served, videos: Path) -> None:
     tab.page.goto(server.address)
     expect(tab.page.locator(".hit")).to_have_count(5)
@@ -176,6 +177,7 @@ def test_the_page_fits_a_phone(tab: Tab, server: Served, scheme: str) -> None:
     tab.page.set_viewport_size({"width": 1100, "height": 900})
 
 
+@pytest.mark.slow
 def test_the_page_in_a_file_needs_no_network(tab: Tab, index_folder: Path, videos: Path, tmp_path: Path) -> None:
     page = tmp_path / "found.html"
     assert main(["search", str(index_folder), str(videos / "b/up.mp4"), "--top-k", "3", "--html", str(page)]) == 0
@@ -193,6 +195,7 @@ def test_the_page_in_a_file_needs_no_network(tab: Tab, index_folder: Path, video
     assert [address for address in tab.requests if not address.startswith("data:")] == [page.as_uri()]
 
 
+@pytest.mark.slow
 def test_the_policy_of_the_page_in_a_file_lets_nothing_else_act(tab: Tab, index_folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "found.html"
     assert main(["search", str(index_folder), "b/up.mp4", "--html", str(page)]) == 0
@@ -222,6 +225,7 @@ def test_a_name_phases_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path)
         assert tab.page.title().startswith(shown)
 
 
+@pytest.mark.slow
 def test_a_page_that_is_open_goes_on_when_rows_have_moved(tab: Tab, index_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(index_folder, tmp_path / "index"))
     with served(folder) as server:
@@ -247,6 +251,7 @@ FOLLOW = """
 """
 
 
+@pytest.mark.slow
 def test_the_link_with_the_token_opens_the_page_and_does_not_stay(tab: Tab, index_folder: Path) -> None:
     token = "t" * 43
     with served(index_folder, token) as server:
@@ -260,6 +265,7 @@ def test_the_link_with_the_token_opens_the_page_and_does_not_stay(tab: Tab, inde
         expect(tab.page.locator(".hit")).to_have_count(4)
 
 
+@pytest.mark.slow
 def test_servers_of_one_host_do_not_throw_each_other_out(tab: Tab, index_folder: Path) -> None:
     """Also where another site, for which localhost stands here, has the link opened."""
     with served(index_folder, "a" * 43) as first, served(index_folder, "b" * 43) as second:

@@ -17,6 +17,7 @@ from vicc_ray.search.ranking import query_of_row, search
 from vicc_ray.search.reader import SearchIndex
 
 
+@pytest.mark.slow
 def test_it_carries_the_neighbours_of_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = SearchIndex(made_up(tmp_path / "index", random_windows(60)))
     hits = search(index, query_of_row(index, 7), 5)
@@ -34,6 +35,7 @@ def test_it_carries_the_neighbours_of_its_results(tmp_path: Path, monkeypatch: p
     assert len(near) > 40
 
 
+@pytest.mark.slow
 def test_it_stays_below_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = SearchIndex(made_up(tmp_path / "index", random_windows(150)))
     monkeypatch.setattr(static_page, "LARGEST", 20_000)

@@ -73,6 +73,7 @@ def test_nothing_is_reached_by_a_path(server: Served, path: str) -> None:
     assert server.request(path).status == 404
 
 
+@pytest.mark.slow
 def test_what_is_too_large_is_declined_announced_or_not(server: Served) -> None:
     answer = server.request("/api/query", "POST", Content_Length=str(LARGEST + 1))
     assert answer.status == 413
@@ -125,6 +126,7 @@ def test_every_answer_has_the_headers_that_keep_a_browser_in_bounds(server: Serv
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_says_where_it_is_and_ends_when_told(index_folder: Path, signum: signal.Signals) -> None:
     command = taking_interrupts([sys.executable, "-m", "vicc_ray", "serve", str(index_folder), "--port", "0"])
@@ -151,6 +153,7 @@ def test_a_port_that_is_taken_is_told(server: Served) -> None:
         listen("198.51.100.1", 0)
 
 
+@pytest.mark.slow
 def test_a_video_over_the_time_limit_is_told(index_folder: Path, videos: Path) -> None:
     with served(index_folder, timeout_s=1e-6) as server:
         answer = server.request("/api/query", "POST", (videos / "b/up.mp4").read_bytes())

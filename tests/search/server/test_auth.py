@@ -124,6 +124,7 @@ def test_another_name_for_this_machine_is_declined(open_server: Served, host: st
     assert open_server.request("/api/videos", Host=host).status == 400
 
 
+@pytest.mark.slow
 def test_a_server_for_others_has_any_name(index_folder: Path) -> None:
     with served(index_folder, TOKEN, loopback=False) as server:
         assert server.request("/", Host="some.name", Authorization=f"Bearer {TOKEN}").status == 200

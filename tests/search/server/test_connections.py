@@ -73,6 +73,7 @@ def closed_among(connections: Sequence[socket.socket]) -> int:
         return len(selector.select(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", HALF])
 def test_the_one_with_the_token_is_answered_among_many_that_wait(index_folder: Path, sent: bytes) -> None:
     limits = ConnectionLimits(header_s=600)
@@ -80,12 +81,14 @@ def test_the_one_with_the_token_is_answered_among_many_that_wait(index_folder: P
         assert server.request("/api/videos", **ENTITLED).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", HALF, b"GET / HTTP/1.1\r\n", b"POST /api/query HTTP/1.0\r\nContent-Le"])
 def test_who_does_not_say_what_is_asked_for_is_closed(hasty: Served, sent: bytes) -> None:
     with opened(hasty, 1, sent) as (connection,):
         assert received(connection) == b""
 
 
+@pytest.mark.slow
 def test_a_header_byte_by_byte_is_not_waited_for_longer(hasty: Served) -> None:
     with opened(hasty, 1, HALF) as (connection,):
         connection.settimeout(0.02)
@@ -100,6 +103,7 @@ def test_a_header_byte_by_byte_is_not_waited_for_longer(hasty: Served) -> None:
                     continue
 
 
+@pytest.mark.slow
 def test_a_later_request_is_not_waited_for_either(hasty: Served) -> None:
     connection = HTTPConnection("127.0.0.1", hasty.port, timeout=DEADLINE_S)
     connection.request("GET", "/search.css", headers=ENTITLED)
@@ -128,6 +132,7 @@ def test_all_connections_together_are_bounded(index_folder: Path) -> None:
         assert closed_among(connections[5:]) == 0
 
 
+@pytest.mark.slow
 def test_a_flood_of_connections_does_not_keep_out_the_one_with_the_token(index_folder: Path) -> None:
     """More at once than may be open, all in the queue before it."""
     limits = ConnectionLimits(header_s=600)
@@ -143,6 +148,7 @@ def test_a_body_without_the_token_is_not_waited_for(patient: Served, length: str
         assert received(connection).startswith(b"HTTP/1.1 401")
 
 
+@pytest.mark.slow
 def test_a_body_that_nobody_reads_is_not_waited_for(hasty: Served) -> None:
     head = f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 999\r\n\r\n"
     with opened(hasty, 1, head.encode()) as (connection,):
@@ -160,6 +166,7 @@ def test_a_body_that_nobody_reads_is_not_waited_for(hasty: Served) -> None:
         assert time.monotonic() < end
 
 
+@pytest.mark.slow
 def test_who_reads_nothing_of_a_video_is_closed(tmp_path: Path) -> None:
     thumbnail = write_video(tmp_path / "videos/thumbnail.mp4", moving(10, 48, 64))
     free = 20_000_000

@@ -63,6 +63,7 @@ def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(thumbnail: P
     processes.close()
 
 
+@pytest.mark.slow
 def test_a_decoder_that_hangs_is_ended_and_replaced(thumbnail: Path) -> None:
     processes = DecodePool(1, SPEC, 60)
     assert len(read(processes, thumbnail)) == 1

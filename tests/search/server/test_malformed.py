@@ -84,6 +84,7 @@ def odd_request(rng: random.Random) -> bytes:
     return b"\r\n".join((first, *lines, b"", body))
 
 
+@pytest.mark.slow
 def test_no_request_is_a_failure_of_the_server(server: Served) -> None:
     rng = random.Random(0)
     statuses = {check(server, odd_request(rng)) for _ in range(500)}

@@ -23,6 +23,7 @@ def status(command: Command, token: str = "") -> int:
     return found
 
 
+@pytest.mark.slow
 def test_without_a_token_where_it_is_said(index_folder: Path) -> None:
     """The link has a name that is answered, whatever the host was called."""
     with serving(index_folder, "--no-token", "--host", "127.1") as command:
@@ -50,6 +51,7 @@ def test_a_video_that_a_decoder_has_no_memory_for_may_not_be_sent(
     assert all(word in told for word in ("--max-upload", "2049", "2048"))
 
 
+@pytest.mark.slow
 def test_a_token_in_a_file_is_not_shown(index_folder: Path, tmp_path: Path) -> None:
     token = stored_token(tmp_path / "token")
     with serving(index_folder, "--token-file", str(tmp_path / "token")) as command:

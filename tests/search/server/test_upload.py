@@ -40,6 +40,7 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_while_it_receives_leaves_no_file(command: Command, tmp_path: Path) -> None:
     with command.connect() as connection:
         connection.sendall(command.upload_head(SIZE) + bytes(SIZE // 2))
@@ -49,6 +50,7 @@ def test_a_server_that_is_killed_while_it_receives_leaves_no_file(command: Comma
     assert not files(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_while_it_decodes_leaves_no_file(command: Command, tmp_path: Path) -> None:
     (decoding,) = command.children()
     os.kill(decoding, signal.SIGSTOP)
@@ -63,6 +65,7 @@ def test_a_server_that_is_killed_while_it_decodes_leaves_no_file(command: Comman
         os.kill(decoding, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_server_goes_on(command: Command, tmp_path: Path) -> None:
     before = resource.prlimit(command.process.pid, resource.RLIMIT_FSIZE, (2**20, -1))
     with command.connect() as connection:

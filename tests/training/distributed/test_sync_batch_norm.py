@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +40,7 @@ def train_forward_and_backward() -> dict[str, Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_two_workers_compute_what_one_does(tmp_path: Path) -> None:
     alone = train_forward_and_backward()
     workers = run_workers(train_forward_and_backward, 2, tmp_path / "workers")

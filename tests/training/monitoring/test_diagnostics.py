@@ -195,6 +195,7 @@ def test_stage_two_counts_the_steps_of_the_phase_that_it_starts_from() -> None:
     assert problem.text.count("steps in all") == 0
 
 
+@pytest.mark.slow
 def test_no_epoch_of_a_healthy_run_is_warned_of() -> None:
     config = watched_config()
     phase = run_epochs(config, 3)
@@ -204,12 +205,14 @@ def test_no_epoch_of_a_healthy_run_is_warned_of() -> None:
     assert diagnose_finished_phase(phase[-1], config) == []
 
 
+@pytest.mark.slow
 def test_an_epsilon_that_makes_assignments_uniform_is_noticed_within_an_epoch() -> None:
     config = watched_config(method={"num_prototypes": 6, "queue_size": 0, "sinkhorn_epsilon": 1.0})
     (problem,) = diagnose_phase(run_epochs(config, 1), config)
     assert problem.kind == "uniform_assignments" and "method.sinkhorn_epsilon (now 1)" in problem.text
 
 
+@pytest.mark.slow
 def test_clips_that_are_all_alike_are_noticed_within_an_epoch() -> None:
     config = watched_config()
     assert {p.kind for p in diagnose_phase(run_epochs(config, 1, alike=True), config)} == {
@@ -218,6 +221,7 @@ def test_clips_that_are_all_alike_are_noticed_within_an_epoch() -> None:
     }
 
 
+@pytest.mark.slow
 def test_steps_far_too_long_are_noticed() -> None:
     config = watched_config(optimizer={"name": "adamw", "learning_rate": 1e3, "min_lr": 1e3})
     found = diagnose_phase(run_epochs(config, 2), config)

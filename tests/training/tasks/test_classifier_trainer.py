@@ -90,6 +90,7 @@ def test_the_backbone_learns_at_a_share_of_the_rate_and_weights_alone_decay() ->
     assert len(groups) == len(trainer.parameters)
 
 
+@pytest.mark.slow
 def test_guesses_of_a_new_layer_are_at_chance_and_the_loss_of_a_repeated_batch_falls() -> None:
     for mode in ("probe", "finetune"):
         trainer = trainer_of(mode, dropout=0.0)
@@ -145,6 +146,7 @@ def train() -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_three_workers_with_uneven_shares_compute_what_one_does(tmp_path: Path) -> None:
     """They take 3, 3 and 2 of the samples, and each draws its own part of the dropout."""
     alone = train()

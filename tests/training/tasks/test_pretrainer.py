@@ -45,6 +45,7 @@ def test_frozen_prototypes_stay_while_the_encoder_moves() -> None:
     torch.testing.assert_close(model_tensors(pretrainer)["rgb.prototypes.weight"], before["rgb.prototypes.weight"])
 
 
+@pytest.mark.slow
 def test_loss_of_a_repeated_batch_falls() -> None:
     config = small_config(optimizer={"name": "adamw", "learning_rate": 3e-3}, method={"queue_size": 0})
     pretrainer = started(config, "rgb-stage2-1")
@@ -58,6 +59,7 @@ def test_a_queue_that_no_step_fits_is_refused() -> None:
         Pretrainer(small_config(method={"queue_size": 12}), torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_stage_2_follows_its_own_settings_and_stage_1_does_not() -> None:
     """As if they had been those of the whole run from the beginning of stage 2 on."""
     own = {
@@ -153,6 +155,7 @@ def train_in_groups(folder: str) -> dict[str, dict[str, torch.Tensor]]:
     return found
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_computes_the_same(tmp_path: Path) -> None:
     """Three take 3, 3 and 2 of the samples."""
     alone = train_three_steps()
