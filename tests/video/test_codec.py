@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.videos import moving
-from vicc_ray.search.thumbnail import make_film
+from vicc_ray.search.thumbnail import make_thumbnail
 from vicc_ray.video import codec
 from vicc_ray.video.codec import DamagedFrameError, decode_flow, decode_i420, encode_flow, encode_rgb
 from vicc_ray.video.synthetic.generate import write_h264
@@ -53,7 +53,7 @@ def test_x264_writes_equal_bytes_with_every_instruction_set(tmp_path: Path, monk
 
     def everything() -> list[bytes]:
         write_h264(tmp_path / "a.mp4", LONG, 25)
-        return [*encode_rgb(LONG, 8, 18), make_film(squares, 25), (tmp_path / "a.mp4").read_bytes()]
+        return [*encode_rgb(LONG, 8, 18), make_thumbnail(squares, 25), (tmp_path / "a.mp4").read_bytes()]
 
     usual, parameters = everything(), codec.REPRODUCIBLE
     for instructions in ("0", "SSE2", "AVX2"):
