@@ -33,7 +33,7 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import STORE_FILE, VideoMetadata, shard_path, write_store_file
 from vicc_ray.clip_store.writer import encode_video, open_shard_writer
 from vicc_ray.config import ClipConfig, Config, PrepareConfig, RayConfig
-from vicc_ray.pipelines.cluster.resources import STORE_SHARE
+from vicc_ray.pipelines.cluster.resources import STORE_FRACTION
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.prepare.pipeline import prepare
 from vicc_ray.pipelines.train.loader import batches
@@ -105,7 +105,7 @@ def ingest(out: Path, count: int, steps: int) -> dict[str, Any]:
         builder = ClipBatchBuilder(
             store, videos, GlobalBatchSampler(len(videos), BATCH, 0), CLIP, ("rgb", "flow"), 0, 1
         )
-        taken = sum(1 for _ in batches(builder, 0, steps, CPUS, int(STORE_SHARE * OBJECT_STORE_MB * 2**20)))
+        taken = sum(1 for _ in batches(builder, 0, steps, CPUS, int(STORE_FRACTION * OBJECT_STORE_MB * 2**20)))
         assert taken == steps
 
     return _measured(count, take)

@@ -61,6 +61,7 @@ def test_version_and_module() -> None:
     assert (done.returncode, done.stdout) == (0, f"vicc-ray {__version__}\n")
 
 
+@pytest.mark.slow
 def test_a_user_error_is_one_line_on_stderr_and_exit_code_2() -> None:
     done = vicc_ray("config", "deom")
     assert done.returncode == 2

@@ -111,6 +111,7 @@ def test_every_row_is_a_row_group(tmp_path: Path) -> None:
         assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_store_can_be_pickled_and_read_from_threads(tmp_path: Path) -> None:
     store = ClipStore(make_store(tmp_path, [[n] for n in range(40)]))  # more shards than stay open
     expected = {entry.id: store.read(entry).rgb([1]) for entry in store.entries}

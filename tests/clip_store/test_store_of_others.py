@@ -237,6 +237,7 @@ def test_an_invalid_record_of_synthetic_videos_is_refused(tmp_path: Path, conten
         check_existing_videos(tmp_path, {"seed": 0}, [], [])
 
 
+@pytest.mark.slow
 def test_equal_frames_of_a_shard_share_memory(tmp_path: Path) -> None:
     store_of(tmp_path, [video(0, rgb=[bytes(2**20)] * 200)])
     shard = shard_path(tmp_path, 0)

@@ -87,6 +87,7 @@ def test_machines_of_each_kind_are_as_the_file_says() -> None:
         assert machine.image_id == load("aws")["metadata"]["fill_in"]["image"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cloud")
 def test_one_group_lets_in_ssh_and_the_cluster_itself() -> None:
     _, _, machines = _launched()

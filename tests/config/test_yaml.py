@@ -37,6 +37,7 @@ HOSTILE = {
 READERS = {"recipe": lambda path: load_config(str(path)), "sweep": load_sweep, "run": read_settings}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_yaml_is_refused_with_file_and_line(hostile: str, reader: str, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def closed(*folders: Path) -> Iterator[None]:
             folder.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_read_stops_the_listing_and_is_named(tmp_path: Path) -> None:
     videos = touch(tmp_path / "videos", "run/1.mp4", "walk/1.mp4")
     (tmp_path / "own.csv").write_text("path\nrun/1.mp4\n")

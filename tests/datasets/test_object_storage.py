@@ -112,6 +112,7 @@ def test_unreachable_addresses_are_reported_in_one_line(s3: S3) -> None:
     assert "Unexpected query parameter in S3 URI: 'color'" in problem(s3.address("x") + "&color=red")
 
 
+@pytest.mark.slow
 def test_addresses_without_an_answer_fail_soon() -> None:
     """S3 and GCS that refuse connections, and an endpoint that accepts but never answers; in parallel, to save time."""
     with socket.socket() as bound, socket.socket() as silent, ThreadPoolExecutor() as threads:

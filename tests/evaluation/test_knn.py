@@ -145,6 +145,7 @@ def test_the_empty_name_equals_no_name() -> None:
     assert (first[1], second[1]) == (-1, -2)
 
 
+@pytest.mark.slow
 def test_a_gallery_on_disk_is_not_read_into_memory(tmp_path: Path) -> None:
     """256 MiB as float32, in a process whose memory may grow by 128 MiB over that of the first eighth."""
     features = np.lib.format.open_memmap(tmp_path / "gallery.npy", "w+", np.float16, (2**18, 256))

@@ -31,6 +31,7 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm3d]:
     return [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["s3d", "r2plus1d-small", "tiny"])
 def test_an_optimized_network_has_the_same_features_and_no_gradients(backbone: str) -> None:
     clips = random_clips()
@@ -45,6 +46,7 @@ def test_an_optimized_network_has_the_same_features_and_no_gradients(backbone: s
     assert not any(p.requires_grad for p in optimized.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - {"r2plus1d-18"}))
 def test_fused_batch_norms_leave_the_output_as_it_was(backbone: str) -> None:
     clips = random_clips()

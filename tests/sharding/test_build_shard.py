@@ -80,6 +80,7 @@ def failures(store: Path) -> dict[str, str]:
     return {line["path"]: line["reason"] for line in map(json.loads, lines)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "limit_s", "exits", "reason", "retried"),
     [
@@ -118,6 +119,7 @@ def test_an_unexpected_error_of_a_codec_fails_one_video(tmp_path: Path, monkeypa
     assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_the_time_limit_counts_decoding_and_flow_together(tmp_path: Path) -> None:
     write_video(tmp_path / "long.mp4", moving(200, 64, 96, (0, 1)))
     settings = PrepareConfig(short_side=64, flow_method="tvl1", timeout_s=0.5)
@@ -187,6 +189,7 @@ def prepare_all(videos: Path, store: Path, short_side: int = 32, max_frames: int
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_thousand_mutated_videos_are_rows_or_failures(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     for name, content in mutated(tmp_path, 1000, seed=0):
@@ -204,6 +207,7 @@ def test_a_thousand_mutated_videos_are_rows_or_failures(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None:
     frames = moving(60, 64, 96, (1, 0))
     for folder, seconds in (("minute", 60), ("hours", 7200)):
@@ -217,6 +221,7 @@ def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None
     assert peaks[1] - peaks[0] < all_frames / 3
 
 
+@pytest.mark.slow
 def test_a_shard_has_the_same_bytes_in_every_process_and_on_every_cpu(tmp_path: Path) -> None:
     """``asm=0`` stands for another CPU. With AVX-512, x264 once wrote different bytes in each process."""
     videos, shards = tmp_path / "videos", set()

@@ -29,6 +29,7 @@ def formula(values: dict[str, Any]) -> float:
     )
 
 
+@pytest.mark.slow
 def test_what_is_asked_does_not_depend_on_how_often_the_study_is_opened(tmp_path: Path) -> None:
     def played(folder: Path, reopen: bool) -> list[dict[str, Any]]:
         folder.mkdir()

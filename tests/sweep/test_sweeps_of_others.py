@@ -59,6 +59,7 @@ JOURNALS: dict[str, list[Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("journal", JOURNALS)
 def test_a_journal_of_another_search_is_told(tmp_path: Path, journal: str) -> None:
     opened(tmp_path)

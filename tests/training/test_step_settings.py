@@ -31,12 +31,14 @@ def usual() -> dict[str, Tensor]:
     return trained()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"activation_checkpointing": True}, {"channels_last": False}])
 def test_losses_weights_and_statistics_stay_the_same(change: dict[str, bool], usual: dict[str, Tensor]) -> None:
     for name, value in trained(**change).items():
         torch.testing.assert_close(value, usual[name], atol=5e-5, rtol=1e-5, msg=f"{name} differs")
 
 
+@pytest.mark.slow
 def test_a_repeated_run_is_equal_to_the_bit(usual: dict[str, Tensor]) -> None:
     for settings in ({}, {"deterministic": True}):
         for name, value in trained(**settings).items():
@@ -105,6 +107,7 @@ def _crosses(args: Any, kwargs: Any) -> bool:
     return bool(torch.device(target).type != source.device.type)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "optimizer", "contrast"),
     [

@@ -63,6 +63,7 @@ print(changes, *modes)
 """Many threads that write; what they made of the umask, and the modes of all files."""
 
 
+@pytest.mark.slow
 def test_only_what_was_left_aside_of_the_named_files_is_cleared(tmp_path: Path) -> None:
     own = [killed_while_writing(tmp_path / name) for name in ("a.json", "a.json", "[b].arrow")]
     others = [killed_while_writing(tmp_path / name) for name in ("aXjson", "a.json.txt", "c.html", "b.arrow")]

@@ -80,6 +80,7 @@ AGAIN = SWALLOWING.replace(
 """The same, interrupted once more while it tidies up."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", EVERY_VERB)
 def test_a_verb_ends_right_after_its_start(verb: str, tmp_path: Path) -> None:
     signum = SIGTERM if EVERY_VERB.index(verb) % 2 else SIGINT
@@ -125,6 +126,7 @@ def test_a_handler_of_a_library_in_the_place_of_ours_does_not_keep_it(tmp_path: 
     assert not (tmp_path / "ready-told").exists()
 
 
+@pytest.mark.slow
 def test_a_library_that_exits_does_not_choose_the_exit_code() -> None:
     done = subprocess.run([sys.executable, "-c", EXITING], capture_output=True, text=True)
     assert done.returncode == 143

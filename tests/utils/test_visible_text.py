@@ -54,6 +54,7 @@ def test_what_people_read_stays(name: str) -> None:
     assert visible_lines(f"{name}\n\t{name}\n") == f"{name}\n\t{name}\n"
 
 
+@pytest.mark.slow
 def test_no_character_that_does_something_passes_whatever_stands_beside_it() -> None:
     draw = random.Random(0)
     everywhere = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in HOSTILE]
@@ -67,6 +68,7 @@ def test_no_character_that_does_something_passes_whatever_stands_beside_it() -> 
         shown.encode()
 
 
+@pytest.mark.slow
 def test_each_character_is_itself_or_ascii() -> None:
     for char in map(chr, range(0x20000)):
         shown = visible(f"a{char}b")

@@ -177,6 +177,7 @@ def test_playlists_open_no_other_file(tmp_path: Path) -> None:
         assert "not a video" in reason(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_no_frame_is_kept_after_it_is_yielded(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving(60, 64, 96), fps=30)
     others = {id(frame) for frame in gc.get_objects() if isinstance(frame, VideoFrame)}

@@ -41,6 +41,7 @@ def works_at(backbone: Backbone, frames: int, pixels: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @every_backbone
 @pytest.mark.parametrize("channels", [3, 2])
 def test_a_backbone_has_the_declared_input_and_output_channels(name: str, channels: int) -> None:
@@ -51,6 +52,7 @@ def test_a_backbone_has_the_declared_input_and_output_channels(name: str, channe
     assert maps.shape[:2] == (2, backbone.features)
 
 
+@pytest.mark.slow
 @every_backbone
 def test_the_registered_smallest_clip_is_the_smallest(name: str) -> None:
     """A clip with one frame or one pixel less has an empty output, or is below the bounds of the configuration."""
@@ -73,6 +75,7 @@ def test_training_at_the_smallest_clip_reaches_every_weight(name: str) -> None:
         assert value.grad is not None and value.grad.isfinite().all(), weight
 
 
+@pytest.mark.slow
 @every_backbone
 def test_samples_are_independent_in_eval_mode(name: str) -> None:
     backbone = build_backbone(name).eval()
@@ -120,6 +123,7 @@ def test_reading_a_recipe_imports_no_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_building_one_backbone_imports_no_other() -> None:
     """torchvision is imported only when one of its networks is built."""
     script = (

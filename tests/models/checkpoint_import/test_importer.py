@@ -57,6 +57,7 @@ def test_features_equal_the_recorded_ones(checkpoint: tuple[Path, Path]) -> None
         np.testing.assert_allclose(value.numpy(), golden[f"a_{name}"], rtol=1e-5, atol=5e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_every_key_of_the_file_is_accounted_for(checkpoint: tuple[Path, Path]) -> None:
     keys, path = checkpoint
     spec, weights = json.loads(keys.read_text()), read_published(path)
@@ -161,6 +162,7 @@ def test_an_unknown_backbone_is_refused_and_the_supported_ones_are_named(names: 
     assert all(fact in str(error.value) for fact in ("S3D", "the small R(2+1)D", first))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_one_stream_is_imported_and_unknown_keys_are_listed(
     checkpoint: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_page_and_json_tell_the_same_scores(run_dir: Path, store: ClipStore) -> 
         assert f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" in page.text
 
 
+@pytest.mark.slow
 def test_gallery_shows_the_same_queries_for_both_networks(run_dir: Path, store: ClipStore) -> None:
     page, html, figures = build(run_dir, store)
     gallery = figures["gallery"]
@@ -86,6 +87,7 @@ def test_gallery_shows_the_same_queries_for_both_networks(run_dir: Path, store: 
     assert len(set(re.findall(r"url\(data:image/webp[^)]+\)", html))) == html.count("url(data:image/webp")
 
 
+@pytest.mark.slow
 def test_pictures_have_descriptions(run_dir: Path, store: ClipStore) -> None:
     page, _, _ = build(run_dir, store)
     for tag, attributes in page.tags:
@@ -133,6 +135,7 @@ def test_changed_settings_are_marked(run_dir: Path, store: ClipStore) -> None:
     assert all(row["help"] for s in figures["settings"] for row in s["rows"])
 
 
+@pytest.mark.slow
 def test_changed_settings_of_a_recipe_are_those_that_are_not_as_in_it(run_dir: Path, store: ClipStore) -> None:
     config = load_config("demo", ["train.global_batch_size=8"])
     (run_dir / "config.yaml").write_text(dump_config(config))
@@ -141,6 +144,7 @@ def test_changed_settings_of_a_recipe_are_those_that_are_not_as_in_it(run_dir: P
     assert figures["recipe"] == "demo" and changed == {("train", "global_batch_size")}
 
 
+@pytest.mark.slow
 def test_the_total_time_is_that_of_all_parts(run_dir: Path, store: ClipStore) -> None:
     for stage, seconds in (("preparing", 60.0), ("pretraining", 400.0), ("pretraining", 200.0)):
         append_line(run_dir / FILE, {"stage": stage, "begun_ms": 0, "seconds": seconds})
@@ -149,6 +153,7 @@ def test_the_total_time_is_that_of_all_parts(run_dir: Path, store: ClipStore) ->
     assert "11 min" in page.text
 
 
+@pytest.mark.slow
 def test_flow_of_videos_that_move_is_shown_first(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
     assert figures["flow_videos"] and not any(video["static"] for video in figures["flow_videos"])
@@ -175,12 +180,14 @@ def test_a_phase_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore
     assert all(w["name"] in page.text and w["text"] in page.text for w in figures["warnings"])
 
 
+@pytest.mark.slow
 def test_collapsed_assignments_are_warned_of(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, entropy=0.3)
     _, _, figures = build(run_dir, store)
     assert [w["kind"] for w in figures["warnings"]] == ["prototype_collapse"] * 4
 
 
+@pytest.mark.slow
 def test_embeddings_that_collapsed_are_warned_of_with_the_settings_of_the_run(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, rank=1.3)
     page, _, figures = build(run_dir, store)
@@ -188,6 +195,7 @@ def test_embeddings_that_collapsed_are_warned_of_with_the_settings_of_the_run(ru
     assert "effective rank is 1.3 of 128" in page.text and "optimizer.learning_rate (now 0.6)" in page.text
 
 
+@pytest.mark.slow
 def test_epochs_are_curves_with_a_summary(run_dir: Path, store: ClipStore) -> None:
     page, _, figures = build(run_dir, store)
     curves = figures["phases"][1]["epochs"]["curves"]
@@ -198,6 +206,7 @@ def test_epochs_are_curves_with_a_summary(run_dir: Path, store: ClipStore) -> No
     assert figures["timing"]["training"]["memory_peak_mib"] == 1024.0 + 59 and "1.1 GiB" in page.text
 
 
+@pytest.mark.slow
 def test_a_run_without_epochs_has_the_rest(run_dir: Path, store: ClipStore) -> None:
     (run_dir / "epochs.jsonl").unlink()
     page, _, figures = build(run_dir, store)
@@ -215,6 +224,7 @@ def test_epochs_repeated_after_a_resume_count_once(run_dir: Path, store: ClipSto
     assert [len(phase["epochs"]["curves"]["step"]) for phase in figures["phases"]] == [6, 6, 6, 6]
 
 
+@pytest.mark.slow
 def test_steps_repeated_after_a_resume_count_once(run_dir: Path, store: ClipStore) -> None:
     path = run_dir / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True)
@@ -238,6 +248,7 @@ def test_a_running_phase_is_reported(run_dir: Path, store: ClipStore) -> None:
     assert "up to step 0" in figures["headline"]["text"]
 
 
+@pytest.mark.slow
 def test_diverged_losses_are_told_and_leave_valid_json(run_dir: Path, store: ClipStore) -> None:
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     for line in lines[30:60]:
@@ -287,6 +298,7 @@ def test_the_headline_of_videos_without_labels_says_so(run_dir: Path, store: Cli
     assert not re.search("evaluat", json.dumps([figures["headline"], figures["missing"]]))
 
 
+@pytest.mark.slow
 def test_without_stage_two_the_gallery_has_one_row(run_dir: Path, store: ClipStore) -> None:
     for path in (run_dir / "evaluation").glob("*stage2*"):
         remove_features(path)
@@ -325,6 +337,7 @@ def test_the_page_of_a_run_is_the_same_each_time(run_dir: Path, store: ClipStore
     assert build_report(run_dir, store).read_bytes() == first
 
 
+@pytest.mark.slow
 def test_a_run_of_stage_two_alone_is_told_as_such(run_dir: Path, store: ClipStore) -> None:
     for name in ("rgb-stage1", "flow-stage1", "flow-stage2-1"):
         remove_features(feature_path(run_dir / "evaluation", name))

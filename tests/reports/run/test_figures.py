@@ -210,6 +210,7 @@ def test_data_sets_are_known_by_their_numbers() -> None:
     assert found is not None and found["recall"] == {"rgb": 25.5} and found["differences"] == []
 
 
+@pytest.mark.slow
 def test_classes_are_shown_with_what_they_were_before(run_dir: Path, store: ClipStore) -> None:
     page, _, figures = build(run_dir, store)
     table = json.loads((run_dir / "evaluation" / "evaluation.json").read_text())

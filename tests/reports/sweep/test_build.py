@@ -254,6 +254,7 @@ def test_a_phone_shows_it_without_complaint(quiet_tab: Tab, state: str, scheme: 
     assert quiet_tab.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 def test_a_trial_is_followed_through_charts_and_the_table_is_sorted(quiet_tab: Tab, tmp_path: Path) -> None:
     file, whole = tmp_path / "sweep.html", STATES["whole"]
     write_page(whole, file)

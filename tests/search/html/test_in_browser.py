@@ -78,6 +78,7 @@ def test_a_video_that_is_dropped_in_is_searched_for(tab: Tab, server: Served, vi
     assert all(address.startswith((server.address, "data:")) for address in tab.requests)
 
 
+@pytest.mark.slow
 def test_a_result_that_is_clicked_is_the_query_and_back_goes_back(tab: Tab, server: Served, videos: Path) -> None:
     tab.page.goto(server.address)
     tab.page.set_input_files("#file", videos / "b/up.mp4")
@@ -93,6 +94,7 @@ def test_a_result_that_is_clicked_is_the_query_and_back_goes_back(tab: Tab, serv
     assert tab.texts(".hit .id") == first
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_late_is_not_shown(tab: Tab, server: Served, videos: Path) -> None:
     """The list that the page begins with, when a video has been sent before it was there."""
     late: list[Route] = []
@@ -109,6 +111,7 @@ def test_an_answer_that_comes_late_is_not_shown(tab: Tab, server: Served, videos
     assert tab.texts(".hit .id")[0] == "b/up.mp4"
 
 
+@pytest.mark.slow
 def test_names_are_text_and_find_their_video(tab: Tab, server: Served) -> None:
     tab.page.goto(server.address)
     tab.page.fill("#name", "onerror")
@@ -120,6 +123,7 @@ def test_names_are_text_and_find_their_video(tab: Tab, server: Served) -> None:
     assert tab.page.locator("img").count() == 0
 
 
+@pytest.mark.slow
 def test_what_is_said_stays_when_the_list_comes_late(tab: Tab, server: Served, tmp_path: Path) -> None:
     (tmp_path / "large.mp4").write_bytes(b"x" * (LARGEST + 1))
     late: list[Route] = []
@@ -133,6 +137,7 @@ def test_what_is_said_stays_when_the_list_comes_late(tab: Tab, server: Served, t
     expect(tab.page.locator("#problem")).to_contain_text("large.mp4")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_searched_with_is_said(tab: Tab, server: Served, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "large.mp4").write_bytes(b"x" * (LARGEST + 1))
@@ -145,6 +150,7 @@ def test_what_cannot_be_searched_with_is_said(tab: Tab, server: Served, tmp_path
     tab.problems.clear()  # the browser notes the status 422 by itself
 
 
+@pytest.mark.slow
 def test_a_video_is_played_at_the_place_that_was_found(tab: Tab, server: Served) -> None:
     tab.page.goto(server.address + "#0")
     link = tab.page.locator(".hit .play").first
@@ -154,6 +160,7 @@ def test_a_video_is_played_at_the_place_that_was_found(tab: Tab, server: Served)
     opened.value.close()
 
 
+@pytest.mark.slow
 def test_films_stand_still_for_those_who_ask(tab: Tab, server: Served) -> None:
     tab.page.goto(server.address)
     expect(tab.page.locator(".hit")).to_have_count(5)
@@ -204,6 +211,7 @@ def test_the_policy_of_the_page_in_a_file_lets_nothing_else_act(tab: Tab, index_
     expect(tab.page.locator("#query-name")).to_have_text("b/up.mp4")
 
 
+@pytest.mark.slow
 def test_a_name_phases_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path) -> None:
     name = "a\u202egpj.4pm\x1b[8m\u200b \U0001f469\u200d\U0001f467'.mp4"
     shown = "a\\u202egpj.4pm\\u001b[8m\\u200b \U0001f469\u200d\U0001f467'.mp4"
@@ -278,6 +286,7 @@ def test_servers_of_one_host_do_not_throw_each_other_out(tab: Tab, index_folder:
         expect(tab.page.locator(".hit")).to_have_count(5)
 
 
+@pytest.mark.slow
 def test_who_comes_without_the_token_reads_what_to_do(tab: Tab, index_folder: Path) -> None:
     with served(index_folder, "t" * 43) as server:
         tab.page.goto(server.address)

@@ -49,6 +49,7 @@ def pid_of(processes: DecodePool) -> int:
     return process.pid
 
 
+@pytest.mark.slow
 def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(thumbnail: Path) -> None:
     processes = DecodePool(1, SPEC, 60)
     expected = list(read_window_chunks(thumbnail, SPEC, 60))

@@ -51,6 +51,7 @@ def exchanged() -> dict[str, Tensor]:
     return {"rows": all_gather_uneven(rows[:, own], dim=1, sizes=sizes), "mean": mean, **normalised()}
 
 
+@pytest.mark.slow
 def test_three_workers_with_uneven_shares_see_what_one_sees(tmp_path: Path) -> None:
     alone = normalised()
     for found in run_workers(exchanged, 3, tmp_path / "gloo"):

@@ -21,6 +21,7 @@ from vicc_ray.video.synthetic.motions import MOTIONS, draw_trajectory
 QUICK = Scene(side=48, frames=6)
 
 
+@pytest.mark.slow
 def test_files_are_h264_and_labels_csv_lists_them(tmp_path: Path) -> None:
     table = make_videos(tmp_path, classes=3, train=2, test=1, seed=5, scene=QUICK)
     rows = list(csv.DictReader(table.open()))
@@ -34,6 +35,7 @@ def test_files_are_h264_and_labels_csv_lists_them(tmp_path: Path) -> None:
         assert video.frames.shape == (6, 48, 48, 3)
 
 
+@pytest.mark.slow
 def test_equal_seeds_make_equal_videos_and_an_interrupted_call_resumes(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         make_videos(tmp_path / folder, classes=2, train=1, test=1, seed=1, scene=QUICK)
@@ -49,6 +51,7 @@ def test_equal_seeds_make_equal_videos_and_an_interrupted_call_resumes(tmp_path:
 MADE = {"classes": 3, "train": 2, "test": 1, "seed": 1, "scene": QUICK}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "named"),
     [
@@ -77,6 +80,7 @@ def test_files_of_unknown_origin_are_neither_used_nor_overwritten(tmp_path: Path
     assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["mine"]
 
 
+@pytest.mark.slow
 def test_more_videos_of_the_seed_are_added_and_the_record_is_not_an_input(tmp_path: Path) -> None:
     make_videos(tmp_path, **MADE)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
@@ -110,6 +114,7 @@ def test_the_pose_at_one_moment_is_independent_of_the_motion(motion: str) -> Non
             assert abs(counts / 3000 - 0.2).max() < 0.04
 
 
+@pytest.mark.slow
 def test_single_frames_do_not_reveal_the_class() -> None:
     """Nearest neighbors by a frame are at chance within its confidence interval; those by motion are not."""
     frames, motions, labels = [], [], []
