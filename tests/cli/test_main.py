@@ -102,6 +102,7 @@ def test_printed_config_is_the_recipe_it_prints(tmp_path: Path, capsys: pytest.C
         assert load_config(str(tmp_path / "mine.yaml")) == load_config("demo", ["train.global_batch_size=6"])
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_crash() -> None:
     command = f"set -o pipefail; {sys.executable} -m vicc_ray config demo | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[1])

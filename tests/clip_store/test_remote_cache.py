@@ -63,6 +63,7 @@ def test_a_shard_is_downloaded_once_when_it_is_first_needed(tmp_path: Path, s3: 
     assert not list(cache_folder().rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_concurrent_readers_get_complete_files(tmp_path: Path, s3: S3) -> None:
     content = np.random.default_rng(0).bytes(20 << 20)
     s3.put("x/version", b"1")

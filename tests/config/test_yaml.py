@@ -50,6 +50,7 @@ def test_hostile_yaml_is_refused_with_file_and_line(hostile: str, reader: str, t
     assert len(str(caught.value)) < len(str(path)) + 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["[" * 20_000, "9" * 5000, "!!int foo", "1e999", "[&a x, *a]", "a\x1b", "\udcff"])
 def test_a_setting_on_the_command_line_is_read_as_strictly(text: str) -> None:
     with pytest.raises(UserError, match=r"--set train\.global_batch_size"):

@@ -102,6 +102,7 @@ def test_a_part_that_was_cut_out_finds_the_video_and_the_place(tmp_path: Path) -
     assert best.score == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_copy_in_another_codec_and_size_finds_the_original(videos: Path, index_folder: Path, tmp_path: Path) -> None:
     index = SearchIndex(index_folder)
     for row in range(len(index)):

@@ -50,6 +50,7 @@ def test_a_server_finds_what_was_indexed_since(tmp_path: Path) -> None:
         assert server.request("/thumbnail/8").body == b"thumbnail 8"
 
 
+@pytest.mark.slow
 def test_a_page_that_is_open_gets_the_videos_that_it_shows_though_rows_have_moved(tmp_path: Path) -> None:
     folder = tmp_path / "index"
     (folder / "videos").mkdir(parents=True)
@@ -68,6 +69,7 @@ def test_a_page_that_is_open_gets_the_videos_that_it_shows_though_rows_have_move
             assert server.request("/" + path).status == 404
 
 
+@pytest.mark.slow
 def test_an_index_of_another_network_is_told(tmp_path: Path) -> None:
     folder = made_up(tmp_path / "index", windows(5))
     current = ReloadingIndex(SearchIndex(folder))

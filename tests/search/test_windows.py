@@ -94,6 +94,7 @@ def test_what_is_no_video_and_what_takes_too_long_is_said(tmp_path: Path) -> Non
         list(read_window_chunks(write_video(tmp_path / "thumbnail.mp4", moving(50, 32, 32)), SPEC, 1e-9))
 
 
+@pytest.mark.slow
 def test_decoding_needs_no_torch() -> None:
     code = "import sys, vicc_ray.search.server.decode_pool as d; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

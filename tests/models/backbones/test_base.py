@@ -95,6 +95,7 @@ def test_channels_last_layout_computes_the_same(name: str) -> None:
     torch.testing.assert_close(maps, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @every_backbone
 def test_same_seed_same_weights(name: str) -> None:
     states = []
@@ -114,6 +115,7 @@ def test_the_configuration_accepts_every_registered_backbone(name: str) -> None:
     assert ModelConfig(backbone=name).backbone == name
 
 
+@pytest.mark.slow
 def test_reading_a_recipe_imports_no_torch() -> None:
     """Decoding processes validate the configuration, which names backbones; importing torch would take them seconds."""
     script = (

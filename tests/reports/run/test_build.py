@@ -97,6 +97,7 @@ def test_pictures_have_descriptions(run_dir: Path, store: ClipStore) -> None:
             assert attributes["alt"]
 
 
+@pytest.mark.slow
 def test_names_from_outside_are_text_and_never_markup(run_dir: Path, store: ClipStore) -> None:
     page, html, _ = build(run_dir, store)
     assert "<script>alert(1)</script>" in page.text and "<script" not in html
@@ -173,6 +174,7 @@ def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore)
     assert len(boxes) > 2 and all(box and box["x"] + box["width"] <= 345 for box in boxes)
 
 
+@pytest.mark.slow
 def test_a_phase_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, end=2.99)
     page, _, figures = build(run_dir, store)

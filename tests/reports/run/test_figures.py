@@ -118,12 +118,14 @@ def test_prototypes_show_the_videos_that_are_closest_to_them(trained: tuple[Path
         assert one["share"] == pytest.approx(own.count(one["label"]) / len(own))
 
 
+@pytest.mark.slow
 def test_prototypes_are_on_the_page(trained: tuple[Path, Config], store: ClipStore) -> None:
     page, _, figures = build(trained[0], store)
     assert "prototypes" in page.attributes("id")
     assert page.attributes("class").count("card prototype") == len(figures["prototypes"]["prototypes"])
 
 
+@pytest.mark.slow
 def test_features_are_read_once_for_gallery_map_and_prototypes(
     trained: tuple[Path, Config], store: ClipStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

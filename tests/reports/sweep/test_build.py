@@ -59,6 +59,7 @@ def numbers(page: str) -> list[int]:
     return [int(number) for number in re.findall(r'<tr class="[^"]*" data-trial="(\d+)">', page)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES)
 def test_every_trial_is_in_the_table_once(state: str) -> None:
     assert sorted(numbers(render(STATES[state]))) == [trial.number for trial in STATES[state].trials]

@@ -27,6 +27,7 @@ def server(index_folder: Path) -> Iterator[Served]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_video_that_is_sent_finds_its_like_and_is_not_kept(
     server: Served, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def test_the_link_leads_to_where_it_says_on_this_server_alone(server: Served, pa
     assert let_in(server, path)[0] == place
 
 
+@pytest.mark.slow
 def test_the_token_may_be_in_the_address_of_what_is_sent(server: Served) -> None:
     assert server.request(f"/api/query?token={TOKEN}", "POST", b"no video").status == 422
 

@@ -125,6 +125,7 @@ def test_the_oldest_without_the_token_goes_for_the_newest(patient: Served) -> No
     keeper.close()
 
 
+@pytest.mark.slow
 def test_all_connections_together_are_bounded(index_folder: Path) -> None:
     limits = replace(PATIENT, total=10)
     with served(index_folder, TOKEN, limits=limits) as server, opened(server, 15) as connections:
@@ -195,6 +196,7 @@ def test_many_requests_in_one_packet_are_all_answered(patient: Served) -> None:
         assert received(connection).count(b"HTTP/1.1 200 OK") == 21
 
 
+@pytest.mark.slow
 def test_requests_at_once_are_bounded_behind_the_token(index_folder: Path) -> None:
     with served(index_folder, TOKEN, max_requests=0) as server:
         assert server.request("/api/videos").status == 401

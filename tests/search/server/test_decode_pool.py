@@ -129,6 +129,7 @@ while socket.recv_fds(pipe, 4096, 1)[0]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FALSE_ANSWERS)
 def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
     thumbnail: Path, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -201,6 +202,7 @@ decode_worker.send_text(pipe, decode_worker.NOT_A_VIDEO, " ".join(map(str, told)
 """Says of itself what it has: who is not root may not look."""
 
 
+@pytest.mark.slow
 def test_the_process_has_neither_the_environment_nor_the_descriptors_of_the_server(
     thumbnail: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +217,7 @@ def test_the_process_has_neither_the_environment_nor_the_descriptors_of_the_serv
     assert (files, sockets, secret) == ("0", "1", "False")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are read in /proc")
 def test_the_process_has_few_rights(thumbnail: Path) -> None:
     processes = DecodePool(1, SPEC, 60)
@@ -252,6 +255,7 @@ def decoding() -> Iterator[DecodePool]:
     processes.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codec", "suffix"), [(codec, suffix) for codec, all in WRITTEN.items() for suffix in all.split()]
 )
@@ -306,6 +310,7 @@ def test_a_stream_of_another_codec_is_not_even_probed(decoding: DecodePool, tmp_
     assert any("whitelist" in message for _, name, message in lines if name == "ffv1")
 
 
+@pytest.mark.slow
 def test_it_decodes_where_it_may_neither_open_files_nor_start_threads(thumbnail: Path) -> None:
     """As the user that has nothing, whom the bound of processes holds; who is root is not held by it."""
     code = (
@@ -394,6 +399,7 @@ def test_a_package_is_not_put_before_the_standard_library(tmp_path: Path, monkey
     assert told.stdout.strip() == typing.__file__
 
 
+@pytest.mark.slow
 def test_no_module_of_the_current_folder_is_run(
     thumbnail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

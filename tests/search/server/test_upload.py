@@ -80,6 +80,7 @@ def test_a_full_disk_is_told_and_the_server_goes_on(command: Command, tmp_path: 
         assert answer_of(connection)[0].status == 422
 
 
+@pytest.mark.slow
 def test_uploads_at_once_are_bounded(index_folder: Path) -> None:
     """One that is refused may come again once another has ended."""
     head = b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
@@ -95,6 +96,7 @@ def test_uploads_at_once_are_bounded(index_folder: Path) -> None:
         wait_until(lambda: server.request("/api/query", "POST", b"no video").status == 422)
 
 
+@pytest.mark.slow
 def test_a_place_is_not_kept_for_an_upload_of_which_no_more_comes(
     index_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

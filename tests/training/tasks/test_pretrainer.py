@@ -79,6 +79,7 @@ def test_stage_2_follows_its_own_settings_and_stage_1_does_not() -> None:
     assert cross != steps(started(plain, "rgb-stage2-1"), 3)
 
 
+@pytest.mark.slow
 def test_another_number_of_prototypes_in_stage_2_draws_them_anew_and_is_restored(tmp_path: Path) -> None:
     pretrainer = started(small_config(stage2={"num_prototypes": 9}), "flow-stage1")
     steps(pretrainer, 1)
