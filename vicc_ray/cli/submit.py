@@ -55,9 +55,6 @@ def add_submit(commands: Any) -> None:
 
 
 def _submit(options: argparse.Namespace) -> None:
-    missing = [name for name in ("aiohttp", "requests") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"vicc-ray submit needs {', '.join(missing)}: pip install 'vicc-ray[cluster]'")
     use_token()
     if options.stop or options.follow:
         _follow_existing(options)
@@ -65,9 +62,7 @@ def _submit(options: argparse.Namespace) -> None:
     if not options.what or not options.out:
         raise UserError("submit: give RECIPE or SWEEP and --out; or --follow JOB, or --stop JOB")
     job = package(options.what, options.out, options.store, options.videos, options.labels, options.overrides)
-    from vicc_ray.pipelines.submit import JobServer
-
-    server = JobServer(options.server)
+    server = _job_server(options.server)
     id = server.submit(job, options.resume)
     print_line(f"job {id} on {server.address}: vicc-ray {' '.join(job.arguments)}", sys.stderr)
     if not options.no_wait:
@@ -75,12 +70,20 @@ def _submit(options: argparse.Namespace) -> None:
 
 
 def _follow_existing(options: argparse.Namespace) -> None:
-    from vicc_ray.pipelines.submit import JobServer
-
-    server = JobServer(options.server)
+    server = _job_server(options.server)
     if options.stop:
         server.stop(options.stop)
     _follow(server, options.follow or options.stop)
+
+
+def _job_server(address: str) -> JobServer:
+    """Client of a cluster's job server; the packages that it needs are an extra of this one."""
+    missing = [name for name in ("aiohttp", "requests") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"vicc-ray submit needs {', '.join(missing)}: pip install 'vicc-ray[cluster]'")
+    from vicc_ray.pipelines.submit import JobServer
+
+    return JobServer(address)
 
 
 def print_log(text: str) -> None:
