@@ -1,4 +1,4 @@
-"""What is wrong with an index, and with what is searched for, is said in a line that tells what to do."""
+"""Errors of the index reader and of queries: each names the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from vicc_ray.search.video_folder import VideoFolder
 
 @pytest.fixture
 def copied(index_folder: Path, tmp_path: Path) -> Path:
-    """An index that may be damaged."""
+    """Copy of the index that a test may damage."""
     return Path(shutil.copytree(index_folder, tmp_path / "index"))
 
 
-def test_an_index_that_is_none_is_told(tmp_path: Path) -> None:
+def test_a_path_that_is_not_an_index_is_rejected_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for given, what in (("nowhere", "nothing there"), (".", "no index.json"), ("file", "a file")):
-        with pytest.raises(UserError, match=rf"is no index \({what}\); make one with `vicc-ray index`"):
-            SearchIndex(tmp_path / given)
+    for name, reason in (("nowhere", "not exist"), (".", "no index.json"), ("file", "a file")):
+        with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / name))} .*{reason}.*`vicc-ray index`"):
+            SearchIndex(tmp_path / name)
 
 
-def test_an_index_of_another_format_or_damaged_is_told(copied: Path) -> None:
+def test_another_format_and_a_damaged_description_are_rejected(copied: Path) -> None:
     content = json.loads((copied / INDEX_FILE).read_text())
     (copied / INDEX_FILE).write_text(json.dumps({**content, "format": "vicc_ray index 0", "x": 1}))
-    with pytest.raises(UserError, match=f"an index of another format than '{FORMAT}'"):
+    with pytest.raises(UserError, match=rf"{re.escape(str(copied))}.*{FORMAT}"):
         SearchIndex(copied)
     (copied / INDEX_FILE).write_text(json.dumps({**content, "spec": {}}))
-    with pytest.raises(UserError, match=r"index.json is damaged \(6 fields"):
+    with pytest.raises(UserError, match=r"index.json is damaged \(6 "):
         SearchIndex(copied)
 
 
-def test_an_unfinished_or_empty_index_is_told(tmp_path: Path, copied: Path) -> None:
+def test_an_unfinished_or_empty_index_is_rejected(tmp_path: Path, copied: Path) -> None:
     (copied / VIDEOS_FILE).write_bytes((copied / VIDEOS_FILE).read_bytes()[:700])
     with pytest.raises(UserError, match=r"videos.arrow is damaged .*`vicc-ray index`"):
         SearchIndex(copied)
@@ -57,7 +57,7 @@ def test_an_unfinished_or_empty_index_is_told(tmp_path: Path, copied: Path) -> N
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
-def test_a_damaged_part_is_named_with_what_to_do(copied: Path, damage: str) -> None:
+def test_the_error_for_a_damaged_part_names_it_and_the_remedy(copied: Path, damage: str) -> None:
     part = copied / "part-00000.parquet"
     content = bytearray(part.read_bytes())
     if damage == "flipped":
@@ -71,16 +71,16 @@ def test_a_damaged_part_is_named_with_what_to_do(copied: Path, damage: str) -> N
         search(index, query_of_row(index, 4), 3)
 
 
-def test_another_network_in_the_index_is_told(copied: Path, videos: Path) -> None:
+def test_another_network_in_the_index_is_rejected(copied: Path, videos: Path) -> None:
     write_weights(copied / ENCODER_FILE, untrained(seed=1))
-    with pytest.raises(UserError, match="the features of this index were made by"):
+    with pytest.raises(UserError, match=f"{untrained(seed=1).fingerprint}.*{untrained().fingerprint}"):
         resolve_query(SearchIndex(copied), str(videos / "a/left.mp4"))
     (copied / ENCODER_FILE).write_bytes(b"")
     with pytest.raises(UserError, match=r"encoder.safetensors: not a safetensors file"):
         resolve_query(SearchIndex(copied), str(videos / "a/left.mp4"))
 
 
-def test_queries_that_cannot_be_asked(index_folder: Path, tmp_path: Path) -> None:
+def test_invalid_queries_are_rejected_with_the_reason(index_folder: Path, tmp_path: Path) -> None:
     index = SearchIndex(index_folder)
     with pytest.raises(UserError, match=r"LEFT.mp4: no such file, and no video of .* ids look like a/left.mp4$"):
         resolve_query(index, "elsewhere/LEFT.mp4")
@@ -91,16 +91,16 @@ def test_queries_that_cannot_be_asked(index_folder: Path, tmp_path: Path) -> Non
         resolve_query(index, str(tmp_path))
 
 
-def test_an_id_is_a_query_and_is_not_found_itself(index_folder: Path) -> None:
+def test_an_indexed_video_is_not_among_its_own_results(index_folder: Path) -> None:
     index = SearchIndex(index_folder)
-    asked = resolve_query(index, "b/up.mp4")
-    assert (asked.name, asked.label, asked.seconds) == ("b/up.mp4", "b", 1.0)
-    assert {index.video(hit.row).id for hit in search(index, asked.query, 9)} == {
+    named = resolve_query(index, "b/up.mp4")
+    assert (named.name, named.label, named.seconds) == ("b/up.mp4", "b", 1.0)
+    assert {index.video(hit.row).id for hit in search(index, named.query, 9)} == {
         index.video(row).id for row in range(5)
     } - {"b/up.mp4"}
 
 
-def test_videos_that_moved_are_counted_and_found_where_they_are_now(tmp_path: Path) -> None:
+def test_moved_videos_are_counted_as_missing_until_their_folder_is_given(tmp_path: Path) -> None:
     videos = tmp_path / "old"
     for name in ("a/1.mp4", "2.mp4", "3.mp4"):
         write_video(videos / name, moving(8, 32, 48, (1, 1), 0))
@@ -117,7 +117,7 @@ def test_videos_that_moved_are_counted_and_found_where_they_are_now(tmp_path: Pa
         assert file.read() == (tmp_path / "new/a/1.mp4").read_bytes()
 
 
-def test_a_query_is_a_file_by_whatever_name_and_an_id_in_either_form_of_an_accent(
+def test_queries_accept_any_file_name_and_both_unicode_forms_of_an_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     videos = tmp_path / "a?b#c%41"

@@ -40,7 +40,7 @@ def open_part(path: Path) -> pq.ParquetFile:
             raise ValueError(f"{file.metadata.num_rows} rows in {file.num_row_groups} row groups")
         memory = sum(file.metadata.row_group(row).total_byte_size for row in range(file.num_row_groups))
         if memory > path.stat().st_size:
-            raise ValueError(f"{memory:,} bytes of memory in a smaller file, which no part is that was not compressed")
+            raise ValueError(f"{memory:,} bytes of data in a smaller file, though parts are not compressed")
     return file
 
 
@@ -51,18 +51,18 @@ def check_part(table: pa.Table, width: int) -> None:
     means = table.column("mean").combine_chunks()
     lengths = pc.list_value_length(means)
     if len(table) and not pc.all(pc.equal(lengths, width)).as_py():
-        raise ValueError(f"mean features of other than {width} numbers")
+        raise ValueError(f"mean features that are not {width} numbers long")
     _check_finite(means.flatten(), "mean features")
 
 
 def check_windows(spans: NDArray[np.float32], features: NDArray[np.float32]) -> None:
     """Check that spans [n, 2] and features [n, F] are valid and match in number."""
     if not len(spans) == len(features) > 0:
-        raise ValueError(f"{len(spans)} spans and the features of {len(features)} windows")
+        raise ValueError(f"{len(spans)} spans, but features of {len(features)} windows")
     if not (np.isfinite(spans).all() and (spans[:, 0] >= 0).all() and (spans[:, 0] <= spans[:, 1]).all()):
-        raise ValueError("windows that end before they begin")
+        raise ValueError("windows with invalid start or end times")
     if not np.isfinite(features).all():
-        raise ValueError("windows that are not finite")
+        raise ValueError("window features that are not finite")
 
 
 def check_facts(table: pa.Table) -> None:
@@ -77,7 +77,7 @@ def check_facts(table: pa.Table) -> None:
     names = table.column("file")
     for wrong in (pc.starts_with(names, b"/"), pc.match_substring_regex(names, rb"(^|/)\.\.(/|$)|\x00")):
         if pc.any(wrong).as_py():
-            raise ValueError("a file that does not lie below the folder of videos")
+            raise ValueError("a file outside the video folder")
     check_between(table, "seconds", 0, LONGEST_VIDEO_S)
 
 
@@ -85,7 +85,7 @@ def check_between(table: pa.Table, name: str, least: float, most: float) -> None
     """Check that all numbers of a column are in the range."""
     values = table.column(name)
     if len(values) and not pc.all(pc.and_(pc.greater_equal(values, least), pc.less_equal(values, most))).as_py():
-        raise ValueError(f"{name} beyond {least:g} to {most:g}")
+        raise ValueError(f"{name} outside {least:g} to {most:g}")
 
 
 def _check_finite(values: pa.Array, what: str) -> None:

@@ -51,7 +51,8 @@ class Description(BaseModel):
     Attributes:
         fingerprint: of the network, see :class:`vicc_ray.models.weights_io.EncoderWeights`.
         videos: folder or address of the videos, without secrets.
-        seal: of the account that indexed them (:mod:`vicc_ray.utils.account_key`), on all else; "" where it has no key.
+        seal: signature of all other fields by the indexing account (:mod:`vicc_ray.utils.account_key`); "" if that
+            account has no key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,13 +66,13 @@ class Description(BaseModel):
     seal: Annotated[str, Field(max_length=64)] = ""
 
     def write(self, folder: Path) -> None:
-        """Write it with the seal of this account."""
+        """Write ``index.json``, sealed by this account."""
         sealed = self.model_copy(update={"seal": seal_content(self._sealed)})
         atomic_write(folder / INDEX_FILE, sealed.model_dump_json(indent=2) + "\n")
 
     @property
     def is_own(self) -> bool:
-        """Whether this account wrote it, so that the folder of videos is one that it indexed itself."""
+        """Whether this account wrote the description, so that it has indexed the video folder itself."""
         return is_sealed_here(self._sealed, self.seal)
 
     @property
@@ -80,51 +81,59 @@ class Description(BaseModel):
 
     @staticmethod
     def read(folder: Path) -> Description:
-        """That of the index in ``folder``.
+        """Description of the index in ``folder``.
 
         Raises:
-            UserError: no index is there, or one of another format.
+            UserError: there is no index, or it has another format.
         """
         path = folder / INDEX_FILE
         try:
-            content = read_json(path, "the description of an index", "index the videos anew", LARGEST)
+            content = read_json(path, "the description of an index", "index the videos again", LARGEST)
         except (FileNotFoundError, NotADirectoryError):
-            what = f"no {INDEX_FILE}" if folder.is_dir() else "nothing there" if not folder.exists() else "a file"
-            raise UserError(f"{folder} is no index ({what}); make one with `vicc-ray index`") from None
+            what = (
+                f"no {INDEX_FILE}"
+                if folder.is_dir()
+                else "it does not exist"
+                if not folder.exists()
+                else "it is a file"
+            )
+            raise UserError(f"{folder} is not a search index ({what}); create one with `vicc-ray index`") from None
         if content.get("format") != FORMAT:
-            raise UserError(f"{folder} is an index of another format than {FORMAT!r}; index the videos anew")
+            raise UserError(f"{folder} has another index format than {FORMAT!r}; index the videos again")
         try:
             return Description.model_validate(content)
         except ValidationError as error:
-            raise UserError(f"{path} is damaged ({error.error_count()} fields are wrong); index anew") from None
+            raise UserError(
+                f"{path} is damaged ({error.error_count()} invalid fields); index the videos again"
+            ) from None
 
 
 def part_row(
-    id: str, label: str, source: str, file: bytes, stamp: Sequence[int], found: VideoFeatures
+    id: str, label: str, source: str, file: bytes, stamp: Sequence[int], features: VideoFeatures
 ) -> dict[str, Any]:
-    """A row of a part (:mod:`vicc_ray.search.index_schema`); ``stamp``: size and time of change of the file."""
+    """Row of a part (:mod:`vicc_ray.search.index_schema`); ``stamp``: size and mtime of the file."""
     size, mtime_ns = stamp
     return {
         **{"id": id, "file": file, "size": size, "mtime_ns": mtime_ns},
-        **{"label": label, "source": source, "seconds": found.seconds},
-        **{"start": found.spans[:, 0], "end": found.spans[:, 1], "thumbnail": found.thumbnail},
-        **{"windows": found.windows.astype(np.float16).ravel(), "mean": found.mean.astype(np.float16)},
+        **{"label": label, "source": source, "seconds": features.seconds},
+        **{"start": features.spans[:, 0], "end": features.spans[:, 1], "thumbnail": features.thumbnail},
+        **{"windows": features.windows.astype(np.float16).ravel(), "mean": features.mean.astype(np.float16)},
     }
 
 
 def write_videos(
     folder: Path, parts: int, width: int, superseded: Mapping[int, Collection[str]] = MappingProxyType({})
 ) -> int:
-    """Write ``videos.arrow`` from all parts; a batch is held at a time.
+    """Write ``videos.arrow`` from all parts; one batch is in memory at a time.
 
-    Rows keep their numbers when parts are added, unless one of these supersedes a row.
+    Rows keep their numbers when parts are added, unless a new part supersedes a row.
 
     Args:
         width: F.
-        superseded: of a part, the ids of the rows that do not count any more; they stay in the part.
+        superseded: by part, the ids of rows to leave out because a later part replaces them.
 
     Returns:
-        the number of videos.
+        Number of videos.
 
     Raises:
         UserError: a part is damaged.
@@ -132,7 +141,7 @@ def write_videos(
     without = [superseded.get(part, ()) for part in range(parts)]
     rows, mean = _mean(folder, without, width)
     schema = videos_schema(width).with_metadata({MEAN: mean.tobytes()})
-    with atomic_path(folder / VIDEOS_FILE) as aside, pa.ipc.new_file(aside, schema) as writer:
+    with atomic_path(folder / VIDEOS_FILE) as tmp, pa.ipc.new_file(tmp, schema) as writer:
         for table in _batches(folder, without, width):
             units = unit_norm(flatten_numbers(table.column("mean")).reshape(-1, width) - mean)
             values = pa.FixedSizeListArray.from_arrays(pa.array(units.ravel()), width)
@@ -142,19 +151,19 @@ def write_videos(
 
 
 def flatten_numbers(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """All numbers in a column of lists, one after the other; NaN where there is none."""
+    """All numbers of a column of lists as one array; a null becomes NaN."""
     return np.asarray(column.combine_chunks().flatten().to_numpy(zero_copy_only=False), np.float32)
 
 
 def unit_norm(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features [..., F] at unit norm; zeros stay zeros."""
-    with np.errstate(over="ignore"):  # of features beyond all others, zeros are made
+    with np.errstate(over="ignore"):  # a norm that overflows to infinity yields zeros
         norm = np.linalg.norm(features, axis=-1, keepdims=True)
     return np.asarray(features / np.where(norm > 0, norm, 1), np.float32)
 
 
 def _mean(folder: Path, without: Sequence[Collection[str]], width: int) -> tuple[int, NDArray[np.float32]]:
-    """Number of rows, and what is subtracted from every feature."""
+    """Number of rows, and the mean feature to subtract: zeros for fewer than :data:`MIN_VIDEOS_TO_CENTER`."""
     rows, total = 0, np.zeros(width)
     for table in _batches(folder, without, width):
         total += flatten_numbers(table.column("mean")).reshape(-1, width).sum(0, dtype=np.float64)
@@ -163,17 +172,19 @@ def _mean(folder: Path, without: Sequence[Collection[str]], width: int) -> tuple
 
 
 def _batches(folder: Path, without: Sequence[Collection[str]], width: int) -> Iterator[pa.Table]:
-    """The rows of all parts with their places, :data:`BATCH` at a time; of each part, without some ids."""
-    held: list[pa.Table] = []
+    """Batches of :data:`BATCH` rows of all parts, with part and row numbers; ``without``: ids to leave out, by part."""
+    pending: list[pa.Table] = []
     for part, ids in enumerate(without):
         table = _read_part(folder, part, width)
-        held.append(table.filter(pc.invert(pc.is_in(table.column("id"), pa.array(ids, pa.string())))) if ids else table)
-        while sum(map(len, held)) >= BATCH:
-            table = pa.concat_tables(held)
+        pending.append(
+            table.filter(pc.invert(pc.is_in(table.column("id"), pa.array(ids, pa.string())))) if ids else table
+        )
+        while sum(map(len, pending)) >= BATCH:
+            table = pa.concat_tables(pending)
             yield table.slice(0, BATCH)
-            held = [table.slice(BATCH)]
-    if sum(map(len, held)):
-        yield pa.concat_tables(held)
+            pending = [table.slice(BATCH)]
+    if sum(map(len, pending)):
+        yield pa.concat_tables(pending)
 
 
 def _read_part(folder: Path, part: int, width: int) -> pa.Table:

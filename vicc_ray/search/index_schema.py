@@ -15,7 +15,7 @@ PART_SCHEMA = pa.schema(
         ("seconds", pa.float64()),
         ("start", pa.list_(pa.float32())),  # of each window, in seconds
         ("end", pa.list_(pa.float32())),
-        ("windows", pa.list_(pa.float16())),  # n x F, one after the other
+        ("windows", pa.list_(pa.float16())),  # n x F, flattened
         ("mean", pa.list_(pa.float16())),  # F
         ("thumbnail", pa.binary()),  # H.264 in MP4
     ]

@@ -48,10 +48,10 @@ def query_spec(spec: WindowSpec, model: ModelConfig, windows: int | None = None)
 
     The default is a small number, smaller for large networks.
     """
-    paid = max(1, int(MOST_GFLOP / clip_gflops(model, spec.frames, spec.size)))
-    wanted = min(MOST_WINDOWS, paid) if windows is None else windows
-    few = {"max_frames": min(spec.max_frames, STRETCH), "max_windows": min(spec.max_windows, wanted)}
-    return spec.model_copy(update=few)
+    affordable = max(1, int(MOST_GFLOP / clip_gflops(model, spec.frames, spec.size)))
+    wanted = min(MOST_WINDOWS, affordable) if windows is None else windows
+    limits = {"max_frames": min(spec.max_frames, STRETCH), "max_windows": min(spec.max_windows, wanted)}
+    return spec.model_copy(update=limits)
 
 
 def index_encoder(index: SearchIndex) -> PretrainedEncoder:
@@ -62,20 +62,22 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
     """
     weights = read_weights(index.encoder_file)
     if weights.stream != "rgb":
-        raise UserError(f"{index.encoder_file} is a network of {weights.stream}; index the videos anew with one of RGB")
+        raise UserError(
+            f"{index.encoder_file} is a network for {weights.stream}; index the videos again with an RGB network"
+        )
     encoder = PretrainedEncoder(weights).requires_grad_(False).eval()
     if encoder.fingerprint != index.description.fingerprint:
         raise UserError(
-            f"{index.encoder_file} is the network {encoder.fingerprint}, and the features of this index were made by "
-            f"{index.description.fingerprint}; put that file back, or index the videos anew into another folder"
+            f"{index.encoder_file} is network {encoder.fingerprint}, but the features of this index were computed by "
+            f"network {index.description.fingerprint}; restore that file, or index the videos into another folder"
         )
-    seen, taken, smallest = index.description.spec, encoder.clip, BACKBONES[encoder.model.backbone]
-    sizes = (seen.frames, seen.step, seen.size)
-    fits = sizes == (taken.frames, taken.frame_stride, taken.size) and encoder.features == index.description.features
-    if not fits or seen.frames < smallest.min_frames or seen.size < smallest.min_pixels:
+    spec, clip, backbone = index.description.spec, encoder.clip, BACKBONES[encoder.model.backbone]
+    sizes = (spec.frames, spec.step, spec.size)
+    fits = sizes == (clip.frames, clip.frame_stride, clip.size) and encoder.features == index.description.features
+    if not fits or spec.frames < backbone.min_frames or spec.size < backbone.min_pixels:
         raise UserError(
-            f"{index.folder / INDEX_FILE} says that {index.description.features} features were made of {seen.frames} "
-            f"frames of {seen.size} pixels, which its network does not do; index the videos anew"
+            f"{index.folder / INDEX_FILE} describes {index.description.features} features of {spec.frames} frames of "
+            f"{spec.size} pixels, which does not match its network; index the videos again"
         )
     return optimize_for_inference(encoder, torch.device("cpu"))
 
@@ -111,10 +113,10 @@ def query_from_file(index: SearchIndex, path: Path, windows: int | None = None) 
     cv2.setNumThreads(1)
     try:
         spec = query_spec(index.description.spec, encoder.model, windows)
-        found = embed_chunks(encoder, read_window_chunks(path, spec, TIME_LIMIT_S), BATCH)
+        features = embed_chunks(encoder, read_window_chunks(path, spec, TIME_LIMIT_S), BATCH)
     except VideoError as error:
-        raise UserError(f"{path} cannot be searched with: {error_text(error, TIME_LIMIT_S)}") from None
-    return NamedQuery(Query(found.windows), path.name, "", found.seconds, found.thumbnail)
+        raise UserError(f"{path} cannot be used as a query: {error_text(error, TIME_LIMIT_S)}") from None
+    return NamedQuery(Query(features.windows), path.name, "", features.seconds, features.thumbnail)
 
 
 def error_text(error: VideoError, timeout_s: float) -> str:

@@ -36,5 +36,7 @@ def read_videos(folder: Path, width: int) -> tuple[pa.Table, np.ndarray]:
         check_between(table, "row", 0, 2**31 - 1)
         mean = np.frombuffer((table.schema.metadata or {})[MEAN], np.float32)
         if mean.shape != (width,) or not np.isfinite(mean).all():
-            raise ValueError(f"a mean of {len(mean)} features, of which {np.isfinite(mean).sum()} are numbers")
+            raise ValueError(
+                f"a mean of {len(mean)} features, {np.isfinite(mean).sum()} of them finite; {width} expected"
+            )
     return table, mean

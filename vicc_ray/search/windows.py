@@ -79,23 +79,23 @@ def _stretches(frames: Iterable[Pixels], extent: int) -> Iterator[tuple[int, lis
 
     A remainder that is shorter than a window is extended by frames before it.
     """
-    first, held, before = 0, list[Pixels](), list[Pixels]()
+    first, stretch, before = 0, list[Pixels](), list[Pixels]()
     for frame in frames:
-        if len(held) == STRETCH:
-            yield first, held
-            first, held, before = first + STRETCH, [], held[-extent:]
-        held.append(frame)
-    missing = min(max(0, extent - len(held)), len(before))
-    yield first - missing, before[len(before) - missing :] + held
+        if len(stretch) == STRETCH:
+            yield first, stretch
+            first, stretch, before = first + STRETCH, [], stretch[-extent:]
+        stretch.append(frame)
+    missing = min(max(0, extent - len(stretch)), len(before))
+    yield first - missing, before[len(before) - missing :] + stretch
 
 
 def _chunk(first: int, frames: list[Pixels], fps: float, spec: WindowSpec, thumbnail: bool) -> WindowChunk:
     spans = windows(len(frames), spec.frames, spec.step, spec.overlap, spec.max_windows)
     used, places = np.unique(spans, return_inverse=True)  # windows overlap: each frame is scaled once
-    seen = np.stack([_scaled(frames[index], spec.size) for index in used])
+    scaled = np.stack([_scaled(frames[index], spec.size) for index in used])
     seconds = (first + np.stack([spans.min(1), spans.max(1) + 1], axis=1)) / fps
     return WindowChunk(
-        frames=seen,
+        frames=scaled,
         places=places.reshape(spans.shape).astype(np.int64),
         spans=seconds.astype(np.float32),
         seconds=(first + len(frames)) / fps,

@@ -178,7 +178,7 @@ def test_words_that_reach_people_are_short_and_printable() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         protocol.send_text(theirs, protocol.NOT_A_VIDEO, "\x1b]0;title\x07\u202e" + "x" * 5000)
-        words = protocol.receive_reply(ours, SPEC, time.monotonic() + 10).words
+        words = protocol.receive_reply(ours, SPEC, time.monotonic() + 10).message
     assert words.isprintable() and len(words) <= protocol.MAX_TEXT_BYTES
 
 

@@ -1,44 +1,45 @@
 "use strict";
-// One script for both pages. The page in a file carries its answers; the served one asks for them. Names of videos are
-// put in as text, never as markup.
+// Script of both pages: the static page contains its results, the served page requests them. Video names are inserted as
+// text, never as markup.
 (() => {
   const pageData = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
-  // Invisible characters in names, and those that change the direction of text.
-  const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u3164\uffa0\u{e0000}-\u{e0fff}]/gu;
-  const ids = new Map(); // of the videos shown, by row: rows may move when the index is written anew
-  let uploaded = null; // the answer to the video that was sent last
-  let phase = 0; // an answer that comes when something else has been asked since is not shown
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+  // Characters of names that are invisible or change the direction of text.
+  const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u3164\uffa0\u{e0000}-\u{e0fff}]/gu;
+  const ids = new Map(); // ids of the shown videos by row: an update of the index may move rows
+  let uploaded = null; // results of the last upload
+  let latestRequest = 0; // responses to earlier requests are not shown
 
   const embedded = {
-    first: async () => () => show(answerOf(pageData.query), pageData.query),
-    async like(key) {
-      if (!pageData.videos[key]) throw new Error("this page does not have that video");
-      return answerOf(key);
+    first: async () => () => show(embeddedAnswer(pageData.query), pageData.query),
+    async neighbors(key) {
+      if (!pageData.videos[key]) throw new Error("this page does not contain that video");
+      return embeddedAnswer(key);
     },
   };
   const served = {
     async first() {
-      const some = await fetched("api/videos");
-      return () => list(some, "Some of the videos", "Choose one to see which are like it, or search with a video of your own.");
+      const sample = await fetched("api/videos");
+      const about = "Choose one to see similar videos, or search with a video of your own.";
+      return () => list(sample, "Some of the videos", about);
     },
-    like: (row) => fetched(`api/neighbors/${encodeURIComponent(row)}${named(row)}`),
+    neighbors: (row) => fetched(`api/neighbors/${encodeURIComponent(row)}${idParameter(row)}`),
   };
   const source = pageData.served ? served : embedded;
 
-  function named(row) {
+  function idParameter(row) {
     return ids.has(String(row)) ? `?id=${encodeURIComponent(ids.get(String(row)))}` : "";
   }
 
-  function answerOf(key) {
+  function embeddedAnswer(key) {
     const near = pageData.near[key];
     const command = near ? "" : pageData.command.replace("QUERY", () => quoted(pageData.videos[key].id));
     const results = (near || []).map(([other, score, start, end]) => ({ ...pageData.videos[other], score, start, end }));
     return { query: pageData.videos[key], results, note: key === pageData.query ? pageData.note : "", command };
   }
 
-  // As a shell takes a name; with escapes where a character of it would not be seen.
+  // Name quoted for a shell; invisible characters are escaped.
   function quoted(text) {
     if (/^[\w./-]+$/.test(text) && !text.startsWith("-")) return text;
     if (visible(text) === text) return `'${text.replaceAll("'", "'\\''")}'`;
@@ -52,35 +53,35 @@
     } catch {
       throw new Error("the server does not answer; is `vicc-ray serve` still running?");
     }
-    const content = await answer.json().catch(() => ({ error: `the server answers with status ${answer.status}` }));
+    const content = await answer.json().catch(() => ({ error: `the server answered with status ${answer.status}` }));
     if (!answer.ok) throw new Error(content.error);
     return content;
   }
 
   function element(name, kind, text) {
-    const made = document.createElement(name);
-    if (kind) made.className = kind;
-    if (text !== undefined) put(made, text);
-    return made;
+    const node = document.createElement(name);
+    if (kind) node.className = kind;
+    if (text !== undefined) put(node, text);
+    return node;
   }
 
-  function put(place, text) {
-    place.textContent = visible(text);
+  function put(node, text) {
+    node.textContent = visible(text);
   }
 
-  // A name as people read it, with escapes for what is unseen. Requests take the true name.
+  // Name for display, with escapes for invisible characters. Requests use the original name.
   function visible(text) {
-    return String(text).replace(unseen, (found, at, whole) => {
-      if (joins(found, whole.slice(0, at), whole.slice(at + 1))) return found;
-      const code = found.codePointAt(0).toString(16);
+    return String(text).replace(invisible, (character, at, whole) => {
+      if (joins(character, whole.slice(0, at), whole.slice(at + 1))) return character;
+      const code = character.codePointAt(0).toString(16);
       return code.length > 4 ? `\\U${code.padStart(8, "0")}` : `\\u${code.padStart(4, "0")}`;
     });
   }
 
-  // Whether it is a joiner that an emoji or a script needs.
-  function joins(found, before, after) {
+  // Whether a character is a zero-width joiner that an emoji or a script needs.
+  function joins(character, before, after) {
     const joined = /^[\p{Lo}\p{M}\p{Emoji_Modifier}\p{Extended_Pictographic}]/u;
-    return /[\u200c\u200d]/.test(found) && joined.test([...before].at(-1) ?? "") && joined.test(after);
+    return /[\u200c\u200d]/.test(character) && joined.test([...before].at(-1) ?? "") && joined.test(after);
   }
 
   function clock(seconds) {
@@ -92,19 +93,19 @@
 
   function thumbnail(video) {
     const frame = element("span", "thumbnail");
-    const moving = element("video");
-    Object.assign(moving, { muted: true, loop: true, playsInline: true, disablePictureInPicture: true });
-    moving.src = video.thumbnail;
-    moving.setAttribute("aria-hidden", "true");
-    moving.tabIndex = -1;
-    frame.append(moving);
-    play(moving);
+    const player = element("video");
+    Object.assign(player, { muted: true, loop: true, playsInline: true, disablePictureInPicture: true });
+    player.src = video.thumbnail;
+    player.setAttribute("aria-hidden", "true");
+    player.tabIndex = -1;
+    frame.append(player);
+    play(player);
     return frame;
   }
 
-  function play(moving) {
-    if (at("pause").checked || still.matches) moving.pause();
-    else moving.play().catch(() => {}); // it is taken away before it has begun
+  function play(player) {
+    if (at("pause").checked || reducedMotion.matches) player.pause();
+    else player.play().catch(() => {}); // removed from the page before playback starts
   }
 
   function card(video) {
@@ -118,10 +119,10 @@
       line.append(element("b", "", video.score.toFixed(3)));
       line.append(element("span", "", `${clock(video.start)} – ${clock(Math.ceil(video.end))}`));
       const track = element("span", "track");
-      const part = element("i");
-      part.style.left = `${(100 * video.start) / video.seconds}%`;
-      part.style.width = `${(100 * (video.end - video.start)) / video.seconds}%`;
-      track.append(part);
+      const segment = element("i");
+      segment.style.left = `${(100 * video.start) / video.seconds}%`;
+      segment.style.width = `${(100 * (video.end - video.start)) / video.seconds}%`;
+      track.append(segment);
       button.append(line, track);
     } else {
       const line = element("span", "line");
@@ -131,14 +132,14 @@
     if (video.label) button.append(element("span", "label", video.label));
     button.append(element("span", "id", video.id));
     button.addEventListener("click", () => go(video.row));
-    button.addEventListener("pointerenter", () => still.matches && button.querySelector("video").play());
-    button.addEventListener("pointerleave", () => still.matches && button.querySelector("video").pause());
+    button.addEventListener("pointerenter", () => reducedMotion.matches && button.querySelector("video").play());
+    button.addEventListener("pointerleave", () => reducedMotion.matches && button.querySelector("video").pause());
     item.append(button);
-    if (video.play) item.append(player(video));
+    if (video.play) item.append(playLink(video));
     return item;
   }
 
-  function player(video) {
+  function playLink(video) {
     const link = element("a", "play", `Play${video.start === undefined ? "" : ` at ${clock(video.start)}`}`);
     link.href = `video/${video.row}?id=${encodeURIComponent(video.id)}${video.start ? `#t=${video.start.toFixed(2)}` : ""}`;
     link.target = "_blank";
@@ -152,17 +153,18 @@
     at("query").hidden = false;
     at("query-thumbnail").replaceChildren(thumbnail(query));
     put(at("query-name"), query.id);
-    const facts = [query.label, clock(query.seconds), query.row === null ? "not one of the index" : ""];
+    const facts = [query.label, clock(query.seconds), query.row === null ? "not in the index" : ""];
     at("query-facts").replaceChildren(...facts.filter(Boolean).map((fact) => element("span", "", fact)));
-    if (query.play) at("query-facts").append(player(query));
+    if (query.play) at("query-facts").append(playLink(query));
     const took = Object.values(answer.took_ms || {}).reduce((sum, step) => sum + step, 0);
-    const found = took ? ` Found in ${(took / 1000).toFixed(2)} s.` : "";
-    const about = `Score, and the span that is most like the query. Choose a video to search with it.${found}`;
-    heading(results.length ? "Most like it" : "No neighbours here", results.length ? about : "");
+    const time = took ? ` Found in ${(took / 1000).toFixed(2)} s.` : "";
+    const about = `With the score and the span most similar to the query. Choose a video to search with it.${time}`;
+    heading(results.length ? "Most similar videos" : "No neighbors here", results.length ? about : "");
     at("hits").replaceChildren(...results.map(card));
     at("note").hidden = !answer.note && !answer.command;
     put(at("note"), answer.note || "");
-    if (answer.command) at("note").append("This page ends here. To go on: ", element("code", "", answer.command));
+    const missing = "This page does not contain the neighbors of this video. To find them: ";
+    if (answer.command) at("note").append(missing, element("code", "", answer.command));
     document.title = `${visible(query.id)} · vicc-ray search`;
     document.body.dataset.shown = key;
   }
@@ -180,19 +182,19 @@
     put(at("about"), about);
   }
 
-  function tell(problem) {
+  function showError(problem) {
     put(at("problem"), problem);
     at("problem").hidden = !problem;
   }
 
   function go(key) {
-    if (location.hash === `#${key}`) shown();
+    if (location.hash === `#${key}`) showAddressed();
     else location.hash = key;
-    scrollTo({ top: 0, behavior: still.matches ? "auto" : "smooth" });
+    scrollTo({ top: 0, behavior: reducedMotion.matches ? "auto" : "smooth" });
   }
 
-  // What the address says: nothing, a video of the index, the video that was sent, or a part of a name.
-  async function shown() {
+  // Show what the fragment of the URL names: nothing, an indexed video, the uploaded video, or a part of a name.
+  async function showAddressed() {
     await waitFor(async () => {
       const key = decodeURIComponent(location.hash.slice(1));
       if (!key) return source.first();
@@ -200,10 +202,10 @@
       if (key === "sent") return source.first();
       if (pageData.served && key.startsWith("named=")) {
         const found = await fetched(`api/videos?named=${encodeURIComponent(key.slice(6))}`);
-        const about = found.videos.length ? "Choose one to see which are like it." : "No video has this in its name.";
-        return () => list(found, `Videos with “${key.slice(6)}” in their name`, about);
+        const about = found.videos.length ? "Choose one to see similar videos." : "No name contains this.";
+        return () => list(found, `Videos whose name contains “${key.slice(6)}”`, about);
       }
-      const answer = await source.like(key);
+      const answer = await source.neighbors(key);
       return () => {
         if (pageData.served && String(answer.query.row) !== key) history.replaceState(null, "", `#${answer.query.row}`);
         show(answer, key);
@@ -212,27 +214,27 @@
   }
 
   async function waitFor(work) {
-    const mine = ++phase;
-    tell(""); // now, not once the answer is there: what is told meanwhile stays
+    const request = ++latestRequest;
+    showError(""); // now, not when the response arrives: an error shown meanwhile stays
     document.querySelector("main").classList.add("busy");
     try {
       const finish = await work();
-      if (mine === phase) await finish();
+      if (request === latestRequest) await finish();
     } catch (error) {
-      if (mine === phase) tell(error.message);
+      if (request === latestRequest) showError(error.message);
     } finally {
-      if (mine === phase) document.querySelector("main").classList.remove("busy");
+      if (request === latestRequest) document.querySelector("main").classList.remove("busy");
     }
   }
 
   function send(file) {
     if (!file) return;
     if (file.size > pageData.largest) {
-      tell(`${file.name} is larger than the ${pageData.largest / 2 ** 20} MB that this server takes`);
+      showError(`${file.name} is larger than the ${pageData.largest / 2 ** 20} MB that this server accepts`);
       return;
     }
     waitFor(async () => {
-      put(at("sending"), `Looking at ${file.name} …`);
+      put(at("sending"), `Searching with ${file.name} …`);
       try {
         const headers = { "X-File-Name": encodeURIComponent(file.name), "Content-Type": "application/octet-stream" };
         uploaded = await fetched("api/query", { method: "POST", body: file, headers });
@@ -269,6 +271,6 @@
     });
   }
   at("pause").addEventListener("change", () => document.querySelectorAll("video").forEach(play));
-  addEventListener("hashchange", shown);
-  shown();
+  addEventListener("hashchange", showAddressed);
+  showAddressed();
 })();

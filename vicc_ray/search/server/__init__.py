@@ -1,1 +1,1 @@
-"""The search server: connections, access, uploads, and decoding of uploaded files in processes of their own."""
+"""Search server: connections, access control, uploads, and decoding of uploaded files in separate processes."""

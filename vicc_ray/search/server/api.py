@@ -21,23 +21,23 @@ from vicc_ray.search.thumbnail import MEDIA_TYPE
 
 Answer = dict[str, Any]
 SHOWN = 24
-"""Number of videos that the page starts with."""
+"""Number of videos on the start page."""
 
 
 class Service:
     """Index with its network and its decoding processes; thread-safe.
 
-    The index may grow meanwhile. A video is addressed by row and, because rows may move then, also by id; methods that
-    take both raise IndexError if there is no such video.
+    The index may be updated while the server runs. A video is addressed by its row and, because an update may move
+    rows, optionally by its id. Methods that take both raise IndexError if there is no such video.
 
     Args:
         index: the opened index.
         k: number of neighbors in an answer.
         timeout_s: time limit for decoding an uploaded video.
-        windows: number of windows of an uploaded video (`query_spec`).
+        windows: number of windows of an uploaded video (:func:`vicc_ray.search.query.query_spec`).
 
     Raises:
-        UserError: the network of the index is missing, damaged or another one.
+        UserError: the network is missing or damaged, or is not the one that computed the features.
     """
 
     def __init__(self, index: SearchIndex, k: int, timeout_s: float, windows: int | None = None) -> None:
@@ -54,7 +54,7 @@ class Service:
 
     @property
     def index(self) -> SearchIndex:
-        """The current index; take it once per request. Raises UserError if it cannot be used any more."""
+        """Current index; take it once per request. Raises UserError if it can no longer be used."""
         return self._current.get()
 
     def sample(self, named: str = "") -> Answer:
@@ -97,14 +97,21 @@ class Service:
         clock = Stopwatch()
         chunks = self._decoding.read(file)
         clock.lap("decode")
-        with self._embedding:  # one call of torch uses all cores
-            found = embed_chunks(self._encoder, chunks, BATCH)
+        with self._embedding:  # one at a time: a call uses all cores
+            features = embed_chunks(self._encoder, chunks, BATCH)
         clock.lap("embed")
         index = self.index
-        hits = search(index, Query(found.windows), self.k)
+        hits = search(index, Query(features.windows), self.k)
         clock.lap("search")
-        thumbnail = f"data:{MEDIA_TYPE};base64,{base64.b64encode(found.thumbnail).decode()}"
-        shown = {"row": None, "id": name, "label": "", "seconds": found.seconds, "play": False, "thumbnail": thumbnail}
+        thumbnail = f"data:{MEDIA_TYPE};base64,{base64.b64encode(features.thumbnail).decode()}"
+        shown = {
+            "row": None,
+            "id": name,
+            "label": "",
+            "seconds": features.seconds,
+            "play": False,
+            "thumbnail": thumbnail,
+        }
         return _answer(index, shown, hits, clock)
 
 
@@ -113,13 +120,13 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
-        self._begun = time.perf_counter()
+        self._start = time.perf_counter()
 
     def lap(self, name: str) -> None:
         """Record the time since the last step."""
         now = time.perf_counter()
-        self.laps[name] = round(1000 * (now - self._begun), 1)
-        self._begun = now
+        self.laps[name] = round(1000 * (now - self._start), 1)
+        self._start = now
 
 
 def _answer(index: SearchIndex, query: Answer, hits: Sequence[Hit], clock: Stopwatch) -> Answer:

@@ -1,4 +1,4 @@
-"""The search page as a small server."""
+"""Search server: the ASGI application, its listening socket, and the uvicorn server."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from vicc_ray.search.server.responses import EXPECTED, error_answer
 from vicc_ray.search.server.upload_space import UploadSpace
 
 MAX_UPLOADED = 2 * 2**30
-"""Bytes on the disk of all videos that are received or looked at."""
+"""Most bytes on disk of all concurrent uploads."""
 ACCEPTED, QUEUED = 16, 4096
-"""Connections that are accepted in one phase of the event loop, and that wait for it. A request that has come is read a
-few phases later, before so many other connections that its own would have to go for them."""
+"""Connections accepted per iteration of the event loop, and connections that may wait to be accepted. Few are accepted
+at once, so that a request is read before many later connections can evict its own."""
 SHUTDOWN_S = 5
-"""Seconds that answers which have begun are given at the end."""
+"""Seconds that responses in progress get to finish at shutdown."""
 
 
 @dataclass(frozen=True)
 class ServerPolicy:
-    """Who may use the server, and how much of it.
+    """Access control and request limits of the server.
 
     Attributes:
-        token: what every request must bring; None: nothing.
-        loopback: whether it listens for this machine alone, which it must then be called by.
-        largest: bytes of a video that may be sent.
-        max_uploads: videos that are received or looked at at once; others are told to come again.
-        max_requests: the same of requests.
+        token: token that every request needs; None: no token.
+        loopback: whether the server listens on loopback only; requests must then name a loopback host.
+        largest: upload limit in bytes.
+        max_uploads: most concurrent uploads, received or processed; more get status 503.
+        max_requests: most concurrent requests; more get status 503.
     """
 
     token: str | None
@@ -52,7 +52,7 @@ class ServerPolicy:
 
 
 def create_app(service: Service, access: ServerPolicy, limits: ConnectionLimits) -> ASGIApp:
-    """The application for :func:`create_server`; its end is that of the service."""
+    """ASGI application for :func:`create_server`; its shutdown closes the service."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
@@ -66,13 +66,13 @@ def create_app(service: Service, access: ServerPolicy, limits: ConnectionLimits)
         exception_handlers=dict.fromkeys((*EXPECTED, Exception), error_answer),
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # to an address of whatever name the request calls the server by
+    app.router.redirect_slashes = False  # a redirect would go to the host that the request names
     app.state.timeout_s = service.timeout_s
     return AccessGuard(app, access.token, access.loopback)
 
 
 def create_server(app: ASGIApp) -> uvicorn.Server:
-    """What answers for the application once it is run."""
+    """HTTP server of the application, not started yet."""
     config = uvicorn.Config(
         app,
         http=LimitedProtocol,
@@ -80,8 +80,8 @@ def create_server(app: ASGIApp) -> uvicorn.Server:
         lifespan="on",
         backlog=ACCEPTED,
         proxy_headers=False,
-        log_level="error",  # what is no HTTP is a warning, and anyone can send it
-        access_log=False,  # addresses hold the token once
+        log_level="error",  # invalid HTTP logs a warning, and anyone can send it
+        access_log=False,  # the first URL contains the token
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
@@ -89,9 +89,9 @@ def create_server(app: ASGIApp) -> uvicorn.Server:
 
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Answer requests until the process is told to end.
+    """Serve requests until the process is interrupted.
 
-    In a thread, where uvicorn leaves the process's handlers of signals alone.
+    The server runs in a thread, where uvicorn does not replace the signal handlers of the process.
     """
     server, threads = create_server(app), ThreadPoolExecutor(1)
     answering = threads.submit(server.run, sockets=[listening])
@@ -104,10 +104,10 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that waits for requests; ``port`` 0 takes any that is free.
+    """Listening socket; ``port`` 0: any free port.
 
     Raises:
-        UserError: the address cannot be had.
+        UserError: the port is in use, or the address is not one of this machine.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -115,14 +115,14 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = str(error.strerror or error).partition(" (while")[0]
         raise UserError(
-            f"--host {host} --port {port}: {reason}; choose another port (0 takes any that is free), "
+            f"--host {host} --port {port}: {reason}; choose another port (0: any free port), "
             "or an address of this machine"
         ) from None
 
 
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin, with a queue that is longer than what is taken from it at once: to asyncio they are one number."""
+        """Start, and lengthen the queue of connections: asyncio uses one number for both (:data:`ACCEPTED`)."""
         await super().startup(sockets)
         for listening in sockets or []:
             listening.listen(QUEUED)

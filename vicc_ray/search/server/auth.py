@@ -16,7 +16,9 @@ from vicc_ray.search.server.loopback import is_loopback_header
 from vicc_ray.search.server.security_headers import SECURITY_HEADERS
 
 NO_TOKEN = "this server requires a token; open the link that `vicc-ray serve` printed"
-WRONG_TOKEN = "wrong token, perhaps of an earlier start of the server; open the link that `vicc-ray serve` printed last"
+WRONG_TOKEN = (
+    "wrong token, perhaps from an earlier start of the server; open the link that `vicc-ray serve` printed last"
+)
 CLOSED = {"Connection": "close"}
 """Refusals close the connection instead of waiting for a body."""
 
@@ -137,9 +139,9 @@ def _same_site(headers: Headers) -> bool:
     ``Sec-Fetch-Site`` decides if the browser sends it; it is right behind a proxy that changes the Host header, too.
     Otherwise ``Origin`` must match ``Host``.
     """
-    said = headers.get("sec-fetch-site")
-    if said is not None:
-        return said in ("same-origin", "none")
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
     origin = headers.get("origin")
     try:
         return origin is None or urlsplit(origin).netloc == headers.get("host")

@@ -1,8 +1,8 @@
-"""Connections to the server: how long each may keep it waiting, and how many may be open that brought no token.
+"""Connection limits of the server: how long a client may stall, and how many connections may be open without the token.
 
-Nobody is asked for a token before a request's header is complete, so what comes before is bounded by itself. Where too
-many connections are open, the oldest that brought no token is closed in favor of a new one: whoever holds connections
-open cannot keep out others, who may come from the same address (accounts of one machine, people behind one proxy).
+The token is known only after the header of a request, so connections are limited before that. If too many are open, the
+oldest one without the token is closed in favor of the newest. A client that hoards connections therefore cannot lock
+out others, even from the same address (accounts of one machine, people behind one proxy).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from uvicorn.server import ServerState
 from vicc_ray.search.server.security_headers import SECURITY_HEADERS
 
 MAX_OPEN_FILES = 8192
-"""Open files that the process asks for."""
+"""Most open files that the process requests from the operating system."""
 OTHER_FILES = 768
-"""Of them for other things than connections, where there are enough: parts of the index, videos, uploads, decoding."""
-MALFORMED = b'{"error":"no valid HTTP request, or one whose header is too long"}'
-MALFORMED_ABOUT = {
+"""Open files reserved for index parts, videos, uploads and decoding, if the limit is high enough."""
+MALFORMED = b'{"error":"invalid HTTP request, or its header is too long"}'
+MALFORMED_HEADERS = {
     "Content-Type": "application/json",
     "Content-Length": str(len(MALFORMED)),
     "Cache-Control": "no-store",
@@ -41,11 +41,11 @@ class ConnectionLimits:
     """Limits of a server's connections.
 
     Attributes:
-        header_s: seconds from the begin of a connection, or of a later request, until its header is complete.
-        unread_s: seconds in which a client takes nothing of what it is sent.
-        trusted_unread_s: the same where the token was brought: a player that is paused reads nothing.
-        per_address: connections without the token of one address; of IPv6, of one /64.
-        total: connections.
+        header_s: seconds from the start of a connection, or of a later request, until the header must be complete.
+        unread_s: seconds after which a client that reads nothing of its response is disconnected.
+        trusted_unread_s: the same for a client with the token; longer, because a paused player reads nothing.
+        per_address: most connections without the token per IPv4 address or IPv6 /64 network.
+        total: most connections.
     """
 
     header_s: float = 10.0
@@ -56,7 +56,7 @@ class ConnectionLimits:
 
 
 class ConnectionPool:
-    """The open connections of a server; used by its event loop alone."""
+    """Open connections of a server; only its event loop may use it."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -65,7 +65,7 @@ class ConnectionPool:
         self._by_address: defaultdict[str, dict[LimitedProtocol, None]] = defaultdict(dict)
 
     def add(self, connection: LimitedProtocol) -> None:
-        """A new connection, for which another one may have to go."""
+        """Add a new connection; over a limit, the oldest one without the token is closed."""
         self._anonymous[connection] = self._by_address[connection.address][connection] = None
         of_address = self._by_address[connection.address]
         if len(of_address) > self.limits.per_address:
@@ -74,13 +74,13 @@ class ConnectionPool:
             self._close(next(iter(self._anonymous)))
 
     def trust(self, connection: LimitedProtocol) -> None:
-        """A connection has brought the token."""
+        """Mark a connection as trusted: it is not closed in favor of others."""
         if connection in self._anonymous:
             self.discard(connection)
             self._trusted.add(connection)
 
     def discard(self, connection: LimitedProtocol) -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         self._trusted.discard(connection)
         self._anonymous.pop(connection, None)
         of_address = self._by_address.get(connection.address, {})
@@ -94,9 +94,9 @@ class ConnectionPool:
 
 
 class LimitedProtocol(H11Protocol):
-    """uvicorn's HTTP protocol within :class:`ConnectionLimits`.
+    """uvicorn's HTTP protocol with :class:`ConnectionLimits`.
 
-    The application's lifespan state must hold the pool (:func:`lifespan_state`).
+    The application's lifespan state must contain the pool (:func:`lifespan_state`).
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class LimitedProtocol(H11Protocol):
         self.address = ""
 
     def trust(self) -> None:
-        """A request of this connection has brought the token."""
+        """Mark this connection as trusted, after a request with the token."""
         self._unread_s = self._limits.trusted_unread_s
         self._pool.trust(self)
 
@@ -123,13 +123,13 @@ class LimitedProtocol(H11Protocol):
         self._header_since: float | None = self.loop.time()
         self._read_since, self._unread = self.loop.time(), 0
         self._pool.add(self)
-        self._look_again()
+        self._schedule_check()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._header_since = None
-        elif self._header_since is None:  # the begin of a later request, or a body that nobody reads
+        elif self._header_since is None:  # the start of a later request, or a body that is not read
             self._header_since = self.loop.time()
 
     def resume_writing(self) -> None:
@@ -142,20 +142,20 @@ class LimitedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """The answer to what is no HTTP; a request in whose body that is found has ended."""
+        """Respond to invalid HTTP; if it is in the body of a request, end that request."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            headers = [*SECURITY_HEADERS.items(), *MALFORMED_ABOUT.items()]
+            headers = [*SECURITY_HEADERS.items(), *MALFORMED_HEADERS.items()]
             for event in (h11.Response(status_code=400, headers=headers), h11.Data(MALFORMED), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
-    def _look_again(self) -> None:
-        self._timer = self.loop.call_later(min(1.0, self._limits.header_s / 4), self._look)
+    def _schedule_check(self) -> None:
+        self._timer = self.loop.call_later(min(1.0, self._limits.header_s / 4), self._check_stalled)
 
-    def _look(self) -> None:
+    def _check_stalled(self) -> None:
         now, unread = self.loop.time(), self.transport.get_write_buffer_size()
         if unread == 0 or unread < self._unread:
             self._read_since = now
@@ -164,23 +164,23 @@ class LimitedProtocol(H11Protocol):
         if late or now - self._read_since >= self._unread_s:
             self.transport.abort()
         else:
-            self._look_again()
+            self._schedule_check()
 
 
 def lifespan_state(limits: ConnectionLimits) -> dict[str, Any]:
-    """What an application's lifespan must yield for :class:`LimitedProtocol`."""
+    """Lifespan state that :class:`LimitedProtocol` needs."""
     return {"pool": ConnectionPool(limits)}
 
 
 def trust_connection(scope: Scope) -> None:
-    """Note that the request of this scope has brought the token."""
+    """Mark the connection of an authorized request as trusted."""
     connection = scope.get("state", {}).get("connection")
     if connection is not None:
         connection.trust()
 
 
 def process_limits() -> ConnectionLimits:
-    """Limits that the open files of this process allow, after more of them have been asked for."""
+    """Limits for the number of open files that this process may have; raises its soft limit first."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -193,11 +193,11 @@ def process_limits() -> ConnectionLimits:
 
 
 def _network(address: str) -> str:
-    """An address, or of IPv6 the /64, of which a client may have every one."""
+    """IPv4 address, or the /64 network of an IPv6 address, because one client may own the whole network."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if found.version == 4:
-        return str(found)
-    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+    if parsed.version == 4:
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))

@@ -140,7 +140,7 @@ class _Process:
             elif reply.kind == TOO_LONG:
                 raise DecodeTimeoutError(timeout_reason(limit_s))
             elif reply.kind == NOT_A_VIDEO:
-                raise VideoError(reply.words)
+                raise VideoError(reply.message)
             elif chunks:
                 return chunks
             else:

@@ -19,13 +19,13 @@ from vicc_ray.search.window_spec import WindowSpec
 from vicc_ray.search.windows import STRETCH, WindowChunk
 
 END, CHUNK, NOT_A_VIDEO, TOO_LONG = range(4)
-"""Kinds of an answer: no more chunks, one more, no video (in words), not within the time."""
+"""Kinds of reply: end of the chunks, one chunk, not a video (with a message), time limit exceeded."""
 _HEAD = struct.Struct("<BIIdI")
-"""Kind, t, n, seconds, and bytes of the thumbnail or of the words."""
+"""Kind, t, n, seconds, and size in bytes of the thumbnail or the message."""
 _REQUEST = struct.Struct("<Id")
 """Size of the window specification as JSON, and the time limit in seconds."""
 LONGEST_REQUEST, MAX_TEXT_BYTES = 4096, 1000
-"""Bytes."""
+"""In bytes."""
 
 
 class ProtocolError(Exception):
@@ -33,15 +33,15 @@ class ProtocolError(Exception):
 
 
 class Reply(NamedTuple):
-    """One of them; the chunk and the words where its kind has such."""
+    """Reply; its kind determines whether it has a chunk or a message."""
 
     kind: int
     chunk: WindowChunk | None = None
-    words: str = ""
+    message: str = ""
 
 
 def send_request(pipe: socket.socket, file: int, spec: WindowSpec, limit_s: float) -> None:
-    """Ask for the chunks of an opened file, whose descriptor goes along."""
+    """Request the chunks of an open file, whose descriptor is sent along."""
     text = spec.model_dump_json().encode()
     socket.send_fds(pipe, [_REQUEST.pack(len(text), limit_s) + text], [file])
 
@@ -57,16 +57,16 @@ def receive_request(pipe: socket.socket) -> tuple[int, WindowSpec, float] | None
 
 
 def send_chunk(pipe: socket.socket, chunk: WindowChunk) -> None:
-    """Answer with one chunk."""
+    """Send one chunk as a reply."""
     pipe.sendall(_HEAD.pack(CHUNK, len(chunk.frames), len(chunk.places), chunk.seconds, len(chunk.thumbnail)))
     arrays = (chunk.frames, chunk.places.astype("<i4"), chunk.spans.astype("<f4"))
     for content in (*(np.ascontiguousarray(array).tobytes() for array in arrays), chunk.thumbnail):
         pipe.sendall(content)
 
 
-def send_text(pipe: socket.socket, kind: int, words: str = "") -> None:
+def send_text(pipe: socket.socket, kind: int, message: str = "") -> None:
     """Send a reply of another kind."""
-    text = words.encode(errors="replace")[:MAX_TEXT_BYTES]
+    text = message.encode(errors="replace")[:MAX_TEXT_BYTES]
     pipe.sendall(_HEAD.pack(kind, 0, 0, 0.0, len(text)) + text)
 
 
@@ -84,8 +84,8 @@ def receive_reply(pipe: socket.socket, spec: WindowSpec, deadline: float) -> Rep
         return Reply(kind, _receive_chunk(pipe, spec, (frames, windows, seconds, rest), deadline))
     if kind not in (END, NOT_A_VIDEO, TOO_LONG) or rest > MAX_TEXT_BYTES:
         raise ProtocolError(f"kind {kind} with {rest} bytes")
-    words = _receive(pipe, rest, deadline).decode(errors="replace")
-    return Reply(kind, words="".join(letter if letter.isprintable() else "?" for letter in words))
+    message = _receive(pipe, rest, deadline).decode(errors="replace")
+    return Reply(kind, message="".join(letter if letter.isprintable() else "?" for letter in message))
 
 
 def _check_counts(frames: int, windows: int, seconds: float, thumbnail: int, spec: WindowSpec) -> None:
@@ -114,14 +114,14 @@ def _receive_chunk(
 
 def _receive(pipe: socket.socket, size: int, deadline: float) -> bytearray:
     content = bytearray(size)
-    held = memoryview(content)
-    while held:
+    unfilled = memoryview(content)
+    while unfilled:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         pipe.settimeout(left)
-        taken = pipe.recv_into(held)
-        if not taken:
+        received = pipe.recv_into(unfilled)
+        if not received:
             raise EOFError
-        held = held[taken:]
+        unfilled = unfilled[received:]
     return content

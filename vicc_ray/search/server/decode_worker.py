@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _warm_up() -> None:
-    """Decode a thumbnail once: what is loaded when it is first used cannot be loaded later."""
+    """Decode a thumbnail once, because libraries that load on first use cannot be loaded in the sandbox."""
     black = [np.zeros((SIDE, SIDE, 3), np.uint8)] * 4
     spec = WindowSpec(frames=2, step=1, size=16, overlap=0.0, max_windows=1, max_frames=2)
     for _ in read_window_chunks(make_thumbnail(black, RATE), spec, LAST_S, formats=COMMON):
@@ -69,5 +69,5 @@ def _answer(pipe: socket.socket, video: bytes, spec: WindowSpec, limit_s: float)
         send_text(pipe, NOT_A_VIDEO, str(error))
     except ConnectionError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a codec does, it must cost this video alone
+    except Exception as error:  # noqa: BLE001 - a codec may raise anything; only this video fails
         send_text(pipe, NOT_A_VIDEO, f"{type(error).__name__}: {' '.join(str(error).split())}")

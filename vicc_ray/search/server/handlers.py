@@ -44,9 +44,9 @@ class Handlers:
             Route("/search.js", self._script),
             Route("/search.css", self._style),
             Route("/api/videos", self._videos),
-            Route("/api/neighbors/{row}", self._like),
-            Route("/api/query", self._ask, methods=["POST"]),
-            Route("/thumbnail/{row}", self._film),
+            Route("/api/neighbors/{row}", self._neighbors),
+            Route("/api/query", self._query, methods=["POST"]),
+            Route("/thumbnail/{row}", self._thumbnail),
             Route("/video/{row}", self._video),
         ]
 
@@ -63,15 +63,15 @@ class Handlers:
     async def _videos(self, request: Request) -> Response:
         return await _json(self._service.sample, request.query_params.get("named", "")[:200])
 
-    async def _like(self, request: Request) -> Response:
+    async def _neighbors(self, request: Request) -> Response:
         return await _json(self._service.neighbors, *_video_of(request))
 
-    async def _ask(self, request: Request) -> Response:
+    async def _query(self, request: Request) -> Response:
         name = unquote(request.headers.get("x-file-name", ""))[:200] or "your video"
         async with uploaded(request, self._largest, self._space) as file:
             return Json(await to_thread.run_sync(self._service.query_file, file, name, limiter=self._decoding))
 
-    async def _film(self, request: Request) -> Response:
+    async def _thumbnail(self, request: Request) -> Response:
         thumbnail = await to_thread.run_sync(self._service.thumbnail, *_video_of(request))
         return Response(thumbnail, media_type=MEDIA_TYPE, headers=UNCHANGING)
 

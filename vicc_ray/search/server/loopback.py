@@ -25,5 +25,5 @@ def is_loopback_header(host: str) -> bool:
 
     Another name that resolves to this machine is a sign of DNS rebinding.
     """
-    found = HOST.fullmatch(host)
-    return found is not None and is_loopback(found["literal"] or found["name"] or "")
+    match = HOST.fullmatch(host)
+    return match is not None and is_loopback(match["literal"] or match["name"] or "")

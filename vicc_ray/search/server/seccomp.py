@@ -48,13 +48,13 @@ def restrict_system_calls() -> bool:
 
 def _steps(allowed: list[int]) -> list[_Instruction]:
     """BPF program with one comparison per system call, which jumps to the allowing return at the end."""
-    asked = [_Instruction(_IF_EQUAL, len(allowed) - place, 0, number) for place, number in enumerate(allowed)]
+    comparisons = [_Instruction(_IF_EQUAL, len(allowed) - place, 0, number) for place, number in enumerate(allowed)]
     return [
         _Instruction(_LOAD, 0, 0, _ARCHITECTURE),
         _Instruction(_IF_EQUAL, 1, 0, _X86_64),
         _Instruction(_RETURN, 0, 0, _KILL),
         _Instruction(_LOAD, 0, 0, _NUMBER),
-        *asked,
+        *comparisons,
         _Instruction(_RETURN, 0, 0, _REFUSE),
         _Instruction(_RETURN, 0, 0, _ALLOW),
     ]

@@ -58,7 +58,7 @@ def _read(path: Path) -> str:
         text = file.read(1024).decode("latin-1").strip()
     if not TOKEN.fullmatch(text):
         raise UserError(
-            f"--token-file {path}: no token of 32 to 512 letters, digits, - . _ ~ in one line; "
-            "remove it, and one is made"
+            f"--token-file {path}: not a token (one line of 32 to 512 letters, digits, - . _ ~); "
+            "remove the file to create a new one"
         )
     return text

@@ -1,6 +1,6 @@
 """Uploads, streamed to an unnamed temporary file of limited size.
 
-Without a name in a folder, nothing is left of the file however the server ends.
+A file without a name in a folder disappears with the server, however it ends.
 """
 
 from __future__ import annotations
@@ -60,21 +60,21 @@ def _check_announced(request: Request, largest: int) -> None:
 async def _save(stream: AsyncIterator[bytes], file: IO[bytes], largest: int, reservation: UploadReservation) -> None:
     end = anyio.current_time() + TIME_LIMIT_S
     with anyio.move_on_after(IDLE_S) as limit:
-        held = bytearray()
+        buffer = bytearray()
         async for chunk in stream:
             limit.deadline = min(end, anyio.current_time() + IDLE_S)
             if reservation.size + len(chunk) > largest:
                 raise too_large(largest)
             reservation.grow(len(chunk))
-            held += chunk
-            if len(held) >= CHUNK:
-                await to_thread.run_sync(_write, file, bytes(held))
-                held.clear()
-        await to_thread.run_sync(_write, file, bytes(held))
+            buffer += chunk
+            if len(buffer) >= CHUNK:
+                await to_thread.run_sync(_write, file, bytes(buffer))
+                buffer.clear()
+        await to_thread.run_sync(_write, file, bytes(buffer))
     if limit.cancelled_caught:
         raise HTTPException(408, f"upload timed out: {TIME_LIMIT_S:g} s in total, {IDLE_S:g} s without data")
     if not reservation.size:
-        raise HTTPException(400, "an empty file")
+        raise HTTPException(400, "the file is empty")
 
 
 def _write(file: IO[bytes], content: bytes) -> None:
