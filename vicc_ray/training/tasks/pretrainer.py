@@ -7,7 +7,6 @@ D embedding.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -25,10 +24,9 @@ from vicc_ray.training.distributed.collectives import all_gather_uneven, rank, w
 from vicc_ray.training.distributed.global_gradient import backward
 from vicc_ray.training.model_setup import build_network
 from vicc_ray.training.optim.build import build_optimizer
-from vicc_ray.training.precision import configure_backends, mixed_precision
+from vicc_ray.training.precision import configure_backends
 from vicc_ray.training.tasks.base import Batch
-from vicc_ray.utils.to_device import to_device
-from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+from vicc_ray.training.tasks.view_embedding import ViewEmbedder
 
 
 def check_queue(config: Config) -> None:
@@ -66,7 +64,6 @@ class Pretrainer:
         self.config, self.device = config, device
         self.sizes = per_rank_sizes(config.train.global_batch_size, world_size())
         self.own = rank_slice(config.train.global_batch_size, rank(), world_size())
-        self.mixed = mixed_precision(config.train, device)
         configure_backends(config.train, device)
         torch.manual_seed(config.seed)
         self.encoders: dict[Stream, Encoder] = {s: build_network(config, device) for s in STREAMS}
@@ -88,6 +85,9 @@ class Pretrainer:
                 module.requires_grad_(active)
                 module.train(active)
         self.objective = self._build_objective(phase)
+        self.embed_views = ViewEmbedder(
+            self.settings, self.device, phase.stream, self.encoders[phase.stream], self.objective.frozen_encoder
+        )
         trained = [self.encoders[phase.stream], *self.objective.extra_trainables]
         self.parameters = [p for module in trained for p in module.parameters()]
         self.optimizer = build_optimizer(trained, self.settings.optimizer)
@@ -151,7 +151,7 @@ class Pretrainer:
         rate = learning_rate(self.settings.optimizer, self.phase, epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        z = self._embed_views(batch)  # [V, b, D]
+        z = self.embed_views(batch)  # [V, b, D]
         gathered = all_gather_uneven(z, dim=1, sizes=self.sizes)  # [V, B, D]
         local_loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
         loss, norm = backward(local_loss, self.sizes, self.optimizer, self.parameters)
@@ -159,29 +159,3 @@ class Pretrainer:
         self.objective.after_step()
         self.last_embeddings = gathered[0]
         return {"loss": loss, "learning_rate": rate, "gradient_norm": norm, **metrics}
-
-    def _embed_views(self, batch: Batch) -> Tensor:
-        """Unit-norm embeddings [V, b, D], with gradient in those of the trained encoder."""
-        stream = self.phase.stream
-        x = self._input(batch, stream)
-        views = [self._embed(self.encoders[stream], x)]
-        if self.objective.frozen_encoder is not None:
-            # Inference mode skips autograd's bookkeeping; torch.cat copies the result into a normal tensor.
-            with torch.inference_mode():
-                other, network = self.objective.frozen_encoder
-                views.append(self._embed(network, x if other == stream else self._input(batch, other)))
-        return torch.cat(views)
-
-    def _input(self, batch: Batch, stream: Stream) -> Tensor:
-        """Encoder input [2 b, 3, T, S, S]: the first clips of all samples, then the second clips."""
-        clips = to_device(batch[stream], self.device).transpose(0, 1).flatten(0, 1)
-        if stream == "flow":
-            return to_flow_input(clips)
-        return to_rgb_input(clips, batch["appearance"].transpose(0, 1).flatten(0, 1))
-
-    def _embed(self, network: Encoder, x: Tensor) -> Tensor:
-        """Embeddings [2, b, D] in fp32 of both clips, in one forward pass."""
-        layout = torch.channels_last_3d if self.config.train.channels_last else torch.contiguous_format
-        with torch.autocast(self.device.type, torch.bfloat16) if self.mixed else nullcontext():
-            z = network(x.contiguous(memory_format=layout))
-        return z.float().unflatten(0, (2, -1))
