@@ -1,4 +1,4 @@
-"""Every figure of the README, and those of the results that it rests on, is that of the benchmark's JSON."""
+"""The figures of the README, and those of the results behind them, equal the benchmark's JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_table_of_the_demo_is_that_of_the_claim() -> None:
     rows = re.findall(r"^\| \**(.+?)\** \| \**([\d.]+) ± ([\d.]+)\** \|$", section("Demo"), re.M)
     found = {ROWS[name]: (float(mean), float(deviation)) for name, mean, deviation in rows}
     assert found == {key: mean_and_deviation(claim["summary"][key]) for key in ROWS.values()}
-    assert f"Recipe `{claim['recipe']}` as it is" in section("Demo") and len(claim["seeds"]) == 3
+    assert f"recipe `{claim['recipe']}`" in section("Demo") and len(claim["seeds"]) == 3
 
 
 def test_the_headline_of_the_readme_is_that_of_the_claim() -> None:
@@ -52,18 +52,18 @@ def test_the_headline_of_the_readme_is_that_of_the_claim() -> None:
 def test_the_minutes_of_the_demo_are_those_of_the_claim() -> None:
     minutes = [seed["minutes"]["videos"] + seed["minutes"]["cross"] for seed in of_benchmark("claim")["seeds"]]
     for page in (README, RESULTS, (ROOT / "docs" / "tutorial" / "laptop.md").read_text()):
-        told = re.search(r"(\d+) to (\d+) minutes on two", page)
-        assert told and [int(told[1]), int(told[2])] == [round(min(minutes)), round(max(minutes))]
+        stated = re.search(r"(\d+) to (\d+) minutes on two", page)
+        assert stated and [int(stated[1]), int(stated[2])] == [round(min(minutes)), round(max(minutes))]
 
 
 def test_the_figures_of_real_videos_are_those_of_their_benchmark() -> None:
-    own, told = of_benchmark("own_videos"), section("Your own videos")
+    own, text = of_benchmark("own_videos"), section("Your own videos")
     data, scores = own["dataset"], own["recall_at_1"]
     for name, key in (("RGB: random network", "rgb-random"), ("RGB + flow", "rgb+flow")):
         r1, low, high = (round(scores[key][part]) for part in ("r1", "low", "high"))
-        assert f"| {name} | {r1} | {low} to {high} |" in told
-    assert f"| chance | {round(100 * data['chance'])} | |" in told
+        assert f"| {name} | {r1} | {low} to {high} |" in text
+    assert f"| chance | {round(100 * data['chance'])} | |" in text
     wanted = [data["videos"], data["test"], round(own["minutes"])]
-    before_table = told[: told.index("\n|")]
+    before_table = text[: text.index("\n|")]
     assert [int(number) for number in re.findall(r"(?<![\w.=])\d+(?![\w.])", before_table)] == wanted
-    assert [setting for setting in own["settings"] if setting not in told] == []
+    assert [setting for setting in own["settings"] if setting not in text] == []
