@@ -108,4 +108,6 @@ def _frames(stream: VideoStream, packet: Packet | None) -> Items:
         yield from stream.codec_context.decode(packet)
     except av.FFmpegError as error:
         problem = str(error.strerror)
+    except ValueError as error:  # PyAV 19, at the second packet for a decoder that did not open
+        problem = str(error)
     yield problem

@@ -6,8 +6,7 @@ import logging
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ from vicc_ray.pipelines.cluster.loopback_session import session_token
 from vicc_ray.pipelines.cluster.ray_compat import find
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.startup_errors import check_memory, connection_advice, startup_advice
-from vicc_ray.pipelines.submit import JobServer, bypass_proxies
 from vicc_ray.utils.background_thread import background_thread
 
 
@@ -213,65 +211,3 @@ def test_the_port_of_a_web_server_is_told_from_that_of_a_head(monkeypatch: pytes
 )
 def test_each_reason_why_a_cluster_is_not_joined_has_its_own_advice(error: Exception, advice: str) -> None:
     assert advice in connection_advice("head:6379", error)
-
-
-@pytest.mark.parametrize(
-    ("address", "direct"),
-    [
-        ("http://127.0.0.1:8265", "127.0.0.1"),
-        ("http://localhost:8265", "localhost"),
-        ("http://[::1]:8265", "::1"),
-        ("http://head.example:8265", None),
-    ],
-)
-def test_what_is_on_this_machine_is_asked_directly(
-    address: str, direct: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requests = pytest.importorskip("requests")
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
-    monkeypatch.setenv("NO_PROXY", "other.example")
-    monkeypatch.setenv("no_proxy", "")
-    bypass_proxies(address)
-    assert bool(requests.utils.should_bypass_proxies(address, None)) == (direct is not None)
-    assert requests.utils.should_bypass_proxies("http://other.example", None)
-
-
-@pytest.mark.parametrize(
-    ("address", "told"),
-    [("http://head.invalid:8265", True), ("https://head.invalid:8265", False), ("http://127.0.0.1:1", False)],
-)
-def test_a_token_that_others_could_read_on_its_way_is_told(
-    address: str, told: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING, "vicc_ray"), pytest.raises(UserError):
-        JobServer(address)
-    assert ("token" in caplog.text) == told
-    assert (address in caplog.text) == told
-
-
-def test_a_job_server_that_sends_on_to_another_does_not_hand_on_the_token() -> None:
-    """As one that is asked by https may send on to http."""
-    asked: dict[int, list[str | None]] = {}
-
-    class Sends(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.setdefault(self.server.server_address[1], []).append(self.headers["Authorization"])
-            self.send_response(307 if self.server is first else 404)
-            self.send_header("Location", f"http://127.0.0.1:{second.server_port}{self.path}")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Sends) as first, ThreadingHTTPServer(("127.0.0.1", 0), Sends) as second:
-        serve = [threading.Thread(target=server.serve_forever) for server in (first, second)]
-        for thread in serve:
-            thread.start()
-        try:
-            with pytest.raises(UserError):
-                JobServer(f"http://127.0.0.1:{first.server_port}")
-        finally:
-            first.shutdown()
-            second.shutdown()
-    assert asked[first.server_port][0] == f"Bearer {os.environ['RAY_AUTH_TOKEN']}"
-    assert set(asked[second.server_port]) == {None}
