@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ from vicc_ray.clip_store.schema import write_store_file
 from vicc_ray.config import PrepareConfig
 from vicc_ray.sharding.build_shard import build_shard
 from vicc_ray.sharding.plan import PlannedVideo, ShardPlan
+from vicc_ray.sharding.task import is_building
 from vicc_ray.sharding.truncated_videos import TRUNCATED_FILE, merge_truncated
+from vicc_ray.video.decode import open_frames
 
 SETTINGS = PrepareConfig(short_side=32)
 ATTEMPTS = """
@@ -117,6 +120,24 @@ def test_an_unexpected_error_of_a_codec_fails_one_video(tmp_path: Path, monkeypa
     monkeypatch.setattr("vicc_ray.sharding.build_shard.open_frames", unexpected_error)
     assert build_shard(tmp_path, 0, videos, PrepareConfig()) == 2
     assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
+
+
+def test_a_shard_that_is_being_built_can_be_told_from_one_that_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films(tmp_path, "0.mp4")
+    while_decoding: list[bool] = []
+
+    @contextmanager
+    def observed(path: Path, **limits: Any) -> Iterator[object]:
+        while_decoding.append(is_building(tmp_path))
+        with open_frames(path, **limits) as frames:
+            yield frames
+
+    monkeypatch.setattr("vicc_ray.sharding.build_shard.open_frames", observed)
+    assert build_shard(tmp_path, 0, [(tmp_path / "0.mp4", PlannedVideo("0.mp4", "", "", ""))], SETTINGS) == 0
+    assert while_decoding == [True]
+    assert not is_building(tmp_path)
 
 
 @pytest.mark.slow

@@ -26,6 +26,8 @@ MAX_CRASHES = 2
 WATCHDOG_FACTOR = 2
 """The process is killed when a video takes this multiple of its time limit: it hangs in C code that cannot check it."""
 
+_CRASH_LOG = ".part-{part}.crashes"
+
 
 class DecoderCrashError(VideoError):
     """The process died while it decoded this video: a crash of the decoder, or it was killed (out of memory)."""
@@ -56,7 +58,7 @@ def write_shard(
         OSError: the folder cannot be written.
     """
     watchdog = Watchdog(folder / f".part-{part:05d}.stuck")
-    crash_log = _CrashLog(folder / f".part-{part:05d}.crashes", watchdog.killed_previous)
+    crash_log = _CrashLog(folder / _CRASH_LOG.format(part=f"{part:05d}"), watchdog.killed_previous)
     try:
         failures: dict[str, Failure] = {}
         with writing as writer:
@@ -71,6 +73,11 @@ def write_shard(
     finally:  # both files serve a retry after this process died, and it has not
         crash_log.path.unlink(missing_ok=True)
         watchdog.close()
+
+
+def is_building(folder: Path) -> bool:
+    """Whether a task is building a shard of ``folder``: its crash log exists meanwhile."""
+    return any(folder.glob(_CRASH_LOG.format(part="*")))
 
 
 def _row_or_failure(

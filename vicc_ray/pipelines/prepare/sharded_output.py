@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster.task_waits import TaskResources, report_stalls, reporter
 from vicc_ray.sharding.failure_limit import exceeds_failure_limit, failure_limit_error
 from vicc_ray.sharding.plan import PLAN_FILE, Failure, PlannedVideo, ShardPlan, read_failures
+from vicc_ray.sharding.task import is_building
 from vicc_ray.utils.console import Console
 from vicc_ray.utils.fs import atomic_write, folder_lock, remove_partials
 from vicc_ray.utils.progress_bar import ProgressBar
@@ -64,8 +66,8 @@ class ShardedOutput:
     def _clear(self) -> None:
         """Remove temporary files of dead processes; other files of the folder belong to other commands."""
         remove_partials(self.path, (PLAN_FILE, FAILURES_FILE, *self.files))
-        for partial in self.path.glob(".part-*"):
-            partial.unlink(missing_ok=True)
+        for tmp in self.path.glob(".part-*"):
+            tmp.unlink(missing_ok=True)
 
     @contextmanager
     def write_errors(self) -> Iterator[None]:
@@ -113,7 +115,7 @@ class ShardedOutput:
         with ProgressBar(self.doing, sum(len(json.loads(task["videos"])) for task in tasks), show=progress) as bar:
             report = resources.tell or reporter(bar)
             resources.wait(report)
-            with report_stalls(resources.bundle, report, self._is_building) as stall:
+            with report_stalls(resources.bundle, report, partial(is_building, self.path)) as stall:
                 for row in done.iter_rows():
                     stall.restart()
                     if row["error"]:
@@ -122,10 +124,6 @@ class ShardedOutput:
                     bar.update(videos, f"{failures} failed" if failures else "")
                     if exceeds_failure_limit(videos, failures, settings):
                         raise failure_limit_error(videos, failures, settings, self.merge_failures(plan))
-
-    def _is_building(self) -> bool:
-        """Whether a task is building a shard: its journal exists meanwhile."""
-        return any(self.path.glob(".part-*.journal"))
 
     def merge_failures(self, plan: ShardPlan) -> dict[str, Failure]:
         """Write the failures of the finished parts to one file."""
