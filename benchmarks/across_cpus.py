@@ -127,7 +127,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     items = list_videos(options.videos).items
-    chosen = [items[n].place for n in np.linspace(0, len(items) - 1, options.count).astype(int)]
+    chosen = [items[n].location for n in np.linspace(0, len(items) - 1, options.count).astype(int)]
     films = [decode_video(p, short_side=SIDE, max_frames=FRAMES, timeout_s=120, grid=4).frames for p in chosen]
     made = [render(name, np.random.default_rng(0), Scene(side=SIDE, frames=FRAMES)) for name in list(MOTIONS)[:4]]
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@
 The machines are Ray's fake ones: each a raylet on this machine, begun and ended by the autoscaler of `ray up`.
 The head has no CPUs, and there are none to two workers of two CPUs.
 
-  1. a pretraining of `workers: {min: 1, max: 2}` is begun, waits, gets a machine and trains, gets the other and grows,
+  1. a pretraining of `num_workers: {min: 1, max: 2}` starts, waits, gets a machine and trains, gets another and grows,
   2. one machine is killed (-9): it shrinks; the autoscaler brings another: it grows, and ends,
   3. a sweep of two trials gets its machines, and ends,
   4. all machines are gone.
@@ -117,7 +117,7 @@ class Cluster:
     def sweep(self) -> None:
         """Two trials, of which the first fails as it should."""
         self.until("no machine is left", lambda: not self.machines())
-        file = sweep_file(self.out, final={"seeds": 0})
+        file = sweep_file(self.out, final_eval={"num_seeds": 0})
         with self.command("sweep", file, "--store", self.out / "store", "--out", self.out / "sweep") as process:
             self.until("the sweep has a machine", lambda: bool(self.machines()), process)
             if process.wait() != 0:
@@ -202,14 +202,14 @@ def autoscaling(address: str) -> dict[str, Any]:
             **{"min_workers": 0, "max_workers": 2},
         },
     }
-    lists = ("head_setup_commands", "worker_setup_commands", "setup_commands", "initialization_commands")
-    lists += ("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude")
+    setup = ("head_setup_commands", "worker_setup_commands", "setup_commands", "initialization_commands")
+    start = ("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude")
     return {
         **{"cluster_name": "fake", "max_workers": 2, "idle_timeout_minutes": IDLE_MINUTES, "upscaling_speed": 1.0},
         "provider": {"type": "external", "module": "fake_provider.Provider", "gcs_address": address, **fake},
         **{"auth": {}, "docker": {}},
         **{"available_node_types": kinds, "head_node_type": "ray.head.default", "file_mounts": {}},
-        **{name: [] for name in (*lists, "rsync_filter")},
+        **{name: [] for name in (*setup, *start, "rsync_filter")},
         "file_mounts_sync_continuously": False,
     }
 

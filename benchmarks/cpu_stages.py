@@ -85,7 +85,8 @@ def clips(folder: Path) -> Values:
     """Clips of RGB and flow as training cuts them."""
     found = []
     for film, tiles in zip(loaded(folder), loaded(folder, "tiles"), strict=True):
-        crop = center_crop(*film.shape[1:3], 4)
+        height, width = film.shape[1:3]
+        crop = center_crop(height, width, 4)
         croppers = RgbCropper(crop, CLIP), FlowCropper(crop, CLIP, 2, rescale=True)
         made = [np.empty((len(film), CLIP, CLIP, channels), np.uint8) for channels in (3, 2)]
         packets, stored = codec.encode_rgb(film, GROUP, CRF), codec.encode_flow(tiles, GROUP, 95)

@@ -24,6 +24,7 @@ class Provider(FakeMultiNodeProvider):
     def non_terminated_nodes(self, tag_filters: dict[str, str]) -> list[Any]:
         """Machines whose processes run."""
         for name, machine in list(self._nodes.items()):
-            if "node" in machine and machine["node"].dead_processes():
+            node: Any = machine.get("node")
+            if node is not None and node.dead_processes():
                 self.terminate_node(name)
         return list(super().non_terminated_nodes(tag_filters))

@@ -22,7 +22,7 @@ BOUND = 20.0
 def choose(folder: Path, count: int) -> list[Path]:
     """Videos evenly chosen from a folder of this machine."""
     items = list_videos(folder).items
-    return [Path(str(items[i].place)) for i in np.linspace(0, len(items) - 1, count).astype(int)]
+    return [Path(str(items[i].location)) for i in np.linspace(0, len(items) - 1, count).astype(int)]
 
 
 def long_film(path: Path, side: int, frames: int, grid: int = 2) -> np.ndarray:
@@ -48,5 +48,5 @@ def make_store(path: Path, videos: list[Path], side: int, frames: int, flow_scal
 
 
 def _pairs(film: np.ndarray, settings: PrepareConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for frame, flow in frames_with_flow(film, settings.flow):
+    for frame, flow in frames_with_flow(film, settings.flow_method):
         yield frame, quantize(shrink(flow, settings.flow_downscale), BOUND)

@@ -100,7 +100,7 @@ def one_round(options: argparse.Namespace, paths: list[Path]) -> dict[str, dict[
     for side in (150, 240):
         found[f"plain {side}"] = _work(_plain(options, paths, side), options.seconds)
         for ours_at in {150: ("150", "128"), 240: ("240", "240, flow 1/4")}[side]:
-            with closing(_batches(_maker(options, paths, ours_at))) as loader:
+            with closing(_batches(_builder(options, paths, ours_at))) as loader:
                 found[f"store {ours_at}"] = _work(loader, options.seconds)
     print(json.dumps(found), flush=True)
     return found
@@ -141,7 +141,7 @@ def _lmdb(options: argparse.Namespace, side: int) -> Path:
     return Path(options.out) / f"plain-{side}-{options.frames}"
 
 
-class ReadyMaker(ClipBatchBuilder):
+class ReadyBuilder(ClipBatchBuilder):
     """Hands out the same batch again and again: what is left is the transport."""
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -152,13 +152,13 @@ class ReadyMaker(ClipBatchBuilder):
 
 def ours(options: argparse.Namespace, paths: list[Path], name: str) -> dict[str, Any]:
     """All measurements of one store."""
-    builder = _maker(options, paths, name)
+    builder = _builder(options, paths, name)
     stored = shard_path(Path(builder.store.location), 0).stat().st_size
     found = {
         "bytes_a_frame": round(stored / len(paths) / options.frames),
         "bare": _rates(_bare(builder, options.seconds), 1),
     }
-    transport = ReadyMaker(**{f.name: getattr(builder, f.name) for f in dataclasses.fields(builder)})
+    transport = ReadyBuilder(**{f.name: getattr(builder, f.name) for f in dataclasses.fields(builder)})
     found["transport"] = _rates(_free(transport, options.seconds / 2)["rate"])
     with _watched() as memory:
         free = _free(builder, options.seconds)
@@ -168,7 +168,7 @@ def ours(options: argparse.Namespace, paths: list[Path], name: str) -> dict[str,
     return found
 
 
-def _maker(options: argparse.Namespace, paths: list[Path], name: str) -> ClipBatchBuilder:
+def _builder(options: argparse.Namespace, paths: list[Path], name: str) -> ClipBatchBuilder:
     side, scale = STORES[name]
     store = make_store(options.out / f"store-{side}-{scale}-{options.frames}", paths, side, options.frames, scale)
     return ClipBatchBuilder(store, store.entries, GlobalBatchSampler(len(paths), BATCH, 0), CLIP, STREAMS, 0, 1)

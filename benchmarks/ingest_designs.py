@@ -117,7 +117,7 @@ def limit_to(cpus: float, memory: int) -> None:
 
 
 class Decode:
-    """The decoding of rows by the makers of all workers."""
+    """The decoding of rows by the builders of all workers."""
 
     def __init__(self, held: list[ray.ObjectRef]) -> None:
         self._held = held
@@ -242,7 +242,8 @@ def cluster() -> Iterator[None]:
 def measure(load: Load, workers: int) -> dict[str, Any]:
     """The designs, one after the other, with the same number of workers."""
     port = free_port()
-    actors = [Worker.remote(rank, workers, port) for rank in range(workers)]
+    make: Any = Worker
+    actors = [make.remote(rank, workers, port) for rank in range(workers)]
 
     def run(design: str, step_s: float) -> list[dict[str, Any]]:
         iterators = split_pipeline(load, workers) if design == "shared" else []

@@ -90,7 +90,9 @@ class PlainStep:
                 w, g = p.norm(), gradient.norm()
                 gradient = gradient + self.settings.weight_decay * p
                 if w > 0 and g > 0:
-                    gradient = gradient * (self.settings.trust * w / (g + self.settings.weight_decay * w + 1e-8))
+                    gradient = gradient * (
+                        self.settings.trust_coefficient * w / (g + self.settings.weight_decay * w + 1e-8)
+                    )
             velocity = self.velocity.setdefault(p, torch.zeros_like(p))
             velocity.mul_(self.settings.momentum).add_(gradient)
             p.sub_(self.settings.learning_rate * velocity)

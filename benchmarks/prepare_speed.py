@@ -82,7 +82,7 @@ def repeat(folder: Path, into: Path, count: int) -> list[Path]:
     into.mkdir(parents=True)
     paths = []
     for n in range(count):
-        source = Path(str(items[n % len(items)].place))
+        source = Path(str(items[n % len(items)].location))
         paths.append(into / f"{n:05d}{source.suffix}")
         shutil.copyfile(source, paths[-1])
     return paths
@@ -135,7 +135,7 @@ def _bare_row(path: Path) -> int:
     ) as stream:
         pairs = (
             (frame, quantize(shrink(flow, settings.flow_downscale), settings.flow_bound))
-            for frame, flow in frames_with_flow(stream.frames, settings.flow)
+            for frame, flow in frames_with_flow(stream.frames, settings.flow_method)
         )
         return int(encode_video(VideoMetadata(path.name), stream.fps, pairs, settings)["frames"])
 

@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("videos", type=Path)
     parser.add_argument("--count", type=int, default=100_000)
     given = parser.parse_args()
-    files = [Path(str(item.place)) for item in list_videos(given.videos).items]
+    files = [Path(str(item.location)) for item in list_videos(given.videos).items]
     clips = thumbnails(files[:12])
     begun, new = time.perf_counter(), not (given.folder / VIDEOS_FILE).exists()
     if new:
@@ -75,7 +75,7 @@ def main() -> None:
     result = {
         "machine": {**machine(), "load_average": [round(load, 1) for load in os.getloadavg()]},
         "index": {**sizes(given.folder), **({"written_s": round(made, 1)} if new else {})},
-        "search_space": measure(given.folder, files),
+        "search": measure(given.folder, files),
         "thumbnails": clips,
     }
     print(json.dumps(result, indent=1))
@@ -240,9 +240,10 @@ def judged(shown: list[Pixels], content: bytes) -> tuple[int, float]:
     """Bytes, and PSNR of the decoded frames in dB."""
     if content[:4] == b"RIFF":
         image = Image.open(io.BytesIO(content))
-        if getattr(image, "n_frames", 1) > 1:
+        count = getattr(image, "n_frames", 1)
+        if count > 1:
             decoded = []
-            for n in range(image.n_frames):
+            for n in range(count):
                 image.seek(n)
                 decoded.append(np.asarray(image.convert("RGB")))
         else:

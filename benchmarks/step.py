@@ -6,7 +6,7 @@
 The plain side (plain_step.py) computes in fp32 on contiguous tensors, one view and one parameter at a time. Both sides
 train the same phase (RGB, stage 2: two views with gradient, two of the frozen flow network) with the same networks,
 augmentation and a full queue. Each measurement has a process of its own, since memory is its peak. The variants take
-phases, ``--rounds`` times, so that a machine that others use disturbs all of them alike; figures are medians.
+turns, ``--rounds`` times, so that a machine that others use disturbs all of them alike; figures are medians.
 
   cpu_ms      processor time of a step, which other processes disturb least (on a GPU: the host's)
   loss_share  the part of a step that goes into assignments and loss, forward and backward, measured by itself

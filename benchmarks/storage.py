@@ -264,7 +264,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     items = list_videos(options.videos).items
-    chosen = [items[i].place for i in np.linspace(0, len(items) - 1, options.count).astype(int)]
+    chosen = [items[i].location for i in np.linspace(0, len(items) - 1, options.count).astype(int)]
     tables = {}
     for side in options.sides:
         films = [load(path, side) for path in chosen]

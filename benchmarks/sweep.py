@@ -104,7 +104,7 @@ def seeds(out: Path, values: dict[str, Any]) -> list[float]:
     for seed in SEEDS:
         fixed = {**COMMON["overrides"], "seed": seed}
         again = sweep(
-            out, f"seed-{seed}", search=search, fixed=fixed, sampler="grid", prune={"method": "none"},
+            out, f"seed-{seed}", search_space=search, overrides=fixed, sampler="grid", prune={"method": "none"},
             budget={"epochs": EPOCHS},
         )  # fmt: skip
         scores.append(again["best"]["recall_at_1"])

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import tracemalloc
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,7 +64,9 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path: Path) -> None:
         open_regular(tmp_path / "link", follow=False)
 
 
-def arrow(path: Path, schema: pa.Schema = SCHEMA, rows: list[dict[str, object]] = ROWS, **options: object) -> Path:
+def arrow(
+    path: Path, schema: pa.Schema = SCHEMA, rows: Sequence[Mapping[str, object]] = ROWS, **options: object
+) -> Path:
     table = pa.Table.from_pylist(rows, schema)
     with pa.ipc.new_file(path, schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
         for batch in table.to_batches(7):
@@ -114,9 +117,9 @@ def test_an_arrow_file_that_was_cut_off_or_changed_is_read_or_told(tmp_path: Pat
     content, rng = arrow(tmp_path / "a.arrow").read_bytes(), random.Random(0)
     damaged = [content[:length] for length in range(0, len(content), 61)]
     for _ in range(300):
-        one = bytearray(content)
-        one[rng.randrange(len(one))] ^= 1 << rng.randrange(8)
-        damaged.append(bytes(one))
+        changed = bytearray(content)
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+        damaged.append(bytes(changed))
     told = 0
     for one in damaged:
         (tmp_path / "b.arrow").write_bytes(one)

@@ -59,8 +59,8 @@ def write_video(
         stream.pix_fmt = "yuv420p"
         num, den = pixel_aspect.split(":")
         stream.codec_context.sample_aspect_ratio = Fraction(int(num), int(den))
-        x264 = {"crf": "12", "preset": "veryfast", "x264-params": REPRODUCIBLE}
-        stream.options = x264 if codec == "libx264" else {}
+        if codec == "libx264":
+            stream.options = {"crf": "12", "preset": "veryfast", "x264-params": REPRODUCIBLE}
         if rotation or mirror:
             stream.set_display_rotation(rotation, hflip=mirror)
         for t, image in enumerate(frames):

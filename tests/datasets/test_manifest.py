@@ -13,7 +13,7 @@ from tests.listed import touch
 from vicc_ray.datasets import VideoItem, list_videos
 from vicc_ray.errors import UserError
 
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {"source": "s1", "path": "a/2.mp4", "label": "run", "split": "test"},
     {"source": None, "path": "a/1.mp4", "label": "walk", "split": "train"},
     {"source": "s1", "path": "gone.mp4", "label": None, "split": None},
@@ -26,7 +26,7 @@ def write_manifest(path: Path, rows: list[dict[str, object]]) -> Path:
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".csv":
-        lines = [list(rows[0]), *([row[name] for name in rows[0]] for row in rows)]
+        lines: list[list[object]] = [list(rows[0]), *([row[name] for name in rows[0]] for row in rows)]
         path.write_text(
             "\ufeff" + "".join(",".join("" if v is None else str(v) for v in line) + "\n" for line in lines)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,7 +47,7 @@ def test_the_manifest_keeps_copies_together(tmp_path: Path) -> None:
 
 def test_the_backbone_keeps_the_contract() -> None:
     code, line = block_with("add-a-backbone.md", "class MyBackbone").rsplit('"mine": ', 1)
-    names = {"Backbone": Backbone, "nn": nn, "BackboneSpec": BackboneSpec}
+    names: dict[str, Any] = {"Backbone": Backbone, "nn": nn, "BackboneSpec": BackboneSpec}
     exec(code, names)
     listed = eval(line.partition("#")[0].strip().rstrip(","), names)
     kind = names[listed.cls]

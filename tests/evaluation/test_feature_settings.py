@@ -32,8 +32,8 @@ OTHERS: dict[str, tuple[list[Row], PrepareConfig]] = {
 def evaluated(out: Path, store: ClipStore) -> None:
     """Write what an evaluation leaves behind."""
     remove_stale_features(out, Config(), store, NAMES)
-    columns = (np.array(store.entries.column(name)) for name in ("id", "label", "source", "split"))
-    table = FeatureTable(*columns, np.ones((len(store.entries), 2)))
+    columns = [np.array(store.entries.column(name)) for name in ("id", "label", "source", "split")]
+    table = FeatureTable(*columns, features=np.ones((len(store.entries), 2)))
     for name in NAMES:
         save_features(feature_path(out, name), table)
     (out / RESULT_FILE).write_text("{}")

@@ -36,8 +36,8 @@ def test_classes_add_up_to_all_queries() -> None:
     labels = np.array(list("abcd"))[rng.integers(4, size=80)]
     features = rng.normal(size=(80, 5)) + 2 * np.eye(4, 5)[np.searchsorted(list("abcd"), labels)]
     sets = [FeatureSet(features[part], labels[part], labels[part], labels[part]) for part in (slice(50), slice(50, 80))]
-    result = retrieve(*sets)
-    figures = retrieval_per_class(*sets, result)
+    result = retrieve(sets[0], sets[1])
+    figures = retrieval_per_class(sets[0], sets[1], result)
     weighted = sum(row["queries"] * row["recall_at_1"] for row in figures["classes"])
     assert np.isclose(weighted / result.queries, result.recall[1])
     assert sum(pair["count"] for pair in figures["confusion"]) == result.queries

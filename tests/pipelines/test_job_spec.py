@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -39,7 +40,11 @@ def test_a_recipe_arrives_as_it_is_here(given: dict[str, str], verb: str, tmp_pa
 def test_a_sweep_arrives_with_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(dump_config(load_config("demo", ["seed=7"])))
-    sweep = {"name": "s", "recipe": str(mine), "search_space": {"stage2.sinkhorn_epsilon": {"low": 0.02, "high": 0.2}}}
+    sweep: dict[str, Any] = {
+        "name": "s",
+        "recipe": str(mine),
+        "search_space": {"stage2.sinkhorn_epsilon": {"low": 0.02, "high": 0.2}},
+    }
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
     there = tmp_path / "there"
     there.mkdir()

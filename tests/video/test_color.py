@@ -176,7 +176,7 @@ print(*(hashlib.sha256(to_bt709(image, transfer)).hexdigest() for transfer in (1
 
 @pytest.mark.slow
 def test_hdr_colors_are_equal_with_every_instruction_set_of_numpy() -> None:
-    from numpy._core import _multiarray_umath
+    from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
     fewer = {"NPY_DISABLE_CPU_FEATURES": " ".join(_multiarray_umath.__cpu_dispatch__), "OPENBLAS_CORETYPE": "Nehalem"}
     command = [sys.executable, "-c", IN_FULL]

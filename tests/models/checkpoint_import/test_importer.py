@@ -47,8 +47,8 @@ def test_features_equal_the_recorded_ones(checkpoint: tuple[Path, Path]) -> None
     keys, path = checkpoint
     golden = np.load(keys.with_name(keys.name.replace("_keys.json", "_features.npz")))
     frames, size = int(golden["a_T"]), int(golden["a_S"])
-    clips = np.random.RandomState(5).standard_normal((2, 3, frames, size, size))
-    clips = torch.from_numpy(clips.astype(np.float32))
+    values = np.random.RandomState(5).standard_normal((2, 3, frames, size, size))
+    clips = torch.from_numpy(values.astype(np.float32))
     weights = read_published(path)
     first, second = weights.build("encoder"), weights.build("second")
     with torch.inference_mode():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from threading import Event
+from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
@@ -28,7 +29,7 @@ class Other(TrainController):
 
 def test_what_a_killed_controller_had_reserved_is_given_back() -> None:
     """And nothing of one that lives, of another actor, or of this process."""
-    make = ray.remote(num_cpus=0)(TrainController)
+    make: Any = ray.remote(num_cpus=0)(TrainController)
     killed, living, other = make.remote(), make.remote(), ray.remote(num_cpus=0)(Other).remote()
     started = ray.get([actor.start.remote() for actor in (killed, living, other)])
     (process, place), (_, living_place), (other_process, other_place) = started
@@ -48,7 +49,7 @@ def test_what_a_killed_controller_had_reserved_is_given_back() -> None:
 
 def test_what_is_reserved_by_one_that_counts_as_dead_is_given_back() -> None:
     """By one that is stopped and sees its workers end before its own process does."""
-    stopped = ray.remote(num_cpus=0)(TrainController).remote()
+    stopped: Any = ray.remote(num_cpus=0)(TrainController).remote()
     ray.get(stopped.start.remote())
     del stopped
     _until_released(2)

@@ -96,7 +96,7 @@ class Holder:
 
 @contextmanager
 def held(cpus: float) -> Iterator[None]:
-    holder = ray.remote(num_cpus=cpus)(Holder).remote()
+    holder: Any = ray.remote(num_cpus=cpus)(Holder).remote()
     ray.get(holder.ready.remote())
     try:
         yield
