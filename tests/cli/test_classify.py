@@ -1,4 +1,4 @@
-"""The verb ``classify`` as a user meets it, as far as nothing is trained."""
+"""Command ``classify``: its argument errors, without training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vicc_ray.training.tasks.pretrainer import Pretrainer
 
 @pytest.fixture
 def network(tmp_path: Path) -> Path:
-    """A file of a small RGB network."""
+    """Weights file of a small RGB network."""
     torch.manual_seed(0)
     model = ModelConfig(backbone="tiny", embed_dim=8)
     weights = EncoderWeights("rgb", model, ClipConfig(frames=8, size=32), build_encoder(model).state_dict())
@@ -29,7 +29,7 @@ def network(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run whose first phase, of RGB, has finished."""
+    """Run whose first phase (RGB) has finished."""
     config = Config.model_validate(
         {
             "model": {"backbone": "tiny", "embed_dim": 8},
@@ -55,19 +55,19 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return captured.err
 
 
-def test_what_is_missing_is_named(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_arguments_are_named(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     none, out = tmp_path / "none", ("--out", tmp_path / "out")
     assert "--out DIR is missing" in error_of(capsys, "--model", network, "--store", none)
     assert "--store STORE is missing" in error_of(capsys, "--model", network, *out)
     assert "--mode cached_probe: needs --run" in error_of(capsys, "--model", network, *out, "--mode", "cached_probe")
     assert str(none) in error_of(capsys, "--model", network, *out, "--store", none)
     assert str(none) in error_of(capsys, "--run", none, "--store", none)
-    assert "a run has its own recipe" in error_of(capsys, "demo", "--run", none, "--store", none)
+    assert "RECIPE" in error_of(capsys, "demo", "--run", none, "--store", none)
 
 
-def test_what_does_not_fit_is_named(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conflicting_arguments_are_named(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--model", network, "--out", tmp_path / "out", "--store", tmp_path)
-    assert "only settings of classify" in error_of(capsys, *given, "--set", "model.embed_dim=4")
+    assert "model.embed_dim=4" in error_of(capsys, *given, "--set", "model.embed_dim=4")
     message = error_of(capsys, *given, "--stream", "flow")
     assert "rgb" in message and "flow" in message
     assert "classify.dropout: 1 given; allowed: " in error_of(capsys, *given, "--set", "classify.dropout=1")
@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_named(network: Path, tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.parametrize("quick", [("--mode", "cached_probe"), ("--set", "classify.mode=cached_probe")])
-def test_no_store_is_taken_for_what_the_evaluation_of_the_run_has(
+def test_cached_probe_refuses_a_store(
     run: Path, quick: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     another = tmp_path / "another"

@@ -1,1 +1,1 @@
-"""The ``vicc-ray`` command: one command a task; each loads its settings and calls one pipeline."""
+"""Command-line interface ``vicc-ray``: one command per task, which loads settings and calls one pipeline."""

@@ -38,13 +38,13 @@ def add_classify(commands: Any) -> None:
     command.add_argument("recipe", nargs="?", metavar="RECIPE", help=f"with --model: {names}, or a YAML file")
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--run", type=output_path, metavar="RUN", help="run directory: its newest network of the stream"
+        "--run", type=output_path, metavar="RUN", help="run directory; its newest network of the stream is used"
     )
     source.add_argument(
         "--model",
         type=input_path,
         metavar="FILE",
-        help="another network: an exported or published file, or a checkpoint",
+        help="network: an exported or published file, or a checkpoint",
     )
     add_store(command, required=False)
     command.add_argument(

@@ -82,9 +82,8 @@ def add_labels(command: argparse.ArgumentParser) -> None:
         type=path_or_address,
         metavar="FILE|DIR|none",
         help="a manifest (.csv, .tsv, .jsonl or .parquet with path, and optionally label, source, split), or the "
-        "published "
-        "lists of UCF101, HMDB51 or Kinetics; none: ignore labels. Default: labels.csv, .jsonl or .parquet next to the "
-        "videos, else one class per folder",
+        "published lists of UCF101, HMDB51 or Kinetics; none: ignore labels. Default: labels.csv, .jsonl or .parquet "
+        "in the video folder, otherwise one class per folder",
     )
 
 

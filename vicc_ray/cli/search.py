@@ -37,7 +37,7 @@ INDEX_SETTINGS = (
 MAX_RESULTS = 100
 """Maximum number of results."""
 _LARGEST_UPLOAD = 2048
-"""MB: a third of the memory of a decoder process, which holds the video."""
+"""In MB: a third of the memory limit of a decoding process, which keeps the video in memory."""
 
 
 def add_search(commands: Any) -> None:
@@ -49,7 +49,7 @@ def add_search(commands: Any) -> None:
         _search,
         "nearest neighbors of a video in an index",
         "Prints rank, cosine score, best-matching time span, label and id of each. --html writes one file with\n"
-        "moving thumbnails; a click on a result makes it the query.",
+        "animated thumbnails; a click on a result makes it the query.",
         "vicc-ray search my-index query.mp4",
         "vicc-ray search my-index walk/17.mp4 --top-k 20 --html found.html",
     )
@@ -90,7 +90,7 @@ def add_search(commands: Any) -> None:
         help=f"largest upload (default 200, at most {_LARGEST_UPLOAD}: it is decoded in memory)",
     )
     command.add_argument(
-        "--time-limit", type=_positive, default=30, metavar="S", help="timeout of decoding one (default 30)"
+        "--time-limit", type=_positive, default=30, metavar="S", help="timeout of decoding an upload (default 30)"
     )
 
 
@@ -132,15 +132,15 @@ def _add_opened(command: argparse.ArgumentParser) -> None:
         type=input_path,
         action="append",
         metavar="DIR",
-        help="folder of the videos, if not that which this account indexed (none: no videos); repeatable, for folders "
-        "outside to which links lead",
+        help="folder of the videos, if it is not the one that this account indexed (none: serve no videos); "
+        "repeatable, for other folders that links point into",
     )
     command.add_argument(
         "--query-windows",
         type=_positive,
         metavar="N",
-        help="maximum number of windows of a query file: more are slower and find better (default: up to 5, fewer "
-        "with a large network)",
+        help="maximum number of windows of a query file; more are slower and more accurate (default: up to 5, fewer "
+        "for a large network)",
     )
 
 
@@ -160,7 +160,7 @@ def _index_config(overrides: list[str]) -> Config:
         key = override.partition("=")[0].strip()
         if key not in INDEX_SETTINGS:
             hint = suggest(key, INDEX_SETTINGS)
-            raise UserError(f"--set {override}: no setting of an index{hint}; allowed are {', '.join(INDEX_SETTINGS)}")
+            raise UserError(f"--set {override}: not a setting of an index{hint}; allowed: {', '.join(INDEX_SETTINGS)}")
     return config_of({name: dict(section) for name, section in INDEX_DEFAULTS.items()}, "index", overrides)
 
 
@@ -170,18 +170,18 @@ def _search(options: argparse.Namespace) -> None:
     from vicc_ray.search.reader import missing_files
 
     index = _open(options)
-    asked = resolve_query(index, options.query, options.query_windows)
-    hits = search(index, asked.query, options.top_k)
+    query = resolve_query(index, options.query, options.query_windows)
+    hits = search(index, query.query, options.top_k)
     _print_hits(index, hits)
     if len(hits) == options.top_k:
-        print_line(f"of all {len(index):,} videos, about half score {median_score(index, asked.query):.2f} or more")
+        print_line(f"of all {len(index):,} videos, about half score {median_score(index, query.query):.2f} or more")
     note = missing_files(index, [hit.row for hit in hits])
     if note:
         print_line(note)
     if options.html:
         from vicc_ray.search.html import write_page
 
-        write_page(index, asked, hits, options.top_k, options.html)
+        write_page(index, query, hits, options.top_k, options.html)
         print_line(f"page: {options.html}")
 
 
@@ -219,8 +219,8 @@ def _token(options: argparse.Namespace, loopback: bool) -> str | None:
 
     if options.no_token and not loopback:
         raise UserError(
-            f"--no-token --host {options.host}: whoever reaches this machine could see all videos; without a token it "
-            "listens on loopback alone (--host 127.0.0.1)"
+            f"--no-token --host {options.host}: anyone who reaches this machine could see all videos; without a token "
+            "the server listens on loopback only (--host 127.0.0.1)"
         )
     if options.no_token:
         return None
@@ -232,7 +232,7 @@ def _link(options: argparse.Namespace, listening: socket.socket, token: str | No
     address, port = listening.getsockname()[:2]
     link = f"http://{_shown_host(options.host, address)}:{port}/"
     if options.token_file:
-        return f"{link}?token=... with the token that is in {options.token_file}"
+        return f"{link}?token=... with the token in {options.token_file}"
     return f"{link}?token={token}" if token else link
 
 
@@ -252,24 +252,24 @@ def _open(options: argparse.Namespace) -> SearchIndex:
     from vicc_ray.search.reader import SearchIndex
     from vicc_ray.search.video_folder import VideoFolder
 
-    given = options.videos
-    if given is None:
+    folders = options.videos
+    if folders is None:
         return SearchIndex(options.index)
-    if given == [Path("none")]:
+    if folders == [Path("none")]:
         return SearchIndex(options.index, VideoFolder())
-    for folder in given:
+    for folder in folders:
         if not folder.is_dir():
             raise UserError(f"--videos {folder}: no such folder")
-    return SearchIndex(options.index, VideoFolder(*given))
+    return SearchIndex(options.index, VideoFolder(*folders))
 
 
 def _check_videos(index: SearchIndex) -> None:
     """Reject a folder that the index names but this account has not indexed: an untrusted index could name any."""
     if index.unconfirmed_videos:
         raise UserError(
-            f"--videos FOLDER says where the videos of {index.folder} are, --videos none serves it without them; it "
-            f"names the folder {index.unconfirmed_videos!r}, but this account has not indexed that folder itself (or "
-            f"has lost its key, {key_file()}, or the folder is behind a link by now)"
+            f"{index.folder} names the video folder {index.unconfirmed_videos!r}, but this account has not indexed "
+            f"that folder (or has lost its key, {key_file()}, or the folder is a link now); give --videos FOLDER, "
+            "or --videos none to serve no videos"
         )
 
 
@@ -289,7 +289,7 @@ def _upload_size(text: str) -> int:
     size = _positive(text)
     if size > _LARGEST_UPLOAD:
         raise argparse.ArgumentTypeError(
-            f"{text} MB given; 1 to {_LARGEST_UPLOAD} are allowed, as a video that is sent is decoded in memory; "
+            f"{text} MB given; 1 to {_LARGEST_UPLOAD} are allowed, because an upload is decoded in memory; "
             "add larger ones with vicc-ray index, or search with a shorter clip of them"
         )
     return size
@@ -297,5 +297,5 @@ def _upload_size(text: str) -> int:
 
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} given; a whole number from 1 on is allowed")
+        raise argparse.ArgumentTypeError(f"{text} given; a whole number of at least 1 is allowed")
     return int(text)

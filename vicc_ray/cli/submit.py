@@ -60,7 +60,7 @@ def _submit(options: argparse.Namespace) -> None:
         _follow_existing(options)
         return
     if not options.what or not options.out:
-        raise UserError("submit: give RECIPE or SWEEP and --out; or --follow JOB, or --stop JOB")
+        raise UserError("submit: give RECIPE or SWEEP with --out, or --follow JOB, or --stop JOB")
     job = package(options.what, options.out, options.store, options.videos, options.labels, options.overrides)
     server = _job_server(options.server)
     id = server.submit(job, options.resume)

@@ -41,7 +41,7 @@ class Workers(ConfigSection):
 
     @property
     def elastic(self) -> bool:
-        """Whether their number may change while the run goes on."""
+        """Whether the number of workers may change during a run."""
         return self.min != self.max
 
     def __str__(self) -> str:
@@ -84,8 +84,8 @@ class TrainConfig(ConfigSection):
     checkpoint_every_steps: Annotated[Count, RESUMABLE] = 500
     """Steps between checkpoints. A phase end and a preemption notice write one too."""
     keep_last: Annotated[Count, RESUMABLE] = 2
-    """Number of newest checkpoints to keep, besides those at phase ends and the best of each stream by validation
-    R@1."""
+    """Number of newest checkpoints to keep, in addition to those at phase ends and the best of each stream by
+    validation R@1."""
     validate_every_epochs: Annotated[CountOrZero, RESUMABLE] = 20
     """Epochs between validations of a checkpoint by retrieval, concurrent with training; 0 turns them off."""
     max_validation_videos: Annotated[Count, RESUMABLE] = 1000

@@ -24,8 +24,8 @@ from vicc_ray.evaluation.normalized_features import TILE_ROWS, NormalizedFeature
 BLOCK_QUERIES = 1024
 """Most queries of a block; with a tile, 32 MiB of similarities."""
 GROUP_ROWS = 32
-"""Adjacent gallery rows that are looked at only if the best of them beats the k-th neighbor so far. Sorting all
-similarities would take as long as computing them."""
+"""Adjacent gallery rows that are compared individually only if the best of them beats the k-th neighbor so far. Sorting
+all similarities would take as long as computing them."""
 
 
 def stream_nearest(

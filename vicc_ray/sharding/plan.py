@@ -75,7 +75,7 @@ class ShardPlan:
 
     shards: tuple[tuple[PlannedVideo, ...], ...] = ()
     test_fraction: float | None = None
-    """Share of the sources that was held out; None where the videos came with a split."""
+    """Fraction of the sources that is held out; None if the videos came with a split."""
 
     def latest(self) -> dict[str, tuple[int, PlannedVideo]]:
         """Id -> the last shard that contains it, and the video."""

@@ -146,12 +146,12 @@ class SweepDir:
         return sum(training_seconds(RunDir(path)) for path in self.stage1.iterdir() if path.is_dir())
 
     def _check_same(self, now: Mapping[str, Any]) -> None:
-        elsewhere = "another folder (--out) to start anew"
+        elsewhere = "another folder (--out) for a new sweep"
         before = read_json(self.settings_file, "the settings of a sweep", f"give {elsewhere}")
         if "videos" not in before:
             raise UserError(
-                f"{self.path}: on which videos this sweep is made is not recorded in {self.settings_file.name}, so it "
-                f"cannot go on; give {elsewhere}"
+                f"{self.path}: {self.settings_file.name} does not record the videos of this sweep, so it cannot be "
+                f"resumed; give {elsewhere}"
             )
         try:
             validate_as(before, _SweepRecord)

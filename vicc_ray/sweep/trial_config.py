@@ -20,8 +20,8 @@ from vicc_ray.training.tasks.pretrainer import check_queue
 FINAL_SEED_OFFSET = 1000
 """Added to the recipe's seed for the final runs, so that they use seeds that no trial had."""
 TRIALS_SHARE = 0.98
-"""Share of the cluster's CPUs for training and decoding; the rest is for the processes that watch over trials. A
-decoding task that asked for a thousandth more than there is would wait for ever."""
+"""Share of the cluster's CPUs for training and decoding; the rest is for the processes that supervise trials. A
+decoding task that requests even slightly more than exists would never be scheduled."""
 
 
 def _own_settings(settings: SweepConfig) -> dict[str, str]:

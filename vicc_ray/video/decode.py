@@ -104,8 +104,8 @@ def open_frames(
         short_side: shorter side of the result in pixels, by scaling down or up; None keeps the size. If the frame size
             of a stream changes, frames are scaled to the size of the first.
         max_frames: number of frames after which decoding stops.
-        timeout_s: seconds after which decoding is given up, looked at between frames and packets; what is done with
-            the frames in between counts too.
+        timeout_s: limit in seconds, checked between frames and packets; includes the time that the caller spends on
+            frames.
         grid: height and width of the result are rounded to multiples of it.
         enough: number of frames from which a video is truncated at the time limit instead of failing; None: it always
             fails.

@@ -109,7 +109,7 @@ def test_a_tracker_that_fails_is_told_of_once_and_left(tmp_path: Path) -> None:
         tracker.log(step, {})
     tracker.close()
     assert [step for step, _ in stub.points] == [0, 1]
-    assert "it has stopped (ConnectionError: no route to host). Training goes on" in tracker.failure
+    assert "it has stopped (ConnectionError: no route to host)" in tracker.failure
 
 
 def test_a_tracker_that_cannot_be_opened_is_told_of() -> None:

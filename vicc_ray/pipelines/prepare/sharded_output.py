@@ -37,14 +37,14 @@ class ShardedOutput:
     Attributes:
         words: name of the output, as "clip store".
         verb: command that writes it, as "prepare".
-        doing: title of the progress bar, as "preparing videos".
+        progress_title: title of the progress bar, such as "preparing videos".
         files: names of files other than shards, plan and failures.
     """
 
     path: Path
     words: str
     verb: str
-    doing: str
+    progress_title: str
     files: tuple[str, ...]
 
     @contextmanager
@@ -112,7 +112,9 @@ class ShardedOutput:
         build: Any = BuildShardTask if actors else BuildShardTask(make)
         done = rows.map(build, **({"fn_constructor_args": (make,), **actors} if actors else {"num_cpus": 1}))
         videos = failures = 0
-        with ProgressBar(self.doing, sum(len(json.loads(task["videos"])) for task in tasks), show=progress) as bar:
+        with ProgressBar(
+            self.progress_title, sum(len(json.loads(task["videos"])) for task in tasks), show=progress
+        ) as bar:
             report = resources.tell or reporter(bar)
             resources.wait(report)
             with report_stalls(resources.bundle, report, partial(is_building, self.path)) as stall:

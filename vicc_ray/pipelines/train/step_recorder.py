@@ -59,11 +59,11 @@ class StepRecorder:
             self._logger.start_phase(phase, steps)
 
     def add(self, step: Step) -> None:
-        """Hold back a step; :meth:`flush` must have logged the one before."""
+        """Keep a step as pending; :meth:`flush` must have logged the previous one."""
         self._pending_step = step
 
     def flush(self) -> Step | None:
-        """Log the step that is held back, once the device is done with it, and return it.
+        """Log the pending step, once the device has finished it, and return it.
 
         Raises:
             UnrecoverableError: its loss or gradient norm is not finite.

@@ -213,7 +213,7 @@ class Worker:
         return Step(self.steps, phase, metrics, self.trainer.last_embeddings, waited, flags)
 
     def _flush_metrics(self) -> str:
-        """Log the step that is held back.
+        """Log the pending step.
 
         Returns:
             why a checkpoint is requested at once, "" if none is; the same on all workers.

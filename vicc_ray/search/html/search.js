@@ -158,7 +158,7 @@
     if (query.play) at("query-facts").append(playLink(query));
     const took = Object.values(answer.took_ms || {}).reduce((sum, step) => sum + step, 0);
     const time = took ? ` Found in ${(took / 1000).toFixed(2)} s.` : "";
-    const about = `With the score and the span most similar to the query. Choose a video to search with it.${time}`;
+    const about = `Each with its score and the time span most similar to the query. Choose one to search with it.${time}`;
     heading(results.length ? "Most similar videos" : "No neighbors here", results.length ? about : "");
     at("hits").replaceChildren(...results.map(card));
     at("note").hidden = !answer.note && !answer.command;

@@ -67,6 +67,6 @@ class AsyncTracker:
 
     def _fail(self, reason: str) -> None:
         self.failure = self.failure or (
-            f"train.trackers: {self.name} has stopped ({reason}). Training goes on, and its figures are in "
-            "metrics.jsonl and epochs.jsonl."
+            f"train.trackers: {self.name} has stopped ({reason}). Training continues, and its figures are "
+            "in metrics.jsonl and epochs.jsonl."
         )
