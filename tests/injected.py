@@ -16,7 +16,7 @@ INJECTED = """
 <img src=x onerror="document.body.dataset.ran = 'handler'">
 <svg onload="document.body.dataset.ran = 'svg'"></svg>
 <details open ontoggle="document.body.dataset.ran = 'toggle'"><summary>a</summary></details>
-<img src="ADDRESS/image.png"><video src="ADDRESS/thumbnail.mp4" autoplay></video>
+<img src="ADDRESS/image.png"><video src="ADDRESS/video.mp4" autoplay></video>
 <iframe src="ADDRESS/frame.html"></iframe>
 <iframe srcdoc="<script>parent.document.body.dataset.ran = 1</script>"></iframe>
 <object data="ADDRESS/object.html"></object><embed src="ADDRESS/embed.html">

@@ -68,8 +68,8 @@ def test_every_input_is_a_row_with_its_features_or_a_failure(tmp_path: Path, mod
     for row in range(3):
         video = opened.video(row)
         assert (video.label, video.seconds) == (video.id.split("/")[0], 12 / 25)
-        thumbnail = decode_video(videos / video.id, short_side=32, max_frames=99, timeout_s=60, grid=2).frames
-        clips = thumbnail[windows(12, 4, 1, 0.5, 4)][..., 8:40, :]
+        frames = decode_video(videos / video.id, short_side=32, max_frames=99, timeout_s=60, grid=2).frames
+        clips = frames[windows(12, 4, 1, 0.5, 4)][..., 8:40, :]
         import torch
 
         expected = encoder(torch.from_numpy(clips)).numpy()
@@ -100,7 +100,7 @@ def test_a_replaced_file_is_indexed_anew_and_its_old_row_is_gone(tmp_path: Path,
     index(videos, folder, model)
     before, mean = parts(folder), mean_of(folder, "2.mp4")
     films(videos, "2.mp4", first=7)
-    (videos / "3.mp4").write_bytes(b"no thumbnail any more")
+    (videos / "3.mp4").write_bytes(b"no video any more")
     summary = index(videos, folder, None)
     assert summary == IndexSummary(rows=3, failures=1, inputs=4, processed=2, replaced=2)
     assert "the file of 2 had been replaced" in str(summary)
@@ -171,13 +171,13 @@ def test_a_damaged_part_is_named_and_made_anew_once_it_is_removed(tmp_path: Path
 def test_a_bucket_is_indexed_without_its_secrets(tmp_path: Path, model: Path) -> None:
     videos = films(tmp_path / "videos", "a/1.mp4", "a/2.mp4")
     with s3_server() as s3:
-        s3.put_folder(videos, "thumbnails")
-        assert index(s3.address("thumbnails"), tmp_path / "index", model).rows == 2
-        s3.put("thumbnails/a/2.mp4", (videos / "a/1.mp4").read_bytes())
-        again = index(s3.address("thumbnails"), tmp_path / "index", model)
+        s3.put_folder(videos, "clips")
+        assert index(s3.address("clips"), tmp_path / "index", model).rows == 2
+        s3.put("clips/a/2.mp4", (videos / "a/1.mp4").read_bytes())
+        again = index(s3.address("clips"), tmp_path / "index", model)
         assert again == IndexSummary(rows=2, failures=0, inputs=2, processed=1, replaced=1)
     text = "".join(path.read_text() for path in (tmp_path / "index").glob("*.json"))
-    assert "videos-of-the-test/thumbnails" in text
+    assert "videos-of-the-test/clips" in text
     assert "secret" not in text
     opened = SearchIndex(tmp_path / "index")
     assert (opened.videos.folders, opened.unconfirmed_videos) == ((), "")

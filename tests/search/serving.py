@@ -23,8 +23,8 @@ LIMITS = ConnectionLimits()
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back."""
+class HttpResponse:
+    """Status, headers and body of a response."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,14 +46,14 @@ class Served:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
-    def request(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> Answer:
+    def request(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> HttpResponse:
         """One request; underscores in the names of headers stand for hyphens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named, encode_chunked=not isinstance(body, bytes | None))
-            answer = connection.getresponse()
-            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+            response = connection.getresponse()
+            return HttpResponse(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
             connection.close()
 

@@ -18,31 +18,29 @@ CLIP = ClipConfig(frames=6, frame_stride=2, size=112)
 
 
 @pytest.fixture(scope="module")
-def thumbnail(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("thumbnail") / "thumbnail.mp4", moving(45, 112, 160))
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("video") / "video.mp4", moving(45, 112, 160))
 
 
-def test_clips_are_the_windows_of_the_evaluation_in_the_centre(thumbnail: Path) -> None:
-    clips = vicc_ray.load_clips(thumbnail, CLIP)
-    frames = decode_video(thumbnail, short_side=112, max_frames=99, timeout_s=60, grid=2).frames[:, :, 24:136]
+def test_clips_are_the_windows_of_the_evaluation_in_the_centre(video: Path) -> None:
+    clips = vicc_ray.load_clips(video, CLIP)
+    frames = decode_video(video, short_side=112, max_frames=99, timeout_s=60, grid=2).frames[:, :, 24:136]
     assert np.array_equal(clips, frames[windows(45, 6, 2, overlap=0.5, max_windows=10)])
     assert (clips.dtype, clips.shape[1:]) == (np.uint8, (6, 112, 112, 3))
 
 
-def test_how_many_windows_there_are_can_be_chosen(thumbnail: Path) -> None:
-    assert len(vicc_ray.load_clips(str(thumbnail), CLIP, max_windows=2)) == 2
-    assert len(vicc_ray.load_clips(thumbnail, CLIP, overlap=0.0)) < len(vicc_ray.load_clips(thumbnail, CLIP))
-    assert vicc_ray.load_clips(thumbnail, CLIP.model_copy(update={"size": 32}), max_frames=3).shape == (1, 6, 32, 32, 3)
+def test_how_many_windows_there_are_can_be_chosen(video: Path) -> None:
+    assert len(vicc_ray.load_clips(str(video), CLIP, max_windows=2)) == 2
+    assert len(vicc_ray.load_clips(video, CLIP, overlap=0.0)) < len(vicc_ray.load_clips(video, CLIP))
+    assert vicc_ray.load_clips(video, CLIP.model_copy(update={"size": 32}), max_frames=3).shape == (1, 6, 32, 32, 3)
     with pytest.raises(ValueError, match="overlap"):
-        vicc_ray.load_clips(thumbnail, CLIP, overlap=1.0)
+        vicc_ray.load_clips(video, CLIP, overlap=1.0)
 
 
-def test_a_relative_name_with_a_colon_is_a_file(
-    thumbnail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a:b.mp4").symlink_to(thumbnail)
+def test_a_relative_name_with_a_colon_is_a_file(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a:b.mp4").symlink_to(video)
     monkeypatch.chdir(tmp_path)
-    assert len(vicc_ray.load_clips("a:b.mp4", CLIP)) == len(vicc_ray.load_clips(thumbnail, CLIP))
+    assert len(vicc_ray.load_clips("a:b.mp4", CLIP)) == len(vicc_ray.load_clips(video, CLIP))
 
 
 def test_what_gives_no_clips_is_told_with_its_path(tmp_path: Path) -> None:

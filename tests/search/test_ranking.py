@@ -106,8 +106,8 @@ def test_a_part_that_was_cut_out_finds_the_video_and_the_place(tmp_path: Path) -
 def test_a_copy_in_another_codec_and_size_finds_the_original(videos: Path, index_folder: Path, tmp_path: Path) -> None:
     index = SearchIndex(index_folder)
     for row in range(len(index)):
-        thumbnail = decode_video(videos / index.video(row).id, short_side=40, max_frames=99, timeout_s=60, grid=2)
-        copy = write_video(tmp_path / f"{row}.avi", thumbnail.frames, codec="mpeg4")
+        video = decode_video(videos / index.video(row).id, short_side=40, max_frames=99, timeout_s=60, grid=2)
+        copy = write_video(tmp_path / f"{row}.avi", video.frames, codec="mpeg4")
         with av.open(str(copy)) as opened:
             assert opened.streams.video[0].codec_context.name == "mpeg4"
         hits = search(index, query_from_file(index, copy).query, 3)

@@ -32,7 +32,7 @@ def seen(path: Path, **spec: int) -> list[WindowChunk]:
 
 
 def test_windows_are_those_of_the_evaluation_in_the_centre(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "thumbnail.mp4", moving(25, 128, 160))
+    path = write_video(tmp_path / "video.mp4", moving(25, 128, 160))
     (chunk,) = seen(path, size=128)
     frames = decode_video(path, short_side=128, max_frames=1000, timeout_s=60, grid=2).frames[:, :, 16:144]
     expected = windows(25, SPEC.frames, SPEC.step, SPEC.overlap, SPEC.max_windows)
@@ -44,7 +44,7 @@ def test_windows_are_those_of_the_evaluation_in_the_centre(tmp_path: Path) -> No
 @pytest.mark.usefixtures("short_stretches")
 @pytest.mark.parametrize("length", [2, 3, 39, 40, 41, 43, 44, 80, 81, 131])
 def test_a_long_video_is_seen_from_its_begin_to_its_end(tmp_path: Path, length: int) -> None:
-    path = write_video(tmp_path / "thumbnail.mp4", moving(length, 32, 32, (1, 0)))
+    path = write_video(tmp_path / "video.mp4", moving(length, 32, 32, (1, 0)))
     found = seen(path)
     spans = np.concatenate([chunk.spans for chunk in found]) * 25
     assert spans[0, 0] == 0 or length < 40
@@ -60,7 +60,7 @@ def test_a_long_video_is_seen_from_its_begin_to_its_end(tmp_path: Path, length: 
 def test_frames_of_a_later_stretch_are_those_of_its_times(tmp_path: Path) -> None:
     """Each frame is brighter than the one before it."""
     grey = np.arange(80, dtype=np.uint8) * 3 + 10
-    path = write_video(tmp_path / "thumbnail.mp4", np.tile(grey[:, None, None, None], (1, 32, 32, 3)))
+    path = write_video(tmp_path / "video.mp4", np.tile(grey[:, None, None, None], (1, 32, 32, 3)))
     whole = decode_video(path, short_side=SIDE, max_frames=1000, timeout_s=60, grid=2).frames.mean((1, 2, 3))
     for chunk in seen(path):
         clips = chunk.frames[chunk.places].mean((2, 3, 4))
@@ -69,7 +69,7 @@ def test_frames_of_a_later_stretch_are_those_of_its_times(tmp_path: Path) -> Non
 
 
 def test_the_film_is_small_square_and_of_the_middle(tmp_path: Path) -> None:
-    (chunk,) = seen(write_video(tmp_path / "thumbnail.mp4", moving(100, 48, 64)))
+    (chunk,) = seen(write_video(tmp_path / "video.mp4", moving(100, 48, 64)))
     assert 500 < len(chunk.thumbnail) < 20_000
     with av.open(io.BytesIO(chunk.thumbnail)) as thumbnail:
         pictures = [frame.to_ndarray(format="rgb24") for frame in thumbnail.decode(video=0)]
@@ -91,7 +91,7 @@ def test_what_is_no_video_and_what_takes_too_long_is_said(tmp_path: Path) -> Non
     with pytest.raises(VideoError, match="not a video"):
         seen(tmp_path / "text.mp4")
     with pytest.raises(DecodeTimeoutError):
-        list(read_window_chunks(write_video(tmp_path / "thumbnail.mp4", moving(50, 32, 32)), SPEC, 1e-9))
+        list(read_window_chunks(write_video(tmp_path / "video.mp4", moving(50, 32, 32)), SPEC, 1e-9))
 
 
 @pytest.mark.slow

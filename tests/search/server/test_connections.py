@@ -169,15 +169,15 @@ def test_a_body_that_nobody_reads_is_not_waited_for(hasty: Served) -> None:
 
 @pytest.mark.slow
 def test_who_reads_nothing_of_a_video_is_closed(tmp_path: Path) -> None:
-    thumbnail = write_video(tmp_path / "videos/thumbnail.mp4", moving(10, 48, 64))
+    video = write_video(tmp_path / "videos/0.mp4", moving(10, 48, 64))
     free = 20_000_000
-    with thumbnail.open("ab") as file:
+    with video.open("ab") as file:
         file.write(free.to_bytes(4, "big") + b"free" + bytes(free - 8))
     with served(index_here(tmp_path / "videos", tmp_path / "index"), TOKEN, limits=LIMITS) as server:
         asked = f"GET /video/0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         with opened(server, 1, asked.encode()) as (connection,):
             assert select([connection], [], [], DEADLINE_S)[0], "no answer has begun"
-            wait_until(lambda: not is_open(thumbnail))
+            wait_until(lambda: not is_open(video))
             assert 0 < len(received(connection)) < free
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import platform
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,42 +16,25 @@ import av
 import numpy as np
 import pytest
 
-import vicc_ray
 from tests.odd_videos import write_stream
+from tests.search.decoding import pid_of, read
 from tests.search.made import SPEC
-from tests.videos import moving, write_video
+from tests.videos import moving
 from vicc_ray.search.server import decode_protocol as protocol
 from vicc_ray.search.server import decode_worker
 from vicc_ray.search.server.decode_pool import DecodePool
 from vicc_ray.search.server.sandbox import isolated_command
-from vicc_ray.search.windows import WindowChunk, read_window_chunks
+from vicc_ray.search.windows import read_window_chunks
 from vicc_ray.video.decode import DecodeTimeoutError, VideoError
 from vicc_ray.video.formats import COMMON
 
 
-@pytest.fixture
-def thumbnail(tmp_path: Path) -> Path:
-    return write_video(tmp_path / "thumbnail.mp4", moving(10, 32, 32))
-
-
-def read(processes: DecodePool, path: Path) -> list[WindowChunk]:
-    with path.open("rb") as file:
-        return processes.read(file)
-
-
-def pid_of(processes: DecodePool) -> int:
-    """Of the only process, which is idle."""
-    process = processes._idle.queue[-1]
-    assert process
-    return process.pid
-
-
 @pytest.mark.slow
-def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(thumbnail: Path) -> None:
+def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(video: Path) -> None:
     processes = DecodePool(1, SPEC, 60)
-    expected = list(read_window_chunks(thumbnail, SPEC, 60))
-    with thumbnail.open("rb") as file:
-        thumbnail.unlink()
+    expected = list(read_window_chunks(video, SPEC, 60))
+    with video.open("rb") as file:
+        video.unlink()
         for _ in range(2):
             (chunk,) = processes.read(file)
             for name in ("frames", "places", "spans"):
@@ -65,20 +45,20 @@ def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(thumbnail: P
 
 
 @pytest.mark.slow
-def test_a_decoder_that_hangs_is_ended_and_replaced(thumbnail: Path) -> None:
+def test_a_decoder_that_hangs_is_ended_and_replaced(video: Path) -> None:
     processes = DecodePool(1, SPEC, 60)
-    assert len(read(processes, thumbnail)) == 1
+    assert len(read(processes, video)) == 1
     first = pid_of(processes)
     os.kill(first, signal.SIGSTOP)
     processes._limit_s = 0.3
     with pytest.raises(DecodeTimeoutError):
-        read(processes, thumbnail)
+        read(processes, video)
     processes._limit_s = 60
-    assert len(read(processes, thumbnail)) == 1
+    assert len(read(processes, video)) == 1
     second = pid_of(processes)
     os.kill(second, signal.SIGKILL)
     os.waitid(os.P_PID, second, os.WEXITED | os.WNOWAIT)
-    assert len(read(processes, thumbnail)) == 1
+    assert len(read(processes, video)) == 1
     third = pid_of(processes)
     processes.close()
     for pid in (first, second, third):
@@ -132,7 +112,7 @@ while socket.recv_fds(pipe, 4096, 1)[0]:
 @pytest.mark.slow
 @pytest.mark.parametrize("what", FALSE_ANSWERS)
 def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
-    thumbnail: Path, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    video: Path, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOMB", str(tmp_path / "bomb"))
     answer = FALSE_ANSWERS[what]
@@ -144,32 +124,32 @@ def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
     processes = DecodePool(1, SPEC, 5, (sys.executable, str(script)))
     hostile = pid_of(processes)
     with pytest.raises(VideoError):
-        read(processes, thumbnail)
+        read(processes, video)
     with pytest.raises(ProcessLookupError):
         os.kill(hostile, 0)
     assert not (tmp_path / "bomb").exists()
     if what == "a pickle":
         processes._worker = isolated_command(decode_worker.__name__)
-        assert len(read(processes, thumbnail)) == 1
+        assert len(read(processes, video)) == 1
     processes.close()
 
 
 def test_a_right_answer_is_taken_and_what_is_said_unasked_is_not_the_answer_to_another_video(
-    thumbnail: Path, tmp_path: Path
+    video: Path, tmp_path: Path
 ) -> None:
     more = RIGHT + HEAD.pack(protocol.END, 0, 0, 0.0, 0)
     for rest in (b"", more):
         script = tmp_path / "hostile.py"
         script.write_text(HOSTILE.replace("sys.argv[1]", repr((more + rest).hex())).replace("pipe.shutdown", "id"))
         processes = DecodePool(1, SPEC, 5, (sys.executable, str(script)))
-        (chunk,) = read(processes, thumbnail)
+        (chunk,) = read(processes, video)
         assert (chunk.thumbnail, chunk.spans.tolist(), chunk.places.tolist()) == (
             b"film",
             [[0, 1]],
             [[0, 1, 2, 3]],
         )
         before = pid_of(processes)
-        read(processes, thumbnail)
+        read(processes, video)
         assert (pid_of(processes) == before) == (rest == b"")
         processes.close()
 
@@ -180,54 +160,6 @@ def test_words_that_reach_people_are_short_and_printable() -> None:
         protocol.send_text(theirs, protocol.NOT_A_VIDEO, "\x1b]0;title\x07\u202e" + "x" * 5000)
         words = protocol.receive_reply(ours, SPEC, time.monotonic() + 10).message
     assert words.isprintable() and len(words) <= protocol.MAX_TEXT_BYTES
-
-
-HELD = """
-import os, socket, stat, sys
-from vicc_ray.search.server import decode_worker
-
-def kinds():
-    for descriptor in range(3, 256):
-        try:
-            yield stat.S_IFMT(os.fstat(descriptor).st_mode)
-        except OSError:
-            pass
-
-held = list(kinds())
-pipe = socket.socket(fileno=int(sys.argv[-1]))
-socket.recv_fds(pipe, 4096, 1)
-told = held.count(stat.S_IFREG), held.count(stat.S_IFSOCK), "AWS_SECRET_ACCESS_KEY" in os.environ
-decode_worker.send_text(pipe, decode_worker.NOT_A_VIDEO, " ".join(map(str, told)))
-"""
-"""Says of itself what it has: who is not root may not look."""
-
-
-@pytest.mark.slow
-def test_the_process_has_neither_the_environment_nor_the_descriptors_of_the_server(
-    thumbnail: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "much-wanted")
-    with Path(__file__).open("rb") as inherited:
-        os.set_inheritable(inherited.fileno(), True)
-        processes = DecodePool(1, SPEC, 60, (sys.executable, "-c", HELD))
-        with pytest.raises(VideoError) as told:
-            read(processes, thumbnail)
-    processes.close()
-    files, sockets, secret = str(told.value).split()
-    assert (files, sockets, secret) == ("0", "1", "False")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the limits are read in /proc")
-def test_the_process_has_few_rights(thumbnail: Path) -> None:
-    processes = DecodePool(1, SPEC, 60)
-    read(processes, thumbnail)
-    about = Path(f"/proc/{pid_of(processes)}")
-    limits = {line[:25].strip(): line[25:].split()[:2] for line in (about / "limits").read_text().splitlines()}
-    for name in ("Max file size", "Max core file size", "Max processes"):
-        assert limits[name] == ["0", "0"]
-    assert "NoNewPrivs:\t1" in (about / "status").read_text()
-    processes.close()
 
 
 WRITTEN = {
@@ -308,104 +240,3 @@ def test_a_stream_of_another_codec_is_not_even_probed(decoding: DecodePool, tmp_
     finally:
         av.logging.set_level(level)
     assert any("whitelist" in message for _, name, message in lines if name == "ffv1")
-
-
-@pytest.mark.slow
-def test_it_decodes_where_it_may_neither_open_files_nor_start_threads(thumbnail: Path) -> None:
-    """As the user that has nothing, whom the bound of processes holds; who is root is not held by it."""
-    code = (
-        "import os; from vicc_ray.search.server.decode_worker import main\n"
-        "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "main()"
-    )
-    thumbnail.chmod(0o600)
-    processes = DecodePool(1, SPEC, 60, (sys.executable, "-c", code))
-    assert len(read(processes, thumbnail)) == 1
-    processes.close()
-
-
-TRIED = """
-import ctypes, fcntl, os, resource, signal, socket, struct, sys
-from pathlib import Path
-from vicc_ray.search.server import decode_worker, sandbox
-
-FIOSETOWN, FIOASYNC = 0x8901, 0x5452
-MADVISE, RT_SIGQUEUEINFO, PRCTL, TIMER_CREATE, TGKILL, MADV_NORMAL = 28, 129, 157, 222, 234, 0
-
-def tried(what):
-    try:
-        what()
-    except (OSError, RuntimeError) as error:
-        return type(error).__name__
-    return "done"
-
-def call(number, *arguments):
-    if ctypes.CDLL(None, use_errno=True).syscall(number, *arguments) < 0:
-        raise OSError(ctypes.get_errno(), "refused")
-
-pipe = socket.socket(fileno=int(sys.argv[-1]))
-parent = os.getppid()
-call(39)
-page = ctypes.c_void_p(ctypes.addressof(ctypes.create_string_buffer(8192)) & -4096)
-decode_worker._warm_up()
-sandbox.drop_privileges()
-results = [
-    tried(lambda: os.open("/etc/passwd", os.O_RDONLY)),
-    tried(lambda: os.open("/tmp/made", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)),
-    tried(lambda: socket.socket()),
-    tried(lambda: os.fork() or os._exit(0)),
-    tried(lambda: os.execv("/bin/true", ["true"])),
-    tried(lambda: os.kill(parent, 0)),
-    tried(lambda: os.unlink("/tmp/made")),
-    tried(lambda: open(f"/proc/{parent}/mem", "rb")),
-    tried(lambda: fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGURG)),
-    tried(lambda: fcntl.fcntl(pipe, fcntl.F_SETOWN, parent)),
-    tried(lambda: fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_ASYNC | os.O_RDWR)),
-    tried(lambda: fcntl.ioctl(pipe, FIOSETOWN, struct.pack("i", parent))),
-    tried(lambda: fcntl.ioctl(pipe, FIOASYNC, struct.pack("i", 1))),
-    tried(lambda: os.sched_setaffinity(parent, [0])),
-    tried(lambda: os.setpriority(os.PRIO_PROCESS, parent, 19)),
-    tried(lambda: resource.prlimit(parent, resource.RLIMIT_CORE)),
-    tried(lambda: call(RT_SIGQUEUEINFO, parent, 0, None)),
-    tried(lambda: call(TGKILL, parent, parent, 0)),
-    tried(lambda: call(TIMER_CREATE, 0, None, page)),
-    tried(lambda: call(PRCTL, 4, 1, 0, 0, 0)),
-    tried(lambda: call(MADVISE, page, 4096, MADV_NORMAL)),
-]
-socket.recv_fds(pipe, 4096, 1)
-decode_worker.send_text(pipe, decode_worker.NOT_A_VIDEO, " ".join(results))
-"""
-
-
-@pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the filter is of Linux on x86-64"
-)
-def test_a_decoder_that_was_taken_over_reaches_nothing(thumbnail: Path) -> None:
-    processes = DecodePool(1, SPEC, 60, (sys.executable, "-c", TRIED))
-    with pytest.raises(VideoError) as told:
-        read(processes, thumbnail)
-    processes.close()
-    assert str(told.value).split() == ["PermissionError"] * TRIED.count("    tried(")
-
-
-def test_a_package_is_not_put_before_the_standard_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a wheel's folder of packages, which may have old backports."""
-    (tmp_path / "wheel.py").write_text("import typing\ndef main(): print(typing.__file__)")
-    (tmp_path / "typing.py").write_text("raise SystemExit(7)")
-    others = [path for path in sys.path if Path(path).resolve() != Path(vicc_ray.__file__).parents[1]]
-    monkeypatch.setattr(sys, "path", [*others, str(tmp_path)])
-    monkeypatch.setattr(vicc_ray, "__file__", str(tmp_path / "vicc_ray" / "__init__.py"))
-    told = subprocess.run(isolated_command("wheel"), capture_output=True, text=True)
-    assert told.stdout.strip() == typing.__file__
-
-
-@pytest.mark.slow
-def test_no_module_of_the_current_folder_is_run(
-    thumbnail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("signal", "cv2", "vicc_ray", "numpy"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
-    monkeypatch.chdir(tmp_path)
-    processes = DecodePool(1, SPEC, 60)
-    assert len(read(processes, thumbnail)) == 1
-    processes.close()

@@ -131,7 +131,7 @@ def test_a_failure_is_told_with_the_headers_too(index_folder: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     videos, moved = tmp_path / "videos", Path(os.fsdecode(os.fsencode(tmp_path) + b"/moved \xff"))
-    for name in (b"\xff\xfe thumbnail.mp4", b"fi\nlm \xe2\x80\xae.mp4", b"plain.mp4"):
+    for name in (b"\xff\xfe video.mp4", b"fi\nlm \xe2\x80\xae.mp4", b"plain.mp4"):
         write_video(videos / os.fsdecode(name), moving(10, 48, 64))
     index = index_here(videos, tmp_path / "index")
     videos.rename(moved)
