@@ -124,7 +124,7 @@ def workers(driver: int) -> list[psutil.Process]:
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(driver).children(recursive=True):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if process.cmdline()[:1] == ["ray::Map(make_shard)"]:
+                if process.cmdline()[:1] == ["ray::Map(BuildShardTask)"]:
                     found.append(process)
     return found
 

@@ -1,6 +1,6 @@
 """Verbs that work for long, interrupted in their middle, twice in quick succession.
 
-At their start and for verbs without Ray: tests/test_interruption.py; a training in the middle and while it waits for
+At their start and for verbs without Ray: tests/utils/test_interruption.py; a training in the middle and while it waits for
 places: tests/pipelines/train/test_interrupts.py.
 """
 
@@ -27,7 +27,7 @@ LONG = {"schedule": {"rgb_epochs": 5000, "stage1_cosine_epochs": 5000, "flow_epo
 
 
 @dataclass(frozen=True)
-class Location:
+class Workspace:
     """What verbs work on, and where they write to."""
 
     store: Path
@@ -45,28 +45,28 @@ class Location:
 class Case:
     """A verb: its arguments, and a file that is there once it is in its middle."""
 
-    arguments: Callable[[Location], list[str | Path]]
+    arguments: Callable[[Workspace], list[str | Path]]
     middle: str
 
 
-def _run(place: Location) -> list[str | Path]:
+def _run(place: Workspace) -> list[str | Path]:
     return [place.recipe(settings(**LONG)), "--videos", place.videos, "--out", place.out / "job"]
 
 
-def _prepare(place: Location) -> list[str | Path]:
+def _prepare(place: Workspace) -> list[str | Path]:
     return [place.recipe(settings()), "--videos", place.videos, "--store", place.out / "store"]
 
 
-def _pretrain(place: Location) -> list[str | Path]:
+def _pretrain(place: Workspace) -> list[str | Path]:
     return [place.recipe(rgb_alone(5000)), "--store", place.store, "--run", place.out / "run"]
 
 
-def _classify(place: Location) -> list[str | Path]:
+def _classify(place: Workspace) -> list[str | Path]:
     more = ["--set", "classify.finetune_epochs=5000", "--set", "classify.global_batch_size=4"]
     return ["--run", place.run, "--store", place.store, "--out", place.out / "classes", "--mode", "finetune", *more]
 
 
-def _sweep(place: Location) -> list[str | Path]:
+def _sweep(place: Workspace) -> list[str | Path]:
     place.out.mkdir(exist_ok=True)
     return [sweep_file(place.out), "--store", place.store, "--out", place.out / "sweep"]
 
@@ -95,12 +95,12 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(store: Path, trained: Path, videos: Path, tmp_path: Path) -> Location:
-    return Location(store, trained, videos, tmp_path / "out")
+def place(store: Path, trained: Path, videos: Path, tmp_path: Path) -> Workspace:
+    return Workspace(store, trained, videos, tmp_path / "out")
 
 
 @pytest.mark.parametrize("verb", CASES)
-def test_in_the_middle_twice_in_quick_succession(verb: str, place: Location, tmp_path: Path) -> None:
+def test_in_the_middle_twice_in_quick_succession(verb: str, place: Workspace, tmp_path: Path) -> None:
     """SIGTERM and SIGINT in turns."""
     case, signum = CASES[verb], (signal.SIGINT, signal.SIGTERM)[list(CASES).index(verb) % 2]
     command = ["-m", "vicc_ray", verb, *case.arguments(place)]

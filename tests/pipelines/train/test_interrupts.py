@@ -1,6 +1,6 @@
 """A training that is interrupted: what it has done is kept, and nothing that it began runs on.
 
-Other verbs and moments: tests/test_interruption.py, and benchmarks/proofs/test_interrupts.py.
+Other verbs and moments: tests/utils/test_interruption.py, and benchmarks/proofs/test_interrupts.py.
 """
 
 from __future__ import annotations
