@@ -1,7 +1,7 @@
 """Verbs that work for long, interrupted in their middle, twice in quick succession.
 
-At their start and for verbs without Ray: tests/utils/test_interruption.py; a training in the middle and while it waits for
-places: tests/pipelines/train/test_interrupts.py.
+At their start and for verbs without Ray: tests/utils/test_interruption.py; a training in the middle and while it waits
+for places: tests/pipelines/train/test_interrupts.py.
 """
 
 from __future__ import annotations
