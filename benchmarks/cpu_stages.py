@@ -23,6 +23,7 @@ from vicc_ray.config import ClipConfig, ModelConfig, PrepareConfig
 from vicc_ray.evaluation.linear_probe import fit_quick_probe
 from vicc_ray.evaluation.video_features import embed_windows
 from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.input_convention import RGB, ClipInput
 from vicc_ray.search.thumbnail import make_thumbnail
 from vicc_ray.sharding.build_shard import build_shard
 from vicc_ray.sharding.plan import PlannedVideo
@@ -111,7 +112,7 @@ def features(folder: Path, backbone: str) -> Values:
     torch.manual_seed(0)
     encoder, cpu = build_encoder(ModelConfig(backbone=backbone)).eval(), torch.device("cpu")
     clip = [film[None, :16, :CLIP, :CLIP] for film in loaded(folder)]
-    return [embed_windows(encoder, "rgb", np.ascontiguousarray(x), 1, cpu) for x in clip]
+    return [embed_windows(encoder, ClipInput(RGB, RGB.unit), np.ascontiguousarray(x), 1, cpu) for x in clip]
 
 
 def probe(_: Path) -> Values:

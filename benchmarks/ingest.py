@@ -45,11 +45,11 @@ from processes import object_store, watched
 
 from vicc_ray.clip_store.schema import shard_path
 from vicc_ray.config import Config, RayConfig
+from vicc_ray.models.input_convention import RGB
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
-from vicc_ray.video.device_transforms import to_rgb_input
 from vicc_ray.video.flow import compute_flow, quantize
 from vicc_ray.video.transforms import draw_appearance
 
@@ -237,9 +237,9 @@ def appearance_ms() -> float:
     clips = torch.randint(0, 256, (2 * BATCH, CLIP.frames, CLIP.size, CLIP.size, 3), dtype=torch.uint8)
     rng = np.random.default_rng(0)
     drawn = torch.from_numpy(np.stack([draw_appearance(rng, CLIP) for _ in range(2 * BATCH)]))
-    to_rgb_input(clips, drawn)
+    RGB.to_input(clips, RGB.unit, drawn)
     begun = time.perf_counter()
-    to_rgb_input(clips, drawn)
+    RGB.to_input(clips, RGB.unit, drawn)
     return round(1000 * (time.perf_counter() - begun) / BATCH, 2)
 
 

@@ -15,7 +15,7 @@ from torch.nn.functional import log_softmax
 from vicc_ray.config import Config, Stream
 from vicc_ray.method.prototypes import Prototypes
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+from vicc_ray.models.input_convention import RGB, SIGNED_FLOW
 
 
 class PlainStep:
@@ -48,9 +48,9 @@ class PlainStep:
     def _view(self, batch: Mapping[str, Tensor], stream: Stream, k: int) -> Tensor:
         clips = batch[stream][:, k].to(self.device)
         if stream == "flow":
-            embedded: Tensor = self.flow(to_flow_input(clips).contiguous())
+            embedded: Tensor = self.flow(SIGNED_FLOW.to_input(clips, SIGNED_FLOW.unit).contiguous())
         else:
-            embedded = self.rgb(to_rgb_input(clips, batch["appearance"][:, k]).contiguous())
+            embedded = self.rgb(RGB.to_input(clips, RGB.unit, batch["appearance"][:, k]).contiguous())
         return embedded
 
     def loss(self, views: list[Tensor]) -> Tensor:

@@ -91,7 +91,7 @@ def make_index(folder: Path, count: int, film_of: Path) -> None:
     write_weights(folder / ENCODER_FILE, weights)
     videos = str((folder / "videos").resolve())
     about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "s3d", "videos": videos}
-    Description(**about, features=1024, spec=WindowSpec.of(clip, config)).write(folder)
+    Description(**about, features=1024, spec=WindowSpec.of(clip, 1.0, config)).write(folder)
     video = decode_video(film_of, short_side=128, max_frames=1000, timeout_s=60, grid=2)
     thumbnail = make_thumbnail(squares(video.frames), video.fps)
     rng = np.random.default_rng(0)

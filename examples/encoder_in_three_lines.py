@@ -12,7 +12,7 @@ import numpy as np
 from vicc_ray import load_clips, load_encoder
 
 encoder = load_encoder(sys.argv[1])
-features = np.stack([encoder(load_clips(video, encoder.clip)).mean(0).numpy() for video in sys.argv[2:]])
+features = np.stack([encoder(load_clips(video, encoder)).mean(0).numpy() for video in sys.argv[2:]])
 similarity = (unit := features / np.linalg.norm(features, axis=1, keepdims=True)) @ unit.T
 
 np.fill_diagonal(similarity, -1)

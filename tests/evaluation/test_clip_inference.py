@@ -13,22 +13,26 @@ from vicc_ray.config import Config
 from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
 from vicc_ray.evaluation.video_features import load_windows
 from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.input_convention import InputConvention
 from vicc_ray.runs.checkpoint_state import read_model, take_snapshot
 from vicc_ray.runs.schedule import Phase
 from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
-from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+from vicc_ray.video.flow import FlowUnit
 
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("mode", "stream"), [("probe", "rgb"), ("finetune", "flow")])
+@pytest.mark.parametrize(
+    ("mode", "stream", "flow_input"),
+    [("probe", "rgb", "signed"), ("finetune", "flow", "signed"), ("probe", "flow", "picture")],
+)
 def test_a_checkpoints_classifier_gives_the_mean_of_its_softmax(
-    store: ClipStore, tmp_path: Path, mode: str, stream: str
+    store: ClipStore, tmp_path: Path, mode: str, stream: str, flow_input: str
 ) -> None:
     config = Config.model_validate(
         {
             "clip": {"frames": 8, "size": 32},
-            "model": {"backbone": "tiny", "embed_dim": 8},
+            "model": {"backbone": "tiny", "embed_dim": 8, "flow_input": flow_input},
             "evaluate": {"crops": "ten", "max_windows_per_video": 3, "batch_size": 7},
             "classify": {"mode": mode, "stream": stream, "global_batch_size": 2},
         }
@@ -46,7 +50,8 @@ def test_a_checkpoints_classifier_gives_the_mean_of_its_softmax(
             load_windows(store, entry, [config.classify.stream], config.clip, config.evaluate)[stream]
         )
         assert len(clips) == 30
-        x = to_rgb_input(clips) if stream == "rgb" else to_flow_input(clips)
+        convention = InputConvention.of(config.classify.stream, config.model)
+        x = convention.to_input(clips, FlowUnit.of(store.settings))
         with torch.no_grad():
             expected = trainer.network(x).softmax(dim=1).mean(dim=0)
         torch.testing.assert_close(torch.from_numpy(row), expected, atol=1e-5, rtol=1e-4)

@@ -10,6 +10,7 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import ClipConfig, EvaluateConfig, ModelConfig
 from vicc_ray.evaluation.video_features import embed_videos, embed_windows, load_windows
 from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.input_convention import RGB, ClipInput
 
 CLIP = ClipConfig(frames=8, size=16)
 CENTER, TEN = EvaluateConfig(), EvaluateConfig(crops="ten")
@@ -41,6 +42,8 @@ def test_features_are_the_mean_over_all_clips_whatever_the_batch(store: ClipStor
     encoder = build_encoder(ModelConfig(backbone="tiny", embed_dim=8)).eval()
     clips = load_windows(store, store.entries[1], ("rgb",), CLIP, TEN)["rgb"]
     device = torch.device("cpu")
-    single = np.mean([embed_windows(encoder, "rgb", clip[None], 1, device) for clip in clips], axis=0)
-    features = embed_videos({"network": ("rgb", encoder)}, store, [store.entries[1]], CLIP, TEN, device)["network"]
+    single = np.mean(
+        [embed_windows(encoder, ClipInput(RGB, RGB.unit), clip[None], 1, device) for clip in clips], axis=0
+    )
+    features = embed_videos({"network": (RGB, encoder)}, store, [store.entries[1]], CLIP, TEN, device)["network"]
     np.testing.assert_allclose(features, single[None], rtol=1e-4, atol=1e-6)

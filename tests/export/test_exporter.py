@@ -27,9 +27,11 @@ CARD = {
 }
 
 
-def weights(backbone: str, stream: Stream = "rgb", frames: int = 8, size: int = 32) -> EncoderWeights:
+def weights(
+    backbone: str, stream: Stream = "rgb", frames: int = 8, size: int = 32, flow_input: str = "signed"
+) -> EncoderWeights:
     """A network with fresh weights, and statistics of batch norm that are not those of the start."""
-    model = ModelConfig(backbone=backbone, embed_dim=8)
+    model = ModelConfig(backbone=backbone, embed_dim=8, flow_input=flow_input)
     torch.manual_seed(0)
     encoder = build_encoder(model)
     for name, buffer in encoder.named_buffers():
@@ -47,9 +49,12 @@ def check_every_format(network: EncoderWeights, folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backbone", "stream"), [("tiny", "flow"), ("r2plus1d-small", "rgb")])
-def test_every_format_computes_the_same(backbone: str, stream: Stream, tmp_path: Path) -> None:
-    check_every_format(weights(backbone, stream), tmp_path)
+@pytest.mark.parametrize(
+    ("backbone", "stream", "flow_input"),
+    [("tiny", "flow", "signed"), ("tiny", "flow", "picture"), ("r2plus1d-small", "rgb", "signed")],
+)
+def test_every_format_computes_the_same(backbone: str, stream: Stream, flow_input: str, tmp_path: Path) -> None:
+    check_every_format(weights(backbone, stream, flow_input=flow_input), tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def test_features_are_those_of_the_evaluation(run: Path) -> None:
 
     for stream, channels in (("rgb", 3), ("flow", 2)):
         encoder = load_encoder(run, stream)
-        expected = embed_windows(encoder.network, stream, clips(channels).numpy(), 2, torch.device("cpu"))
+        expected = embed_windows(encoder.network, encoder.to_input, clips(channels).numpy(), 2, torch.device("cpu"))
         np.testing.assert_allclose(encoder(clips(channels)).mean(0).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 

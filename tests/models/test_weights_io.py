@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from vicc_ray.config import ClipConfig, ModelConfig
@@ -26,7 +28,12 @@ def weights() -> EncoderWeights:
     return EncoderWeights("flow", model, clip, build_encoder(model).state_dict(), {"recipe": {"name": "mine"}})
 
 
-def test_written_weights_are_read_back_equal(weights: EncoderWeights, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("flow_input", "crop_share"), [("signed", 1.0), ("picture", 14 / 15)])
+def test_written_weights_are_read_back_equal(
+    flow_input: str, crop_share: float, weights: EncoderWeights, tmp_path: Path
+) -> None:
+    model = weights.model.model_copy(update={"flow_input": flow_input})
+    weights = replace(weights, model=model, crop_share=crop_share)
     write_weights(tmp_path / "encoder.safetensors", weights)
     read = read_weights(tmp_path / "encoder.safetensors")
     assert (read.stream, read.model, read.clip, read.card) == (
@@ -35,6 +42,7 @@ def test_written_weights_are_read_back_equal(weights: EncoderWeights, tmp_path: 
         weights.clip,
         weights.card,
     )
+    assert read.convention == weights.convention
     assert all(torch.equal(read.tensors[name], tensor) for name, tensor in weights.tensors.items())
     assert read.fingerprint == weights.fingerprint
     read.build()
@@ -46,15 +54,17 @@ def test_the_number_of_features_needs_no_network(backbone: str) -> None:
     assert weights.features == build_backbone(backbone).features
 
 
-def test_the_fingerprint_depends_on_tensors_stream_and_clips_and_not_on_the_card(weights: EncoderWeights) -> None:
+def test_the_fingerprint_depends_on_tensors_stream_clips_and_input_and_not_on_the_card(weights: EncoderWeights) -> None:
     name = "head.0.bias"
     tensors = {**weights.tensors, name: weights.tensors[name] + 1e-6}
     others = [
         replace(weights, tensors=tensors),
         replace(weights, stream="rgb"),
         replace(weights, clip=ClipConfig(frames=9, size=32, frame_stride=2)),
+        replace(weights, model=weights.model.model_copy(update={"flow_input": "picture"})),
+        replace(weights, crop_share=14 / 15),
     ]
-    assert len({weights.fingerprint, *(other.fingerprint for other in others)}) == 4
+    assert len({weights.fingerprint, *(other.fingerprint for other in others)}) == 1 + len(others)
     assert replace(weights, card={}).fingerprint == weights.fingerprint
 
 
@@ -63,18 +73,29 @@ def test_the_fingerprint_depends_on_tensors_stream_and_clips_and_not_on_the_card
     [
         (None, "names no format"),
         ({"format": "other"}, "'other'"),
-        ({"format": "vicc_ray encoder 1"}, "'model'"),
+        ({"format": "vicc_ray encoder 2"}, "'model'"),
         (
-            {"format": "vicc_ray encoder 1", "model": "{}", "clip": "{}", "stream": "sound"},
+            {"format": "vicc_ray encoder 2", "model": "{}", "clip": "{}", "stream": "sound"},
             "stream: 'sound' given; allowed: rgb, flow",
         ),
-        ({"format": "vicc_ray encoder 1", "model": '{"backbone": "vgg"}', "clip": "{}", "stream": "rgb"}, "backbone"),
+        ({"format": "vicc_ray encoder 2", "model": '{"backbone": "vgg"}', "clip": "{}", "stream": "rgb"}, "backbone"),
     ],
 )
 def test_other_safetensors_files_are_refused(header: dict[str, str] | None, message: str, tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", metadata=header)
     with pytest.raises(UserError, match=re.escape(message)):
         read_weights(tmp_path / "x.safetensors")
+
+
+def test_a_header_whose_input_is_not_that_of_its_network_is_refused(weights: EncoderWeights, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_weights(path, weights)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    other = json.loads(header["input"]) | {"channels": ["v", "u", "zero"]}
+    save_file(weights.tensors, path, metadata={**header, "input": json.dumps(other)})
+    with pytest.raises(UserError, match=r"input: .*zero.*model\.flow_input signed"):
+        read_weights(path)
 
 
 @pytest.mark.parametrize("name", ["damaged.safetensors", "missing.safetensors"])

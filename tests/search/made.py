@@ -31,7 +31,7 @@ from vicc_ray.sharding.plan import PlannedVideo
 
 CLIP = ClipConfig(frames=4, frame_stride=1, size=32)
 CONFIG = Config.model_validate({"evaluate": {"max_windows_per_video": 4, "batch_size": 4}})
-SPEC = WindowSpec.of(CLIP, CONFIG)
+SPEC = WindowSpec.of(CLIP, 1.0, CONFIG)
 
 
 def untrained(seed: int = 0) -> EncoderWeights:

@@ -39,7 +39,7 @@ def test_another_format_and_a_damaged_description_are_rejected(copied: Path) -> 
     with pytest.raises(UserError, match=rf"{re.escape(str(copied))}.*{FORMAT}"):
         SearchIndex(copied)
     (copied / INDEX_FILE).write_text(json.dumps({**content, "spec": {}}))
-    with pytest.raises(UserError, match=r"index.json is damaged \(6 "):
+    with pytest.raises(UserError, match=r"index.json is damaged \(7 "):
         SearchIndex(copied)
 
 

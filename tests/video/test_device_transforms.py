@@ -1,4 +1,4 @@
-"""Color augmentation and blur in batches, and the input of the networks."""
+"""Color augmentation and blur in batches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import torch
 from torchvision.transforms.v2.functional import adjust_brightness, adjust_saturation, gaussian_blur
 
 from vicc_ray.config import ClipConfig
-from vicc_ray.video.device_transforms import IMAGENET_MEAN, IMAGENET_STD, augment, to_flow_input, to_rgb_input
+from vicc_ray.models.input_convention import RGB
+from vicc_ray.video.device_transforms import augment
 from vicc_ray.video.transforms import APPEARANCE, draw_appearance
 
 NEUTRAL = {"jitter": 1, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "gray": 0, "channel": 0, "sigma": 0}
@@ -74,14 +75,7 @@ def test_a_clip_looks_the_same_in_any_batch() -> None:
     rng = np.random.default_rng(0)
     drawn = torch.from_numpy(np.stack([draw_appearance(rng, ClipConfig()) for _ in range(6)]))
     raw = torch.randint(0, 256, (6, 4, 16, 16, 3), dtype=torch.uint8)
-    together = to_rgb_input(raw, drawn)
+    together = RGB.to_input(raw, RGB.unit, drawn)
     for k in range(6):
-        torch.testing.assert_close(to_rgb_input(raw[k : k + 1], drawn[k : k + 1])[0], together[k], atol=1e-5, rtol=0)
-
-
-def test_inputs_are_normalized_and_flow_gets_a_zero_channel() -> None:
-    white = to_rgb_input(torch.full((1, 2, 4, 4, 3), 255, dtype=torch.uint8))
-    expected = (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
-    torch.testing.assert_close(white[0, :, 0, 0, 0], expected)
-    flow = torch.tensor([1, 128, 255, 128], dtype=torch.uint8).view(1, 1, 1, 2, 2)
-    assert to_flow_input(flow)[0, :, 0, 0].tolist() == [[-1, 1], [0, 0], [0, 0]]
+        alone = RGB.to_input(raw[k : k + 1], RGB.unit, drawn[k : k + 1])[0]
+        torch.testing.assert_close(alone, together[k], atol=1e-5, rtol=0)

@@ -24,6 +24,10 @@ class ModelConfig(ConfigSection):
     """Video backbone of both streams. s3d and r2plus1d-small are those of the released models, tiny is for the demo."""
     embed_dim: Annotated[int, Field(ge=2)] = 128
     """Dimension D of the embedding."""
+    flow_input: Literal["signed", "picture"] = "signed"
+    """Input of the flow network. signed: (u, v, 0) as fractions of the bound, from -1 to 1; picture (published):
+    (128, v, u) as 256 levels of -20 to 20 pixels in frames with short side 240, over 255 and in ImageNet's
+    normalization."""
 
 
 class MethodConfig(ConfigSection):

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.reader import ClipStore
-from vicc_ray.config import Config, Stream
+from vicc_ray.config import Config
 from vicc_ray.evaluation.video_features import load_windows
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import build_encoder
-from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+from vicc_ray.models.input_convention import ClipInput, InputConvention
+from vicc_ray.video.flow import FlowUnit
 
 
 def build_classifier(tensors: Mapping[str, Tensor], config: Config) -> Classifier:
@@ -31,12 +32,13 @@ def build_classifier(tensors: Mapping[str, Tensor], config: Config) -> Classifie
 
 
 @torch.inference_mode()
-def predict_windows(network: Classifier, stream: Stream, clips: np.ndarray, batch: int, device: torch.device) -> Tensor:
+def predict_windows(
+    network: Classifier, to_input: ClipInput, clips: np.ndarray, batch: int, device: torch.device
+) -> Tensor:
     """Mean of the softmax over one video's clips uint8 [n, T, S, S, C], float32 [K]; ``network`` in eval mode."""
     parts = []
     for chunk in torch.from_numpy(clips).split(batch):
-        x = to_rgb_input(chunk.to(device)) if stream == "rgb" else to_flow_input(chunk.to(device))
-        parts.append(network(x).softmax(dim=1))
+        parts.append(network(to_input(chunk.to(device))).softmax(dim=1))
     return torch.cat(parts).mean(dim=0)
 
 
@@ -45,7 +47,8 @@ def predict_videos(
 ) -> np.ndarray:
     """Probabilities float32 [N, K], rows in the order of ``entries``."""
     stream, rows = config.classify.stream, []
+    to_input = ClipInput(InputConvention.of(stream, config.model), FlowUnit.of(store.settings))
     for entry in entries:
         clips = load_windows(store, entry, [stream], config.clip, config.evaluate)[stream]
-        rows.append(predict_windows(network, stream, clips, config.evaluate.batch_size, device).cpu().numpy())
+        rows.append(predict_windows(network, to_input, clips, config.evaluate.batch_size, device).cpu().numpy())
     return np.stack(rows)

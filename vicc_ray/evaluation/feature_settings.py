@@ -31,6 +31,7 @@ def remove_stale_features(out: Path, config: Config, store: ClipStore, names: Co
         STORE_KEY: str(store),
         "videos": videos_fingerprint(store.entries, store.settings),
         "clip": config.clip.model_dump(mode="json"),
+        "flow_input": config.model.flow_input,
         "evaluate": config.evaluate.model_dump(mode="json", exclude={"exclude_same_source", "batch_size"}),
     }
     recorded = _read(out)

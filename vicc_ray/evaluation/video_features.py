@@ -16,8 +16,9 @@ from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.training_clips import CHANNELS, crop_flow, crop_rgb
 from vicc_ray.config import ClipConfig, EvaluateConfig, Stream
 from vicc_ray.models.encoder import Encoder
+from vicc_ray.models.input_convention import ClipInput, InputConvention
 from vicc_ray.video.clip_sampling import windows
-from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+from vicc_ray.video.flow import FlowUnit
 from vicc_ray.video.transforms import center_crop, ten_crops
 
 
@@ -49,17 +50,18 @@ def load_windows(
 
 
 @torch.inference_mode()
-def embed_windows(encoder: Encoder, stream: Stream, clips: np.ndarray, batch: int, device: torch.device) -> np.ndarray:
+def embed_windows(
+    encoder: Encoder, to_input: ClipInput, clips: np.ndarray, batch: int, device: torch.device
+) -> np.ndarray:
     """Mean backbone feature over the windows of one video, float32 [F]; ``encoder`` must be in eval mode."""
     parts: list[Tensor] = []
     for chunk in torch.from_numpy(clips).split(batch):
-        x = to_rgb_input(chunk.to(device)) if stream == "rgb" else to_flow_input(chunk.to(device))
-        parts.append(encoder.features(x).float())
+        parts.append(encoder.features(to_input(chunk.to(device))).float())
     return torch.cat(parts).mean(dim=0).cpu().numpy()
 
 
 def embed_videos(
-    encoders: Mapping[str, tuple[Stream, Encoder]],
+    encoders: Mapping[str, tuple[InputConvention, Encoder]],
     store: ClipStore,
     entries: Sequence[VideoRecord],
     clip: ClipConfig,
@@ -67,10 +69,12 @@ def embed_videos(
     device: torch.device,
 ) -> dict[str, np.ndarray]:
     """Features float32 [N, F] of each named network; each video is decoded once for all of them."""
-    streams: list[Stream] = sorted({stream for stream, _ in encoders.values()})
+    streams: list[Stream] = sorted({convention.stream for convention, _ in encoders.values()})
+    unit = FlowUnit.of(store.settings)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in encoders}
     for entry in entries:
         clips = load_windows(store, entry, streams, clip, evaluate)
-        for name, (stream, encoder) in encoders.items():
-            rows[name].append(embed_windows(encoder, stream, clips[stream], evaluate.batch_size, device))
+        for name, (convention, encoder) in encoders.items():
+            to_input, windows_of_video = ClipInput(convention, unit), clips[convention.stream]
+            rows[name].append(embed_windows(encoder, to_input, windows_of_video, evaluate.batch_size, device))
     return {name: np.stack(values) for name, values in rows.items()}

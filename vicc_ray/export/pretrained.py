@@ -1,7 +1,7 @@
 """Trained encoders, loaded from a run, a classification, a checkpoint, an exported file or a published checkpoint.
 
     encoder = vicc_ray.load_encoder("run-or-file")
-    clips = vicc_ray.load_clips("video.mp4", encoder.clip)
+    clips = vicc_ray.load_clips("video.mp4", encoder)
     features = encoder(clips)                       # uint8 [B, T, H, W, 3] -> float32 [B, F]
 
 B clips, T frames, H x W pixels, F features.
@@ -23,13 +23,14 @@ from vicc_ray.config.loader import config_of
 from vicc_ray.errors import UserError
 from vicc_ray.export.model_card import card_results
 from vicc_ray.models.checkpoint_import.importer import read_published
+from vicc_ray.models.input_convention import ClipInput, InputConvention
 from vicc_ray.models.weights_io import EncoderWeights, read_weights
 from vicc_ray.registry import BACKBONES
 from vicc_ray.runs.checkpoint_state import STATE, load_encoder_tensors, read_state
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.utils.local_paths import local_path
-from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+from vicc_ray.video.flow import FlowUnit
 
 PUBLISHED_SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar")
 Array = Tensor | NDArray[np.uint8]
@@ -44,18 +45,26 @@ class PretrainedEncoder(nn.Module):
         stream: "rgb" or "flow".
         clip: the clips that it was trained with: ``clip.frames`` frames of ``clip.size`` x ``clip.size`` pixels, every
             ``clip.frame_stride``-th frame of the video. Other clips are accepted; features are best for these.
+        convention: how clips are cropped and become the network's input.
         features: F, the number of features of a clip.
         fingerprint: 16 hexadecimal digits, equal for equal networks.
+
+    Args:
+        flow_unit: unit of the clips of a flow network, :meth:`FlowUnit.of` the settings of their clip store; by default
+            that of the network's training. It counts for networks that take flow as pictures.
     """
 
     stream: Stream
     clip: ClipConfig
+    convention: InputConvention
     features: int
     fingerprint: str
 
-    def __init__(self, weights: EncoderWeights) -> None:
+    def __init__(self, weights: EncoderWeights, flow_unit: FlowUnit | None = None) -> None:
         super().__init__()
         self.stream, self.clip, self.model = weights.stream, weights.clip, weights.model
+        self.convention = weights.convention
+        self.to_input = ClipInput(self.convention, flow_unit or self.convention.unit)
         self.fingerprint = weights.fingerprint
         self.network = weights.build()
         self.features = self.network.backbone.features
@@ -65,8 +74,8 @@ class PretrainedEncoder(nn.Module):
 
         Args:
             clips: uint8 [B, T, H, W, 3] RGB, 0 to 255, as a tensor or an array, or a list of B clips [T, H, W, 3]; for
-                a flow network [B, T, H, W, 2] with u and v in pixels, quantized as in the clip store (128 is no
-                motion).
+                a flow network [B, T, H, W, 2] with u and v, quantized as in the clip store: 128 is no motion, and 255
+                the bound of ``flow_unit``.
 
         Returns:
             float32 [B, F]: the backbone's output averaged over space and time, not of unit norm. Compare videos by
@@ -79,8 +88,7 @@ class PretrainedEncoder(nn.Module):
         batch = _as_tensor(clips)
         self._check(batch)
         batch = batch.to(next(self.parameters()).device)
-        x = to_rgb_input(batch) if self.stream == "rgb" else to_flow_input(batch)
-        return self.network.features(x).float()
+        return self.network.features(self.to_input(batch)).float()
 
     def _check(self, clips: Tensor) -> None:
         channels, minimum = CHANNELS[self.stream], BACKBONES[self.model.backbone]
@@ -108,7 +116,7 @@ def _as_tensor(clips: Clips) -> Tensor:
         inside = f" of {type(clips[0]).__name__}" if isinstance(clips, (list, tuple)) and clips else ""
         raise TypeError(
             f"clips: a {type(clips).__name__}{inside} given; a tensor, a NumPy array or a list of clips expected. "
-            "vicc_ray.load_clips(path, encoder.clip) reads them from a video file"
+            "vicc_ray.load_clips(path, encoder) reads them from a video file"
         )
     tensors = [_as_tensor(clip) for clip in clips]
     shapes = sorted({tuple(tensor.shape) for tensor in tensors})
@@ -117,13 +125,21 @@ def _as_tensor(clips: Clips) -> Tensor:
     return torch.stack(tensors)
 
 
-def load_encoder(path: Path | str, stream: Stream = "rgb", device: torch.device | str = "cpu") -> PretrainedEncoder:
+def load_encoder(
+    path: Path | str,
+    stream: Stream = "rgb",
+    device: torch.device | str = "cpu",
+    flow_unit: FlowUnit | None = None,
+) -> PretrainedEncoder:
     """The trained encoder of a run or file, in eval mode and without gradients; see :func:`find_weights` for ``path``.
+
+    Args:
+        flow_unit: see :class:`PretrainedEncoder`.
 
     Raises:
         UserError: there is no such network.
     """
-    return PretrainedEncoder(find_weights(path, stream)).requires_grad_(False).eval().to(device)
+    return PretrainedEncoder(find_weights(path, stream), flow_unit).requires_grad_(False).eval().to(device)
 
 
 def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
@@ -152,8 +168,7 @@ def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
             f"{path}: {problem}; give a run folder, a checkpoint folder, a .safetensors file of `vicc-ray export` or a "
             "published .pth.tar"
         )
-    published = read_published(path)
-    return EncoderWeights(stream, published.config, ClipConfig(), published.encoder, {"published": path.name})
+    return read_published(path).describe("encoder", stream, {"published": path.name})
 
 
 def _last_phase_checkpoint(run: Path, stream: Stream) -> Path:

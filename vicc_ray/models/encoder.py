@@ -12,8 +12,7 @@ from vicc_ray.config import ModelConfig
 from vicc_ray.models.backbones.base import Backbone, build_backbone
 
 IN_CHANNELS = 3
-"""Input channels of both streams: red, green, blue; or horizontal flow, vertical flow, zero (as in the published
-weights)."""
+"""Input channels of both streams; :mod:`vicc_ray.models.input_convention` says what they hold."""
 
 
 class Encoder(nn.Module):

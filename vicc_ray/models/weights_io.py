@@ -1,7 +1,7 @@
 """Encoder weights as one self-describing safetensors file: its header says which network it is and what it takes.
 
-Keys of the header, all strings: ``format``, ``stream``, ``model`` and ``clip`` (JSON, as in a recipe), ``card`` (JSON,
-provenance for people).
+Keys of the header, all strings: ``format``, ``stream``, ``model`` and ``clip`` (JSON, as in a recipe), ``input`` (JSON,
+:class:`~vicc_ray.models.input_convention.InputConvention`), ``card`` (JSON, provenance for people).
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.models.backbones.base import backbone_class
 from vicc_ray.models.encoder import Encoder, build_encoder
+from vicc_ray.models.input_convention import InputConvention
 from vicc_ray.utils.fs import atomic_write, unreadable
 from vicc_ray.utils.json_file import parse_json
 
-FORMAT = "vicc_ray encoder 1"
+FORMAT = "vicc_ray encoder 2"
 REWRITE_HINT = "write it again with `vicc-ray export` or `vicc-ray import-weights`"
 
 
@@ -41,6 +42,7 @@ class EncoderWeights:
         clip: what clips it was trained with: ``frames``, ``frame_stride``, ``size`` and ``scale_flow_with_crop`` count.
         tensors: state dict of :class:`Encoder`.
         card: provenance, for people.
+        crop_share: side of the center crop for testing, as a fraction of the short side.
     """
 
     stream: Stream
@@ -48,12 +50,20 @@ class EncoderWeights:
     clip: ClipConfig
     tensors: dict[str, Tensor]
     card: dict[str, Any] = field(default_factory=dict)
+    crop_share: float = 1.0
+
+    @property
+    def convention(self) -> InputConvention:
+        """How clips become the network's input, and how they are cropped."""
+        return InputConvention.of(self.stream, self.model, self.crop_share)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the tensors, the network and its clips, 16 hexadecimal digits; equal when features are equal."""
+        """Hash of the tensors, the network, its clips and its input, 16 hexadecimal digits; equal when features are
+        equal."""
         clip = self.clip.model_dump(include={"frames", "frame_stride", "size", "scale_flow_with_crop"})
-        return tensors_digest(self.tensors, json.dumps([self.stream, self.model.backbone, clip]))
+        about = [self.stream, self.model.backbone, clip, self.convention.model_dump()]
+        return tensors_digest(self.tensors, json.dumps(about))
 
     @property
     def features(self) -> int:
@@ -95,6 +105,7 @@ def write_weights(path: Path, weights: EncoderWeights) -> None:
         "stream": weights.stream,
         "model": weights.model.model_dump_json(),
         "clip": weights.clip.model_dump_json(),
+        "input": weights.convention.model_dump_json(),
         "card": json.dumps(weights.card),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.tensors.items()}
@@ -126,11 +137,13 @@ def _from_header(path: Path, header: Mapping[str, str], tensors: dict[str, Tenso
     try:
         model = ModelConfig.model_validate_json(header["model"])
         clip = ClipConfig.model_validate_json(header["clip"])
+        if header["stream"] not in ("rgb", "flow"):
+            raise ValueError(f"stream: {header['stream']!r} given; allowed: rgb, flow")
+        stream = cast(Stream, header["stream"])
+        crop_share = _read_convention(header["input"], stream, model).crop_share
         card = parse_json(header.get("card", "{}"))
         if not isinstance(card, dict):
             raise ValueError("card: not a JSON object")
-        if header["stream"] not in ("rgb", "flow"):
-            raise ValueError(f"stream: {header['stream']!r} given; allowed: rgb, flow")
         if not any(
             model.embed_dim in tensor.shape for tensor in tensors.values()
         ):  # a huge number would exhaust memory
@@ -138,4 +151,20 @@ def _from_header(path: Path, header: Mapping[str, str], tensors: dict[str, Tenso
     except (KeyError, ValueError, ValidationError) as error:
         what = " ".join(str(error).split())
         raise UserError(f"{path}: its header does not describe a network ({what}); {REWRITE_HINT}") from error
-    return EncoderWeights(cast(Stream, header["stream"]), model, clip, tensors, card)
+    return EncoderWeights(stream, model, clip, tensors, card, crop_share)
+
+
+def _read_convention(text: str, stream: Stream, model: ModelConfig) -> InputConvention:
+    """Convention of a header.
+
+    Raises:
+        ValueError: it is not the one of the header's stream and ``model.flow_input``.
+    """
+    given = InputConvention.model_validate_json(text)
+    expected = InputConvention.of(stream, model, given.crop_share)
+    if given != expected:
+        raise ValueError(
+            f"input: {given.model_dump_json()} given; a {stream} network with model.flow_input {model.flow_input} "
+            f"takes {expected.model_dump_json()}"
+        )
+    return given

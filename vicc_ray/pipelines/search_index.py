@@ -138,7 +138,7 @@ def _describe(weights: EncoderWeights, videos: Location, config: Config) -> Desc
         fingerprint=weights.fingerprint,
         backbone=weights.model.backbone,
         features=weights.features,
-        spec=WindowSpec.of(weights.clip, config),
+        spec=WindowSpec.of(weights.clip, weights.crop_share, config),
         videos=str(videos.resolve() if isinstance(videos, Path) else videos),
     )
 

@@ -35,7 +35,7 @@ from vicc_ray.utils.arrow_file import damage_as_user_error
 from vicc_ray.utils.fs import atomic_path, atomic_write
 from vicc_ray.utils.json_file import read_json
 
-FORMAT: Literal["vicc_ray index 3"] = "vicc_ray index 3"
+FORMAT: Literal["vicc_ray index 4"] = "vicc_ray index 4"
 INDEX_FILE, ENCODER_FILE, VIDEOS_FILE = "index.json", "encoder.safetensors", "videos.arrow"
 BATCH = 16_384
 """Rows of :data:`VIDEOS_FILE` per record batch."""
@@ -57,7 +57,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["vicc_ray index 3"]
+    format: Literal["vicc_ray index 4"]
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     backbone: Annotated[str, Field(max_length=100)]
     features: Annotated[int, Field(ge=1, le=2**16)]

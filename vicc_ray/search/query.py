@@ -72,8 +72,9 @@ def index_encoder(index: SearchIndex) -> PretrainedEncoder:
             f"network {index.description.fingerprint}; restore that file, or index the videos into another folder"
         )
     spec, clip, backbone = index.description.spec, encoder.clip, BACKBONES[encoder.model.backbone]
-    sizes = (spec.frames, spec.step, spec.size)
-    fits = sizes == (clip.frames, clip.frame_stride, clip.size) and encoder.features == index.description.features
+    shape = (spec.frames, spec.step, spec.size, spec.crop_share)
+    trained = (clip.frames, clip.frame_stride, clip.size, encoder.convention.crop_share)
+    fits = shape == trained and encoder.features == index.description.features
     if not fits or spec.frames < backbone.min_frames or spec.size < backbone.min_pixels:
         raise UserError(
             f"{index.folder / INDEX_FILE} describes {index.description.features} features of {spec.frames} frames of "

@@ -12,8 +12,9 @@ from vicc_ray.config import ClipConfig, Config
 class WindowSpec(BaseModel):
     """Windows of ``frames`` frames, every ``step``-th of the video, center-cropped to ``size`` x ``size`` pixels.
 
-    Neighbors overlap by ``overlap``. A stretch of a video (:mod:`vicc_ray.search.windows`) has at most ``max_windows``.
-    Frames after the first ``max_frames`` are ignored.
+    The side of the crop is ``crop_share`` of the short side, to the nearest even pixel. Neighbors overlap by
+    ``overlap``. A stretch of a video (:mod:`vicc_ray.search.windows`) has at most ``max_windows``. Frames after the
+    first ``max_frames`` are ignored.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -24,6 +25,7 @@ class WindowSpec(BaseModel):
     overlap: Annotated[float, Field(ge=0, lt=1)]
     max_windows: Annotated[int, Field(ge=1, le=10**6)]
     max_frames: Annotated[int, Field(ge=1, le=10**12)]
+    crop_share: Annotated[float, Field(ge=0.5, le=1)]
 
     @property
     def extent(self) -> int:
@@ -31,8 +33,8 @@ class WindowSpec(BaseModel):
         return (self.frames - 1) * self.step + 1
 
     @classmethod
-    def of(cls, clip: ClipConfig, config: Config) -> WindowSpec:
-        """Specification for a network that was trained with ``clip``."""
+    def of(cls, clip: ClipConfig, crop_share: float, config: Config) -> WindowSpec:
+        """Specification for a network that was trained with ``clip`` and is tested with ``crop_share``."""
         return cls(
             frames=clip.frames,
             step=clip.frame_stride,
@@ -40,4 +42,5 @@ class WindowSpec(BaseModel):
             overlap=config.evaluate.window_overlap,
             max_windows=config.evaluate.max_windows_per_video,
             max_frames=config.prepare.max_frames,
+            crop_share=crop_share,
         )

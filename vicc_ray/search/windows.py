@@ -66,9 +66,10 @@ def read_window_chunks(
     """
     side = max(spec.size, SIDE)
     even, most = side + side % 2, spec.max_frames
-    with open_frames(source, short_side=even, max_frames=most, timeout_s=timeout_s, grid=2, formats=formats) as stream:
+    whole = 2 * round(even / spec.crop_share / 2)
+    with open_frames(source, short_side=whole, max_frames=most, timeout_s=timeout_s, grid=2, formats=formats) as stream:
         fps = 0.0
-        for first, frames in _stretches((_square(frame) for frame in stream.frames), spec.extent):
+        for first, frames in _stretches((_square(frame, even) for frame in stream.frames), spec.extent):
             fps = fps or stream.fps  # measured once, on the first stretch, for consistent times
             yield _chunk(first, frames, fps, spec, thumbnail)
             thumbnail = False
@@ -103,9 +104,9 @@ def _chunk(first: int, frames: list[Pixels], fps: float, spec: WindowSpec, thumb
     )
 
 
-def _square(frame: Pixels) -> Pixels:
-    """Center crop, uint8 [D, D, 3]; a copy, so that the frame can be freed."""
-    crop = center_crop(frame.shape[0], frame.shape[1], grid=2)
+def _square(frame: Pixels, side: int) -> Pixels:
+    """Center crop, uint8 [D, D, 3] with D = ``side``; a copy, so that the frame can be freed."""
+    crop = center_crop(frame.shape[0], frame.shape[1], grid=2, side=side)
     return frame[crop.window(1)].copy()
 
 

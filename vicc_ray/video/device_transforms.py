@@ -1,4 +1,4 @@
-"""Color augmentation, blur and normalization in batches on the training device. B clips, C channels, T frames.
+"""Color augmentation, blur and lookup tables in batches on the training device. B clips, C channels, T frames.
 
 Every clip has its own parameters, drawn with the sample (:data:`vicc_ray.video.transforms.APPEARANCE`). So it looks the
 same in every batch and on every worker.
@@ -16,37 +16,9 @@ from torch.nn.functional import conv2d, pad
 from vicc_ray.utils.to_device import to_device
 from vicc_ray.video.transforms import APPEARANCE
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 BLUR_RADIUS = 4
 """Half width in pixels of the blur kernel: enough for two standard deviations of the widest default blur."""
-
-
-def to_rgb_input(clips: Tensor, appearance: Tensor | None = None) -> Tensor:
-    """Augment and normalize RGB clips to network input.
-
-    Args:
-        clips: uint8 [B, T, H, W, 3].
-        appearance: augmentation parameters, float [B, len(APPEARANCE)] on the host; None for evaluation.
-
-    Returns:
-        float32 [B, 3, T, H, W], channels last in memory.
-    """
-    x = clips.permute(0, 4, 1, 2, 3).float().div_(255)
-    if appearance is not None:
-        x = augment(x, appearance)
-    mean, std = (_constant(v, x.device).view(1, 3, 1, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return ((x - mean) / std).contiguous(memory_format=torch.channels_last_3d)
-
-
-def to_flow_input(clips: Tensor) -> Tensor:
-    """Network input of quantized flow: uint8 [B, T, H, W, 2] -> float32 [B, 3, T, H, W] in -1 to 1.
-
-    The third channel is zero: the published flow networks have three input channels.
-    """
-    x = (clips.permute(0, 4, 1, 2, 3).float() - 128) / 127
-    return torch.cat([x, torch.zeros_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last_3d)
 
 
 def augment(x: Tensor, appearance: Tensor) -> Tensor:
@@ -74,7 +46,7 @@ def _color_map(appearance: Tensor, mean_color: Tensor) -> tuple[Tensor, Tensor]:
     """
     p = dict(zip(APPEARANCE, appearance.T, strict=True))
     eye = torch.eye(3, device=mean_color.device).expand(len(appearance), 3, 3)
-    luma = _constant(LUMA_WEIGHTS, mean_color.device).expand(3, 3)
+    luma = device_constant(LUMA_WEIGHTS, mean_color.device).expand(3, 3)
     to = [v.view(-1, 1, 1) for v in (p["brightness"], p["contrast"], p["saturation"], p["jitter"], p["gray"])]
     brightness, contrast, saturation, jitter, gray = to
     tint = _hue_matrix(p["hue"]) @ (saturation * eye + (1 - saturation) * luma)
@@ -86,8 +58,14 @@ def _color_map(appearance: Tensor, mean_color: Tensor) -> tuple[Tensor, Tensor]:
     return choose @ matrix, choose @ offset
 
 
+def look_up(table: tuple[int, ...], x: Tensor) -> Tensor:
+    """Entries of a table of 256 uint8 values for each value of ``x``, uint8 of any shape."""
+    values = device_constant(table, x.device).to(torch.uint8)
+    return values.index_select(0, x.flatten().int()).view(x.shape)
+
+
 @lru_cache
-def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+def device_constant(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Constant tensor, cached on the device to avoid a blocking copy in each step."""
     return torch.tensor(values, device=device)
 

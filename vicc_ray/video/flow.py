@@ -6,10 +6,14 @@ Shapes: T frames, H height, W width; the last axis of a flow is (u, v), motion t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from vicc_ray.config import PrepareConfig
 
 METHODS = ("dis", "tvl1", "farneback")
 LEVELS = 127
@@ -76,6 +80,40 @@ def quantize(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
 def dequantize(quantized: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
     """Inverse of :func:`quantize` to within ``bound / 254`` pixels: float32, pixels a frame."""
     return (quantized.astype(np.float32) - ZERO) * np.float32(bound / LEVELS)
+
+
+@dataclass(frozen=True)
+class FlowUnit:
+    """Unit of 8-bit flow: the displacement of its largest value.
+
+    Attributes:
+        bound: displacement in pixels per frame at the end of the range.
+        short_side: short side of the frames whose pixels are meant; None: frames at the size of their source.
+    """
+
+    bound: float
+    short_side: int | None = None
+
+    @classmethod
+    def of(cls, settings: PrepareConfig) -> FlowUnit:
+        """Unit of the flow in a clip store with these settings."""
+        return cls(settings.flow_bound, settings.short_side)
+
+
+@lru_cache
+def picture_table(stored: FlowUnit, picture: FlowUnit) -> tuple[int, ...]:
+    """Value of a flow picture for each of the 256 values of quantized flow.
+
+    A picture has ``-bound`` at 0 and ``bound`` at 255, rounded. No motion lies between two values; it is 128.
+
+    Args:
+        stored: unit of the quantized flow.
+        picture: unit of the picture. Displacements are scaled where both units name a short side, and they differ.
+    """
+    gain = picture.short_side / stored.short_side if picture.short_side and stored.short_side else 1.0
+    displacements = (np.arange(256) - ZERO) * (stored.bound * gain / LEVELS)
+    clipped = np.clip(displacements, -picture.bound, picture.bound)
+    return tuple(np.rint((clipped + picture.bound) * (255 / (2 * picture.bound))).astype(int).tolist())
 
 
 def _matcher(method: str) -> Matcher:

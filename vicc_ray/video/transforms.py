@@ -53,9 +53,9 @@ def draw_crop(rng: np.random.Generator, height: int, width: int, clip: ClipConfi
     return center_crop(height, width, grid, flip)
 
 
-def center_crop(height: int, width: int, grid: int, flip: bool = False) -> Crop:
-    """Largest centered square; its corner is on the grid."""
-    side = min(height, width)
+def center_crop(height: int, width: int, grid: int, flip: bool = False, side: int | None = None) -> Crop:
+    """Centered square of ``side`` pixels, by default the largest; its corner is on the grid."""
+    side = side or min(height, width)
     top, left = (grid * ((free - side) // 2 // grid) for free in (height, width))
     return Crop(top, left, side, side, flip)
 

@@ -18,6 +18,8 @@ from torch import Tensor
 from tests.conftest import golden_folder
 from vicc_ray.errors import UserError
 from vicc_ray.models.checkpoint_import.importer import import_weights, map_published, read_published
+from vicc_ray.models.input_convention import PICTURE_FLOW, RGB
+from vicc_ray.models.weights_io import read_weights
 
 State = dict[str, Tensor]
 KEYS = sorted(golden_folder().glob("*_keys.json"))
@@ -85,7 +87,12 @@ def test_import_writes_safetensors_and_a_record(checkpoint: tuple[Path, Path], t
         assert all(torch.equal(saved[key], state[key]) for key in state)
     assert torch.equal(load_file(tmp_path / "out" / "prototypes.safetensors")["weight"], weights.prototypes)
     assert json.loads((tmp_path / "out" / "import.json").read_text()) == record
-    assert record["model"] == {"backbone": BACKBONES[json.loads(keys.read_text())["net"]], "embed_dim": 128}
+    backbone = BACKBONES[json.loads(keys.read_text())["net"]]
+    assert record["model"] == {"backbone": backbone, "embed_dim": 128, "flow_input": "picture"}
+    rgb, flow = (read_weights(tmp_path / "out" / f"{name}.safetensors") for name in ("encoder", "second"))
+    assert [weights.convention for weights in (rgb, flow)] == [
+        convention.model_copy(update={"crop_share": 224 / 240}) for convention in (RGB, PICTURE_FLOW)
+    ]
 
 
 def remove(name: str) -> Callable[[State], None]:

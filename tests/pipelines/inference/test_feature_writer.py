@@ -15,6 +15,7 @@ from vicc_ray.evaluation import feature_store
 from vicc_ray.evaluation.feature_store import feature_path, load_features
 from vicc_ray.evaluation.video_features import embed_videos
 from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.input_convention import InputConvention
 from vicc_ray.pipelines.inference import feature_writer
 from vicc_ray.pipelines.inference.embed import StreamWeights
 from vicc_ray.pipelines.inference.feature_writer import make_features
@@ -31,7 +32,10 @@ def test_features_are_those_of_one_process_and_only_missing_parts_are_made(
     networks = {f"{stream}-random": StreamWeights(stream, encoder.state_dict()) for stream, encoder in encoders.items()}
     make_features(networks, opened, config, tmp_path, progress=False)
     expected = embed_videos(
-        {f"{stream}-random": (stream, encoder) for stream, encoder in encoders.items()},
+        {
+            f"{stream}-random": (InputConvention.of(stream, config.model), encoder)
+            for stream, encoder in encoders.items()
+        },
         *(opened, opened.entries, config.clip, config.evaluate, torch.device("cpu")),
     )
     for name in networks:

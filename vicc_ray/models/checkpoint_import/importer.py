@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save
@@ -26,6 +26,7 @@ from vicc_ray.config import ClipConfig, ModelConfig, Stream
 from vicc_ray.errors import UserError
 from vicc_ray.models.checkpoint_import import r2plus1d, s3d
 from vicc_ray.models.encoder import Encoder, build_encoder
+from vicc_ray.models.input_convention import PUBLISHED_CROP_SHARE
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 from vicc_ray.utils.fs import atomic_write, unreadable
 from vicc_ray.utils.local_paths import WRITTEN_HERE, local_path
@@ -90,12 +91,27 @@ class PublishedWeights:
         Raises:
             UserError: the checkpoint does not hold that stream.
         """
-        state = {"encoder": self.encoder, "second": self.second}[stream]
-        if state is None:
-            raise UserError(f"the checkpoint holds one network only: none of its keys starts with {STREAMS[stream]!r}")
         encoder = build_encoder(self.config)
-        encoder.load_state_dict(state)
+        encoder.load_state_dict(self._state(stream))
         return encoder.eval()
+
+    def describe(self, part: str, stream: Stream, card: dict[str, Any]) -> EncoderWeights:
+        """Network of a part, "encoder" or "second", with the published clips and input.
+
+        Args:
+            stream: its input, which the checkpoint does not say.
+            card: provenance.
+
+        Raises:
+            UserError: the checkpoint does not hold that part.
+        """
+        return EncoderWeights(stream, self.config, ClipConfig(), self._state(part), card, PUBLISHED_CROP_SHARE)
+
+    def _state(self, part: str) -> State:
+        state = {"encoder": self.encoder, "second": self.second}[part]
+        if state is None:
+            raise UserError(f"the checkpoint holds one network only: none of its keys starts with {STREAMS[part]!r}")
+        return state
 
 
 def read_published(path: Path) -> PublishedWeights:
@@ -126,7 +142,7 @@ def map_published(state: State, path: str) -> PublishedWeights:
     layout = _detect_layout(streams["encoder"], path)
     head = streams["encoder"].get("4.weight")
     embedding = len(head) if head is not None and head.dim() else 128
-    config = ModelConfig(backbone=layout.model, embed_dim=embedding)
+    config = ModelConfig(backbone=layout.model, embed_dim=embedding, flow_input="picture")
     weights = PublishedWeights(config, _renamed(streams["encoder"], layout, config, f"{path}: encoder_q."))
     if streams["second"]:
         weights.second = _renamed(streams["second"], layout, config, f"{path}: second.")
@@ -157,7 +173,7 @@ def import_weights(path: Path, out: Path, stream: Stream = "rgb") -> dict[str, o
     weights = read_published(path)
     parts = {"encoder": weights.encoder, "second": weights.second}
     streams: dict[str, Stream] = {"encoder": stream, "second": "flow" if stream == "rgb" else "rgb"}
-    source = {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    source: dict[str, Any] = {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     present = {name: part for name, part in parts.items() if part is not None}
     record: dict[str, object] = {
         **source,
@@ -172,9 +188,8 @@ def import_weights(path: Path, out: Path, stream: Stream = "rgb") -> dict[str, o
         "tensors": weights.key_map,
     }
     try:
-        for name, part in present.items():
-            described = EncoderWeights(streams[name], weights.config, ClipConfig(), part, source)
-            write_weights(out / f"{name}.safetensors", described)
+        for name in present:
+            write_weights(out / f"{name}.safetensors", weights.describe(name, streams[name], source))
         if weights.prototypes is not None:
             atomic_write(out / "prototypes.safetensors", save({"weight": weights.prototypes}))
         atomic_write(out / "import.json", json.dumps(record, indent=2) + "\n")

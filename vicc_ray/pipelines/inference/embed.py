@@ -19,6 +19,7 @@ from vicc_ray.config import Config, Stream
 from vicc_ray.evaluation.video_features import embed_videos
 from vicc_ray.models.encoder import Encoder, build_encoder
 from vicc_ray.models.inference import optimize_for_inference
+from vicc_ray.models.input_convention import InputConvention
 from vicc_ray.models.weights_io import tensors_digest
 from vicc_ray.pipelines.cluster.wait_for_nodes import Reporter
 from vicc_ray.pipelines.inference.map_videos import Columns, collect_in_order, map_videos, task_resources, usable_gpus
@@ -38,7 +39,7 @@ class StreamWeights:
         return tensors_digest(self.weights)
 
 
-Encoders = dict[str, tuple[Stream, Encoder]]
+Encoders = dict[str, tuple[InputConvention, Encoder]]
 
 
 def embedding_spec(
@@ -59,7 +60,8 @@ def _load_encoders(networks: Mapping[str, StreamWeights], config: Config, device
     for name, network in networks.items():
         encoder = build_encoder(config.model)
         encoder.load_state_dict(network.weights)
-        encoders[name] = network.stream, optimize_for_inference(encoder.eval(), device)
+        convention = InputConvention.of(network.stream, config.model)
+        encoders[name] = convention, optimize_for_inference(encoder.eval(), device)
     return encoders
 
 

@@ -46,7 +46,7 @@ def main() -> None:
 def _warm_up() -> None:
     """Decode a thumbnail once, because libraries that load on first use cannot be loaded in the sandbox."""
     black = [np.zeros((SIDE, SIDE, 3), np.uint8)] * 4
-    spec = WindowSpec(frames=2, step=1, size=16, overlap=0.0, max_windows=1, max_frames=2)
+    spec = WindowSpec(frames=2, step=1, size=16, overlap=0.0, max_windows=1, max_frames=2, crop_share=1.0)
     for _ in read_window_chunks(make_thumbnail(black, RATE), spec, LAST_S, formats=COMMON):
         pass
 

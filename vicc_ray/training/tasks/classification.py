@@ -25,6 +25,7 @@ from vicc_ray.training.tasks.class_labels import ClassLabels
 from vicc_ray.training.tasks.classifier_trainer import ClassifierTrainer
 from vicc_ray.utils.fs import atomic_write
 from vicc_ray.utils.json_file import read_json
+from vicc_ray.video.flow import FlowUnit
 
 NO_STAGE = 0
 """Stages 1 and 2 belong to pretraining."""
@@ -100,7 +101,8 @@ class Classification:
     def trainer(self, device: torch.device) -> ClassifierTrainer:
         """Trainer with the weights that :meth:`record_start` recorded and new classifier layers."""
         encoder = read_weights(self.folder.path / "start.safetensors").build()
-        return ClassifierTrainer(self.config, device, encoder, self.labels, len(self.labelling.classes))
+        unit = FlowUnit.of(self.store.settings)
+        return ClassifierTrainer(self.config, device, encoder, self.labels, len(self.labelling.classes), unit)
 
     def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """Builder of one clip per video."""

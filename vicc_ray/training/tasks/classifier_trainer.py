@@ -18,6 +18,7 @@ from vicc_ray.config import Config, Stream
 from vicc_ray.method.objective import Metrics
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import Encoder
+from vicc_ray.models.input_convention import ClipInput, InputConvention
 from vicc_ray.runs.schedule import Phase, learning_rate
 from vicc_ray.training.data.batch_sampler import per_rank_sizes
 from vicc_ray.training.distributed.collectives import all_reduce_sum_, world_size
@@ -27,7 +28,7 @@ from vicc_ray.training.optim.build import adamw
 from vicc_ray.training.precision import configure_backends, mixed_precision
 from vicc_ray.training.tasks.base import Batch
 from vicc_ray.utils.to_device import to_device
-from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+from vicc_ray.video.flow import FlowUnit
 
 
 class ClassifierTrainer:
@@ -37,6 +38,7 @@ class ClassifierTrainer:
         encoder: encoder with initial weights.
         labels: int64 [N], class of each video, by the sampler's index.
         classes: K.
+        flow_unit: unit of the batches' flow; that of ``config.prepare`` by default.
 
     Raises:
         UserError: there are more workers than samples in a step.
@@ -44,9 +46,19 @@ class ClassifierTrainer:
 
     last_embeddings: Tensor | None = None
 
-    def __init__(self, config: Config, device: torch.device, encoder: Encoder, labels: Tensor, classes: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        device: torch.device,
+        encoder: Encoder,
+        labels: Tensor,
+        classes: int,
+        flow_unit: FlowUnit | None = None,
+    ) -> None:
         self.config, self.device, self.settings = config, device, config.classify
         self.stream: Stream = self.settings.stream
+        convention = InputConvention.of(self.stream, config.model)
+        self.to_input = ClipInput(convention, flow_unit or FlowUnit.of(config.prepare))
         self.rates = self.settings.rates
         self.labels, self.classes = labels, classes
         self.frozen = self.settings.mode == "probe"
@@ -113,7 +125,7 @@ class ClassifierTrainer:
 
     def _input(self, batch: Batch) -> Tensor:
         clips = to_device(batch[self.stream], self.device).flatten(0, 1)
-        return to_flow_input(clips) if self.stream == "flow" else to_rgb_input(clips, batch["appearance"].flatten(0, 1))
+        return self.to_input(clips, batch["appearance"].flatten(0, 1) if self.stream == "rgb" else None)
 
     def _dropout_mask(self, batch: Batch) -> Tensor | None:
         """Dropout mask [b, F] of fine-tuning, drawn by (seed, epoch, video) like the clip.

@@ -27,6 +27,7 @@ from vicc_ray.training.optim.build import build_optimizer
 from vicc_ray.training.precision import configure_backends
 from vicc_ray.training.tasks.base import Batch
 from vicc_ray.training.tasks.view_embedding import ViewEmbedder
+from vicc_ray.video.flow import FlowUnit
 
 
 def check_queue(config: Config) -> None:
@@ -52,6 +53,9 @@ class Pretrainer:
 
     Initial weights depend on ``config.seed`` alone, so all workers start alike.
 
+    Args:
+        flow_unit: unit of the batches' flow; that of ``config.prepare`` by default.
+
     Attributes:
         last_embeddings: [B, D], embeddings of the first view of the last step, of all workers.
 
@@ -59,9 +63,10 @@ class Pretrainer:
         UserError: the queue is not a multiple of the global batch, or there are more workers than samples in it.
     """
 
-    def __init__(self, config: Config, device: torch.device) -> None:
+    def __init__(self, config: Config, device: torch.device, flow_unit: FlowUnit | None = None) -> None:
         check_queue(config)
         self.config, self.device = config, device
+        self.flow_unit = flow_unit or FlowUnit.of(config.prepare)
         self.sizes = per_rank_sizes(config.train.global_batch_size, world_size())
         self.own = rank_slice(config.train.global_batch_size, rank(), world_size())
         configure_backends(config.train, device)
@@ -85,12 +90,11 @@ class Pretrainer:
                 module.requires_grad_(active)
                 module.train(active)
         self.objective = self._build_objective(phase)
-        self.embed_views = ViewEmbedder(
-            self.settings, self.device, phase.stream, self.encoders[phase.stream], self.objective.frozen_encoder
-        )
-        trained = [self.encoders[phase.stream], *self.objective.extra_trainables]
-        self.parameters = [p for module in trained for p in module.parameters()]
-        self.optimizer = build_optimizer(trained, self.settings.optimizer)
+        trained, frozen = self.encoders[phase.stream], self.objective.frozen_encoder
+        self.embed_views = ViewEmbedder(self.settings, self.device, phase.stream, trained, frozen, self.flow_unit)
+        modules = [trained, *self.objective.extra_trainables]
+        self.parameters = [p for module in modules for p in module.parameters()]
+        self.optimizer = build_optimizer(modules, self.settings.optimizer)
 
     def _fresh_prototypes(self, settings: Config) -> Prototypes:
         return Prototypes(settings.method.num_prototypes, settings.model.embed_dim).to(self.device)

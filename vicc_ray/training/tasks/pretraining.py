@@ -21,6 +21,7 @@ from vicc_ray.training.monitoring.epoch_stats import EpochStats
 from vicc_ray.training.tasks.pretrainer import Pretrainer, check_queue
 from vicc_ray.training.validation.evaluator import ValidationSet
 from vicc_ray.training.validation.split import training_videos
+from vicc_ray.video.flow import FlowUnit
 
 
 class Pretraining:
@@ -54,7 +55,7 @@ class Pretraining:
 
     def trainer(self, device: torch.device) -> Pretrainer:
         """Trainer with initial weights of both encoders."""
-        return Pretrainer(self.config, device)
+        return Pretrainer(self.config, device, FlowUnit.of(self.store.settings))
 
     def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """Builder of two clips per video, of both streams in a cross-stream phase."""

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from vicc_ray.config import Config, Stream
 from vicc_ray.models.encoder import Encoder
+from vicc_ray.models.input_convention import ClipInput, InputConvention
+from vicc_ray.runs.schedule import STREAMS
 from vicc_ray.training.precision import mixed_precision
 from vicc_ray.training.tasks.base import Batch
 from vicc_ray.utils.to_device import to_device
-from vicc_ray.video.device_transforms import to_flow_input, to_rgb_input
+from vicc_ray.video.flow import FlowUnit
 
 
 class ViewEmbedder:
@@ -26,6 +28,7 @@ class ViewEmbedder:
         stream: the trained stream.
         encoder: its encoder, on ``device``.
         frozen_encoder: second encoder with its stream, without gradient; None if there is none.
+        flow_unit: unit of the batches' flow.
     """
 
     def __init__(
@@ -35,9 +38,11 @@ class ViewEmbedder:
         stream: Stream,
         encoder: Encoder,
         frozen_encoder: tuple[Stream, Encoder] | None,
+        flow_unit: FlowUnit,
     ) -> None:
         self.train, self.device = settings.train, device
         self.stream, self.encoder, self.frozen_encoder = stream, encoder, frozen_encoder
+        self.to_input = {s: ClipInput(InputConvention.of(s, settings.model), flow_unit) for s in STREAMS}
         self.mixed = mixed_precision(settings.train, device)
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -54,9 +59,8 @@ class ViewEmbedder:
     def _input(self, batch: Batch, stream: Stream) -> Tensor:
         """Encoder input [2 b, 3, T, S, S]: the first clips of all samples, then the second clips."""
         clips = to_device(batch[stream], self.device).transpose(0, 1).flatten(0, 1)
-        if stream == "flow":
-            return to_flow_input(clips)
-        return to_rgb_input(clips, batch["appearance"].transpose(0, 1).flatten(0, 1))
+        appearance = batch["appearance"].transpose(0, 1).flatten(0, 1) if stream == "rgb" else None
+        return self.to_input[stream](clips, appearance)
 
     def _embed(self, network: Encoder, x: Tensor) -> Tensor:
         """Embeddings [2, b, D] in fp32 of both clips, in one forward pass."""
