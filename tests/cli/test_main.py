@@ -1,4 +1,4 @@
-"""The command as a user meets it: exit codes, messages, help, and verbs that need no Ray."""
+"""Command line: exit codes, messages, help, and commands without Ray."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vicc_ray.export.exporter import TOLERANCE
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.weights_io import EncoderWeights, write_weights
 
-VERBS = (
+COMMANDS = (
     "run",
     "make-videos",
     "config",
@@ -42,14 +42,14 @@ VERBS = (
 
 
 def vicc_ray(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "120"}
     command = [sys.executable, "-m", "vicc_ray", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """The message of a call in this process that must end with exit code 2."""
+    """Error message of a call in this process that must end with exit code 2."""
     assert main([str(argument) for argument in arguments]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
@@ -71,32 +71,32 @@ def test_a_user_error_is_one_line_on_stderr_and_exit_code_2() -> None:
 
 
 @pytest.mark.slow
-def test_no_verb_or_an_unknown_one_shows_the_usage() -> None:
+def test_a_missing_or_unknown_command_shows_the_usage() -> None:
     for arguments in ([], ["prepair"]):
         done = vicc_ray(*arguments)
         assert done.returncode == 2
         assert "usage: vicc-ray" in done.stderr
 
 
-def test_the_overview_names_every_verb() -> None:
-    assert [verb for verb in VERBS if f"\n    {verb}" not in build_parser().format_help()] == []
+def test_the_overview_names_every_command() -> None:
+    assert [command for command in COMMANDS if f"\n    {command}" not in build_parser().format_help()] == []
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help_with_examples_that_parse(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_valid_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([verb, "--help"])
+        main([command, "--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
     examples = text[text.index("\nexample") :].replace("\\\n", " ").splitlines()[2:]
     assert examples
     for example in examples:
         words = example.partition(">")[0].split()
-        assert words[:2] == ["vicc-ray", verb]
+        assert words[:2] == ["vicc-ray", command]
         assert build_parser().parse_args(words[1:]).command is not None
 
 
-def test_printed_config_is_the_recipe_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_printed_config_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for extra in ([], ["--no-comments"]):
         assert main(["config", "demo", "--set", "train.global_batch_size=6", *extra]) == 0
         (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
@@ -104,20 +104,20 @@ def test_printed_config_is_the_recipe_it_prints(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_away_is_no_crash() -> None:
+def test_a_closed_output_pipe_is_not_a_crash() -> None:
     command = f"set -o pipefail; {sys.executable} -m vicc_ray config demo | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert "Traceback" not in done.stderr
 
 
-def test_wrong_settings_are_told_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_settings_are_reported_before_any_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = ("--set", "train.global_batch_size=1")
-    for verb, *folders in (
+    for command, *folders in (
         ("run", "--videos", tmp_path, "--out", tmp_path / "out"),
         ("prepare", "--videos", tmp_path, "--store", tmp_path / "out"),
         ("pretrain", "--store", tmp_path / "out", "--run", tmp_path / "out"),
     ):
-        assert "train.global_batch_size: 1 given" in error_of(capsys, verb, "demo", *folders, *wrong)
+        assert "train.global_batch_size: 1 given" in error_of(capsys, command, "demo", *folders, *wrong)
     assert not (tmp_path / "out").exists()
 
 
@@ -139,12 +139,12 @@ def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.slow
-def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_an_unreachable_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:  # bound but not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("RAY_ADDRESS", address)
-        monkeypatch.setenv("HOME", str(tmp_path))  # a token of whoever runs the tests may be told of
+        monkeypatch.setenv("HOME", str(tmp_path))  # the token of the account that runs the tests may be mentioned
         (tmp_path / "video.mp4").touch()
         done = vicc_ray("prepare", "demo", "--videos", tmp_path, "--store", tmp_path / "store")
     assert done.returncode == 2
@@ -153,7 +153,7 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: py
     assert address in done.stderr and "RAY_ADDRESS" in done.stderr and "6379" in done.stderr
 
 
-def test_a_trained_run_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_settings_cannot_be_overridden_in_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = error_of(capsys, "evaluate", "--run", tmp_path, "--store", tmp_path, "--set", "train.global_batch_size=4")
     assert "train.global_batch_size=4" in message and "evaluate" in message and "ray" in message
 
@@ -181,7 +181,7 @@ def test_import_weights_refuses_another_file(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.slow
-def test_import_weights_writes_and_tells_what_went_where(
+def test_import_weights_writes_networks_and_prints_a_record(
     golden_dir: Path,
     published_checkpoint: Callable[[Path], Path],
     tmp_path: Path,
@@ -191,22 +191,20 @@ def test_import_weights_writes_and_tells_what_went_where(
     assert main(["import-weights", str(checkpoint), "--out", str(tmp_path / "out")]) == 0
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"encoder.safetensors", "second.safetensors", "prototypes.safetensors", "import.json"}
-    told, record = capsys.readouterr().out, json.loads((tmp_path / "out" / "import.json").read_text())
-    printed, last = told.rsplit("tensor mapping:", 1)
+    output, record = capsys.readouterr().out, json.loads((tmp_path / "out" / "import.json").read_text())
+    printed, last = output.rsplit("tensor mapping:", 1)
     assert json.loads(printed) == {name: value for name, value in record.items() if name != "tensors"}
     assert str(tmp_path / "out" / "import.json") in last
 
 
-def test_export_tells_its_files_and_refuses_what_is_no_network(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_export_prints_its_files_and_refuses_other_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = ModelConfig(backbone="tiny", embed_dim=8)
     weights = EncoderWeights("flow", model, ClipConfig(frames=8, size=32), build_encoder(model).state_dict())
     write_weights(tmp_path / "it.safetensors", weights)
     given = ["export", str(tmp_path / "it.safetensors"), "--out", str(tmp_path / "out"), "--format", "safetensors"]
     assert main([*given, "--stream", "flow"]) == 0
-    told = capsys.readouterr().out
-    (line,) = [line for line in told.splitlines() if line.startswith(f"{tmp_path / 'out' / 'encoder.safetensors'}: ")]
+    output = capsys.readouterr().out
+    (line,) = [line for line in output.splitlines() if line.startswith(f"{tmp_path / 'out' / 'encoder.safetensors'}: ")]
     assert 0 <= float(line.split()[-1]) <= TOLERANCE
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"encoder.safetensors", "README.md"}
     message = error_of(capsys, *given)

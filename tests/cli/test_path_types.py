@@ -1,4 +1,4 @@
-"""Paths on the command line: literal, at home, or an address; nothing is written to a folder ``s3:``."""
+"""Path arguments: literal paths, ``~``, and addresses; nothing is written to a folder ``s3:``."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WRITING = [
 
 @pytest.mark.parametrize("given", [ADDRESS, "s3:/bucket/run"])
 @pytest.mark.parametrize(("argument", "line"), WRITING)
-def test_an_address_is_refused_by_name_wherever_a_folder_is_needed(
+def test_an_address_is_refused_where_a_folder_is_needed(
     argument: str,
     line: str,
     given: str,
@@ -72,16 +72,16 @@ def test_an_address_is_refused_by_name_wherever_a_folder_is_needed(
         code = main(line.format(given).split())
     except SystemExit as stopped:
         code = stopped.code
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert code == 2
-    assert argument.lower() in told.lower()
-    assert "bucket/run" in told
-    assert "sec/ret" not in told
+    assert argument.lower() in message.lower()
+    assert "bucket/run" in message
+    assert "sec/ret" not in message
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("given", ["s3://bucket/run", Path("s3://bucket/run")])
-def test_the_library_refuses_them_too(given: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_refuses_addresses_too(given: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     weights = EncoderWeights("rgb", ModelConfig(backbone="tiny", embed_dim=8), ClipConfig(), {})
     out: Any = given
@@ -99,7 +99,7 @@ def test_the_library_refuses_them_too(given: Path | str, tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_addresses_are_taken_where_they_can_be_read() -> None:
+def test_addresses_are_accepted_for_reading() -> None:
     for line in (
         "prepare demo --videos {0} --labels {0} --store s",
         "evaluate --run r --store {0}",
@@ -109,7 +109,7 @@ def test_addresses_are_taken_where_they_can_be_read() -> None:
         assert ADDRESS in (options.videos if "videos" in options else options.store)
 
 
-def test_the_home_folder_is_found_where_the_shell_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_that_the_shell_left_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     options = build_parser().parse_args(["run", "~/mine.yaml", "--videos=~/v", "--labels=~/l.csv", "--out=~/out"])
@@ -155,7 +155,7 @@ def test_a_file_address_of_another_machine_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "a?b", "a#b", "a%20b"])
-def test_a_database_lies_where_its_path_says(name: str, tmp_path: Path) -> None:
+def test_a_database_is_created_at_its_literal_path(name: str, tmp_path: Path) -> None:
     file = tmp_path / name / "x.db"
     file.parent.mkdir()
     with create_engine(sqlite_address(file)).begin() as database:
@@ -163,7 +163,7 @@ def test_a_database_lies_where_its_path_says(name: str, tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["x.db"]
 
 
-def test_what_is_no_network_here_is_told_as_an_address() -> None:
+def test_loading_a_network_from_an_address_is_refused() -> None:
     with pytest.raises(UserError, match="s3://bucket/run is an address"):
         load_encoder("s3://bucket/run")
 
@@ -177,6 +177,6 @@ def test_secrets_are_left_out(secret: str) -> None:
     assert os.fspath(local_path("/a@b")) == "/a@b"
 
 
-def test_a_long_text_of_a_server_is_no_long_work() -> None:
-    text = 200_000 * "://a:"  # an hour, where each of them is followed to the end
+def test_secrets_are_removed_from_long_texts_in_linear_time() -> None:
+    text = 200_000 * "://a:"  # takes an hour if the work is quadratic
     assert without_secrets(text) == text

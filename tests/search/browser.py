@@ -19,7 +19,7 @@ FLAGS = (
 
 
 def find_browser() -> str:
-    """The browser of this machine; without one the test is skipped, or fails where VICC_BROWSER is "required"."""
+    """Path of a browser; without one the test is skipped, or fails if VICC_BROWSER is "required"."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         message = f"no browser found; install one of {', '.join(BROWSERS)}"
@@ -31,14 +31,14 @@ def find_browser() -> str:
 
 @dataclass
 class Tab:
-    """A page, what it has asked for and what it has complained of."""
+    """A page, its requests, and its errors."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def texts(self, selector: str) -> list[str]:
-        """Of all elements that are shown."""
+        """Texts of all matching elements."""
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
 

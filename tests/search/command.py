@@ -1,4 +1,4 @@
-"""``vicc-ray serve`` as a process, and what it has open."""
+"""``vicc-ray serve`` as a process, and its open files and child processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_S = 0.01
 
 @dataclass(frozen=True)
 class Command:
-    """A running command, and the link that it has printed."""
+    """A running command, and the link that it printed."""
 
     process: subprocess.Popen[str]
     link: str
@@ -37,26 +37,26 @@ class Command:
         return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S)
 
     def upload_head(self, size: int) -> bytes:
-        """The header of a request that sends a video."""
+        """Header of an upload request."""
         return (
             f"POST /api/query HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
             f"Content-Length: {size}\r\nConnection: close\r\n\r\n"
         ).encode()
 
     def children(self) -> list[int]:
-        """Processes that it has begun to decode in."""
-        begun = []
+        """Process ids of its decoding processes."""
+        children = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
                 if int(parent) == self.process.pid and b"decode_worker" in (entry / "cmdline").read_bytes():
-                    begun.append(int(entry.name))
+                    children.append(int(entry.name))
             except (FileNotFoundError, ProcessLookupError):  # ended in the meantime
                 continue
-        return begun
+        return children
 
     def open_sizes(self, folder: Path) -> list[int]:
-        """Bytes of the files of a folder, those that are removed or were never there too, that the process has open."""
+        """Sizes of the open files of the process in a folder, including removed and unnamed ones."""
         sizes = []
         for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
             try:
@@ -74,15 +74,15 @@ def serving(index: Path, *arguments: str, environment: Mapping[str, str] = {}) -
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}) as process:
         try:
             assert process.stdout
-            told = re.search(r"open (http://\S+)", process.stdout.readline())
-            assert told
-            yield Command(process, told[1])
+            link = re.search(r"open (http://\S+)", process.stdout.readline())
+            assert link
+            yield Command(process, link[1])
         finally:
             process.kill()
 
 
 def wait_until(holds: Callable[[], object]) -> None:
-    """Look until it is so."""
+    """Poll until the condition is true."""
     end = time.monotonic() + DEADLINE_S
     while not holds():
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""A small index of real videos for all tests of searching."""
+"""Fixtures: a small index of real video files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPEEDS = ((2, 0), (-2, 1), (3, 1), (0, -2), (1, 2))
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five videos of a second, of other textures and motions."""
+    """Five videos of one second with different textures and motions."""
     folder = tmp_path_factory.mktemp("videos")
     for seed, (name, speed) in enumerate(zip(NAMES, SPEEDS, strict=True)):
         write_video(folder / name, moving(25, 48, 64, speed, seed))
@@ -24,5 +24,5 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def index_folder(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The index of :func:`videos`; not to be changed."""
+    """Index of :func:`videos`; tests must not change it."""
     return index_here(videos, tmp_path_factory.mktemp("index"))

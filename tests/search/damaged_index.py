@@ -1,6 +1,6 @@
-"""Damages an index in many ways, each of which must be told or harmless: ``python -m ... FOLDER COUNT SEED``.
+"""Fuzzer that damages an index; each damage must be reported or harmless: ``python -m ... FOLDER COUNT SEED``.
 
-A process of its own, since what it looks for is also its own end.
+It runs as a separate process, because a failure may crash it.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ NUMBERS = (0, 1, 2, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
-    """The content with something done to it."""
-    held, place = bytearray(content), rng.randrange(len(content))
+    """The content with one random damage."""
+    data, place = bytearray(content), rng.randrange(len(content))
     kind = rng.randrange(7)
     if kind == 0:
-        return bytes(held[:place])
+        return bytes(data[:place])
     if kind == 1:
-        held[place] ^= 1 << rng.randrange(8)
+        data[place] ^= 1 << rng.randrange(8)
     elif kind == 2:
-        held[place] = rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))
+        data[place] = rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))
     elif kind == 3:
         size = rng.choice((2, 4, 8))
-        held[place : place + size] = struct.pack("<Q", rng.choice(NUMBERS))[:size]
+        data[place : place + size] = struct.pack("<Q", rng.choice(NUMBERS))[:size]
     elif kind == 4:
-        del held[place : place + rng.randrange(1, 9)]
+        del data[place : place + rng.randrange(1, 9)]
     elif kind == 5:
         other = rng.randrange(len(content))
-        held[place : place + 16] = held[other : other + 16]
+        data[place : place + 16] = data[other : other + 16]
     else:
         for _ in range(8):
-            held[rng.randrange(len(held))] = rng.randrange(256)
-    return bytes(held)
+            data[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(data)
 
 
 def use(folder: Path, current: ReloadingIndex, name: str) -> None:
-    """All that a search does."""
+    """Perform every operation of a search."""
     index = SearchIndex(folder)
     for row in range(len(index)):
         index.video(row), index.has_video(row), index.thumbnail(row)
@@ -75,7 +75,7 @@ def rounds(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str]]:
     width = untrained().features
     features = np.random.default_rng(0).standard_normal((VIDEOS, 2, width)).astype(np.float32)
     made_up(folder, list(features), A_PART)
-    for part in range(2):  # without checksums, as who wants to do harm would write it
+    for part in range(2):  # without checksums, as an attacker would write it
         path = shard_path(folder, part)
         table = pq.read_table(path)
         pq.write_table(table, path, row_group_size=1, compression="none", use_dictionary=False)
@@ -89,13 +89,13 @@ def rounds(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str]]:
             use(folder, current, name)
             yield name, "used"
         except UserError:
-            yield name, "told"
-        except Exception:  # noqa: BLE001 - what is looked for
+            yield name, "reported"
+        except Exception:  # noqa: BLE001 - the failures that this looks for
             traceback.print_exc()
             yield name, "failed"
         for other, content in whole.items():
             if other in (name, VIDEOS_FILE):
-                (folder / other).unlink(missing_ok=True)  # not written over: somebody may have it mapped
+                (folder / other).unlink(missing_ok=True)  # not overwritten: it may be memory-mapped
                 (folder / other).write_bytes(content)
 
 

@@ -1,4 +1,4 @@
-"""Pools of decoding processes, and what they make of a video."""
+"""Helpers for tests of the decoding processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def read(processes: DecodePool, path: Path) -> list[WindowChunk]:
 
 
 def pid_of(processes: DecodePool) -> int:
-    """Of the only process, which is idle."""
+    """Process id of the only process, which is idle."""
     process = processes._idle.queue[-1]
     assert process
     return process.pid

@@ -1,4 +1,4 @@
-"""Small indexes, made without Ray, and features that nobody computed."""
+"""Small indexes, made without Ray, from videos or from made-up features."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def describe(folder: Path, weights: EncoderWeights, videos: Path, features: int 
 
 
 def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
-    """An index of a folder of videos, ``a_part`` of them in a part, as the tasks of the pipeline make it."""
+    """Index of a folder of videos, ``a_part`` videos per part, made as the tasks of the pipeline make it."""
     weights = untrained()
     describe(folder, weights, videos)
     items = [
@@ -70,9 +70,9 @@ def index_here(videos: Path, folder: Path, a_part: int = 3) -> Path:
 
 
 def made_up(folder: Path, windows: list[np.ndarray], a_part: int = 7) -> Path:
-    """An index of videos with these features of their windows, float32 [n, F] each; a window lasts a second.
+    """Index of videos with the given window features, float32 [n, F] each; a window lasts a second.
 
-    Video N is the file ``videos/N.mp4`` in it, if it is there.
+    Video N is ``videos/N.mp4`` in the folder, if that file exists.
     """
     describe(folder, untrained(), folder / "videos", windows[0].shape[1])
     starts = range(0, len(windows), a_part)

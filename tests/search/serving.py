@@ -1,4 +1,4 @@
-"""The real server on 127.0.0.1, in a thread, and requests as they go over the wire."""
+"""The real server on 127.0.0.1 in a thread, and HTTP requests to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vicc_ray.search.server.connections import ConnectionLimits
 from vicc_ray.search.video_folder import VideoFolder
 
 LARGEST = 300_000
-"""Bytes of a video that the server takes."""
+"""Upload limit in bytes."""
 LIMITS = ConnectionLimits()
 
 
@@ -47,7 +47,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}/"
 
     def request(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> HttpResponse:
-        """One request; underscores in the names of headers stand for hyphens."""
+        """Send one request; underscores in header names stand for hyphens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -68,7 +68,7 @@ def served(
     videos: VideoFolder | None = None,
     **access: int,
 ) -> Iterator[Served]:
-    """A server of an index for as long as the block lasts."""
+    """Server of an index, for the duration of the block."""
     service = Service(SearchIndex(folder, videos), 4, timeout_s)
     with listen("127.0.0.1", 0) as listening:
         server = create_server(create_app(service, ServerPolicy(token, loopback, LARGEST, **access), limits))

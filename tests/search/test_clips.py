@@ -1,4 +1,4 @@
-"""Clips of a file: what a network was trained to see, and what evaluation and index see of the same file."""
+"""Clips of a file: the same windows as in evaluation and in an index."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("video") / "video.mp4", moving(45, 112, 160))
 
 
-def test_clips_are_the_windows_of_the_evaluation_in_the_centre(video: Path) -> None:
+def test_clips_are_the_windows_of_the_evaluation_in_the_center(video: Path) -> None:
     clips = vicc_ray.load_clips(video, NETWORK)
     frames = decode_video(video, short_side=112, max_frames=99, timeout_s=60, grid=2).frames[:, :, 24:136]
     assert np.array_equal(clips, frames[windows(45, 6, 2, overlap=0.5, max_windows=10)])
@@ -44,7 +44,7 @@ def test_a_network_that_is_tested_with_a_smaller_crop_gets_it(tmp_path: Path) ->
     assert cropped[..., 2:-2, 2:-2, :].max() < 50
 
 
-def test_how_many_windows_there_are_can_be_chosen(video: Path) -> None:
+def test_arguments_change_the_number_of_windows(video: Path) -> None:
     assert len(vicc_ray.load_clips(str(video), NETWORK, max_windows=2)) == 2
     assert len(vicc_ray.load_clips(video, NETWORK, overlap=0.0)) < len(vicc_ray.load_clips(video, NETWORK))
     small = replace(NETWORK, clip=CLIP.model_copy(update={"size": 32}))
@@ -59,7 +59,7 @@ def test_a_relative_name_with_a_colon_is_a_file(video: Path, tmp_path: Path, mon
     assert len(vicc_ray.load_clips("a:b.mp4", NETWORK)) == len(vicc_ray.load_clips(video, NETWORK))
 
 
-def test_what_gives_no_clips_is_told_with_its_path(tmp_path: Path) -> None:
+def test_errors_name_the_path(tmp_path: Path) -> None:
     (tmp_path / "note.mp4").write_text("no video")
     for name in ("note.mp4", "gone.mp4"):
         with pytest.raises(UserError, match=name):

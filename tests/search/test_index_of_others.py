@@ -1,4 +1,4 @@
-"""An index that somebody else made, with or without harm in mind: what cannot be in it is told with its file."""
+"""Damaged or malicious indexes: every violation is reported with its file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(whole: Path, tmp_path: Path) -> Path:
-    """An index of six videos in two parts, that may be damaged."""
+    """Index of six videos in two parts, which a test may damage."""
     return Path(shutil.copytree(whole, tmp_path / "index"))
 
 
@@ -76,20 +76,20 @@ def with_value(table: pa.Table, name: str, value: Any, row: int = 1) -> pa.Table
      ("unit", [float("nan")] * FEATURES), ("unit", [float("inf")] * FEATURES), ("part", None)],
     ids=lambda value: str(value)[:20],
 )  # fmt: skip
-def test_a_row_that_cannot_be_is_told(folder: Path, name: str, value: Any) -> None:
+def test_invalid_rows_are_reported(folder: Path, name: str, value: Any) -> None:
     change_videos(folder, lambda table: with_value(table, name, value))
     with pytest.raises(UserError, match=rf"({VIDEOS_FILE}|part-\d+.parquet) is damaged .*vicc-ray index"):
         use(folder)
 
 
 @pytest.mark.parametrize("mean", [None, b"", b"123", np.full(FEATURES, np.nan, np.float32).tobytes(), bytes(4)])
-def test_a_mean_that_cannot_be_is_told(folder: Path, mean: bytes | None) -> None:
+def test_an_invalid_mean_is_reported(folder: Path, mean: bytes | None) -> None:
     change_videos(folder, lambda table: table.replace_schema_metadata({} if mean is None else {MEAN: mean}))
     with pytest.raises(UserError, match=f"{VIDEOS_FILE} is damaged"):
         use(folder)
 
 
-def test_offsets_that_lead_out_of_the_file_are_told_and_not_followed(folder: Path) -> None:
+def test_offsets_outside_the_file_are_reported_and_not_followed(folder: Path) -> None:
     content = (folder / VIDEOS_FILE).read_bytes()
     offsets = np.cumsum([0, *[len(f"{n}.mp4") for n in range(6)]]).astype("<i4").tobytes()
     for wrong in (2**30, -(2**30), 2**31 - 1):
@@ -113,13 +113,13 @@ def change_part(folder: Path, change: Callable[[pa.Table], pa.Table], **options:
      ("windows", [None] * 2 * FEATURES), ("id", "5.mp4"), ("thumbnail", None)],
     ids=lambda value: str(value)[:20],
 )  # fmt: skip
-def test_windows_that_cannot_be_are_told(folder: Path, name: str, value: Any) -> None:
+def test_invalid_windows_are_reported(folder: Path, name: str, value: Any) -> None:
     change_part(folder, lambda table: with_value(table, name, value))
     with pytest.raises(UserError, match=rf"{PART} is damaged .*vicc-ray index"):
         use(folder)
 
 
-def test_a_part_of_another_layout_is_told(folder: Path) -> None:
+def test_a_part_with_another_layout_is_reported(folder: Path) -> None:
     changes: list[tuple[Callable[[pa.Table], pa.Table], dict[str, Any]]] = [
         (lambda table: table, {"row_group_size": 2}),
         (lambda table: table.drop_columns("thumbnail"), {}),
@@ -136,8 +136,8 @@ def test_a_part_of_another_layout_is_told(folder: Path) -> None:
             use(folder)
 
 
-def test_a_row_that_is_larger_than_its_part_said_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages say themselves how large they become; the sizes in the description of a part are not believed alone."""
+def test_a_row_larger_than_declared_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parquet pages declare their own size, so the sizes in the metadata of a part are not trusted alone."""
     monkeypatch.setattr(reader, "LARGEST_READ", 4 * FEATURES)
     with pytest.raises(UserError, match=f"{PART} is damaged"):
         use(folder)
@@ -150,7 +150,7 @@ def test_a_row_that_is_larger_than_its_part_said_is_told(folder: Path, monkeypat
      {"videos": "x" * 10**6}, {"more": 1}, {"seal": []}],
     ids=str,
 )  # fmt: skip
-def test_a_description_that_cannot_be_is_told(folder: Path, change: dict[str, Any]) -> None:
+def test_an_invalid_description_is_reported(folder: Path, change: dict[str, Any]) -> None:
     content = json.loads((folder / INDEX_FILE).read_text())
     spec = change.get("spec")
     change = {**change, "spec": {**content["spec"], **spec}} if isinstance(spec, dict) else change
@@ -159,7 +159,7 @@ def test_a_description_that_cannot_be_is_told(folder: Path, change: dict[str, An
         use(folder)
 
 
-def test_a_description_without_end_is_told(folder: Path) -> None:
+def test_an_oversized_description_is_reported(folder: Path) -> None:
     for content in (b"[" * 20_000, b'{"format":' * 20_000, b"[]", b"\xff\xfe", b'{"spec":' * 900 + b"1" + b"}" * 900):
         (folder / INDEX_FILE).write_bytes(content)
         with pytest.raises(UserError, match=INDEX_FILE):
@@ -170,7 +170,7 @@ def test_a_description_without_end_is_told(folder: Path) -> None:
         SearchIndex(folder)
 
 
-def test_a_network_of_endless_size_is_not_built(folder: Path) -> None:
+def test_an_oversized_network_is_not_built(folder: Path) -> None:
     with safe_open(folder / ENCODER_FILE, framework="pt") as file:
         header = file.metadata()
     tensors = load_file(folder / ENCODER_FILE)
@@ -182,7 +182,7 @@ def test_a_network_of_endless_size_is_not_built(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [INDEX_FILE, VIDEOS_FILE, PART, ENCODER_FILE])
-def test_what_is_no_file_is_told_and_not_waited_for(folder: Path, name: str) -> None:
+def test_special_files_are_reported_and_not_awaited(folder: Path, name: str) -> None:
     for make in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")):
         shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
         make(folder / name)
@@ -190,7 +190,7 @@ def test_what_is_no_file_is_told_and_not_waited_for(folder: Path, name: str) -> 
             use(folder)
 
 
-def test_an_index_that_is_damaged_while_it_is_served_is_told_and_served_again_once_it_is_whole(folder: Path) -> None:
+def test_an_index_damaged_while_served_is_reported_and_recovers(folder: Path) -> None:
     current = ReloadingIndex(SearchIndex(folder))
     content = (folder / VIDEOS_FILE).read_bytes()
     for damaged in (content[:-100], b"", b"x" * 1000):
@@ -203,7 +203,7 @@ def test_an_index_that_is_damaged_while_it_is_served_is_told_and_served_again_on
     assert len(current.get()) == 6
 
 
-def test_a_query_of_which_the_network_makes_no_numbers_is_told(folder: Path, videos: Path) -> None:
+def test_non_finite_query_features_are_reported(folder: Path, videos: Path) -> None:
     weights = untrained()
     for tensor in weights.tensors.values():
         tensor.fill_(float("nan")) if tensor.is_floating_point() else None
@@ -213,8 +213,8 @@ def test_a_query_of_which_the_network_makes_no_numbers_is_told(folder: Path, vid
 
 
 @pytest.mark.slow
-def test_whatever_is_damaged_the_process_goes_on(tmp_path: Path) -> None:
-    """Bits, bytes, numbers and lengths at random places, always the same ones."""
+def test_random_damage_never_crashes_the_process(tmp_path: Path) -> None:
+    """Seeded changes of bits, bytes, numbers and lengths at random places."""
     command = [sys.executable, "-m", "tests.search.damaged_index", str(tmp_path / "index"), "360", "0"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""What ``vicc-ray search`` prints of videos and classes that somebody else has named."""
+"""Output of ``vicc-ray search`` for untrusted names of videos and classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASSES = ("left", "日本語", HOSTILE)
 
 @pytest.fixture(scope="module")
 def named(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of three classes of one video each."""
+    """Index of three classes with one video each."""
     folder = tmp_path_factory.mktemp("named")
     for label, file in zip(CLASSES, ("a/left.mp4", "a/right.mp4", "b/up.mp4"), strict=True):
         (folder / label).mkdir()
@@ -25,7 +25,7 @@ def named(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return index_here(folder, tmp_path_factory.mktemp("named-index"))
 
 
-def test_results_are_a_line_each_and_in_columns(named: Path, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_are_one_line_each_in_columns(named: Path, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", str(named), str(videos / "b/up.mp4"), "--top-k", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()[:3]
     shown = r"up\x1b[2J\nerror: forged\u202e\rgpj"
@@ -34,8 +34,8 @@ def test_results_are_a_line_each_and_in_columns(named: Path, videos: Path, capsy
     assert all(line.isprintable() for line in lines)
 
 
-def test_ordinary_names_are_printed_as_they_are(named: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """For what reads the lines by machine."""
+def test_ordinary_names_are_printed_unchanged(named: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that programs can read the lines."""
     assert main(["search", str(named), "left/left.mp4", "--top-k", "1"]) == 0
     rank, score, place, *_ = capsys.readouterr().out.split()
     assert rank == "1" and -1 <= float(score) <= 1 and "-" in place
@@ -43,12 +43,12 @@ def test_ordinary_names_are_printed_as_they_are(named: Path, capsys: pytest.Capt
     assert "left  " in capsys.readouterr().out
 
 
-def test_an_id_that_is_not_there_is_told_in_one_line(named: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_for_an_unknown_id_is_one_line(named: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", str(named), HOSTILE]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: up") and line.isprintable()
 
 
-def test_a_video_is_found_by_its_true_name(named: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_video_is_found_by_its_original_name(named: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", str(named), f"{HOSTILE}/{HOSTILE}.mp4", "--top-k", "1"]) == 0
     assert capsys.readouterr().err == ""

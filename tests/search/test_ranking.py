@@ -1,4 +1,4 @@
-"""What is found is what comparing with every video finds, and a copy finds the original."""
+"""Ranking equals a brute-force comparison, and a copy finds its original."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vicc_ray.video.decode import decode_video
 
 
 def cosines(query: np.ndarray, video: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Of each window of the query with each of a video, one after another."""
+    """Cosine of each window of the query with each window of a video, computed one by one."""
 
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
         return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
@@ -27,7 +27,7 @@ def cosines(query: np.ndarray, video: np.ndarray, mean: np.ndarray) -> np.ndarra
 
 
 def brute_force(windows: list[np.ndarray], query: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """The score of every video, from its definition."""
+    """Score of every video, by definition."""
     return np.array([cosines(query, video, mean).max(1).mean() for video in windows])
 
 
@@ -52,7 +52,7 @@ def test_results_are_those_of_brute_force(tmp_path: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [3, 12, 40])
-def test_what_all_videos_have_in_common_counts_for_nothing(tmp_path: Path, count: int) -> None:
+def test_the_common_part_of_all_features_does_not_count(tmp_path: Path, count: int) -> None:
     """Features of which 99.9 % are the same: the raw cosines of all pairs are above 0.99."""
     windows = [10 + 0.3 * video for video in random_windows(count)]
     raw = [cosines(windows[0], video, np.zeros(12)).max() for video in windows]
@@ -71,9 +71,7 @@ def test_half_of_the_videos_score_the_median_or_more(tmp_path: Path) -> None:
         assert median_score(index, query) == pytest.approx(np.median(scores), abs=1e-3)
 
 
-def test_of_many_videos_the_best_by_their_mean_are_compared_by_their_windows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_by_mean_feature_are_ranked_by_their_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "CANDIDATES", 20)
     windows = random_windows(300)
     index = SearchIndex(made_up(tmp_path / "index", windows, a_part=64))
@@ -85,7 +83,7 @@ def test_of_many_videos_the_best_by_their_mean_are_compared_by_their_windows(
 
 
 @pytest.mark.slow
-def test_a_video_of_the_index_is_not_its_own_neighbour_and_batches_change_nothing(tmp_path: Path) -> None:
+def test_an_indexed_query_is_excluded_and_batches_give_the_same_results(tmp_path: Path) -> None:
     index = SearchIndex(made_up(tmp_path / "index", random_windows(30)))
     queries = [query_of_row(index, row) for row in range(30)]
     together = search_all(index, queries, 50)
@@ -94,7 +92,7 @@ def test_a_video_of_the_index_is_not_its_own_neighbour_and_batches_change_nothin
         assert sorted([*(hit.row for hit in hits), row]) == list(range(30))
 
 
-def test_a_part_that_was_cut_out_finds_the_video_and_the_place(tmp_path: Path) -> None:
+def test_an_excerpt_finds_its_video_and_time_span(tmp_path: Path) -> None:
     windows = random_windows(40)
     index = SearchIndex(made_up(tmp_path / "index", windows))
     best = search(index, Query(windows[27][2:3]), 1)[0]
@@ -115,7 +113,7 @@ def test_a_copy_in_another_codec_and_size_finds_the_original(videos: Path, index
         assert hits[0].score > hits[1].score
 
 
-def test_a_file_is_looked_at_in_as_many_windows_as_are_asked_for(videos: Path, index_folder: Path) -> None:
+def test_the_number_of_query_windows_can_be_set(videos: Path, index_folder: Path) -> None:
     index, file = SearchIndex(index_folder), videos / "a/left.mp4"
     row = index.row_of("a/left.mp4")
     assert row is not None

@@ -1,4 +1,4 @@
-"""A server sees what is indexed while it runs, and pages that are open go on."""
+"""Reloading: a running server finds new videos, and open pages keep working."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def windows(count: int) -> list[np.ndarray]:
     return list(np.random.default_rng(0).standard_normal((count, 2, FEATURES)).astype(np.float32))
 
 
-def test_only_another_file_is_opened_and_the_old_one_can_still_be_used(tmp_path: Path) -> None:
+def test_only_a_changed_index_is_reopened_and_the_old_reader_stays_usable(tmp_path: Path) -> None:
     folder = made_up(tmp_path / "index", windows(14))
     first = SearchIndex(folder, VideoFolder(tmp_path))
     current = ReloadingIndex(first)
@@ -38,7 +38,7 @@ def test_only_another_file_is_opened_and_the_old_one_can_still_be_used(tmp_path:
         assert len(search(index, query_of_row(index, 3), 20)) == len(index) - 1
 
 
-def test_a_server_finds_what_was_indexed_since(tmp_path: Path) -> None:
+def test_a_running_server_finds_new_videos(tmp_path: Path) -> None:
     folder = made_up(tmp_path / "index", windows(5))
     with served(folder) as server:
         assert len(server.request("/api/videos").json["videos"]) == 5
@@ -51,7 +51,7 @@ def test_a_server_finds_what_was_indexed_since(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_page_that_is_open_gets_the_videos_that_it_shows_though_rows_have_moved(tmp_path: Path) -> None:
+def test_requests_with_an_id_get_that_video_after_rows_have_moved(tmp_path: Path) -> None:
     folder = tmp_path / "index"
     (folder / "videos").mkdir(parents=True)
     (folder / "videos/5.mp4").write_bytes(b"five")
@@ -70,7 +70,7 @@ def test_a_page_that_is_open_gets_the_videos_that_it_shows_though_rows_have_move
 
 
 @pytest.mark.slow
-def test_an_index_of_another_network_is_told(tmp_path: Path) -> None:
+def test_an_index_of_another_network_is_refused(tmp_path: Path) -> None:
     folder = made_up(tmp_path / "index", windows(5))
     current = ReloadingIndex(SearchIndex(folder))
     with served(folder) as server:

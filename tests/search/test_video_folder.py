@@ -1,4 +1,4 @@
-"""An index made by somebody else hands out no file of whoever serves it."""
+"""An index of someone else gives access to no file of the account that serves it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FEATURES = untrained().features
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
-    """A folder with one video, and more things in it and beside it."""
+    """Folder with one video, other files in it, and files outside it."""
     folder = tmp_path / "videos"
     (folder / "a").mkdir(parents=True)
     (folder / ".hidden").mkdir()
@@ -47,19 +47,19 @@ def videos(tmp_path: Path) -> Path:
 
 
 def file_at(path: Path, name: str) -> IndexedFile:
-    """As if that file had been indexed under that name."""
+    """The file as if indexed under that name."""
     size, mtime_ns = size_and_mtime(path) or (0, 0)
     return IndexedFile(os.fsencode(name), size, mtime_ns)
 
 
-def test_a_video_is_handed_out_as_it_was_indexed(videos: Path) -> None:
+def test_only_unchanged_videos_are_opened(videos: Path) -> None:
     folder, clip = VideoFolder(videos), videos / "a/clip.mp4"
     indexed = file_at(clip, "a/clip.mp4")
     with folder.open(indexed) as file:
         assert file.read() == b"clip"
     assert folder.has(indexed)
     about = clip.stat()
-    os.utime(clip, ns=(about.st_atime_ns, about.st_mtime_ns // 10**9 * 10**9))  # as some file systems keep it
+    os.utime(clip, ns=(about.st_atime_ns, about.st_mtime_ns // 10**9 * 10**9))  # the resolution of some file systems
     assert folder.has(indexed)
     os.utime(clip, ns=(about.st_atime_ns, about.st_mtime_ns + 2 * 10**9))
     assert not folder.has(indexed)
@@ -78,15 +78,13 @@ def test_a_video_is_handed_out_as_it_was_indexed(videos: Path) -> None:
      ("x" * 5000 + ".mp4", "secret.mp4"), ("gone.mp4", "secret.mp4"),
      (".hidden/clip.mp4", "videos/.hidden/clip.mp4"), ("a/.clip.mp4", "videos/a/.clip.mp4")],
 )  # fmt: skip
-def test_a_name_that_is_no_video_below_the_folder_hands_out_nothing(
-    videos: Path, name: str, target: str, tmp_path: Path
-) -> None:
+def test_invalid_names_are_refused(videos: Path, name: str, target: str, tmp_path: Path) -> None:
     indexed = file_at(tmp_path / target, name.replace("{root}", str(tmp_path)))
     with pytest.raises(NoVideoError):
         VideoFolder(videos).open(indexed)
 
 
-def test_links_are_followed_within_the_folders_that_were_given(videos: Path, tmp_path: Path) -> None:
+def test_links_are_followed_within_the_given_folders(videos: Path, tmp_path: Path) -> None:
     outside = tmp_path / "disk"
     outside.mkdir()
     (outside / "other.mp4").write_bytes(b"other")
@@ -105,7 +103,7 @@ def test_links_are_followed_within_the_folders_that_were_given(videos: Path, tmp
     assert VideoFolder(tmp_path / "videos/../videos").has(file_at(videos / "a/clip.mp4", "a/clip.mp4"))
 
 
-def test_what_is_no_file_is_neither_waited_for_nor_opened(videos: Path) -> None:
+def test_special_files_are_neither_opened_nor_awaited(videos: Path) -> None:
     os.mkfifo(videos / "pipe.mp4")
     (videos / "zero.mp4").symlink_to("/dev/zero")
     (videos / "folder.mp4").mkdir()
@@ -114,7 +112,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_opened(videos: Path) -> None:
 
 
 def index_of_others(folder: Path, base: Path, names: list[str]) -> Path:
-    """An index as somebody may write it: with size and time of files of ours, which they can see."""
+    """Index as an attacker may write it: with the size and mtime of our files, which others can see."""
     describe(folder, untrained(), base)
     with open_shard_writer(shard_path(folder, 0), PART_SCHEMA) as writer:
         for name in names:
@@ -127,7 +125,7 @@ def index_of_others(folder: Path, base: Path, names: list[str]) -> Path:
     return folder
 
 
-def test_a_folder_that_an_index_of_somebody_else_names_is_not_looked_into(videos: Path, tmp_path: Path) -> None:
+def test_the_folder_named_by_a_foreign_index_is_not_used(videos: Path, tmp_path: Path) -> None:
     folder = index_of_others(tmp_path / "index", videos, ["a/clip.mp4"])
     for seal in ("0" * 64, "", "x"):
         content = json.loads((folder / INDEX_FILE).read_text())
@@ -141,7 +139,7 @@ def test_a_folder_that_an_index_of_somebody_else_names_is_not_looked_into(videos
     assert (confirmed.unconfirmed_videos, confirmed.has_video(0)) == ("", True)
 
 
-def test_the_seal_is_on_the_folder_and_goes_with_the_index(videos: Path, tmp_path: Path) -> None:
+def test_the_seal_covers_the_video_folder_and_survives_a_move_of_the_index(videos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "index"
     index_of_others(folder, videos, ["a/clip.mp4"])
     describe(folder, untrained(), videos)
@@ -153,10 +151,10 @@ def test_the_seal_is_on_the_folder_and_goes_with_the_index(videos: Path, tmp_pat
     (moved / INDEX_FILE).write_text(json.dumps(content))
     videos.rename(tmp_path / "real")
     videos.symlink_to(tmp_path / "real")
-    assert not SearchIndex(moved).has_video(0)  # the folder that was indexed is a link by now
+    assert not SearchIndex(moved).has_video(0)  # the indexed folder is now a link
 
 
-def test_the_key_is_of_this_account_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_private_to_the_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert not is_sealed_here(b"a", "")
     seal = seal_content(b"a")
@@ -165,19 +163,19 @@ def test_the_key_is_of_this_account_alone(tmp_path: Path, monkeypatch: pytest.Mo
     assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
     assert {path.name for path in key_file().parent.iterdir()} == {key_file().name, ".key.lock"}
     key_file().chmod(0o644)
-    assert not is_sealed_here(b"a", seal)  # others may know it by now
+    assert not is_sealed_here(b"a", seal)  # others may have read it
     assert seal_content(b"a") != seal
     assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
 
 
-def test_many_processes_that_need_the_key_first_get_the_same(tmp_path: Path) -> None:
+def test_concurrent_processes_create_one_key(tmp_path: Path) -> None:
     code = "from vicc_ray.utils.account_key import make_seal; print(make_seal(b'a'))"
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
     runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) for _ in range(6)]
     assert len({run.communicate()[0] for run in runs}) == 1
 
 
-def test_without_a_place_for_the_key_an_index_is_made_and_served_with_its_videos_said(
+def test_without_a_key_an_index_works_with_an_explicit_video_folder(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -195,16 +193,16 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_command_asks_where_the_videos_of_such_an_index_are(videos: Path, tmp_path: Path) -> None:
-    """With the attack as it was: the base is ``/``, and the names are those of its files."""
+def test_serve_requires_the_video_folder_of_a_foreign_index(videos: Path, tmp_path: Path) -> None:
+    """An attack: the base is ``/``, and the names are those of its files."""
     folder = index_of_others(tmp_path / "index", Path("/"), ["etc/passwd"])
-    told = run("serve", folder, "--port", "0")
-    assert told.returncode == 2
-    assert "--videos" in told.stderr and "'/'" in told.stderr and "Traceback" not in told.stderr
+    command = run("serve", folder, "--port", "0")
+    assert command.returncode == 2
+    assert "--videos" in command.stderr and "'/'" in command.stderr and "Traceback" not in command.stderr
     assert not SearchIndex(folder, VideoFolder(Path("/"))).has_video(0)
 
 
-def test_where_the_videos_are_can_be_said_once_twice_and_not_at_all(videos: Path, tmp_path: Path) -> None:
+def test_video_folders_can_be_given_repeatedly_or_as_none(videos: Path, tmp_path: Path) -> None:
     folder = index_of_others(tmp_path / "index", videos, ["a/clip.mp4"])
 
     def opened(*given: Path) -> SearchIndex:
@@ -219,20 +217,18 @@ def test_where_the_videos_are_can_be_said_once_twice_and_not_at_all(videos: Path
 
 
 @pytest.mark.slow
-def test_an_index_of_somebody_else_is_searched_as_any(tmp_path: Path) -> None:
+def test_a_foreign_index_can_be_searched(tmp_path: Path) -> None:
     own = tmp_path / "own"
     for name in ("1.mp4", "2.mp4"):
         write_video(own / name, moving(8, 32, 48, (1, 1), 0))
     folder = index_here(own, tmp_path / "index")
     content = json.loads((folder / INDEX_FILE).read_text())
     (folder / INDEX_FILE).write_text(json.dumps({**content, "videos": "/nowhere"}))
-    told = run("search", folder, own / "1.mp4", "--html", tmp_path / "found.html")
-    assert (told.returncode, "1.mp4" in told.stdout) == (0, True)
+    command = run("search", folder, own / "1.mp4", "--html", tmp_path / "found.html")
+    assert (command.returncode, "1.mp4" in command.stdout) == (0, True)
 
 
-def test_what_is_served_is_the_file_that_was_looked_at_whatever_is_put_in_its_place(
-    videos: Path, tmp_path: Path
-) -> None:
+def test_a_file_swapped_after_the_check_is_not_served(videos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "index"
     index_of_others(folder, videos, ["a/clip.mp4"])
     describe(folder, untrained(), videos)

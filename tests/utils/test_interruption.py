@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_main import VERBS
+from tests.cli.test_main import COMMANDS
 from tests.interrupts import catches_signals, interrupted, taking_interrupts
 from vicc_ray.utils.interruption import RESUMABLE, restore_signal_handlers
 
 SOON_S = 15.0
 SIGINT, SIGTERM = signal.SIGINT, signal.SIGTERM
-EVERY_VERB = (*VERBS, "sweep", "submit")
+EVERY_COMMAND = (*COMMANDS, "sweep", "submit")
 STUBBORN = """
 import pathlib, signal, subprocess, sys, time
 from vicc_ray.utils import interruption
@@ -39,10 +39,10 @@ EXITING = """
 import os, signal, sys
 import vicc_ray.cli.main
 from vicc_ray.__main__ import main
-def verb():
+def command():
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
     os.kill(os.getpid(), signal.SIGTERM)
-vicc_ray.cli.main.main = verb
+vicc_ray.cli.main.main = command
 sys.argv[1:] = ["pretrain"]
 sys.exit(main())
 """
@@ -81,21 +81,21 @@ AGAIN = SWALLOWING.replace(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", EVERY_VERB)
-def test_a_verb_ends_right_after_its_start(verb: str, tmp_path: Path) -> None:
-    signum = SIGTERM if EVERY_VERB.index(verb) % 2 else SIGINT
-    ended = interrupted(["-m", "vicc_ray", verb], catches_signals, signum, tmp_path)
+@pytest.mark.parametrize("command", EVERY_COMMAND)
+def test_a_command_ends_right_after_its_start(command: str, tmp_path: Path) -> None:
+    signum = SIGTERM if EVERY_COMMAND.index(command) % 2 else SIGINT
+    ended = interrupted(["-m", "vicc_ray", command], catches_signals, signum, tmp_path)
     assert ended.code == 128 + signum
     assert ended.seconds < SOON_S
     last = ended.errors.splitlines()[-1]
     assert last.startswith("stopped")
-    assert ("the same command continues" in last) == (verb in RESUMABLE)
+    assert ("the same command continues" in last) == (command in RESUMABLE)
     assert "Traceback" not in ended.errors
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [SIGINT, SIGTERM])
-def test_a_verb_ends_in_the_middle(signum: signal.Signals, tmp_path: Path) -> None:
+def test_a_command_ends_in_the_middle(signum: signal.Signals, tmp_path: Path) -> None:
     out = tmp_path / "out"
     making = ["-m", "vicc_ray", "make-videos", out, "--train", "500"]
     ended = interrupted(making, lambda _: any(out.glob("*/*.mp4")), signum, tmp_path)
@@ -105,8 +105,8 @@ def test_a_verb_ends_in_the_middle(signum: signal.Signals, tmp_path: Path) -> No
     assert not any(out.glob("**/.*.part")), "half a video is left"
 
 
-def test_verbs_that_go_on_are_verbs() -> None:
-    assert set(EVERY_VERB) >= RESUMABLE
+def test_resumable_commands_exist() -> None:
+    assert set(EVERY_COMMAND) >= RESUMABLE
 
 
 @pytest.mark.slow

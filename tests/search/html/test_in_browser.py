@@ -1,4 +1,4 @@
-"""Both pages in a real browser, used as people use them."""
+"""The served and the static page in a real browser."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def server(index_folder: Path) -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def _without_problems(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Nothing may be written to the console as an error, and no dialog opened: the names of videos are markup."""
+    """No console error and no dialog may occur, although names of videos are markup."""
     tab: Tab = request.getfixturevalue("tab")
     tab.problems.clear()
     tab.requests.clear()
@@ -55,7 +55,7 @@ def _without_problems(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def expect_all(tab: Tab, paused: bool) -> None:
-    """All thumbnails that are shown can be decoded, and move or stand still."""
+    """All thumbnails can be decoded, and play or are paused."""
     thumbnails = tab.page.locator("video").all()
     assert thumbnails
     for thumbnail in thumbnails:
@@ -64,7 +64,7 @@ def expect_all(tab: Tab, paused: bool) -> None:
 
 
 @pytest.mark.slow
-def test_a_video_that_is_dropped_in_is_searched_for(tab: Tab, server: Served, videos: Path) -> None:
+def test_a_dropped_video_becomes_the_query(tab: Tab, server: Served, videos: Path) -> None:
     tab.page.goto(server.address)
     expect(tab.page.locator(".hit")).to_have_count(5)
     expect_all(tab, paused=False)
@@ -79,7 +79,9 @@ def test_a_video_that_is_dropped_in_is_searched_for(tab: Tab, server: Served, vi
 
 
 @pytest.mark.slow
-def test_a_result_that_is_clicked_is_the_query_and_back_goes_back(tab: Tab, server: Served, videos: Path) -> None:
+def test_a_clicked_result_becomes_the_query_and_back_restores_the_previous_one(
+    tab: Tab, server: Served, videos: Path
+) -> None:
     tab.page.goto(server.address)
     tab.page.set_input_files("#file", videos / "b/up.mp4")
     expect(tab.page.locator("#query-name")).to_have_text("up.mp4")
@@ -95,8 +97,8 @@ def test_a_result_that_is_clicked_is_the_query_and_back_goes_back(tab: Tab, serv
 
 
 @pytest.mark.slow
-def test_an_answer_that_comes_late_is_not_shown(tab: Tab, server: Served, videos: Path) -> None:
-    """The list that the page begins with, when a video has been sent before it was there."""
+def test_a_late_response_is_not_shown(tab: Tab, server: Served, videos: Path) -> None:
+    """The response is the start list; a video is uploaded before it arrives."""
     late: list[Route] = []
     tab.page.route("**/api/videos", lambda route: late.append(route))
     tab.page.goto(server.address)
@@ -112,7 +114,7 @@ def test_an_answer_that_comes_late_is_not_shown(tab: Tab, server: Served, videos
 
 
 @pytest.mark.slow
-def test_names_are_text_and_find_their_video(tab: Tab, server: Served) -> None:
+def test_names_are_inserted_as_text_and_can_be_searched(tab: Tab, server: Served) -> None:
     tab.page.goto(server.address)
     tab.page.fill("#name", "onerror")
     tab.page.press("#name", "Enter")
@@ -124,7 +126,7 @@ def test_names_are_text_and_find_their_video(tab: Tab, server: Served) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_said_stays_when_the_list_comes_late(tab: Tab, server: Served, tmp_path: Path) -> None:
+def test_an_error_message_stays_when_the_list_arrives_late(tab: Tab, server: Served, tmp_path: Path) -> None:
     (tmp_path / "large.mp4").write_bytes(b"x" * (LARGEST + 1))
     late: list[Route] = []
     tab.page.route("**/api/videos", lambda route: late.append(route))
@@ -138,7 +140,7 @@ def test_what_is_said_stays_when_the_list_comes_late(tab: Tab, server: Served, t
 
 
 @pytest.mark.slow
-def test_what_cannot_be_searched_with_is_said(tab: Tab, server: Served, tmp_path: Path) -> None:
+def test_invalid_uploads_show_an_error(tab: Tab, server: Served, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "large.mp4").write_bytes(b"x" * (LARGEST + 1))
     tab.page.goto(server.address)
@@ -147,11 +149,11 @@ def test_what_cannot_be_searched_with_is_said(tab: Tab, server: Served, tmp_path
     tab.page.set_input_files("#file", tmp_path / "text.mp4")
     expect(tab.page.locator("#problem")).to_contain_text(re.compile(r"text\.mp4.*not a video"))
     assert [line for line in tab.problems if "422" not in line] == []
-    tab.problems.clear()  # the browser notes the status 422 by itself
+    tab.problems.clear()  # the browser logs the status 422 itself
 
 
 @pytest.mark.slow
-def test_a_video_is_played_at_the_place_that_was_found(tab: Tab, server: Served) -> None:
+def test_a_result_can_be_played(tab: Tab, server: Served) -> None:
     tab.page.goto(server.address + "#0")
     link = tab.page.locator(".hit .play").first
     with tab.page.expect_popup() as opened:
@@ -161,7 +163,7 @@ def test_a_video_is_played_at_the_place_that_was_found(tab: Tab, server: Served)
 
 
 @pytest.mark.slow
-def test_films_stand_still_for_those_who_ask(tab: Tab, server: Served) -> None:
+def test_thumbnails_pause_on_request_and_with_reduced_motion(tab: Tab, server: Served) -> None:
     tab.page.goto(server.address)
     expect(tab.page.locator(".hit")).to_have_count(5)
     expect_all(tab, paused=False)
@@ -175,7 +177,7 @@ def test_films_stand_still_for_those_who_ask(tab: Tab, server: Served) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_phone(tab: Tab, server: Served, scheme: str) -> None:
+def test_the_page_fits_a_phone_screen(tab: Tab, server: Served, scheme: str) -> None:
     tab.page.set_viewport_size({"width": 390, "height": 800})
     tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     tab.page.goto(server.address + "#1")
@@ -185,7 +187,7 @@ def test_the_page_fits_a_phone(tab: Tab, server: Served, scheme: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_in_a_file_needs_no_network(tab: Tab, index_folder: Path, videos: Path, tmp_path: Path) -> None:
+def test_the_static_page_needs_no_network(tab: Tab, index_folder: Path, videos: Path, tmp_path: Path) -> None:
     page = tmp_path / "found.html"
     assert main(["search", str(index_folder), str(videos / "b/up.mp4"), "--top-k", "3", "--html", str(page)]) == 0
     tab.page.goto(page.as_uri())
@@ -203,7 +205,7 @@ def test_the_page_in_a_file_needs_no_network(tab: Tab, index_folder: Path, video
 
 
 @pytest.mark.slow
-def test_the_policy_of_the_page_in_a_file_lets_nothing_else_act(tab: Tab, index_folder: Path, tmp_path: Path) -> None:
+def test_the_policy_of_the_static_page_blocks_other_content(tab: Tab, index_folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "found.html"
     assert main(["search", str(index_folder), "b/up.mp4", "--html", str(page)]) == 0
     check_inert(tab, page)
@@ -212,7 +214,7 @@ def test_the_policy_of_the_page_in_a_file_lets_nothing_else_act(tab: Tab, index_
 
 
 @pytest.mark.slow
-def test_a_name_phases_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path) -> None:
+def test_invisible_and_reordering_characters_of_names_are_escaped(tab: Tab, videos: Path, tmp_path: Path) -> None:
     name = "a\u202egpj.4pm\x1b[8m\u200b \U0001f469\u200d\U0001f467'.mp4"
     shown = "a\\u202egpj.4pm\\u001b[8m\\u200b \U0001f469\u200d\U0001f467'.mp4"
     folder, page = tmp_path / "own", tmp_path / "found.html"
@@ -234,7 +236,7 @@ def test_a_name_phases_and_hides_nothing(tab: Tab, videos: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_page_that_is_open_goes_on_when_rows_have_moved(tab: Tab, index_folder: Path, tmp_path: Path) -> None:
+def test_an_open_page_works_after_rows_have_moved(tab: Tab, index_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(index_folder, tmp_path / "index"))
     with served(folder) as server:
         tab.page.goto(server.address)
@@ -260,7 +262,7 @@ FOLLOW = """
 
 
 @pytest.mark.slow
-def test_the_link_with_the_token_opens_the_page_and_does_not_stay(tab: Tab, index_folder: Path) -> None:
+def test_the_link_opens_the_page_and_the_token_is_removed_from_the_address(tab: Tab, index_folder: Path) -> None:
     token = "t" * 43
     with served(index_folder, token) as server:
         tab.page.goto(f"{server.address}?token={token}#1")
@@ -274,8 +276,8 @@ def test_the_link_with_the_token_opens_the_page_and_does_not_stay(tab: Tab, inde
 
 
 @pytest.mark.slow
-def test_servers_of_one_host_do_not_throw_each_other_out(tab: Tab, index_folder: Path) -> None:
-    """Also where another site, for which localhost stands here, has the link opened."""
+def test_servers_of_one_host_do_not_log_each_other_out(tab: Tab, index_folder: Path) -> None:
+    """Also if another site (here localhost) opens the link."""
     with served(index_folder, "a" * 43) as first, served(index_folder, "b" * 43) as second:
         tab.page.goto(f"http://localhost:{first.port}/?token={'a' * 43}")
         for server, token in ((first, "a" * 43), (second, "b" * 43)):
@@ -287,7 +289,7 @@ def test_servers_of_one_host_do_not_throw_each_other_out(tab: Tab, index_folder:
 
 
 @pytest.mark.slow
-def test_who_comes_without_the_token_reads_what_to_do(tab: Tab, index_folder: Path) -> None:
+def test_without_the_token_the_page_says_what_to_do(tab: Tab, index_folder: Path) -> None:
     with served(index_folder, "t" * 43) as server:
         tab.page.goto(server.address)
         expect(tab.page.locator("body")).to_contain_text("vicc-ray serve")

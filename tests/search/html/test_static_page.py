@@ -1,4 +1,4 @@
-"""The page in one file: how far it goes, and what it says where it ends."""
+"""The static page: which neighbors it contains, and the command that it shows beyond them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 from tests.search.made import made_up
 from tests.search.test_ranking import random_windows
 from vicc_ray.search.html import static_page, write_page
-from vicc_ray.search.html.static_page import static_content as carry
+from vicc_ray.search.html.static_page import static_content
 from vicc_ray.search.query import query_from_row
 from vicc_ray.search.ranking import query_of_row, search
 from vicc_ray.search.reader import SearchIndex
 
 
 @pytest.mark.slow
-def test_it_carries_the_neighbours_of_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_contains_the_neighbors_of_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = SearchIndex(made_up(tmp_path / "index", random_windows(60)))
     hits = search(index, query_of_row(index, 7), 5)
     for largest in (0, 10**7):
         monkeypatch.setattr(static_page, "LARGEST", largest)
-        data = carry(index, query_from_row(index, 7), hits, 5, Path("found.html"))
+        data = static_content(index, query_from_row(index, 7), hits, 5, Path("found.html"))
         near, videos = data["near"], data["videos"]
         assert near["7"] == [(str(h.row), round(h.score, 4), round(h.start, 2), round(h.end, 2)) for h in hits]
         assert {"7", *(str(hit.row) for hit in hits)} <= set(near)
@@ -36,7 +36,7 @@ def test_it_carries_the_neighbours_of_its_results(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.slow
-def test_it_stays_below_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_size_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = SearchIndex(made_up(tmp_path / "index", random_windows(150)))
     monkeypatch.setattr(static_page, "LARGEST", 20_000)
     hits = search(index, query_of_row(index, 7), 5)

@@ -1,4 +1,4 @@
-"""Who is answered: the token, the names of this machine, and what other sites have a browser send."""
+"""Access control: the token, host names, and cross-site requests."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 @pytest.fixture(scope="module")
 def server(index_folder: Path) -> Iterator[Served]:
-    """For this machine alone, with a token."""
+    """Server on loopback with a token."""
     with served(index_folder, TOKEN) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def open_server(index_folder: Path) -> Iterator[Served]:
-    """For this machine alone, without a token."""
+    """Server on loopback without a token."""
     with served(index_folder) as running:
         yield running
 
 
 def let_in(server: Served, path: str = f"/?token={TOKEN}", **headers: str) -> tuple[str, SimpleCookie]:
-    """Where the link leads, and the cookie that it leaves."""
+    """Location of the redirect, and its cookie."""
     answer = server.request(path, **headers)
     assert answer.status == 303
     return answer.headers["location"], SimpleCookie(answer.headers["set-cookie"])
@@ -40,10 +40,10 @@ def as_header(cookie: SimpleCookie) -> str:
     return "; ".join(f"{name}={morsel.value}" for name, morsel in cookie.items())
 
 
-def test_nothing_is_answered_without_the_token(server: Served) -> None:
+def test_requests_without_the_token_are_refused(server: Served) -> None:
     for path in ("/", "/search.js", "/api/videos", "/thumbnail/0", "/video/0", "/?token=wrong", "/?token=", "/nothing"):
         assert server.request(path).status == 401
-        assert server.request(path, Host="localhost", X_Forwarded_For="127.0.0.1").status == 401  # as a proxy may ask
+        assert server.request(path, Host="localhost", X_Forwarded_For="127.0.0.1").status == 401  # as a proxy may send
     assert server.request("/api/query", "POST", b"x").status == 401
     assert server.request("/api/query", "POST", b"x", Sec_Fetch_Site="same-origin").status == 401
     name = next(iter(let_in(server)[1]))
@@ -52,7 +52,7 @@ def test_nothing_is_answered_without_the_token(server: Served) -> None:
     assert server.request("/", Authorization=f"Basic {TOKEN}").status == 401
 
 
-def test_the_link_leaves_a_cookie_and_its_token_is_taken_out_of_the_address(server: Served) -> None:
+def test_the_link_sets_a_cookie_and_redirects_without_the_token(server: Served) -> None:
     place, cookie = let_in(server)
     assert place == "/"
     (morsel,) = cookie.values()
@@ -74,28 +74,28 @@ def test_the_link_leaves_a_cookie_and_its_token_is_taken_out_of_the_address(serv
         (f"/%0d%0aX:y?token={TOKEN}", "/%0D%0AX%3Ay"),
     ],
 )
-def test_the_link_leads_to_where_it_says_on_this_server_alone(server: Served, path: str, place: str) -> None:
+def test_the_link_redirects_only_within_this_server(server: Served, path: str, place: str) -> None:
     assert let_in(server, path)[0] == place
 
 
 @pytest.mark.slow
-def test_the_token_may_be_in_the_address_of_what_is_sent(server: Served) -> None:
+def test_an_upload_may_have_the_token_in_its_url(server: Served) -> None:
     assert server.request(f"/api/query?token={TOKEN}", "POST", b"no video").status == 422
 
 
-def test_cookies_of_other_servers_on_this_host_do_no_harm(server: Served) -> None:
+def test_cookies_of_other_servers_on_this_host_are_ignored(server: Served) -> None:
     (name, morsel), *_ = let_in(server)[1].items()
     assert str(server.port) in name
     for other in ('a={"x":1}', "=", "a b=c;;", f"{name}=old", f'{name}="{TOKEN}', "vicc_ray_token_1=x"):
         assert server.request("/", Cookie=f"{other}; {name}={morsel.value}").status == 200
 
 
-def test_servers_behind_tunnels_are_told_apart_by_the_port_that_the_browser_knows(server: Served) -> None:
+def test_cookies_are_named_by_the_port_that_the_browser_uses(server: Served) -> None:
     names = {next(iter(let_in(server, Host=f"localhost:{port}")[1])) for port in (8001, 8002)}
     assert len(names) == 2
 
 
-def test_who_has_no_token_is_told_in_words(server: Served) -> None:
+def test_a_refusal_without_the_token_explains_what_to_do(server: Served) -> None:
     missing, wrong = server.request("/", Accept=HTML), server.request("/?token=old", Accept=HTML)
     for answer in (missing, wrong):
         assert answer.status == 401
@@ -111,7 +111,7 @@ def test_who_has_no_token_is_told_in_words(server: Served) -> None:
     ["127.0.0.1", "localhost", "LOCALHOST", "localhost.", "localhost.:80", "127.0.0.2", "127.1.2.3:8000", "[::1]",
      "[::1]:8000", "[0:0:0:0:0:0:0:1]:1", "[::ffff:127.0.0.1]", "127.0.0.1:"],
 )  # fmt: skip
-def test_all_names_of_this_machine_are_answered(open_server: Served, host: str) -> None:
+def test_all_loopback_host_names_are_accepted(open_server: Served, host: str) -> None:
     assert open_server.request("/api/videos", Host=host).status == 200
 
 
@@ -121,24 +121,24 @@ def test_all_names_of_this_machine_are_answered(open_server: Served, host: str) 
      "[::1", "[::1]x", "[::]", "localhost..", "localhost:80:80", "localhost:x", "user@localhost", "[localhost]x:1",
      "128.0.0.1", "192.168.0.1", "\xb9\xb2\xb7.0.0.1", "127.0.0.1, evil.example"],
 )  # fmt: skip
-def test_another_name_for_this_machine_is_declined(open_server: Served, host: str) -> None:
+def test_other_host_names_are_refused_on_loopback(open_server: Served, host: str) -> None:
     assert open_server.request("/api/videos", Host=host).status == 400
 
 
 @pytest.mark.slow
-def test_a_server_for_others_has_any_name(index_folder: Path) -> None:
+def test_a_public_server_accepts_any_host_name(index_folder: Path) -> None:
     with served(index_folder, TOKEN, loopback=False) as server:
         assert server.request("/", Host="some.name", Authorization=f"Bearer {TOKEN}").status == 200
 
 
-def test_which_addresses_are_of_this_machine_alone() -> None:
+def test_loopback_addresses_are_recognized() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1", "127.1.2.3", "127.0.0.2", "::ffff:127.0.0.1")))
     others = ("0.0.0.0", "::", "192.168.0.1", "example.org", "127.0.0.1.example.org", "", "::ffff:10.0.0.1")
     assert not any(map(is_loopback, others))
     assert not any(map(is_loopback_header, ("", ":80", "[]")))
 
 
-def test_what_another_site_sends_is_declined(open_server: Served, videos: Path) -> None:
+def test_cross_site_posts_are_refused(open_server: Served, videos: Path) -> None:
     body = (videos / "b/up.mp4").read_bytes()
     for headers in (
         {"Origin": "http://evil.example"},
@@ -157,7 +157,7 @@ def test_what_another_site_sends_is_declined(open_server: Served, videos: Path) 
 
 
 @pytest.mark.parametrize("path", ["/api/neighbors/0", "/thumbnail/0", "/video/0", "/"])
-def test_what_another_site_builds_into_its_page_is_declined(path: str, open_server: Served) -> None:
+def test_cross_site_embedding_is_refused_but_links_work(path: str, open_server: Served) -> None:
     for site in ("cross-site", "same-site"):
         for mode, kind in (("no-cors", "video"), ("cors", "empty"), ("navigate", "iframe")):
             headers = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": mode, "Sec_Fetch_Dest": kind}

@@ -1,4 +1,4 @@
-"""Connections that only wait: they are closed in time, and keep nobody out."""
+"""Idle connections are closed in time, and lock out nobody."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ DEADLINE_S = 30.0
 
 @pytest.fixture(scope="module")
 def hasty(index_folder: Path) -> Iterator[Served]:
-    """A server that waits for a second."""
+    """Server with time limits of one second."""
     with served(index_folder, TOKEN, limits=LIMITS) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def patient(index_folder: Path) -> Iterator[Served]:
-    """A server that waits for long, for few connections of an address."""
+    """Server with long time limits and few connections per address."""
     with served(index_folder, TOKEN, limits=PATIENT) as running:
         yield running
 
 
 @contextmanager
 def opened(server: Served, count: int = 1, sent: bytes = b"") -> Iterator[list[socket.socket]]:
-    """Connections over which something has been sent."""
+    """Connections on which ``sent`` was sent."""
     with ExitStack() as stack:
         connections = []
         for _ in range(count):
@@ -55,18 +55,18 @@ def opened(server: Served, count: int = 1, sent: bytes = b"") -> Iterator[list[s
 
 
 def received(connection: socket.socket) -> bytes:
-    """All that comes until the server closes the connection."""
-    got = bytearray()
+    """All bytes until the server closes the connection."""
+    content = bytearray()
     try:
         while chunk := connection.recv(2**16):
-            got += chunk
+            content += chunk
     except ConnectionResetError:
         pass
-    return bytes(got)
+    return bytes(content)
 
 
 def closed_among(connections: Sequence[socket.socket]) -> int:
-    """How many the server has closed by now."""
+    """Number of connections that the server has closed."""
     with selectors.DefaultSelector() as selector:
         for connection in connections:
             selector.register(connection, selectors.EVENT_READ)
@@ -75,7 +75,7 @@ def closed_among(connections: Sequence[socket.socket]) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", HALF])
-def test_the_one_with_the_token_is_answered_among_many_that_wait(index_folder: Path, sent: bytes) -> None:
+def test_a_request_with_the_token_is_answered_among_many_idle_connections(index_folder: Path, sent: bytes) -> None:
     limits = ConnectionLimits(header_s=600)
     with served(index_folder, TOKEN, limits=limits) as server, opened(server, 300, sent):
         assert server.request("/api/videos", **ENTITLED).status == 200
@@ -83,17 +83,17 @@ def test_the_one_with_the_token_is_answered_among_many_that_wait(index_folder: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", HALF, b"GET / HTTP/1.1\r\n", b"POST /api/query HTTP/1.0\r\nContent-Le"])
-def test_who_does_not_say_what_is_asked_for_is_closed(hasty: Served, sent: bytes) -> None:
+def test_a_connection_without_a_complete_header_is_closed(hasty: Served, sent: bytes) -> None:
     with opened(hasty, 1, sent) as (connection,):
         assert received(connection) == b""
 
 
 @pytest.mark.slow
-def test_a_header_byte_by_byte_is_not_waited_for_longer(hasty: Served) -> None:
+def test_a_slow_header_does_not_extend_the_limit(hasty: Served) -> None:
     with opened(hasty, 1, HALF) as (connection,):
         connection.settimeout(0.02)
         end = time.monotonic() + DEADLINE_S
-        with pytest.raises(OSError):  # noqa: PT012 - reading and writing both tell
+        with pytest.raises(OSError):  # noqa: PT012 - reading or writing may fail
             while time.monotonic() < end:
                 connection.sendall(b"x")
                 try:
@@ -104,7 +104,7 @@ def test_a_header_byte_by_byte_is_not_waited_for_longer(hasty: Served) -> None:
 
 
 @pytest.mark.slow
-def test_a_later_request_is_not_waited_for_either(hasty: Served) -> None:
+def test_the_header_limit_applies_to_later_requests_too(hasty: Served) -> None:
     connection = HTTPConnection("127.0.0.1", hasty.port, timeout=DEADLINE_S)
     connection.request("GET", "/search.css", headers=ENTITLED)
     assert connection.getresponse().read()
@@ -113,20 +113,20 @@ def test_a_later_request_is_not_waited_for_either(hasty: Served) -> None:
     assert received(connection.sock) == b""
 
 
-def test_the_oldest_without_the_token_goes_for_the_newest(patient: Served) -> None:
+def test_the_oldest_connection_without_the_token_is_closed_for_the_newest(patient: Served) -> None:
     keeper = HTTPConnection("127.0.0.1", patient.port, timeout=DEADLINE_S)
     keeper.request("GET", "/search.css", headers=ENTITLED)
     assert keeper.getresponse().read()
     with opened(patient, PATIENT.per_address + 5, HALF) as connections:
         assert [received(connection) for connection in connections[:5]] == [b""] * 5
         assert closed_among(connections[5:]) == 0
-        keeper.request("GET", "/search.css", headers=ENTITLED)  # it does not count as one without
+        keeper.request("GET", "/search.css", headers=ENTITLED)  # it does not count as one without the token
         assert keeper.getresponse().status == 200
     keeper.close()
 
 
 @pytest.mark.slow
-def test_all_connections_together_are_bounded(index_folder: Path) -> None:
+def test_the_total_number_of_connections_is_limited(index_folder: Path) -> None:
     limits = replace(PATIENT, total=10)
     with served(index_folder, TOKEN, limits=limits) as server, opened(server, 15) as connections:
         assert [received(connection) for connection in connections[:5]] == [b""] * 5
@@ -134,8 +134,8 @@ def test_all_connections_together_are_bounded(index_folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_flood_of_connections_does_not_keep_out_the_one_with_the_token(index_folder: Path) -> None:
-    """More at once than may be open, all in the queue before it."""
+def test_a_flood_of_connections_does_not_lock_out_the_token(index_folder: Path) -> None:
+    """More connections than may be open, all queued before the request."""
     limits = ConnectionLimits(header_s=600)
     with served(index_folder, TOKEN, limits=limits) as server, opened(server, 1500, HALF):
         assert server.request("/api/videos", **ENTITLED).status == 200
@@ -143,14 +143,14 @@ def test_a_flood_of_connections_does_not_keep_out_the_one_with_the_token(index_f
 
 @pytest.mark.parametrize("length", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("body", [b"", b"1"])
-def test_a_body_without_the_token_is_not_waited_for(patient: Served, length: str, body: bytes) -> None:
+def test_the_body_of_an_unauthorized_request_is_not_awaited(patient: Served, length: str, body: bytes) -> None:
     head = f"POST /api/query HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n{length}\r\n\r\n"
     with opened(patient, 1, head.encode() + body) as (connection,):
         assert received(connection).startswith(b"HTTP/1.1 401")
 
 
 @pytest.mark.slow
-def test_a_body_that_nobody_reads_is_not_waited_for(hasty: Served) -> None:
+def test_an_unread_body_is_not_awaited(hasty: Served) -> None:
     head = f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 999\r\n\r\n"
     with opened(hasty, 1, head.encode()) as (connection,):
         connection.settimeout(0.02)
@@ -168,7 +168,7 @@ def test_a_body_that_nobody_reads_is_not_waited_for(hasty: Served) -> None:
 
 
 @pytest.mark.slow
-def test_who_reads_nothing_of_a_video_is_closed(tmp_path: Path) -> None:
+def test_a_client_that_reads_nothing_is_disconnected(tmp_path: Path) -> None:
     video = write_video(tmp_path / "videos/0.mp4", moving(10, 48, 64))
     free = 20_000_000
     with video.open("ab") as file:
@@ -176,13 +176,13 @@ def test_who_reads_nothing_of_a_video_is_closed(tmp_path: Path) -> None:
     with served(index_here(tmp_path / "videos", tmp_path / "index"), TOKEN, limits=LIMITS) as server:
         asked = f"GET /video/0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         with opened(server, 1, asked.encode()) as (connection,):
-            assert select([connection], [], [], DEADLINE_S)[0], "no answer has begun"
+            assert select([connection], [], [], DEADLINE_S)[0], "no response has started"
             wait_until(lambda: not is_open(video))
             assert 0 < len(received(connection)) < free
 
 
 def is_open(file: Path) -> bool:
-    """Whether this process, in which the server runs too, has a file open."""
+    """Whether this process, which also runs the server, has a file open."""
     for link in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):
             if link.readlink() == file:
@@ -190,14 +190,14 @@ def is_open(file: Path) -> bool:
     return False
 
 
-def test_many_requests_in_one_packet_are_all_answered(patient: Served) -> None:
+def test_pipelined_requests_are_all_answered(patient: Served) -> None:
     one = f"GET /search.css HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
     with opened(patient, 1, 20 * (one + b"\r\n") + one + b"Connection: close\r\n\r\n") as (connection,):
         assert received(connection).count(b"HTTP/1.1 200 OK") == 21
 
 
 @pytest.mark.slow
-def test_requests_at_once_are_bounded_behind_the_token(index_folder: Path) -> None:
+def test_concurrent_requests_with_the_token_are_limited(index_folder: Path) -> None:
     with served(index_folder, TOKEN, max_requests=0) as server:
         assert server.request("/api/videos").status == 401
         answer = server.request("/api/videos", **ENTITLED)
@@ -206,6 +206,6 @@ def test_requests_at_once_are_bounded_behind_the_token(index_folder: Path) -> No
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_limits_leave_files_for_other_things() -> None:
+def test_connection_limits_leave_open_files_for_other_uses() -> None:
     limits = process_limits()
     assert limits.per_address < limits.total <= 1024

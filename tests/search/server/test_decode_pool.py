@@ -1,4 +1,4 @@
-"""Files of strangers are decoded in a process that can do little, and whose answers are not believed."""
+"""Untrusted files are decoded in a sandboxed process whose replies are validated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vicc_ray.video.formats import COMMON
 
 
 @pytest.mark.slow
-def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(video: Path) -> None:
+def test_a_process_decodes_an_unnamed_file(video: Path) -> None:
     processes = DecodePool(1, SPEC, 60)
     expected = list(read_window_chunks(video, SPEC, 60))
     with video.open("rb") as file:
@@ -45,7 +45,7 @@ def test_a_process_answers_with_the_pieces_of_a_file_without_a_name(video: Path)
 
 
 @pytest.mark.slow
-def test_a_decoder_that_hangs_is_ended_and_replaced(video: Path) -> None:
+def test_a_hung_or_killed_decoder_is_replaced(video: Path) -> None:
     processes = DecodePool(1, SPEC, 60)
     assert len(read(processes, video)) == 1
     first = pid_of(processes)
@@ -67,7 +67,7 @@ def test_a_decoder_that_hangs_is_ended_and_replaced(video: Path) -> None:
 
 
 class Bomb:
-    """What runs when it is unpickled."""
+    """Object that runs a command when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, (f"touch {os.environ['BOMB']}",)
@@ -78,7 +78,7 @@ CHUNK = HEAD.pack(protocol.CHUNK, 4, 1, 1.0, 4)
 PLACES = np.arange(4, dtype="<i4").tobytes()
 FRAMES, SPANS = bytes(4 * SPEC.size**2 * 3), np.float32([0, 1]).tobytes()
 RIGHT = CHUNK + FRAMES + PLACES + SPANS + b"film"
-FALSE_ANSWERS = {
+INVALID_REPLIES = {
     "nothing": b"",
     "half a head": CHUNK[:7],
     "another kind": HEAD.pack(77, 0, 0, 0.0, 0),
@@ -89,10 +89,10 @@ FALSE_ANSWERS = {
     "endless": HEAD.pack(protocol.CHUNK, 4, 1, float("inf"), 0),
     "no length": HEAD.pack(protocol.CHUNK, 4, 1, float("nan"), 0),
     "a large thumbnail": HEAD.pack(protocol.CHUNK, 4, 1, 1.0, 2**31),
-    "many words": HEAD.pack(protocol.NOT_A_VIDEO, 0, 0, 0.0, 2**31),
+    "a long message": HEAD.pack(protocol.NOT_A_VIDEO, 0, 0, 0.0, 2**31),
     "frames that are not there": CHUNK + FRAMES + np.int32([0, 1, 2, 4]).tobytes() + SPANS + b"film",
     "frames before the first": CHUNK + FRAMES + np.int32([-1, 1, 2, 3]).tobytes() + SPANS + b"film",
-    "spans that are none": CHUNK + FRAMES + PLACES + np.float32([np.nan, 1]).tobytes() + b"film",
+    "spans that are not finite": CHUNK + FRAMES + PLACES + np.float32([np.nan, 1]).tobytes() + b"film",
     "spans that end first": CHUNK + FRAMES + PLACES + np.float32([2, 1]).tobytes() + b"film",
     "chunks without end": RIGHT * 1000,
     "a pickle": b"",
@@ -110,12 +110,12 @@ while socket.recv_fds(pipe, 4096, 1)[0]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", FALSE_ANSWERS)
-def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
+@pytest.mark.parametrize("what", INVALID_REPLIES)
+def test_an_invalid_reply_ends_the_process_and_fails_only_that_video(
     video: Path, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOMB", str(tmp_path / "bomb"))
-    answer = FALSE_ANSWERS[what]
+    answer = INVALID_REPLIES[what]
     if what == "a pickle":
         pickled = pickle.dumps(Bomb())
         answer = struct.pack("!i", len(pickled)) + pickled  # as multiprocessing sends it
@@ -134,9 +134,7 @@ def test_an_answer_that_cannot_be_costs_that_process_and_that_video(
     processes.close()
 
 
-def test_a_right_answer_is_taken_and_what_is_said_unasked_is_not_the_answer_to_another_video(
-    video: Path, tmp_path: Path
-) -> None:
+def test_unrequested_data_is_not_taken_for_the_reply_to_another_video(video: Path, tmp_path: Path) -> None:
     more = RIGHT + HEAD.pack(protocol.END, 0, 0, 0.0, 0)
     for rest in (b"", more):
         script = tmp_path / "hostile.py"
@@ -154,7 +152,7 @@ def test_a_right_answer_is_taken_and_what_is_said_unasked_is_not_the_answer_to_a
         processes.close()
 
 
-def test_words_that_reach_people_are_short_and_printable() -> None:
+def test_messages_are_short_and_printable() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         protocol.send_text(theirs, protocol.NOT_A_VIDEO, "\x1b]0;title\x07\u202e" + "x" * 5000)
@@ -191,7 +189,7 @@ def decoding() -> Iterator[DecodePool]:
 @pytest.mark.parametrize(
     ("codec", "suffix"), [(codec, suffix) for codec, all in WRITTEN.items() for suffix in all.split()]
 )
-def test_what_cameras_phones_editors_and_the_web_write_is_taken(
+def test_common_codecs_and_containers_are_accepted(
     decoding: DecodePool, codec: str, suffix: str, tmp_path: Path
 ) -> None:
     frames = moving(6, *SIZES.get(codec, (64, 96)))
@@ -210,7 +208,7 @@ def test_what_cameras_phones_editors_and_the_web_write_is_taken(
         ("huffyuv", "avi", "yuv422p"),
     ],
 )
-def test_another_codec_is_refused_with_what_to_do_and_taken_of_ones_own(
+def test_other_codecs_are_refused_only_in_uploads_and_the_error_says_how_to_convert(
     decoding: DecodePool, codec: str, suffix: str, format: str, tmp_path: Path
 ) -> None:
     path = write_stream(tmp_path / f"a.{suffix}", moving(6, 64, 96), codec, pix_fmt=format)
@@ -219,7 +217,7 @@ def test_another_codec_is_refused_with_what_to_do_and_taken_of_ones_own(
     assert len(list(read_window_chunks(path, SPEC, 60))) == 1
 
 
-def test_another_container_is_refused_with_what_to_do_and_taken_of_ones_own(
+def test_other_containers_are_refused_only_in_uploads_and_the_error_says_how_to_convert(
     decoding: DecodePool, tmp_path: Path
 ) -> None:
     for name, codec, format in (("a.gif", "gif", "rgb8"), ("a.nut", "libx264", "yuv420p")):
@@ -229,8 +227,8 @@ def test_another_container_is_refused_with_what_to_do_and_taken_of_ones_own(
         assert len(list(read_window_chunks(path, SPEC, 60))) == 1
 
 
-def test_a_stream_of_another_codec_is_not_even_probed(decoding: DecodePool, tmp_path: Path) -> None:
-    """FFmpeg decodes the begin of each stream when it opens a file."""
+def test_a_stream_of_a_refused_codec_is_not_probed(decoding: DecodePool, tmp_path: Path) -> None:
+    """By default FFmpeg decodes the start of each stream when it opens a file."""
     path = write_stream(tmp_path / "a.mkv", moving(6, 64, 96), "ffv1")
     level = av.logging.get_level()
     av.logging.set_level(av.logging.VERBOSE)

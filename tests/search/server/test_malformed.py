@@ -1,4 +1,4 @@
-"""Whatever a request holds, it is no failure of the server, and its answer keeps a browser in bounds."""
+"""Malformed requests: never a server error, and always the security headers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def server(index_folder: Path) -> Iterator[Served]:
 
 
 def check(server: Served, request: bytes) -> int:
-    """The status of what is answered, once its header has been looked at."""
+    """Status of the response, after a check of its headers."""
     with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
         connection.sendall(request)
         answer = HTTPResponse(connection)
@@ -68,7 +68,7 @@ def check(server: Served, request: bytes) -> int:
 
 
 def odd_request(rng: random.Random) -> bytes:
-    """A request that is right but for some of it."""
+    """A valid request with some random changes."""
     lines = [b"Authorization: Bearer " + TOKEN.encode()] * (rng.random() < 0.9)
     if rng.random() < 0.9:
         lines.append(b"Host: localhost")
@@ -85,7 +85,7 @@ def odd_request(rng: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-def test_no_request_is_a_failure_of_the_server(server: Served) -> None:
+def test_no_request_causes_a_server_error(server: Served) -> None:
     rng = random.Random(0)
     statuses = {check(server, odd_request(rng)) for _ in range(500)}
     assert {200, 303, 400, 401, 403, 404, 405, 422} - statuses == set()
@@ -93,14 +93,14 @@ def test_no_request_is_a_failure_of_the_server(server: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["/video/", "/thumbnail/", "/api/neighbors/"])
-def test_no_number_is_a_failure(server: Served, path: str) -> None:
+def test_no_row_number_causes_a_server_error(server: Served, path: str) -> None:
     for number in ("-1", "9" * 23, "9" * 5000, "1e3", "0x1", "+1", "1_0", "%C2%B2", "%EF%BC%91", "%20", "%ff", "00"):
         answer = server.request(path + number, Authorization=f"Bearer {TOKEN}")
         assert answer.status == (404 if number != "00" else 200)
 
 
 @pytest.mark.parametrize("request_", [b"\x16\x03\x01", b"GET / HTTP/9.9", b"GET / HTTP/1.1", b"GET /" + 70_000 * b"x"])
-def test_what_is_no_http_is_answered_with_the_headers_too(server: Served, request_: bytes) -> None:
+def test_invalid_http_gets_the_security_headers_too(server: Served, request_: bytes) -> None:
     assert check(server, request_ + b"\r\n\r\n") == 400
 
 
@@ -110,13 +110,13 @@ def test_what_is_no_http_is_answered_with_the_headers_too(server: Served, reques
      ("bytes=" + "9" * 5000 + "-", 400), ("bytes=99999999999-", 416), ("lines=1-2", 400), ("\xb2", 400),
      ("bytes=-", 400)],
 )  # fmt: skip
-def test_no_range_is_a_failure(server: Served, range_: str, status: int) -> None:
+def test_no_range_causes_a_server_error(server: Served, range_: str, status: int) -> None:
     answer = server.request("/video/0", Authorization=f"Bearer {TOKEN}", Range=range_)
     assert answer.status == status
     assert all(name.lower() in answer.headers for name in SECURITY_HEADERS)
 
 
-def test_a_failure_is_told_with_the_headers_too(index_folder: Path, tmp_path: Path) -> None:
+def test_server_errors_have_the_security_headers_too(index_folder: Path, tmp_path: Path) -> None:
     """The index is removed while it is served."""
     folder = Path(shutil.copytree(index_folder, tmp_path / "index"))
     with served(folder) as server:
@@ -129,7 +129,7 @@ def test_a_failure_is_told_with_the_headers_too(index_folder: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_work(tmp_path: Path) -> None:
     videos, moved = tmp_path / "videos", Path(os.fsdecode(os.fsencode(tmp_path) + b"/moved \xff"))
     for name in (b"\xff\xfe video.mp4", b"fi\nlm \xe2\x80\xae.mp4", b"plain.mp4"):
         write_video(videos / os.fsdecode(name), moving(10, 48, 64))

@@ -1,4 +1,4 @@
-"""What the process that decodes files of strangers may do: next to nothing."""
+"""Sandbox of the process that decodes untrusted files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vicc_ray.search.server.decode_pool import DecodePool
 from vicc_ray.search.server.sandbox import isolated_command
 from vicc_ray.video.decode import VideoError
 
-HELD = """
+INSPECT = """
 import os, socket, stat, sys
 from vicc_ray.search.server import decode_worker
 
@@ -29,13 +29,13 @@ def kinds():
         except OSError:
             pass
 
-held = list(kinds())
+open_kinds = list(kinds())
 pipe = socket.socket(fileno=int(sys.argv[-1]))
 socket.recv_fds(pipe, 4096, 1)
-told = held.count(stat.S_IFREG), held.count(stat.S_IFSOCK), "AWS_SECRET_ACCESS_KEY" in os.environ
-decode_worker.send_text(pipe, decode_worker.NOT_A_VIDEO, " ".join(map(str, told)))
+report = open_kinds.count(stat.S_IFREG), open_kinds.count(stat.S_IFSOCK), "AWS_SECRET_ACCESS_KEY" in os.environ
+decode_worker.send_text(pipe, decode_worker.NOT_A_VIDEO, " ".join(map(str, report)))
 """
-"""Says of itself what it has: who is not root may not look."""
+"""The process reports on itself, because only root may inspect another one."""
 
 
 @pytest.mark.slow
@@ -45,17 +45,17 @@ def test_the_process_has_neither_the_environment_nor_the_descriptors_of_the_serv
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "much-wanted")
     with Path(__file__).open("rb") as inherited:
         os.set_inheritable(inherited.fileno(), True)
-        processes = DecodePool(1, SPEC, 60, (sys.executable, "-c", HELD))
-        with pytest.raises(VideoError) as told:
+        processes = DecodePool(1, SPEC, 60, (sys.executable, "-c", INSPECT))
+        with pytest.raises(VideoError) as report:
             read(processes, video)
     processes.close()
-    files, sockets, secret = str(told.value).split()
+    files, sockets, secret = str(report.value).split()
     assert (files, sockets, secret) == ("0", "1", "False")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are read in /proc")
-def test_the_process_has_few_rights(video: Path) -> None:
+def test_the_process_has_restricted_privileges(video: Path) -> None:
     processes = DecodePool(1, SPEC, 60)
     read(processes, video)
     about = Path(f"/proc/{pid_of(processes)}")
@@ -67,8 +67,8 @@ def test_the_process_has_few_rights(video: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_decodes_where_it_may_neither_open_files_nor_start_threads(video: Path) -> None:
-    """As the user that has nothing, whom the bound of processes holds; who is root is not held by it."""
+def test_it_decodes_without_the_right_to_open_files_or_start_threads(video: Path) -> None:
+    """As user nobody: the limit of processes does not apply to root."""
     code = (
         "import os; from vicc_ray.search.server.decode_worker import main\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
@@ -136,27 +136,29 @@ decode_worker.send_text(pipe, decode_worker.NOT_A_VIDEO, " ".join(results))
 @pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the filter is of Linux on x86-64"
 )
-def test_a_decoder_that_was_taken_over_reaches_nothing(video: Path) -> None:
+def test_a_compromised_decoder_is_confined(video: Path) -> None:
     processes = DecodePool(1, SPEC, 60, (sys.executable, "-c", TRIED))
-    with pytest.raises(VideoError) as told:
+    with pytest.raises(VideoError) as results:
         read(processes, video)
     processes.close()
-    assert str(told.value).split() == ["PermissionError"] * TRIED.count("    tried(")
+    assert str(results.value).split() == ["PermissionError"] * TRIED.count("    tried(")
 
 
-def test_a_package_is_not_put_before_the_standard_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a wheel's folder of packages, which may have old backports."""
+def test_the_package_folder_comes_after_the_standard_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel is installed among other packages, which may include old backports."""
     (tmp_path / "wheel.py").write_text("import typing\ndef main(): print(typing.__file__)")
     (tmp_path / "typing.py").write_text("raise SystemExit(7)")
     others = [path for path in sys.path if Path(path).resolve() != Path(vicc_ray.__file__).parents[1]]
     monkeypatch.setattr(sys, "path", [*others, str(tmp_path)])
     monkeypatch.setattr(vicc_ray, "__file__", str(tmp_path / "vicc_ray" / "__init__.py"))
-    told = subprocess.run(isolated_command("wheel"), capture_output=True, text=True)
-    assert told.stdout.strip() == typing.__file__
+    run = subprocess.run(isolated_command("wheel"), capture_output=True, text=True)
+    assert run.stdout.strip() == typing.__file__
 
 
 @pytest.mark.slow
-def test_no_module_of_the_current_folder_is_run(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_module_is_imported_from_the_current_folder(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("signal", "cv2", "vicc_ray", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)

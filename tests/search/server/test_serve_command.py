@@ -1,4 +1,4 @@
-"""``vicc-ray serve``: the token that it prints or keeps, and where it may do without."""
+"""``vicc-ray serve``: its token, printed or stored, and when none is needed."""
 
 from __future__ import annotations
 
@@ -18,41 +18,39 @@ from vicc_ray.search.server.token_file import new_token, stored_token
 def status(command: Command, token: str = "") -> int:
     connection = HTTPConnection("127.0.0.1", command.port, timeout=60)
     connection.request("GET", "/api/videos", headers={"Authorization": f"Bearer {token}"} if token else {})
-    found = connection.getresponse().status
+    answer = connection.getresponse().status
     connection.close()
-    return found
+    return answer
 
 
 @pytest.mark.slow
-def test_without_a_token_where_it_is_said(index_folder: Path) -> None:
-    """The link has a name that is answered, whatever the host was called."""
+def test_no_token_is_needed_with_no_token(index_folder: Path) -> None:
+    """The link has a host name that is accepted, however the host was given."""
     with serving(index_folder, "--no-token", "--host", "127.1") as command:
         assert command.link == f"http://127.0.0.1:{command.port}/"
         assert (command.token, status(command)) == ("", 200)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_nothing_listens_beyond_this_machine_without_a_token(
+def test_no_token_is_refused_on_public_addresses(
     index_folder: Path, host: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", str(index_folder), "--host", host, "--port", "0", "--no-token"]) == 2
     assert "--no-token" in capsys.readouterr().err
 
 
-def test_a_video_that_a_decoder_has_no_memory_for_may_not_be_sent(
-    index_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_upload_limit_fits_the_memory_of_a_decoder(index_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     largest = build_parser().parse_args(["serve", str(index_folder), "--max-upload", "2048"]).max_upload
     assert 2 * largest * 2**20 < MEMORY
     with pytest.raises(SystemExit) as stopped:
         build_parser().parse_args(["serve", str(index_folder), "--max-upload", "2049"])
     assert stopped.value.code == 2
-    told = capsys.readouterr().err
-    assert all(word in told for word in ("--max-upload", "2049", "2048"))
+    message = capsys.readouterr().err
+    assert all(word in message for word in ("--max-upload", "2049", "2048"))
 
 
 @pytest.mark.slow
-def test_a_token_in_a_file_is_not_shown(index_folder: Path, tmp_path: Path) -> None:
+def test_a_stored_token_is_not_printed(index_folder: Path, tmp_path: Path) -> None:
     token = stored_token(tmp_path / "token")
     with serving(index_folder, "--token-file", str(tmp_path / "token")) as command:
         assert token not in command.link
@@ -60,7 +58,7 @@ def test_a_token_in_a_file_is_not_shown(index_folder: Path, tmp_path: Path) -> N
         assert token not in Path(f"/proc/{command.process.pid}/cmdline").read_text()
 
 
-def test_a_token_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_token_file_is_created_once_and_private(tmp_path: Path) -> None:
     token = stored_token(tmp_path / "token")
     assert re.fullmatch(r"[\w-]{43}", token)
     assert stored_token(tmp_path / "token") == token != new_token()
@@ -68,7 +66,7 @@ def test_a_token_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610, 0o644])
-def test_a_token_file_of_others_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     file = tmp_path / "token"
     token = stored_token(file)
     file.chmod(mode)
@@ -80,7 +78,7 @@ def test_a_token_file_of_others_is_refused(tmp_path: Path, mode: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "short", "x" * 31, "a token with spaces in it, which is long", "x" * 600, "\xff" * 40]
 )
-def test_what_is_no_token_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_token_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "token"
     file.touch(0o600)
     file.write_text(text, "latin-1")
@@ -88,7 +86,7 @@ def test_what_is_no_token_is_refused(tmp_path: Path, text: str) -> None:
         stored_token(file)
 
 
-def test_a_token_file_that_cannot_be_is_told(tmp_path: Path) -> None:
+def test_an_impossible_token_file_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none/token"):
         with pytest.raises(UserError, match="--token-file"):
             stored_token(path)

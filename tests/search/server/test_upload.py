@@ -1,4 +1,4 @@
-"""Videos that are sent: nothing is left of them, and they take no more room than there is."""
+"""Uploads: no file remains, and their number and size are limited."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def answer_of(connection: socket) -> tuple[HTTPResponse, dict[str, str]]:
 
 
 def files(folder: Path) -> list[Path]:
-    """torch makes a folder for itself."""
+    """Files only, because torch creates a folder."""
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_while_it_receives_leaves_no_file(command: Command, tmp_path: Path) -> None:
+def test_a_server_killed_during_an_upload_leaves_no_file(command: Command, tmp_path: Path) -> None:
     with command.connect() as connection:
         connection.sendall(command.upload_head(SIZE) + bytes(SIZE // 2))
         wait_until(lambda: max(command.open_sizes(tmp_path), default=0) >= 2**20)
@@ -51,7 +51,7 @@ def test_a_server_that_is_killed_while_it_receives_leaves_no_file(command: Comma
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_while_it_decodes_leaves_no_file(command: Command, tmp_path: Path) -> None:
+def test_a_server_killed_during_decoding_leaves_no_file(command: Command, tmp_path: Path) -> None:
     (decoding,) = command.children()
     os.kill(decoding, signal.SIGSTOP)
     try:
@@ -66,12 +66,12 @@ def test_a_server_that_is_killed_while_it_decodes_leaves_no_file(command: Comman
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_the_server_goes_on(command: Command, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_server_continues(command: Command, tmp_path: Path) -> None:
     before = resource.prlimit(command.process.pid, resource.RLIMIT_FSIZE, (2**20, -1))
     with command.connect() as connection:
         connection.sendall(command.upload_head(SIZE) + bytes(SIZE))
-        answer, told = answer_of(connection)
-    assert (answer.status, "disk" in told["error"]) == (507, True)
+        answer, content = answer_of(connection)
+    assert (answer.status, "disk" in content["error"]) == (507, True)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert not command.open_sizes(tmp_path)
     resource.prlimit(command.process.pid, resource.RLIMIT_FSIZE, before)
@@ -81,8 +81,8 @@ def test_a_full_disk_is_told_and_the_server_goes_on(command: Command, tmp_path: 
 
 
 @pytest.mark.slow
-def test_uploads_at_once_are_bounded(index_folder: Path) -> None:
-    """One that is refused may come again once another has ended."""
+def test_concurrent_uploads_are_limited(index_folder: Path) -> None:
+    """A refused upload succeeds after another one has ended."""
     head = b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     with served(index_folder, max_uploads=2) as server, ExitStack() as stack:
         waiting = [stack.enter_context(create_connection(("127.0.0.1", server.port), 60)) for _ in range(2)]
@@ -97,16 +97,14 @@ def test_uploads_at_once_are_bounded(index_folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_place_is_not_kept_for_an_upload_of_which_no_more_comes(
-    index_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stalled_upload_times_out(index_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "IDLE_S", 0.2)
     with served(index_folder) as server, create_connection(("127.0.0.1", server.port), 60) as connection:
         connection.sendall(b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx")
         assert answer_of(connection)[0].status == 408
 
 
-def test_bytes_of_uploads_are_bounded() -> None:
+def test_the_total_size_of_uploads_is_limited() -> None:
     space = UploadSpace(5, 100)
     with space.reserve() as first, space.reserve() as second:
         first.grow(70)
