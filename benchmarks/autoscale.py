@@ -37,7 +37,7 @@ import psutil
 
 sys.path.append(str(Path(__file__).parents[1]))  # runs of seconds are those of the tests
 
-from tests.pipelines.runs import computed_here, losses, rgb_alone, settings
+from tests.pipelines.runs import losses, reference_losses, rgb_only, settings
 from tests.pipelines.sweeps import sweep_file
 from vicc_ray.config.loader import dump_config
 from vicc_ray.pipelines.prepare.pipeline import prepare
@@ -82,7 +82,7 @@ class Cluster:
         """All four."""
         workers = self.pretrain(epochs)
         found = losses(self.out / "run")
-        reference = list(computed_here(rgb_alone(epochs), self.out / "store"))
+        reference = list(reference_losses(rgb_only(epochs), self.out / "store"))
         pairs = zip(found, reference, strict=True)
         self.sweep()
         self.until("no machine is left", lambda: not self.machines())
@@ -96,7 +96,7 @@ class Cluster:
         folder, recipe = RunDir(self.out / "run"), self.out / "recipe.yaml"
         recipe.write_text(
             dump_config(
-                rgb_alone(
+                rgb_only(
                     epochs, num_workers={"min": 1, "max": 2}, elastic_resize_interval_s=2.0, checkpoint_every_steps=20
                 )
             )

@@ -102,9 +102,9 @@ def seeds(out: Path, values: dict[str, Any]) -> list[float]:
     search = {key: {"choices": [value]} for key, value in values.items()}
     scores = []
     for seed in SEEDS:
-        fixed = {**COMMON["overrides"], "seed": seed}
+        overrides = {**COMMON["overrides"], "seed": seed}
         again = sweep(
-            out, f"seed-{seed}", search_space=search, overrides=fixed, sampler="grid", prune={"method": "none"},
+            out, f"seed-{seed}", search_space=search, overrides=overrides, sampler="grid", prune={"method": "none"},
             budget={"epochs": EPOCHS},
         )  # fmt: skip
         scores.append(again["best"]["recall_at_1"])
