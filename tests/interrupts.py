@@ -27,10 +27,10 @@ POLL_S = 0.02
 
 
 def taking_interrupts(command: Sequence[str]) -> list[str]:
-    """The command so that it is interrupted also where the tests run in the background, whose shell ignores Ctrl-C.
+    """Wrap a command so that SIGINT stops it, also where the tests run in the background and the shell ignores SIGINT.
 
-    Not by a function that the child calls (``preexec_fn``): Python forks for that, with all that is in this process.
-    After a network had been exported here and such a fork, a call of Ray's did not return, three times of three.
+    A ``preexec_fn`` would fork this process with all its state: after an export and such a fork, a call to Ray hung in
+    three of three tries.
     """
     return [sys.executable, "-c", TAKING_INTERRUPTS, *command]
 
@@ -41,14 +41,14 @@ class Ended:
 
     Attributes:
         seconds: time from the signal to the exit.
-        told: time from the signal to the next output on stderr.
+        first_output_s: time from the signal to the next output on stderr.
         left: command lines of descendants that survive.
     """
 
     code: int
     errors: str
     seconds: float
-    told: float
+    first_output_s: float
     left: list[str]
 
 
@@ -77,20 +77,20 @@ def interrupted(
     ):
         try:
             _wait(process, when, errors)
-            before, begun = errors.stat().st_size, time.monotonic()
+            before, signaled = errors.stat().st_size, time.monotonic()
             process.send_signal(signum)
-            told = 0.0
-            while process.poll() is None and time.monotonic() - begun < DEADLINE_S:
-                if not told and errors.stat().st_size > before:
-                    told = time.monotonic() - begun
+            first_output_s = 0.0
+            while process.poll() is None and time.monotonic() - signaled < DEADLINE_S:
+                if not first_output_s and errors.stat().st_size > before:
+                    first_output_s = time.monotonic() - signaled
                 if again is not None and again(process.pid):
                     process.send_signal(signum)
                     again = None
                 time.sleep(POLL_S)
-            seconds = time.monotonic() - begun
+            seconds = time.monotonic() - signaled
         finally:
             process.kill()
-    return Ended(process.returncode, errors.read_text(), seconds, told, _left(mark))
+    return Ended(process.returncode, errors.read_text(), seconds, first_output_s, _left(mark))
 
 
 def catches_signals(pid: int) -> bool:
@@ -103,8 +103,8 @@ def catches_signals(pid: int) -> bool:
 def _wait(process: subprocess.Popen[bytes], when: Callable[[int], object], errors: Path) -> None:
     end = time.monotonic() + DEADLINE_S
     while not when(process.pid):
-        assert process.poll() is None, f"it has ended: {errors.read_text()[-2000:]}"
-        assert time.monotonic() < end, f"it does not come to that: {errors.read_text()[-2000:]}"
+        assert process.poll() is None, f"the process has exited: {errors.read_text()[-2000:]}"
+        assert time.monotonic() < end, f"timeout before the signal: {errors.read_text()[-2000:]}"
         time.sleep(POLL_S)
 
 
@@ -116,11 +116,11 @@ def _left(mark: str) -> list[str]:
 
 
 def _marked(mark: str) -> list[str]:
-    found = []
+    command_lines = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if f"{MARK}={mark}".encode() in (entry / "environ").read_bytes():
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:  # it has ended, or is not ours
+                command_lines.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # the process has exited, or belongs to another user
             continue
-    return found
+    return command_lines

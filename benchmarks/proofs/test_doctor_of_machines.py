@@ -1,4 +1,4 @@
-"""Doctor on a cluster of fake nodes: one has another home folder, one cannot write."""
+"""Doctor on a cluster of fake nodes: one has a different home folder, one cannot write to its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.pipelines.test_doctor import lines_of
 
 
-def test_the_machine_with_another_folder_and_the_one_that_cannot_write_are_named(tmp_path: Path) -> None:
+def test_doctor_names_the_node_with_another_folder_and_the_one_that_cannot_write(tmp_path: Path) -> None:
     homes = {name: tmp_path / name for name in ("common", "other", "blocked")}
     for home in homes.values():
         home.mkdir()
@@ -21,11 +21,25 @@ def test_the_machine_with_another_folder_and_the_one_that_cannot_write_are_named
             cluster.add(name, 1, home=homes[name])
         lines = _doctor(cluster)
     assert lines["machines"].startswith("ok: 4:") and lines["token"].startswith("FAIL: off on")
-    assert re.match(r"FAIL: ~/shared cannot be written by [^ ,]+ \(Not a directory \(.+?\)\); ", lines["folder"])
-    blind = dict(re.findall(r"(\S+) \(does not see what ([^)]+) wrote\)", lines["folder"]))
-    (other,) = [machine for machine, missed in blind.items() if ", " in missed]
-    assert len(blind) == 3
-    assert all(missed == other for machine, missed in blind.items() if machine != other)
+    machines = lines["machines"].rpartition(": ")[2].split(", ")
+    findings = _findings(lines["folder"], machines)
+    assert lines["folder"].startswith("FAIL") and "~/shared" in lines["folder"]
+    assert set(findings) == set(machines)
+    (blocked,) = [machine for machine, finding in findings.items() if "Not a directory" in finding]
+    unseen = {
+        machine: {name for name in machines if name in finding}
+        for machine, finding in findings.items()
+        if machine != blocked
+    }
+    (other,) = [machine for machine, missing in unseen.items() if len(missing) == 2]
+    assert all(missing == {other} for machine, missing in unseen.items() if machine != other)
+
+
+def _findings(line: str, machines: list[str]) -> dict[str, str]:
+    """Machine -> the finding in parentheses after its name."""
+    name = "|".join(map(re.escape, machines))
+    parts = re.split(rf"({name}) \(", line)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 UNEXPANDED = """
@@ -35,7 +49,7 @@ doctor.output_path = str
 from vicc_ray.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
-"""The command without its care for ``~``, which is here a path that leads each machine somewhere else."""
+"""The command without expansion of ``~`` on the client, so that the path differs between nodes."""
 
 
 def _doctor(cluster: FakeCluster) -> dict[str, str]:

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from tests.fake_cluster import fake_cluster
-from tests.pipelines.processes import begun, wait_until
-from tests.pipelines.runs import computed_here, rgb_alone
+from tests.pipelines.processes import pretrain_process, wait_until
+from tests.pipelines.runs import reference_losses, rgb_only
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import read_lines
 
 
-def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(store: Path, tmp_path: Path) -> None:
+def test_elastic_run_follows_its_nodes_and_samples_every_video_once_per_epoch(store: Path, tmp_path: Path) -> None:
     workers = {"min": 1, "max": 2}
-    config = rgb_alone(
+    config = rgb_only(
         5000, num_workers=workers, elastic_resize_interval_s=2.0, checkpoint_every_steps=10, log_sample_ids=True
     )
     folder = RunDir(tmp_path / "run")
@@ -30,9 +30,9 @@ def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(s
 
     with fake_cluster() as cluster:
         cluster.add("stays", 2)
-        # A start that still counts on the machine that is gone ends sooner; one that ends too soon is tried again.
+        # Shortens a start that waits for the lost node. A start that times out is retried.
         environment = {**cluster.environment, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
-        with begun(config, store, folder.path, environment) as process:
+        with pretrain_process(config, store, folder.path, environment) as process:
             wait_until(lambda: folder.step > 0, process)  # resizing resumes from the newest checkpoint
             cluster.add("comes and goes", 2)
             wait_until(lambda: trains_with(2), process)
@@ -43,7 +43,7 @@ def test_a_run_grows_and_shrinks_with_its_machines_and_counts_every_video_once(s
     lines = read_lines(folder.metrics_file)
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
     assert [count for count, _ in groupby(line["workers"] for line in lines)] == [1, 2, 1]
-    reference = list(islice(computed_here(config, store), len(lines)))
+    reference = list(islice(reference_losses(config, store), len(lines)))
     np.testing.assert_allclose([line["loss"] for line in lines], reference, rtol=1e-4)
     taken = [video for line in read_lines(folder.samples_file) for video in line["videos"]]
     for epoch in range(len(taken) // 16):

@@ -1,4 +1,4 @@
-"""The published network in every format, see ``tests/export/test_exporter.py``."""
+"""Export of S3D in every format; smaller networks: ``tests/export/test_exporter.py``."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pathlib import Path
 from tests.export.test_exporter import check_every_format, weights
 
 
-def test_every_format_of_s3d_computes_the_same(tmp_path: Path) -> None:
+def test_every_export_format_of_s3d_gives_the_same_outputs(tmp_path: Path) -> None:
     check_every_format(weights("s3d"), tmp_path)

@@ -1,7 +1,7 @@
-"""Verbs that work for long, interrupted in their middle, twice in quick succession.
+"""Interruption of long-running commands: two signals in quick succession while they work.
 
-At their start and for verbs without Ray: tests/utils/test_interruption.py; a training in the middle and while it waits
-for places: tests/pipelines/train/test_interrupts.py.
+Signals at startup, and commands without Ray: tests/utils/test_interruption.py. A training run in the middle, and
+while it waits for placement groups: tests/pipelines/train/test_interrupts.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.interrupts import Ended, interrupted
-from tests.pipelines.runs import rgb_alone, settings
+from tests.pipelines.runs import rgb_only, settings
 from tests.pipelines.sweeps import sweep_file
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config
@@ -28,7 +28,7 @@ LONG = {"schedule": {"rgb_epochs": 5000, "stage1_cosine_epochs": 5000, "flow_epo
 
 @dataclass(frozen=True)
 class Workspace:
-    """What verbs work on, and where they write to."""
+    """Inputs of the commands, and the folder of their outputs."""
 
     store: Path
     run: Path
@@ -43,32 +43,42 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Case:
-    """A verb: its arguments, and a file that is there once it is in its middle."""
+    """A command: its arguments, and a glob of a file that exists once it is working."""
 
     arguments: Callable[[Workspace], list[str | Path]]
     middle: str
 
 
-def _run(place: Workspace) -> list[str | Path]:
-    return [place.recipe(settings(**LONG)), "--videos", place.videos, "--out", place.out / "job"]
+def _run(workspace: Workspace) -> list[str | Path]:
+    return [workspace.recipe(settings(**LONG)), "--videos", workspace.videos, "--out", workspace.out / "job"]
 
 
-def _prepare(place: Workspace) -> list[str | Path]:
-    return [place.recipe(settings()), "--videos", place.videos, "--store", place.out / "store"]
+def _prepare(workspace: Workspace) -> list[str | Path]:
+    return [workspace.recipe(settings()), "--videos", workspace.videos, "--store", workspace.out / "store"]
 
 
-def _pretrain(place: Workspace) -> list[str | Path]:
-    return [place.recipe(rgb_alone(5000)), "--store", place.store, "--run", place.out / "run"]
+def _pretrain(workspace: Workspace) -> list[str | Path]:
+    return [workspace.recipe(rgb_only(5000)), "--store", workspace.store, "--run", workspace.out / "run"]
 
 
-def _classify(place: Workspace) -> list[str | Path]:
+def _classify(workspace: Workspace) -> list[str | Path]:
     more = ["--set", "classify.finetune_epochs=5000", "--set", "classify.global_batch_size=4"]
-    return ["--run", place.run, "--store", place.store, "--out", place.out / "classes", "--mode", "finetune", *more]
+    return [
+        "--run",
+        workspace.run,
+        "--store",
+        workspace.store,
+        "--out",
+        workspace.out / "classes",
+        "--mode",
+        "finetune",
+        *more,
+    ]
 
 
-def _sweep(place: Workspace) -> list[str | Path]:
-    place.out.mkdir(exist_ok=True)
-    return [sweep_file(place.out), "--store", place.store, "--out", place.out / "sweep"]
+def _sweep(workspace: Workspace) -> list[str | Path]:
+    workspace.out.mkdir(exist_ok=True)
+    return [sweep_file(workspace.out), "--store", workspace.store, "--out", workspace.out / "sweep"]
 
 
 CASES = {
@@ -95,25 +105,27 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(store: Path, trained: Path, videos: Path, tmp_path: Path) -> Workspace:
+def workspace(store: Path, trained: Path, videos: Path, tmp_path: Path) -> Workspace:
     return Workspace(store, trained, videos, tmp_path / "out")
 
 
-@pytest.mark.parametrize("verb", CASES)
-def test_in_the_middle_twice_in_quick_succession(verb: str, place: Workspace, tmp_path: Path) -> None:
-    """SIGTERM and SIGINT in turns."""
-    case, signum = CASES[verb], (signal.SIGINT, signal.SIGTERM)[list(CASES).index(verb) % 2]
-    command = ["-m", "vicc_ray", verb, *case.arguments(place)]
+@pytest.mark.parametrize("command_name", CASES)
+def test_two_signals_in_quick_succession_stop_a_working_command(
+    command_name: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    """SIGINT and SIGTERM alternate over the commands."""
+    case, signum = CASES[command_name], (signal.SIGINT, signal.SIGTERM)[list(CASES).index(command_name) % 2]
+    command = ["-m", "vicc_ray", command_name, *case.arguments(workspace)]
     ended = interrupted(
-        command, lambda _: any(place.out.glob(case.middle)), signum, tmp_path / "printed", again=lambda _: True
+        command, lambda _: any(workspace.out.glob(case.middle)), signum, tmp_path / "printed", again=lambda _: True
     )
-    _is_well(ended, verb, signum)
+    _assert_clean_exit(ended, command_name, signum)
 
 
-def _is_well(ended: Ended, verb: str, signum: signal.Signals) -> None:
+def _assert_clean_exit(ended: Ended, command_name: str, signum: signal.Signals) -> None:
     assert (ended.code, ended.left) == (128 + signum, []), ended.errors
     assert ended.seconds < LIMIT_S
-    assert ended.told < 1.0
+    assert ended.first_output_s < 1.0
     last = ended.errors.splitlines()[-1]
-    assert last == ("stopped; the same command continues" if verb in RESUMABLE else "stopped")
+    assert last == ("stopped; the same command continues" if command_name in RESUMABLE else "stopped")
     assert "Traceback" not in ended.errors

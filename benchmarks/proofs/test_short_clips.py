@@ -11,7 +11,7 @@ SCAN = Path(__file__).parents[1] / "short_clips.py"
 SECONDS = 100
 
 
-def test_no_layer_of_ours_is_wrong_and_those_of_torch_are_told() -> None:
+def test_our_layers_are_correct_and_torch_failures_are_reported() -> None:
     command = [sys.executable, str(SCAN), "--seconds", str(SECONDS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3 * SECONDS)
     assert done.stdout, done.stderr

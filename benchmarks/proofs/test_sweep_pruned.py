@@ -1,4 +1,4 @@
-"""Pruning: a pruned trial makes no step after the score that ended it."""
+"""Pruning: a pruned trial takes no step after the score that ended it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vicc_ray.sweep.trial import Trial
 from vicc_ray.sweep.trial_config import Sweep
 
 
-def test_a_trial_that_a_score_ends_has_made_no_step_after_it(store: Path, tmp_path: Path) -> None:
+def test_pruned_trial_trains_no_step_after_the_score_that_ended_it(store: Path, tmp_path: Path) -> None:
     changes = {"search_space": {"stage2.learning_rate": {"choices": [0.04, 0.05]}}, "final_eval": {"num_seeds": 0}}
     prune = {"method": "asha", "grace_period": SCORED[0], "reduction_factor": 2}
     settings, folder = load_sweep(sweep_file(tmp_path, prune=prune, **changes)), SweepDir(tmp_path / "out")

@@ -1,4 +1,4 @@
-"""One Ray for all tests of the pipelines: starting it takes ten seconds."""
+"""Fixtures of the pipeline tests: one Ray session for all, since a start takes ten seconds."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen videos to train with and four to test with."""
-    folder = tmp_path_factory.mktemp("data?of=all#%41")  # a path is no address, whoever opens it
+    """Clip store of 16 training and 4 test videos."""
+    folder = tmp_path_factory.mktemp("data?of=all#%41")  # characters that a URL would escape
     make_videos(folder / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
     prepare(folder / "videos", folder / "store", settings(), progress=False)
     return folder / "store"

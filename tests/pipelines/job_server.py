@@ -1,4 +1,4 @@
-"""A real job server of Ray on this machine, behind its token, and submitting to it as a user does."""
+"""A real Ray job server on this machine, with token authentication, and `vicc-ray submit` to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import ray  # puts its own psutil where Python looks
+import ray  # puts its bundled psutil on sys.path
 
 # isort: split
 import psutil
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Server:
-    """A job server, and the environment of those who may use it; ``cluster``: address of its head."""
+    """A job server, and the environment of a client with its token; ``cluster``: address of its head."""
 
     address: str
     cluster: str
@@ -44,23 +44,23 @@ class Server:
     head: psutil.Popen
 
     def drivers(self) -> list[psutil.Process]:
-        """The processes of jobs."""
-        found = self.head.children(recursive=True)
-        return [process for process in found if process.cmdline()[1:4] == ["-m", "vicc_ray", "pretrain"]]
+        """Driver processes of jobs."""
+        children = self.head.children(recursive=True)
+        return [process for process in children if process.cmdline()[1:4] == ["-m", "vicc_ray", "pretrain"]]
 
 
 @contextmanager
 def job_server(temporary: pytest.TempPathFactory) -> Iterator[Server]:
-    """That of a cluster of one machine."""
-    # Ray's sockets have long names, and a socket's path may have 107 bytes.
+    """Start a cluster of one node and its job server; killed at the end of the block."""
+    # Ray's socket names are long, and a socket path is limited to 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="r", dir=temporary.getbasetemp().parent))
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment = {**{name: value for name, value in os.environ.items() if not name.startswith("RAY_")}, **secret}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    port, own_port = free_port(), free_port()
+    port, gcs_port = free_port(), free_port()
     start = ["--head", "--block", "--num-cpus=2", "--object-store-memory=160000000", "--include-dashboard=true"]
-    ports = [f"--port={own_port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
-    ports += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray on this machine has the usual one
+    ports = [f"--port={gcs_port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
+    ports += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray on this machine uses the default
     program = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, *ports, f"--temp-dir={folder}"]
     with (folder / "log").open("w") as log, psutil.Popen(program, env=environment, stdout=log, stderr=log) as head:
         try:
@@ -69,16 +69,16 @@ def job_server(temporary: pytest.TempPathFactory) -> Iterator[Server]:
                 assert head.poll() is None, (folder / "log").read_text()
                 assert time.monotonic() < end
                 time.sleep(0.1)
-            yield Server(f"http://127.0.0.1:{port}", f"127.0.0.1:{own_port}", environment, head)
+            yield Server(f"http://127.0.0.1:{port}", f"127.0.0.1:{gcs_port}", environment, head)
         finally:
             for process in [*head.children(recursive=True), head]:
-                process.kill()  # `ray stop` would end those of others
+                process.kill()  # `ray stop` would kill unrelated clusters too
 
 
 def submit(server: Server, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", "vicc_ray", "submit", "--dashboard-address", server.address, *arguments]
+    command = [sys.executable, "-m", "vicc_ray", "submit", "--dashboard-address", server.address, *arguments]
     environment = {**server.environment, **changes}
-    return subprocess.run(whole, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
 
 
 def recipe(folder: Path, epochs: int = 1) -> tuple[Config, str]:

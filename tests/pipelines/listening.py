@@ -1,4 +1,4 @@
-"""Where the processes that this one has begun listen, as the kernel tells it."""
+"""TCP listeners of this process and its descendants, from ``/proc/net``."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ POLL_INTERVAL_S = 0.2
 def listening() -> dict[str, set[int]]:
     """Address -> TCP ports."""
     sockets = _sockets_of([os.getpid(), *descendants()])
-    found: dict[str, set[int]] = {}
+    ports: dict[str, set[int]] = {}
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             _, local, _, state, *rest = line.split()
             if state == LISTENS and rest[5] in sockets:
                 address, _, port = local.partition(":")
-                found.setdefault(str(_address(address)), set()).add(int(port, 16))
-    return found
+                ports.setdefault(str(_address(address)), set()).add(int(port, 16))
+    return ports
 
 
-def outside(listens: dict[str, set[int]]) -> dict[str, set[int]]:
-    """Those that are not of the loopback."""
-    return {address: ports for address, ports in listens.items() if not _is_loopback(address)}
+def non_loopback(listeners: dict[str, set[int]]) -> dict[str, set[int]]:
+    """Listeners at other addresses than loopback."""
+    return {address: ports for address, ports in listeners.items() if not _is_loopback(address)}
 
 
 @contextmanager
-def heard_outside() -> Iterator[set[str]]:
-    """Other addresses than of the loopback at which something listens while the block runs."""
-    found: set[str] = set()
+def external_listeners() -> Iterator[set[str]]:
+    """Non-loopback addresses that a process of ours listens at while the block runs."""
+    addresses: set[str] = set()
 
-    def look(over: threading.Event) -> None:
+    def poll(over: threading.Event) -> None:
         while not over.wait(POLL_INTERVAL_S):
-            found.update(outside(listening()))
+            addresses.update(non_loopback(listening()))
 
-    with background_thread(look):
-        yield found
+    with background_thread(poll):
+        yield addresses
 
 
 def _is_loopback(text: str) -> bool:
@@ -53,15 +53,15 @@ def _is_loopback(text: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _address(written: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """In words of four bytes, each turned round."""
-    words = [bytes.fromhex(written[start : start + 8])[::-1] for start in range(0, len(written), 8)]
+def _address(hexadecimal: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Address from the kernel's hexadecimal words of four bytes, each in little-endian order."""
+    words = [bytes.fromhex(hexadecimal[start : start + 8])[::-1] for start in range(0, len(hexadecimal), 8)]
     return ipaddress.ip_address(b"".join(words))
 
 
 def _sockets_of(pids: list[int]) -> set[str]:
-    found = set()
+    links = set()
     for pid in pids:
-        with suppress(OSError):  # it has ended
-            found |= {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
-    return {name.removeprefix("socket:[").removesuffix("]") for name in found if name.startswith("socket:[")}
+        with suppress(OSError):  # the process has exited
+            links |= {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
+    return {name.removeprefix("socket:[").removesuffix("]") for name in links if name.startswith("socket:[")}

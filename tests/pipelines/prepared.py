@@ -1,4 +1,4 @@
-"""Preparing small videos in tests, and looking at what came out."""
+"""Helpers of the prepare tests: write small videos, prepare them, read the results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def run(videos: Path | str, store: Path, config: Config = CONFIG, labels: Path |
     return prepare(videos, store, config, labels, progress=False)
 
 
-def films(folder: Path, *names: str, frames: int = 6, first: int = 0) -> Path:
-    """Films number ``first`` and on; the same number is the same content."""
+def write_videos(folder: Path, *names: str, frames: int = 6, first: int = 0) -> Path:
+    """Write one video per name with seeds from ``first`` on; equal seeds give equal content."""
     for seed, name in enumerate(names, first):
         write_video(folder / name, moving(frames, 32, 48, (2 - seed % 5, 1), seed))
     return folder
@@ -34,7 +34,7 @@ def failures(store: Path) -> dict[str, str]:
 
 
 def parts(store: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of change of each shard: what tells a rewritten file."""
+    """Inode and mtime of each shard, which change when it is rewritten."""
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in store.glob("part-*.parquet")}
 
 
@@ -46,15 +46,15 @@ WRITING = """
 import os, signal, sys
 from pathlib import Path
 from vicc_ray.utils.fs import atomic_path
-with atomic_path(Path(sys.argv[1])) as aside:
-    print(aside, flush=True)
+with atomic_path(Path(sys.argv[1])) as tmp:
+    print(tmp, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def killed_while_writing(path: Path) -> Path:
-    """What a process leaves beside ``path`` that is killed before it has written it."""
+    """Temporary file that a process leaves next to ``path`` when it is killed before the rename."""
     done = subprocess.run([sys.executable, "-c", WRITING, str(path)], stdout=subprocess.PIPE, text=True)
-    aside = Path(done.stdout.strip())
-    assert done.returncode == -signal.SIGKILL and aside.exists()
-    return aside
+    tmp = Path(done.stdout.strip())
+    assert done.returncode == -signal.SIGKILL and tmp.exists()
+    return tmp

@@ -1,4 +1,4 @@
-"""Runs whose processes are killed in the middle: the command in a process of its own, and workers of this one."""
+"""Helpers that kill processes of a run: the command in a child process, and Ray actors of this one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import ray  # puts its own psutil where Python looks
+import ray  # puts its bundled psutil on sys.path
 
 # isort: split
 import psutil
@@ -23,15 +23,15 @@ from vicc_ray.config.loader import dump_config
 from vicc_ray.runs.run_dir import RunDir
 
 DEADLINE_S = 600
-"""For one thing to happen; a start of Ray Train takes half a minute on a busy machine."""
+"""Timeout of one wait; a start of Ray Train takes half a minute on a busy machine."""
 assert ray
 
 
 @contextmanager
-def begun(
+def pretrain_process(
     config: Config, store: Path, folder: Path, environment: dict[str, str] | None = None
 ) -> Iterator[psutil.Popen]:
-    """``vicc-ray pretrain`` into ``folder`` in a process of its own, which is killed at the end of the block."""
+    """Run ``vicc-ray pretrain`` into ``folder`` in a child process, killed at the end of the block."""
     recipe = folder.parent / "recipe.yaml"
     recipe.write_text(dump_config(config))
     arguments = ("pretrain", str(recipe), "--store", str(store), "--run", str(folder))
@@ -41,9 +41,9 @@ def begun(
 
 @contextmanager
 def command(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[psutil.Popen]:
-    """``vicc-ray`` in a process of its own; killed at the end of the block if it has not ended."""
-    whole = taking_interrupts([sys.executable, "-m", "vicc_ray", *arguments])
-    with psutil.Popen(whole, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    """Run ``vicc-ray`` in a child process, killed at the end of the block if it still runs."""
+    command_line = taking_interrupts([sys.executable, "-m", "vicc_ray", *arguments])
+    with psutil.Popen(command_line, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -52,13 +52,13 @@ def command(*arguments: str, environment: dict[str, str] | None = None) -> Itera
 
 
 @contextmanager
-def killed_here(name: str, folder: RunDir) -> Iterator[None]:
-    """Kill what the Ray of this process has begun under a name, once the run has a checkpoint; it must get one."""
+def kill_after_first_checkpoint(name: str, folder: RunDir) -> Iterator[None]:
+    """Kill this session's Ray processes of a name once the run has a checkpoint; fail if it ends before that."""
     ended = Event()
 
     def kill() -> None:
         while folder.step == 0:
-            assert not ended.wait(0.05), "the run has ended before anything was killed"
+            assert not ended.wait(0.05), "the run ended before its first checkpoint"
         kill_below(psutil.Process(), name)
 
     with ThreadPoolExecutor(1) as pool:
@@ -70,24 +70,24 @@ def killed_here(name: str, folder: RunDir) -> Iterator[None]:
         killed.result()
 
 
-def wait_until(true: Callable[[], Any], process: psutil.Popen) -> None:
-    """Until something holds that the process brings about; fails when that ends or takes too long."""
+def wait_until(condition: Callable[[], Any], process: psutil.Popen) -> None:
+    """Wait until a condition is true; fail when the process exits first or the deadline passes."""
     end = time.monotonic() + DEADLINE_S
-    while not true():
+    while not condition():
         with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
             process.wait(timeout=0.05)
-            raise AssertionError(f"the run has ended: {process.stderr.read()[-2000:]}")
+            raise AssertionError(f"the process has exited: {process.stderr.read()[-2000:]}")
         assert time.monotonic() < end
 
 
 def past(folder: RunDir, step: int) -> Callable[[], bool]:
-    """Whether there is a checkpoint of more steps."""
+    """Condition that the run has a checkpoint after ``step``."""
     return lambda: folder.step > step
 
 
 def kill_below(process: psutil.Popen, name: str) -> None:
-    """Kill -9 the processes of Ray that a driver has begun under a name."""
-    found = [child for child in process.children(recursive=True) if child.name().startswith(name[:15])]
-    assert found, f"no {name} among {[child.name() for child in process.children(recursive=True)]}"
-    for child in found:
+    """Send SIGKILL to a driver's descendants whose name starts with ``name``."""
+    processes = [child for child in process.children(recursive=True) if child.name().startswith(name[:15])]
+    assert processes, f"no {name} among {[child.name() for child in process.children(recursive=True)]}"
+    for child in processes:
         child.kill()

@@ -1,4 +1,4 @@
-"""Runs small enough to train within seconds, and what they leave."""
+"""Settings of runs that train within seconds, and readers of their results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def settings(**changes: dict[str, Any]) -> Config:
             **{"rgb_epochs": 1, "flow_epochs": 1, "stage1_cosine_epochs": 1, "cycles": 1},
             **{"epochs_per_phase": 1, "stage2_cosine_epochs": 1, "final_flow_phase": False},
         },
-        # Not adamw: it divides by gradients near zero, and rounding that differs with the workers grows to per cents.
+        # Not AdamW: it divides by gradients near zero, which amplifies rounding differences between worker counts.
         "optimizer": {"name": "lars", "learning_rate": 0.05, "min_lr": 0.01},
         "train": {"global_batch_size": 4, "checkpoint_every_steps": 3, "validate_every_epochs": 1},
         "evaluate": {"max_windows_per_video": 2},
@@ -37,8 +37,8 @@ def settings(**changes: dict[str, Any]) -> Config:
     return Config.model_validate(sections)
 
 
-def rgb_alone(epochs: int, **train: Any) -> Config:
-    """A run of RGB stage 1; little is learnt in a step: rounding that differs with workers stays small."""
+def rgb_only(epochs: int, **train: Any) -> Config:
+    """Settings of RGB stage 1 alone; a low learning rate keeps rounding differences between worker counts small."""
     return settings(
         schedule={"rgb_epochs": epochs, "stage1_cosine_epochs": epochs, "flow_epochs": 0, "cycles": 0},
         optimizer={"name": "lars", "learning_rate": 0.005, "min_lr": 0.001},
@@ -52,10 +52,10 @@ def losses(run: Path) -> list[float]:
     return [line["loss"] for line in lines]
 
 
-def computed_here(config: Config, store: Path) -> Iterator[float]:
-    """The losses of a run as one process computes them, without Ray.
+def reference_losses(config: Config, store: Path) -> Iterator[float]:
+    """Losses of a run, computed by one process without Ray.
 
-    With one thread, as the workers of these runs: sums of other numbers of parts are rounded otherwise.
+    One thread, as in the workers of these runs: the number of threads changes the rounding of sums.
     """
     torch.set_num_threads(1)
     task = Pretraining(config, ClipStore(store))

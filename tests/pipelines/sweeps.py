@@ -1,4 +1,4 @@
-"""A sweep small enough for minutes."""
+"""Sweep that takes minutes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vicc_ray.config.loader import dump_config
 
 EPOCHS, SCORED = 24, [8, 16, 24]
 DIVERGES = 1e30
-"""A learning rate."""
+"""Learning rate that makes training diverge."""
 
 
 def sweep_file(folder: Path, **changes: Any) -> Path:
-    """A sweep over learning rates of which one diverges."""
+    """Write a sweep over two learning rates, of which one diverges."""
     recipe, file = folder / "recipe.yaml", folder / "sweep.yaml"
     recipe.write_text(dump_config(settings(train={"checkpoint_every_steps": 2, "validate_every_epochs": 8})))
     content = {

@@ -1,4 +1,4 @@
-"""The doctor on this machine."""
+"""Doctor on this machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from vicc_ray.cli.main import main
 
 
 def lines_of(output: str) -> dict[str, str]:
-    """What was checked -> its mark and finding."""
-    found = re.findall(r"^(ok|warn|FAIL) +(\w+) +(.*)$", output, re.MULTILINE)
-    return {what: f"{mark}: {told}" for mark, what, told in found}
+    """Subject of each check -> its mark and finding."""
+    checks = re.findall(r"^(ok|warn|FAIL) +(\w+) +(.*)$", output, re.MULTILINE)
+    return {subject: f"{mark}: {finding}" for mark, subject, finding in checks}
 
 
-def test_this_machine_is_fit(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_checks_pass_on_this_machine(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         main(["doctor", "demo", "--set", "train.global_batch_size=8", "--store", str(store), "--out", str(tmp_path)])
         == 0
@@ -29,7 +29,7 @@ def test_this_machine_is_fit(store: Path, tmp_path: Path, capsys: pytest.Capture
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_run_would_miss_is_told_beforehand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_requirements_fail_the_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["doctor", "ucf101-s3d", "--store", str(tmp_path), "--set", "train.global_batch_size=4096"])
     assert end.value.code == 1
@@ -38,6 +38,6 @@ def test_what_a_run_would_miss_is_told_beforehand(tmp_path: Path, capsys: pytest
     assert lines["store"].startswith("FAIL") and "folder" not in lines
 
 
-def test_the_address_of_the_job_server_is_refused_with_the_way_that_works(capsys: pytest.CaptureFixture[str]) -> None:
+def test_job_server_address_is_refused_with_the_accepted_forms(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--address", "http://127.0.0.1:8265"]) == 2
     assert "give auto, or HOST:PORT" in capsys.readouterr().err

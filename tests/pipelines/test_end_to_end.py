@@ -1,4 +1,4 @@
-"""The main job: what cannot be is told before anything is decoded."""
+"""End-to-end job: impossible settings and inputs are refused before any video is decoded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.prepared import CONFIG, contents, films, parts, run
+from tests.pipelines.prepared import CONFIG, contents, parts, run, write_videos
 from tests.stored import store_of, video
 from vicc_ray.config.loader import load_config
 from vicc_ray.datasets import list_videos
@@ -20,7 +20,7 @@ from vicc_ray.sharding.plan import Failure, make_plan, stamp, write_failures
 from vicc_ray.utils.fs import content_digest
 
 
-def test_a_batch_above_the_number_of_training_videos_is_told_before_preparing(tmp_path: Path) -> None:
+def test_batch_larger_than_the_training_set_is_refused_before_preparation(tmp_path: Path) -> None:
     videos, out = tmp_path / "videos", tmp_path / "out"
     for label in ("rise", "fall"):
         (videos / label).mkdir(parents=True)
@@ -35,7 +35,7 @@ def test_a_batch_above_the_number_of_training_videos_is_told_before_preparing(tm
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a main job that was stopped leaves: a store of two videos, one that crashed its decoder, a checkpoint."""
+    """Output of a stopped job: a store of two videos, a third that crashed its decoder, and a checkpoint."""
     folder = tmp_path_factory.mktemp("job")
     run(labelled(folder / "videos", FIRST), folder / "out" / "store")
     crashed = {"c.mp4": Failure("ended the decoding process 2 times", None)}
@@ -50,15 +50,15 @@ FIRST = ["a.mp4", "b.mp4", "c.mp4"]
 
 
 def labelled(videos: Path, train: list[str], test: tuple[str, ...] = ()) -> Path:
-    """A folder of films with a manifest; the third one is no film."""
-    films(videos, *(name for name in (*train, *test) if name != "c.mp4" and not (videos / name).exists()))
+    """Write a folder of videos with a manifest; ``c.mp4`` is not a video."""
+    write_videos(videos, *(name for name in (*train, *test) if name != "c.mp4" and not (videos / name).exists()))
     (videos / "c.mp4").write_bytes(b"none")
     rows = [*(f"{name},train" for name in train), *(f"{name},test" for name in test)]
     (videos / "labels.csv").write_text("\n".join(["path,split", *rows]))
     return videos
 
 
-def test_new_training_videos_are_told_before_they_are_prepared_into_the_store_of_a_run(out: Path) -> None:
+def test_new_training_videos_are_refused_before_they_enter_the_store_of_a_run(out: Path) -> None:
     videos, store = labelled(out.parent / "videos", [*FIRST, "d.mp4", "e.mp4"]), out / "store"
     before = contents(store)
     with pytest.raises(UserError) as error:
@@ -76,8 +76,8 @@ def test_new_training_videos_are_told_before_they_are_prepared_into_the_store_of
     assert contents(store) == before
 
 
-def test_a_run_is_not_kept_from_going_on_by_test_videos_or_by_what_crashed(out: Path) -> None:
-    """To decode again what crashed would add a training video, should it go well this time."""
+def test_new_test_videos_and_crashed_videos_do_not_prevent_resuming(out: Path) -> None:
+    """A crashed video is not retried then: a success would add a training video."""
     videos, newest = labelled(out.parent / "videos", FIRST, test=("f.mp4",)), out / "run/checkpoints/step-00000003"
     inputs = list_videos(videos)
     check_no_new_videos(inputs, out / "store", CONFIG, newest)
@@ -87,8 +87,8 @@ def test_a_run_is_not_kept_from_going_on_by_test_videos_or_by_what_crashed(out: 
     assert prepare_inputs(inputs, out / "store", CONFIG, progress=False).processed == 1
 
 
-def test_a_run_goes_on_after_its_videos_were_copied_though_one_is_broken(tmp_path: Path) -> None:
-    """A copy has other times, and so the broken one may be a mended one; the run goes on without it all the same."""
+def test_run_resumes_after_its_videos_were_copied_although_one_is_broken(tmp_path: Path) -> None:
+    """New mtimes make the broken video look repaired; the run resumes without it."""
     videos, store = tmp_path / "videos", tmp_path / "store"
     videos.mkdir()
     for name in FIRST:

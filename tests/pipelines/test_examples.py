@@ -1,4 +1,4 @@
-"""The examples that train: a backbone from outside the package, and a sweep that is defined in Python."""
+"""Examples that train: a backbone defined outside the package, and a sweep defined in Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL += ["clip.frames=8", "clip.size=32", "train.global_batch_size=4", "train.v
 SMALL += ["method.num_prototypes=4", "method.queue_size=0", "ray.cpus=2", "ray.object_store_mb=80"]
 
 
-def test_a_backbone_from_outside_the_package_is_trained_by_rays_workers(store: Path, tmp_path: Path) -> None:
+def test_backbone_plugin_is_trained_by_ray_workers(store: Path, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")}
     command = [sys.executable, str(EXAMPLES / "own_backbone.py"), str(store), str(tmp_path / "run"), *SMALL]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
@@ -29,7 +29,7 @@ def test_a_backbone_from_outside_the_package_is_trained_by_rays_workers(store: P
     assert done.stdout.split() == ["32"], done.stderr
 
 
-def test_a_sweep_in_python_finds_the_best_of_its_trials(store: Path, tmp_path: Path) -> None:
+def test_sweep_in_python_writes_the_best_recipe(store: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(dump_config(settings(train={"checkpoint_every_steps": 2, "validate_every_epochs": 2})))
     changes = {

@@ -26,9 +26,7 @@ from vicc_ray.pipelines.submit import JobServer, bypass_proxies
         ("http://head.example:8265", None),
     ],
 )
-def test_what_is_on_this_machine_is_asked_directly(
-    address: str, direct: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_local_job_server_bypasses_proxies(address: str, direct: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "other.example")
     monkeypatch.setenv("no_proxy", "")
@@ -38,25 +36,23 @@ def test_what_is_on_this_machine_is_asked_directly(
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "warned"),
     [("http://head.invalid:8265", True), ("https://head.invalid:8265", False), ("http://127.0.0.1:1", False)],
 )
-def test_a_token_that_others_could_read_on_its_way_is_told(
-    address: str, told: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_token_sent_in_cleartext_gives_a_warning(address: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "vicc_ray"), pytest.raises(UserError):
         JobServer(address)
-    assert ("token" in caplog.text) == told
-    assert (address in caplog.text) == told
+    assert ("token" in caplog.text) == warned
+    assert (address in caplog.text) == warned
 
 
-def test_a_job_server_that_sends_on_to_another_does_not_hand_on_the_token() -> None:
-    """As one that is asked by https may send on to http."""
-    asked: dict[int, list[str | None]] = {}
+def test_redirect_does_not_forward_the_token() -> None:
+    """A server reached by https may redirect to http."""
+    authorizations: dict[int, list[str | None]] = {}
 
-    class Sends(BaseHTTPRequestHandler):
+    class Redirects(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.setdefault(self.server.server_address[1], []).append(self.headers["Authorization"])
+            authorizations.setdefault(self.server.server_address[1], []).append(self.headers["Authorization"])
             self.send_response(307 if self.server is first else 404)
             self.send_header("Location", f"http://127.0.0.1:{second.server_port}{self.path}")
             self.end_headers()
@@ -64,7 +60,10 @@ def test_a_job_server_that_sends_on_to_another_does_not_hand_on_the_token() -> N
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Sends) as first, ThreadingHTTPServer(("127.0.0.1", 0), Sends) as second:
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Redirects) as first,
+        ThreadingHTTPServer(("127.0.0.1", 0), Redirects) as second,
+    ):
         serve = [threading.Thread(target=server.serve_forever) for server in (first, second)]
         for thread in serve:
             thread.start()
@@ -74,5 +73,5 @@ def test_a_job_server_that_sends_on_to_another_does_not_hand_on_the_token() -> N
         finally:
             first.shutdown()
             second.shutdown()
-    assert asked[first.server_port][0] == f"Bearer {os.environ['RAY_AUTH_TOKEN']}"
-    assert set(asked[second.server_port]) == {None}
+    assert authorizations[first.server_port][0] == f"Bearer {os.environ['RAY_AUTH_TOKEN']}"
+    assert set(authorizations[second.server_port]) == {None}

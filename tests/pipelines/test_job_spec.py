@@ -21,37 +21,37 @@ def unpack(job: PackagedJob, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "verb"),
+    ("inputs", "command"),
     [
         ({"store": "/shared/store"}, "pretrain"),
         ({"videos": "s3://bucket/videos", "labels": "/shared/lists"}, "run"),
         ({"videos": "/v", "labels": "none"}, "run"),
     ],
 )
-def test_a_recipe_arrives_as_it_is_here(given: dict[str, str], verb: str, tmp_path: Path) -> None:
-    job = package("demo", "/shared/out", **given, overrides=["train.global_batch_size=16"])
+def test_packaged_recipe_equals_the_local_one(inputs: dict[str, str], command: str, tmp_path: Path) -> None:
+    job = package("demo", "/shared/out", **inputs, overrides=["train.global_batch_size=16"])
     unpack(job, tmp_path)
     options = build_parser().parse_args(job.arguments)
-    assert job.arguments[0] == verb
+    assert job.arguments[0] == command
     assert load_config(str(tmp_path / options.recipe)) == load_config("demo", ["train.global_batch_size=16"])
-    assert {"/shared/out", *given.values()} <= set(job.arguments)
+    assert {"/shared/out", *inputs.values()} <= set(job.arguments)
 
 
-def test_a_sweep_arrives_with_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = tmp_path / "mine.yaml"
-    mine.write_text(dump_config(load_config("demo", ["seed=7"])))
+def test_packaged_sweep_includes_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(dump_config(load_config("demo", ["seed=7"])))
     sweep: dict[str, Any] = {
         "name": "s",
-        "recipe": str(mine),
+        "recipe": str(recipe),
         "search_space": {"stage2.sinkhorn_epsilon": {"low": 0.02, "high": 0.2}},
     }
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
-    there = tmp_path / "there"
-    there.mkdir()
+    remote = tmp_path / "remote"
+    remote.mkdir()
     job = package(str(tmp_path / "s.yaml"), "/shared/out", store="/shared/store")
-    unpack(job, there)
-    mine.unlink()
-    monkeypatch.chdir(there)
+    unpack(job, remote)
+    recipe.unlink()
+    monkeypatch.chdir(remote)
     options = build_parser().parse_args(job.arguments)
     loaded = load_sweep(options.sweep)
     assert loaded.search_space.keys() == sweep["search_space"].keys()
@@ -73,19 +73,19 @@ def test_a_sweep_arrives_with_its_recipe(tmp_path: Path, monkeypatch: pytest.Mon
         ({"out": "/out", "store": "/s", "overrides": ["train.batchh=1"]}, r"train\.batchh"),
     ],
 )
-def test_what_a_cluster_could_not_use_is_refused_here(arguments: dict[str, str], message: str) -> None:
+def test_arguments_unusable_on_a_cluster_are_refused_locally(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         package("demo", **arguments)
 
 
 @pytest.mark.parametrize("wrong", ["budget: {trial: 3}", "overrides: {train.batchh: 3}", "sampler: TPE"])
-def test_a_sweep_that_cannot_be_is_refused_here(wrong: str, tmp_path: Path) -> None:
+def test_invalid_sweep_is_refused_locally(wrong: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(f"search_space: {{stage2.sinkhorn_epsilon: {{low: 0.02, high: 0.2}}}}\n{wrong}\n")
     with pytest.raises(UserError, match=wrong.partition(":")[0]):
         package(str(tmp_path / "s.yaml"), "/out", store="/s")
 
 
-def test_a_sweep_takes_no_changes_on_the_way(tmp_path: Path) -> None:
+def test_sweep_takes_no_overrides(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("search_space: {stage2.sinkhorn_epsilon: {low: 0.02, high: 0.2}}")
     with pytest.raises(UserError, match=r"is a sweep: give it --store"):
         package(str(tmp_path / "s.yaml"), "/out", store="/s", overrides=["seed=1"])

@@ -1,4 +1,4 @@
-"""Indexing with real Ray: every input is a row or a failure, and nothing is made twice."""
+"""Indexing with real Ray: every input gives a row or a failure, and no video is processed twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.pipelines.prepared import RAY, contents, failures, films, killed_while_writing, parts
+from tests.pipelines.prepared import RAY, contents, failures, killed_while_writing, parts, write_videos
 from tests.s3 import s3_server
 from tests.search.made import untrained
 from vicc_ray.cli.main import main
@@ -47,7 +47,7 @@ def ids(folder: Path) -> list[str]:
 
 
 def mean_of(folder: Path, id: str) -> np.ndarray:
-    """The mean feature of a video, as its row has it."""
+    """Mean feature of a video in the index."""
     opened = SearchIndex(folder)
     row = opened.row_of(id)
     assert row is not None
@@ -55,8 +55,8 @@ def mean_of(folder: Path, id: str) -> np.ndarray:
     return np.asarray(windows.features.mean(axis=0))
 
 
-def test_every_input_is_a_row_with_its_features_or_a_failure(tmp_path: Path, model: Path) -> None:
-    videos = films(tmp_path / "videos", "walk/1.mp4", "walk/2.mp4", "run/3.mp4", frames=12)
+def test_every_input_gives_a_row_with_features_or_a_failure(tmp_path: Path, model: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "walk/1.mp4", "walk/2.mp4", "run/3.mp4", frames=12)
     (videos / "walk/empty.mp4").write_bytes(b"")
     (videos / "text.mp4").write_text("not a video")
     summary = index(videos, tmp_path / "index", model)
@@ -73,17 +73,19 @@ def test_every_input_is_a_row_with_its_features_or_a_failure(tmp_path: Path, mod
         import torch
 
         expected = encoder(torch.from_numpy(clips)).numpy()
-        (found,) = opened.windows([row])
-        cosines = (found.features * expected).sum(1) / np.linalg.norm(found.features, axis=1)
-        assert (cosines / np.linalg.norm(expected, axis=1)).min() > 0.99  # here the frames are scaled once, there twice
+        (indexed,) = opened.windows([row])
+        cosines = (indexed.features * expected).sum(1) / np.linalg.norm(indexed.features, axis=1)
+        assert (
+            cosines / np.linalg.norm(expected, axis=1)
+        ).min() > 0.99  # frames are scaled once here, twice in the index
 
 
-def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Path, model: Path) -> None:
-    videos, folder = films(tmp_path / "videos", "1.mp4", "3.mp4"), tmp_path / "index"
+def test_new_and_repaired_videos_are_added_and_no_video_is_processed_twice(tmp_path: Path, model: Path) -> None:
+    videos, folder = write_videos(tmp_path / "videos", "1.mp4", "3.mp4"), tmp_path / "index"
     (videos / "2.mp4").write_bytes(b"")
     index(videos, folder, model)
     before = parts(folder)
-    films(videos, "0.mp4", "2.mp4", first=2)
+    write_videos(videos, "0.mp4", "2.mp4", first=2)
     (videos / "3.mp4").unlink()
     summary = index(videos, folder, None)
     assert summary == IndexSummary(rows=4, failures=0, inputs=4, processed=2, replaced=1, gone=1)
@@ -95,11 +97,11 @@ def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Pat
     assert contents(folder) == done
 
 
-def test_a_replaced_file_is_indexed_anew_and_its_old_row_is_gone(tmp_path: Path, model: Path) -> None:
-    videos, folder = films(tmp_path / "videos", *(f"{n}.mp4" for n in range(4))), tmp_path / "index"
+def test_replaced_file_is_reindexed_and_its_old_row_is_removed(tmp_path: Path, model: Path) -> None:
+    videos, folder = write_videos(tmp_path / "videos", *(f"{n}.mp4" for n in range(4))), tmp_path / "index"
     index(videos, folder, model)
     before, mean = parts(folder), mean_of(folder, "2.mp4")
-    films(videos, "2.mp4", first=7)
+    write_videos(videos, "2.mp4", first=7)
     (videos / "3.mp4").write_bytes(b"no video any more")
     summary = index(videos, folder, None)
     assert summary == IndexSummary(rows=3, failures=1, inputs=4, processed=2, replaced=2)
@@ -113,29 +115,29 @@ def test_a_replaced_file_is_indexed_anew_and_its_old_row_is_gone(tmp_path: Path,
     assert index(videos, folder, None) == IndexSummary(rows=3, failures=1, inputs=4)
 
 
-def test_a_file_that_is_replaced_before_its_part_is_made_counts_once(tmp_path: Path, model: Path) -> None:
-    videos, folder = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
+def test_file_replaced_before_its_part_is_written_is_processed_once(tmp_path: Path, model: Path) -> None:
+    videos, folder = write_videos(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
     index(videos, folder, model)
     (folder / "part-00001.parquet").unlink()  # as after a kill
-    films(videos, "2.mp4", first=7)
+    write_videos(videos, "2.mp4", first=7)
     assert index(videos, folder, None) == IndexSummary(rows=2, failures=0, inputs=2, processed=1)
     assert index(videos, folder, None).processed == 0
 
 
-def test_an_index_that_noted_no_files_takes_those_of_now_for_its_own(tmp_path: Path, model: Path) -> None:
-    videos, folder = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
+def test_index_without_file_stamps_accepts_the_current_files(tmp_path: Path, model: Path) -> None:
+    videos, folder = write_videos(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
     index(videos, folder, model)
     plan = json.loads((folder / "plan.json").read_text())
     for video in (video for shard in plan["shards"] for video in shard):
         del video["file"]
     (folder / "plan.json").write_text(json.dumps(plan))
     assert index(videos, folder, None).processed == 0
-    films(videos, "2.mp4", first=7)
+    write_videos(videos, "2.mp4", first=7)
     assert index(videos, folder, None) == IndexSummary(rows=2, failures=0, inputs=2, processed=1, replaced=1)
 
 
 def test_another_network_or_other_settings_are_refused(tmp_path: Path, model: Path) -> None:
-    videos, folder = films(tmp_path / "videos", "1.mp4"), tmp_path / "index"
+    videos, folder = write_videos(tmp_path / "videos", "1.mp4"), tmp_path / "index"
     with pytest.raises(UserError, match="--model"):
         index(videos, folder, None)
     index(videos, folder, model)
@@ -155,8 +157,8 @@ def test_another_network_or_other_settings_are_refused(tmp_path: Path, model: Pa
     assert contents(folder) == done
 
 
-def test_a_damaged_part_is_named_and_made_anew_once_it_is_removed(tmp_path: Path, model: Path) -> None:
-    videos, folder = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
+def test_damaged_part_is_named_and_rebuilt_after_its_removal(tmp_path: Path, model: Path) -> None:
+    videos, folder = write_videos(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "index"
     index(videos, folder, model)
     good = parts(folder)
     part = folder / "part-00001.parquet"
@@ -168,8 +170,8 @@ def test_a_damaged_part_is_named_and_made_anew_once_it_is_removed(tmp_path: Path
     assert parts(folder)["part-00000.parquet"] == good["part-00000.parquet"]
 
 
-def test_a_bucket_is_indexed_without_its_secrets(tmp_path: Path, model: Path) -> None:
-    videos = films(tmp_path / "videos", "a/1.mp4", "a/2.mp4")
+def test_index_of_a_bucket_holds_no_secrets(tmp_path: Path, model: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "a/1.mp4", "a/2.mp4")
     with s3_server() as s3:
         s3.put_folder(videos, "clips")
         assert index(s3.address("clips"), tmp_path / "index", model).rows == 2
@@ -181,7 +183,7 @@ def test_a_bucket_is_indexed_without_its_secrets(tmp_path: Path, model: Path) ->
     assert "secret" not in text
     opened = SearchIndex(tmp_path / "index")
     assert (opened.videos.folders, opened.unconfirmed_videos) == ((), "")
-    assert SearchIndex(tmp_path / "index", VideoFolder(videos)).has_video(0)  # though a copy has another time
+    assert SearchIndex(tmp_path / "index", VideoFolder(videos)).has_video(0)  # although the copy has another mtime
 
 
 KILLED = """
@@ -200,8 +202,8 @@ for part, shard in enumerate(ShardPlan.read(folder).shards):
 """
 
 
-def test_a_killed_run_leaves_no_half_parts_and_goes_on(tmp_path: Path, model: Path) -> None:
-    videos, folder = films(tmp_path / "videos", *(f"{n}.mp4" for n in range(8)), frames=60), tmp_path / "index"
+def test_killed_run_leaves_no_partial_parts_and_resumes(tmp_path: Path, model: Path) -> None:
+    videos, folder = write_videos(tmp_path / "videos", *(f"{n}.mp4" for n in range(8)), frames=60), tmp_path / "index"
     summary = index(videos, tmp_path / "undisturbed", model)
     folder.mkdir()
     for name in ("index.json", "encoder.safetensors", "plan.json"):
@@ -226,21 +228,21 @@ def test_a_killed_run_leaves_no_half_parts_and_goes_on(tmp_path: Path, model: Pa
     assert not list(folder.glob(".part-*"))
 
 
-def test_what_a_kill_left_aside_is_cleared_and_nothing_else(tmp_path: Path, model: Path) -> None:
-    videos, folder = films(tmp_path / "videos", "1.mp4"), tmp_path / "index"
+def test_temporary_files_of_a_killed_run_are_removed_and_other_files_kept(tmp_path: Path, model: Path) -> None:
+    videos, folder = write_videos(tmp_path / "videos", "1.mp4"), tmp_path / "index"
     index(videos, folder, model)
-    rests = [killed_while_writing(folder / name) for name in ("videos.arrow", "index.json", "encoder.safetensors")]
-    others = [killed_while_writing(folder / name) for name in ("found.html", "videos.arrow.txt")]
+    partials = [killed_while_writing(folder / name) for name in ("videos.arrow", "index.json", "encoder.safetensors")]
+    others = [killed_while_writing(folder / name) for name in ("results.html", "videos.arrow.txt")]
     with folder_lock(folder), pytest.raises(UserError, match="being written by another"):
         index(videos, folder, model)
-    assert all(path.exists() for path in rests)
+    assert all(path.exists() for path in partials)
     index(videos, folder, model)
-    assert not any(path.exists() for path in rests)
+    assert not any(path.exists() for path in partials)
     assert all(path.exists() for path in others)
 
 
-def test_the_commands_from_videos_to_results(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    videos = films(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(2)))
+def test_index_and_search_commands(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = write_videos(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(2)))
     command = ["index", str(videos), "--model", str(model), "--index", str(tmp_path / "index"), "--quiet"]
     assert main([*command, "--set", "train.global_batch_size=3"]) == 2
     assert "train.global_batch_size" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Jobs on a cluster's real job server, behind its token."""
+"""Job submission to a real job server with token authentication."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytest.importorskip("aiohttp", reason="the job server (ray[default]) is not pinn
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with job_server(tmp_path_factory) as found:
-        yield found
+    with job_server(tmp_path_factory) as running:
+        yield running
 
 
-def test_a_job_that_fails_says_why_and_where(server: Server, tmp_path: Path) -> None:
+def test_failed_job_reports_reason_and_node(server: Server, tmp_path: Path) -> None:
     _, file = recipe(tmp_path)
     failed = submit(server, file, "--store", str(tmp_path / "nothing"), "--out", str(tmp_path / "run"))
     assert failed.returncode == 2
@@ -31,7 +31,7 @@ def test_a_job_that_fails_says_why_and_where(server: Server, tmp_path: Path) -> 
     assert "exit code 2" in failed.stderr
 
 
-def test_who_has_another_token_is_refused(server: Server, store: Path, tmp_path: Path) -> None:
+def test_wrong_token_is_refused(server: Server, store: Path, tmp_path: Path) -> None:
     _, file = recipe(tmp_path)
     arguments = (file, "--store", str(store), "--out", str(tmp_path / "run"))
     refused = submit(server, *arguments, RAY_AUTH_TOKEN=secrets.token_hex(32))
@@ -47,24 +47,26 @@ def test_who_has_another_token_is_refused(server: Server, store: Path, tmp_path:
         (("demo",), "give RECIPE or SWEEP and --out"),
     ],
 )
-def test_what_is_not_there_is_told(server: Server, arguments: tuple[str, ...], message: str) -> None:
-    told = submit(server, *arguments)
-    assert told.returncode == 2
-    assert message in told.stderr
-    assert "Traceback" not in told.stderr
+def test_unknown_job_and_missing_arguments_are_reported(
+    server: Server, arguments: tuple[str, ...], message: str
+) -> None:
+    completed = submit(server, *arguments)
+    assert completed.returncode == 2
+    assert message in completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
-def test_a_job_server_on_this_machine_is_asked_past_the_proxy(server: Server) -> None:
+def test_local_job_server_bypasses_the_proxy(server: Server) -> None:
     proxy = f"http://127.0.0.1:{free_port()}"
-    told = submit(server, "--follow", "nobody", HTTP_PROXY=proxy, http_proxy=proxy, NO_PROXY="", no_proxy="")
-    assert told.returncode == 2
-    assert "no job 'nobody' on" in told.stderr
+    completed = submit(server, "--follow", "nobody", HTTP_PROXY=proxy, http_proxy=proxy, NO_PROXY="", no_proxy="")
+    assert completed.returncode == 2
+    assert "no job 'nobody' on" in completed.stderr
 
 
-def test_where_nobody_answers_is_told(tmp_path: Path) -> None:
+def test_unreachable_job_server_is_named(tmp_path: Path) -> None:
     _, file = recipe(tmp_path)
     address = f"http://127.0.0.1:{free_port()}"
-    whole = [
+    command = [
         sys.executable,
         "-m",
         "vicc_ray",
@@ -77,6 +79,6 @@ def test_where_nobody_answers_is_told(tmp_path: Path) -> None:
         "--out",
         "/out",
     ]
-    told = subprocess.run(whole, capture_output=True, text=True, timeout=DEADLINE_S)
-    assert told.returncode == 2
-    assert f"{address}: no job server answers there" in told.stderr
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert completed.returncode == 2
+    assert f"{address}: no job server answers there" in completed.stderr

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.mutations import mutated
-from tests.pipelines.prepared import films
+from tests.pipelines.prepared import write_videos
 from tests.videos import moving, write_video
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import write_store_file
@@ -95,7 +95,7 @@ def test_a_video_that_crashes_or_hangs_its_process_is_a_failure(
     tmp_path: Path, fault: str, limit_s: float, exits: list[str], reason: str, retried: bool
 ) -> None:
     names = ["0.mp4", "bad.mp4", "z.mp4"]
-    films(tmp_path / "videos", *names)
+    write_videos(tmp_path / "videos", *names)
     (tmp_path / "store").mkdir()
     command = [sys.executable, "-c", ATTEMPTS, tmp_path / "videos", tmp_path / "store", fault, str(limit_s), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
@@ -109,7 +109,7 @@ def test_a_video_that_crashes_or_hangs_its_process_is_a_failure(
 
 
 def test_an_unexpected_error_of_a_codec_fails_one_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    films(tmp_path, "0.mp4", "1.mp4")
+    write_videos(tmp_path, "0.mp4", "1.mp4")
 
     @contextmanager
     def unexpected_error(path: Path, **limits: object) -> Iterator[object]:
@@ -122,10 +122,8 @@ def test_an_unexpected_error_of_a_codec_fails_one_video(tmp_path: Path, monkeypa
     assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
 
 
-def test_a_shard_that_is_being_built_can_be_told_from_one_that_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    films(tmp_path, "0.mp4")
+def test_shard_counts_as_being_built_only_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_videos(tmp_path, "0.mp4")
     while_decoding: list[bool] = []
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The token of a cluster: whether it is sent, and who else may read it."""
+"""Authentication token of a cluster: when it is sent, and warnings about its file mode."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vicc_ray.pipelines.cluster.address import use_token
 
 
 @pytest.fixture(autouse=True)
-def _no_token_of_the_tests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _without_test_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("RAY_AUTH_MODE", "")  # put back at the end, whatever becomes of it
+    monkeypatch.setenv("RAY_AUTH_MODE", "")  # registers the variable, which is restored at the end
     monkeypatch.delenv("RAY_AUTH_MODE")
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -28,19 +28,24 @@ def token_file(folder: Path, mode: int) -> Path:
     return file
 
 
-def test_none_is_sent_where_none_is() -> None:
+def test_no_token_file_leaves_authentication_off() -> None:
     use_token()
     assert "RAY_AUTH_MODE" not in os.environ
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"), [(0o600, False), (0o400, False), (0o644, True), (0o640, True), (0o602, True)]
+    ("mode", "warned"), [(0o600, False), (0o400, False), (0o644, True), (0o640, True), (0o602, True)]
 )
 @pytest.mark.parametrize("where", ["home", "RAY_AUTH_TOKEN_PATH"])
-def test_a_file_that_others_may_read_is_used_and_told(
-    where: str, mode: int, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_token_file_readable_by_others_is_used_with_a_warning(
+    where: str,
+    mode: int,
+    warned: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As Ray 2.60.0 makes it."""
+    """The file is at the path that Ray 2.60.0 writes."""
     file = token_file(tmp_path, mode)
     if where != "home":
         monkeypatch.setenv(where, str(file))
@@ -48,10 +53,10 @@ def test_a_file_that_others_may_read_is_used_and_told(
     with caplog.at_level(logging.WARNING, "vicc_ray"):
         use_token()
     assert os.environ["RAY_AUTH_MODE"] == "token"
-    assert (str(file) in caplog.text) == told
+    assert (str(file) in caplog.text) == warned
 
 
-def test_a_file_that_is_not_used_is_not_told(
+def test_unused_token_file_gives_no_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     token_file(tmp_path, 0o644)

@@ -1,4 +1,4 @@
-"""Ray versions that lack an internal name: commands still run, and a local session is never more open."""
+"""Ray versions without an internal name: commands still run, and a local session stays on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
 import vicc_ray
-from tests.pipelines.runs import rgb_alone
+from tests.pipelines.runs import rgb_only
 from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster import ray_compat
@@ -36,7 +36,7 @@ CONTROLLER = "ray.train.v2._internal.execution.controller"
 
 
 def lacks(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
-    """Leave nothing in a module for whoever imports it from now on; Ray itself has imported it."""
+    """Replace a module with an empty one for later imports; Ray itself has imported it already."""
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
     monkeypatch.setattr(ray_compat, "_warned", set())
 
@@ -54,7 +54,7 @@ def lacks(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
         (KV, cluster_capacity),
     ],
 )
-def test_a_missing_name_is_one_warning_that_names_the_version(
+def test_missing_internal_name_gives_one_warning_with_the_version(
     module: str, call: Callable[[], object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = call()
@@ -65,29 +65,29 @@ def test_a_missing_name_is_one_warning_that_names_the_version(
     assert ray.__version__ in caplog.text and "pyproject.toml" in caplog.text
 
 
-def test_placement_groups_are_the_same_without_their_creators(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = placement_group([{"CPU": 0.001}])
+def test_placement_groups_are_listed_without_creators_by_the_public_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = placement_group([{"CPU": 0.001}])
     try:
-        ray.get(own.ready())
-        known = {group.id: group for group in ray_compat.reservations()}[own.id.hex()]
+        ray.get(group.ready())
+        internal = {known.id: known for known in ray_compat.reservations()}[group.id.hex()]
         lacks(monkeypatch, GCS)
-        public = {group.id: group for group in ray_compat.reservations()}[own.id.hex()]
+        public = {known.id: known for known in ray_compat.reservations()}[group.id.hex()]
     finally:
-        remove_placement_group(own)
-    assert (known.creator, public.creator) == ("", None)
-    assert (known.state, known.bundles) == (public.state, public.bundles)
+        remove_placement_group(group)
+    assert (internal.creator, public.creator) == ("", None)
+    assert (internal.state, internal.bundles) == (public.state, public.bundles)
 
 
 @pytest.mark.parametrize("module", [CONSTANTS, "ray._raylet"])
-def test_no_session_starts_that_would_be_open_to_others(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_that_would_listen_beyond_loopback_does_not_start(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     lacks(monkeypatch, module)
     with pytest.raises(UserError, match=ray.__version__), session_token(), loopback_only():
-        pytest.fail("open to others")
+        pytest.fail("the session would be reachable from outside")
     assert {name: value for name, value in os.environ.items() if name.startswith("RAY_")} == before
 
 
-def test_a_cluster_is_joined_without_the_token_cache(
+def test_missing_token_cache_does_not_prevent_joining_a_cluster(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     lacks(monkeypatch, "ray._raylet")
@@ -109,7 +109,7 @@ SAFETY = ("ray._private.ray_constants", "ray._raylet")
 ray_compat.import_module = lambda name: import_module(name) if name in SAFETY else ModuleType(name)
 
 def move(kind, *names):
-    "Out of the class, where only an instance finds them, as if Ray called them by another name."
+    "Move methods from the class to instance lookup, as if Ray had renamed them."
     moved = {name: vars(kind)[name] for name in names}
     for name in names:
         delattr(kind, name)
@@ -126,10 +126,10 @@ sys.exit(main())
 """
 
 
-def test_a_training_runs_without_any_of_the_names(store: Path, tmp_path: Path) -> None:
-    """With each warning once, and still without an import from the current folder."""
+def test_training_runs_without_any_internal_name(store: Path, tmp_path: Path) -> None:
+    """Each warning appears once, and no module is imported from the current folder."""
     recipe, run = tmp_path / "recipe.yaml", RunDir(tmp_path / "run")
-    recipe.write_text(dump_config(rgb_alone(1)))
+    recipe.write_text(dump_config(rgb_only(1)))
     (tmp_path / "av.py").write_text("raise SystemExit('a module of the current folder is run')")
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     paths = [str(Path(vicc_ray.__file__).parents[1]), *sys.path]
@@ -146,18 +146,18 @@ def test_a_training_runs_without_any_of_the_names(store: Path, tmp_path: Path) -
     assert len(warnings) == len(set(warnings)) >= 4, done.stderr
 
 
-def test_no_other_module_uses_what_is_not_public() -> None:
+def test_only_ray_compat_uses_private_names() -> None:
     package = Path(vicc_ray.__file__).parent
-    found = {
+    private_names = {
         str(path.relative_to(package)): names
         for path in package.rglob("*.py")
         if (names := sorted(_internal_names(ast.parse(path.read_text()))))
     }
-    assert found.keys() <= {"pipelines/cluster/ray_compat.py"}, found
+    assert private_names.keys() <= {"pipelines/cluster/ray_compat.py"}, private_names
 
 
 def _internal_names(tree: ast.AST) -> set[str]:
-    """Imports from Ray or Optuna, and attributes of `ray`, with a part that is not public."""
+    """Private names: imports from Ray or Optuna and attributes of `ray`."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Starting and joining Ray: what hinders it is told with what to do about that, and not about something else."""
+"""Start of a local Ray and connection to a cluster: each failure gives the advice for its cause."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import ray
 
 from tests.pipelines.job_server import free_port
-from tests.pipelines.listening import listening, outside
+from tests.pipelines.listening import listening, non_loopback
 from vicc_ray.cli.main import main
 from vicc_ray.config import RayConfig
 from vicc_ray.errors import UserError
@@ -25,14 +25,14 @@ from vicc_ray.pipelines.cluster.startup_errors import check_memory, connection_a
 from vicc_ray.utils.background_thread import background_thread
 
 
-def test_ray_that_takes_too_long_to_start_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_slow(**_: object) -> None:
+def test_startup_timeout_of_ray_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def times_out(**_: object) -> None:
         raise Exception("The current node timed out during startup. This could happen because")
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", too_slow)
+    monkeypatch.setattr(ray, "init", times_out)
     monkeypatch.setattr(ray, "shutdown", lambda: None)  # the session of the other tests
     message = r"^Ray did not start: The current node timed out.*machine is busy"
     with pytest.raises(UserError, match=message), ray_session(RayConfig()):
@@ -51,31 +51,31 @@ with ray_session(RayConfig(cpus=1, object_store_mb=80)):
     context = ray.get_runtime_context()
     session = Path(context.get_temp_dir()) / context.get_session_name()
     assert os.environ["RAY_AUTH_TOKEN"]
-    assert session.parents[1].stat().st_mode & 0o777 == 0o700, "others can look into it"
+    assert session.parents[1].stat().st_mode & 0o777 == 0o700, "the session folder is readable by others"
     @ray.remote
     def imports_from():
         return sys.path
     print(session, *ray.get(imports_from.remote()), sep="\\n")
 assert not [name for name in os.environ if "AUTH" in name]
-assert not Path("~/.ray/auth_token").expanduser().exists(), "the token is in a file"
+assert not Path("~/.ray/auth_token").expanduser().exists(), "the token was written to a file"
 """
 
 
-def test_ray_starts_whatever_tmpdir_is_and_leaves_nothing(tmp_path: Path) -> None:
+def test_ray_starts_with_an_unusable_tmpdir_and_leaves_no_files(tmp_path: Path) -> None:
     wanted = tmp_path / ("long" * 20)
     wanted.mkdir()
     (wanted / "ray").write_text("somebody else's")
-    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
         [sys.executable, "-c", STARTS],
-        env={**own, "TMPDIR": str(wanted), "HOME": str(tmp_path)},
+        env={**environment, "TMPDIR": str(wanted), "HOME": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     session, *imports_from = map(Path, done.stdout.splitlines())
-    assert tmp_path not in imports_from, "a module in a folder of somebody's videos would be run"
+    assert tmp_path not in imports_from, "workers would import modules from the current folder"
     assert "TMPDIR" in done.stderr and str(session.parents[2]) in done.stderr
     assert not session.parents[1].exists()
 
@@ -86,29 +86,31 @@ from pathlib import Path
 from vicc_ray.config import RayConfig
 from vicc_ray.pipelines.cluster.ray_compat import find
 from vicc_ray.pipelines.cluster.session import ray_session
-os.environ["RAY_AUTH_MODE"] = "token"  # as one who uses a cluster has it, and after Ray was imported
-before, seen = dict(os.environ), set()
+os.environ["RAY_AUTH_MODE"] = "token"  # as a user of a cluster sets it, and after the import of Ray
+before, tokens = dict(os.environ), set()
 for _ in range(2):
     with ray_session(RayConfig(cpus=1, object_store_mb=80)):
-        seen.add(os.environ["RAY_AUTH_TOKEN"])
+        tokens.add(os.environ["RAY_AUTH_TOKEN"])
     assert {name: value for name, value in os.environ.items() if "AUTH" in name} == {"RAY_AUTH_MODE": "token"}
-print(len(seen), "of the cluster" in " ".join(seen))
+print(len(tokens), "of the cluster" in " ".join(tokens))
 """
 
 
-def test_each_session_has_a_token_of_its_own_whatever_the_cluster_has(tmp_path: Path) -> None:
-    """Also in a process that has looked at its token before, as for submitting a job."""
+def test_each_session_has_its_own_token_instead_of_the_clusters(tmp_path: Path) -> None:
+    """Also in a process that has already cached a token, as for submitting a job."""
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("of the cluster" * 3)
-    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_") or name == "RAY_TMPDIR"}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("RAY_") or name == "RAY_TMPDIR"
+    }
     done = subprocess.run(
-        [sys.executable, "-c", TOKENS], env={**own, "HOME": str(tmp_path)}, capture_output=True, text=True
+        [sys.executable, "-c", TOKENS], env={**environment, "HOME": str(tmp_path)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2", "False"]
 
 
-def test_a_ray_that_asks_for_no_token_is_told(
+def test_disabled_token_authentication_gives_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -117,15 +119,15 @@ def test_a_ray_that_asks_for_no_token_is_told(
     assert "RAY_AUTH_MODE" in caplog.text
 
 
-def test_nothing_listens_beyond_this_machine() -> None:
-    """Of Ray, its agents and its workers; nor is Ray told to do without clusters once it has started."""
+def test_no_process_listens_beyond_loopback() -> None:
+    """Neither Ray, its agents nor its workers; the switch that disables clusters is reset after the start."""
     assert ray.get(ray.remote(free_port).remote())
-    assert listening() and not outside(listening())
+    assert listening() and not non_loopback(listening())
     constants = find("ray._private.ray_constants")
     assert constants.ENABLE_RAY_CLUSTER and constants.ENABLE_RAY_CLUSTERS_ENV_VAR not in os.environ
 
 
-def test_an_object_store_larger_than_the_memory_is_refused() -> None:
+def test_object_store_larger_than_memory_is_refused() -> None:
     with pytest.raises(UserError, match=r"ray\.object_store_mb: 900000000 given"):
         check_memory(900000000)
 
@@ -140,17 +142,17 @@ def test_an_object_store_larger_than_the_memory_is_refused() -> None:
         (PermissionError(13, "Permission denied", "/some/file"), "/some/file"),
         (OSError(24, "Too many open files", "/some/file"), "ulimit -n"),
         (OSError(12, "Cannot allocate memory", "/some/file"), "ulimit -u"),
-        (Exception("something that nobody knows"), "logs"),
+        (Exception("unknown failure"), "logs"),
     ],
 )
-def test_each_cause_has_its_own_advice(error: Exception, advice: str, tmp_path: Path) -> None:
-    told = startup_advice(RayConfig(), error, tmp_path)
-    assert advice in told and "object_store_mb" not in told
+def test_each_startup_error_has_its_own_advice(error: Exception, advice: str, tmp_path: Path) -> None:
+    text = startup_advice(RayConfig(), error, tmp_path)
+    assert advice in text and "object_store_mb" not in text
     assert "object_store_mb" in startup_advice(RayConfig(), ValueError("not enough object store memory"), tmp_path)
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://127.0.0.1:10001"])
-def test_an_address_of_something_else_is_refused_in_the_variable_as_in_the_option(
+def test_wrong_kind_of_address_is_refused_in_variable_and_option(
     address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
@@ -162,25 +164,25 @@ def test_an_address_of_something_else_is_refused_in_the_variable_as_in_the_optio
     assert "vicc-ray submit" in by_variable
 
 
-def test_what_joins_no_cluster_takes_any_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")  # as `ray job submit` looks at it
+def test_command_without_a_cluster_ignores_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")  # the form that `ray job submit` reads
     assert main(["config", "demo", "--no-comments"]) == 0
 
 
-@pytest.mark.parametrize(("given", "address"), [("local", None), ("", None), ("auto", "auto"), ("h:6379", "h:6379")])
-def test_local_is_no_cluster(given: str, address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", given)
+@pytest.mark.parametrize(("value", "address"), [("local", None), ("", None), ("auto", "auto"), ("h:6379", "h:6379")])
+def test_local_address_means_no_cluster(value: str, address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", value)
     assert cluster_address() == address
 
 
 def refused(cause: Exception) -> Exception:
-    """As Ray tells it."""
+    """Connection error as Ray raises it."""
     error = ConnectionError("Failed to connect to Ray cluster at head:6379")
     error.__cause__ = cause
     return error
 
 
-def test_an_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
@@ -189,14 +191,14 @@ def test_an_address_where_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch
         pass
 
 
-def test_the_port_of_a_web_server_is_told_from_that_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_of_a_web_server_gives_the_advice_to_submit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
         server.timeout = 10
         address = f"127.0.0.1:{server.server_port}"
         monkeypatch.setenv("RAY_ADDRESS", address)
-        told = pytest.raises(UserError, match=f"submit --dashboard-address http://{address}")
-        with background_thread(lambda over: server.handle_request()), told, ray_session(RayConfig()):
+        refusal = pytest.raises(UserError, match=f"submit --dashboard-address http://{address}")
+        with background_thread(lambda over: server.handle_request()), refusal, ray_session(RayConfig()):
             pass
 
 
@@ -209,5 +211,5 @@ def test_the_port_of_a_web_server_is_told_from_that_of_a_head(monkeypatch: pytes
         (RuntimeError("Timed out while waiting for GCS to become available."), "port of the head"),
     ],
 )
-def test_each_reason_why_a_cluster_is_not_joined_has_its_own_advice(error: Exception, advice: str) -> None:
+def test_each_connection_error_has_its_own_advice(error: Exception, advice: str) -> None:
     assert advice in connection_advice("head:6379", error)

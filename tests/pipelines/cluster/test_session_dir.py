@@ -1,4 +1,4 @@
-"""The folder of a Ray that is started here: short, private, of this process, and gone at its end."""
+"""Session folder of a local Ray: short path, private, owned by this process, removed at its end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def short() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _no_folder_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_test_tmpdir(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
 
 
@@ -39,17 +39,17 @@ def bind_socket(folder: Path) -> None:
         one.bind(str(folder / "r" / SESSION / "plasma_store"))
 
 
-def long_one(tmp_path: Path) -> Path:
+def too_long(tmp_path: Path) -> Path:
     return tmp_path / ("long" * 20)
 
 
-def in_a_file(tmp_path: Path) -> Path:
+def below_a_file(tmp_path: Path) -> Path:
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "below"
 
 
-@pytest.mark.parametrize("unusable", [long_one, in_a_file])
-def test_where_a_socket_cannot_be_it_is_elsewhere_and_said_once(
+@pytest.mark.parametrize("unusable", [too_long, below_a_file])
+def test_unusable_tmpdir_is_replaced_with_one_warning(
     unusable: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     wanted = unusable(tmp_path)
@@ -61,7 +61,7 @@ def test_where_a_socket_cannot_be_it_is_elsewhere_and_said_once(
     assert "TMPDIR" in caplog.text and str(wanted) in caplog.text and str(folder.path.parent) in caplog.text
 
 
-def test_it_is_private_and_goes_with_its_sockets(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
+def test_folder_is_private_and_is_removed_with_its_sockets(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(short))
     with session_dir() as folder:
         assert folder.path.parent == short
@@ -70,23 +70,23 @@ def test_it_is_private_and_goes_with_its_sockets(monkeypatch: pytest.MonkeyPatch
     assert not folder.path.exists()
 
 
-@pytest.mark.parametrize("everybodys", [".", "above"])
-def test_where_others_could_rename_it_it_is_not(
-    everybodys: str, monkeypatch: pytest.MonkeyPatch, short: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("writable", [".", "above"])
+def test_tmpdir_below_a_world_writable_folder_is_not_used(
+    writable: str, monkeypatch: pytest.MonkeyPatch, short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     wanted = short / "above" / "t"
     wanted.mkdir(parents=True)
-    (wanted / everybodys if everybodys == "." else wanted.parent).chmod(0o777)
+    (wanted / writable if writable == "." else wanted.parent).chmod(0o777)
     monkeypatch.setenv("TMPDIR", str(wanted))
     with caplog.at_level(logging.WARNING, "vicc_ray"), session_dir() as folder:
         assert wanted not in folder.path.parents
     assert str(wanted) in caplog.text
 
 
-def test_where_others_could_rename_it_everywhere_it_is_there_all_the_same_and_said(
+def test_world_writable_tmpdir_without_an_alternative_is_used_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As in a pod, whose folder for temporary files is everybody's, and nobody else is there."""
+    """As in a pod, whose temporary folder is world-writable and which has no other users."""
     short.chmod(0o777)
     monkeypatch.setenv("TMPDIR", str(short))
     monkeypatch.setattr(module, "ELSEWHERE", ())
@@ -96,7 +96,9 @@ def test_where_others_could_rename_it_everywhere_it_is_there_all_the_same_and_sa
 
 
 @pytest.mark.parametrize("name", ["vicc-store", "vicc-12345678"])
-def test_a_clip_store_of_such_a_name_stays(name: str, monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
+def test_clip_store_with_a_session_folders_name_is_kept(
+    name: str, monkeypatch: pytest.MonkeyPatch, short: Path
+) -> None:
     store = short / name
     store.mkdir()
     with folder_lock(store):
@@ -107,8 +109,8 @@ def test_a_clip_store_of_such_a_name_stays(name: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another account")
-def test_a_pipe_that_another_account_lays_there_is_left_alone(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
-    """Opening it would wait for ever."""
+def test_named_pipe_of_another_user_is_left_alone(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
+    """Opening it would block forever."""
     trap = short / "vicc-trap0008"
     trap.mkdir()
     os.mkfifo(trap / module.LOCK)
@@ -120,18 +122,18 @@ def test_a_pipe_that_another_account_lays_there_is_left_alone(monkeypatch: pytes
     assert done.returncode == 0 and trap.exists()
 
 
-def test_a_full_disk_is_told_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_error_states_free_and_needed_space(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"MiB free of the 9\d{11} .*TMPDIR"), session_dir(more_mb=9 * 10**11):
         pass
 
 
-def test_where_nothing_can_be_written_each_place_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wanted, other = in_a_file(tmp_path), long_one(tmp_path)
+def test_error_without_a_writable_folder_names_each_candidate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wanted, other = below_a_file(tmp_path), too_long(tmp_path)
     monkeypatch.setenv("TMPDIR", str(wanted))
     monkeypatch.setattr(module, "ELSEWHERE", (other,))
-    with pytest.raises(UserError) as told, session_dir():
+    with pytest.raises(UserError) as error, session_dir():
         pass
-    assert str(wanted) in str(told.value) and str(other) in str(told.value)
+    assert str(wanted) in str(error.value) and str(other) in str(error.value)
 
 
 ENTERED = """
@@ -148,7 +150,7 @@ with session_dir() as folder:
 """
 
 
-def test_what_a_killed_process_left_goes_with_the_next_and_what_is_in_use_stays(
+def test_next_session_removes_folders_of_killed_processes_and_keeps_those_in_use(
     monkeypatch: pytest.MonkeyPatch, short: Path
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(short))

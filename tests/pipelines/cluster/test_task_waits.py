@@ -1,4 +1,4 @@
-"""What can never be is refused before Ray Train or Tune begins, and what waits for others says for what."""
+"""Impossible resource requests are refused before Ray Train or Tune starts; waits report what they wait for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import ray
 
-from tests.pipelines.prepared import films
+from tests.pipelines.prepared import write_videos
 from tests.pipelines.processes import DEADLINE_S
-from tests.pipelines.runs import losses, rgb_alone, settings
+from tests.pipelines.runs import losses, rgb_only, settings
 from tests.pipelines.sweeps import sweep_file
 from vicc_ray.errors import UserError
 from vicc_ray.pipelines.cluster import placement_waits, task_waits
@@ -30,7 +30,7 @@ from vicc_ray.sweep.config import load_sweep
 from vicc_ray.utils.jsonl import read_lines
 
 AT_ONCE_S = 20.0
-"""Far less than a start of Ray Train takes to fail, and the tests' machine may be busy."""
+"""Limit of a refusal: far less than a failing start of Ray Train takes, even on a busy machine."""
 
 
 @pytest.mark.parametrize(
@@ -43,26 +43,26 @@ AT_ONCE_S = 20.0
         ({"use_gpu": "yes"}, "train.use_gpu"),
     ],
 )
-def test_a_training_that_never_fits_is_refused_at_once(
+def test_training_that_cannot_fit_is_refused_at_once(
     store: Path, tmp_path: Path, train: dict[str, Any], setting: str
 ) -> None:
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(UserError, match=setting):
         pretrain(settings(train=train), store, tmp_path, progress=False)
-    assert time.monotonic() - begun < AT_ONCE_S
+    assert time.monotonic() - start < AT_ONCE_S
     assert not RunDir(tmp_path).restarts.workers()
 
 
-def test_the_whole_job_is_refused_before_its_videos_are_prepared(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", *(f"{number}.mp4" for number in range(6)))
+def test_job_that_cannot_fit_is_refused_before_videos_are_prepared(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", *(f"{number}.mp4" for number in range(6)))
     with pytest.raises(UserError, match=r"train\.cpus_per_worker"):
         run_end_to_end(settings(train={"cpus_per_worker": 4}), videos, tmp_path / "out", progress=False)
     assert not (tmp_path / "out" / "store").exists()
 
 
-def test_a_job_whose_training_has_ended_needs_no_machine_for_it(tmp_path: Path) -> None:
-    """What is there of its run is no more than a mark of its end, which the table and the page cannot be made of."""
-    videos, out = films(tmp_path / "videos", *(f"{number}.mp4" for number in range(6))), tmp_path / "out"
+def test_job_with_completed_training_needs_no_training_resources(tmp_path: Path) -> None:
+    """The run folder holds only the last phase's state file, so evaluation and report fail afterwards."""
+    videos, out = write_videos(tmp_path / "videos", *(f"{number}.mp4" for number in range(6))), tmp_path / "out"
     config = settings(train={"cpus_per_worker": 4})
     last = build_phases(config.schedule)[-1]
     checkpoint = RunDir(out / "run").phase_checkpoint(last.index, last.name)
@@ -77,25 +77,26 @@ def test_a_job_whose_training_has_ended_needs_no_machine_for_it(tmp_path: Path) 
     ("resources", "setting"),
     [({"cpus": 8}, r"resources_per_trial\.cpus: 8"), ({"gpus": 1}, r"resources_per_trial\.gpus: 1")],
 )
-def test_a_sweep_that_never_fits_is_refused_before_its_first_trial(
+def test_sweep_that_cannot_fit_is_refused_before_its_first_trial(
     store: Path, tmp_path: Path, resources: dict[str, float], setting: str
 ) -> None:
     file = sweep_file(tmp_path, resources_per_trial=resources)
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(UserError, match=setting):
         run_sweep(load_sweep(file), store, tmp_path / "sweep", progress=False)
-    assert time.monotonic() - begun < AT_ONCE_S
+    assert time.monotonic() - start < AT_ONCE_S
 
 
 class Holder:
-    """Holds what it is given."""
+    """Actor that holds CPUs."""
 
     def ready(self) -> None:
-        """It has it."""
+        """Return once the actor runs."""
 
 
 @contextmanager
-def held(cpus: float) -> Iterator[None]:
+def occupied(cpus: float) -> Iterator[None]:
+    """Hold CPUs while the block runs."""
     holder: Any = ray.remote(num_cpus=cpus)(Holder).remote()
     ray.get(holder.ready.remote())
     try:
@@ -104,21 +105,21 @@ def held(cpus: float) -> Iterator[None]:
         ray.kill(holder)
 
 
-def until(true: Any) -> None:
+def until(condition: Any) -> None:
     end = time.monotonic() + DEADLINE_S
-    while not true():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
-def test_a_training_whose_places_others_hold_says_what_it_waits_for_and_begins_when_they_are_free(
+def test_training_reports_its_wait_for_occupied_cpus_and_starts_when_they_are_free(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(placement_waits, "REPORT_AFTER_S", 1.0)
     restarts = RunDir(tmp_path).restarts
     with ThreadPoolExecutor(1) as pool:
-        with held(2):
-            run = pool.submit(pretrain, rgb_alone(1), store, tmp_path, progress=False)
+        with occupied(2):
+            run = pool.submit(pretrain, rgb_only(1), store, tmp_path, progress=False)
             until(lambda: run.done() or (restarts.file.exists() and "waits_for" in restarts.file.read_text()))
         run.result()
     (line,) = [line["waits_for"] for line in read_lines(restarts.file) if "waits_for" in line]
@@ -127,20 +128,20 @@ def test_a_training_whose_places_others_hold_says_what_it_waits_for_and_begins_w
     assert len(losses(tmp_path)) == 4
 
 
-def test_tasks_that_wait_for_others_are_told_with_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_waits, "owns_session", lambda: False)  # as in a cluster that is joined
+def test_waiting_tasks_are_reported_with_the_free_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_waits, "owns_session", lambda: False)  # as in a joined cluster
     monkeypatch.setattr(task_waits, "REPORT_AFTER_S", 0.5)
-    told: list[str] = []
-    wait_for_resources({"CPU": 1.0}, told.append)
-    assert not told
+    reports: list[str] = []
+    wait_for_resources({"CPU": 1.0}, reports.append)
+    assert not reports
     with ThreadPoolExecutor(1) as pool:
-        with held(2):
-            room = pool.submit(wait_for_resources, {"CPU": 1.0}, told.append)
-            until(lambda: room.done() or told)
-            with report_stalls({"CPU": 1.0}, told.append, after_s=0.5) as stall:
-                until(lambda: len(told) == 2)
+        with occupied(2):
+            room = pool.submit(wait_for_resources, {"CPU": 1.0}, reports.append)
+            until(lambda: room.done() or reports)
+            with report_stalls({"CPU": 1.0}, reports.append, after_s=0.5) as stall:
+                until(lambda: len(reports) == 2)
                 stall.restart()
-                until(lambda: len(told) == 3)  # once for each wait
+                until(lambda: len(reports) == 3)  # one report per wait
             assert not room.done()
         room.result()
-    assert all("CPU 1" in text and "CPU 0 of 2" in text for text in told)
+    assert all("CPU 1" in text and "CPU 0 of 2" in text for text in reports)

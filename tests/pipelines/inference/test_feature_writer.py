@@ -1,4 +1,4 @@
-"""Features of a store on Ray: those of one process, in parts, and on from where they were."""
+"""Features computed on Ray: equal to those of one process, written in parts, resumed by part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vicc_ray.pipelines.inference.embed import StreamWeights
 from vicc_ray.pipelines.inference.feature_writer import make_features
 
 
-def test_features_are_those_of_one_process_and_only_missing_parts_are_made(
+def test_features_equal_those_of_one_process_and_only_missing_parts_are_computed(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (feature_store, feature_writer):

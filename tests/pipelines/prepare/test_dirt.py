@@ -1,4 +1,4 @@
-"""What lies in real folders of videos, prepared with real Ray: a right row or a line in failures.jsonl, always."""
+"""Odd and broken videos, prepared with real Ray: each gives a correct row or a line in failures.jsonl."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.pipelines.prepared import CONFIG, failures, films, run
+from tests.pipelines.prepared import CONFIG, failures, run, write_videos
 from tests.videos import moving, write_video
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import PrepareConfig
@@ -20,7 +20,7 @@ from vicc_ray.sharding.truncated_videos import TRUNCATED_FILE
 
 
 def write_ten_bits(path: Path) -> Path:
-    """Four frames of H.264 High 10, interlaced, with PQ and BT.2020 named: many oddities at once."""
+    """Write four frames of interlaced H.264 High 10, tagged as PQ and BT.2020: many oddities at once."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"x264-params": "tff=1"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p10le"
@@ -33,8 +33,8 @@ def write_ten_bits(path: Path) -> Path:
     return path
 
 
-def test_odd_videos_are_rows(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "one/same name.mp4", "two/same name.mp4")
+def test_odd_videos_give_rows(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "one/same name.mp4", "two/same name.mp4")
     (videos / "two").rename(videos / os.fsdecode(b"caf\xe9"))  # Latin-1
     write_video(videos / "rotated.mp4", moving(3, 32, 64), rotation=90)
     write_video(videos / "rate.mkv", moving(4, 32, 64), timestamps=[0, 40, 200, 210])
@@ -62,8 +62,8 @@ def test_odd_videos_are_rows(tmp_path: Path) -> None:
         assert video.flow([0]).shape == (1, entry.height // 2, entry.width // 2, 2)
 
 
-def test_the_same_content_twice_is_told_and_where_it_stands_on_both_sides(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "a.mp4", "other.mp4", frames=3)
+def test_duplicate_content_is_reported_with_its_splits(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "a.mp4", "other.mp4", frames=3)
     for name in ("b.mp4", "c.mp4"):
         (videos / name).write_bytes((videos / "a.mp4").read_bytes())
     (videos / "d.mp4").write_bytes((videos / "other.mp4").read_bytes())
@@ -80,8 +80,8 @@ def test_the_same_content_twice_is_told_and_where_it_stands_on_both_sides(tmp_pa
     assert [video["path"] for video in second["videos"]] == ["d.mp4", "other.mp4"]
 
 
-def test_a_run_that_is_mostly_failing_stops_and_goes_on_when_told_to(tmp_path: Path) -> None:
-    videos, store = films(tmp_path / "videos", "good.mp4", frames=3), tmp_path / "store"
+def test_mostly_failing_run_stops_and_resumes_with_a_higher_limit(tmp_path: Path) -> None:
+    videos, store = write_videos(tmp_path / "videos", "good.mp4", frames=3), tmp_path / "store"
     for n in range(99):
         (videos / f"{n:02d}.mp4").write_bytes(b"no video %d" % n)
     prepare = PrepareConfig(short_side=32, videos_per_shard=5)
@@ -97,13 +97,13 @@ def test_a_run_that_is_mostly_failing_stops_and_goes_on_when_told_to(tmp_path: P
     assert len(failures(store)) == 99
 
 
-def test_few_videos_may_all_but_one_fail(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "good.mp4", frames=3)
+def test_failure_limit_does_not_apply_to_few_videos(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "good.mp4", frames=3)
     for n in range(9):
         (videos / f"{n}.mp4").write_bytes(b"no video %d" % n)
     assert run(videos, tmp_path / "store") == PrepareSummary(rows=1, failures=9, inputs=10, processed=10, unlabelled=1)
 
 
-def test_rows_that_the_time_limit_ended_are_told() -> None:
+def test_summary_counts_truncated_videos() -> None:
     assert f"3 are cut at the time limit (see {TRUNCATED_FILE})" in str(PrepareSummary(5, 0, 5, 5, truncated=3))
     assert TRUNCATED_FILE not in str(PrepareSummary(5, 0, 5, 5))

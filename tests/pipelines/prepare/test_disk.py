@@ -1,4 +1,4 @@
-"""A disk that is full while the store is written: told in one line, nothing half written, and the same call goes on."""
+"""Full disk during preparation: a one-line error, no partial shard, and the same call resumes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from vicc_ray.errors import UserError
 SMALL_SHARDS = CONFIG.model_copy(update={"prepare": PrepareConfig(short_side=64, videos_per_shard=1)})
 
 
-def long_films(folder: Path, count: int) -> Path:
-    """Each of them some 40 kB in the store."""
+def write_long_videos(folder: Path, count: int) -> Path:
+    """Write videos of some 40 kB each in the store."""
     for n in range(count):
         write_video(folder / f"{n}.mp4", moving(80, 64, 96, (2, n % 3), n))
     return folder
@@ -29,20 +29,20 @@ def long_films(folder: Path, count: int) -> Path:
 
 @contextmanager
 def small_disk(path: Path, kilobytes: int) -> Iterator[None]:
-    """A file system of that size at ``path``."""
+    """Mount a file system of that size at ``path``."""
     path.mkdir()
     options = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(path)]
     if subprocess.run(options, capture_output=True).returncode:
-        pytest.skip("file systems may not be mounted here; the test below covers the writing of a shard")
+        pytest.skip("mounting is not permitted here; the test below covers the write of a shard")
     try:
         yield
     finally:
-        # Tasks that were running when the call gave up may still have files open there.
+        # Tasks that still ran when the call failed may have files open there.
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def test_a_full_disk_is_told_and_the_same_call_goes_on_when_there_is_space(tmp_path: Path) -> None:
-    videos = long_films(tmp_path / "videos", 6)
+def test_full_disk_is_reported_and_the_same_call_resumes(tmp_path: Path) -> None:
+    videos = write_long_videos(tmp_path / "videos", 6)
     with small_disk(tmp_path / "disk", 150):
         store = tmp_path / "disk" / "store"
         with pytest.raises(UserError, match=r"clip store .*store cannot be written: .*No space left on device"):
@@ -74,8 +74,8 @@ except OSError as error:
 """
 
 
-def test_a_write_that_fails_leaves_no_shard(tmp_path: Path) -> None:
-    videos, store = long_films(tmp_path / "videos", 1), tmp_path / "store"
+def test_failed_write_leaves_no_shard(tmp_path: Path) -> None:
+    videos, store = write_long_videos(tmp_path / "videos", 1), tmp_path / "store"
     store.mkdir()
     for limit, code in ((20_000, 1), (10_000_000, 0)):
         command = [sys.executable, "-c", LIMITED, videos, store, str(limit)]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import ray
 
-from tests.pipelines.prepared import CONFIG, RAY, contents, failures, films, killed_while_writing, parts, run
+from tests.pipelines.prepared import CONFIG, RAY, contents, failures, killed_while_writing, parts, run, write_videos
 from tests.videos import moving, write_audio, write_video
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import shard_path
@@ -26,8 +26,8 @@ from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, dequantize, shrink
 
 
-def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "walk/1.mp4", "walk/2.mp4", "run/3.mp4")
+def test_stored_video_equals_the_decoded_one_with_its_flow(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "walk/1.mp4", "walk/2.mp4", "run/3.mp4")
     assert run(videos, tmp_path / "store") == PrepareSummary(rows=3, failures=0, inputs=3, processed=3)
     store = ClipStore(tmp_path / "store")
     assert [(e.id, e.label) for e in store.entries] == [
@@ -47,11 +47,11 @@ def test_a_stored_video_is_the_decoded_one_with_its_flow(tmp_path: Path) -> None
         assert flow.shape == (6, 16, 24, 2)
         assert np.linalg.norm(flow - expected, axis=-1).mean() < 0.15
         assert np.array_equal(stored.rgb([4, 1]), rgb[[4, 1]])
-    assert np.mean(noise_db) > 35 and min(noise_db) > 33  # films of noise, the hardest there is to compress
+    assert np.mean(noise_db) > 35 and min(noise_db) > 33  # videos of noise, the worst case for compression
 
 
-def test_every_input_is_a_row_or_a_failure_with_its_reason(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "a/good.mp4", "a/other.mp4")
+def test_every_input_gives_a_row_or_a_failure_with_its_reason(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "a/good.mp4", "a/other.mp4")
     (videos / "a/empty.mp4").write_bytes(b"")
     (videos / "a/text.mp4").write_text("not a video at all\n" * 20)
     whole = (videos / "a/good.mp4").read_bytes()
@@ -75,8 +75,8 @@ def test_every_input_is_a_row_or_a_failure_with_its_reason(tmp_path: Path) -> No
     }
 
 
-def test_labels_name_sources_splits_and_missing_files(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "1.mp4", "2.mp4", "unlisted.mp4")
+def test_label_file_sets_sources_and_splits_and_reports_missing_files(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "1.mp4", "2.mp4", "unlisted.mp4")
     (videos / "labels.csv").write_text("path,label,source,split\n1.mp4,a,s,train\n2.mp4,b,,test\ngone.mp4,b,,test\n")
     summary = run(videos, tmp_path / "store")
     assert summary == PrepareSummary(rows=2, failures=1, inputs=3, processed=3, unlisted=1)
@@ -85,8 +85,8 @@ def test_labels_name_sources_splits_and_missing_files(tmp_path: Path) -> None:
     assert failures(tmp_path / "store") == {"gone.mp4": "no such file"}
 
 
-def test_of_folders_that_are_no_classes_all_videos_are_trained_on(tmp_path: Path) -> None:
-    videos = films(
+def test_without_labels_all_videos_are_training_videos(tmp_path: Path) -> None:
+    videos = write_videos(
         tmp_path / "videos", *(f"{day}/{n}.mp4" for day in ("monday", "tuesday") for n in range(4)), frames=2
     )
     summary = run(videos, tmp_path / "store", labels="none")
@@ -96,23 +96,23 @@ def test_of_folders_that_are_no_classes_all_videos_are_trained_on(tmp_path: Path
     assert "test_fraction" not in str(summary)
 
 
-def test_without_splits_a_share_of_the_sources_is_held_out(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(4)), frames=2)
+def test_without_splits_a_fraction_of_the_sources_is_the_test_split(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", *(f"{label}/{n}.mp4" for label in "ab" for n in range(4)), frames=2)
     run(videos, tmp_path / "store")
     entries = ClipStore(tmp_path / "store").entries
     assert sorted(e.label for e in entries if e.split == "test") == ["a", "b"]
     assert sum(e.split == "train" for e in entries) == 6
     run(videos, tmp_path / "again", CONFIG.model_copy(update={"seed": 7}))
-    assert ClipStore(tmp_path / "again").entries == entries  # another seed of training holds out the same videos
+    assert ClipStore(tmp_path / "again").entries == entries  # the split does not depend on the training seed
 
 
-def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Path) -> None:
-    videos, store = films(tmp_path / "videos", "a/1.mp4", "a/3.mp4"), tmp_path / "store"
+def test_new_and_repaired_videos_are_added_and_no_video_is_processed_twice(tmp_path: Path) -> None:
+    videos, store = write_videos(tmp_path / "videos", "a/1.mp4", "a/3.mp4"), tmp_path / "store"
     (videos / "a/2.mp4").write_bytes(b"")
     (videos / "a/4.mp4").write_bytes(b"")
     run(videos, store)
     before, first = parts(store), ClipStore(store).entries
-    films(videos, "a/0.mp4", "a/2.mp4", first=2)
+    write_videos(videos, "a/0.mp4", "a/2.mp4", first=2)
     assert run(videos, store) == PrepareSummary(rows=4, failures=1, inputs=5, processed=2)
     assert failures(store) == {"a/4.mp4": "empty file"}
     assert {name: parts(store)[name] for name in before} == before
@@ -124,8 +124,8 @@ def test_new_and_mended_videos_are_added_and_nothing_is_done_twice(tmp_path: Pat
     assert contents(store) == done
 
 
-def test_a_moved_folder_of_videos_is_the_same_input(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "a/1.mp4", "a/2.mp4")
+def test_moved_video_folder_is_the_same_input(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "a/1.mp4", "a/2.mp4")
     run(videos, tmp_path / "store")
     shard_path(tmp_path / "store", 1).unlink()
     assert run(videos.rename(tmp_path / "moved"), tmp_path / "store") == PrepareSummary(2, 0, 2, processed=1)
@@ -145,7 +145,7 @@ def test_a_moved_folder_of_videos_is_the_same_input(tmp_path: Path) -> None:
     ],
 )
 def test_changed_settings_are_refused(tmp_path: Path, section: str, change: object, message: str) -> None:
-    videos = films(tmp_path / "videos", "a/1.mp4")
+    videos = write_videos(tmp_path / "videos", "a/1.mp4")
     run(videos, tmp_path / "store")
     done = contents(tmp_path / "store")
     with pytest.raises(UserError, match=message):
@@ -154,7 +154,7 @@ def test_changed_settings_are_refused(tmp_path: Path, section: str, change: obje
 
 
 def test_changed_inputs_are_refused(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "1.mp4", "2.mp4")
+    videos = write_videos(tmp_path / "videos", "1.mp4", "2.mp4")
     (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n2.mp4,b,test\n")
     run(videos, tmp_path / "store")
     (videos / "labels.csv").write_text("path,label,split\n1.mp4,a,train\n2.mp4,c,test\n")
@@ -165,15 +165,15 @@ def test_changed_inputs_are_refused(tmp_path: Path) -> None:
         run(videos, tmp_path / "store")
 
 
-def test_a_replaced_file_is_refused_and_a_copied_one_is_the_same(tmp_path: Path) -> None:
-    videos, store = films(tmp_path / "videos", "a/1.mp4", "a/2.mp4"), tmp_path / "store"
+def test_replaced_file_is_refused_and_a_copy_is_accepted(tmp_path: Path) -> None:
+    videos, store = write_videos(tmp_path / "videos", "a/1.mp4", "a/2.mp4"), tmp_path / "store"
     summary = run(videos, store)
     for file in videos.rglob("*.mp4"):
-        os.utime(file, (1, 1))  # as a copy without its times
+        os.utime(file, (1, 1))  # as in a copy without mtimes
     assert run(videos, store) == replace(summary, processed=0)
     done, one = contents(store), videos / "a/1.mp4"
     whole = one.read_bytes()
-    for content in (whole[:-1] + bytes([whole[-1] ^ 1]), whole + b"0"):  # of the same size, and of another
+    for content in (whole[:-1] + bytes([whole[-1] ^ 1]), whole + b"0"):  # same size, other size
         one.write_bytes(content)
         with pytest.raises(UserError, match=r"1 video files .* a/1.mp4"):
             run(videos, store)
@@ -182,7 +182,7 @@ def test_a_replaced_file_is_refused_and_a_copied_one_is_the_same(tmp_path: Path)
     assert run(videos, store) == replace(summary, processed=0)
 
 
-def test_all_failed_is_an_error_after_the_failures_are_written(tmp_path: Path) -> None:
+def test_all_failed_is_an_error_after_failures_are_written(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
     for n in range(4):
@@ -192,14 +192,14 @@ def test_all_failed_is_an_error_after_the_failures_are_written(tmp_path: Path) -
     assert len(failures(tmp_path / "store")) == 4
 
 
-def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
+def test_unreadable_input_and_unwritable_output_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none"):
         run(tmp_path / "none", tmp_path / "store")
-    videos = films(tmp_path / "videos", "a/1.mp4")
+    videos = write_videos(tmp_path / "videos", "a/1.mp4")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         run(videos, tmp_path / "file" / "store")
-    blocked = tmp_path / "blocked" / "part-00000.failures.jsonl"  # no file can be moved onto a folder, in the task
+    blocked = tmp_path / "blocked" / "part-00000.failures.jsonl"  # the task cannot move a file onto a folder
     (blocked / "in the way").mkdir(parents=True)
     with pytest.raises(UserError, match="cannot be written"):
         run(videos, tmp_path / "blocked")
@@ -217,7 +217,7 @@ print(prepare(Path(sys.argv[1]), Path(sys.argv[2]), config))
 SLOW = Config(prepare=PrepareConfig(short_side=64, flow_method="tvl1"), ray=RAY)
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_killed_run_resumes_without_repeating_shards(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     for n in range(8):
         write_video(videos / f"{n}.mp4", moving(4, 64, 64, (1, n % 3), n))
@@ -242,7 +242,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert 1 <= len(before) < 8
     summary = run(videos, store, SLOW)
     after = parts(store)
-    # A process of the killed run may have ended its shard after the look; none was begun anew.
+    # A worker of the killed run may have completed its shard after `before`; no shard was repeated.
     assert (summary.rows, summary.failures, summary.inputs) == (7, 1, 8)
     assert summary.processed <= 8 - len(before)
     assert {name: after[name] for name in before} == before
@@ -251,15 +251,15 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [path.name for path in store.glob(".*")] == [".lock"]
 
 
-def test_two_runs_do_not_write_one_store(tmp_path: Path) -> None:
-    videos, store = films(tmp_path / "videos", "1.mp4"), tmp_path / "store"
+def test_store_is_locked_against_a_second_writer(tmp_path: Path) -> None:
+    videos, store = write_videos(tmp_path / "videos", "1.mp4"), tmp_path / "store"
     store.mkdir()
     with folder_lock(store), pytest.raises(UserError, match="being written by another"):
         run(videos, store)
     assert run(videos, store).rows == 1
 
 
-def test_a_session_inside_a_session_leaves_it_running() -> None:
+def test_nested_session_leaves_the_outer_one_running() -> None:
     with ray_session(RAY):
         assert ray.is_initialized()
     assert ray.is_initialized()

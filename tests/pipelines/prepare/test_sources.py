@@ -1,4 +1,4 @@
-"""Buckets and published data sets, through to the clip store, with real Ray and a real S3 server."""
+"""Buckets and published datasets prepared into clip stores, with real Ray and a real S3 server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.listed import write_lists
-from tests.pipelines.prepared import CONFIG, contents, failures, films, run
+from tests.pipelines.prepared import CONFIG, contents, failures, run, write_videos
 from tests.s3 import BUCKET, s3_server
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import PrepareConfig
@@ -17,20 +17,22 @@ from vicc_ray.pipelines.prepare.pipeline import PrepareSummary, prepare_inputs
 from vicc_ray.sharding.plan import PLAN_FILE, ShardPlan
 
 
-def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> None:
-    videos = films(tmp_path / "videos", "a/1.mp4", "b/2 %20?ü.mp4", "b/3.mp4", "unlisted.mp4")
+def test_bucket_and_folder_give_the_same_store(tmp_path: Path) -> None:
+    videos = write_videos(tmp_path / "videos", "a/1.mp4", "b/2 %20?ü.mp4", "b/3.mp4", "unlisted.mp4")
     (videos / "b/broken.mp4").write_bytes(b"no video")
     rows = "a/1.mp4,a,train\nb/2 %20?ü.mp4,b,test\nb/3.mp4,b,train\nb/broken.mp4,b,train\ngone.mp4,a,test\n"
-    labels = write_lists(tmp_path, {"own.csv": f"path,label,split\n{rows}"}) / "own.csv"
+    labels = write_lists(tmp_path, {"labels.csv": f"path,label,split\n{rows}"}) / "labels.csv"
     with s3_server() as s3:
         s3.put_folder(videos, "in")
-        s3.put("lists/own.csv", labels.read_bytes())
-        summary = run(s3.address("in"), tmp_path / "store", labels=s3.address("lists/own.csv"))
+        s3.put("lists/labels.csv", labels.read_bytes())
+        summary = run(s3.address("in"), tmp_path / "store", labels=s3.address("lists/labels.csv"))
     assert summary == PrepareSummary(rows=3, failures=2, inputs=5, processed=5, unlisted=1)
     assert all(column in str(summary) for column in ("path", "label", "split", "3 train", "2 test"))
     assert run(videos, tmp_path / "here", labels=labels) == summary
     there, here = contents(tmp_path / "store"), contents(tmp_path / "here")
-    with_times = [name for name in here if name == PLAN_FILE or name.endswith(".failures.jsonl")]  # of the files
+    with_times = [
+        name for name in here if name == PLAN_FILE or name.endswith(".failures.jsonl")
+    ]  # hold the inputs' mtimes
     same = set(here) - set(with_times)
     assert {name: there[name] for name in same} == {name: here[name] for name in same}
     plans = [ShardPlan.read(tmp_path / name).latest() for name in ("store", "here")]
@@ -39,8 +41,8 @@ def test_videos_of_a_bucket_give_the_store_of_their_folder(tmp_path: Path) -> No
     assert failures(tmp_path / "store")["gone.mp4"] == "no such file"
 
 
-def test_a_video_that_could_not_be_fetched_is_tried_again_though_it_has_not_changed(tmp_path: Path) -> None:
-    videos, store = films(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "store"
+def test_video_that_could_not_be_fetched_is_retried_although_unchanged(tmp_path: Path) -> None:
+    videos, store = write_videos(tmp_path / "videos", "1.mp4", "2.mp4"), tmp_path / "store"
     with s3_server() as s3:
         s3.put_folder(videos, "in")
         inputs = list_videos(s3.address("in"))
@@ -92,10 +94,10 @@ DATA_SETS: list[tuple[dict[str, str], dict[str, tuple[str, str, str]], str]] = [
 
 
 @pytest.mark.parametrize(("lists", "known", "missing"), DATA_SETS, ids=["ucf101", "hmdb51", "kinetics"])
-def test_a_published_data_set_is_prepared_by_its_lists(
+def test_published_dataset_is_prepared_from_its_split_lists(
     tmp_path: Path, lists: dict[str, str], known: dict[str, tuple[str, str, str]], missing: str
 ) -> None:
-    videos = films(tmp_path / "videos", *(f"inside/{id}" for id in known), "more.mp4", frames=2)
+    videos = write_videos(tmp_path / "videos", *(f"inside/{id}" for id in known), "more.mp4", frames=2)
     config = CONFIG.model_copy(update={"prepare": PrepareConfig(short_side=32, split_fold=2)})
     summary = run(videos, tmp_path / "store", config, write_lists(tmp_path / "lists", lists))
     assert summary == PrepareSummary(rows=2, failures=1, inputs=3, processed=3, unlisted=1)

@@ -1,4 +1,4 @@
-"""Action recognition on real Ray: a run whose worker is killed ends as if nothing had happened, streams are fused."""
+"""Action recognition on real Ray: a run with a killed worker gives the same results, and streams are fused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pipelines.processes import killed_here
+from tests.pipelines.processes import kill_after_first_checkpoint
 from tests.pipelines.runs import losses, settings
 from vicc_ray.cli.main import main
 from vicc_ray.clip_store.reader import ClipStore
@@ -41,14 +41,14 @@ def config_of(stream: str, mode: str = "finetune", epochs: int = EPOCHS, batch: 
 
 
 def fresh(stream: Stream, seed: int = 0) -> EncoderWeights:
-    """A network that has learnt nothing."""
+    """Weights of an untrained network."""
     config = settings()
     torch.manual_seed(seed)
     return EncoderWeights(stream, config.model, config.clip, build_encoder(config.model).state_dict(), {})
 
 
-def computed_here(config: Config, store: Path, folder: RunDir) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
-    """Losses, and the state after them, of the task in ``folder`` as one process computes them, without Ray."""
+def reference_steps(config: Config, store: Path, folder: RunDir) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
+    """Losses of the task in ``folder`` and the state after each step, computed by one process without Ray."""
     torch.set_num_threads(1)
     task = Classification(config, ClipStore(store), folder)
     trainer, builder = task.trainer(torch.device("cpu")), task.builder(task.phases[0], 0, 1)
@@ -63,21 +63,21 @@ def computed_here(config: Config, store: Path, folder: RunDir) -> Iterator[tuple
 
 @pytest.fixture(scope="module")
 def out(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fine-tuning of flow, by the command, whose worker was killed in the middle."""
+    """Output of `vicc-ray classify` on flow, whose worker was killed in the middle."""
     folder = tmp_path_factory.mktemp("classified")
     network, recipe, out = folder / "flow.safetensors", folder / "recipe.yaml", folder / "out"
     write_weights(network, fresh("flow"))
     recipe.write_text(dump_config(config_of("flow")))
     run = RunDir(out / "flow-finetune")
-    with killed_here("ray::RayTrainWorker", run):
+    with kill_after_first_checkpoint("ray::RayTrainWorker", run):
         command = ["classify", recipe, "--model", network, "--store", store, "--out", out, "--quiet"]
         assert main([str(word) for word in command]) == 0
     return out
 
 
-def test_a_killed_run_ends_equal_to_the_bit(out: Path, store: Path) -> None:
+def test_results_are_bit_identical_after_a_killed_worker(out: Path, store: Path) -> None:
     run = RunDir(out / "flow-finetune")
-    reference = list(computed_here(config_of("flow"), store, run))
+    reference = list(reference_steps(config_of("flow"), store, run))
     assert losses(run.path) == [float(f"{loss:.9g}") for loss, _ in reference]
     kept = read_model(run.path / "checkpoints" / "phase-0-flow-finetune")
     assert set(kept) == set(reference[-1][1])
@@ -92,30 +92,30 @@ def test_fine_tuning_learns_the_motions(out: Path) -> None:
     row = next(row for row in table["rows"] if row["key"] == "flow-finetune")
     assert (row["videos"], row["classes"], row["chance"]) == (4, 2, 0.5)
     assert row["top1"] > 0.5
-    found = read_predictions(out / "flow-finetune" / "predictions.parquet")
-    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    predictions = read_predictions(out / "flow-finetune" / "predictions.parquet")
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1.0, rtol=1e-5)
 
 
-def test_the_tuned_network_can_be_taken_up_again(out: Path) -> None:
+def test_fine_tuned_network_can_be_loaded(out: Path) -> None:
     tuned = find_weights(out / "flow-finetune" / "checkpoints" / "phase-0-flow-finetune", "flow")
     assert tuned.fingerprint != fresh("flow").fingerprint
     tuned.build()
 
 
-def test_a_second_stream_is_fused_and_what_is_there_is_kept(out: Path, store: Path) -> None:
+def test_second_stream_is_fused_and_existing_predictions_are_kept(out: Path, store: Path) -> None:
     before = (out / "flow-finetune" / "predictions.parquet").stat().st_mtime_ns
-    config = config_of("rgb", epochs=1, batch=5, num_workers=2)  # with 3 and 2 of the videos
+    config = config_of("rgb", epochs=1, batch=5, num_workers=2)  # ranks with 3 and 2 videos
     table = classify(fresh("rgb"), config, store, out, progress=False)
     assert [row["key"] for row in table["rows"]] == ["rgb-finetune", "flow-finetune", "rgb+flow-finetune"]
     assert {line["workers"] for line in read_lines(out / "rgb-finetune" / "metrics.jsonl")} == {2}
-    alone = [loss for loss, _ in computed_here(config, store, RunDir(out / "rgb-finetune"))]
+    alone = [loss for loss, _ in reference_steps(config, store, RunDir(out / "rgb-finetune"))]
     np.testing.assert_allclose(losses(out / "rgb-finetune"), alone, rtol=2e-2)  # AdamW divides by gradients near zero
     np.testing.assert_allclose(losses(out / "rgb-finetune")[:2], alone[:2], rtol=1e-4)
     classify(fresh("flow"), config_of("flow"), store, out, progress=False)
     assert (out / "flow-finetune" / "predictions.parquet").stat().st_mtime_ns == before
 
 
-def test_another_network_or_other_settings_are_refused_and_those_of_the_test_are_not(out: Path, store: Path) -> None:
+def test_other_network_or_settings_are_refused(out: Path, store: Path) -> None:
     config = config_of("flow")
     with pytest.raises(UserError, match="another network"):
         classify(fresh("flow", seed=1), config, store, out, progress=False)
@@ -129,7 +129,7 @@ def test_another_network_or_other_settings_are_refused_and_those_of_the_test_are
         classify(fresh("flow"), batch, store, out, progress=False)
 
 
-def test_the_quick_probe_takes_features_that_are_there(store: Path, tmp_path: Path) -> None:
+def test_cached_probe_uses_existing_features(store: Path, tmp_path: Path) -> None:
     run, opened = tmp_path / "run", ClipStore(store)
     with pytest.raises(UserError, match="no features of a trained rgb network .* run `vicc-ray evaluate"):
         classify_from_features(run, config_of("rgb", "cached_probe"), run / "classify")
@@ -137,8 +137,8 @@ def test_the_quick_probe_takes_features_that_are_there(store: Path, tmp_path: Pa
         np.array(opened.entries.column(name)) for name in ("id", "label", "source", "split")
     )
     noise = np.random.default_rng(0).normal(size=(len(ids), 8))
-    telling = noise + 20 * (labels == labels[0])[:, None]
-    for name, features in (("rgb-random", noise), ("rgb-stage1", telling)):
+    separable = noise + 20 * (labels == labels[0])[:, None]
+    for name, features in (("rgb-random", noise), ("rgb-stage1", separable)):
         save_features(feature_path(run / "evaluation", name), FeatureTable(ids, labels, sources, splits, features))
     table = classify_from_features(run, config_of("rgb", "cached_probe"), run / "classify")
     (row,) = table["rows"]

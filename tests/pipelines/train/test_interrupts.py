@@ -1,6 +1,6 @@
-"""A training that is interrupted: what it has done is kept, and nothing that it began runs on.
+"""Interrupted training: its steps are kept, and no process survives.
 
-Other verbs and moments: tests/utils/test_interruption.py, and benchmarks/proofs/test_interrupts.py.
+Other commands and moments: tests/utils/test_interruption.py, and benchmarks/proofs/test_interrupts.py.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from pathlib import Path
 import ray
 
 from tests.interrupts import interrupted
-from tests.pipelines.runs import rgb_alone
+from tests.pipelines.runs import rgb_only
 from vicc_ray.config.loader import dump_config
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import read_lines
 
-SOON_S = 15.0
+LIMIT_S = 15.0
 MARGIN = 1.5
-"""Other tests want the same cores."""
+"""Factor for other tests on the same cores."""
 
 
 def pretraining(folder: Path, store: Path) -> list[str | Path]:
-    """Of so many steps that it does not end, and with no checkpoint that nobody asks for."""
-    (folder / "recipe.yaml").write_text(dump_config(rgb_alone(5000, checkpoint_every_steps=20_000)))
+    """Arguments of a run that does not end and writes no checkpoint unless it is asked to."""
+    (folder / "recipe.yaml").write_text(dump_config(rgb_only(5000, checkpoint_every_steps=20_000)))
     return ["-m", "vicc_ray", "pretrain", folder / "recipe.yaml", "--store", store, "--run", folder / "run"]
 
 
-def test_the_steps_of_an_interrupted_training_are_kept(store: Path, tmp_path: Path) -> None:
+def test_interrupted_training_keeps_its_steps(store: Path, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     arguments = pretraining(tmp_path, store)
     ended = interrupted(arguments, lambda _: len(read_lines(run.metrics_file)) > 2, signal.SIGINT, tmp_path)
     assert (ended.code, ended.left) == (130, [])
-    assert ended.told < 1.0
-    assert ended.seconds < MARGIN * SOON_S
+    assert ended.first_output_s < 1.0
+    assert ended.seconds < MARGIN * LIMIT_S
     assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
     assert "Traceback" not in ended.errors
     assert run.step > 2
@@ -44,13 +44,13 @@ def test_the_steps_of_an_interrupted_training_are_kept(store: Path, tmp_path: Pa
     assert not run.request_file.exists()
 
 
-def test_one_that_waits_for_places_ends_and_gives_back_what_it_took(store: Path, tmp_path: Path) -> None:
+def test_training_interrupted_while_waiting_removes_its_placement_groups(store: Path, tmp_path: Path) -> None:
     joined = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-    with _all_cpus_taken():
+    with _all_cpus_reserved():
         arguments = pretraining(tmp_path, store)
         ended = interrupted(arguments, lambda _: _pending(), signal.SIGTERM, tmp_path, environment=joined)
         assert (ended.code, ended.left) == (143, [])
-    assert ended.seconds < MARGIN * SOON_S
+    assert ended.seconds < MARGIN * LIMIT_S
     assert ended.errors.splitlines()[-1] == "stopped; the same command continues"
     assert "Traceback" not in ended.errors
     assert not RunDir(tmp_path / "run").restarts.file.exists()
@@ -58,15 +58,15 @@ def test_one_that_waits_for_places_ends_and_gives_back_what_it_took(store: Path,
 
 
 @contextmanager
-def _all_cpus_taken() -> Iterator[None]:
-    taken = ray.util.placement_group([{"CPU": ray.cluster_resources()["CPU"]}])
+def _all_cpus_reserved() -> Iterator[None]:
+    group = ray.util.placement_group([{"CPU": ray.cluster_resources()["CPU"]}])
     try:
-        ray.get(taken.ready())
+        ray.get(group.ready())
         yield
     finally:
-        ray.util.remove_placement_group(taken)
+        ray.util.remove_placement_group(group)
 
 
 def _pending() -> list[str]:
-    """Placement groups that wait for resources."""
+    """Ids of placement groups that wait for resources."""
     return [id for id, group in ray.util.placement_group_table().items() if group["state"] == "PENDING"]

@@ -1,4 +1,4 @@
-"""Pretraining on real Ray: ingest in the plan's order, phases, workers, forks and refusals."""
+"""Pretraining on real Ray: order of the batches, phases, workers, forks and refusals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.listening import heard_outside
-from tests.pipelines.runs import computed_here, losses, settings
+from tests.pipelines.listening import external_listeners
+from tests.pipelines.runs import losses, reference_losses, settings
 from tests.s3 import s3_server
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.schema import SCHEMA
@@ -31,33 +31,33 @@ STEPS = 12  # 16 training videos, 4 a step, 3 phases of an epoch
 
 @pytest.fixture(scope="module")
 def undisturbed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run from start to end in one go."""
+    """Run from start to end without interruption."""
     run = tmp_path_factory.mktemp("undisturbed")
     pretrain(settings(), store, run, progress=False)
     return run
 
 
 @pytest.mark.parametrize(("start", "microbatch_bytes"), [(0, 1), (3, 1 << 20)])
-def test_batches_come_in_the_plans_order_from_any_step_for_any_worker(
+def test_batches_follow_the_samplers_order_from_any_step_on_any_rank(
     store: Path, start: int, microbatch_bytes: int
 ) -> None:
     opened, config = ClipStore(store), settings()
     videos = [entry for entry in opened.entries if entry.split == "train"][:14]
-    sampler = GlobalBatchSampler(len(videos), 4, seed=5)  # the fourth step is of two epochs
+    sampler = GlobalBatchSampler(len(videos), 4, seed=5)  # the fourth step spans two epochs
     for rank in range(2):
         builder = ClipBatchBuilder(opened, videos, sampler, config.clip, ("rgb", "flow"), rank, 2, microbatch_bytes)
         assert builder.microbatches == (2 if microbatch_bytes == 1 else 1)
-        found = list(batches(builder, start, 6, 1.0, 3 * builder.batch_bytes))
-        assert len(found) == 6 - start
-        for step, batch in enumerate(found, start):
-            share, epochs = sampler.rank_batch(step, rank, 2)
-            assert batch["videos"].tolist() == share.tolist()
-            for n, (video, epoch) in enumerate(zip(share, epochs, strict=True)):
+        loaded = list(batches(builder, start, 6, 1.0, 3 * builder.batch_bytes))
+        assert len(loaded) == 6 - start
+        for step, batch in enumerate(loaded, start):
+            indices, epochs = sampler.rank_batch(step, rank, 2)
+            assert batch["videos"].tolist() == indices.tolist()
+            for n, (video, epoch) in enumerate(zip(indices, epochs, strict=True)):
                 alone = make_samples(opened, [videos[video]], config.clip, ("rgb", "flow"), 5, [epoch])
                 assert all(np.array_equal(batch[name][n], value[0]) for name, value in alone.items())
 
 
-def test_one_stream_is_cut_alike_with_and_without_the_other(store: Path) -> None:
+def test_crops_of_a_stream_do_not_depend_on_the_other_stream(store: Path) -> None:
     opened, clip = ClipStore(store), settings().clip
     both = make_samples(opened, opened.entries[:2], clip, ("rgb", "flow"), 0, [0, 0])
     for stream in ("rgb", "flow"):
@@ -66,7 +66,7 @@ def test_one_stream_is_cut_alike_with_and_without_the_other(store: Path) -> None
         assert np.array_equal(alone[stream], both[stream])
 
 
-def test_a_run_leaves_every_step_every_phase_and_its_scores(undisturbed: Path) -> None:
+def test_run_files_hold_every_step_phase_and_score(undisturbed: Path) -> None:
     assert len(losses(undisturbed)) == STEPS
     lines = read_lines(undisturbed / "metrics.jsonl")
     assert [line["phase"] for line in lines] == [phase for phase in PHASES for _ in range(4)]
@@ -76,7 +76,7 @@ def test_a_run_leaves_every_step_every_phase_and_its_scores(undisturbed: Path) -
     checks = read_lines(undisturbed / "validation.jsonl")
     assert [check["phase"] for check in checks] == PHASES
     assert all(0 <= check["low"] <= check["recall_at_1"] <= check["high"] <= 1 for check in checks)
-    assert all(check["chance"] == 0.5 for check in checks)  # two classes of as many videos
+    assert all(check["chance"] == 0.5 for check in checks)  # two balanced classes
     kept = {path.name for path in (undisturbed / "checkpoints").iterdir()}
     assert {f"phase-{n}-{phase}" for n, phase in enumerate(PHASES)} <= kept
     assert len([name for name in kept if name.startswith("step-")]) <= 2
@@ -87,26 +87,26 @@ def test_a_run_leaves_every_step_every_phase_and_its_scores(undisturbed: Path) -
     assert all(line["mb"] > 0 and line["copy_ms"] >= 0 and line["write_ms"] >= 0 for line in written)
 
 
-def test_a_finished_run_is_left_as_it_is(undisturbed: Path, store: Path) -> None:
+def test_completed_run_is_not_changed(undisturbed: Path, store: Path) -> None:
     before = (undisturbed / "metrics.jsonl").stat().st_mtime_ns
     pretrain(settings(train={"num_workers": 2}), store, undisturbed, progress=False)
     assert (undisturbed / "metrics.jsonl").stat().st_mtime_ns == before
 
 
-def test_two_workers_with_uneven_shares_compute_what_one_does(store: Path, tmp_path: Path) -> None:
-    """And talk to each other where nobody else listens."""
+def test_two_workers_with_uneven_slices_match_one_worker(store: Path, tmp_path: Path) -> None:
+    """And communicate on loopback only."""
     train = {"num_workers": 2, "global_batch_size": 5, "log_sample_ids": True, "validate_every_epochs": 0}
     config = settings(train=train, method={"queue_size": 10})
-    with heard_outside() as heard:
+    with external_listeners() as listeners:
         pretrain(config, store, tmp_path, progress=False)
-    assert not heard
-    np.testing.assert_allclose(losses(tmp_path), list(computed_here(config, store)), rtol=1e-4)
+    assert not listeners
+    np.testing.assert_allclose(losses(tmp_path), list(reference_losses(config, store)), rtol=1e-4)
     assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {2}
     taken = [video for line in read_lines(tmp_path / "samples.jsonl") for video in line["videos"]]
     assert [sorted(taken[start : start + 16]) for start in (0, 16, 32)] == [list(range(16))] * 3
 
 
-def test_a_fork_goes_on_from_another_runs_phase_with_the_store_in_a_bucket(
+def test_fork_continues_from_another_runs_phase_with_a_store_in_a_bucket(
     undisturbed: Path, store: Path, tmp_path: Path
 ) -> None:
     start = undisturbed / "checkpoints" / "phase-1-flow-stage1"
@@ -123,7 +123,7 @@ def test_a_fork_goes_on_from_another_runs_phase_with_the_store_in_a_bucket(
     assert "rgb-stage2-1" in {row["key"] for row in table["rows"]}
 
 
-def test_a_damaged_store_ends_the_run_with_its_name(store: Path, tmp_path: Path) -> None:
+def test_damaged_shard_ends_the_run_and_is_named(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "store")
     for shard in (tmp_path / "store").glob("part-*.parquet"):
         rows = pq.read_table(shard).to_pylist()
@@ -145,7 +145,7 @@ def test_a_damaged_store_ends_the_run_with_its_name(store: Path, tmp_path: Path)
         ({"method": {"queue_size": 6}}, r"method\.queue_size: 6 given"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_by_name(
+def test_impossible_settings_are_refused_by_name(
     undisturbed: Path, store: Path, change: dict[str, dict[str, Any]], message: str
 ) -> None:
     before = (undisturbed / "config.yaml").read_bytes()
@@ -154,17 +154,17 @@ def test_settings_that_cannot_be_are_refused_by_name(
     assert (undisturbed / "config.yaml").read_bytes() == before
 
 
-def test_an_object_store_too_small_is_named_with_what_is_enough(store: Path, tmp_path: Path) -> None:
+def test_object_store_too_small_states_the_size_needed(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ray\.object_store_mb: too small for two batches .* set it to \d+ or more"):
         pretrain(settings(clip={"frames": 5000, "size": 32}), store, tmp_path, progress=False)
 
 
-def test_an_output_that_cannot_be_written_is_named(store: Path, tmp_path: Path) -> None:
+def test_unwritable_output_is_reported(store: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         pretrain(settings(), store, tmp_path / "file" / "run", progress=False)
 
 
-def test_a_fork_from_nowhere_is_refused(store: Path, tmp_path: Path) -> None:
+def test_fork_without_a_checkpoint_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a checkpoint"):
         pretrain(settings(), store, tmp_path / "run", start_from=tmp_path, progress=False)

@@ -1,4 +1,4 @@
-"""Following a run's files: what is new, once, through the replacement that a resumed run makes."""
+"""Progress from a run's files: each new line once, also when a resumed run replaces the file."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def line(step: int) -> str:
 
 
 def steps(tail: JsonLinesTail) -> list[int]:
-    return [found["step"] for found in tail.read()]
+    return [record["step"] for record in tail.read()]
 
 
-def test_new_lines_come_once_and_whole(tmp_path: Path) -> None:
+def test_new_lines_are_read_once_and_complete(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     tail = JsonLinesTail(file)
     assert steps(tail) == []
@@ -43,7 +43,7 @@ def test_new_lines_come_once_and_whole(tmp_path: Path) -> None:
     assert steps(tail) == []
 
 
-def test_what_was_there_is_left_out_and_a_replaced_file_is_followed(tmp_path: Path) -> None:
+def test_existing_lines_are_skipped_and_a_replaced_file_is_followed(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_text(line(1) + line(2))
     tail = JsonLinesTail(file)
@@ -55,16 +55,16 @@ def test_what_was_there_is_left_out_and_a_replaced_file_is_followed(tmp_path: Pa
     assert steps(tail) == [3]
 
 
-def test_warnings_of_one_step_come_each(tmp_path: Path) -> None:
+def test_every_warning_of_a_step_is_read(tmp_path: Path) -> None:
     file = tmp_path / "warnings.jsonl"
     tail = JsonLinesTail(file, ("step", "phase", "kind"))
     for kind in ("uniform_assignments", "dimensional_collapse"):
         with file.open("a") as out:
             out.write(json.dumps({"step": 9, "phase": "rgb-stage1", "kind": kind}) + "\n")
-        assert [found["kind"] for found in tail.read()] == [kind]
+        assert [record["kind"] for record in tail.read()] == [kind]
 
 
-def test_a_warning_is_shown_as_it_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_warning_is_printed_verbatim_and_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunDir(tmp_path)
     follower = RunProgress(folder, WORKLOAD)
     warning = {"step": 9, "epoch": 3, "phase": "rgb-stage1", "kind": "tracker_wandb", "text": "no [key]"}
@@ -79,7 +79,7 @@ def step_line(step: int, phase: str, loss: float) -> str:
     return json.dumps({"step": step, "phase": phase, "loss": loss, **timing}) + "\n"
 
 
-def test_the_loss_at_the_end_of_a_phase_is_that_of_the_report(
+def test_printed_losses_of_a_phase_equal_those_of_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunDir(tmp_path)
@@ -90,13 +90,13 @@ def test_the_loss_at_the_end_of_a_phase_is_that_of_the_report(
         for step, loss in enumerate(losses.tolist(), start=1):
             out.write(step_line(step, "rgb-stage1" if step <= ends["rgb-stage1"] else "flow-stage1", loss))
     follower._update()
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for phase in read_phases(folder.metrics_file, batch=5):
-        assert f"{phase['phase']} ended at step {ends[phase['phase']]}: loss {phase['start']['loss']:.2f}" in told
-        assert f"-> {phase['end']['loss']:.2f}" in told
+        assert f"{phase['phase']} ended at step {ends[phase['phase']]}: loss {phase['start']['loss']:.2f}" in printed
+        assert f"-> {phase['end']['loss']:.2f}" in printed
 
 
-def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(tmp_path: Path) -> None:
+def test_score_of_an_earlier_phase_is_not_shown_in_the_next(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
     follower = RunProgress(folder, WORKLOAD)
     folder.metrics_file.write_text(step_line(40, "rgb-stage1", 3.0) + step_line(41, "flow-stage1", 2.0))
@@ -105,14 +105,14 @@ def test_a_score_of_an_earlier_phase_does_not_stand_beside_another_phases_loss(t
     folder.validation_file.write_text(json.dumps(check) + "\n")
     follower._update()
     assert follower.score == ""
-    own = {**check, "step": 41, "phase": "flow-stage1", "stream": "flow"}
+    current = {**check, "step": 41, "phase": "flow-stage1", "stream": "flow"}
     with folder.validation_file.open("a") as out:
-        out.write(json.dumps(own) + "\n")
+        out.write(json.dumps(current) + "\n")
     follower._update()
     assert "37.5" in follower.score
 
 
-def test_the_time_left_counts_cross_stream_steps_as_dearer(tmp_path: Path) -> None:
+def test_time_left_weights_cross_stream_steps(tmp_path: Path) -> None:
     schedule = ScheduleConfig(rgb_epochs=5, flow_epochs=0, stage1_cosine_epochs=5, cycles=1, epochs_per_phase=5)
     planned = Workload(GlobalBatchSampler(videos=10, batch=5, seed=0), build_phases(schedule))
     follower = RunProgress(RunDir(tmp_path), planned)
@@ -121,9 +121,9 @@ def test_the_time_left_counts_cross_stream_steps_as_dearer(tmp_path: Path) -> No
     assert follower._seconds_left(5) == pytest.approx(5 + 20 * 4 / 3)
 
 
-def test_what_is_done_before_a_run_goes_on_is_not_in_its_speed(tmp_path: Path) -> None:
+def test_steps_before_a_resume_do_not_count_for_speed(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
     folder.metrics_file.write_text("".join(step_line(step, "rgb-stage1", 2.0) for step in range(1, 31)))
     follower = RunProgress(folder, WORKLOAD)
     assert not follower.recent and follower._seconds_left(30) is None
-    assert follower.losses == [2.0] * 30  # but of the phase that goes on, so that its end is of all of it
+    assert follower.losses == [2.0] * 30  # losses of the resumed phase count, so that its end covers all its steps
