@@ -1,11 +1,11 @@
-"""What is equal on every CPU: each stage on the same input with fewer and fewer of this CPU's instructions.
+"""Reproducibility across CPUs: each stage on the same input with ever smaller instruction sets of this CPU.
 
     python benchmarks/across_cpus.py VIDEOS     # writes benchmarks/across_cpus.json
 
-A process for each level; its libraries are held to it by what they offer for that (environment variables, FFmpeg's
-``av_force_cpu_flags``, x264's ``asm``). Stages: ``cpu_stages.py``. Of a stage that is not equal: the share of values
-that differ, and by how much at most; of features and probabilities, the distance over the length. Then what one stream
-everywhere costs x264: both ways in turns, of each the fastest of three rounds.
+Each level runs in its own process, whose libraries are limited by environment variables, FFmpeg's
+``av_force_cpu_flags`` and x264's ``asm``. Stages: ``cpu_stages.py``. A stage that differs reports the fraction of
+values that differ and the largest difference; features and probabilities report the distance relative to the norm.
+Last, the cost of x264's CPU-independent streams: both variants alternate, and the fastest of three rounds counts.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ LEVELS: dict[str, tuple[dict[str, str], str, int, int]] = {
     "SSE4.2": (SSE, "SSE4.2", 0x3FF, 1),
     "no assembler": ({**SSE, **PLAIN, "JSIMD_FORCENONE": "1"}, "0", 0, 1),
 }
-"""Environment, x264's ``asm``, the bits of FFmpeg's flags that stay, threads. The first is compared with the others."""
+"""Level -> environment, x264's ``asm``, mask of FFmpeg's CPU flags, threads. The first level is the reference."""
 
 
 def write_inputs(folder: Path, films: list[np.ndarray]) -> None:
-    """What every level is given."""
+    """Write the inputs of all levels."""
     np.savez(folder / "films.npz", *films)
     tiles = [np.stack([quantize(shrink(x, 2), BOUND) for x in compute_flow(film, "dis")]) for film in films]
     np.savez(folder / "tiles.npz", *tiles)
@@ -80,20 +80,20 @@ def write_inputs(folder: Path, films: list[np.ndarray]) -> None:
 
 
 def run_levels(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    """The values of all stages at each level."""
-    found = {}
-    for level, (given, asm, mask, threads) in LEVELS.items():
+    """Values of all stages at each level."""
+    values = {}
+    for level, (variables, asm, mask, threads) in LEVELS.items():
         out = folder / "out.npz"
         command = [sys.executable, str(Path(__file__).with_name("cpu_stages.py")), folder, out, asm, mask, threads]
-        subprocess.run([str(part) for part in command], env={**os.environ, **given}, check=True)
+        subprocess.run([str(part) for part in command], env={**os.environ, **variables}, check=True)
         with np.load(out) as arrays:
-            found[level] = dict(arrays)
-    return found
+            values[level] = dict(arrays)
+    return values
 
 
-def compared(stage: str, own: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> str:
-    """ "equal", or how far the values are from those at the CPU's own level."""
-    pairs = [(value, other[key]) for key, value in own.items() if key.split("\t")[0] == stage]
+def compared(stage: str, reference: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> str:
+    """ "equal", or the difference from the values with all of the CPU's instructions."""
+    pairs = [(value, other[key]) for key, value in reference.items() if key.split("\t")[0] == stage]
     if all(np.array_equal(a, b) for a, b in pairs):
         return "equal"
     if any(a.shape != b.shape for a, b in pairs):
@@ -105,14 +105,14 @@ def compared(stage: str, own: dict[str, np.ndarray], other: dict[str, np.ndarray
 
 
 def cost(films: list[np.ndarray]) -> dict[str, Any]:
-    """Time and size of encoding with cpu-independent over those without."""
+    """Encoding time and size with x264's ``cpu-independent`` relative to those without."""
     ways = {"with": codec.REPRODUCIBLE, "without": codec.REPRODUCIBLE.replace(":cpu-independent=1", "")}
     seconds, size = {way: [] for way in ways}, {}
     for _ in range(3):
         for way, codec.REPRODUCIBLE in ways.items():
-            begun = time.process_time()
+            start = time.process_time()
             size[way] = sum(len(packet) for film in films for packet in codec.encode_rgb(film, GROUP, CRF))
-            seconds[way].append(time.process_time() - begun)
+            seconds[way].append(time.process_time() - start)
     codec.REPRODUCIBLE = ways["with"]
     rounds = [round(a / b, 3) for a, b in zip(seconds["with"], seconds["without"], strict=True)]
     best = {way: round(1000 * min(times) / sum(map(len, films)), 3) for way, times in seconds.items()}
@@ -120,22 +120,22 @@ def cost(films: list[np.ndarray]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Compare, measure, write."""
+    """Compare all levels, measure x264, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path)
-    parser.add_argument("--count", type=int, default=12, help="videos, evenly chosen from the folder")
+    parser.add_argument("--count", type=int, default=12, help="videos, evenly spaced in the folder")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     items = list_videos(options.videos).items
     chosen = [items[n].location for n in np.linspace(0, len(items) - 1, options.count).astype(int)]
     films = [decode_video(p, short_side=SIDE, max_frames=FRAMES, timeout_s=120, grid=4).frames for p in chosen]
-    made = [render(name, np.random.default_rng(0), Scene(side=SIDE, frames=FRAMES)) for name in list(MOTIONS)[:4]]
+    synthetic = [render(name, np.random.default_rng(0), Scene(side=SIDE, frames=FRAMES)) for name in list(MOTIONS)[:4]]
     with tempfile.TemporaryDirectory() as folder:
-        write_inputs(Path(folder), [*films[:3], made[0]])
-        found = run_levels(Path(folder))
-    own = found.pop("own")
-    stages = {stage: {level: compared(stage, own, other) for level, other in found.items()} for stage in STAGES}
-    result = {"machine": machine(), "stages": stages, "x264": {"real": cost(films), "synthetic": cost(made)}}
+        write_inputs(Path(folder), [*films[:3], synthetic[0]])
+        values = run_levels(Path(folder))
+    reference = values.pop("own")
+    stages = {stage: {level: compared(stage, reference, other) for level, other in values.items()} for stage in STAGES}
+    result = {"machine": machine(), "stages": stages, "x264": {"real": cost(films), "synthetic": cost(synthetic)}}
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

@@ -1,16 +1,16 @@
-"""A pretraining and a sweep on a cluster that has no machines until they are asked for, by Ray's autoscaler.
+"""Autoscaling: a pretraining run and a sweep on a cluster whose nodes are started by Ray's autoscaler on request.
 
     python benchmarks/autoscale.py OUT     # writes benchmarks/autoscale.json
 
-The machines are Ray's fake ones: each a raylet on this machine, begun and ended by the autoscaler of `ray up`.
-The head has no CPUs, and there are none to two workers of two CPUs.
+The nodes are Ray's fake ones: each is a raylet on this machine, started and stopped by the autoscaler of `ray up`.
+The head has no CPUs; there are zero to two worker nodes of two CPUs.
 
-  1. a pretraining of `num_workers: {min: 1, max: 2}` starts, waits, gets a machine and trains, gets another and grows,
-  2. one machine is killed (-9): it shrinks; the autoscaler brings another: it grows, and ends,
-  3. a sweep of two trials gets its machines, and ends,
-  4. all machines are gone.
+  1. A pretraining run with `num_workers: {min: 1, max: 2}` waits for a node, trains, and grows with the second node.
+  2. One node is killed (-9): the run shrinks. The autoscaler replaces the node: the run grows again, and completes.
+  3. A sweep of two trials gets its nodes, and completes.
+  4. All nodes are removed.
 
-Asked of it besides: the losses of the pretraining are those of one process alone, to 1e-4.
+The losses of the pretraining run must equal those of a single process within 1e-4.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import ray  # puts its own psutil where Python looks
+import ray  # puts its bundled psutil on sys.path
 import yaml
 from measured import began, free_port, machine, wait_until
 
 # isort: split
 import psutil
 
-sys.path.append(str(Path(__file__).parents[1]))  # runs of seconds are those of the tests
+sys.path.append(str(Path(__file__).parents[1]))  # the small runs are the tests'
 
 from tests.pipelines.runs import losses, reference_losses, rgb_only, settings
 from tests.pipelines.sweeps import sweep_file
@@ -46,17 +46,17 @@ from vicc_ray.utils.jsonl import read_lines
 from vicc_ray.video.synthetic.generate import Scene, make_videos
 
 RESULT = Path(__file__).with_suffix(".json")
-PATIENCE_S = 400.0
+TIMEOUT_S = 400.0
 IDLE_MINUTES = 0.25
 NODE = "RAY_CLOUD_INSTANCE_ID"
-"""In the environment of a machine's processes: its name. The head has none."""
+"""Environment variable of a node's processes with its name; unset on the head."""
 
 
 def main() -> int:
-    """Raise the head, do all four, tell when what happened."""
+    """Start the head, run all four steps, and write the timeline."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=800, help="of four steps each: as many as outlast what happens")
+    parser.add_argument("--epochs", type=int, default=800, help="of four steps each; enough to outlast the events")
     options = parser.parse_args()
     out = options.out.resolve()
     if not (out / "store" / "store.json").exists():
@@ -71,28 +71,28 @@ def main() -> int:
 
 
 class Cluster:
-    """A head, and what its autoscaler has begun."""
+    """Cluster of a head and the nodes that its autoscaler starts."""
 
     def __init__(self, out: Path, process: psutil.Popen, environment: dict[str, str]) -> None:
         self.out, self.process, self.environment = out, process, environment
-        self.begun = time.monotonic()
+        self.start = time.monotonic()
         self.timeline: list[dict[str, Any]] = []
 
     def run(self, epochs: int) -> dict[str, Any]:
-        """All four."""
+        """Run all four steps."""
         workers = self.pretrain(epochs)
-        found = losses(self.out / "run")
+        measured = losses(self.out / "run")
         reference = list(reference_losses(rgb_only(epochs), self.out / "store"))
-        pairs = zip(found, reference, strict=True)
+        pairs = zip(measured, reference, strict=True)
         self.sweep()
         self.until("no machine is left", lambda: not self.machines())
         return {
-            **{"workers": workers, "steps": len(found), "timeline": self.timeline},
+            **{"workers": workers, "steps": len(measured), "timeline": self.timeline},
             "largest_difference": max(abs(a - b) / abs(b) for a, b in pairs),
         }
 
     def pretrain(self, epochs: int) -> list[int]:
-        """The numbers of workers, one after the other."""
+        """Train with elastic workers; return the sequence of worker counts."""
         folder, recipe = RunDir(self.out / "run"), self.out / "recipe.yaml"
         recipe.write_text(
             dump_config(
@@ -115,7 +115,7 @@ class Cluster:
         return [count for count, _ in groupby(line["workers"] for line in read_lines(folder.metrics_file))]
 
     def sweep(self) -> None:
-        """Two trials, of which the first fails as it should."""
+        """Run a sweep of two trials, of which the first diverges as intended."""
         self.until("no machine is left", lambda: not self.machines())
         file = sweep_file(self.out, final_eval={"num_seeds": 0})
         with self.command("sweep", file, "--store", self.out / "store", "--out", self.out / "sweep") as process:
@@ -125,36 +125,36 @@ class Cluster:
         self.note("the sweep has ended")
 
     def machines(self) -> list[psutil.Process]:
-        """The raylets of all machines but the head."""
-        found = []
+        """Raylets of all nodes but the head."""
+        raylets = []
         for process in self.process.children(recursive=True):
             try:
                 if process.name() == "raylet" and process.environ().get(NODE):
-                    found.append(process)
-            except psutil.Error:  # it is just ending
+                    raylets.append(process)
+            except psutil.Error:  # the process is exiting
                 continue
-        return found
+        return raylets
 
-    def until(self, what: str, true: Callable[[], bool], process: psutil.Popen | None = None) -> None:
-        """Wait for it.
+    def until(self, what: str, condition: Callable[[], bool], process: psutil.Popen | None = None) -> None:
+        """Wait for a condition and note it in the timeline.
 
         Raises:
-            RuntimeError: it does not come, or the process ends before.
+            RuntimeError: the timeout passed, or the process exited first.
         """
-        wait_until(what, true, process, PATIENCE_S)
+        wait_until(what, condition, process, TIMEOUT_S)
         self.note(what)
 
     def note(self, what: str) -> None:
-        """Into the timeline."""
-        entry = {"s": round(time.monotonic() - self.begun, 1), "what": what, "machines": len(self.machines())}
+        """Add an entry to the timeline."""
+        entry = {"s": round(time.monotonic() - self.start, 1), "what": what, "machines": len(self.machines())}
         self.timeline.append(entry)
         print(entry, flush=True)
 
     @contextmanager
     def command(self, *arguments: object) -> Iterator[psutil.Popen]:
-        """``vicc-ray`` on the cluster; it does not outlive the block."""
-        whole = [sys.executable, "-m", "vicc_ray", *map(str, arguments)]
-        with psutil.Popen(whole, env=self.environment) as process:
+        """Run ``vicc-ray`` on the cluster; killed at the end of the block."""
+        command = [sys.executable, "-m", "vicc_ray", *map(str, arguments)]
+        with psutil.Popen(command, env=self.environment) as process:
             try:
                 yield process
             finally:
@@ -164,13 +164,13 @@ class Cluster:
 
 @contextmanager
 def head(out: Path) -> Iterator[Cluster]:
-    """A cluster, until the block ends."""
+    """Run a cluster while the block runs."""
     address = f"127.0.0.1:{free_port()}"
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     scaling = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_enable_autoscaler_v2": "0"}
-    # A machine that is gone is noticed after a few seconds and not after half a minute.
-    noticing = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"}
+    # A lost node is detected after a few seconds instead of half a minute.
+    health_checks = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"}
     environment = {**kept, **secret, "RAY_TMPDIR": str(out / "ray")}
     (out / "ray").mkdir(parents=True, exist_ok=True)
     file = out / "cluster.yaml"
@@ -178,22 +178,25 @@ def head(out: Path) -> Iterator[Cluster]:
     start = ["--head", "--block", "--num-cpus=0", "--object-store-memory=120000000", f"--port={address.split(':')[1]}"]
     ports = [f"--dashboard-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
     program = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, *ports, f"--autoscaling-config={file}"]
-    whole = {**environment, **scaling, **noticing, "PYTHONPATH": str(Path(__file__).parent)}
-    with (out / "head.log").open("w") as log, psutil.Popen(program, env=whole, stdout=log, stderr=log) as process:
+    head_environment = {**environment, **scaling, **health_checks, "PYTHONPATH": str(Path(__file__).parent)}
+    with (
+        (out / "head.log").open("w") as log,
+        psutil.Popen(program, env=head_environment, stdout=log, stderr=log) as process,
+    ):
         try:
-            end = time.monotonic() + PATIENCE_S
+            end = time.monotonic() + TIMEOUT_S
             while socket.socket().connect_ex(("127.0.0.1", int(address.split(":")[1]))):
                 if process.poll() is not None or time.monotonic() > end:
                     raise RuntimeError((out / "head.log").read_text())
                 time.sleep(0.1)
             yield Cluster(out, process, {**environment, "RAY_ADDRESS": address})
         finally:
-            for one in [*process.children(recursive=True), process]:
-                one.kill()  # `ray stop` would end the Rays of others
+            for child in [*process.children(recursive=True), process]:
+                child.kill()  # `ray stop` would kill unrelated clusters too
 
 
 def autoscaling(address: str) -> dict[str, Any]:
-    """What `ray up` would have put on the head."""
+    """Autoscaling config that `ray up` would put on the head."""
     fake = {"use_node_id_as_ip": True, "disable_node_updaters": True, "disable_launch_config_check": True}
     kinds = {
         "ray.head.default": {"resources": {}, "node_config": {}, "max_workers": 0},

@@ -1,18 +1,18 @@
-"""Kill -9 of workers, controllers, drivers and machines, 30 times over one pretraining, at seeded moments.
+"""Chaos test: 30 seeded SIGKILLs of workers, controllers, drivers and nodes during one pretraining run.
 
     python benchmarks/chaos.py OUT      # writes benchmarks/chaos.json
 
-A cluster of fake machines on this one: two of them, each with a training worker. A run goes through all kinds of phases
-(both streams alone, then in turns) undisturbed, and then another, of the same settings, while it is disturbed:
+The cluster has two fake nodes on this machine, each with a training worker. A reference run passes through all kinds of
+phases (both streams alone, then alternating). A second run with the same settings is disturbed:
 
-  worker      one of the two training processes ends
-  controller  Ray Train's own process, which watches the workers, ends
-  driver      the command itself ends; the same command is given again at once
-  machine     a machine ends with all that runs on it; a new one joins
+  worker      one of the two training processes is killed
+  controller  Ray Train's controller, which monitors the workers, is killed
+  driver      the command itself is killed, and started again at once
+  machine     a node is killed with all its processes, and a new one joins
 
-Moments are drawn evenly over the steps of the run, so that some come while it still begins anew after the one before.
-In the end the figures of every step must be equal bit for bit, and nothing may be left behind: processes, placement
-groups, temporary files, checkpoints beyond those that are kept.
+Moments are drawn uniformly over the steps, so that some fall into the recovery from the previous kill. At the end the
+metrics of every step must be bit-identical, and nothing may be left behind: processes, placement groups, temporary
+files, or checkpoints beyond ``train.keep_last``.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray  # noqa: F401 - puts its own psutil where Python looks
+import ray  # noqa: F401 - puts its bundled psutil on sys.path
 from measured import machine, vicc_ray
 
 # isort: split
 import psutil
 
-sys.path.append(str(Path(__file__).parents[1]))  # the fake machines are those of the tests
+sys.path.append(str(Path(__file__).parents[1]))  # the fake cluster is the tests'
 
 from tests.fake_cluster import FakeCluster, fake_cluster
 from vicc_ray.config import Config
@@ -47,10 +47,10 @@ RESULT = Path(__file__).with_suffix(".json")
 KINDS = {"worker": 9, "controller": 7, "driver": 7, "machine": 7}
 NAMES = {"worker": "ray::RayTrainWorker", "controller": "ray::TrainController"}
 CPUS = 2
-UNDER_WAY_S = 300
-"""Within which a run must get on after it was disturbed."""
-MEASURED = ("data_ms", "compute_ms", "samples_per_s")
-"""Figures of a step that tell of the machine and not of what was computed."""
+PROGRESS_TIMEOUT_S = 300
+"""Time within which a run must complete a step after a kill."""
+TIMINGS = ("data_ms", "compute_ms", "samples_per_s")
+"""Metrics of a step that depend on the machine."""
 CONFIG = Config.model_validate(
     {
         "prepare": {"short_side": 32, "videos_per_shard": 4},
@@ -79,26 +79,26 @@ CONFIG = Config.model_validate(
 
 
 def main() -> None:
-    """Train twice, compare, write what happened."""
+    """Train twice, compare, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    calm, disturbed = (RunDir(options.out / name) for name in ("undisturbed", "disturbed"))
-    if calm.path.exists() or disturbed.path.exists():
-        sys.exit(f"{options.out}: there are runs of a benchmark before in it; give an empty folder")
+    reference, disturbed = (RunDir(options.out / name) for name in ("undisturbed", "disturbed"))
+    if reference.path.exists() or disturbed.path.exists():
+        sys.exit(f"{options.out}: holds runs of an earlier benchmark; give an empty folder")
     prepare(options.out)
     with fake_cluster() as cluster:
         machines = Machines(cluster)
-        calm_s = timed(lambda: Run(options.out, calm, cluster).end())
+        reference_s = timed(lambda: Run(options.out, reference, cluster).end())
         chaos = Chaos(Run(options.out, disturbed, cluster), machines, np.random.default_rng(options.seed))
-        disturbed_s = timed(chaos.play)
+        disturbed_s = timed(chaos.run_with_kills)
         left = left_behind(disturbed, machines)
     result = {
-        **{"machine": machine(), "seed": options.seed, "steps": len(read_lines(calm.metrics_file))},
-        **{"seconds_undisturbed": calm_s, "seconds_disturbed": disturbed_s, "kills": len(chaos.kills)},
-        **{"of_each_kind": Counter(kill["kind"] for kill in chaos.kills), "steps_made_again": chaos.again},
-        **{"differing_steps": differing(calm, disturbed), "evaluations": evaluations(calm, disturbed)},
+        **{"machine": machine(), "seed": options.seed, "steps": len(read_lines(reference.metrics_file))},
+        **{"seconds_undisturbed": reference_s, "seconds_disturbed": disturbed_s, "kills": len(chaos.kills)},
+        **{"of_each_kind": Counter(kill["kind"] for kill in chaos.kills), "steps_made_again": chaos.repeated_steps},
+        **{"differing_steps": differing(reference, disturbed), "evaluations": evaluations(reference, disturbed)},
         **{"left_behind": left, "moments": chaos.kills},
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
@@ -107,22 +107,22 @@ def main() -> None:
         sys.exit("the runs differ, or something was left behind")
 
 
-def timed(do: Any) -> float:
-    """Seconds that it takes."""
-    begun = time.monotonic()
-    do()
-    return round(time.monotonic() - begun, 1)
+def timed(call: Any) -> float:
+    """Seconds that a call takes."""
+    start = time.monotonic()
+    call()
+    return round(time.monotonic() - start, 1)
 
 
 def prepare(out: Path) -> None:
-    """Sixteen videos to train with, four to test with, and the settings."""
+    """Write 16 training videos, 4 test videos, the recipe and the clip store."""
     make_videos(out / "videos", classes=2, train=8, test=2, scene=Scene(side=32, frames=12))
     (out / "recipe.yaml").write_text(dump_config(CONFIG))
     vicc_ray("prepare", out / "recipe.yaml", "--videos", out / "videos", "--store", out / "store", "--quiet")
 
 
 class Machines:
-    """Two at any time."""
+    """The cluster's nodes, two at any time."""
 
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster, self.count = cluster, 0
@@ -131,61 +131,61 @@ class Machines:
             self.join()
 
     def join(self) -> None:
-        """One more."""
+        """Add a node."""
         self.names.append(f"machine {self.count}")
         self.count += 1
         self.cluster.add(self.names[-1], CPUS)
 
     def lose(self, which: int) -> None:
-        """One is gone at once; another takes its place."""
+        """Kill a node, and add another."""
         self.cluster.kill(self.names.pop(which))
         self.join()
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """All of the cluster that bear a name; Linux keeps fifteen characters of it."""
-        found = []
+        """Processes of the cluster with a name, of which Linux keeps fifteen characters."""
+        processes = []
         for process in psutil.Process(self.cluster.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 if process.name().startswith(name[:15]) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return sorted(found, key=lambda process: process.pid)
+                    processes.append(process)
+        return sorted(processes, key=lambda process: process.pid)
 
 
 class Run:
-    """The command of a user, given again where it was killed."""
+    """`vicc-ray pretrain`, which can be started again after a kill."""
 
     def __init__(self, out: Path, folder: RunDir, cluster: FakeCluster) -> None:
         self.folder, self.environment = folder, cluster.environment
         self.command = [sys.executable, "-m", "vicc_ray", "pretrain", str(out / "recipe.yaml"), "--quiet"]
         self.command += ["--store", str(out / "store"), "--run", str(folder.path)]
-        self.give()
+        self.start()
 
-    def give(self) -> None:
-        """Start it."""
+    def start(self) -> None:
+        """Start the command."""
         self.process = subprocess.Popen(self.command, env=self.environment)
 
     def end(self) -> None:
-        """Wait for it; it must have gone well."""
+        """Wait for the exit, which must be a success."""
         if self.process.wait():
             raise RuntimeError(f"the run ended with {self.process.returncode}")
 
     @property
     def step(self) -> int:
-        """Steps recorded by now."""
+        """Number of recorded steps."""
         lines = read_lines(self.folder.metrics_file)
         return int(lines[-1]["step"]) if lines else 0
 
 
 class Chaos:
-    """The run, the machines, and what becomes of them."""
+    """Kills during a run, on its cluster."""
 
     def __init__(self, run: Run, machines: Machines, rng: np.random.Generator) -> None:
         self.run, self.machines, self.rng = run, machines, rng
         self.kills: list[dict[str, Any]] = []
-        self.again = 0
+        self.repeated_steps = 0
 
-    def play(self) -> None:
-        """Kill while it runs, then let it end."""
+    def run_with_kills(self) -> None:
+        """Kill at the drawn moments, then let the run complete."""
         steps = 4 * (CONFIG.schedule.rgb_epochs + CONFIG.schedule.flow_epochs + 4 * CONFIG.schedule.epochs_per_phase)
         kinds = self.rng.permutation([kind for kind, count in KINDS.items() for _ in range(count)])
         moments = np.sort(self.rng.integers(0, int(0.95 * steps), len(kinds)))
@@ -193,45 +193,45 @@ class Chaos:
             self._wait_for(int(moment))
             at = self.run.step
             self._kill(str(kind))
-            self.again += max(0, at - self.run.folder.step)
+            self.repeated_steps += max(0, at - self.run.folder.step)
             self.kills.append({"kind": str(kind), "drawn": int(moment), "step": at})
             print(self.kills[-1], flush=True)
         self.run.end()
 
     def _wait_for(self, moment: int) -> None:
-        """Until the step is made."""
-        end, step = time.monotonic() + UNDER_WAY_S, self.run.step
+        """Wait until the run has recorded a step."""
+        end, step = time.monotonic() + PROGRESS_TIMEOUT_S, self.run.step
         while step < moment:
-            if self.run.process.poll() is not None:  # not by our hand
-                raise RuntimeError(f"the run ended by itself with {self.run.process.returncode}")
+            if self.run.process.poll() is not None:  # not killed by this script
+                raise RuntimeError(f"the run exited by itself with {self.run.process.returncode}")
             if self.run.step != step:
-                step, end = self.run.step, time.monotonic() + UNDER_WAY_S
+                step, end = self.run.step, time.monotonic() + PROGRESS_TIMEOUT_S
             if time.monotonic() > end:
-                raise RuntimeError(f"the run stands still after {self.kills[-1:]}")
+                raise RuntimeError(f"the run makes no progress after {self.kills[-1:]}")
             time.sleep(0.02)
 
     def _kill(self, kind: str) -> None:
         if kind == "driver":
             self.run.process.kill()
             self.run.process.wait()
-            self.run.give()
+            self.run.start()
         elif kind == "machine":
             self.machines.lose(int(self.rng.integers(len(self.machines.names))))
         else:
-            while not self._killed(NAMES[kind]):  # it may just be starting, after the one before
+            while not self._killed(NAMES[kind]):  # it may still be starting after the previous kill
                 time.sleep(0.02)
 
     def _killed(self, name: str) -> bool:
-        found = self.machines.processes(name)
+        processes = self.machines.processes(name)
         with suppress(psutil.NoSuchProcess):
-            if found:
-                found[self.rng.integers(len(found))].kill()
+            if processes:
+                processes[self.rng.integers(len(processes))].kill()
                 return True
         return False
 
 
 def left_behind(folder: RunDir, machines: Machines) -> dict[str, list[str]]:
-    """What a run must not leave in the cluster (which is given a minute) and on the disk."""
+    """What the run has left in the cluster, after up to a minute, and on the disk."""
     end = time.monotonic() + 60
     while time.monotonic() < end and (busy := machines.processes("ray::RayTrain") + machines.processes("ray::TrainCo")):
         time.sleep(0.5)
@@ -244,30 +244,30 @@ def left_behind(folder: RunDir, machines: Machines) -> dict[str, list[str]]:
     }
 
 
-def differing(calm: RunDir, disturbed: RunDir) -> list[int]:
-    """Steps whose figures or videos are not the same, bit for bit."""
+def differing(reference: RunDir, disturbed: RunDir) -> list[int]:
+    """Steps whose metrics or videos are not bit-identical."""
     different = set()
     for name in ("metrics_file", "samples_file"):
         one, other = (
-            {line["step"]: _computed(line) for line in read_lines(getattr(run, name))} for run in (calm, disturbed)
+            {line["step"]: _computed(line) for line in read_lines(getattr(run, name))} for run in (reference, disturbed)
         )
         different |= {step for step in {*one, *other} if one.get(step) != other.get(step)}
         different |= {0} if len(one) != len(read_lines(getattr(disturbed, name))) else set()
     return sorted(different)
 
 
-def evaluations(calm: RunDir, disturbed: RunDir) -> dict[str, int]:
-    """How many checkpoints were scored in each run, and how many of them otherwise in the one than in the other."""
+def evaluations(reference: RunDir, disturbed: RunDir) -> dict[str, int]:
+    """Number of validated checkpoints of each run, and of those whose scores differ."""
     one, other = (
         {line["checkpoint"]: line["recall_at_1"] for line in read_lines(run.validation_file)}
-        for run in (calm, disturbed)
+        for run in (reference, disturbed)
     )
     differing = sum(one[name] != other[name] for name in {*one} & {*other})
     return {"undisturbed": len(one), "disturbed": len(other), "differing": differing}
 
 
 def _computed(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in line.items() if name not in MEASURED}
+    return {name: value for name, value in line.items() if name not in TIMINGS}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Point:
-    """A dot with its name; ``chosen`` stands out."""
+    """Labeled dot; ``chosen`` is highlighted."""
 
     x: float
     y: float
@@ -35,7 +35,7 @@ class Panel:
 
 
 def scatter(panels: Sequence[Panel]) -> str:
-    """The panels beside each other, as an SVG document."""
+    """SVG document with the panels side by side."""
     body = "".join(f'<g transform="translate({n * WIDTH},0)">{_panel(panel)}</g>' for n, panel in enumerate(panels))
     size = f'width="{WIDTH * len(panels)}" height="{HEIGHT}" viewBox="0 0 {WIDTH * len(panels)} {HEIGHT}"'
     return (
@@ -71,7 +71,7 @@ def _panel(panel: Panel) -> str:
 
 
 def _dots(points: Sequence[Point], at: Callable[[float, float], tuple[float, float]], right: float) -> str:
-    """Dots and their names; a name that would cover another one is moved down."""
+    """Dots and their labels; a label that would cover another is moved down."""
     parts, taken = [], []
     for point in sorted(points, key=lambda p: -p.y):
         x, y = at(point.x, point.y)

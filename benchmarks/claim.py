@@ -1,14 +1,14 @@
-"""The claim: cross-stream training puts motion into the RGB network. Several seeds, on synthetic videos, on the CPU.
+"""Main claim: cross-stream training teaches the RGB network motion. Several seeds, synthetic videos, CPU only.
 
-For each seed, with videos, weights and draws of that seed:
-  cross     RGB stage 1, flow stage 1, RGB stage 2 against the frozen flow network (the recipe as it is)
+For each seed of videos, weights and sampling:
+  cross     RGB stage 1, flow stage 1, RGB stage 2 against the frozen flow network (the unchanged recipe)
   control   from the same stage-1 checkpoint, the RGB network alone for the same number of steps
-Reported: R@1 of the random networks, of each phase and of the control (mean, spread over the seeds), and the two gains
-that the software is for. Everything runs through the command line, as a user would run it.
+Reported: R@1 of the random networks, of each phase and of the control (mean and deviation over the seeds), and the two
+gains. Everything runs through the command line.
 
     python benchmarks/claim.py OUT --seeds 0 1 2     # writes benchmarks/claim.json
 
-A stopped call goes on where it was.
+A stopped call resumes when it is repeated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MINUTES = "minutes.json"
 
 
 def main() -> None:
-    """Run the seeds that are asked for and write the table."""
+    """Run the seeds and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def run_seed(out: Path, seed: int) -> dict[str, object]:
-    """R@1 in per cent of every network of one seed, and the minutes that each part took."""
+    """R@1 in percent of every network of one seed, and the minutes of each part."""
     videos, override = out / "videos", ("--set", f"seed={seed}")
     timed(out, "videos", "make-videos", videos, "--seed", seed)
     timed(out, "cross", "run", RECIPE, "--videos", videos, "--out", out, *override)
@@ -55,12 +55,12 @@ def run_seed(out: Path, seed: int) -> dict[str, object]:
 
 
 def timed(out: Path, name: str, *arguments: object) -> None:
-    """Call ``vicc-ray`` and note in ``out`` how long it took; a part that was done before keeps its old time."""
+    """Call ``vicc-ray`` and record its minutes in ``out``; a part that was complete before keeps its time."""
     file = out / MINUTES
     minutes = json.loads(file.read_text()) if file.exists() else {}
-    begun = time.perf_counter()
+    start = time.perf_counter()
     vicc_ray(*arguments)
-    file.write_text(json.dumps({name: round((time.perf_counter() - begun) / 60, 2), **minutes}))
+    file.write_text(json.dumps({name: round((time.perf_counter() - start) / 60, 2), **minutes}))
 
 
 def summarize(rows: list[dict]) -> dict[str, dict[str, float]]:

@@ -1,9 +1,9 @@
-"""The stages that `benchmarks/across_cpus.py` compares, each on input that is made once; run as a process of its own.
+"""Stages that `benchmarks/across_cpus.py` compares on fixed inputs; runs as a separate process.
 
     python benchmarks/cpu_stages.py INPUTS OUT ASM MASK THREADS
 
-Writes OUT, an npz of each stage's values. ASM is x264's ``asm`` ("" leaves it), MASK the bits that stay of FFmpeg's
-flags (-1 all), THREADS how many OpenCV and torch may have.
+Writes OUT, an npz of each stage's values. ASM is x264's ``asm`` ("": its default), MASK is applied to FFmpeg's CPU
+flags (-1: all), THREADS is the thread count of OpenCV and torch.
 """
 
 from __future__ import annotations
@@ -57,58 +57,58 @@ def loaded(folder: Path, name: str = "films") -> Values:
 
 
 def as_bytes(blobs: list[list[bytes]]) -> Values:
-    """Streams to compare, byte for byte."""
+    """Streams as byte arrays."""
     return [np.frombuffer(b"".join(parts), np.uint8) for parts in blobs]
 
 
 def decoded(folder: Path) -> Values:
-    """Planes of all files as the decoders have them."""
-    found = []
+    """Planes of all files as the decoders return them."""
+    planes = []
     for name in {**CODINGS, **HDR}:
         with av.open(str(folder / name)) as container:
-            found += [np.asarray(frame.to_ndarray()) for frame in container.decode(video=0)]
-    return found
+            planes += [np.asarray(frame.to_ndarray()) for frame in container.decode(video=0)]
+    return planes
 
 
-def in_colour(folder: Path, names: dict[str, object]) -> Values:
-    """Frames as `prepare` has them, scaled and at their own size."""
+def rgb_frames(folder: Path, names: dict[str, object]) -> Values:
+    """RGB frames as `prepare` decodes them, scaled and at native size."""
     paths = [(folder / name, side) for name in names for side in (SIDE, None)]
     return [decode_video(p, short_side=side, max_frames=99, timeout_s=120, grid=4).frames for p, side in paths]
 
 
 def flow(folder: Path, method: str) -> Values:
-    """Quantised as it is stored; of TV-L1 the first few frames."""
+    """Quantized flow as stored; only the first few frames for TV-L1."""
     films = [film[: 5 if method == "tvl1" else None] for film in loaded(folder)]
     return [np.stack([quantize(shrink(x, 2), BOUND) for x in compute_flow(film, method)]) for film in films]
 
 
-def clips(folder: Path) -> Values:
-    """Clips of RGB and flow as training cuts them."""
-    found = []
+def crops(folder: Path) -> Values:
+    """Crops of RGB and flow as in training."""
+    cropped = []
     for film, tiles in zip(loaded(folder), loaded(folder, "tiles"), strict=True):
         height, width = film.shape[1:3]
         crop = center_crop(height, width, 4)
         croppers = RgbCropper(crop, CLIP), FlowCropper(crop, CLIP, 2, rescale=True)
-        made = [np.empty((len(film), CLIP, CLIP, channels), np.uint8) for channels in (3, 2)]
+        clips = [np.empty((len(film), CLIP, CLIP, channels), np.uint8) for channels in (3, 2)]
         packets, stored = codec.encode_rgb(film, GROUP, CRF), codec.encode_flow(tiles, GROUP, 95)
         for n, planes in codec.decode_planes(packets, GROUP, range(len(film)), *film.shape[1:3]):
-            croppers[0].crop(planes, made[0][n])
+            croppers[0].crop(planes, clips[0][n])
         for n, field in codec.decode_fields(stored, GROUP, range(len(film)), *tiles.shape[1:3]):
-            croppers[1].crop(field, made[1][n])
-        found += made
-    return found
+            croppers[1].crop(field, clips[1][n])
+        cropped += clips
+    return cropped
 
 
 def draws(_: Path) -> Values:
-    """Crops and appearance of 5,000 samples."""
+    """Crop boxes and appearance parameters of 5,000 samples."""
     rng, clip = np.random.default_rng(0), ClipConfig()
-    crops = [draw_crop(rng, 128, 172, clip, 4) for _ in range(5000)]
-    places = np.array([(c.top, c.left, c.height, c.width, c.flip) for c in crops])
-    return [places, np.stack([draw_appearance(rng, clip) for _ in range(5000)])]
+    boxes = [draw_crop(rng, 128, 172, clip, 4) for _ in range(5000)]
+    geometry = np.array([(c.top, c.left, c.height, c.width, c.flip) for c in boxes])
+    return [geometry, np.stack([draw_appearance(rng, clip) for _ in range(5000)])]
 
 
 def features(folder: Path, backbone: str) -> Values:
-    """Of an untrained encoder."""
+    """Features of an untrained encoder."""
     torch.manual_seed(0)
     encoder, cpu = build_encoder(ModelConfig(backbone=backbone)).eval(), torch.device("cpu")
     clip = [film[None, :16, :CLIP, :CLIP] for film in loaded(folder)]
@@ -116,14 +116,14 @@ def features(folder: Path, backbone: str) -> Values:
 
 
 def probe(_: Path) -> Values:
-    """Probabilities of a quick probe of made features."""
+    """Probabilities of a cached probe on random features."""
     rng, truth = np.random.default_rng(0), np.arange(60) % 3
     x = rng.normal(size=(60, 32)).astype(np.float32)
     return [fit_quick_probe(x, truth, np.arange(60).astype(str), 3).probabilities(x)]
 
 
 def shard(folder: Path) -> Values:
-    """A part of a clip store, whole."""
+    """Bytes of one shard of a clip store."""
     with tempfile.TemporaryDirectory() as store:
         videos = [(folder / name, PlannedVideo(name, "", name, "")) for name in {**CODINGS, **HDR}]
         build_shard(Path(store), 0, videos, PrepareConfig(short_side=SIDE))
@@ -131,7 +131,7 @@ def shard(folder: Path) -> Values:
 
 
 def synthetic(folder: Path) -> Values:
-    """Files of the input's films as `make-videos` writes them."""
+    """Files of the input videos as `make-videos` writes them."""
     with tempfile.TemporaryDirectory() as out:
         paths = [Path(out) / f"{n}.mp4" for n, _ in enumerate(loaded(folder))]
         for path, film in zip(paths, loaded(folder), strict=True):
@@ -141,15 +141,15 @@ def synthetic(folder: Path) -> Values:
 
 STAGES: dict[str, Callable[[Path], Values]] = {
     "frames as the decoders give them": decoded,
-    "RGB frames": lambda folder: in_colour(folder, CODINGS),
-    "RGB frames of HDR": lambda folder: in_colour(folder, HDR),
+    "RGB frames": lambda folder: rgb_frames(folder, CODINGS),
+    "RGB frames of HDR": lambda folder: rgb_frames(folder, HDR),
     "flow, DIS": lambda folder: flow(folder, "dis"),
     "flow, Farneback": lambda folder: flow(folder, "farneback"),
     "flow, TV-L1": lambda folder: flow(folder, "tvl1"),
     "H.264 of the store": lambda folder: as_bytes([codec.encode_rgb(f, GROUP, CRF) for f in loaded(folder)]),
     "JPEG of the flow": lambda folder: as_bytes([codec.encode_flow(t, GROUP, 95) for t in loaded(folder, "tiles")]),
     "a part of the store, DIS": shard,
-    "clips out of the store": clips,
+    "clips out of the store": crops,
     "draws of crops and appearance": draws,
     "thumbnails": lambda folder: as_bytes([[make_thumbnail([*film[:, :SIDE, :SIDE]], 25)] for film in loaded(folder)]),
     "synthetic frames": lambda _: [render(name, np.random.default_rng(1), Scene()) for name in list(MOTIONS)[:3]],
@@ -171,8 +171,8 @@ def main() -> None:
         library.av_force_cpu_flags(library.av_get_cpu_flags() & mask)
     if asm:
         codec.REPRODUCIBLE += f":asm={asm}"
-    found = {name: stage(folder) for name, stage in STAGES.items()}
-    np.savez(out, **{f"{name}\t{n}": value for name, values in found.items() for n, value in enumerate(values)})
+    results = {name: stage(folder) for name, stage in STAGES.items()}
+    np.savez(out, **{f"{name}\t{n}": value for name, values in results.items() for n, value in enumerate(values)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Ray's fake machines, more like those of a cloud: they take a while to come up, and one that has died is gone.
+"""Node provider of Ray's fake nodes that behaves like a cloud: nodes start slowly, and dead nodes are removed.
 
-Ray's own provider has them at once, and keeps a dead one for ever as one that is still to come.
+Ray's provider starts them at once, and lists dead ones as pending forever.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Any
 
 from ray.autoscaler._private.fake_multi_node.node_provider import FakeMultiNodeProvider
 
-COMES_UP_S = 60.0
+STARTUP_S = 60.0
 
 
 class Provider(FakeMultiNodeProvider):
-    """For an autoscaler's ``provider: {type: external, module: fake_provider.Provider}``."""
+    """Provider for ``provider: {type: external, module: fake_provider.Provider}`` of an autoscaler."""
 
     def create_node_with_resources_and_labels(self, *arguments: Any) -> None:
-        """In a thread of the autoscaler's that may take its time."""
-        time.sleep(COMES_UP_S)
+        """Start nodes after a delay; runs in a thread of the autoscaler."""
+        time.sleep(STARTUP_S)
         super().create_node_with_resources_and_labels(*arguments)
 
     def non_terminated_nodes(self, tag_filters: dict[str, str]) -> list[Any]:
-        """Machines whose processes run."""
+        """Nodes whose processes run."""
         for name, machine in list(self._nodes.items()):
             node: Any = machine.get("node")
             if node is not None and node.dead_processes():

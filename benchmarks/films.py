@@ -1,4 +1,4 @@
-"""The same videos in the forms that the ingest benchmarks compare: long films, and clip stores of them."""
+"""Inputs of the ingest benchmarks: long videos, and clip stores of them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import frames_with_flow, quantize, shrink
 
 BOUND = 20.0
-"""Of the flow, in pixels."""
+"""Bound of the quantized flow, in pixels."""
 
 
 def choose(folder: Path, count: int) -> list[Path]:
-    """Videos evenly chosen from a folder of this machine."""
+    """Videos evenly spaced in a local folder."""
     items = list_videos(folder).items
     return [Path(str(items[i].location)) for i in np.linspace(0, len(items) - 1, count).astype(int)]
 
 
 def long_film(path: Path, side: int, frames: int, grid: int = 2) -> np.ndarray:
-    """A video as uint8 [T, H, W, 3] with T = ``frames``: forwards and backwards as often as needed."""
+    """Video as uint8 [T, H, W, 3] with T = ``frames``, repeated forward and backward as needed."""
     video = decode_video(path, short_side=side, max_frames=frames, timeout_s=120, grid=grid)
-    there_and_back = np.concatenate([video.frames, video.frames[-2:0:-1]])
-    return there_and_back[np.arange(frames) % len(there_and_back)]
+    cycle = np.concatenate([video.frames, video.frames[-2:0:-1]])
+    return cycle[np.arange(frames) % len(cycle)]
 
 
 def make_store(path: Path, videos: list[Path], side: int, frames: int, flow_scale: int = 2) -> ClipStore:
-    """A clip store of long films, by default with the default settings; one that is there is used again."""
+    """Clip store of long videos with the default settings; an existing one is reused."""
     settings = PrepareConfig.model_validate({"short_side": side, "flow_downscale": flow_scale})
     if not (path / STORE_FILE).exists():
         path.mkdir(parents=True, exist_ok=True)

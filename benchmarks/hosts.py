@@ -1,7 +1,7 @@
-"""Machines on this one: each has its own network address, processes, home, /tmp and sshd. Needs root, ip and sshd.
+"""Simulated hosts: each has its own network address, processes, home, /tmp and sshd. Needs root, ip and sshd.
 
-A host is a set of Linux namespaces. What happens to it is what happens to a machine: its cable is pulled, its power
-goes. They share one folder, as machines that mount the same file server, and what is installed here.
+A host is a set of Linux namespaces, which can lose its network or its power. All hosts share one folder, like machines
+that mount the same file server, and the software installed on this machine.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from pathlib import Path
 NETWORK = "10.77.0"
 BRIDGE = "vicc-br"
 SHARED = Path("/mnt/shared")
-"""Where the hosts see the shared folder."""
+"""Mount point of the shared folder on the hosts."""
 HOME = Path("/home/vicc")
 TOOLS = ("ip", "unshare", "sshd", "ssh", "ssh-keygen", "rsync")
 START_S = 20.0
 
 
 def missing() -> list[str]:
-    """What this machine lacks for hosts; for Debian: openssh-server, openssh-client, iproute2, rsync."""
+    """Requirements that this machine lacks; Debian packages: openssh-server, openssh-client, iproute2, rsync."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     lacks = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
     if os.geteuid() != 0:
         return ["root", *lacks]
     if not lacks:
         tried = subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"], capture_output=True)
-        lacks += ["the right to make namespaces"] if tried.returncode else []
+        lacks += ["permission to create namespaces"] if tried.returncode else []
     return lacks
 
 
 class Host:
-    """One of them."""
+    """One simulated host."""
 
-    def __init__(self, folder: Path, name: str, number: int, sees: list[Path]) -> None:
+    def __init__(self, folder: Path, name: str, number: int, visible: list[Path]) -> None:
         self.name, self.address = name, f"{NETWORK}.{number}"
-        self.folder, self.sees = folder, sees
+        self.folder, self.visible = folder, visible
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Power and network on; returns once it takes connections."""
-        self._lay_cable()
+        """Start the host; return once its sshd accepts connections."""
+        self._connect_network()
         for place in ("home", "tmp"):
             (self.folder / place).mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.folder / "tmp" / "ray", ignore_errors=True)
@@ -64,7 +64,7 @@ class Host:
                 raise RuntimeError(f"{self.name} did not start: its sshd does not answer")
             time.sleep(0.1)
 
-    def _lay_cable(self) -> None:
+    def _connect_network(self) -> None:
         ip("netns", "add", self.name)
         ip("link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name)
         ip("link", "set", self.name, "master", BRIDGE, "up")
@@ -73,10 +73,12 @@ class Host:
             ip("-n", self.name, *command.split())
 
     def _script(self) -> str:
-        """What its first process does."""
+        """Shell script of the host's first process."""
         keys = self.folder.parent / "keys"
-        below_tmp = [(place, self.folder / "tmp" / place.relative_to("/tmp")) for place in self.sees if _hidden(place)]
-        binds = [f"mkdir -p {there}; mount --bind {place} {there}" for place, there in below_tmp]
+        below_tmp = [
+            (place, self.folder / "tmp" / place.relative_to("/tmp")) for place in self.visible if _hidden(place)
+        ]
+        binds = [f"mkdir -p {target}; mount --bind {place} {target}" for place, target in below_tmp]
         sshd = (
             f"/usr/sbin/sshd -D -e -f /dev/null -h {keys}/host -p 22 -o ListenAddress={self.address} -o UsePAM=no "
             f"-o AuthorizedKeysFile={keys}/client.pub -o StrictModes=no -o PasswordAuthentication=no "
@@ -105,16 +107,16 @@ class Host:
             return False
         return True
 
-    def pull_cable(self) -> None:
-        """Nothing reaches it any more, and it reaches nothing; its processes go on."""
+    def disconnect(self) -> None:
+        """Disconnect the host from the network; its processes keep running."""
         ip("link", "set", self.name, "down")
 
-    def put_cable_back(self) -> None:
-        """It is reached again."""
+    def reconnect(self) -> None:
+        """Reconnect the host to the network."""
         ip("link", "set", self.name, "up")
 
     def power_off(self) -> None:
-        """All of its processes are gone at once; what is on its disk stays."""
+        """Kill all processes of the host at once; its disk is kept."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -123,36 +125,36 @@ class Host:
         ip("link", "delete", self.name, check=False)
 
     def processes(self) -> list[str]:
-        """Command lines of what runs on it."""
+        """Command lines of the host's processes."""
         if self.process is None:
             return []
         pids = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True).stdout.split()
-        found = [Path(f"/proc/{pid}/cmdline") for pid in pids]
-        return [file.read_bytes().replace(b"\0", b" ").decode(errors="replace") for file in found if file.exists()]
+        files = [Path(f"/proc/{pid}/cmdline") for pid in pids]
+        return [file.read_bytes().replace(b"\0", b" ").decode(errors="replace") for file in files if file.exists()]
 
 
 def _hidden(place: Path) -> bool:
-    """Whether a host's own /tmp lies over it."""
+    """Whether the host's /tmp hides this path."""
     return place.is_relative_to("/tmp")
 
 
 @contextmanager
 def hosts(folder: Path, names: list[str]) -> Iterator[dict[str, Host]]:
-    """Hosts that run inside the block; their folders, ``shared`` and ``keys`` are in ``folder``, and stay."""
+    """Run hosts while the block runs; their folders, ``shared`` and ``keys`` stay in ``folder``."""
     (folder / "shared").mkdir(parents=True, exist_ok=True)
     _make_keys(folder / "keys")
-    # What is installed, and where Python itself is: a host's own /tmp would hide them.
-    sees = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[1], folder]
-    found = {name: Host(folder / name, name, number, sees) for number, name in enumerate(names, start=11)}
+    # The virtual environment and the Python installation, which a host's /tmp could hide.
+    visible = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[1], folder]
+    machines = {name: Host(folder / name, name, number, visible) for number, name in enumerate(names, start=11)}
     try:
         ip("link", "add", BRIDGE, "type", "bridge")
         ip("addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
         ip("link", "set", BRIDGE, "up")
-        for host in found.values():
+        for host in machines.values():
             host.start()
-        yield found
+        yield machines
     finally:
-        for host in found.values():
+        for host in machines.values():
             host.power_off()
         ip("link", "delete", BRIDGE, check=False)
 
@@ -168,7 +170,7 @@ def ip(*command: str, check: bool = True) -> None:
     """Call ``ip``.
 
     Raises:
-        RuntimeError: it failed, with what it said.
+        RuntimeError: with the error output of a failed call.
     """
     done = subprocess.run(["ip", *command], capture_output=True, text=True)
     if check and done.returncode:

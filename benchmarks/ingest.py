@@ -1,25 +1,24 @@
-"""How fast the clip store feeds training, beside what the field does today, on the same videos in the same run.
+"""Loading throughput of the clip store, compared with a conventional loader on the same videos in the same run.
 
     pip install -e '.[bench]'
     python benchmarks/ingest.py VIDEOS OUT     # writes benchmarks/ingest.json
 
-A sample is two clips of 32 frames at 128 x 128, RGB and flow. Videos shorter than ``--frames`` run forwards and
-backwards until they have as many (186: the mean of UCF101), and are kept with a short side of 150 and 240 pixels by the
-plain loader (JPEG frames in LMDB, PIL, jitter and blur on every frame, PyTorch's DataLoader), and by the store with
-these and with 128, its default; with 240 also with prepare.flow_downscale 4. Measured, in the shape of Ray's own ingest
-test, with all cores of the machine for loading:
+A sample is two clips of 32 frames at 128 x 128, RGB and flow. Videos shorter than ``--frames`` (186: UCF101's mean)
+are repeated forward and backward. The plain loader (JPEG frames in LMDB, PIL, jitter and blur on every frame, PyTorch's
+DataLoader) stores them with short sides of 150 and 240 pixels; the clip store with these and its default of 128, and
+with 240 also with prepare.flow_downscale 4. Measured like Ray's ingest test, with all cores for loading:
 
-  bare          samples/s of one process that makes batches in a loop, without Ray
-  transport     samples/s of the pipeline where the batch is there already: what Ray Data can carry at most
-  free          samples/s of the pipeline with a consumer that does nothing; seconds to the first batch; bytes in the
-                object store at the most, bytes spilled
-  steady        milliseconds that a consumer waits which takes 1.5 times as long for a step as loading does
-  rounds        the plain loader and the pipeline (as in free), in turn: samples/s by the clock, and samples for each
-                second of processor time of all processes but the consumer's own, which is what a core does and what
-                other work on the machine disturbs least; the ratios are medians of these
+  bare          samples/s of one process that builds batches in a loop, without Ray
+  transport     samples/s of the pipeline with a constant batch: the upper limit of the transport
+  free          samples/s of the pipeline with a consumer that does nothing; seconds to the first batch; peak bytes in
+                the object store, bytes spilled
+  steady        wait in milliseconds of a consumer whose step takes 1.5 times as long as loading
+  rounds        the plain loader and the pipeline (as in free), alternating: samples/s of wall time, and samples per
+                second of CPU time of all processes but the consumer, which other load disturbs least; the ratios are
+                medians of these
 
-The store's samples are uint8; jitter, grey and blur are done on the training device. So that the comparison is whole,
-``appearance`` is what they cost on one core of this CPU where there is no such device.
+The store's samples are uint8; jitter, grayscale and blur run on the training device. ``appearance`` is their cost on
+one core of this CPU, for machines without an accelerator.
 """
 
 from __future__ import annotations
@@ -64,13 +63,13 @@ STORES = {"128": (128, 2), "150": (150, 2), "240": (240, 2), "240, flow 1/4": (2
 
 
 def main() -> None:
-    """Measure each short side; write the table."""
+    """Measure each short side, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--frames", type=int, default=186)
-    parser.add_argument("--rounds", type=int, default=3, help="of both loaders in turn")
+    parser.add_argument("--rounds", type=int, default=3, help="of both loaders, alternating")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -95,33 +94,33 @@ def main() -> None:
 
 
 def one_round(options: argparse.Namespace, paths: list[Path]) -> dict[str, dict[str, float]]:
-    """Both loaders at each size, one after the other: a machine that is busy slows down both."""
-    found = {}
+    """Measure both loaders at each size in sequence, so that other load affects both."""
+    results = {}
     for side in (150, 240):
-        found[f"plain {side}"] = _work(_plain(options, paths, side), options.seconds)
+        results[f"plain {side}"] = _work(_plain(options, paths, side), options.seconds)
         for ours_at in {150: ("150", "128"), 240: ("240", "240, flow 1/4")}[side]:
             with closing(_batches(_builder(options, paths, ours_at))) as loader:
-                found[f"store {ours_at}"] = _work(loader, options.seconds)
-    print(json.dumps(found), flush=True)
-    return found
+                results[f"store {ours_at}"] = _work(loader, options.seconds)
+    print(json.dumps(results), flush=True)
+    return results
 
 
 def _work(loader: Iterator[Any], seconds: float) -> dict[str, float]:
-    """Samples a second of the clock and a second of the other processes' processor time, once the loader is warm."""
+    """Samples per second of wall time and of the other processes' CPU time, after a warm-up."""
     for _ in range(5):
         next(loader)
-    with watched() as seen:
-        begun = time.time()
+    with watched() as usage:
+        start = time.time()
         rate = _rate(loader, seconds)
         ended = time.time()
-    work = seen.cpu_between(begun, ended)
-    return {"samples_a_s": round(rate, 2), "samples_a_core_s": round(rate * (ended - begun) / work, 2)}
+    work = usage.cpu_between(start, ended)
+    return {"samples_a_s": round(rate, 2), "samples_a_core_s": round(rate * (ended - start) / work, 2)}
 
 
 def plain(options: argparse.Namespace, paths: list[Path], side: int) -> dict[str, float]:
-    """Samples a second of the plain loader with a process a core."""
+    """Samples per second of the plain loader with one process per core."""
     loader = _plain(options, paths, side)
-    for _ in range(CPUS * 2):  # what was made while nobody waited
+    for _ in range(CPUS * 2):  # prefetched batches
         next(loader)
     rate = _rate(loader, options.seconds)
     stored = sum(file.stat().st_size for file in _lmdb(options, side).glob("data.mdb"))
@@ -141,8 +140,8 @@ def _lmdb(options: argparse.Namespace, side: int) -> Path:
     return Path(options.out) / f"plain-{side}-{options.frames}"
 
 
-class ReadyBuilder(ClipBatchBuilder):
-    """Hands out the same batch again and again: what is left is the transport."""
+class ConstantBatchBuilder(ClipBatchBuilder):
+    """Builder that returns the same batch every time, so that only the transport is measured."""
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         if not hasattr(self, "_ready"):
@@ -151,21 +150,21 @@ class ReadyBuilder(ClipBatchBuilder):
 
 
 def ours(options: argparse.Namespace, paths: list[Path], name: str) -> dict[str, Any]:
-    """All measurements of one store."""
+    """Run all measurements of one store."""
     builder = _builder(options, paths, name)
     stored = shard_path(Path(builder.store.location), 0).stat().st_size
-    found = {
+    results = {
         "bytes_a_frame": round(stored / len(paths) / options.frames),
         "bare": _rates(_bare(builder, options.seconds), 1),
     }
-    transport = ReadyBuilder(**{f.name: getattr(builder, f.name) for f in dataclasses.fields(builder)})
-    found["transport"] = _rates(_free(transport, options.seconds / 2)["rate"])
+    transport = ConstantBatchBuilder(**{f.name: getattr(builder, f.name) for f in dataclasses.fields(builder)})
+    results["transport"] = _rates(_free(transport, options.seconds / 2)["rate"])
     with _watched() as memory:
         free = _free(builder, options.seconds)
-    found["free"] = {**_rates(free["rate"]), "first_batch_s": round(free["first"], 2), **memory}
-    found["steady"] = _steady(builder, 1.5 * BATCH / free["rate"], options.seconds)
-    print(name, json.dumps(found), flush=True)
-    return found
+    results["free"] = {**_rates(free["rate"]), "first_batch_s": round(free["first"], 2), **memory}
+    results["steady"] = _steady(builder, 1.5 * BATCH / free["rate"], options.seconds)
+    print(name, json.dumps(results), flush=True)
+    return results
 
 
 def _builder(options: argparse.Namespace, paths: list[Path], name: str) -> ClipBatchBuilder:
@@ -175,7 +174,7 @@ def _builder(options: argparse.Namespace, paths: list[Path], name: str) -> ClipB
 
 
 def _bare(builder: ClipBatchBuilder, seconds: float) -> float:
-    def made() -> Iterator[None]:
+    def built() -> Iterator[None]:
         step = 0
         while True:
             for microbatch in range(builder.microbatches):
@@ -183,14 +182,14 @@ def _bare(builder: ClipBatchBuilder, seconds: float) -> float:
             step += 1
             yield
 
-    return _rate(made(), seconds)
+    return _rate(built(), seconds)
 
 
 def _free(builder: ClipBatchBuilder, seconds: float) -> dict[str, float]:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with closing(_batches(builder)) as loader:
         next(loader)
-        first = time.perf_counter() - begun
+        first = time.perf_counter() - start
         for _ in range(4):
             next(loader)
         return {"first": first, "rate": _rate(loader, seconds)}
@@ -201,7 +200,7 @@ def _batches(builder: ClipBatchBuilder) -> Any:
 
 
 def _steady(builder: ClipBatchBuilder, step_s: float, seconds: float) -> dict[str, float]:
-    """Waits of a consumer that is busy elsewhere (on a GPU) for ``step_s`` a batch."""
+    """Waits of a consumer whose step takes ``step_s`` without CPU work, as on a GPU."""
     waits = []
     with closing(_batches(builder)) as loader:
         for _ in range(3):
@@ -209,9 +208,9 @@ def _steady(builder: ClipBatchBuilder, step_s: float, seconds: float) -> dict[st
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             time.sleep(step_s)
-            begun = time.perf_counter()
+            start = time.perf_counter()
             next(loader)
-            waits.append(1000 * (time.perf_counter() - begun))
+            waits.append(1000 * (time.perf_counter() - start))
     return {
         "step_ms": round(1000 * step_s, 1),
         "wait_p50_ms": round(float(np.percentile(waits, 50)), 1),
@@ -220,12 +219,12 @@ def _steady(builder: ClipBatchBuilder, step_s: float, seconds: float) -> dict[st
 
 
 def _rate(loader: Iterator[Any], seconds: float) -> float:
-    """Samples a second over about ``seconds``."""
-    begun, count = time.perf_counter(), 0
-    while time.perf_counter() - begun < seconds:
+    """Samples per second over about ``seconds``."""
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
         next(loader)
         count += 1
-    return BATCH * count / (time.perf_counter() - begun)
+    return BATCH * count / (time.perf_counter() - start)
 
 
 def _rates(rate: float, cores: int = CPUS) -> dict[str, float]:
@@ -233,27 +232,27 @@ def _rates(rate: float, cores: int = CPUS) -> dict[str, float]:
 
 
 def appearance_ms() -> float:
-    """Jitter, grey and blur of both clips of a sample and the change to floats, on one core."""
+    """Milliseconds per sample of jitter, grayscale, blur and the conversion to float, on one core."""
     clips = torch.randint(0, 256, (2 * BATCH, CLIP.frames, CLIP.size, CLIP.size, 3), dtype=torch.uint8)
     rng = np.random.default_rng(0)
     drawn = torch.from_numpy(np.stack([draw_appearance(rng, CLIP) for _ in range(2 * BATCH)]))
     RGB.to_input(clips, RGB.unit, drawn)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     RGB.to_input(clips, RGB.unit, drawn)
-    return round(1000 * (time.perf_counter() - begun) / BATCH, 2)
+    return round(1000 * (time.perf_counter() - start) / BATCH, 2)
 
 
 @contextmanager
 def _watched() -> Iterator[dict[str, float]]:
-    """Fills in the most that lay in the object store while the block ran, and what was spilled, in MiB."""
-    found: dict[str, float] = {}
+    """Record the peak use of the object store and the spilled bytes while the block runs, in MiB."""
+    peaks: dict[str, float] = {}
 
-    def look() -> None:
+    def poll() -> None:
         for key, value in object_store().items():
-            found[f"{key}_mib"] = max(found.get(f"{key}_mib", 0.0), value)
+            peaks[f"{key}_mib"] = max(peaks.get(f"{key}_mib", 0.0), value)
 
-    with watched(look, every_s=0.5):
-        yield found
+    with watched(poll, every_s=0.5):
+        yield peaks
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""`ray up` to a finished pretraining on machines with sshd, while their network and power fail; all of it on this one.
+"""Launch test: from `ray up` to a completed pretraining run on simulated hosts whose network and power fail.
 
     sudo python benchmarks/launch.py OUT     # writes benchmarks/launch.json
 
 Three hosts (``hosts.py``: namespaces with their own address, processes, home and sshd) are a head and two workers.
-``cluster/onprem.yaml`` is filled in with their addresses and nothing else is changed. What runs is what a user runs:
-``ray up``, ``ray dashboard``, ``vicc-ray submit``, ``ray down``. In the middle of the training
+``cluster/onprem.yaml`` is filled in with their addresses and not changed otherwise. The commands are a user's:
+``ray up``, ``ray dashboard``, ``vicc-ray submit``, ``ray down``. During training
 
-  1. the first worker's network cable is pulled,  2. it is put back,
-  3. the second worker's power goes,              4. it comes back.
+  1. the first worker loses its network,     2. and is reconnected,
+  3. the second worker loses its power,      4. and is restarted.
 
-Asked of it: the run goes on with the machine that is left, takes the other back, and ends; its losses are those of an
-undisturbed run on this machine alone, to 1e-4; the job server answers neither from outside nor without the token; some
-minutes after ``ray down`` (workers notice that their head is gone) no process of Ray is left on any host. Where
-namespaces are not allowed it says so and ends with 3.
+Checked: the run continues with the remaining worker, takes the other back, and completes. Its losses equal those of an
+undisturbed run on one machine within 1e-4. The job server refuses requests from outside and requests without the token.
+No process of Ray is left on any host within minutes after ``ray down`` (workers detect the loss of their head). On
+machines without namespaces the script says so and exits with code 3.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ from vicc_ray.utils.jsonl import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).with_suffix(".json")
-NOT_HERE = 3
+EXIT_UNSUPPORTED = 3
 JOBS = "http://127.0.0.1:8265"
-PATIENCE_S = 400.0
-ALL_GONE_S = 180.0
+TIMEOUT_S = 400.0
+SHUTDOWN_TIMEOUT_S = 180.0
 SETTINGS = [
     *("prepare.short_side=32", "prepare.videos_per_shard=4", "clip.frames=8", "clip.frame_stride=1", "clip.size=32"),
     *("model.embed_dim=16", "method.num_prototypes=4", "train.global_batch_size=8", "train.checkpoint_every_steps=20"),
     *("schedule.flow_epochs=0", "schedule.cycles=0", "train.validate_every_epochs=0"),
-    # Not adamw: it divides by gradients near zero, and rounding that differs with the workers grows to per cents. And
-    # slowly: such rounding adds up with the rate, at 0.002 to 6e-4 after 3,000 steps.
+    # Not AdamW: it divides by gradients near zero, which amplifies rounding differences between worker counts. They
+    # also grow with the learning rate: 6e-4 after 3,000 steps at 0.002.
     *("optimizer.name=lars", "optimizer.learning_rate=0.0003", "optimizer.min_lr=0.0001"),
 ]
 
 
 def main() -> int:
-    """Raise the hosts, the cluster and the run; disturb it; look at what is left."""
+    """Start hosts, cluster and run, disturb the run, and check the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=1000, help="of two steps each: as many as outlast what happens")
+    parser.add_argument("--epochs", type=int, default=1000, help="of two steps each; enough to outlast the events")
     options = parser.parse_args()
     if lacks := missing():
         print(f"not run: this machine lacks {', '.join(lacks)}", file=sys.stderr)
-        return NOT_HERE
+        return EXIT_UNSUPPORTED
     out = options.out.resolve()
     for name in ("shared/run", "reference", "head", "one", "two"):
         shutil.rmtree(out / name, ignore_errors=True)
@@ -81,12 +81,12 @@ def main() -> int:
 
 
 class Launch:
-    """One cluster's life."""
+    """Life of one cluster, from `ray up` to `ray down`."""
 
     def __init__(self, out: Path, machines: dict[str, Host], settings: list[str]) -> None:
         self.out, self.machines, self.settings = out, machines, settings
         self.file, self.run_folder = out / "onprem.yaml", RunDir(out / "shared" / "run")
-        self.begun = time.monotonic()
+        self.start = time.monotonic()
         self.timeline: list[tuple[float, str]] = []
         (out / "client" / ".ray").mkdir(parents=True, exist_ok=True)
         self.environment = {
@@ -96,7 +96,7 @@ class Launch:
         }
 
     def run(self) -> dict[str, Any]:
-        """From nothing to nothing left."""
+        """Start the cluster, train, stop the cluster, and return the timeline."""
         token = self.out / "client" / ".ray" / "auth_token"
         token.unlink(missing_ok=True)
         self.call("ray", "get-auth-token", "--generate")
@@ -111,11 +111,11 @@ class Launch:
         finally:
             self.call("ray", "down", "-y", self.file)
         self.note("ray down has returned")
-        self.see_all_gone()
+        self.wait_until_ray_is_gone()
         return {"timeline": [{"s": round(seconds, 1), "what": what} for seconds, what in self.timeline]}
 
     def fill_in(self) -> None:
-        """The file as its user fills it in: addresses, user, key, and no mount, since the folder is there already."""
+        """Fill in the launch file: addresses, user and key; no mount, since the shared folder is already mounted."""
         content = yaml.safe_load((ROOT / "cluster" / "onprem.yaml").read_text())
         head, *workers = self.machines.values()
         content["provider"] |= {"head_ip": head.address, "worker_ips": [worker.address for worker in workers]}
@@ -126,7 +126,7 @@ class Launch:
         self.file.write_text(yaml.safe_dump(content))
 
     def train(self) -> None:
-        """Submit, disturb, and see it end."""
+        """Submit the job, disturb it, and wait for its end."""
         one, two = self.machines["one"], self.machines["two"]
         changes = sets([*self.settings, "train.num_workers={min: 1, max: 2}", "train.elastic_resize_interval_s=5"])
         command = [
@@ -140,40 +140,40 @@ class Launch:
             "--out",
             f"{SHARED}/run",
         ]
-        with subprocess.Popen([*command, *changes], env=self.environment) as job, ended(job):
+        with subprocess.Popen([*command, *changes], env=self.environment) as job, terminated(job):
             self.until("both workers train", lambda: began(self.run_folder, 2), job)
-            one.pull_cable()
-            self.note("cable of the first worker pulled")
+            one.disconnect()
+            self.note("first worker disconnected")
             self.until("trains with one worker", lambda: began(self.run_folder, 2, 1), job)
-            one.put_cable_back()
-            self.note("cable put back")
+            one.reconnect()
+            self.note("first worker reconnected")
             self.until("both workers train", lambda: began(self.run_folder, 2, 1, 2), job)
             two.power_off()
-            self.note("power of the second worker gone")
+            self.note("second worker powered off")
             self.until("trains with one worker", lambda: began(self.run_folder, 2, 1), job)
             two.start()
-            self.note("power back")
+            self.note("second worker restarted")
             self.until("both workers train", lambda: began(self.run_folder, 2, 1, 2), job)
             if job.wait() != 0:
                 raise RuntimeError(f"vicc-ray submit ended with {job.returncode}")
         self.note("the run has ended")
 
-    def until(self, what: str, true: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
-        """Wait for it.
+    def until(self, what: str, condition: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
+        """Wait for a condition and note it in the timeline.
 
         Raises:
-            RuntimeError: it does not come, or the job ends before.
+            RuntimeError: the timeout passed, or the job exited first.
         """
-        wait_until(what, true, job, PATIENCE_S)
+        wait_until(what, condition, job, TIMEOUT_S)
         self.note(what)
 
-    def see_all_gone(self) -> None:
-        """No process of Ray is left on any host.
+    def wait_until_ray_is_gone(self) -> None:
+        """Wait until no process of Ray is left on any host.
 
         Raises:
-            RuntimeError: one is, after long enough.
+            RuntimeError: one is left after the timeout.
         """
-        end = time.monotonic() + ALL_GONE_S
+        end = time.monotonic() + SHUTDOWN_TIMEOUT_S
         while left := self.processes_of_ray():
             if time.monotonic() > end:
                 raise RuntimeError("processes of Ray long after ray down:\n" + "\n".join(left))
@@ -181,32 +181,32 @@ class Launch:
         self.note("no process of Ray is left on any host")
 
     def processes_of_ray(self) -> list[str]:
-        """Command lines, behind the names of their hosts."""
+        """``host: command line`` of each process of Ray."""
         machines = self.machines.values()
         return [f"{host.name}: {line}" for host in machines for line in host.processes() if is_ray(line)]
 
     def check_refused(self) -> None:
-        """Nobody is let in from outside, nor without the token.
+        """Check that the job server refuses requests from outside and requests without the token.
 
         Raises:
-            RuntimeError: somebody is.
+            RuntimeError: it answers one.
         """
         for url, expected in ((JOBS, "HTTPError"), (f"http://{self.machines['head'].address}:8265", "URLError")):
             try:
                 urllib.request.urlopen(f"{url}/api/jobs/", timeout=60).close()
-                found = "an answer"
-            except urllib.error.URLError as error:  # HTTPError is one too
-                found = type(error).__name__
-            if found != expected:
-                raise RuntimeError(f"{url} without a token: {found}, and not {expected}")
+                outcome = "an answer"
+            except urllib.error.URLError as error:  # HTTPError is a subclass
+                outcome = type(error).__name__
+            if outcome != expected:
+                raise RuntimeError(f"{url} without a token: {outcome}, expected {expected}")
         self.note("refused without the token, and from outside")
 
     @contextmanager
     def tunnel(self) -> Iterator[None]:
-        """``ray dashboard``, until the block ends."""
+        """Run ``ray dashboard`` while the block runs."""
         with subprocess.Popen(["ray", "dashboard", str(self.file)], env=self.environment) as process:
             try:
-                end = time.monotonic() + PATIENCE_S
+                end = time.monotonic() + TIMEOUT_S
                 while not answers(JOBS):
                     if process.poll() is not None or time.monotonic() > end:
                         raise RuntimeError("ray dashboard: no tunnel")
@@ -216,18 +216,18 @@ class Launch:
                 process.terminate()
 
     def call(self, *command: Any) -> None:
-        """A command, as the user."""
+        """Run a command as the user."""
         subprocess.run([str(part) for part in command], env=self.environment, check=True)
 
     def note(self, what: str) -> None:
-        """Into the timeline."""
-        self.timeline.append((time.monotonic() - self.begun, what))
+        """Add an entry to the timeline."""
+        self.timeline.append((time.monotonic() - self.start, what))
         print(f"{self.timeline[-1][0]:7.1f} s  {what}", flush=True)
 
 
 @contextmanager
-def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """It does not outlive the block."""
+def terminated(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Terminate the process at the end of the block."""
     try:
         yield
     finally:
@@ -236,12 +236,12 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def sets(settings: list[str]) -> list[str]:
-    """Settings as arguments."""
+    """Command-line arguments that override settings."""
     return [part for change in settings for part in ("--set", change)]
 
 
 def prepare(out: Path, settings: list[str]) -> None:
-    """Videos, their store, and what the hosts install: the wheel, and a virtual environment over the one of this."""
+    """Write videos, store, wheel, and an install script that layers an environment over this machine's."""
     if not (out / "shared" / "store" / "store.json").exists():
         vicc_ray("make-videos", out / "videos", "--classes", 2, "--train", 8, "--test", 2, "--quiet")
         vicc_ray(
@@ -259,53 +259,53 @@ def prepare(out: Path, settings: list[str]) -> None:
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out / "dist")], cwd=ROOT, check=True
     )
     site = next(path for path in sys.path if path.endswith("site-packages"))
-    # What makes shells find ray is that of the real one: without it `ray down` leaves the head running.
-    _, found_by_shells = (ROOT / "cluster" / "node" / "install.sh").read_text().split("\nline=")
+    # The lines that put ray on PATH come from the real script; without them `ray down` leaves the head running.
+    _, path_lines = (ROOT / "cluster" / "node" / "install.sh").read_text().split("\nline=")
     (out / "dist" / "install.sh").write_text(
         f"""set -euo pipefail
 {sys.executable} -m venv --without-pip --clear ~/vicc-ray
 python=~/vicc-ray/bin/python
-own=$($python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-$python -m zipfile -e ~/dist/vicc_ray-*.whl "$own"
-echo {site} > "$own/installed.pth"
+packages=$($python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+$python -m zipfile -e ~/dist/vicc_ray-*.whl "$packages"
+echo {site} > "$packages/installed.pth"
 for tool in ray:ray.scripts.scripts vicc-ray:vicc_ray.__main__; do
   script=~/vicc-ray/bin/${{tool%%:*}}
   printf '#!%s\\nimport sys\\nfrom %s import main\\nsys.exit(main())\\n' "$python" "${{tool#*:}}" > "$script"
   chmod +x "$script"
 done
 venv=$HOME/vicc-ray
-line={found_by_shells}"""
+line={path_lines}"""
     )
 
 
 def pretrain_here(out: Path, settings: list[str]) -> Path:
-    """The same run, undisturbed, with one worker."""
+    """Reference run without disturbance, with one worker."""
     run = out / "reference"
     vicc_ray("pretrain", "demo", "--store", out / "shared" / "store", "--run", run, "--quiet", *sets(settings))
     return run
 
 
 def losses(run: Path) -> list[float]:
-    """One a step, in order.
+    """Loss of each step, in order.
 
     Raises:
-        RuntimeError: a step is missing, or there twice.
+        RuntimeError: a step is missing or repeated.
     """
     lines = read_lines(RunDir(run).metrics_file)
     if [line["step"] for line in lines] != list(range(1, len(lines) + 1)):
-        raise RuntimeError(f"{run}: steps are missing or there twice")
+        raise RuntimeError(f"{run}: steps are missing or repeated")
     return [line["loss"] for line in lines]
 
 
-def largest_difference(found: list[float], reference: list[float]) -> float:
-    """Relative; infinite where the lengths differ."""
-    if len(found) != len(reference):
+def largest_difference(losses: list[float], reference: list[float]) -> float:
+    """Largest relative difference; infinite if the lengths differ."""
+    if len(losses) != len(reference):
         return float("inf")
-    return max(abs(a - b) / abs(b) for a, b in zip(found, reference, strict=True))
+    return max(abs(a - b) / abs(b) for a, b in zip(losses, reference, strict=True))
 
 
 def answers(url: str) -> bool:
-    """Whether a server is there, whatever it says."""
+    """Whether a server answers, with any status."""
     try:
         urllib.request.urlopen(url, timeout=2).close()
     except urllib.error.HTTPError:

@@ -1,10 +1,10 @@
-"""Look at a report in a real headless browser: screenshots at desktop and phone width, light and dark, and checks.
+"""Report check in a headless browser: screenshots at desktop and phone width, light and dark, and layout checks.
 
     python benchmarks/look_at_report.py RUN/report/report.html OUT
 
-writes OUT/<width>-<scheme>.png and ends with exit code 1 where the page scrolls sideways, asks for anything over a
-network, writes an error to the console, or shows text that is wider than its box. It drives an installed Chromium over
-its DevTools protocol and needs no other package.
+writes OUT/<width>-<scheme>.png, and exits with code 1 if the page scrolls sideways, requests anything over a network,
+logs an error to the console, or has text wider than its box. It drives an installed Chromium over its DevTools protocol
+and needs no other package.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--remote-debugging-port=0",
 )  # fmt: skip
-LONGEST_PICTURE = 16_000  # pixels: above that, Chromium repeats the picture
+MAX_HEIGHT = 16_000  # pixels; above that, Chromium repeats the image
 WIDER_THAN_PAGE = """
 (() => [...document.body.querySelectorAll('*')].filter(e => !e.closest('.scroll') && !e.closest('svg')
   && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.className || e.tagName))()
@@ -41,30 +41,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("page", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--height", type=int, default=LONGEST_PICTURE, help="of the pictures (default: whole page)")
-    given = parser.parse_args()
-    binary = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    parser.add_argument("--height", type=int, default=MAX_HEIGHT, help="of the screenshots (default: whole page)")
+    options = parser.parse_args()
+    binary = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if binary is None:
         print(f"error: no browser found; install one of {', '.join(BROWSERS)}", file=sys.stderr)
         return 2
-    given.out.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"], stderr=subprocess.PIPE, text=True
         )
         try:
-            problems = look(Tab(debugging_port(process)), given.page.resolve().as_uri(), given.out, given.height)
+            problems = check_page(
+                Tab(debugging_port(process)), options.page.resolve().as_uri(), options.out, options.height
+            )
         finally:
             process.terminate()
             process.wait()
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
-    print(f"{len(problems)} problems; pictures are in {given.out}")
+    print(f"{len(problems)} problems; screenshots are in {options.out}")
     return 1 if problems else 0
 
 
-def look(tab: Tab, address: str, out: Path, most: int) -> list[str]:
-    """Load the page in every width and colour scheme, take its picture, collect what is wrong."""
+def check_page(tab: Tab, address: str, out: Path, max_height: int) -> list[str]:
+    """Load the page in every width and color scheme, take a screenshot, and collect problems."""
     problems: list[str] = []
     for domain in ("Page", "Runtime", "Log", "Network"):
         tab.call(f"{domain}.enable")
@@ -78,7 +80,7 @@ def look(tab: Tab, address: str, out: Path, most: int) -> list[str]:
             tab.wait_for("Page.loadEventFired")
             place = f"{width} px, {scheme}"
             problems += [f"{place}: {text}" for text in page_problems(tab, width, address)]
-            height = min(most, tab.evaluate("document.documentElement.scrollHeight"))
+            height = min(max_height, tab.evaluate("document.documentElement.scrollHeight"))
             tab.call("Emulation.setDeviceMetricsOverride", **{**size, "height": height})
             shot = tab.call("Page.captureScreenshot", format="png")
             (out / f"{width}-{scheme}.png").write_bytes(base64.b64decode(shot["data"]))
@@ -86,35 +88,35 @@ def look(tab: Tab, address: str, out: Path, most: int) -> list[str]:
 
 
 def page_problems(tab: Tab, width: int, address: str) -> list[str]:
-    """What is wrong with the loaded page."""
-    found = []
+    """Problems of the loaded page."""
+    problems = []
     scroll = tab.evaluate("document.documentElement.scrollWidth")
     if scroll > width:
-        found.append(f"the page is {scroll} px wide; {tab.evaluate(WIDER_THAN_PAGE)} reach over the edge")
+        problems.append(f"the page is {scroll} px wide; {tab.evaluate(WIDER_THAN_PAGE)} extend past the edge")
     for event in tab.events:
-        given = event["params"]
+        params = event["params"]
         if event["method"] == "Runtime.exceptionThrown" or (
-            event["method"] == "Log.entryAdded" and given["entry"]["level"] == "error"
+            event["method"] == "Log.entryAdded" and params["entry"]["level"] == "error"
         ):
-            found.append(f"console: {json.dumps(given)[:300]}")
+            problems.append(f"console: {json.dumps(params)[:300]}")
         if event["method"] == "Network.requestWillBeSent":
-            url = given["request"]["url"]
+            url = params["request"]["url"]
             if url != address and not url.startswith("data:"):
-                found.append(f"asks for {url[:200]}")
-    return found
+                problems.append(f"requests {url[:200]}")
+    return problems
 
 
 def debugging_port(process: subprocess.Popen[str]) -> int:
-    """The port that Chromium has chosen, from the line that it prints."""
+    """Debugging port, from the line that Chromium prints."""
     assert process.stderr is not None
     for line in process.stderr:
         if "DevTools listening on" in line:
             return int(line.split("127.0.0.1:")[1].split("/")[0])
-    raise SystemExit("error: the browser ended before it could be reached")
+    raise SystemExit("error: the browser exited before it opened its debugging port")
 
 
 class Tab:
-    """A page of the browser, spoken to over its WebSocket (RFC 6455: client frames are masked)."""
+    """Browser page, controlled over its WebSocket (RFC 6455: client frames are masked)."""
 
     def __init__(self, port: int) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
@@ -133,7 +135,7 @@ class Tab:
         self._calls = 0
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """The result of a command; events that come in the meantime are kept in ``events``."""
+        """Result of a command; events received meanwhile are kept in ``events``."""
         self._calls += 1
         self._send(json.dumps({"id": self._calls, "method": method, "params": params}).encode())
         while True:
@@ -144,11 +146,11 @@ class Tab:
                 return dict(message["result"])
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page."""
+        """Value of a JavaScript expression in the page."""
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def wait_for(self, method: str) -> None:
-        """Return once the event has come."""
+        """Wait for an event."""
         while not any(event["method"] == method for event in self.events):
             self._receive()
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: calling the command line, reading its tables, naming the machine."""
+"""Shared helpers of the benchmarks: command-line calls, evaluation tables, machine description."""
 
 from __future__ import annotations
 
@@ -19,52 +19,52 @@ from vicc_ray.utils.jsonl import read_lines
 
 
 def vicc_ray(*arguments: object) -> None:
-    """Call ``vicc-ray`` as a user does; an error ends the benchmark."""
+    """Call ``vicc-ray``; an error ends the benchmark."""
     subprocess.run([sys.executable, "-m", "vicc_ray", *map(str, arguments)], check=True)
 
 
 def recalls(run: Path) -> dict[str, dict[str, float]]:
-    """R@1 in per cent and its 95 % interval by the key of each row of a run's evaluation."""
+    """R@1 in percent and its 95 % interval, by row key of a run's evaluation."""
     table = json.loads((run / "evaluation" / "evaluation.json").read_text())
     return {
-        row["key"]: {"r1": _per_cent(row["recall"]["1"]), "low": _per_cent(row["low"]), "high": _per_cent(row["high"])}
+        row["key"]: {"r1": _percent(row["recall"]["1"]), "low": _percent(row["low"]), "high": _percent(row["high"])}
         for row in table["rows"]
     }
 
 
-def _per_cent(share: float) -> float:
-    return round(100 * share, 2)
+def _percent(fraction: float) -> float:
+    return round(100 * fraction, 2)
 
 
 def yield_as_ray_does(*_: object) -> None:
-    """Give this process the low priority of Ray's workers: other work on the machine then disturbs both sides alike."""
+    """Lower this process to the priority of Ray's workers, so that other load affects both sides alike."""
     os.nice(15 - os.nice(0))
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on."""
+    """Machine that the figures were measured on."""
     return {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
 
 
 def free_port() -> int:
-    """One of the loopback that nobody listens on."""
+    """Free TCP port of the loopback interface."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
-def wait_until(what: str, true: Callable[[], bool], process: Any | None, patience_s: float) -> None:
-    """Look twice a second until something holds.
+def wait_until(what: str, condition: Callable[[], bool], process: Any | None, timeout_s: float) -> None:
+    """Poll twice a second until a condition is true.
 
     Args:
-        what: in words, for the error.
-        process: a ``Popen`` that brings it about, if one does.
+        what: description of the condition for the error.
+        process: ``Popen`` that must not exit before, if any.
 
     Raises:
-        RuntimeError: it does not come, or the process ends before.
+        RuntimeError: the timeout passed, or the process exited first.
     """
-    end = time.monotonic() + patience_s
-    while not true():
+    end = time.monotonic() + timeout_s
+    while not condition():
         ended = None if process is None else process.poll()
         if ended is not None or time.monotonic() > end:
             raise RuntimeError(f"waiting for: {what}; the process: {ended}")
@@ -72,9 +72,9 @@ def wait_until(what: str, true: Callable[[], bool], process: Any | None, patienc
 
 
 def began(folder: RunDir, *workers: int) -> bool:
-    """Whether a run's newest beginnings, of those alike the first, had these numbers of workers, and the last has made
-    a step."""
+    """Whether a run's latest starts had these worker counts (equal ones in a row count once), and the last has
+    recorded a step."""
     lines = read_lines(folder.metrics_file)
-    made = lines[-1]["workers"] if lines else 0
+    recorded = lines[-1]["workers"] if lines else 0
     counts = [count for count, _ in groupby(folder.restarts.workers())]
-    return counts[-len(workers) :] == [*workers] and made == workers[-1]
+    return counts[-len(workers) :] == [*workers] and recorded == workers[-1]

@@ -1,13 +1,12 @@
-"""Whether memory stays flat however many videos there are: 1,000 and 10,000, through `prepare` and into training.
+"""Memory growth with the number of videos: 1,000 and 10,000 (and more) in `prepare` and in the training loader.
 
     python benchmarks/memory.py OUT     # writes benchmarks/memory.json
 
-The videos are tiny, so that what grows with their number shows beside what grows with their size. Each measurement is
-a process of its own, with a Ray of its own: as many steps of batches from the clip store for both counts, and `prepare`
-of as many files. The figures are peaks in MiB, of the largest process of a kind: ``rss`` is all that is resident,
-``own`` is that without shared pages (libraries, and the object store, which is counted by itself). ``ratio`` is that of
-10,000 videos to 1,000; ``bytes_a_video`` is what the peak of ``own`` grows by between the two largest counts, and
-``at_a_million`` what it would then be, in MiB.
+The videos are tiny, so that growth with their number is visible. Each measurement has its own process and Ray session:
+the same number of training batches for each count, and `prepare` of each count. The figures are peaks in MiB of the
+largest process of a kind: ``rss`` is resident memory, ``own`` excludes shared pages (libraries, and the object store,
+which is counted separately). ``ratio`` compares 10,000 videos with 1,000; ``bytes_a_video`` is the growth of ``own``
+per video between the two largest counts, and ``at_a_million`` its extrapolation in MiB.
 """
 
 from __future__ import annotations
@@ -50,15 +49,15 @@ SETTINGS = PrepareConfig(short_side=32)
 SHARD = 64
 FILMS = 4
 COUNTS = {"ingest": (1_000, 10_000, 40_000), "prepare": (1_000, 10_000)}
-"""The ratio is that of the first two, growth that of the last two: a reader keeps up to 32 shards open, 0.8 MiB each,
-and has so many from 2,048 videos on."""
+"""The ratio uses the first two counts, growth the last two: a reader keeps up to 32 shards of 0.8 MiB open, which it
+reaches at 2,048 videos."""
 
 
 def main() -> None:
-    """Measure both pipelines at each count; write the table."""
+    """Measure both pipelines at each count, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=400, help="batches of 16 that are taken from the store")
+    parser.add_argument("--steps", type=int, default=400, help="batches of 16 to load")
     parser.add_argument("--only", choices=MEASUREMENTS)
     parser.add_argument("--count", type=int, help="measure this count alone, in this process, and print the figures")
     options = parser.parse_args()
@@ -67,20 +66,20 @@ def main() -> None:
         return
     result: dict[str, Any] = {"machine": machine(), "object_store_mb": OBJECT_STORE_MB, "steps": options.steps}
     for name in [options.only] if options.only else MEASUREMENTS:
-        found = {str(count): _elsewhere(options, name, count) for count in COUNTS[name]}
-        result[name] = {**found, **_growth(list(found.values()))}
+        by_count = {str(count): _in_subprocess(options, name, count) for count in COUNTS[name]}
+        result[name] = {**by_count, **_growth(list(by_count.values()))}
         print(name, json.dumps(result[name], indent=1), flush=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def _elsewhere(options: argparse.Namespace, name: str, count: int) -> dict[str, Any]:
+def _in_subprocess(options: argparse.Namespace, name: str, count: int) -> dict[str, Any]:
     words = [str(options.out), "--only", name, "--count", str(count), "--steps", str(options.steps)]
     done = subprocess.run([sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _growth(found: list[dict[str, Any]]) -> dict[str, Any]:
-    (few, many, *_), (less, most) = found, found[-2:]
+def _growth(results: list[dict[str, Any]]) -> dict[str, Any]:
+    (few, many, *_), (less, most) = results, results[-2:]
     more = most["videos"] - less["videos"]
     slopes = {kind: (most["own"][kind] - less["own"][kind]) / more for kind in ("driver", "worker")}
     return {
@@ -96,7 +95,7 @@ def _growth(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def ingest(out: Path, count: int, steps: int) -> dict[str, Any]:
-    """Batches of one training worker, which does nothing with them."""
+    """Measure loading by one training worker that discards its batches."""
     path = _store(out / f"store-{count}", count)
 
     def take() -> None:
@@ -112,7 +111,7 @@ def ingest(out: Path, count: int, steps: int) -> dict[str, Any]:
 
 
 def prepared(out: Path, count: int, steps: int) -> dict[str, Any]:
-    """`prepare` of ``count`` files."""
+    """Measure `prepare` of ``count`` files."""
     videos = _videos(out / f"videos-{count}", count)
     store = out / f"prepared-{count}"
     subprocess.run(["rm", "-rf", str(store)], check=True)
@@ -128,22 +127,22 @@ MEASUREMENTS: dict[str, Callable[[Path, int, int], dict[str, Any]]] = {"ingest":
 
 
 def _measured(count: int, work: Callable[[], None]) -> dict[str, Any]:
-    most = {"object_store": 0.0, "spilled": 0.0}
+    peaks = {"object_store": 0.0, "spilled": 0.0}
 
-    def look() -> None:
+    def poll() -> None:
         for key, value in object_store().items():
-            most[key] = max(most[key], value)
+            peaks[key] = max(peaks[key], value)
 
-    with ray_session(RayConfig(cpus=CPUS, object_store_mb=OBJECT_STORE_MB)), watched(look, every_s=0.5) as seen:
-        begun = time.perf_counter()
+    with ray_session(RayConfig(cpus=CPUS, object_store_mb=OBJECT_STORE_MB)), watched(poll, every_s=0.5) as usage:
+        start = time.perf_counter()
         work()
-        seconds = time.perf_counter() - begun
-        time.sleep(1.0)  # one look more
-    return {"videos": count, "seconds": round(seconds, 1), "rss": seen.rss_mib, "own": seen.own_mib, **most}
+        seconds = time.perf_counter() - start
+        time.sleep(1.0)  # for a last measurement
+    return {"videos": count, "seconds": round(seconds, 1), "rss": usage.rss_mib, "own": usage.own_mib, **peaks}
 
 
 def _store(path: Path, count: int) -> Path:
-    """A clip store with a few films of 12 frames under many names."""
+    """Clip store with a few videos of 12 frames under many names."""
     if (path / STORE_FILE).exists():
         return path
     path.mkdir(parents=True, exist_ok=True)
@@ -154,8 +153,8 @@ def _store(path: Path, count: int) -> Path:
         with open_shard_writer(shard_path(path, shard)) as writer:
             for n in range(shard * SHARD, min(count, (shard + 1) * SHARD)):
                 name = f"class {n % 100:02d}/video {n:07d}.mp4"
-                about = {"id": name, "label": name[:8], "source": name, "split": "train", "content": f"{n:032x}"}
-                writer.write({**rows[n % FILMS], **about})
+                metadata = {"id": name, "label": name[:8], "source": name, "split": "train", "content": f"{n:032x}"}
+                writer.write({**rows[n % FILMS], **metadata})
     write_store_file(path, SETTINGS, shards)
     return path
 
@@ -167,7 +166,7 @@ def _pairs(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _videos(path: Path, count: int) -> Path:
-    """One video of four frames many times, each with another last box: no two files are the same."""
+    """Copies of one video of four frames, each with a different last MP4 box, so that all files differ."""
     if len(list(path.glob("*"))) == 100 and len(list(path.glob("*/*.mp4"))) == count:
         return path
     content = _video()

@@ -1,10 +1,10 @@
-"""The main job on a folder of real videos with few labels: R@1 of every network with its 95 % interval.
+"""End-to-end job on a folder of real videos with few labels: R@1 of every network with its 95 % interval.
 
     python benchmarks/own_videos.py VIDEOS OUT     # writes benchmarks/own_videos.json
 
-The committed figures are those of 64 clips of surveillance cameras (two labels, mixed sizes and rates), with the demo's
-recipe at a batch of 8 and neighbours of the same recording left out. So few videos tell the networks apart hardly or
-not at all; what the run shows is that real files go through, and what the intervals look like.
+The committed figures are those of 64 surveillance clips (two labels, mixed sizes and rates) with the demo's recipe, a
+batch of 8, and neighbors of the same recording excluded. So few videos can hardly separate the networks; the run shows
+that real files work, and how wide the intervals are.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def main() -> None:
     parser.add_argument("videos", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     changes = [word for setting in SETTINGS for word in ("--set", setting)]
     vicc_ray("run", "demo", "--videos", options.videos, "--out", options.out, *changes)
-    minutes = round((time.perf_counter() - begun) / 60, 2)
+    minutes = round((time.perf_counter() - start) / 60, 2)
     table = json.loads((options.out / "run" / "evaluation" / "evaluation.json").read_text())
     scores = recalls(options.out / "run")
     result = {

@@ -1,7 +1,7 @@
-"""What the field does today, for comparison: JPEG frames in LMDB, PIL crops, jitter and blur on every frame.
+"""Conventional loader for comparison: JPEG frames in LMDB, PIL crops, jitter and blur on every frame.
 
-A sample is two clips of T frames of RGB and of flow, cut to S x S, as float tensors, made in a PyTorch DataLoader's
-worker process. Written for this benchmark from that description alone.
+A sample is two clips of T frames of RGB and of flow, cropped to S x S, as float tensors, built in a worker process of a
+PyTorch DataLoader. Written for this benchmark from that description alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 
 
 def write_lmdb(path: Path, videos: Iterable[tuple[np.ndarray, np.ndarray]], quality: int = 95) -> None:
-    """Videos as (frames uint8 [T, H, W, 3], quantised flow uint8 [T, H, W, 2]); one key a video, JPEGs pickled."""
+    """Videos as (frames uint8 [T, H, W, 3], quantized flow uint8 [T, H, W, 2]); one key per video, JPEGs pickled."""
     with lmdb.open(str(path), map_size=1 << 34) as store, store.begin(write=True) as transaction:
         for n, (frames, flow) in enumerate(videos):
             padded = np.concatenate([flow, np.full_like(flow[..., :1], 128)], axis=-1)
@@ -63,16 +63,16 @@ class PlainClips(Dataset[tuple[Tensor, Tensor]]):
         pictures = [Image.open(io.BytesIO(rgb[t])).convert("RGB") for t in places]
         fields = [Image.open(io.BytesIO(flow[t])).convert("RGB") for t in places]
         box, flip = _draw_crop(rng, *pictures[0].size), bool(rng.random() < 0.5)
-        pictures, fields = ([self._cut(p, box, flip) for p in group] for group in (pictures, fields))
-        pictures = _coloured(pictures, rng)
+        pictures, fields = ([self._crop(p, box, flip) for p in group] for group in (pictures, fields))
+        pictures = _jitter(pictures, rng)
         colours = (torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).float() / 255 - MEAN) / STD
         motion = torch.from_numpy(np.stack([np.asarray(f)[..., :2] for f in fields])).float() / 255 - 0.5
         motion[..., 0] *= -1 if flip else 1
         return colours.permute(3, 0, 1, 2), motion.permute(3, 0, 1, 2)
 
-    def _cut(self, picture: Image.Image, box: tuple[int, int, int, int], flip: bool) -> Image.Image:
-        cut = picture.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
-        return cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else cut
+    def _crop(self, picture: Image.Image, box: tuple[int, int, int, int], flip: bool) -> Image.Image:
+        crop = picture.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+        return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else crop
 
 
 def _draw_crop(rng: np.random.Generator, width: int, height: int) -> tuple[int, int, int, int]:
@@ -86,8 +86,8 @@ def _draw_crop(rng: np.random.Generator, width: int, height: int) -> tuple[int, 
     return (width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2
 
 
-def _coloured(pictures: list[Image.Image], rng: np.random.Generator) -> list[Image.Image]:
-    """One draw of jitter (0.8), channel grey (0.5) and blur (0.5) for all frames of a clip."""
+def _jitter(pictures: list[Image.Image], rng: np.random.Generator) -> list[Image.Image]:
+    """Color jitter (probability 0.8), channel grayscale (0.5) and blur (0.5), the same for all frames of a clip."""
     if rng.random() < 0.8:
         factors, turn = rng.uniform(0.5, 1.5, 3), int(rng.uniform(-0.25, 0.25) * 255)
         for enhance, factor in zip(
@@ -111,7 +111,7 @@ def _turn_hue(picture: Image.Image, turn: int) -> Image.Image:
 
 
 def plain_loader(clips: PlainClips, batch: int, processes: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """The loader as it is usually set up."""
+    """DataLoader with the usual settings."""
     return DataLoader(
         clips, batch_size=batch, num_workers=processes, prefetch_factor=2, worker_init_fn=yield_as_ray_does
     )

@@ -1,7 +1,7 @@
-"""A training step as one writes it first, to compare with: fp32, contiguous, one view, one parameter at a time.
+"""Straightforward training step for comparison: fp32, contiguous, one view and one parameter at a time.
 
-Written for the comparison from the paper's equations (arXiv 2106.10137). It shares networks, augmentation and
-prototypes with the package, so that only the way of computing differs. V views, b samples, D embedding, K prototypes.
+Written from the paper's equations (arXiv 2106.10137). It shares networks, augmentation and prototypes with the package,
+so that only the computation differs. V views, b samples, D embedding, K prototypes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vicc_ray.models.input_convention import RGB, SIGNED_FLOW
 
 
 class PlainStep:
-    """RGB's phase of stage 2 on one worker; the queue, if there is one, is full from the start."""
+    """RGB phase of stage 2 on one worker; the queue, if any, is full from the start."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
         torch.manual_seed(config.seed)
@@ -32,7 +32,7 @@ class PlainStep:
         self.velocity: dict[nn.Parameter, Tensor] = {}
 
     def step(self, batch: Mapping[str, Tensor]) -> float:
-        """One step; the loss is read by the host, as it is for a progress bar."""
+        """Run one step; the host reads the loss, as for a progress bar."""
         with torch.no_grad():
             self.prototypes.normalize_weights()
         views = [self._view(batch, "rgb", k) for k in range(2)]
@@ -54,7 +54,7 @@ class PlainStep:
         return embedded
 
     def loss(self, views: list[Tensor]) -> Tensor:
-        """Every view's assignment is predicted from each of the others, one after the other."""
+        """Loss of predicting each view's assignment from each other view, in sequence."""
         scores = [self.prototypes(z) for z in views]
         total = torch.zeros((), device=self.device)
         for s, assigned in enumerate(views):
@@ -82,7 +82,7 @@ class PlainStep:
 
     @torch.no_grad()
     def _update(self) -> None:
-        """LARS, one parameter after the other."""
+        """LARS update, one parameter after another."""
         for p in self._parameters():
             gradient = p.grad
             assert gradient is not None

@@ -1,12 +1,12 @@
-"""Kill -9 of a worker or of the driver of `vicc-ray prepare`, 20 times over one preparation, at seeded moments.
+"""Fault tolerance of `vicc-ray prepare`: 20 seeded SIGKILLs of workers and drivers during one preparation.
 
     python benchmarks/prepare_faults.py OUT      # writes benchmarks/prepare_faults.json
 
-The videos are made here, some of them broken, so that there are rows and failures. One store is prepared undisturbed.
-Another is prepared while processes are killed: the worker that decodes, after which the run goes on by itself, or the
-driver, after which the same command is given again at once, while what is left of the run before may still be at work.
-Moments are drawn evenly over the work, and a shard is two videos.
-In the end both stores must be equal, row for row and failure for failure, and nothing may be left behind.
+The videos are generated, some of them broken, so that there are rows and failures. One store is prepared undisturbed.
+Another is prepared while processes are killed: a decoding worker, after which the run recovers by itself, or the
+driver, after which the same command starts at once, while workers of the killed run may still be active. Moments are
+drawn uniformly over the work; a shard has two videos.
+At the end both stores must have equal rows and failures, and no temporary files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import ray  # noqa: F401 - puts its own psutil where Python looks
+import ray  # noqa: F401 - puts its bundled psutil on sys.path
 from measured import machine
 
 # isort: split
@@ -38,7 +38,7 @@ CLASSES, TRAIN, TEST = 4, 18, 4
 
 
 def main() -> None:
-    """Prepare twice, compare, write what happened."""
+    """Prepare twice, compare, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -47,12 +47,12 @@ def main() -> None:
     make_videos(videos, CLASSES, TRAIN, TEST, scene=Scene(side=64, frames=96))
     break_some(videos)
     subprocess.run(command(videos, whole), check=True)
-    begun = time.monotonic()
+    start = time.monotonic()
     kills = disturb(command(videos, disturbed), disturbed, np.random.default_rng(options.seed))
     first, second = contents(whole), contents(disturbed)
     left = sorted(path.name for path in disturbed.iterdir() if path.name.startswith(".part-"))
     result = {
-        **{"machine": machine(), "seed": options.seed, "seconds": round(time.monotonic() - begun, 1)},
+        **{"machine": machine(), "seed": options.seed, "seconds": round(time.monotonic() - start, 1)},
         **{"rows": len(first["rows"]), "failures": len(first["failures"]), "equal": first == second},
         **{"left_behind": left, "kills": kills},
     }
@@ -63,14 +63,14 @@ def main() -> None:
 
 
 def command(videos: Path, store: Path) -> list[str]:
-    """Of a preparation, as a user gives it."""
+    """Command line of a preparation."""
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     verb = [sys.executable, "-m", "vicc_ray", "prepare", "demo", "--videos", str(videos), "--store", str(store)]
     return [*verb, "--quiet", *settings]
 
 
 def break_some(videos: Path) -> None:
-    """Files that must become failures, in the labels too."""
+    """Add broken files, also to the labels, which must become failures."""
     folder = next(path for path in sorted(videos.iterdir()) if path.is_dir())
     whole = next(folder.glob("*.mp4")).read_bytes()
     broken = {"empty.mp4": b"", "text.mp4": b"no video\n" * 50, "cut.mp4": whole[: len(whole) // 3]}
@@ -83,16 +83,16 @@ def break_some(videos: Path) -> None:
 
 
 def disturb(prepare: list[str], store: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Kill while it runs, then let it end; what was killed when."""
+    """Kill at the drawn moments, then let the run complete; return the kills."""
     shards = -(-(CLASSES * (TRAIN + TEST) + 3) // 2)
-    moments = np.sort(rng.uniform(0, 0.8 * shards, KILLS))  # while there is work left
+    moments = np.sort(rng.uniform(0, 0.8 * shards, KILLS))  # while work is left
     kinds = rng.permutation(["driver", "worker"] * (KILLS // 2))
     kills: list[dict[str, Any]] = []
     orphans: list[psutil.Process] = []
     running = subprocess.Popen(prepare)
     for moment, kind in zip(moments, kinds, strict=True):
         running = wait_for(running, prepare, store, int(moment))
-        time.sleep(moment % 1)  # and not always when a shard has just ended
+        time.sleep(moment % 1)  # not always right after a shard
         kills.append({"kind": str(kind), "shards_done": done(store)})
         print(kills[-1], flush=True)
         if kind == "worker":
@@ -112,21 +112,21 @@ def disturb(prepare: list[str], store: Path, rng: np.random.Generator) -> list[d
 def wait_for(running: subprocess.Popen[bytes], prepare: list[str], store: Path, shards: int) -> subprocess.Popen[bytes]:
     """Wait until so many shards are done and a worker is busy."""
     while done(store) < shards or not workers(running.pid):
-        if running.poll() is not None:  # not by our hand
-            raise RuntimeError(f"the preparation ended by itself with {running.returncode}: {prepare}")
+        if running.poll() is not None:  # not killed by this script
+            raise RuntimeError(f"the preparation exited by itself with {running.returncode}: {prepare}")
         time.sleep(0.02)
     return running
 
 
 def workers(driver: int) -> list[psutil.Process]:
-    """Ray's processes of that driver that run a task now."""
-    found = []
+    """Processes of the driver that run a task."""
+    processes = []
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(driver).children(recursive=True):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 if process.cmdline()[:1] == ["ray::Map(BuildShardTask)"]:
-                    found.append(process)
-    return found
+                    processes.append(process)
+    return processes
 
 
 def done(store: Path) -> int:

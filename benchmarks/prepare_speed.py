@@ -1,16 +1,15 @@
-"""How near `prepare` comes to the cost of decode, flow and compression alone, and whether it scales over cores.
+"""Overhead of `prepare` over decoding, flow and compression alone, and its scaling with cores.
 
     python benchmarks/prepare_speed.py VIDEOS OUT     # writes benchmarks/prepare_speed.json
 
-The bare side is a loop over the same videos that decodes, computes flow, compresses and throws the row away, in as many
-plain processes as cores; they take the next video when they are done with one, so none waits before the end. The other
-side is `prepare` as a user calls it. The two take turns, ``--rounds`` times, and a ratio is that of neighbours in time.
-Ratios are told three ways:
+The bare side is a loop over the same videos that decodes, computes flow, compresses and discards the row, in as many
+plain processes as cores, which take videos from one queue. The other side is the `prepare` command. The two alternate,
+``--rounds`` times, and a ratio compares adjacent runs. There are three ratios:
 
-  steady   videos a second while tasks work: from the start of the first task to the end of the last
-  whole    the same over the whole call, with the start and the end of Ray and the merging of what the shards tell
-  work     processor seconds of the bare loop to those of all processes of Ray in the time of "steady": what a busy
-           machine disturbs least
+  steady   videos per second from the start of the first task to the end of the last
+  whole    the same over the whole call, with start and stop of Ray and the merge of the shards' results
+  work     CPU seconds of the bare loop relative to those of all Ray processes during "steady"; other load disturbs
+           these least
 """
 
 from __future__ import annotations
@@ -48,11 +47,13 @@ CORES = os.cpu_count() or 1
 
 
 def main() -> None:
-    """Measure both sides in turns; write the table."""
+    """Measure both sides alternately, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--count", type=int, default=256, help="videos; the folder's are repeated under other names")
+    parser.add_argument(
+        "--count", type=int, default=256, help="number of videos; those of the folder are copied repeatedly"
+    )
     parser.add_argument("--cores", type=int, nargs="+", default=[1, CORES])
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
@@ -67,8 +68,8 @@ def main() -> None:
         "videos": len(paths),
         "frames": rounds[options.cores[0]][0]["prepare"]["frames"],
         "short_side": SETTINGS.short_side,
-        "ratio": {str(cores): _ratios(found) for cores, found in rounds.items()},
-        "rounds": {str(cores): found for cores, found in rounds.items()},
+        "ratio": {str(cores): _ratios(results) for cores, results in rounds.items()},
+        "rounds": {str(cores): results for cores, results in rounds.items()},
     }
     result["scaling"] = _scaling(rounds)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def repeat(folder: Path, into: Path, count: int) -> list[Path]:
-    """``count`` files with the folder's videos in turn."""
+    """Copy the folder's videos in rotation to ``count`` files."""
     items = list_videos(folder).items
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
@@ -89,31 +90,31 @@ def repeat(folder: Path, into: Path, count: int) -> list[Path]:
 
 
 def one_round(out: Path, paths: list[Path], cores: int) -> dict[str, Any]:
-    """Both sides, one after the other."""
+    """Measure both sides in sequence."""
     return {"bare": bare(paths, cores), "prepare": prepared(out, paths, cores)}
 
 
 def bare(paths: list[Path], cores: int) -> dict[str, float]:
-    """The loop in ``cores`` processes at once."""
+    """Measure the loop in ``cores`` parallel processes."""
     context = multiprocessing.get_context("spawn")
     ready, following = context.Barrier(cores), context.Value("l", 0)
     results: Any = context.Queue()
     processes = [context.Process(target=_loop, args=(paths, ready, following, results)) for _ in range(cores)]
     for process in processes:
         process.start()
-    found = [results.get() for _ in processes]
+    reports = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    seconds = max(end for _, end, _, _ in found) - min(begun for begun, _, _, _ in found)
-    return _figures(len(paths), sum(frames for *_, frames, _ in found), seconds, sum(cpu for *_, cpu in found))
+    seconds = max(end for _, end, _, _ in reports) - min(start for start, _, _, _ in reports)
+    return _figures(len(paths), sum(frames for *_, frames, _ in reports), seconds, sum(cpu for *_, cpu in reports))
 
 
 def _loop(paths: list[Path], ready: Any, following: Any, results: Any) -> None:
     cv2.setNumThreads(1)
     yield_as_ray_does()
-    _bare_row(paths[0])  # codecs and lookup tables are loaded
+    _bare_row(paths[0])  # loads codecs and lookup tables
     ready.wait()
-    begun, cpu, frames = time.monotonic(), time.process_time(), 0
+    start, cpu, frames = time.monotonic(), time.process_time(), 0
     while True:
         with following.get_lock():
             number = following.value
@@ -121,7 +122,7 @@ def _loop(paths: list[Path], ready: Any, following: Any, results: Any) -> None:
         if number >= len(paths):
             break
         frames += _bare_row(paths[number])
-    results.put((begun, time.monotonic(), frames, time.process_time() - cpu))
+    results.put((start, time.monotonic(), frames, time.process_time() - cpu))
 
 
 def _bare_row(path: Path) -> int:
@@ -141,38 +142,38 @@ def _bare_row(path: Path) -> int:
 
 
 def prepared(out: Path, paths: list[Path], cores: int) -> dict[str, float]:
-    """`prepare` on ``cores`` of Ray's cores, into a new store."""
+    """Measure `prepare` with ``cores`` CPUs into a new store."""
     store = out / "store"
     shutil.rmtree(store, ignore_errors=True)
     config = Config(prepare=SETTINGS, ray=RayConfig(cpus=cores))
-    begun = time.time()
-    with _first_task(store) as first, watched() as seen:
+    start = time.time()
+    with _first_task(store) as first, watched() as usage:
         summary = prepare(paths[0].parent, store, config, progress=False)
-    whole = time.time() - begun
+    whole = time.time() - start
     if summary.rows != len(paths):
         raise RuntimeError(str(summary))
     last = max(part.stat().st_mtime for part in store.glob("part-*.parquet"))
     frames = sum(entry.frames for entry in ClipStore(store).entries)
-    figures = _figures(len(paths), frames, last - first[0], seen.cpu_between(first[0], last))
-    before, after = first[0] - begun, begun + whole - last
+    figures = _figures(len(paths), frames, last - first[0], usage.cpu_between(first[0], last))
+    before, after = first[0] - start, start + whole - last
     return {**figures, "whole_s": round(whole, 2), "before_s": round(before, 2), "after_s": round(after, 2)}
 
 
 @contextmanager
 def _first_task(store: Path) -> Iterator[list[float]]:
-    """When the first task's file was seen in the store; nothing of the pipeline is changed for it."""
-    seen: list[float] = []
+    """Time at which the first task's file appears in the store; the pipeline itself is not changed."""
+    times: list[float] = []
     stop = threading.Event()
 
     def watch() -> None:
-        while not seen and not stop.wait(POLL_S):
+        while not times and not stop.wait(POLL_S):
             if next(store.glob(".part-*.stuck"), None):
-                seen.append(time.time())
+                times.append(time.time())
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield seen
+        yield times
     finally:
         stop.set()
         thread.join()
@@ -189,10 +190,10 @@ def _figures(videos: int, frames: int, seconds: float, cpu_s: float) -> dict[str
 
 
 def _ratios(rounds: list[dict[str, Any]]) -> dict[str, float]:
-    """Medians over the rounds of bare to `prepare`: 1 where nothing is lost."""
+    """Median ratios of bare to `prepare` over the rounds; 1 means no overhead."""
     return {
-        name: round(median(found["bare"][mine] / found["prepare"][theirs] for found in rounds), 3)
-        for name, mine, theirs in (
+        name: round(median(one["bare"][bare_key] / one["prepare"][prepare_key] for one in rounds), 3)
+        for name, bare_key, prepare_key in (
             ("steady", "seconds", "seconds"),
             ("whole", "seconds", "whole_s"),
             ("work", "cpu_s", "cpu_s"),
@@ -201,14 +202,14 @@ def _ratios(rounds: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _scaling(rounds: dict[int, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
-    """How many times as fast each number of cores is as the first one, on both sides."""
+    """Speedup of each number of cores over the first, on both sides."""
     base = next(iter(rounds.values()))
     return {
         str(cores): {
-            side: round(median(f[side]["seconds"] for f in base) / median(f[side]["seconds"] for f in found), 3)
+            side: round(median(f[side]["seconds"] for f in base) / median(f[side]["seconds"] for f in results), 3)
             for side in ("bare", "prepare")
         }
-        for cores, found in rounds.items()
+        for cores, results in rounds.items()
     }
 
 

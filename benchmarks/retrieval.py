@@ -1,12 +1,12 @@
-"""Nearest neighbors in a gallery of a million videos: the streaming search beside FAISS's exact search.
+"""Nearest neighbors in a gallery of a million videos: the streaming search compared with FAISS's exact search.
 
     pip install -e '.[bench]'
     python benchmarks/retrieval.py OUT     # writes benchmarks/retrieval.json
 
-The gallery is a float16 file of 1,000,000 x 1,024 with 10,000 queries, clusters of classes that share most of their
-features, as videos do. The streaming search reads the file a tile at a time, centers it, scales it to unit norm and
-searches. FAISS (IndexFlatIP) is given the finished rows in memory, and only its search is timed. Both take turns on the
-same cores, each in a process of its own, whose peak memory is recorded.
+The gallery is a float16 file of 1,000,000 x 1,024 with 10,000 queries, in clusters that share most of their features,
+as videos do. The streaming search reads the file tile by tile, centers it, scales it to unit norm and searches. FAISS
+(IndexFlatIP) gets the normalized rows in memory, and only its search is timed. Both alternate on the same cores, each
+in a separate process, whose peak memory is recorded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CORES = os.cpu_count() or 1
 
 
 def main() -> None:
-    """Write the gallery, measure both in turns, compare their neighbors."""
+    """Write the gallery, measure both sides alternately, and compare their neighbors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--gallery", type=int, default=1_000_000)

@@ -3,12 +3,12 @@
     python benchmarks/scale.py                      # writes scale.json and prints the table of docs/results.md
     python benchmarks/scale.py --gpu-samples 150    # with the rate that benchmarks/step.py measured on your GPU
 
-Measured, of this repository: samples a second that a core decodes and bytes of a stored frame (ingest.json, short side
-128). Counted here: parameters and arithmetic of a step of S3D. Assumed, each an argument:
+Measured in this repository: samples per second and core, and bytes of a stored frame (ingest.json, short side 128).
+Counted here: parameters and FLOPs of a step of S3D. Assumed, each an argument:
 
-  --gpu-tflops   what a GPU reaches in such a step; 3-D convolutions stay far below its peak
-  --link-us      one small all-reduce between machines, for each doubling of their number
-  --core-usd, --gpu-usd   spot prices an hour
+  --gpu-tflops   throughput of a GPU in such a step; 3-D convolutions stay far below its peak
+  --link-us      one small all-reduce between machines, per doubling of their number
+  --core-usd, --gpu-usd   spot prices per hour
 
 The samples of a step are split over all GPUs, ``--gpu-batch`` each: the global batch grows with them. A GPU machine has
 8 GPUs and 96 cores, of which each GPU's worker keeps two. What its cores do not decode comes from CPU machines, as raw
@@ -103,17 +103,17 @@ def row(
     small = 2 * counted["batch_norms"] * hops * options.link_us / 1e6
     samples = gpus * options.gpu_batch / (compute + small)
     cores = samples / measured["samples_a_core_s"]
-    own = machines * (CORES_A_MACHINE - GPUS_A_MACHINE * CORES_KEPT)
-    far = max(0.0, cores - own)
-    moved = 8 * measured["raw_bytes_a_sample"] * samples * far / cores
+    local = machines * (CORES_A_MACHINE - GPUS_A_MACHINE * CORES_KEPT)
+    remote = max(0.0, cores - local)
+    moved = 8 * measured["raw_bytes_a_sample"] * samples * remote / cores
     stored = VIDEOS * VIDEO_FRAMES * measured["stored_bytes_a_frame"]
-    dollars = gpus * options.gpu_usd + far * options.core_usd
+    dollars = gpus * options.gpu_usd + remote * options.core_usd
     return {
         "gpus": gpus,
         "samples_a_s": round(samples),
         "small_reduces_share": round(small / (compute + small), 3),
         "decoding_cores_a_gpu": round(cores / gpus, 1),
-        "cores_on_cpu_machines": math.ceil(far),
+        "cores_on_cpu_machines": math.ceil(remote),
         "gbit_a_s_into_a_gpu_machine": round(moved / machines / 1e9, 1),
         # Gradients are sent while the rest of the backward pass is computed: half of a step is there for it.
         "gbit_a_s_for_gradients": round(gradients / (compute / 2) / 1e9, 2),

@@ -1,10 +1,10 @@
-"""How long a search takes in 100,000 videos, and what moving thumbnails weigh in one format and another.
+"""Search latency in an index of 100,000 videos, and sizes of animated thumbnails in several formats.
 
     python benchmarks/search.py FOLDER VIDEOS > benchmarks/search.json
 
-writes an index of made-up features in the real format to FOLDER (6 GB for 100,000 videos of 1,024 features and ten
-windows), serves it with `vicc-ray serve` and asks it over HTTP: with videos of the index, and with real videos of the
-folder VIDEOS, which an S3D with random weights looks at. The thumbnails are of VIDEOS too.
+writes an index of synthetic features in the real format to FOLDER (6 GB for 100,000 videos of 1,024 features and ten
+windows), serves it with `vicc-ray serve`, and queries it over HTTP: with videos of the index, and with real videos of
+VIDEOS, encoded by an S3D with random weights. The thumbnails are of VIDEOS too.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ from vicc_ray.search.window_spec import WindowSpec
 from vicc_ray.video.decode import decode_video
 
 A_PART, WINDOWS = 64, 10
-ASKED, SENT = 24, 10
-"""Queries: videos of the index, and files."""
+INDEX_QUERIES, FILE_QUERIES = 24, 10
+"""Number of queries with videos of the index, and with files."""
 Pixels = NDArray[np.uint8]
 
 
@@ -64,25 +64,25 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("videos", type=Path)
     parser.add_argument("--count", type=int, default=100_000)
-    given = parser.parse_args()
-    files = [Path(str(item.location)) for item in list_videos(given.videos).items]
+    options = parser.parse_args()
+    files = [Path(str(item.location)) for item in list_videos(options.videos).items]
     clips = thumbnails(files[:12])
-    begun, new = time.perf_counter(), not (given.folder / VIDEOS_FILE).exists()
+    start, new = time.perf_counter(), not (options.folder / VIDEOS_FILE).exists()
     if new:
-        make_index(given.folder, given.count, files[0])
-    made = time.perf_counter() - begun
-    print(f"index written in {made:.0f} s", file=sys.stderr)
+        make_index(options.folder, options.count, files[0])
+    written = time.perf_counter() - start
+    print(f"index written in {written:.0f} s", file=sys.stderr)
     result = {
         "machine": {**machine(), "load_average": [round(load, 1) for load in os.getloadavg()]},
-        "index": {**sizes(given.folder), **({"written_s": round(made, 1)} if new else {})},
-        "search": measure(given.folder, files),
+        "index": {**sizes(options.folder), **({"written_s": round(written, 1)} if new else {})},
+        "search": measure(options.folder, files),
         "thumbnails": clips,
     }
     print(json.dumps(result, indent=1))
 
 
-def make_index(folder: Path, count: int, film_of: Path) -> None:
-    """Videos in a thousand groups that are more like each other, as real ones are; all with one thumbnail."""
+def make_index(folder: Path, count: int, thumbnail_source: Path) -> None:
+    """Write videos in a thousand clusters, as real ones have; all share one thumbnail."""
     clip, config = ClipConfig(frames=32, size=128), Config()
     torch.manual_seed(0)
     model = ModelConfig(backbone="s3d")
@@ -92,7 +92,7 @@ def make_index(folder: Path, count: int, film_of: Path) -> None:
     videos = str((folder / "videos").resolve())
     about = {"format": FORMAT, "fingerprint": weights.fingerprint, "backbone": "s3d", "videos": videos}
     Description(**about, features=1024, spec=WindowSpec.of(clip, 1.0, config)).write(folder)
-    video = decode_video(film_of, short_side=128, max_frames=1000, timeout_s=60, grid=2)
+    video = decode_video(thumbnail_source, short_side=128, max_frames=1000, timeout_s=60, grid=2)
     thumbnail = make_thumbnail(squares(video.frames), video.fps)
     rng = np.random.default_rng(0)
     groups = rng.gamma(1.0, size=(1000, 1024)).astype(np.float32)
@@ -101,16 +101,16 @@ def make_index(folder: Path, count: int, film_of: Path) -> None:
     for part in range(parts):
         with open_shard_writer(shard_path(folder, part), PART_SCHEMA) as writer:
             for number in range(part * A_PART, min(count, (part + 1) * A_PART)):
-                own = groups[rng.integers(1000)] + rng.gamma(0.5, size=1024)
-                windows = (own + rng.gamma(0.3, size=(WINDOWS, 1024))).astype(np.float32)
-                found = VideoFeatures(windows, spans, 11.0, thumbnail)
+                center = groups[rng.integers(1000)] + rng.gamma(0.5, size=1024)
+                windows = (center + rng.gamma(0.3, size=(WINDOWS, 1024))).astype(np.float32)
+                features = VideoFeatures(windows, spans, 11.0, thumbnail)
                 id = f"{number % 400:03d}/{number:06d}.mp4"
-                writer.write(part_row(id, f"class {number % 400}", "", id.encode(), UNKNOWN, found))
+                writer.write(part_row(id, f"class {number % 400}", "", id.encode(), UNKNOWN, features))
     write_videos(folder, parts, 1024)
 
 
 def sizes(folder: Path) -> dict[str, object]:
-    """Of the index on the disk."""
+    """Sizes of the index on disk."""
     parts = [path.stat().st_size for path in folder.glob("part-*.parquet")]
     return {
         "videos": len(SearchIndex(folder)),
@@ -123,30 +123,30 @@ def sizes(folder: Path) -> dict[str, object]:
 
 
 def measure(folder: Path, files: Sequence[Path]) -> dict[str, object]:
-    """Milliseconds of answers of a server, with what it takes of memory."""
-    forget(folder)
-    begun = time.perf_counter()
+    """Latency of a server's answers in milliseconds, and its peak memory."""
+    drop_page_cache(folder)
+    start = time.perf_counter()
     options = ["--port", "0", "--time-limit", "60", "--videos", "none", "--no-token"]
     command = [sys.executable, "-m", "vicc_ray", "serve", str(folder), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             line = server.stdout.readline()
-            started = time.perf_counter() - begun
+            started = time.perf_counter() - start
             port = int(re.findall(r":(\d+)/", line)[0])
             count = len(SearchIndex(folder))
             cold = timed(port, "/api/neighbors/17")
-            rows = np.random.default_rng(1).integers(count, size=ASKED)
+            rows = np.random.default_rng(1).integers(count, size=INDEX_QUERIES)
             timed(port, "/api/query", files[0].read_bytes())
             used = [processor_ms(server.pid)]
             by_id = [timed(port, f"/api/neighbors/{row}") for row in rows]
             used.append(processor_ms(server.pid))
-            by_video = [timed(port, "/api/query", file.read_bytes()) for file in files[:SENT]]
+            by_video = [timed(port, "/api/query", file.read_bytes()) for file in files[:FILE_QUERIES]]
             used.append(processor_ms(server.pid))
             status = Path(f"/proc/{server.pid}/status").read_text()
         finally:
             server.terminate()
-    lengths = [length_of(file) for file in files[:SENT]]
+    lengths = [length_of(file) for file in files[:FILE_QUERIES]]
     return {
         "start_s": round(started, 2),
         "first_answer_from_disk_ms": cold["answer"],
@@ -158,21 +158,21 @@ def measure(folder: Path, files: Sequence[Path]) -> dict[str, object]:
 
 
 def processor_ms(pid: int) -> float:
-    """Processor time that a process has used, without its children (which decode)."""
+    """CPU time of a process in milliseconds, without its children (which decode)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def forget(folder: Path) -> None:
-    """Have the system drop what it holds of the index in memory."""
+def drop_page_cache(folder: Path) -> None:
+    """Drop the index from the page cache."""
     for path in (*folder.glob("part-*.parquet"), folder / VIDEOS_FILE, folder / INDEX_FILE):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def timed(port: int, path: str, body: bytes | None = None) -> dict[str, float]:
-    """Milliseconds of one request, which must succeed, and of its steps as the server tells them."""
-    begun = time.perf_counter()
+    """Milliseconds of one request, which must succeed, and of its steps as the server reports them."""
+    start = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("POST" if body else "GET", path, body)
     answer = connection.getresponse()
@@ -180,7 +180,7 @@ def timed(port: int, path: str, body: bytes | None = None) -> dict[str, float]:
     connection.close()
     if answer.status != 200:
         raise SystemExit(f"{path}: {answer.status} {content}")
-    return {"answer": round(1000 * (time.perf_counter() - begun), 1), **content["took_ms"]}
+    return {"answer": round(1000 * (time.perf_counter() - start), 1), **content["took_ms"]}
 
 
 def summaries(rows: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -206,8 +206,8 @@ def squares(frames: Pixels) -> list[Pixels]:
 
 
 def thumbnails(files: Sequence[Path]) -> dict[str, object]:
-    """Bytes and PSNR of the frames that a thumbnail shows, in four formats."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    """Bytes and PSNR of a thumbnail's frames in four formats."""
+    by_format: dict[str, list[tuple[int, float]]] = {}
     for file in files:
         video = decode_video(file, short_side=128, max_frames=1000, timeout_s=60, grid=2)
         square = squares(video.frames)
@@ -215,29 +215,35 @@ def thumbnails(files: Sequence[Path]) -> dict[str, object]:
             np.asarray(cv2.resize(square[i], (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
             for i in thumbnail_frames(len(square), video.fps)
         ]
-        found.setdefault("H.264 in MP4, as kept", []).append(judged(shown, make_thumbnail(square, video.fps)))
+        by_format.setdefault("H.264 in MP4, as kept", []).append(
+            size_and_psnr(shown, make_thumbnail(square, video.fps))
+        )
         for crf in (20, 30):
-            found.setdefault(f"H.264 in MP4, crf {crf}", []).append(judged(shown, filmed(shown, "libx264", "mp4", crf)))
+            by_format.setdefault(f"H.264 in MP4, crf {crf}", []).append(
+                size_and_psnr(shown, encode_video_bytes(shown, "libx264", "mp4", crf))
+            )
         for crf in (36, 44):
-            coded = filmed(shown, "libvpx-vp9", "webm", crf)
-            found.setdefault(f"VP9 in WebM, crf {crf}", []).append(judged(shown, coded))
+            coded = encode_video_bytes(shown, "libvpx-vp9", "webm", crf)
+            by_format.setdefault(f"VP9 in WebM, crf {crf}", []).append(size_and_psnr(shown, coded))
         for quality in (20, 50):
-            found.setdefault(f"animated WebP, quality {quality}", []).append(judged(shown, webp(shown, quality)))
-            found.setdefault(f"frames in a row in one WebP, quality {quality}", []).append(
-                judged(shown, strip(shown, quality))
+            by_format.setdefault(f"animated WebP, quality {quality}", []).append(
+                size_and_psnr(shown, webp(shown, quality))
+            )
+            by_format.setdefault(f"frames in a row in one WebP, quality {quality}", []).append(
+                size_and_psnr(shown, strip(shown, quality))
             )
     described = {
         name: {
             "kb": round(float(np.mean([s for s, _ in rows])) / 1000, 1),
             "psnr_db": round(float(np.mean([p for _, p in rows])), 1),
         }
-        for name, rows in found.items()
+        for name, rows in by_format.items()
     }
     return {"videos": len(files), "frames": FRAMES, "rate": RATE, "side": SIDE, "formats": described}
 
 
-def judged(shown: list[Pixels], content: bytes) -> tuple[int, float]:
-    """Bytes, and PSNR of the decoded frames in dB."""
+def size_and_psnr(shown: list[Pixels], content: bytes) -> tuple[int, float]:
+    """Size in bytes, and PSNR of the decoded frames in dB."""
     if content[:4] == b"RIFF":
         image = Image.open(io.BytesIO(content))
         count = getattr(image, "n_frames", 1)
@@ -256,7 +262,7 @@ def judged(shown: list[Pixels], content: bytes) -> tuple[int, float]:
     return len(content), 10 * np.log10(255**2 / error)
 
 
-def filmed(shown: list[Pixels], codec: str, container: str, crf: int) -> bytes:
+def encode_video_bytes(shown: list[Pixels], codec: str, container: str, crf: int) -> bytes:
     out = io.BytesIO()
     with av.open(out, "w", format=container) as file:
         stream = file.add_stream(codec, rate=RATE)

@@ -1,13 +1,12 @@
-"""Which convolutions of the backbones this machine's torch computes wrongly, and whether ours are all right.
+"""Correctness of the backbones' convolutions on this CPU: those of torch, and our replacements.
 
     python benchmarks/short_clips.py [--seconds 100]    # JSON; exit code 1 if one of ours is wrong
 
-Every convolution of every backbone over time or space, for clips of few frames and pixels, and some long kernels, in
-fp32 and bf16, channels last: as it is built, as training on CPUs changes it, and as torch has it. Each case runs
-forward and backward in processes of its own (torch's apart from ours), under glibc's checks of the heap, and is
-compared with contiguous tensors without oneDNN. Clips shorter than a kernel come first; what the seconds do not suffice
-for is left out and counted. `torch` lists what is wrong or ends its process there: it is why
-`vicc_ray/models/padded_conv3d.py` exists.
+Every temporal or spatial convolution of every backbone, for clips of few frames and pixels, and some long kernels, in
+fp32 and bf16, channels last: as built, as training on CPUs converts it, and as torch has it. Each case runs forward and
+backward in separate processes (torch's apart from ours) under glibc's heap checks, and is compared with contiguous
+tensors without oneDNN. Clips shorter than a kernel come first; cases beyond the time limit are skipped and counted.
+`torch` lists wrong results and crashes of torch, the reason for `vicc_ray/models/padded_conv3d.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from vicc_ray.registry import BACKBONES
 
 HEAP_CHECKS = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}
 DEBUG_LIBRARY = "libc_malloc_debug.so.0"
-"""Where glibc (2.34 and later) has its checks."""
+"""Library with the heap checks of glibc 2.34 and later."""
 LAST = torch.channels_last_3d
 FRAMES, MORE_PIXELS = range(1, 11), (0, 16)
 TOLERANCE = {"float32": 2e-3, "bfloat16": 0.05}
@@ -47,7 +46,7 @@ WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 
 class Case(NamedTuple):
-    """A convolution and what it is given: frames, rows and columns."""
+    """Convolution and its input size: frames, rows and columns."""
 
     channels: tuple[int, int]
     kernel: tuple[int, ...]
@@ -65,36 +64,36 @@ class Case(NamedTuple):
 
 
 def cases() -> list[Case]:
-    """Short inputs first; of each kind of layer and input, those of the fewest channels first."""
-    found = {case for name in BACKBONES for case in _of_backbone(name)} | {
+    """All cases: short inputs first, then by number of channels."""
+    unique = {case for name in BACKBONES for case in _of_backbone(name)} | {
         Case((64, 64), (kernel, 1, 1), (stride, 1, 1), (kernel // 2, 0, 0), (frames, 12, 10))
         for kernel in (7, 9)
         for stride in (1, 2)
         for frames in FRAMES
     }
-    return sorted(found, key=lambda case: (not case.is_short(), case.channels[0] * case.channels[1], case))
+    return sorted(unique, key=lambda case: (not case.is_short(), case.channels[0] * case.channels[1], case))
 
 
 def _of_backbone(name: str) -> Iterator[Case]:
-    spec, seen = BACKBONES[name], []
+    spec, collected = BACKBONES[name], []
 
-    def look(conv: nn.Conv3d, given: tuple[Tensor, ...]) -> None:
+    def collect(conv: nn.Conv3d, inputs: tuple[Tensor, ...]) -> None:
         channels = (conv.in_channels, conv.out_channels)
-        seen.append(Case(channels, conv.kernel_size, conv.stride, conv.padding, tuple(given[0].shape[2:])))
+        collected.append(Case(channels, conv.kernel_size, conv.stride, conv.padding, tuple(inputs[0].shape[2:])))
 
     with torch.device("meta"), torch.no_grad():
         backbone = build_backbone(name).eval()
         for module in backbone.modules():
             if isinstance(module, nn.Conv3d) and module.kernel_size != (1, 1, 1):
-                module.register_forward_pre_hook(look)
+                module.register_forward_pre_hook(collect)
         for frames in (frames for frames in FRAMES if frames >= spec.min_frames):
             for pixels in (spec.min_pixels + more for more in MORE_PIXELS):
                 backbone(torch.empty(1, 3, frames, pixels, pixels))
-    yield from seen
+    yield from collected
 
 
 def wrong(case: Case, ways: tuple[str, ...]) -> Iterator[tuple[str, str, list[str]]]:
-    """Way, precision and the results that are not those of contiguous tensors, or how the process ended that tried."""
+    """Way, precision and the names of wrong results, or the exit code of a crashed process."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -121,12 +120,14 @@ def _compare(case: Case, ways: tuple[str, ...], precision: str, report: TextIO) 
         expected = _results(layer, x)
     for way in ways:
         network = WAYS[way](nn.Sequential(copy.deepcopy(layer)).to(memory_format=LAST))
-        found = set()
-        for _ in range(2):  # the second time, memory is what the first has left
+        wrong_results = set()
+        for _ in range(2):  # the second pass reuses memory of the first
             with torch.autocast("cpu", dtype) if dtype == torch.bfloat16 else nullcontext():
                 results = _results(network, x.contiguous(memory_format=LAST))
-            found |= {name for name, value in expected.items() if not _near(results[name], value, TOLERANCE[precision])}
-        report.write(json.dumps([way, precision, sorted(found)]) + "\n")
+            wrong_results |= {
+                name for name, value in expected.items() if not _near(results[name], value, TOLERANCE[precision])
+            }
+        report.write(json.dumps([way, precision, sorted(wrong_results)]) + "\n")
         report.flush()
 
 
@@ -140,14 +141,14 @@ def _results(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
     y = network(x)
     y.backward(torch.linspace(-1, 1, y.numel()).view(y.shape).to(y.dtype))
     with torch.inference_mode():
-        looked_through = network(x)
+        frozen_output = network(x)
     weight, bias = network.parameters()
-    named = {"output": y.detach(), "frozen output": looked_through, "input's gradient": x.grad}
+    named = {"output": y.detach(), "frozen output": frozen_output, "input's gradient": x.grad}
     return named | {"weight's gradient": weight.grad.clone(), "bias's gradient": bias.grad.clone()}
 
 
-def look_at_all(seconds: float) -> dict[str, Any]:
-    """The report."""
+def check_all(seconds: float) -> dict[str, Any]:
+    """Report on all cases within the time limit."""
     until, every = time.monotonic() + seconds, cases()
     bad: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     done = 0
@@ -163,14 +164,14 @@ def look_at_all(seconds: float) -> dict[str, Any]:
 
 
 def check_heap() -> None:
-    """Begin this process anew under glibc's checks, which it reads at its start."""
+    """Restart this process under glibc's heap checks, which are read at startup."""
     if "MALLOC_CHECK_" in os.environ:
         return
     try:
         ctypes.CDLL(DEBUG_LIBRARY)
         os.environ["LD_PRELOAD"] = DEBUG_LIBRARY
     except OSError:
-        pass  # an older glibc has them built in, another library has none
+        pass  # older versions of glibc have them built in; other C libraries have none
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **HEAP_CHECKS})
 
 
@@ -179,7 +180,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=100.0)
     seconds = parser.parse_args().seconds
     check_heap()
-    report = look_at_all(seconds)
+    report = check_all(seconds)
     print(json.dumps(report))
     return 1 if report["built"] or report["trained"] else 0
 

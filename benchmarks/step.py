@@ -1,17 +1,16 @@
-"""How fast a training step is beside a plain one, what each setting does to it, and how much memory both take.
+"""Time and memory of a training step, compared with a plain implementation and across settings.
 
     python benchmarks/step.py                  # writes benchmarks/step.json for S3D on the CPU
     python benchmarks/step.py --backbone tiny  # adds another network's; --device cuda adds the GPU's
 
 The plain side (plain_step.py) computes in fp32 on contiguous tensors, one view and one parameter at a time. Both sides
 train the same phase (RGB, stage 2: two views with gradient, two of the frozen flow network) with the same networks,
-augmentation and a full queue. Each measurement has a process of its own, since memory is its peak. The variants take
-turns, ``--rounds`` times, so that a machine that others use disturbs all of them alike; figures are medians.
+augmentation and a full queue. Each measurement has its own process, since memory is a peak. The variants alternate,
+``--rounds`` times, so that other load disturbs all alike; figures are medians.
 
-  cpu_ms      processor time of a step, which other processes disturb least (on a GPU: the host's)
-  loss_share  the part of a step that goes into assignments and loss, forward and backward, measured by itself
-  of_matmul   the step's arithmetic a second, as a share of what this machine reaches in a product of two matrices in
-              fp32: what there is to gain without leaving fp32
+  cpu_ms      CPU time of a step, which other processes disturb least (on a GPU: the host's)
+  loss_share  fraction of a step in assignments and loss, forward and backward, measured separately
+  of_matmul   FLOP rate of the step relative to that of a matrix product in fp32 on this machine
 """
 
 from __future__ import annotations
@@ -57,53 +56,53 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "deterministic": {"deterministic": True},
     "compiled": {"compile": True},
 }
-"""Name -> the settings that differ from the usual ones."""
-LEFT_OUT = {"cpu": {"fp32", "compiled"}, "cuda": set[str]()}
-"""Measured only when it is asked for: fp32 is the usual precision of CPUs, and compilation there takes minutes."""
+"""Name -> settings that differ from the defaults."""
+OPTIONAL = {"cpu": {"fp32", "compiled"}, "cuda": set[str]()}
+"""Variants measured only on request: fp32 is the default on CPUs, and compilation there takes minutes."""
 
 
 def main() -> None:
-    """Measure one variant in this process, or all of them in turns."""
+    """Measure one variant in this process, or all variants alternately in subprocesses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--backbone", default="s3d", choices=list(SIZES["cpu"]))
     parser.add_argument(
-        "--variants", nargs="+", choices=["plain", *VARIANTS], help="these alone; plain is always there"
+        "--variants", nargs="+", choices=["plain", *VARIANTS], help="only these; plain is always included"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="timed steps of a process, after two that are not")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps per process, after two warm-up steps")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(options.one, torch.device(options.device), options.backbone, options.steps)))
         return
-    chosen = options.variants or [name for name in VARIANTS if name not in LEFT_OUT[options.device]]
+    chosen = options.variants or [name for name in VARIANTS if name not in OPTIONAL[options.device]]
     names = ["plain", *(name for name in chosen if name != "plain")]
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for _ in range(options.rounds):
         for name in names:
-            found[name].append(in_own_process(name, options.device, options.backbone, options.steps))
-            print(name, json.dumps(found[name][-1]), flush=True)
-    write(options.device, options.backbone, found)
+            results[name].append(in_subprocess(name, options.device, options.backbone, options.steps))
+            print(name, json.dumps(results[name][-1]), flush=True)
+    write(options.device, options.backbone, results)
 
 
-def in_own_process(name: str, device: str, backbone: str, steps: int) -> dict[str, Any]:
-    """What :func:`measure` finds in a fresh process."""
-    given = ["--device", device, "--backbone", backbone, "--steps", str(steps)]
-    command = [sys.executable, __file__, "--one", name, *given]
-    # Threads that wait for each other are not to keep the cores from other processes, nor to count as work.
+def in_subprocess(name: str, device: str, backbone: str, steps: int) -> dict[str, Any]:
+    """Result of :func:`measure` in a new process."""
+    arguments = ["--device", device, "--backbone", backbone, "--steps", str(steps)]
+    command = [sys.executable, __file__, "--one", name, *arguments]
+    # Waiting threads must not occupy cores or count as CPU time.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def write(device: str, backbone: str, rounds: dict[str, list[dict[str, Any]]]) -> None:
-    """Medians over the rounds, into the part of the file that is this device's and network's."""
+    """Write medians over the rounds to the file's section of this device and backbone."""
     flops = medians(rounds["plain"])["gflop"]
     table = {}
-    for name, found in rounds.items():
-        row, plain = medians(found), medians(rounds["plain"])
+    for name, results in rounds.items():
+        row, plain = medians(results), medians(rounds["plain"])
         table[name] = {
             "step_ms": round(row["step_ms"], 1),
             "times_as_fast_as_plain": round(plain["step_ms"] / row["step_ms"], 3),
@@ -125,9 +124,9 @@ def write(device: str, backbone: str, rounds: dict[str, list[dict[str, Any]]]) -
     RESULT.write_text(json.dumps(known, indent=1) + "\n")
 
 
-def medians(found: list[dict[str, Any]]) -> dict[str, float]:
-    """Of every figure over the rounds."""
-    return {key: median(one[key] for one in found) for key in found[0]}
+def medians(results: list[dict[str, Any]]) -> dict[str, float]:
+    """Median of every figure over the rounds."""
+    return {key: median(one[key] for one in results) for key in results[0]}
 
 
 def _processor(device: str) -> dict[str, Any]:
@@ -137,7 +136,7 @@ def _processor(device: str) -> dict[str, Any]:
 
 
 def measure(name: str, device: torch.device, backbone: str, steps: int) -> dict[str, float]:
-    """Step and loss in milliseconds, peak memory in MB, and the arithmetic of a step and of the machine."""
+    """Times of step and loss in milliseconds, peak memory in MB, and GFLOPs of a step and of the machine."""
     torch.set_num_threads(THREADS if device.type == "cpu" else torch.get_num_threads())
     sizes = SIZES[device.type][backbone]
     settings = config(backbone, sizes, VARIANTS.get(name, {}))
@@ -195,7 +194,7 @@ def config(backbone: str, sizes: tuple[int, int, int], train: dict[str, Any]) ->
 
 
 def make_batch(sizes: tuple[int, int, int], device: torch.device) -> dict[str, Tensor]:
-    """Clips of noise, with all of the appearance augmentation for half of them, as they come from the data."""
+    """Batch of noise clips, half of them with blur, in the loader's format."""
     frames, side, batch = sizes
     draw = torch.Generator().manual_seed(0)
     shape = (batch, 2, frames, side, side)
@@ -209,7 +208,7 @@ def make_batch(sizes: tuple[int, int, int], device: torch.device) -> dict[str, T
 
 
 def leaf(settings: Config, device: torch.device) -> Tensor:
-    """Embeddings [4, b, D] of unit norm, as if the networks had made them."""
+    """Random embeddings [4, b, D] of unit norm that require gradients."""
     z = torch.randn(4, settings.train.global_batch_size, settings.model.embed_dim, device=device)
     return normalize(z, dim=2).requires_grad_()
 
@@ -218,14 +217,14 @@ def timed(work: Callable[[], Any], device: torch.device) -> float:
     """Milliseconds until the device is done."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     wait()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     work()
     wait()
-    return 1000 * (time.perf_counter() - begun)
+    return 1000 * (time.perf_counter() - start)
 
 
 def matmul_gflops(device: torch.device, side: int = 2048) -> float:
-    """What this machine reaches in the product of two square matrices in fp32, at its best."""
+    """Best GFLOP rate of this machine in a product of two square fp32 matrices."""
     left, right = torch.randn(2, side, side, device=device).unbind()
     return 2e-6 * side**3 / min(timed(lambda: left @ right, device) for _ in range(10))
 

@@ -1,12 +1,12 @@
-"""How RGB and flow are best stored: bytes a frame, error, and what it costs to read a clip out of the middle.
+"""Storage codings of RGB and flow: bytes per frame, error, and time to read a clip from the middle.
 
     python benchmarks/storage.py VIDEOS     # writes benchmarks/storage.json and docs/images/storage.svg
 
-Each coding is given the same decoded frames and flow (DIS) of some real videos. To read is to come from the stored
-bytes of a whole video to 32 frames from a random start, cut and resized to 128 x 128 RGB or (u, v), on one core; of
-several rounds over all videos the fastest counts, and all codings take turns within a round. Errors are those of whole
-frames: PSNR of RGB, and of flow the mean distance of the end points, in pixels of the stored frame, to the flow before
-it was quantised and shrunk.
+Each coding stores the same decoded frames and flow (DIS) of some real videos. A read starts from the stored bytes of a
+whole video and returns 32 frames from a random start, cropped and resized to 128 x 128 RGB or (u, v), on one core. The
+codings alternate within a round over all videos, and the fastest round counts. Errors are those of whole frames: PSNR
+of RGB, and for flow the mean end-point error, in pixels of the stored frame, relative to the flow before quantization
+and downscaling.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Blobs = list[bytes]
 
 @dataclass(frozen=True)
 class Coding:
-    """One way to store: ``encode`` takes frames or flow, ``decode`` (blobs, indices, H, W) gives the pixels to cut."""
+    """Storage coding: ``encode`` takes frames or flow, ``decode`` (blobs, indices, H, W) returns pixels to crop."""
 
     name: str
     encode: Callable[[np.ndarray], Blobs]
@@ -50,7 +50,7 @@ class Coding:
 
 
 def jpeg_frames(quality: int) -> Coding:
-    """A JPEG a frame, as in most data sets of frames."""
+    """One JPEG per frame, as in most datasets of frames."""
 
     def decode(blobs: Blobs, indices: np.ndarray, height: int, width: int) -> list[np.ndarray]:
         pictures = (cv2.imdecode(np.frombuffer(blobs[i], np.uint8), cv2.IMREAD_COLOR) for i in indices)
@@ -62,7 +62,7 @@ def jpeg_frames(quality: int) -> Coding:
 
 
 def h264(group: int, crf: int) -> Coding:
-    """The store's own coding with other settings."""
+    """The store's coding with other settings."""
     name = f"H.264, groups of {group}, crf {crf}" + (" (lossless)" if crf == 0 else "")
     return Coding(
         name,
@@ -80,8 +80,8 @@ def ffv1() -> Coding:
         encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
         encoder.options, encoder.thread_count = {"g": "1", "level": "1"}, 1
         planes = [cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420) for frame in frames]
-        made = [encoder.encode(av.VideoFrame.from_ndarray(p, format="yuv420p")) for p in planes]
-        return [bytes(packet) for packets in [*made, encoder.encode(None)] for packet in packets]
+        encoded = [encoder.encode(av.VideoFrame.from_ndarray(p, format="yuv420p")) for p in planes]
+        return [bytes(packet) for packets in [*encoded, encoder.encode(None)] for packet in packets]
 
     def decode(blobs: Blobs, indices: np.ndarray, height: int, width: int) -> list[np.ndarray]:
         decoder = av.CodecContext.create("ffv1", "r")
@@ -92,7 +92,7 @@ def ffv1() -> Coding:
 
 
 def flow_tiles(scale: int, group: int, quality: int) -> Coding:
-    """The store's own coding of flow with other settings."""
+    """The store's coding of flow with other settings."""
     return Coding(
         f"JPEG tiles of {group}, 1/{scale} size, quality {quality}" if group > 1 else f"JPEG fields, 1/{scale} size",
         lambda flow: codec.encode_flow(flow, group, quality),
@@ -102,7 +102,7 @@ def flow_tiles(scale: int, group: int, quality: int) -> Coding:
 
 
 def flow_h264(scale: int, group: int, crf: int) -> Coding:
-    """Flow as the brightness of H.264: u above v, grey chroma."""
+    """Flow as the luma of H.264: u above v, gray chroma."""
 
     def encode(flow: np.ndarray) -> Blobs:
         stacked = np.concatenate([flow[..., 0], flow[..., 1]], axis=1)
@@ -120,7 +120,7 @@ _FULL_RANGE = np.clip(np.rint((np.arange(256) - 16.0) * 255 / 219), 0, 255).asty
 
 
 def flow_png() -> Coding:
-    """Lossless pictures."""
+    """Lossless PNG images."""
 
     def decode(blobs: Blobs, indices: np.ndarray, height: int, width: int) -> list[np.ndarray]:
         return [cv2.imdecode(np.frombuffer(blobs[i], np.uint8), cv2.IMREAD_GRAYSCALE) for i in indices]
@@ -131,7 +131,7 @@ def flow_png() -> Coding:
 
 
 def flow_zstd(scale: int) -> Coding:
-    """Lossless differences of neighbours, zstd."""
+    """Lossless zstd of differences between neighboring pixels."""
     compressor = pa.Codec("zstd", 3)
 
     def encode(flow: np.ndarray) -> Blobs:
@@ -179,12 +179,12 @@ def load(path: Path, short_side: int) -> Film:
 
 
 def measure(films: list[Film], codings: tuple[Coding, ...], rounds: int) -> list[dict[str, Any]]:
-    """Bytes, error and times of each coding; RGB or flow by what is in ``codings``."""
+    """Bytes, error and times of each coding of RGB or of flow."""
     stored, rows = {}, []
     for coding in codings:
-        begun = time.perf_counter()
-        stored[coding.name] = [coding.encode(_given(film, coding)) for film in films]
-        seconds = time.perf_counter() - begun
+        start = time.perf_counter()
+        stored[coding.name] = [coding.encode(_input_of(film, coding)) for film in films]
+        seconds = time.perf_counter() - start
         frames = sum(len(film.frames) for film in films)
         rows.append(
             {
@@ -197,14 +197,14 @@ def measure(films: list[Film], codings: tuple[Coding, ...], rounds: int) -> list
     best = {coding.name: float("inf") for coding in codings}
     for k in range(rounds):
         for coding in codings:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             for film, blobs in zip(films, stored[coding.name], strict=True):
                 _read_clip(coding, film, blobs, np.random.default_rng(k))
-            best[coding.name] = min(best[coding.name], (time.perf_counter() - begun) / len(films))
+            best[coding.name] = min(best[coding.name], (time.perf_counter() - start) / len(films))
     return [{**row, "read_ms_a_clip": round(1000 * best[row["coding"]], 2)} for row in rows]
 
 
-def _given(film: Film, coding: Coding) -> np.ndarray:
+def _input_of(film: Film, coding: Coding) -> np.ndarray:
     if coding in RGB:
         return film.frames
     return np.stack([quantize(shrink(field, coding.scale), BOUND) for field in film.flow])
@@ -232,7 +232,7 @@ def _read_clip(coding: Coding, film: Film, blobs: Blobs, rng: np.random.Generato
 
 
 def _errors(coding: Coding, films: list[Film], stored: list[Blobs]) -> dict[str, float]:
-    found = []
+    errors = []
     for film, blobs in zip(films, stored, strict=True):
         frames, height, width = film.frames.shape[:3]
         small = height // coding.scale, width // coding.scale
@@ -240,13 +240,15 @@ def _errors(coding: Coding, films: list[Film], stored: list[Blobs]) -> dict[str,
         if coding in FLOW:
             fields = (np.dstack([p[:, : small[1]], p[:, small[1] :]]) for p in pixels)
             back = np.stack([cv2.resize(dequantize(field, BOUND), (width, height)) for field in fields])
-            found.append(np.linalg.norm(back - film.flow, axis=-1).mean())
+            errors.append(np.linalg.norm(back - film.flow, axis=-1).mean())
         else:
             pictures = (p if p.ndim == 3 else cv2.cvtColor(p, cv2.COLOR_YUV2RGB_I420) for p in pixels)
-            found.append(np.mean([(p.astype(np.float32) - f) ** 2 for p, f in zip(pictures, film.frames, strict=True)]))
+            errors.append(
+                np.mean([(p.astype(np.float32) - f) ** 2 for p, f in zip(pictures, film.frames, strict=True)])
+            )
     if coding in FLOW:
-        return {"end_point_error": round(float(np.mean(found)), 4)}
-    return {"psnr": round(float(np.mean(20 * np.log10(255 / np.sqrt(found)))), 2)}
+        return {"end_point_error": round(float(np.mean(errors)), 4)}
+    return {"psnr": round(float(np.mean(20 * np.log10(255 / np.sqrt(errors)))), 2)}
 
 
 def _image(picture: np.ndarray, suffix: str, quality: int = 95) -> bytes:
@@ -255,11 +257,11 @@ def _image(picture: np.ndarray, suffix: str, quality: int = 95) -> bytes:
 
 
 def main() -> None:
-    """Measure both streams at the short sides asked for; write table and chart."""
+    """Measure both streams at each short side, and write table and chart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path)
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 240])
-    parser.add_argument("--count", type=int, default=12, help="videos, evenly chosen from the folder")
+    parser.add_argument("--count", type=int, default=12, help="videos, evenly spaced in the folder")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     cv2.setNumThreads(1)

@@ -1,16 +1,15 @@
-"""What a sweep finds for a quarter of what trying everything costs, on the videos of the demo.
+"""Sweep compared with a full grid search on the demo's videos, at a quarter of the cost.
 
     python benchmarks/sweep.py OUT     # writes benchmarks/sweep.json
 
-The grid is every combination of a few numbers of prototypes, temperatures and epsilons, each trained to its end. The
-sweep searches the same values with TPE and successive halving, and is given fewer trials. Both are `vicc-ray
-sweep`, with the same seed and the same stage 1, so a setting has the same R@1 in both, bit for bit, and what the sweep
-found has a place in the grid's table. Told are epochs of stage 2 and minutes of training, without the start of
-processes.
+The grid is every combination of a few prototype counts, temperatures and epsilons, each trained to its end. The sweep
+searches the same values with TPE and successive halving, and fewer trials. Both are `vicc-ray sweep` with the same seed
+and the same stage 1, so a setting has bit-identical R@1 in both, and the sweep's best has a rank in the grid. Costs are
+epochs of stage 2 and minutes of training, without process starts.
 
-The deviation is that of R@1 on the held-out videos over three seeds, of the grid's best setting; two settings differ by
-less than noise if by less than sqrt(2) of that. Because one search may be lucky, the same search is also played with
-other seeds, at random as well, on the scores that the grid's trials had.
+The deviation is that of R@1 on the validation videos over three seeds of the grid's best setting; differences below
+sqrt(2) of it count as noise. Since one search may succeed by chance, it is also simulated with other seeds, and with
+random search, on the scores of the grid's trials.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ SEARCH = {
     "stage2.sinkhorn_epsilon": {"choices": [0.03, 0.08]},
 }
 EPOCHS, FIRST_EPOCHS, TRIALS = 10, 5, 6
-"""R@1 of the demo leaves chance after some four epochs. Six trials, of which two go on after five, take 40 of 180."""
+"""R@1 of the demo exceeds chance after four epochs. Six trials, two of which continue after five, take 40 of 180."""
 SEEDS = (1, 2)
-"""Of the grid's best setting, besides the recipe's."""
+"""Seeds for the grid's best setting, in addition to the recipe's."""
 SEARCHES = (0, 1)
 """Seeds of the searches."""
-PLAYED = 100
-"""Searches on the grid's scores, of each sampler."""
+SIMULATIONS = 100
+"""Simulated searches on the grid's scores, for each sampler."""
 COMMON: dict[str, Any] = {
     **{
         "recipe": "demo",
@@ -69,7 +68,7 @@ HALVING: dict[str, Any] = {
 
 
 def main() -> None:
-    """Make the videos, the grid and the sweep, then the best setting with other seeds."""
+    """Run the grid, the searches, and the best setting with other seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--train", type=int, default=100, help="training videos of each of the eight classes")
@@ -78,27 +77,27 @@ def main() -> None:
     vicc_ray("make-videos", out / "videos", "--train", options.train, "--test", 2, "--quiet")
     vicc_ray("prepare", "demo", "--videos", out / "videos", "--store", out / "store", "--quiet")
     grid = sweep(out, "grid", sampler="grid", prune={"method": "none"}, budget={"epochs": EPOCHS})
-    found = [sweep(out, f"found-{seed}", seed=seed, **HALVING) for seed in SEARCHES]
-    result = compare(grid, found, [grid["best"]["recall_at_1"], *seeds(out, grid["best"]["values"])])
-    result["played"] = {sampler: play_all(grid, sampler, result["noise"]) for sampler in ("tpe", "random")}
+    searches = [sweep(out, f"search-{seed}", seed=seed, **HALVING) for seed in SEARCHES]
+    result = compare(grid, searches, [grid["best"]["recall_at_1"], *seeds(out, grid["best"]["values"])])
+    result["played"] = {sampler: simulate_all(grid, sampler, result["noise"]) for sampler in ("tpe", "random")}
     RESULT.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
     print(RESULT.read_text())
 
 
 def sweep(out: Path, name: str, **settings: Any) -> dict[str, Any]:
-    """The summary of one, called as a user does; a finished one is read."""
+    """Summary of a sweep by the command line; a complete one is read from its folder."""
     file, folder = out / f"{name}.yaml", out / name
     file.write_text(yaml.safe_dump({**COMMON, "name": name, **settings}))
     if not (folder / "stage1").exists() and (out / "grid" / "stage1").exists():
         folder.mkdir(exist_ok=True)
         (folder / "stage1").symlink_to((out / "grid" / "stage1").resolve())
     vicc_ray("sweep", file, "--store", out / "store", "--out", folder)
-    found: dict[str, Any] = json.loads((folder / "sweep-summary.json").read_text())
-    return found
+    summary: dict[str, Any] = json.loads((folder / "sweep-summary.json").read_text())
+    return summary
 
 
 def seeds(out: Path, values: dict[str, Any]) -> list[float]:
-    """R@1 of a setting with other seeds, each with a stage 1 of its own."""
+    """R@1 of a setting with other seeds, each with its own stage 1."""
     search = {key: {"choices": [value]} for key, value in values.items()}
     scores = []
     for seed in SEEDS:
@@ -112,14 +111,14 @@ def seeds(out: Path, values: dict[str, Any]) -> list[float]:
 
 
 def compare(grid: dict[str, Any], searches: list[dict[str, Any]], scores: list[float]) -> dict[str, Any]:
-    """Both sides' best and costs."""
+    """Best setting and cost of the grid and the searches."""
     table = sorted((trial["recall_at_1"] for trial in grid["trials"]), reverse=True)
     all_epochs = costs(grid["trials"])["epochs"]
     deviation = statistics.stdev(scores)
-    told = []
+    rows = []
     for search in searches:
         chosen, cost = search["best"]["recall_at_1"], costs(search["trials"])
-        told.append(
+        rows.append(
             {
                 **{"trials": len(search["trials"]), **cost, "best": search["best"]["values"], "recall_at_1": chosen},
                 "pruned": sum(trial["state"] == "pruned" for trial in search["trials"]),
@@ -132,27 +131,27 @@ def compare(grid: dict[str, Any], searches: list[dict[str, Any]], scores: list[f
     best = {"best": grid["best"]["values"], "interval": [last["low"], last["high"]], "recall_at_1": table}
     return {
         "grid": {"trials": len(table), **costs(grid["trials"]), **best},
-        "searches": told,
+        "searches": rows,
         "recall_at_1_of_seeds": scores,
         "deviation": round(deviation, 4),
         "noise": round(math.sqrt(2) * deviation, 4),
     }
 
 
-def play_all(grid: dict[str, Any], sampler: str, noise: float) -> dict[str, Any]:
-    """How searches end that differ by their seed alone."""
+def simulate_all(grid: dict[str, Any], sampler: str, noise: float) -> dict[str, Any]:
+    """Results of simulated searches that differ only in their seed."""
     best = grid["best"]["recall_at_1"]
-    ends = [play(grid, sampler, seed) for seed in range(PLAYED)]
+    outcomes = [simulate(grid, sampler, seed) for seed in range(SIMULATIONS)]
     return {
-        "searches": PLAYED,
-        "within_noise": sum(best - found <= noise for found, _ in ends),
-        "short_of_the_best": round(statistics.mean(best - found for found, _ in ends), 4),
-        "share_of_epochs": round(statistics.mean(epochs for _, epochs in ends) / (EPOCHS * len(grid["trials"])), 3),
+        "searches": SIMULATIONS,
+        "within_noise": sum(best - score <= noise for score, _ in outcomes),
+        "short_of_the_best": round(statistics.mean(best - score for score, _ in outcomes), 4),
+        "share_of_epochs": round(statistics.mean(epochs for _, epochs in outcomes) / (EPOCHS * len(grid["trials"])), 3),
     }
 
 
-def play(grid: dict[str, Any], sampler: str, seed: int) -> tuple[float, int]:
-    """R@1 and epochs of a search whose trials, two at a time, are scored as those of the grid were."""
+def simulate(grid: dict[str, Any], sampler: str, seed: int) -> tuple[float, int]:
+    """R@1 and epochs of a search of two concurrent trials, which get the scores of the grid's trials."""
     scores = {
         _key(trial["values"]): {score["epoch"]: score["recall_at_1"] for score in trial["curve"]}
         for trial in grid["trials"]
