@@ -1,8 +1,8 @@
-"""Whether pyproject.toml lets in a version with a known fault, or a pin is one: against advisories.json beside this.
+"""Audit of version floors in pyproject.toml and of pins against the security advisories in advisories.json.
 
 usage: python requirements/audit.py [--root DIR] [--renew --index URL]
 
-    --renew   ask a package index for the advisories of all floors and pins, and add what is new to the list
+    --renew   query a package index for advisories of all floors and pins, and add new ones to the list
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 LIST = "requirements/advisories.json"
-SHORTEST = 100
-"""Characters that are kept of what an index tells of an advisory."""
+MAX_SUMMARY_CHARS = 100
+"""Length to which the summary of an advisory is cut."""
 
 
-class Given(NamedTuple):
-    """The lowest version of a package that a line lets in."""
+class AllowedVersion(NamedTuple):
+    """Lowest version of a package that a requirement line allows."""
 
     place: str
     package: str
@@ -37,29 +37,29 @@ class Given(NamedTuple):
     is_floor: bool
 
 
-class Fault(NamedTuple):
-    """One advisory."""
+class Advisory(NamedTuple):
+    """Security advisory of a package."""
 
     package: str
     affected: str
     id: str
     what: str
 
-    def hits(self, given: Given) -> bool:
-        """Whether a pin is among the affected, or versions from a floor on are."""
-        if given.package != self.package:
+    def applies_to(self, allowed: AllowedVersion) -> bool:
+        """Whether a pin is affected, or a version that a floor allows."""
+        if allowed.package != self.package:
             return False
-        affected, version = SpecifierSet(self.affected), Version(given.version)
-        if not given.is_floor:
+        affected, version = SpecifierSet(self.affected), Version(allowed.version)
+        if not allowed.is_floor:
             return affected.contains(version, prereleases=True)
         return any(version < Version(end.version) for end in affected if end.operator in ("<", "<="))
 
 
-def floors(root: Path) -> Iterator[Given]:
-    """Of pyproject.toml.
+def floors(root: Path) -> Iterator[AllowedVersion]:
+    """Floors of pyproject.toml.
 
     Raises:
-        ValueError: a requirement has none.
+        ValueError: a requirement has no floor.
     """
     content = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
     project = content["project"]
@@ -67,59 +67,61 @@ def floors(root: Path) -> Iterator[Given]:
     for extra in project.get("optional-dependencies", {}).values():
         lines += extra
     for line in lines:
-        wanted = Requirement(line)
-        lowest = [part.version for part in wanted.specifier if part.operator in (">=", "==", "~=")]
+        requirement = Requirement(line)
+        lowest = [part.version for part in requirement.specifier if part.operator in (">=", "==", "~=")]
         if not lowest:
             raise ValueError(f"pyproject.toml: {line!r} has no lowest version")
-        yield Given(f"pyproject.toml: {line}", canonicalize_name(wanted.name), lowest[0], True)
+        yield AllowedVersion(f"pyproject.toml: {line}", canonicalize_name(requirement.name), lowest[0], True)
 
 
-def pins(root: Path) -> Iterator[Given]:
-    """Of requirements/*.txt."""
+def pins(root: Path) -> Iterator[AllowedVersion]:
+    """Pins of requirements/*.txt."""
     for file in sorted((root / "requirements").glob("*.txt")):
         for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", file.read_text("utf-8"), re.MULTILINE):
-            yield Given(f"{file.relative_to(root)}: {name}=={version}", canonicalize_name(name), version, False)
+            yield AllowedVersion(
+                f"{file.relative_to(root)}: {name}=={version}", canonicalize_name(name), version, False
+            )
 
 
-def problems(known: dict[str, Any], given: list[Given]) -> list[str]:
-    """One line for each advisory that hits."""
+def problems(known: dict[str, Any], versions: list[AllowedVersion]) -> list[str]:
+    """One line per advisory that applies and is not accepted."""
     accepted = {(entry["package"], entry["id"], Version(entry["version"])) for entry in known["accepted"]}
     return [
-        f"{one.place}: {fault.id} ({fault.what}); not {fault.affected}"
-        for one in given
-        for fault in (Fault(**entry) for entry in known["advisories"])
-        if fault.hits(one) and (one.package, fault.id, Version(one.version)) not in accepted
+        f"{one.place}: {advisory.id} ({advisory.what}); not {advisory.affected}"
+        for one in versions
+        for advisory in (Advisory(**entry) for entry in known["advisories"])
+        if advisory.applies_to(one) and (one.package, advisory.id, Version(one.version)) not in accepted
     ]
 
 
-def renewed(known: dict[str, Any], given: list[Given], index: str) -> dict[str, Any]:
-    """The list with what the index knows of these versions beside, and today's date."""
-    found = {(entry["package"], entry["id"], entry["affected"]): entry for entry in known["advisories"]}
+def renewed(known: dict[str, Any], versions: list[AllowedVersion], index: str) -> dict[str, Any]:
+    """List of advisories, extended by the index's advisories of these versions, with today's date."""
+    advisories = {(entry["package"], entry["id"], entry["affected"]): entry for entry in known["advisories"]}
     names = {(entry["package"], entry["id"]) for entry in known["advisories"]}
-    for package, version in sorted({(one.package, one.version) for one in given}):
-        for told in _told(index, package, version):
-            id = next((name for name in told.get("aliases", []) if name.startswith("CVE-")), told["id"])
-            ends = sorted(told.get("fixed_in") or [], key=Version)
+    for package, version in sorted({(one.package, one.version) for one in versions}):
+        for record in _index_advisories(index, package, version):
+            id = next((name for name in record.get("aliases", []) if name.startswith("CVE-")), record["id"])
+            ends = sorted(record.get("fixed_in") or [], key=Version)
             later = [end for end in ends if Version(end) > Version(version)]
             affected = f"<{later[0]}" if later else f"<={version}"
-            if not {id, told["id"]} & {name for at, name in names if at == package}:
-                what = " ".join((told.get("summary") or told.get("details") or "").split())[:SHORTEST]
-                found[package, id, affected] = {"package": package, "affected": affected, "id": id, "what": what}
+            if not {id, record["id"]} & {name for at, name in names if at == package}:
+                what = " ".join((record.get("summary") or record.get("details") or "").split())[:MAX_SUMMARY_CHARS]
+                advisories[package, id, affected] = {"package": package, "affected": affected, "id": id, "what": what}
     return {
         "date": date.today().isoformat(),
-        "advisories": [found[key] for key in sorted(found)],
+        "advisories": [advisories[key] for key in sorted(advisories)],
         "accepted": known["accepted"],
     }
 
 
-def _told(index: str, package: str, version: str) -> list[dict[str, Any]]:
+def _index_advisories(index: str, package: str, version: str) -> list[dict[str, Any]]:
     with urllib.request.urlopen(f"{index}/{package}/{version}/json", timeout=60) as answer:
-        told: list[dict[str, Any]] = json.load(answer).get("vulnerabilities") or []
-    return [one for one in told if not one.get("withdrawn")]
+        records: list[dict[str, Any]] = json.load(answer).get("vulnerabilities") or []
+    return [record for record in records if not record.get("withdrawn")]
 
 
 def write(file: Path, known: dict[str, Any]) -> None:
-    """One line an entry."""
+    """Write the list with one line per entry."""
     parts = [f' "date": {json.dumps(known["date"])}']
     for key in ("advisories", "accepted"):
         lines = ",\n".join("  " + json.dumps(entry) for entry in known[key])
@@ -128,26 +130,26 @@ def write(file: Path, known: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Print each problem on stderr; 1 if there is one."""
+    """Print each problem on stderr; return 1 if there is any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1])
     parser.add_argument("--renew", action="store_true")
-    parser.add_argument("--index", help="address of PyPI's JSON API, below which PACKAGE/VERSION/json are")
+    parser.add_argument("--index", help="address of PyPI's JSON API, the parent of PACKAGE/VERSION/json")
     options = parser.parse_args()
     file = options.root / LIST
     known = json.loads(file.read_text("utf-8"))
-    given = [*floors(options.root), *pins(options.root)]
+    versions = [*floors(options.root), *pins(options.root)]
     if options.renew and not options.index:
-        parser.error("--renew asks a package index: give its address by --index")
+        parser.error("--renew queries a package index: give its address with --index")
     if options.renew:
-        known = renewed(known, given, options.index)
+        known = renewed(known, versions, options.index)
         write(file, known)
-    found = problems(known, given)
-    for line in found:
+    errors = problems(known, versions)
+    for line in errors:
         print(f"error: {line}", file=sys.stderr)
     count = len(known["advisories"])
-    print(f"audit: {len(found)} problems in {len(given)} floors and pins, by {count} advisories of {known['date']}")
-    return bool(found)
+    print(f"audit: {len(errors)} problems in {len(versions)} floors and pins, by {count} advisories of {known['date']}")
+    return bool(errors)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print what an extra of pyproject.toml asks for, a line each.
+"""Print the requirements of an extra of pyproject.toml, one per line.
 
 usage: python requirements/extra.py EXTRA
 """

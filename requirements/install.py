@@ -1,9 +1,9 @@
-"""Install what the project needs into the virtual environment whose Python runs this, every file checked by its hash.
+"""Install the project's dependencies into the virtual environment of this Python, with every file's hash checked.
 
 usage: VENV/bin/python requirements/install.py
 
-uv does the work, several times faster than pip. It does not read pip's configuration, so this passes that on: where pip
-has an index of its own, nothing else needs to be set. Variables of uv that are set already stay as they are.
+uv installs several times faster than pip. It does not read pip's configuration, so this script passes it on: a custom
+index of pip needs no other setting. Existing environment variables of uv take precedence.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ FROM_PIP = {
 
 
 def pip_settings() -> dict[str, str]:
-    """pip's settings from its files and variables, the stronger winning; lists are separated by blanks."""
+    """pip's settings from its files and variables in order of precedence; lists are separated by spaces."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
     lines = [line.partition("=") for line in listed.stdout.splitlines()]
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for section in ("global", "install", ":env:"):
         for key, _, value in lines:
             if key.startswith(f"{section}."):
-                found[key.removeprefix(f"{section}.")] = " ".join(ast.literal_eval(value).split())
-    return found
+                settings[key.removeprefix(f"{section}.")] = " ".join(ast.literal_eval(value).split())
+    return settings
 
 
 def uv_environment() -> dict[str, str]:
-    """The environment with pip's settings under uv's names."""
+    """Environment with pip's settings as variables of uv."""
     settings = pip_settings()
-    wanted = {variable: settings.get(name, "") for variable, name in FROM_PIP.items()}
-    wanted["UV_FIND_LINKS"] = wanted["UV_FIND_LINKS"].replace(" ", ",")
-    wanted["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip: all indexes are equal; safe, since the hashes decide
-    return {**{name: value for name, value in wanted.items() if value}, **os.environ}
+    variables = {variable: settings.get(name, "") for variable, name in FROM_PIP.items()}
+    variables["UV_FIND_LINKS"] = variables["UV_FIND_LINKS"].replace(" ", ",")
+    variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as in pip, all indexes are equal; hashes make it safe
+    return {**{name: value for name, value in variables.items() if value}, **os.environ}
 
 
 def main() -> None:
-    """Fetch the pinned uv with pip, the rest with uv, then the project itself as an editable install.
+    """Install the pinned uv with pip, the dependencies with uv, then the project itself in editable mode.
 
-    With what the tests of the job server need, where that is pinned: they are left out elsewhere.
+    Dependencies of the job server's tests are included where they are pinned; elsewhere those tests are skipped.
     """
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--require-hashes", "-r", str(HERE / "uv.txt")], check=True)
@@ -59,7 +59,7 @@ def main() -> None:
     environment = uv_environment()
     jobs = sys.version_info[:2] == (3, 11) and sys.platform == "linux" and platform.machine() == "x86_64"
     for arguments in (
-        # Compiled once here: Ray starts many processes, and where Python may not keep its cache each compiles anew.
+        # Bytecode is compiled once here: where Python cannot write its cache, each of Ray's many processes compiles it.
         ["--compile-bytecode", "--require-hashes", "-r", str(HERE / "dev.txt")],
         *([["--compile-bytecode", "--require-hashes", "-r", str(HERE / "jobs.txt")]] if jobs else []),
         ["--no-deps", "--no-build-isolation", "--editable", str(HERE.parent)],

@@ -1,4 +1,4 @@
-"""No floor of pyproject.toml and no pin has a known fault: the check itself, and this repository by it."""
+"""Audit of version floors and pins: the script itself, and its result for this repository."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KNOWN = {
 
 
 def repository(folder: Path, floor: str, pin: str, accepted: str = "") -> Path:
-    """With one dependency and one pin, of ``Some.Package`` (as it may be spelled)."""
+    """Repository with one dependency and one pin of ``Some.Package``, in different spellings."""
     (folder / "requirements").mkdir()
     (folder / "pyproject.toml").write_text(
         f'[build-system]\nrequires = []\n[project]\nname = "x"\ndependencies = ["Some.Package{floor}"]\n'
@@ -45,17 +45,17 @@ def audit(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_this_repository_has_none() -> None:
+def test_this_repository_has_no_known_advisory() -> None:
     done = audit(ROOT)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
-    ("floor", "pin", "accepted", "told"),
+    ("floor", "pin", "accepted", "reported"),
     [
         (">=1.5", "1.5", "", []),
         (">=1.4", "1.5", "", ["pyproject.toml"]),
-        (">=1.0", "1.5", "", ["pyproject.toml"]),  # lets in what came later
+        (">=1.0", "1.5", "", ["pyproject.toml"]),  # allows later versions
         (">=1.5,<3", "1.4.9", "", ["requirements/dev.txt"]),
         (">=1.5", "1.1", "", []),
         (">=1.5", "1.4.9", "1.4.9", []),
@@ -63,24 +63,24 @@ def test_this_repository_has_none() -> None:
         ("~=1.3", "1.2", "", ["pyproject.toml", "requirements/dev.txt"]),
     ],
 )
-def test_a_bad_floor_and_a_bad_pin_are_told_with_the_advisory(
-    floor: str, pin: str, accepted: str, told: list[str], tmp_path: Path
+def test_affected_floor_and_pin_are_reported_with_the_advisory(
+    floor: str, pin: str, accepted: str, reported: list[str], tmp_path: Path
 ) -> None:
     done = audit(repository(tmp_path, floor, pin, accepted))
     lines = done.stderr.splitlines()
-    assert done.returncode == bool(told)
-    assert len(lines) == len(told) and all("CVE-1" in line and "explodes" in line for line in lines)
-    assert all(place in line for place, line in zip(told, lines, strict=True))
+    assert done.returncode == bool(reported)
+    assert len(lines) == len(reported) and all("CVE-1" in line and "explodes" in line for line in lines)
+    assert all(place in line for place, line in zip(reported, lines, strict=True))
     assert KNOWN["date"] in done.stdout
 
 
-def test_a_dependency_without_a_floor_is_refused(tmp_path: Path) -> None:
+def test_dependency_without_a_floor_is_refused(tmp_path: Path) -> None:
     done = audit(repository(tmp_path, "<3", "1.5"))
     assert done.returncode != 0 and "Some.Package" in done.stderr
 
 
-def test_the_pins_are_what_the_project_asks_for() -> None:
-    """As they would be after `make requirements`: else what is tested would not be what users are told to install."""
+def test_pins_satisfy_the_requirements_of_the_project() -> None:
+    """Otherwise the tested versions differ from those that users install; `make requirements` updates the pins."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [Requirement(line) for line in [*project["dependencies"], *project["optional-dependencies"]["dev"]]]
     pinned = [
@@ -99,7 +99,7 @@ def test_the_pins_are_what_the_project_asks_for() -> None:
 
 
 def _meet(pin: Requirement, one: Requirement) -> bool:
-    """Whether some Python takes both."""
+    """Whether the markers of both apply to a common Python version."""
     pythons = [
         {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.1", "sys_platform": "linux"}
         for minor in range(10, 15)
@@ -108,28 +108,28 @@ def _meet(pin: Requirement, one: Requirement) -> bool:
 
 
 class Index(BaseHTTPRequestHandler):
-    """What PyPI would say of version 1.5."""
+    """Package index that answers for version 1.5 as PyPI does."""
 
     def do_GET(self) -> None:
-        told = {
+        advisory = {
             "id": "PYSEC-2",
             "aliases": ["CVE-2"],
             "fixed_in": ["1.4.1", "1.6"],
             "summary": "a new one",
             "withdrawn": None,
         }
-        gone = {"id": "PYSEC-3", "aliases": [], "fixed_in": ["9"], "withdrawn": "2026-01-01"}
-        found = [told, gone] if self.path == "/some-package/1.5/json" else []
+        withdrawn = {"id": "PYSEC-3", "aliases": [], "fixed_in": ["9"], "withdrawn": "2026-01-01"}
+        advisories = [advisory, withdrawn] if self.path == "/some-package/1.5/json" else []
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps({"vulnerabilities": found}).encode())
+        self.wfile.write(json.dumps({"vulnerabilities": advisories}).encode())
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @pytest.mark.slow
-def test_the_list_is_renewed_from_an_index(tmp_path: Path) -> None:
+def test_list_is_renewed_from_an_index(tmp_path: Path) -> None:
     root = repository(tmp_path, ">=1.5", "1.7")
     with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server, background_thread(lambda over: server.serve_forever()):
         try:
