@@ -93,6 +93,7 @@ np.testing.assert_allclose(features, expected["features"], rtol=1e-3, atol=1e-5)
     subprocess.run([sys.executable, "-c", code], cwd=exported, check=True, env={"PYTHONPATH": str(root), "PATH": ""})
 
 
+@pytest.mark.slow
 def test_the_card_has_configuration_data_and_metrics(exported: Path) -> None:
     card = (exported / "README.md").read_text()
     assert "# mine: tiny video encoder (RGB)" in card

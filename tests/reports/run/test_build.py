@@ -12,7 +12,7 @@ import pytest
 
 from tests.reports.page import Page
 from tests.run_folder import features_of, write_metrics
-from tests.search.browser import browser
+from tests.search.browser import Tab
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.config.loader import dump_config, load_config
@@ -163,14 +163,13 @@ def test_flow_of_videos_that_move_is_shown_first(run_dir: Path, store: ClipStore
 
 
 @pytest.mark.slow
-def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore) -> None:
+def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore, tab: Tab) -> None:
     page = build_report(run_dir, store)
-    with browser() as tab:
-        tab.page.set_viewport_size({"width": 360, "height": 800})
-        tab.page.goto(page.as_uri())
-        header = tab.page.locator(".recall thead th", has_text=re.compile(r"^R@5$"))
-        cells = tab.page.locator(".recall tbody tr td:nth-child(3)")
-        boxes = [header.bounding_box(), *(cell.bounding_box() for cell in cells.all())]
+    tab.page.set_viewport_size({"width": 360, "height": 800})
+    tab.page.goto(page.as_uri())
+    header = tab.page.locator(".recall thead th", has_text=re.compile(r"^R@5$"))
+    cells = tab.page.locator(".recall tbody tr td:nth-child(3)")
+    boxes = [header.bounding_box(), *(cell.bounding_box() for cell in cells.all())]
     assert len(boxes) > 2 and all(box and box["x"] + box["width"] <= 345 for box in boxes)
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.injected import check_inert
-from tests.search.browser import Tab, browser
+from tests.search.browser import Tab
 from tests.stored import store_of, video
 from tests.sweep.example_sweep import sweep_of
 from tests.sweep.sweep_results import searched, summary_of, trial_of
@@ -225,12 +225,6 @@ def test_names_are_text() -> None:
     page = render(hostile())
     assert HTML not in page and "<img" not in page and page.count("</script>") == 1
     assert HTML in text_of(page)
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Tab]:
-    with browser() as tab:
-        yield tab
 
 
 @pytest.fixture

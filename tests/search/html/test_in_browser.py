@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.injected import check_inert
-from tests.search.browser import Tab, browser
+from tests.search.browser import Tab
 from tests.search.conftest import NAMES
 from tests.search.made import index_here, untrained
 from tests.search.serving import LARGEST, Served, served
@@ -30,12 +30,6 @@ async ([content, name]) => {
       new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
 }
 """
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Tab]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
