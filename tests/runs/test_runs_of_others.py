@@ -44,6 +44,7 @@ STEP = {
     "phase": "rgb-stage2-1",
     "stage": 2,
     "stream": "rgb",
+    "samples": 8,
     "data_ms": 1.0,
     "compute_ms": 2.0,
 }

@@ -46,7 +46,10 @@ WRONG = {
     "trials": ({"budget": {"trials": 0}}, "budget.trials: 0 given; allowed: a whole number of at least 1"),
     "sampler": ({"sampler": "tpee"}, "sampler: tpee given; allowed: tpe, random, grid; did you mean tpe?"),
     "nothing": ({"search_space": {}}, "search_space: nothing given"),
-    "unknown": ({"search_space": {"stage2.epsilom": {"choices": [1]}}}, "did you mean stage2.sinkhorn_epsilon?"),
+    "unknown": (
+        {"search_space": {"stage2.sinkhorn_epsilom": {"choices": [1]}}},
+        "did you mean stage2.sinkhorn_epsilon?",
+    ),
     "low": ({"search_space": {EPSILON: {"low": 0.3, "high": 0.2}}}, "low: 0.3 given, which is not below high (0.2)"),
     "half": (
         {"search_space": {EPSILON: {"low": 0.3}}},

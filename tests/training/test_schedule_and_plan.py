@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from vicc_ray.config import OptimizerConfig, ScheduleConfig
+from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
 from vicc_ray.runs.schedule import build_phases, learning_rate, phase_of
-from vicc_ray.training.data.batch_sampler import GlobalBatchSampler, per_rank_sizes
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler, Stage2Batch, per_rank_sizes
 
 SCHEDULE = ScheduleConfig(
     rgb_epochs=3, flow_epochs=2, stage1_cosine_epochs=5, cycles=2, epochs_per_phase=4, stage2_cosine_epochs=4
@@ -131,6 +132,110 @@ def test_more_workers_than_samples_are_refused() -> None:
         GlobalBatchSampler(videos=50, batch=8, seed=0).rank_batch(0, 0, 9)
 
 
+TWO_BATCHES = [(12, 4, 3), (13, 4, 6), (13, 6, 4), (50, 33, 7), (7, 7, 2), (20, 8, 8)]
+"""Videos, global batch of stage 1, of stage 2."""
+
+
+def staged(videos: int, stage1: int, stage2: int, first_epoch: int = 3, drop_last: bool = False) -> GlobalBatchSampler:
+    return GlobalBatchSampler(videos, stage1, 3, drop_last, Stage2Batch(first_epoch, stage2))
+
+
+@pytest.mark.parametrize(("videos", "stage1", "stage2"), TWO_BATCHES)
+def test_every_video_comes_once_an_epoch_also_where_stage_2_has_another_batch(
+    videos: int, stage1: int, stage2: int
+) -> None:
+    sampler = staged(videos, stage1, stage2)
+    boundary, end = sampler.first_step(3), sampler.first_step(6)
+    steps = [sampler.step(k) for k in range(end)]
+    assert [len(step[0]) for step in steps] == [stage1] * boundary + [stage2] * (end - boundary)
+    assert [sampler.batch_at(k) for k in range(end)] == [len(step[0]) for step in steps]
+    order, epochs = (np.concatenate(parts) for parts in zip(*steps, strict=True))
+    for epoch in range(6):
+        assert sorted(order[epochs == epoch]) == list(range(videos))
+    assert (np.diff(epochs) >= 0).all()
+    assert 0 <= len(order) - 6 * videos < stage2
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("videos", "stage1", "stage2"), TWO_BATCHES)
+def test_steps_and_epochs_are_counted_alike_in_both_stages(
+    videos: int, stage1: int, stage2: int, drop_last: bool
+) -> None:
+    sampler = staged(videos, stage1, stage2, drop_last=drop_last)
+    firsts = [sampler.first_step(epoch) for epoch in range(8)]
+    assert firsts == sorted(set(firsts))
+    for epoch, step in enumerate(firsts[1:], 1):
+        assert sampler.epochs_before(step) == epoch > sampler.epochs_before(step - 1)
+    assert [step for step in range(firsts[-1] + 1) if sampler.ends_epoch(step)] == firsts[1:]
+    positions = [sampler.epoch_at(step) for step in range(firsts[-1])]
+    assert positions == sorted(set(positions))
+    assert [sampler.epochs_before(step) for step in range(firsts[-1])] == [int(epoch) for epoch in positions]
+    assert [sampler.first_step(epoch) for epoch in positions] == list(range(firsts[-1]))
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_stage_2_with_the_batch_of_stage_1_has_the_steps_of_one_batch(drop_last: bool) -> None:
+    one, two = GlobalBatchSampler(13, 4, 3, drop_last), staged(13, 4, 4, drop_last=drop_last)
+    for step in range(one.first_step(6)):
+        assert all(np.array_equal(*pair) for pair in zip(one.step(step), two.step(step), strict=True))
+        assert one.epoch_at(step) == two.epoch_at(step)
+    assert [one.first_step(epoch / 4) for epoch in range(24)] == [two.first_step(epoch / 4) for epoch in range(24)]
+
+
+@pytest.mark.parametrize(("videos", "stage1", "stage2"), TWO_BATCHES)
+def test_epochs_without_the_incomplete_step_are_whole_steps_of_their_own_permutation(
+    videos: int, stage1: int, stage2: int
+) -> None:
+    """The samples are the first ones of the order that the epoch has without drop_last."""
+    sampler, whole = staged(videos, stage1, stage2, drop_last=True), GlobalBatchSampler(videos, 1, seed=3)
+    for epoch in range(6):
+        batch = stage1 if epoch < 3 else stage2
+        steps = range(sampler.first_step(epoch), sampler.first_step(epoch + 1))
+        assert len(steps) == videos // batch
+        taken = np.concatenate([sampler.step(step)[0] for step in steps])
+        every = np.concatenate([whole.step(epoch * videos + n)[0] for n in range(videos)])
+        assert np.array_equal(taken, every[: len(taken)])
+        assert all((sampler.step(step)[1] == epoch).all() for step in steps)
+        expected = [epoch + n / len(steps) for n in range(len(steps))]
+        assert [sampler.epoch_at(step) for step in steps] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_published_run_has_49_and_99_steps_an_epoch() -> None:
+    config = load_config("ucf101-s3d")
+    phases = build_phases(config.schedule)
+    sampler = GlobalBatchSampler.of_run(9537, config, phases)
+    assert [sampler.steps_per_epoch(phase) for phase in phases] == [49, 49, 99, 99, 99, 99]
+    assert list(sampler.phase_ends(phases).values()) == [14700, 29400, 39300, 49200, 59100, 69000]
+
+
+def test_a_run_goes_on_with_stage_2_after_stage_1_of_another_run_with_another_batch() -> None:
+    """Its samples of the next epoch are skipped, but no step of stage 1 is repeated."""
+    for videos, stage1, stage2 in TWO_BATCHES:
+        for drop_last in (False, True):
+            other = GlobalBatchSampler(videos, stage1 - 1, 0, drop_last)
+            epoch = other.epoch_at(other.first_step(3))
+            assert staged(videos, stage1, stage2, drop_last=drop_last).first_step(epoch) >= staged(
+                videos, stage1, stage2, drop_last=drop_last
+            ).first_step(3)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_share_the_steps_of_both_stages(workers: int) -> None:
+    sampler = staged(50, 8, 3)
+    for step, batch in ((0, 8), (sampler.first_step(4), 3)):
+        shares = [sampler.rank_batch(step, rank, workers)[0] for rank in range(workers)]
+        assert [len(share) for share in shares] == per_rank_sizes(batch, workers)
+        assert np.array_equal(np.concatenate(shares), sampler.step(step)[0])
+
+
 def test_too_few_videos_for_a_batch_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.global_batch_size: 8 given, but there are 5 training videos"):
         GlobalBatchSampler(videos=5, batch=8, seed=0)
+    with pytest.raises(UserError, match=r"stage2\.global_batch_size: 8 given, but there are 5 training videos"):
+        staged(videos=5, stage1=4, stage2=8)
+
+
+def test_a_run_of_stage_2_alone_needs_videos_for_its_own_batch_only() -> None:
+    sampler = staged(videos=5, stage1=8, stage2=2, first_epoch=0)
+    assert [sampler.batch_at(step) for step in range(4)] == [2] * 4
+    assert sampler.first_step(2) == 5

@@ -57,17 +57,22 @@ class Config(ConfigSection):
     ray: Annotated[RayConfig, RESUMABLE] = RayConfig()
 
     def of_stage(self, stage: int) -> Config:
-        """Settings in stage 1 or 2: in stage 2, those of ``stage2`` override ``method`` and ``optimizer``.
+        """Settings in stage 1 or 2: in stage 2, those of ``stage2`` override ``method``, ``optimizer`` and ``train``.
 
         For stage 1, ``stage2`` of the result is empty.
         """
         stage2 = self.stage2 if stage == 2 else Stage2Config()
         changes = stage2.model_dump(exclude_none=True)
-        method, optimizer = (
-            part.model_copy(update={name: value for name, value in changes.items() if name in type(part).model_fields})
-            for part in (self.method, self.optimizer)
-        )
-        return self.model_copy(update={"method": method, "optimizer": optimizer, "stage2": stage2})
+        parts = {"method": self.method, "optimizer": self.optimizer, "train": self.train}
+        update = {
+            section: part.model_copy(update={name: v for name, v in changes.items() if name in type(part).model_fields})
+            for section, part in parts.items()
+        }
+        return self.model_copy(update={**update, "stage2": stage2})
+
+    def key_of(self, section: str, name: str) -> str:
+        """Key that decides a setting of a stage: that of ``stage2`` where it is given, else its own."""
+        return f"stage2.{name}" if getattr(self.stage2, name, None) is not None else f"{section}.{name}"
 
     @model_validator(mode="after")
     def _clip_fits_backbone(self) -> Config:

@@ -98,6 +98,10 @@ class Stage2Config(ConfigSection):
     """Learning rate at the start of the cosine."""
     warmup_epochs: CountOrZero | None = None
     """Epochs of linear warmup from 0 at the start of each phase."""
+    global_batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Videos per step, over all workers."""
+    precision: Literal["auto", "fp32", "bf16"] | None = None
+    """Number format of the networks."""
 
 
 class OptimizerConfig(ConfigSection):

@@ -53,6 +53,9 @@ class TrainConfig(ConfigSection):
 
     global_batch_size: Annotated[int, Field(ge=2)] = 48
     """Videos per step, over all workers."""
+    drop_last: bool = False
+    """Whether an epoch of pretraining ends with its last whole step and leaves out the videos of an incomplete one.
+    false: a step may span two epochs, and each video occurs once per epoch."""
     num_workers: Annotated[Workers, Field(json_schema_extra={"words": WORKERS_IN_WORDS}), RESUMABLE] = Workers(
         min=1, max=1
     )

@@ -27,7 +27,8 @@ from vicc_ray.pipelines.cluster.resource_check import training_shortage
 from vicc_ray.pipelines.cluster.resources import size_workers
 from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.cluster.wait_for_nodes import permanent_shortage
-from vicc_ray.training.data.clip_batches import sample_bytes
+from vicc_ray.runs.schedule import build_phases
+from vicc_ray.training.workload import largest_batch_bytes
 from vicc_ray.utils.local_paths import is_address
 
 ANSWER_TIMEOUT_S = 180.0
@@ -173,9 +174,11 @@ def _ahead(probes: dict[str, Any]) -> dict[str, float]:
 
 def _check_needs(config: Config) -> Check:
     """Check what a run checks at its start: whether GPUs and object store suffice for the recipe."""
-    return check_recipe(
-        config, config.train.global_batch_size * sample_bytes(config.clip, ("rgb", "flow")), cluster_capacity()
-    )
+    try:
+        batch_bytes = largest_batch_bytes(config, build_phases(config.schedule))
+    except UserError as error:
+        return Check("FAIL", "recipe", str(error), "correct the setting in the recipe, or with --set")
+    return check_recipe(config, batch_bytes, cluster_capacity())
 
 
 def check_recipe(config: Config, batch_bytes: int, capacity: ClusterCapacity) -> Check:

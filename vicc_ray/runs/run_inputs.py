@@ -19,7 +19,7 @@ class RunInputs:
         videos: number of training videos, without test and validation videos.
         fingerprint: fingerprint of these videos, see :func:`~vicc_ray.clip_store.fingerprint.videos_fingerprint`.
         prepare: settings of the clip store that determine pixels.
-        steps_per_epoch: videos divided by the global batch.
+        steps_per_epoch: steps of an epoch of the first phase.
         phases: last step of each phase, in order.
     """
 

@@ -30,6 +30,11 @@ class Phase:
         """The first epoch after the phase."""
         return self.first_epoch + self.epochs
 
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The streams whose clips the phase uses."""
+        return STREAMS if self.cross_stream else (self.stream,)
+
 
 def build_phases(schedule: ScheduleConfig) -> list[Phase]:
     """Phases of a run, in order; phases of zero epochs are omitted.

@@ -17,7 +17,7 @@ from vicc_ray.utils.jsonl import read_lines
 
 State = Literal["running", "complete", "pruned", "failed"]
 TIMES = ("data_ms", "compute_ms")
-STEPS = ("step", "epoch", "stage", *TIMES)
+STEPS = ("step", "epoch", "stage", "samples", *TIMES)
 SCORES = ("step", "epoch", "stream", "recall_at_1", "low", "high")
 """Keys that are read from a run's JSON lines."""
 SCORED = "rgb"
@@ -88,14 +88,18 @@ class TrialDir:
         """
         return read_typed(self.record_file, Trial, "what is known of a trial", "remove it")
 
-    def update(self, trial: Trial, steps_an_epoch: float) -> Trial:
-        """``trial`` with the scores, cost and warnings that its run has written so far."""
+    def update(self, trial: Trial, videos: int) -> Trial:
+        """``trial`` with the scores, cost and warnings that its run has written so far.
+
+        Args:
+            videos: number of its training videos.
+        """
         steps = _stage2_steps(self.run)
         curve = _curve(self.run, steps)
         return replace(
             trial,
             recall_at_1=curve[-1].recall_at_1 if curve else None,
-            cost=Cost(round(len(steps) / steps_an_epoch, 3), round(sum(map(_seconds, steps)), 2)),
+            cost=Cost(round(sum(map(_samples, steps)) / videos, 3), round(sum(map(_seconds, steps)), 2)),
             curve=curve,
             warnings=sorted({line["kind"] for line in read_lines(self.run.warnings_file, "kind")}),
         )
@@ -131,6 +135,10 @@ def training_seconds(run: RunDir) -> float:
 
 def _stage2_steps(run: RunDir) -> list[dict[str, Any]]:
     return [line for line in read_lines(run.metrics_file, *STEPS) if line["stage"] == 2]
+
+
+def _samples(step: Mapping[str, Any]) -> int:
+    return int(step["samples"])
 
 
 def _seconds(step: Mapping[str, Any]) -> float:

@@ -15,7 +15,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.sweep.config import SweepConfig
 from vicc_ray.sweep.space import Space, Values
-from vicc_ray.training.tasks.pretrainer import check_queue
+from vicc_ray.training.workload import check_batches
 
 FINAL_SEED_OFFSET = 1000
 """Added to the recipe's seed for the final runs, so that they use seeds that no trial had."""
@@ -97,8 +97,8 @@ class Sweep:
             section, _, name = parameter.key.rpartition(".")
             value = getattr(getattr(in_force, section) if section else in_force, name)
             if value is None:  # of stage 2: what holds for both stages
-                other = in_force.method if hasattr(in_force.method, name) else in_force.optimizer
-                value = getattr(other, name)
+                parts = (in_force.method, in_force.optimizer, in_force.train)
+                value = next(getattr(part, name) for part in parts if hasattr(part, name))
             values[parameter.key] = value
         return self.space.to_optuna(values)
 
@@ -138,7 +138,7 @@ class Sweep:
                 "train.validate_every_epochs: 0 given; trials are scored by these checks, so set it to 1 or more"
             )
         build_phases(config.schedule)
-        check_queue(config)
+        check_batches(config)
         return config
 
     def _config(self, changed: Mapping[str, Any]) -> Config:

@@ -96,12 +96,16 @@ def test_completed_run_is_not_changed(undisturbed: Path, store: Path) -> None:
 def test_two_workers_with_uneven_slices_match_one_worker(store: Path, tmp_path: Path) -> None:
     """And communicate on loopback only."""
     train = {"num_workers": 2, "global_batch_size": 5, "log_sample_ids": True, "validate_every_epochs": 0}
-    config = settings(train=train, method={"queue_size": 10})
+    config = settings(
+        train=train, method={"queue_size": 10}, stage2={"global_batch_size": 3, "queue_size": 9, "precision": "fp32"}
+    )
     with external_listeners() as listeners:
         pretrain(config, store, tmp_path, progress=False)
     assert not listeners
     np.testing.assert_allclose(losses(tmp_path), list(reference_losses(config, store)), rtol=1e-4)
-    assert {line["workers"] for line in read_lines(tmp_path / "metrics.jsonl")} == {2}
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    assert {line["workers"] for line in lines} == {2}
+    assert {(line["stage"], line["samples"]) for line in lines} == {(1, 5), (2, 3)}
     taken = [video for line in read_lines(tmp_path / "samples.jsonl") for video in line["videos"]]
     assert [sorted(taken[start : start + 16]) for start in (0, 16, 32)] == [list(range(16))] * 3
 

@@ -16,7 +16,7 @@ from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tens
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.data.batch_sampler import rank_slice
 from vicc_ray.training.distributed.collectives import rank, world_size
-from vicc_ray.training.tasks.pretrainer import Pretrainer
+from vicc_ray.training.tasks.pretrainer import Pretrainer, check_queue
 
 INSTANCES = small_config(method={"objective": "moco"}, schedule={"cross_stream": False})
 
@@ -59,6 +59,22 @@ def test_a_queue_that_no_step_fits_is_refused() -> None:
         Pretrainer(small_config(method={"queue_size": 12}), torch.device("cpu"))
 
 
+def test_the_queue_of_each_stage_is_held_against_the_batch_of_that_stage() -> None:
+    check_queue(small_config(stage2={"global_batch_size": 6, "queue_size": 12}))
+    check_queue(small_config(stage2={"global_batch_size": 4}))  # and the queue of stage 1, of 16
+    wrong = {
+        r"^stage2\.queue_size: 16 given; in stage 2 .* stage2\.global_batch_size \(6\)": {
+            "global_batch_size": 6,
+            "queue_size": 16,
+        },
+        r"^stage2\.queue_size: 12 given; in stage 2 .* train\.global_batch_size \(8\)": {"queue_size": 12},
+        r"^method\.queue_size: 16 given; in stage 2 .* stage2\.global_batch_size \(6\)": {"global_batch_size": 6},
+    }
+    for message, stage2 in wrong.items():
+        with pytest.raises(UserError, match=message):
+            check_queue(small_config(stage2=stage2))
+
+
 @pytest.mark.slow
 def test_stage_2_follows_its_own_settings_and_stage_1_does_not() -> None:
     """As if they had been those of the whole run from the beginning of stage 2 on."""
@@ -68,12 +84,13 @@ def test_stage_2_follows_its_own_settings_and_stage_1_does_not() -> None:
         "queue_size": 0,
         "freeze_prototypes_epochs": 1,
         "learning_rate": 0.01,
+        "precision": "bf16",
     }
-    rates = {"learning_rate": own["learning_rate"]}
-    method = {name: value for name, value in own.items() if name != "learning_rate"}
+    rates, train = {"learning_rate": own["learning_rate"]}, {"precision": own["precision"]}
+    method = {name: value for name, value in own.items() if name not in {**rates, **train}}
     plain, own_stage2 = small_config(), small_config(stage2=own)
     assert steps(started(own_stage2, "rgb-stage1"), 3) == steps(started(plain, "rgb-stage1"), 3)
-    as_if = small_config(method=method, optimizer=rates)
+    as_if = small_config(method=method, optimizer=rates, train=train)
     cross = steps(started(own_stage2, "rgb-stage2-1"), 3)
     assert cross == steps(started(as_if, "rgb-stage2-1"), 3)
     assert cross != steps(started(plain, "rgb-stage2-1"), 3)
@@ -125,18 +142,19 @@ def test_a_gradient_that_is_not_finite_shows_in_its_norm_while_the_loss_is_still
     assert [math.isfinite(m["gradient_norm"]) for m in metrics] == [False, False]
 
 
-def own_share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    own = rank_slice(BATCH, rank(), world_size())
-    return {name: value[own] for name, value in batch.items()}
+def own_share(batch: dict[str, torch.Tensor], size: int) -> dict[str, torch.Tensor]:
+    own = rank_slice(size, rank(), world_size())
+    return {name: value[:size][own] for name, value in batch.items()}
 
 
 def train_three_steps() -> dict[str, torch.Tensor]:
-    """What three steps on this worker's shares compute and leave behind, in three phases."""
+    """What three steps on this worker's shares compute and leave behind, in three phases; stage 2 has another batch."""
     found = {}
-    for phase, config in (("rgb-stage1", small_config()), ("flow-stage2-1", small_config()), ("rgb-stage1", INSTANCES)):
-        pretrainer = started(config, phase)
+    both = small_config(stage2={"global_batch_size": 6, "queue_size": 12})
+    for phase, config in (("rgb-stage1", both), ("flow-stage2-1", both), ("rgb-stage1", INSTANCES)):
+        pretrainer, size = started(config, phase), 6 if "stage2" in phase else BATCH
         epoch, name = pretrainer.phase.first_epoch, f"{config.method.objective} {phase}"
-        metrics = [pretrainer.step(own_share(make_batch(k)), epoch + k / 10) for k in range(3)]
+        metrics = [pretrainer.step(own_share(make_batch(k), size), epoch + k / 10) for k in range(3)]
         found |= {f"{name} {key}": torch.tensor([float(m[key]) for m in metrics]) for key in ("loss", "gradient_norm")}
         tensors = {**model_tensors(pretrainer), **pretrainer.progress_tensors()}
         found |= {f"{name} {key}": value.clone() for key, value in tensors.items()}

@@ -168,7 +168,6 @@ def _memory_shortage(
         enough = -(-int(one_needed / STORE_FRACTION / share) // 2**20)
     return (
         f"ray.object_store_mb: too small for {what}; set it to {enough} or more "
-        "(a running cluster: its --object-store-memory), or lower train.global_batch_size (of classification "
-        "classify.global_batch_size), "
-        "clip.frames or clip.size"
+        "(a running cluster: its --object-store-memory), or lower train.global_batch_size (of stage 2 "
+        "stage2.global_batch_size, of classification classify.global_batch_size), clip.frames or clip.size"
     )

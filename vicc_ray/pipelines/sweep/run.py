@@ -52,7 +52,7 @@ def run_sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress
         )
     folder.open(settings, plan.base, store)
     with folder.lock(), ray_session(plan.base.ray), background_thread(reap_orphans):
-        running = _SweepRun(plan, store, folder, task.sampler.steps_per_epoch)
+        running = _SweepRun(plan, store, folder, len(task.videos))
         report = running.wait if progress else log
         waits = partial(report_pending_groups, report, True, ended=partial(running.wait, ""))
         showing = follow_sweep(running.search.trials, running.search.total, running.status_text, progress)
@@ -71,10 +71,10 @@ def run_sweep(settings: SweepConfig, store_path: Path | str, out: Path, progress
 class _SweepRun:
     """Running sweep: its study, its search and its final runs."""
 
-    def __init__(self, plan: Sweep, store: ClipStore, folder: SweepDir, steps_per_epoch: float) -> None:
+    def __init__(self, plan: Sweep, store: ClipStore, folder: SweepDir, videos: int) -> None:
         self.plan, self.store, self.folder = plan, store, folder
         self.study = SweepStudy(folder.study_file, plan)
-        self.search = Search(plan, self.study, folder, steps_per_epoch, on_trial_end=self.publish)
+        self.search = Search(plan, self.study, folder, videos, on_trial_end=self.publish)
         self.final_eval: list[FinalEval] = []
         self.final_runs: FinalRuns | None = None
         self.waiting = ""

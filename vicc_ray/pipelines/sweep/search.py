@@ -20,7 +20,7 @@ class Search:
     """Source of a study's trials (a :class:`~vicc_ray.pipelines.sweep.tuner.TrialSource`); unfinished ones come first.
 
     Args:
-        steps_per_epoch: steps of an epoch on the trials' training videos.
+        videos: number of the trials' training videos.
         on_trial_end: called after each trial that the study has recorded.
     """
 
@@ -29,10 +29,10 @@ class Search:
         plan: Sweep,
         study: SweepStudy,
         folder: SweepDir,
-        steps_per_epoch: float,
+        videos: int,
         on_trial_end: Callable[[], object] = lambda: None,
     ) -> None:
-        self.plan, self.study, self.folder, self.steps_per_epoch = plan, study, folder, steps_per_epoch
+        self.plan, self.study, self.folder, self.videos = plan, study, folder, videos
         self.on_trial_end = on_trial_end
         self.unfinished = study.unfinished()
         self.pruned: set[int] = set()
@@ -73,7 +73,7 @@ class Search:
     def end(self, name: int, failure: str | None) -> None:
         """Record the end of a trial; checkpoints of a pruned one are removed."""
         folder = self.folder.trial(name)
-        trial = folder.update(folder.read(), self.steps_per_epoch)
+        trial = folder.update(folder.read(), self.videos)
         if name in self.pruned:
             self._record(
                 replace(trial, state="pruned", reason=f"worse than others after {trial.curve[-1].epoch} epochs")
@@ -93,5 +93,5 @@ class Search:
         trials = []
         for trial in self.folder.trials():
             running = trial.state == "running"
-            trials.append(self.folder.trial(trial.number).update(trial, self.steps_per_epoch) if running else trial)
+            trials.append(self.folder.trial(trial.number).update(trial, self.videos) if running else trial)
         return trials

@@ -99,6 +99,7 @@ class StepRecorder:
     def _line(self, step: Step, values: dict[str, float]) -> dict[str, object]:
         """The step as a line of ``metrics.jsonl``."""
         phase, sampler = step.phase, self._task.sampler
+        samples = sampler.batch_at(step.number - 1)
         return {
             **{"step": step.number, "epoch": sampler.epochs_before(step.number - 1), "phase": phase.name},
             **{"stage": phase.stage, "stream": phase.stream},
@@ -106,6 +107,7 @@ class StepRecorder:
             **self._task.step_constants(phase),
             "data_ms": 1000 * float(step.flags[0]) / world_size(),
             "compute_ms": 1000 * (step.seconds - step.waited),
-            "samples_per_s": sampler.batch / step.seconds,
+            "samples": samples,
+            "samples_per_s": samples / step.seconds,
             "workers": world_size(),
         }

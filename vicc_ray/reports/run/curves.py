@@ -22,19 +22,21 @@ SERIES = ("loss", "entropy", "assignment_entropy", "prototypes_used")
 EPOCH_SERIES = ("effective_rank", "prototypes_in_use", "gradient_norm", "data_wait_share")
 
 
-def read_phases(path: Path, batch: int) -> list[dict[str, Any]]:
+def read_phases(path: Path, batch: int, stage2_batch: int | None = None) -> list[dict[str, Any]]:
     """The phases of metrics.jsonl in order of their first step, with curves, start and end values, and timing.
 
     A resumed run repeats the steps after its checkpoint, so the last record of each step counts.
 
     Args:
         batch: samples per step, for the throughput.
+        stage2_batch: the same in stage 2, where it differs.
     """
-    steps = {record["step"]: record for record in read_lines(path) if "step" in record and "phase" in record}
+    records = {record["step"]: record for record in read_lines(path) if "step" in record and "phase" in record}
     phases: dict[str, list[dict[str, Any]]] = {}
-    for step in sorted(steps):
-        phases.setdefault(steps[step]["phase"], []).append(steps[step])
-    return [_phase(name, records, batch) for name, records in phases.items()]
+    for step in sorted(records):
+        phases.setdefault(records[step]["phase"], []).append(records[step])
+    later = stage2_batch or batch
+    return [_phase(name, steps, later if steps[0].get("stage") == 2 else batch) for name, steps in phases.items()]
 
 
 def read_validation(path: Path) -> list[dict[str, Any]]:

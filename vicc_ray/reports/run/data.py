@@ -60,7 +60,8 @@ class RunData:
     @cached_property
     def phases(self) -> list[dict[str, Any]]:
         """Training phases with their curves, their ``name`` in words and their ``epochs`` (None if not recorded)."""
-        phases = read_phases(self.run_dir / "metrics.jsonl", self.config.train.global_batch_size)
+        batches = [self.config.of_stage(stage).train.global_batch_size for stage in (1, 2)]
+        phases = read_phases(self.run_dir / "metrics.jsonl", *batches)
         epochs = read_epochs(self.run_dir / "epochs.jsonl")
         cycles = sum(phase["phase"].startswith("rgb-stage2") for phase in phases)
         for phase in phases:

@@ -14,6 +14,7 @@ from vicc_ray.config.loader import load_config
 from vicc_ray.reports.run.data import RunData
 from vicc_ray.reports.run.figure import Figure
 from vicc_ray.reports.run.settings import plain
+from vicc_ray.runs.run_dir import FREE_TO_CHANGE
 
 
 class DataSet(NamedTuple):
@@ -38,8 +39,8 @@ RECALL = {
 FINE_TUNED = {"s3d": {UCF101: {"rgb+flow": 90.5}, HMDB51: {"rgb+flow": 62.2}}}
 """Backbone -> data set -> stream -> top-1 accuracy in percent."""
 RECIPES = {"s3d": "ucf101-s3d", "r2plus1d-small": "ucf101-r2plus1d"}
-COMPARED = ("prepare", "clip", "model", "method", "schedule", "optimizer")
-"""Sections of a recipe that describe the published run."""
+COMPARED = ("prepare", "clip", "model", "method", "stage2", "schedule", "optimizer", "train")
+"""Sections of a recipe that describe the published run, except for the settings that do not affect what is computed."""
 MAX_SETTINGS = 12
 """Differing settings that are named; the others are counted."""
 
@@ -94,13 +95,11 @@ def _other_settings(config: Config) -> list[str]:
     differences = []
     for section in COMPARED:
         for key, value in getattr(wanted, section):
+            if key in FREE_TO_CHANGE.get(section, ()):
+                continue
             actual = getattr(getattr(config, section), key)
             if plain(actual) != plain(value):
                 differences.append(f"{section}.{key} is {_text(actual)} instead of {_text(value)}")
-    if config.train.global_batch_size != wanted.train.global_batch_size:
-        differences.append(
-            f"train.global_batch_size is {config.train.global_batch_size} instead of {wanted.train.global_batch_size}"
-        )
     rest = len(differences) - MAX_SETTINGS
     return differences[:MAX_SETTINGS] + ([f"{rest} more settings"] if rest > 0 else [])
 

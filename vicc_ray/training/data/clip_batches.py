@@ -36,6 +36,8 @@ class ClipBatchBuilder:
     microbatch_bytes: int = MICROBATCH_BYTES
     views: int = 2
     """Clips per video."""
+    first_step: int = 0
+    """First step of the phase, which has one global batch."""
 
     def __call__(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         """Row with ``step`` and ``microbatch`` -> clips and parameters of its samples, see :func:`make_samples`.
@@ -54,7 +56,7 @@ class ClipBatchBuilder:
     @property
     def samples(self) -> int:
         """Samples in one batch of this worker, b."""
-        return per_rank_sizes(self.sampler.batch, self.workers)[self.rank]
+        return per_rank_sizes(self.sampler.batch_at(self.first_step), self.workers)[self.rank]
 
     @property
     def microbatches(self) -> int:

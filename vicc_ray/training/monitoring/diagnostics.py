@@ -53,6 +53,7 @@ def diagnose_finished_phase(
         steps: steps of the phase; a small number is stated first, as the likeliest cause.
         check: its last line of validation.jsonl.
     """
+    config = config.of_stage(int(last.get("stage") or 1))
     cause, validation = few_steps(last, steps, config), validation_summary(check)
     rules = {**STATE, "not_learning": ended_at_chance if cause else not_learned}
     return [

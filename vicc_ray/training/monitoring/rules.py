@@ -253,6 +253,4 @@ def _stabilizers(config: Config) -> str:
 def _setting(config: Config, key: str) -> str:
     """Setting with its value in this run."""
     section, name = key.split(".")
-    if getattr(config.stage2, name, None) is not None:
-        key = f"stage2.{name}"
-    return f"{key} (now {getattr(getattr(config, section), name):g})"
+    return f"{config.key_of(section, name)} (now {getattr(getattr(config, section), name):g})"

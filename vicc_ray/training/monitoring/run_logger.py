@@ -23,7 +23,7 @@ from vicc_ray.utils.jsonl import append_line, read_lines
 
 TRACKER_INTERVAL = 10
 """Steps between two points of step metrics in the trackers; metrics.jsonl has every step."""
-POSITION = ("step", "epoch", "phase", "stage", "stream", "workers")
+POSITION = ("step", "epoch", "phase", "stage", "stream", "workers", "samples")
 """Fields that locate a line; all others are metrics."""
 Diagnose = Callable[[Phase, Sequence[Mapping[str, Any]]], list[Diagnostic]]
 

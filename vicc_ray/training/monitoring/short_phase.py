@@ -19,6 +19,7 @@ def few_steps(phase: Mapping[str, Any], steps: float | None, config: Config) -> 
     Args:
         phase: line of epochs.jsonl with ``steps``, ``stage`` and ``stream``.
         steps: steps of the whole phase.
+        config: settings of its stage.
     """
     if steps is None or steps >= FEW_STEPS:
         return ""
@@ -27,7 +28,7 @@ def few_steps(phase: Mapping[str, Any], steps: float | None, config: Config) -> 
     epochs = getattr(config.schedule, key.partition(".")[2])
     return (
         f"{steps:.0f} steps in all (about {each:.0f} per epoch) are too few to learn much, which is the "
-        f"likeliest cause. Raise {key} (now {epochs}), or lower train.global_batch_size (now "
+        f"likeliest cause. Raise {key} (now {epochs}), or lower {config.key_of('train', 'global_batch_size')} (now "
         f"{config.train.global_batch_size}) for more steps per epoch."
     )
 

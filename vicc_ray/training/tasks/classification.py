@@ -54,7 +54,7 @@ class Classification:
         self.inputs = RunInputs.of(
             store,
             self.videos,
-            self.sampler.steps_per_epoch,
+            self.sampler.steps_per_epoch(self.phases[0]),
             self.sampler.phase_ends(self.phases),
             (*CLIP_COLUMNS, "label"),
         )
@@ -139,7 +139,7 @@ def free_settings(mode: str) -> FreeSettings:
     if mode == "probe":
         other |= {"finetune_learning_rate", "backbone_lr_mult", "dropout"}
     unused = {"prepare", "method", "stage2", "schedule", "optimizer"}
-    train = {*FREE_TO_CHANGE["train"], "global_batch_size"}
+    train = {*FREE_TO_CHANGE["train"], "global_batch_size", "drop_last"}
     return {**FREE_TO_CHANGE, **dict.fromkeys(unused, "all"), "train": train, "classify": other}
 
 

@@ -31,20 +31,19 @@ from vicc_ray.video.flow import FlowUnit
 
 
 def check_queue(config: Config) -> None:
-    """Check that the queue holds whole steps.
+    """Check that the queue of each stage holds whole steps of that stage.
 
     Raises:
-        UserError: the queue size is not a multiple of the global batch.
+        UserError: a queue size is not a multiple of the global batch.
     """
-    for key, length in (
-        ("method.queue_size", config.method.queue_size),
-        ("stage2.queue_size", config.stage2.queue_size or 0),
-    ):
-        if length % config.train.global_batch_size:
+    for stage in (1, 2):
+        settings = config.of_stage(stage)
+        length, batch = settings.method.queue_size, settings.train.global_batch_size
+        if length % batch:
+            key = settings.key_of("method", "queue_size")
             raise UserError(
-                f"{key}: {length} given; it must be 0 or a multiple of train.global_batch_size "
-                f"({config.train.global_batch_size}), since "
-                "whole steps enter and leave it"
+                f"{key}: {length} given; in stage {stage} it must be 0 or a multiple of "
+                f"{settings.key_of('train', 'global_batch_size')} ({batch}), since whole steps enter and leave it"
             )
 
 
@@ -60,15 +59,13 @@ class Pretrainer:
         last_embeddings: [B, D], embeddings of the first view of the last step, of all workers.
 
     Raises:
-        UserError: the queue is not a multiple of the global batch, or there are more workers than samples in it.
+        UserError: a queue is not a multiple of the global batch.
     """
 
     def __init__(self, config: Config, device: torch.device, flow_unit: FlowUnit | None = None) -> None:
         check_queue(config)
         self.config, self.device = config, device
         self.flow_unit = flow_unit or FlowUnit.of(config.prepare)
-        self.sizes = per_rank_sizes(config.train.global_batch_size, world_size())
-        self.own = rank_slice(config.train.global_batch_size, rank(), world_size())
         configure_backends(config.train, device)
         torch.manual_seed(config.seed)
         self.encoders: dict[Stream, Encoder] = {s: build_network(config, device) for s in STREAMS}
@@ -78,9 +75,14 @@ class Pretrainer:
         """Make ``phase`` the current one: a fresh optimizer and an empty queue, and the other stream frozen.
 
         Prototypes carry over from the phase before, unless their number changes.
+
+        Raises:
+            UserError: there are more workers than samples in a step.
         """
         self.phase = phase
         self.settings = self.config.of_stage(phase.stage)
+        batch = self.settings.train.global_batch_size
+        self.sizes, self.own = per_rank_sizes(batch, world_size()), rank_slice(batch, rank(), world_size())
         if self.prototypes["rgb"].count != self.settings.method.num_prototypes:
             torch.manual_seed(self.config.seed)
             self.prototypes = {stream: self._fresh_prototypes(self.settings) for stream in STREAMS}

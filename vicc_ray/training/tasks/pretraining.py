@@ -10,17 +10,18 @@ from typing import Any
 import torch
 
 from vicc_ray.clip_store.reader import ClipStore
-from vicc_ray.config import Config, Stream
+from vicc_ray.config import Config
 from vicc_ray.registry import OBJECTIVES
 from vicc_ray.runs.run_inputs import RunInputs
-from vicc_ray.runs.schedule import STREAMS, Phase, build_phases
-from vicc_ray.training.data.batch_sampler import GlobalBatchSampler, per_rank_sizes
-from vicc_ray.training.data.clip_batches import ClipBatchBuilder, sample_bytes
+from vicc_ray.runs.schedule import Phase, build_phases
+from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
+from vicc_ray.training.data.clip_batches import ClipBatchBuilder
 from vicc_ray.training.monitoring.diagnostics import Diagnostic, diagnose_phase
 from vicc_ray.training.monitoring.epoch_stats import EpochStats
-from vicc_ray.training.tasks.pretrainer import Pretrainer, check_queue
+from vicc_ray.training.tasks.pretrainer import Pretrainer
 from vicc_ray.training.validation.evaluator import ValidationSet
 from vicc_ray.training.validation.split import training_videos
+from vicc_ray.training.workload import check_batches, largest_batch_bytes
 from vicc_ray.video.flow import FlowUnit
 
 
@@ -28,24 +29,22 @@ class Pretraining:
     """Self-supervised pretraining as a :class:`~vicc_ray.training.tasks.base.Task`.
 
     Raises:
-        UserError: the global batch fits neither the queue, nor the workers, nor the number of videos.
+        UserError: a stage's global batch does not fit its queue, the workers or the number of videos.
     """
 
     kind = "pretraining"
     divergence_hint = "Lower optimizer.learning_rate or raise optimizer.warmup_epochs"
 
     def __init__(self, config: Config, store: ClipStore) -> None:
-        batch = config.train.global_batch_size
-        per_rank_sizes(batch, config.train.num_workers.max)
-        check_queue(config)
+        check_batches(config)
         self.config, self.store = config, store
         self.phases = build_phases(config.schedule)
         self.videos = training_videos(store.entries, config.train.validation_fraction)
-        self.sampler = GlobalBatchSampler(len(self.videos), batch, config.seed)
+        self.sampler = GlobalBatchSampler.of_run(len(self.videos), config, self.phases)
         self.inputs = RunInputs.of(
-            store, self.videos, self.sampler.steps_per_epoch, self.sampler.phase_ends(self.phases)
+            store, self.videos, self.sampler.steps_per_epoch(self.phases[0]), self.sampler.phase_ends(self.phases)
         )
-        self.batch_bytes = batch * max(sample_bytes(config.clip, _streams(phase)) for phase in self.phases)
+        self.batch_bytes = largest_batch_bytes(config, self.phases)
 
     @cached_property
     def has_validation(self) -> bool:
@@ -59,7 +58,9 @@ class Pretraining:
 
     def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """Builder of two clips per video, of both streams in a cross-stream phase."""
-        return ClipBatchBuilder(self.store, self.videos, self.sampler, self.config.clip, _streams(phase), rank, workers)
+        first_step = self.sampler.first_step(phase.first_epoch)
+        source = (self.store, self.videos, self.sampler, self.config.clip, phase.streams)
+        return ClipBatchBuilder(*source, rank, workers, first_step=first_step)
 
     def epoch_stats(self, phase: Phase, device: torch.device) -> EpochStats:
         """Statistics of steps, embeddings and prototypes."""
@@ -75,7 +76,3 @@ class Pretraining:
     def diagnose(self, phase: Phase, epochs: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         """Diagnostics of collapse and divergence."""
         return diagnose_phase(epochs, self.config.of_stage(phase.stage))
-
-
-def _streams(phase: Phase) -> tuple[Stream, ...]:
-    return STREAMS if phase.cross_stream else (phase.stream,)
