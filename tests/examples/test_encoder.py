@@ -62,7 +62,8 @@ def test_the_example_runs_and_finds_the_copy(
     monkeypatch.chdir(place)
     names: dict[str, np.ndarray] = {}
     exec(example, names)
-    assert capsys.readouterr().out.split() == ["most", "like", "my-videos/0.mp4", "is", "my-videos/copy.mp4"]
+    printed = capsys.readouterr().out.split()
+    assert [word for word in printed if word.endswith(".mp4")] == ["my-videos/0.mp4", "my-videos/copy.mp4"]
     similarity = names["similarity"]
     assert similarity[0, -1] == pytest.approx(1, abs=1e-4)
     assert similarity[0, 1:-1].max() < 0.9
