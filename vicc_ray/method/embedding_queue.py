@@ -34,9 +34,14 @@ class EmbeddingQueue(nn.Module):
         return self.rows.shape[1]
 
     @property
+    def count(self) -> int:
+        """Number of rows pushed, up to Q; known on the host, without waiting for the device."""
+        return self._filled
+
+    @property
     def ready(self) -> bool:
-        """Whether the queue is full; known on the host, without waiting for the device."""
-        return self.length > 0 and self._filled >= self.length
+        """Whether the queue is full."""
+        return self.length > 0 and self.count >= self.length
 
     @torch.no_grad()
     def push(self, embeddings: Tensor) -> None:

@@ -48,7 +48,8 @@ class MoCoObjective:
         positives = torch.arange(keys.shape[1], device=z.device)
         loss = info_nce(queries, others, positives[own], self.method.moco_temperature)
         accuracy = matched(gathered[:2], others, positives)
-        return loss, {"chance_loss": math.log(candidates.shape[1]), "matched": accuracy}
+        metrics = {"chance_loss": math.log(candidates.shape[1]), "queue_count": float(self.queue.count)}
+        return loss, {**metrics, "matched": accuracy}
 
     def after_step(self) -> None:
         """Update the momentum encoder and push the step's keys."""

@@ -50,7 +50,8 @@ class ViCCObjective:
         c.requires_grad_(epoch >= self.unfreeze_prototypes_epoch)
         q = self._assignments(gathered, epoch)
         loss = cross_view_loss(c(z), q[:, own], list(range(self.views)), self.method.temperature)
-        return loss, assignment_metrics(q)
+        state = {"queue_count": float(self.queue.count), "prototypes_frozen": float(not c.weight.requires_grad)}
+        return loss, {**assignment_metrics(q), **state}
 
     @torch.no_grad()
     def _assignments(self, gathered: Tensor, epoch: float) -> Tensor:

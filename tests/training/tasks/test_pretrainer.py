@@ -45,6 +45,15 @@ def test_frozen_prototypes_stay_while_the_encoder_moves() -> None:
     torch.testing.assert_close(model_tensors(pretrainer)["rgb.prototypes.weight"], before["rgb.prototypes.weight"])
 
 
+def test_metrics_show_when_the_queue_starts_and_the_prototypes_are_trained() -> None:
+    """Two steps an epoch: the queue starts with the second epoch, the prototypes are trained from the third on."""
+    method = {"queue_start_epoch": 1, "freeze_prototypes_epochs": 2}
+    pretrainer = started(small_config(method=method), "rgb-stage1")
+    metrics = [pretrainer.step(make_batch(k), k / 2) for k in range(6)]
+    assert [m["queue_count"] for m in metrics] == [0, 0, 0, BATCH, 2 * BATCH, 2 * BATCH]
+    assert [m["prototypes_frozen"] for m in metrics] == [1, 1, 1, 1, 0, 0]
+
+
 @pytest.mark.slow
 def test_loss_of_a_repeated_batch_falls() -> None:
     config = small_config(optimizer={"name": "adamw", "learning_rate": 3e-3}, method={"queue_size": 0})
