@@ -63,6 +63,8 @@ class Config(ConfigSection):
         """
         stage2 = self.stage2 if stage == 2 else Stage2Config()
         changes = stage2.model_dump(exclude_none=True)
+        if stage == 2:
+            changes["rgb_queue_start_epoch"] = None  # a setting of stage 1
         parts = {"method": self.method, "optimizer": self.optimizer, "train": self.train}
         update = {
             section: part.model_copy(update={name: v for name, v in changes.items() if name in type(part).model_fields})

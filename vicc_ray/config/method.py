@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Fraction, Positive
+from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Fraction, Positive, Stream
 from vicc_ray.registry import BACKBONES, OBJECTIVES, registered_names
 
 if TYPE_CHECKING:
@@ -47,12 +47,19 @@ class MethodConfig(ConfigSection):
     """Embeddings of earlier steps kept for each view, over all workers; 0 disables the queue."""
     queue_start_epoch: CountOrZero = 15
     """Epoch of a phase from which the queue is filled and used."""
+    rgb_queue_start_epoch: CountOrZero | None = None
+    """The same for RGB stage 1; null: queue_start_epoch."""
     freeze_prototypes_epochs: CountOrZero = 1
     """Epochs at the start of each phase during which the prototypes are frozen."""
     moco_temperature: Positive = 0.07
     """Softmax temperature of InfoNCE."""
     moco_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     """Momentum of the key encoder."""
+
+    def first_queue_epoch(self, stream: Stream) -> int:
+        """Epoch of a phase of ``stream`` from which the queue is filled and used."""
+        own = self.rgb_queue_start_epoch if stream == "rgb" else None
+        return self.queue_start_epoch if own is None else own
 
 
 class ScheduleConfig(ConfigSection):

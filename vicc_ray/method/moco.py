@@ -32,7 +32,7 @@ class MoCoObjective:
         self.extra_trainables: list[nn.Module] = []
         self.queue = EmbeddingQueue(2, self.method.queue_size, context.config.model.embed_dim).to(device)
         self.state = nn.ModuleDict({"queue": self.queue, "key_encoder": self.key_encoder})
-        self.queue_epoch = context.first_epoch + self.method.queue_start_epoch
+        self.queue_epoch = context.first_epoch + self.method.first_queue_epoch(context.stream)
         self._pending: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:

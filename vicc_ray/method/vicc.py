@@ -40,7 +40,7 @@ class ViCCObjective:
         self.queue.to(self.prototypes.weight.device)
         self.state = nn.ModuleDict({"queue": self.queue})
         self.unfreeze_prototypes_epoch = context.first_epoch + self.method.freeze_prototypes_epochs
-        self.queue_epoch = context.first_epoch + self.method.queue_start_epoch
+        self.queue_epoch = context.first_epoch + self.method.first_queue_epoch(context.stream)
         self._pending: Tensor | None = None
 
     def loss(self, z: Tensor, gathered: Tensor, own: slice, epoch: float) -> tuple[Tensor, Metrics]:
