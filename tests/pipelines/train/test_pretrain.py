@@ -110,6 +110,21 @@ def test_two_workers_with_uneven_slices_match_one_worker(store: Path, tmp_path: 
     assert [sorted(taken[start : start + 16]) for start in (0, 16, 32)] == [list(range(16))] * 3
 
 
+def test_run_resumes_within_a_stage_2_with_its_own_batch(store: Path, tmp_path: Path) -> None:
+    config = settings(
+        train={"global_batch_size": 5, "validate_every_epochs": 0, "drop_last": True},
+        method={"queue_size": 10},
+        stage2={"global_batch_size": 3, "queue_size": 9},
+    )
+    pretrain(config, store, tmp_path, progress=False)
+    whole = losses(tmp_path)
+    assert len(whole) == 3 + 3 + 5
+    shutil.rmtree(tmp_path / "checkpoints" / "phase-2-rgb-stage2-1")
+    pretrain(config, store, tmp_path, progress=False)
+    assert [line["step"] for line in read_lines(tmp_path / "restarts.jsonl")] == [0, 9]
+    assert losses(tmp_path) == whole
+
+
 def test_fork_continues_from_another_runs_phase_with_a_store_in_a_bucket(
     undisturbed: Path, store: Path, tmp_path: Path
 ) -> None:
