@@ -23,13 +23,12 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from cpu_stages import BOUND, CODINGS, CRF, GROUP, HDR, SIDE, STAGES
+from cpu_stages import CODINGS, CRF, GROUP, HDR, SIDE, STAGES, quantized_flow
 from measured import machine
 
 from vicc_ray.datasets import list_videos
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import compute_flow, quantize, shrink
 from vicc_ray.video.synthetic.generate import Scene, render
 from vicc_ray.video.synthetic.motions import MOTIONS
 
@@ -67,8 +66,7 @@ LEVELS: dict[str, tuple[dict[str, str], str, int, int]] = {
 def write_inputs(folder: Path, films: list[np.ndarray]) -> None:
     """Write the inputs of all levels."""
     np.savez(folder / "films.npz", *films)
-    tiles = [np.stack([quantize(shrink(x, 2), BOUND) for x in compute_flow(film, "dis")]) for film in films]
-    np.savez(folder / "tiles.npz", *tiles)
+    np.savez(folder / "tiles.npz", *(quantized_flow(film, "dis") for film in films))
     for name, (coder, pixels, options) in {**CODINGS, **HDR}.items():
         with av.open(str(folder / name), "w") as container:
             stream = container.add_stream(coder, rate=25, options=options)

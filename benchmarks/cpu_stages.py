@@ -29,7 +29,7 @@ from vicc_ray.sharding.build_shard import build_shard
 from vicc_ray.sharding.plan import PlannedVideo
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import compute_flow, quantize, shrink
+from vicc_ray.video.flow import compute_flow, quantize, resize_flow
 from vicc_ray.video.synthetic.generate import Scene, render, write_h264
 from vicc_ray.video.synthetic.motions import MOTIONS
 from vicc_ray.video.transforms import FlowCropper, RgbCropper, center_crop, draw_appearance, draw_crop
@@ -76,10 +76,17 @@ def rgb_frames(folder: Path, names: dict[str, object]) -> Values:
     return [decode_video(p, short_side=side, max_frames=99, timeout_s=120, grid=4).frames for p, side in paths]
 
 
+def quantized_flow(film: np.ndarray, method: str) -> np.ndarray:
+    """Flow as stored: quantized, at half the size of the frames."""
+    height, width = film.shape[1:3]
+    half = height // 2, width // 2
+    return np.stack([quantize(resize_flow(x, half, (height, width)), BOUND) for x in compute_flow(film, method)])
+
+
 def flow(folder: Path, method: str) -> Values:
     """Quantized flow as stored; only the first few frames for TV-L1."""
     films = [film[: 5 if method == "tvl1" else None] for film in loaded(folder)]
-    return [np.stack([quantize(shrink(x, 2), BOUND) for x in compute_flow(film, method)]) for film in films]
+    return [quantized_flow(film, method) for film in films]
 
 
 def crops(folder: Path) -> Values:

@@ -13,7 +13,7 @@ from vicc_ray.clip_store.writer import encode_video, open_shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import frames_with_flow, quantize, shrink
+from vicc_ray.video.flow import frames_with_flow, quantize, resize_flow
 
 BOUND = 20.0
 """Bound of the quantized flow, in pixels."""
@@ -48,5 +48,7 @@ def make_store(path: Path, videos: list[Path], side: int, frames: int, flow_scal
 
 
 def _pairs(film: np.ndarray, settings: PrepareConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    height, width = film.shape[1:3]
+    size = height // settings.flow_downscale, width // settings.flow_downscale
     for frame, flow in frames_with_flow(film, settings.flow_method):
-        yield frame, quantize(shrink(flow, settings.flow_downscale), BOUND)
+        yield frame, quantize(resize_flow(flow, size, (height, width)), BOUND)

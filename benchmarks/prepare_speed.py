@@ -37,8 +37,8 @@ from vicc_ray.clip_store.writer import encode_video
 from vicc_ray.config import Config, PrepareConfig, RayConfig
 from vicc_ray.datasets import list_videos
 from vicc_ray.pipelines.prepare.pipeline import prepare
+from vicc_ray.sharding.build_shard import stored_frames
 from vicc_ray.video.decode import open_frames
-from vicc_ray.video.flow import frames_with_flow, quantize, shrink
 
 RESULT = Path(__file__).with_suffix(".json")
 SETTINGS = PrepareConfig()
@@ -134,11 +134,8 @@ def _bare_row(path: Path) -> int:
         timeout_s=settings.timeout_s,
         grid=settings.grid,
     ) as stream:
-        pairs = (
-            (frame, quantize(shrink(flow, settings.flow_downscale), settings.flow_bound))
-            for frame, flow in frames_with_flow(stream.frames, settings.flow_method)
-        )
-        return int(encode_video(VideoMetadata(path.name), stream.fps, pairs, settings)["frames"])
+        frames = stored_frames(stream, settings)
+        return int(encode_video(VideoMetadata(path.name), stream.fps, frames, settings)["frames"])
 
 
 def prepared(out: Path, paths: list[Path], cores: int) -> dict[str, float]:

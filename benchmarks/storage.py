@@ -30,7 +30,7 @@ from measured import machine
 from vicc_ray.datasets import list_videos
 from vicc_ray.video import codec
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import compute_flow, dequantize, quantize, shrink
+from vicc_ray.video.flow import compute_flow, dequantize, quantize, resize_flow
 from vicc_ray.video.transforms import FlowCropper, RgbCropper, center_crop
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -207,7 +207,9 @@ def measure(films: list[Film], codings: tuple[Coding, ...], rounds: int) -> list
 def _input_of(film: Film, coding: Coding) -> np.ndarray:
     if coding in RGB:
         return film.frames
-    return np.stack([quantize(shrink(field, coding.scale), BOUND) for field in film.flow])
+    height, width = film.flow.shape[1:3]
+    size = height // coding.scale, width // coding.scale
+    return np.stack([quantize(resize_flow(field, size, (height, width)), BOUND) for field in film.flow])
 
 
 def _read_clip(coding: Coding, film: Film, blobs: Blobs, rng: np.random.Generator) -> None:

@@ -19,7 +19,7 @@ from vicc_ray.clip_store.writer import encode_video, open_shard_writer
 from vicc_ray.config import PrepareConfig
 from vicc_ray.errors import UserError
 from vicc_ray.video.decode import Video
-from vicc_ray.video.flow import dequantize, quantize, shrink
+from vicc_ray.video.flow import dequantize, quantize, resize_flow
 
 BOUND = 20.0
 SETTINGS = PrepareConfig(short_side=48, gop_size=4)
@@ -36,7 +36,8 @@ def sample(seed: int, frames: int = 6, height: int = 64, width: int = 84) -> tup
 
 
 def halved(flow: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return quantize(np.stack([shrink(field, 2) for field in flow]), BOUND)
+    side = flow.shape[1:3]
+    return quantize(np.stack([resize_flow(field, (side[0] // 2, side[1] // 2), side) for field in flow]), BOUND)
 
 
 def row(metadata: VideoMetadata, video: Video, flow: NDArray[np.uint8]) -> dict[str, Any]:

@@ -11,12 +11,27 @@ import numpy as np
 
 from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.reader import ClipStore, StoredVideo
-from vicc_ray.config import ClipConfig, Stream
+from vicc_ray.config import ClipConfig, PrepareConfig, Stream
+from vicc_ray.errors import UserError
 from vicc_ray.video.clip_sampling import sample_rng, sample_two_clips
 from vicc_ray.video.transforms import APPEARANCE, Crop, FlowCropper, RgbCropper, draw_appearance, draw_crop
 
 CHANNELS: dict[Stream, int] = {"rgb": 3, "flow": 2}
 Batch = dict[str, np.ndarray]
+
+
+def check_flow_unit(settings: PrepareConfig, clip: ClipConfig) -> None:
+    """Check that ``clip.scale_flow_with_crop`` applies to the flow of a store.
+
+    Raises:
+        UserError: displacements are in pixels of the source videos, whose sizes the store does not have.
+    """
+    if clip.scale_flow_with_crop and settings.flow_unit == "source":
+        raise UserError(
+            "clip.scale_flow_with_crop: true given for a clip store with prepare.flow_unit source, whose displacements "
+            "are in pixels of the source videos and not of the frames that are cropped; set "
+            "clip.scale_flow_with_crop to false, or prepare the videos with prepare.flow_unit stored"
+        )
 
 
 def make_samples(

@@ -16,10 +16,15 @@ class PrepareConfig(ConfigSection):
     """Shorter side of stored frames in pixels; the aspect ratio is kept."""
     flow_method: Literal["dis", "tvl1", "farneback"] = "dis"
     """Optical-flow algorithm (OpenCV): dis is fast, tvl1 is the published one, farneback an older alternative."""
+    flow_size: Literal["stored", "source"] = "stored"
+    """Frames that optical flow is computed on: stored, the frames as they are stored; source, the frames at the size of
+    their video (a short side of at most 1080 pixels), whose flow is scaled to the stored size."""
+    flow_unit: Literal["stored", "source"] = "stored"
+    """Unit of stored displacements: pixels of the stored frame, or of the frame at the size of its video."""
     flow_bound: Positive = 20.0
-    """Bound of the stored displacement in pixels per frame; larger values are clipped."""
+    """Bound of the stored displacement in pixels per frame, in the unit of flow_unit; larger values are clipped."""
     flow_downscale: Literal[1, 2, 4] = 2
-    """Downscaling factor of stored flow in each dimension; its unit remains a pixel of the frame."""
+    """Downscaling factor of stored flow in each dimension; the unit of displacements stays the same."""
     gop_size: Annotated[int, Field(ge=1, le=64)] = 8
     """Frames per group of pictures. Reading a clip decodes up to this many frames minus one in vain."""
     rgb_crf: Annotated[int, Field(ge=0, le=40)] = 18

@@ -51,10 +51,11 @@ class FrameStream:
     """Frames of a video, decoded lazily, and what is known of them so far."""
 
     def __init__(self, items: Items, scaler: _Scaler, rate: FrameRate, bounds: _Bounds) -> None:
-        self._rate, self._bounds = rate, bounds
+        self._rate, self._bounds, self._scaler = rate, bounds, scaler
         self.truncated = False
         """Whether the frames end because of the time limit."""
-        self.frames = self._scaled(items, scaler)
+        self._decoded = self._within_bounds(items)
+        self.frames = map(scaler, self._decoded)
         """Iterator of RGB frames uint8 [H, W, 3], all of one size."""
 
     @property
@@ -62,8 +63,22 @@ class FrameStream:
         """Frames per second, measured over the frames so far; most accurate at the end."""
         return self._rate.fps
 
-    def _scaled(self, items: Items, scaler: _Scaler) -> Iterator[NDArray[np.uint8]]:
-        """Convert the items of :func:`decode_packets` to RGB frames."""
+    @property
+    def source_size(self) -> tuple[int, int]:
+        """Height and width of the video, upright and with square pixels; known once a frame is read."""
+        return self._scaler.source_size
+
+    def frames_at_source_size(self, max_side: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """The frames of :attr:`frames`, each with itself at the size of the video; reads the same decoded frames.
+
+        Args:
+            max_side: limit of the short side of the larger frames, which bounds memory.
+        """
+        larger = self._scaler.at_source_size(max_side)
+        return ((self._scaler(frame), larger(frame)) for frame in self._decoded)
+
+    def _within_bounds(self, items: Items) -> Iterator[VideoFrame]:
+        """Frames of the items of :func:`decode_packets`, up to the bounds."""
         taken, problem = 0, ""
         for item in items:
             if self._bounds.are_reached(taken):
@@ -71,7 +86,7 @@ class FrameStream:
                 return
             if isinstance(item, VideoFrame):
                 taken += 1
-                yield scaler(item)
+                yield item
             else:
                 problem = item or problem
             if taken == self._bounds.max_frames:
@@ -217,18 +232,26 @@ def _too_few(frames: int, max_frames: int, problem: str) -> str:
 class _Scaler:
     """Scales and rotates frames; all get the size of the first."""
 
-    def __init__(self, short_side: int | None, pixel_aspect: Fraction | None, grid: int) -> None:
+    def __init__(self, short_side: int | None, pixel_aspect: Fraction | None, grid: int, enlarge: bool = True) -> None:
         self.short_side = short_side
         self.grid = grid
+        self.enlarge = enlarge
         self.pixel_aspect = pixel_aspect or Fraction(1)
         self.size: tuple[int, int] | None = None
+        self.source_size = (0, 0)
         self.orientation = UPRIGHT
         self.convert = RgbConverter()
+
+    def at_source_size(self, max_side: int) -> _Scaler:
+        """Scaler of the same stream that only shrinks frames whose short side exceeds ``max_side``."""
+        return _Scaler(max_side, self.pixel_aspect, grid=1, enlarge=False)
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         if self.size is None:
             self.size = self._target(frame)
             self.orientation = display_orientation(frame)
+            size = frame.height, max(1, round(frame.width * self.pixel_aspect))
+            self.source_size = size[::-1] if self.orientation[1] else size
         try:
             return orient(self.convert(frame, *self.size), self.orientation)
         except (av.FFmpegError, ValueError) as error:
@@ -240,6 +263,7 @@ class _Scaler:
         if max(width, height) > MAX_ASPECT * min(width, height):
             raise VideoError(f"frames of {width:.0f} x {height:.0f} have an aspect ratio above {MAX_ASPECT}:1")
         scale = 1.0 if self.short_side is None else self.short_side / min(width, height)
+        scale = scale if self.enlarge else min(1.0, scale)
         return self._rounded(width * scale), self._rounded(height * scale)
 
     def _rounded(self, side: float) -> int:

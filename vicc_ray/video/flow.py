@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ MIN_SIDE = 16
 """Smallest side in pixels for the image pyramids of the algorithms."""
 
 Matcher = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
+Item = TypeVar("Item")
 
 
 def compute_flow(frames: Iterable[NDArray[np.uint8]], method: str) -> NDArray[np.float32]:
@@ -44,16 +46,24 @@ def frames_with_flow(
     frames: Iterable[NDArray[np.uint8]], method: str
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """Yield each frame with its entry of :func:`compute_flow`, float32 [H, W, 2]; two frames are in memory at most."""
+    return items_with_flow(((frame, frame) for frame in frames), method)
+
+
+def items_with_flow(
+    items: Iterable[tuple[Item, NDArray[np.uint8]]], method: str
+) -> Iterator[tuple[Item, NDArray[np.float32]]]:
+    """Yield the item that stands beside each frame with the frame's flow; see :func:`frames_with_flow`."""
     match = _matcher(method)
-    previous = previous_gray = flow = None
-    for frame in frames:
+    previous: Item | None = None
+    previous_gray = flow = None
+    for item, frame in items:
         gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
         if previous is None or previous_gray is None:
             _check_side(frame)
         else:
             flow = match(previous_gray, gray)
             yield previous, flow
-        previous, previous_gray = frame, gray
+        previous, previous_gray = item, gray
     if previous is None or flow is None:
         raise ValueError(f"flow needs at least two frames, {0 if previous is None else 1} given")
     yield previous, flow
@@ -64,12 +74,21 @@ def _check_side(frame: NDArray[np.uint8]) -> None:
         raise ValueError(f"flow needs frames of at least {MIN_SIDE} pixels on each side, {frame.shape[:2]} given")
 
 
-def shrink(flow: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-    """Mean over ``scale`` x ``scale`` pixels: float32 [H, W, 2] -> [H / scale, W / scale, 2], in the same unit."""
-    if scale == 1:
+def resize_flow(flow: NDArray[np.float32], size: tuple[int, int], unit: tuple[int, int]) -> NDArray[np.float32]:
+    """Flow of another resolution: the mean over each pixel's area where it gets smaller, else interpolated.
+
+    Args:
+        flow: float32 [H, W, 2] in pixels of a frame of H x W.
+        size: height and width of the result.
+        unit: height and width of the frame in whose pixels the displacements of the result are.
+    """
+    height, width = flow.shape[:2]
+    if unit != (height, width):
+        flow = flow * np.array([unit[1] / width, unit[0] / height], np.float32)
+    if size == (height, width):
         return flow
-    height, width = flow.shape[0] // scale, flow.shape[1] // scale
-    return np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    interpolation = cv2.INTER_AREA if size[0] < height else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(flow, size[::-1], interpolation=interpolation), np.float32)
 
 
 def quantize(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
@@ -97,7 +116,7 @@ class FlowUnit:
     @classmethod
     def of(cls, settings: PrepareConfig) -> FlowUnit:
         """Unit of the flow in a clip store with these settings."""
-        return cls(settings.flow_bound, settings.short_side)
+        return cls(settings.flow_bound, settings.short_side if settings.flow_unit == "stored" else None)
 
 
 @lru_cache

@@ -23,7 +23,7 @@ from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.prepare.pipeline import PrepareSummary
 from vicc_ray.utils.fs import folder_lock
 from vicc_ray.video.decode import decode_video
-from vicc_ray.video.flow import compute_flow, dequantize, shrink
+from vicc_ray.video.flow import compute_flow, dequantize, resize_flow
 
 
 def test_stored_video_equals_the_decoded_one_with_its_flow(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_stored_video_equals_the_decoded_one_with_its_flow(tmp_path: Path) -> No
         rgb = stored.rgb(np.arange(6))
         noise_db.append(10 * np.log10(255**2 / np.mean((rgb.astype(float) - video.frames) ** 2)))
         flow = dequantize(stored.flow(np.arange(6)), store.settings.flow_bound)
-        expected = np.stack([shrink(field, 2) for field in compute_flow(video.frames, "dis")])
+        expected = np.stack([resize_flow(field, (16, 24), (32, 48)) for field in compute_flow(video.frames, "dis")])
         assert flow.shape == (6, 16, 24, 2)
         assert np.linalg.norm(flow - expected, axis=-1).mean() < 0.15
         assert np.array_equal(stored.rgb([4, 1]), rgb[[4, 1]])

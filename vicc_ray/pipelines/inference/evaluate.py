@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.training_clips import check_flow_unit
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_settings import remove_stale_features
@@ -45,6 +46,7 @@ def evaluate(
     """
     folder, store = RunDir(run_dir), ClipStore(store_path)
     config = config or folder.config()
+    check_flow_unit(store.settings, config.clip)
     out = out or run_dir / "evaluation"
     networks = run_networks(folder, config)
     remove_stale_features(out, config, store, networks)

@@ -70,7 +70,7 @@ class Thumbnails:
         return self._strip("flow", video_id)
 
     def speed(self, video_id: str) -> float:
-        """The 99th percentile of the speeds in a video's flow strip, in pixels of the stored frames per frame."""
+        """The 99th percentile of the speeds in a video's flow strip, in pixels per frame (``prepare.flow_unit``)."""
         self.flow(video_id)
         return self._speeds[video_id]
 

@@ -10,6 +10,7 @@ import torch
 
 from vicc_ray.clip_store.fingerprint import CLIP_COLUMNS
 from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.training_clips import check_flow_unit
 from vicc_ray.config import Config
 from vicc_ray.errors import UserError
 from vicc_ray.models.weights_io import EncoderWeights, read_weights, write_weights
@@ -48,6 +49,7 @@ class Classification:
         self.videos = store.entries.where(self.labelling.train)
         self.labels = torch.from_numpy(self.labelling.numbers(self.videos.column("label")))
         self._check_batch()
+        check_flow_unit(store.settings, config.clip)
         self.sampler = GlobalBatchSampler(len(self.videos), settings.global_batch_size, config.seed)
         name, epochs = f"{settings.stream}-{settings.mode}", settings.epochs
         self.phases = [Phase(0, name, NO_STAGE, settings.stream, False, 0, epochs, epochs)]

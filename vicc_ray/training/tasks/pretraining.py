@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from vicc_ray.clip_store.reader import ClipStore
+from vicc_ray.clip_store.training_clips import check_flow_unit
 from vicc_ray.config import Config
 from vicc_ray.registry import OBJECTIVES
 from vicc_ray.runs.run_inputs import RunInputs
@@ -29,7 +30,8 @@ class Pretraining:
     """Self-supervised pretraining as a :class:`~vicc_ray.training.tasks.base.Task`.
 
     Raises:
-        UserError: a stage's global batch does not fit its queue, the workers or the number of videos.
+        UserError: a stage's global batch does not fit its queue, the workers or the number of videos; the clips do not
+            fit the store's flow.
     """
 
     kind = "pretraining"
@@ -37,6 +39,7 @@ class Pretraining:
 
     def __init__(self, config: Config, store: ClipStore) -> None:
         check_batches(config)
+        check_flow_unit(store.settings, config.clip)
         self.config, self.store = config, store
         self.phases = build_phases(config.schedule)
         self.videos = training_videos(store.entries, config.train.validation_fraction)
