@@ -30,7 +30,8 @@ SCALED = {
     **{"train.global_batch_size": BATCHES, "stage2.global_batch_size": BATCHES, "method.queue_size": BATCHES},
     **dict.fromkeys(("schedule.rgb_epochs", "schedule.flow_epochs", "schedule.stage1_cosine_epochs"), EPOCHS),
     **dict.fromkeys(("schedule.epochs_per_phase", "schedule.stage2_cosine_epochs"), EPOCHS),
-    **dict.fromkeys(("method.queue_start_epoch", "method.freeze_prototypes_epochs"), EPOCHS),
+    **dict.fromkeys(("method.queue_start_epoch", "method.rgb_queue_start_epoch"), EPOCHS),
+    "method.freeze_prototypes_epochs": EPOCHS,
     **dict.fromkeys(("stage2.queue_start_epoch", "stage2.freeze_prototypes_epochs"), EPOCHS),
 }
 SMALL = [
@@ -46,7 +47,7 @@ STAGE_2 = {"batch": 96, "steps": 99, "epochs": 100, "cosine": 100, "thaw": 0, "q
 the queue starts."""
 QUEUE, HIGH_RATE, LOW_RATE = 1920, 0.6, 0.0006
 PHASES = {
-    "rgb-stage1": STAGE_1,
+    "rgb-stage1": {**STAGE_1, "queue": 150},
     "flow-stage1": STAGE_1,
     **{f"{stream}-stage2-{cycle}": STAGE_2 for cycle in (1, 2) for stream in ("rgb", "flow")},
 }
