@@ -129,7 +129,7 @@ class Index(BaseHTTPRequestHandler):
 
 
 @pytest.mark.slow
-def test_list_is_renewed_from_an_index(tmp_path: Path) -> None:
+def test_the_advisory_list_is_updated_from_an_index(tmp_path: Path) -> None:
     root = repository(tmp_path, ">=1.5", "1.7")
     with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server, background_thread(lambda over: server.serve_forever()):
         try:

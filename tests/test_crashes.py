@@ -44,7 +44,7 @@ CRASHED = {"test_middle[2]", "test_middle[3]", "test_last[3]", "test_only"}
 
 
 @pytest.mark.slow
-def test_each_crash_is_a_failure_of_its_test_and_all_others_run(tmp_path: Path) -> None:
+def test_a_crash_fails_its_own_test_and_all_others_run(tmp_path: Path) -> None:
     for name, text in SUITE.items():
         (tmp_path / name).write_text(text)
     side_by_side = re.search(r"^SIDE_BY_SIDE := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)

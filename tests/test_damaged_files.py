@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
-def test_damaged_files_are_read_or_told(tmp_path: Path) -> None:
+def test_damaged_files_are_read_or_reported(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "faulthandler", "-m", "tests.damaged_files", str(tmp_path), "0", "60"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stderr[-2000:]

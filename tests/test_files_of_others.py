@@ -29,14 +29,14 @@ MEMORY = 2**20
      json.dumps({"a": "b" * 2000}).encode(), b'{"a":' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1)],
     ids=lambda content: content[:8],
 )  # fmt: skip
-def test_json_that_cannot_be_used_is_told_with_its_path_and_what_to_do(tmp_path: Path, content: bytes) -> None:
+def test_invalid_json_is_refused_with_its_path_and_remedy(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"{path}.*a plan.*make it anew"):
         read_json(path, "a plan", "make it anew", largest=1000 if b"bb" in content else 10**6)
 
 
-def test_json_is_read_as_deep_as_is_allowed(tmp_path: Path) -> None:
+def test_json_is_read_up_to_the_depth_limit(tmp_path: Path) -> None:
     content = b'{"a":' * DEEPEST + b"1" + b"}" * DEEPEST
     (tmp_path / "a.json").write_bytes(content)
     assert read_json(tmp_path / "a.json", "a plan", "make it anew") == parse_json(content) == json.loads(content)
@@ -44,7 +44,7 @@ def test_json_is_read_as_deep_as_is_allowed(tmp_path: Path) -> None:
         read_json(tmp_path / "b.json", "a plan", "make it anew")
 
 
-def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path: Path) -> None:
+def test_pipes_and_devices_are_neither_waited_for_nor_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zeros").symlink_to("/dev/zero")
     for name in ("pipe", "zeros", "."):
@@ -74,7 +74,7 @@ def arrow(
     return path
 
 
-def test_an_arrow_file_is_what_was_written(tmp_path: Path) -> None:
+def test_an_arrow_file_survives_a_round_trip(tmp_path: Path) -> None:
     written = SCHEMA.with_metadata({b"mean": b"1234"})
     table = read_arrow(arrow(tmp_path / "a.arrow", written), SCHEMA, "make it anew")
     assert table.to_pylist() == ROWS
@@ -88,19 +88,19 @@ def test_an_arrow_file_is_what_was_written(tmp_path: Path) -> None:
      SCHEMA.remove(2), SCHEMA.append(pa.field("more", pa.string())), SCHEMA.append(pa.field("id", pa.string()))],
     ids=["type", "width", "fewer", "more", "twice"],
 )  # fmt: skip
-def test_an_arrow_file_of_another_schema_is_told(tmp_path: Path, schema: pa.Schema) -> None:
+def test_an_arrow_file_with_another_schema_is_refused(tmp_path: Path, schema: pa.Schema) -> None:
     with pytest.raises(UserError, match="make it anew"):
         read_arrow(arrow(tmp_path / "a.arrow", schema, []), SCHEMA, "make it anew")
 
 
-def test_an_arrow_file_that_is_compressed_is_told(tmp_path: Path) -> None:
+def test_a_compressed_arrow_file_is_refused(tmp_path: Path) -> None:
     """100 KB of it could be 1 GB."""
     for compression in ("zstd", "lz4"):
         with pytest.raises(UserError, match="compressed"):
             read_arrow(arrow(tmp_path / "a.arrow", compression=compression), SCHEMA, "make it anew")
 
 
-def test_offsets_that_lead_elsewhere_are_told(tmp_path: Path) -> None:
+def test_offsets_out_of_bounds_are_refused(tmp_path: Path) -> None:
     content = arrow(tmp_path / "a.arrow").read_bytes()
     before = pa.array([row["id"] for row in ROWS[:7]]).buffers()[1]
     assert before
@@ -113,7 +113,7 @@ def test_offsets_that_lead_elsewhere_are_told(tmp_path: Path) -> None:
             read_arrow(tmp_path / "b.arrow", SCHEMA, "make it anew")
 
 
-def test_an_arrow_file_that_was_cut_off_or_changed_is_read_or_told(tmp_path: Path) -> None:
+def test_a_truncated_or_corrupted_arrow_file_is_read_or_refused(tmp_path: Path) -> None:
     content, rng = arrow(tmp_path / "a.arrow").read_bytes(), random.Random(0)
     damaged = [content[:length] for length in range(0, len(content), 61)]
     for _ in range(300):
@@ -130,7 +130,7 @@ def test_an_arrow_file_that_was_cut_off_or_changed_is_read_or_told(tmp_path: Pat
     assert told > len(content) // 61
 
 
-def test_a_parquet_file_is_opened_where_it_has_the_columns_and_takes_no_more_memory(tmp_path: Path) -> None:
+def test_a_parquet_file_must_have_the_columns_and_fit_the_memory_limit(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist(ROWS, SCHEMA), path)
     with open_parquet(path, SCHEMA.remove(1), "make it anew", MEMORY) as file:
@@ -146,7 +146,7 @@ def test_a_parquet_file_is_opened_where_it_has_the_columns_and_takes_no_more_mem
         open_parquet(path, pa.schema([("id", pa.string())]), "make it anew", MEMORY)
 
 
-def test_a_text_that_a_parquet_file_has_once_is_not_repeated_beyond_the_memory(tmp_path: Path) -> None:
+def test_a_dictionary_encoded_text_is_not_expanded_beyond_the_memory_limit(tmp_path: Path) -> None:
     path, schema = tmp_path / "a.parquet", pa.schema([("id", pa.string())])
     pq.write_table(pa.table({"id": ["a" * 1000] * 1000}), path)
     assert read_parquet(path, schema, "make it anew", MEMORY).num_rows == 1000

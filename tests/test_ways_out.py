@@ -91,7 +91,7 @@ def in_terminal(program: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bar", [False, True])
-def test_no_way_to_the_terminal_has_it_obey_a_name(bar: bool) -> None:
+def test_control_sequences_in_names_never_reach_the_terminal(bar: bool) -> None:
     """With a bar, what is printed meanwhile is shown above it."""
     lines = [f"    print('--{way}', flush=True)\n    {do}" for way, do in {**WAYS, **OTHERS}.items()]
     if not bar:
@@ -111,7 +111,7 @@ def test_no_way_to_the_terminal_has_it_obey_a_name(bar: bool) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["report", "config", "nothing"])
-def test_what_is_wrong_with_an_argument_is_told_in_lines_of_our_own(verb: str, tmp_path: Path) -> None:
+def test_argument_errors_cannot_be_forged_by_a_name(verb: str, tmp_path: Path) -> None:
     options = {"report": ["--run", NAME], "nothing": [], "config": ["demo", NAME]}[verb]
     done = subprocess.run(
         [sys.executable, "-m", "vicc_ray", verb if options else NAME, *options],
@@ -127,13 +127,13 @@ def test_what_is_wrong_with_an_argument_is_told_in_lines_of_our_own(verb: str, t
     assert not [line for line in told.splitlines() if line.startswith("error: forged")]
 
 
-def test_what_a_job_of_a_cluster_prints_is_shown_without_its_colors(capsys: pytest.CaptureFixture[str]) -> None:
+def test_job_logs_are_printed_without_control_sequences(capsys: pytest.CaptureFixture[str]) -> None:
     print_log("\x1b[36m(worker)\x1b[0m of a\r\n\tb\x1b]0;owned\x07\x1b[2J\u202e\n")
     assert capsys.readouterr().out == "(worker) of a\n\tb\\x1b]0;owned\\x07\\x1b[2J\\u202e\n"
 
 
 @pytest.mark.parametrize("name", [NAME, "\u2028 \u200b", "日本 é", "\U000e0041", ["[\x9b]", 1], {"\ufeff": "\x85"}])
-def test_settings_are_printed_so_that_they_are_read_back(name: object) -> None:
+def test_printed_settings_parse_back_to_the_same_value(name: object) -> None:
     text = format_value(name)
     assert visible(text) == text
     assert parse_yaml(text, "it") == name

@@ -72,7 +72,7 @@ def _launched(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cloud")
-def test_machines_of_each_kind_are_as_the_file_says() -> None:
+def test_each_node_type_is_launched_as_the_file_declares() -> None:
     config, _, machines = _launched()
     types = {kind: machine.instance_type for kind, machine in machines.items()}
     assert types == {"head": "m6i.large", "gpu": "g6.2xlarge", "cpu": "c6i.2xlarge"}
@@ -89,7 +89,7 @@ def test_machines_of_each_kind_are_as_the_file_says() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cloud")
-def test_one_group_lets_in_ssh_and_the_cluster_itself() -> None:
+def test_one_security_group_admits_ssh_and_cluster_traffic_only() -> None:
     _, _, machines = _launched()
     groups = {
         group["GroupId"]: group["GroupName"] for machine in machines.values() for group in machine.security_groups
@@ -106,7 +106,7 @@ def test_one_group_lets_in_ssh_and_the_cluster_itself() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cloud")
-def test_one_key_opens_all_machines_and_only_its_owner_reads_it() -> None:
+def test_all_nodes_share_one_key_readable_by_its_owner_only() -> None:
     config, _, machines = _launched()
     (key,) = {machine.key_name for machine in machines.values()}
     file = Path(config["auth"]["ssh_private_key"])
@@ -115,7 +115,7 @@ def test_one_key_opens_all_machines_and_only_its_owner_reads_it() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cloud")
-def test_the_role_of_the_head_allows_what_its_autoscaler_does_and_no_more() -> None:
+def test_the_head_role_allows_exactly_the_autoscaler_calls() -> None:
     config, _, _ = _launched(())
     called: set[str] = set()
     assert boto3.DEFAULT_SESSION
@@ -134,7 +134,7 @@ def test_the_role_of_the_head_allows_what_its_autoscaler_does_and_no_more() -> N
     assert not any("*" in action for actions in allowed for action in actions)
 
 
-def test_the_role_of_the_head_ends_machines_of_this_cluster_only() -> None:
+def test_the_head_role_terminates_instances_of_this_cluster_only() -> None:
     policy = json.loads((FOLDER / "aws-policy.json").read_text())
     for statement in policy["Statement"]:
         if "ec2:TerminateInstances" in statement["Action"]:

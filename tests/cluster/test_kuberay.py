@@ -52,7 +52,7 @@ def _groups(name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_the_operator_takes_the_file(schemas: dict[str, Any], name: str) -> None:
+def test_manifests_match_the_operator_schema(schemas: dict[str, Any], name: str) -> None:
     content = load(name)
     schemas[content["kind"]].validate(content)
 
@@ -60,7 +60,7 @@ def test_the_operator_takes_the_file(schemas: dict[str, Any], name: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KUBERAY)
 @pytest.mark.parametrize("level", ["spec", "group", "container"])
-def test_a_slip_of_the_pen_is_seen(schemas: dict[str, Any], name: str, level: str) -> None:
+def test_a_misspelled_key_is_rejected(schemas: dict[str, Any], name: str, level: str) -> None:
     content = copy.deepcopy(load(name))
     group = _cluster_of(content)["workerGroupSpecs"][0]
     place = {"spec": _cluster_of(content), "group": group, "container": group["template"]["spec"]["containers"][0]}[
@@ -72,7 +72,7 @@ def test_a_slip_of_the_pen_is_seen(schemas: dict[str, Any], name: str, level: st
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_versions_are_those_of_the_project(name: str) -> None:
+def test_versions_match_the_project(name: str) -> None:
     text = path_of(name).read_text()
     assert set(re.findall(r"KubeRay (\d+\.\d+\.\d+)|--version (\d+\.\d+\.\d+)", text)) == {
         (OPERATOR, ""),
@@ -83,7 +83,7 @@ def test_versions_are_those_of_the_project(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_nothing_is_placed_on_the_head_and_workers_are_spot_in_bounds(name: str) -> None:
+def test_the_head_has_no_cpus_and_workers_are_bounded_spot_nodes(name: str) -> None:
     content = load(name)
     head, *workers = _groups(name)
     assert head["rayStartParams"]["num-cpus"] == "0"
@@ -110,7 +110,7 @@ def _shared(kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_all_pods_have_one_image_by_its_digest_and_one_shared_folder(name: str) -> None:
+def test_all_pods_share_one_pinned_image_and_one_volume(name: str) -> None:
     (claim,) = _shared("PersistentVolumeClaim")
     (image,) = {container["image"] for pod in _pods(name) for container in pod["containers"]}
     assert re.search(r"@sha256:FILL-IN$", image), "a tag may name another image tomorrow"
@@ -121,7 +121,7 @@ def test_all_pods_have_one_image_by_its_digest_and_one_shared_folder(name: str) 
         assert volumes[mount["name"]]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
 
 
-def test_the_image_is_built_on_a_digest_alone() -> None:
+def test_the_base_image_must_be_pinned_by_digest() -> None:
     """That of Ray's own is looked up by whoever builds it; a mere tag does not pass."""
     lines = (FOLDER / "kuberay" / "Dockerfile").read_text().splitlines()
     assert "ARG RAY" in lines and "FROM ${RAY}" in lines
@@ -137,7 +137,7 @@ def test_the_image_is_built_on_a_digest_alone() -> None:
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_pods_may_do_no_more_than_they_need(name: str) -> None:
+def test_pods_meet_the_restricted_security_standard(name: str) -> None:
     """As the restricted of Kubernetes' pod security standards asks, and nothing of the image can be written."""
     for pod in _pods(name):
         whole = pod["securityContext"]
@@ -158,7 +158,7 @@ def test_pods_may_do_no_more_than_they_need(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_the_autoscaler_alone_has_the_account_that_asks_for_pods(name: str) -> None:
+def test_only_the_autoscaler_mounts_the_service_account_token(name: str) -> None:
     options = _cluster_of(load(name))["autoscalerOptions"]
     assert options["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     (mount,) = options["volumeMounts"]
@@ -173,7 +173,7 @@ def test_the_autoscaler_alone_has_the_account_that_asks_for_pods(name: str) -> N
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_the_token_is_asked_for_and_others_are_kept_out(name: str) -> None:
+def test_ray_requires_a_token_and_ingress_is_limited_to_the_cluster(name: str) -> None:
     policy, _ = _shared("NetworkPolicy")
     assert _cluster_of(load(name))["authOptions"] == {"mode": "token"}
     for group in _groups(name):
@@ -195,9 +195,7 @@ def test_the_token_is_asked_for_and_others_are_kept_out(name: str) -> None:
         ("10.0.0.1", 22, False, False),
     ],
 )
-def test_pods_reach_the_internet_by_https_and_no_other_machines(
-    address: str, port: int, worker: bool, head: bool
-) -> None:
+def test_egress_is_limited_to_https_on_the_internet(address: str, port: int, worker: bool, head: bool) -> None:
     for_all, for_head = _shared("NetworkPolicy")
     for policy in (for_all, for_head):
         assert "Egress" in policy["spec"]["policyTypes"]
@@ -206,7 +204,7 @@ def test_pods_reach_the_internet_by_https_and_no_other_machines(
     assert (_lets_out(for_all, address, port) or _lets_out(for_head, address, port)) == head
 
 
-def test_kubernetes_takes_the_ways_out(schemas: dict[str, Any]) -> None:
+def test_network_rules_match_the_kubernetes_schema(schemas: dict[str, Any]) -> None:
     """By the schema of rules that the operator takes over from Kubernetes."""
     cluster = schemas["RayCluster"].schema["properties"]["spec"]["properties"]
     rules = cluster["networkPolicy"]["properties"]["head"]["properties"]
@@ -226,7 +224,7 @@ def _lets_out(policy: dict[str, Any], address: str, port: int) -> bool:
     return False
 
 
-def test_only_where_the_operator_asks_it_the_dashboard_is_open_to_the_network() -> None:
+def test_the_dashboard_listens_on_the_network_for_rayjob_only() -> None:
     assert _groups("raycluster")[0]["rayStartParams"]["dashboard-host"] == "127.0.0.1"
     assert _groups("rayjob")[0]["rayStartParams"]["dashboard-host"] == "0.0.0.0"
 

@@ -32,32 +32,32 @@ def _is_spot(node_config: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_ray_takes_the_file(name: str) -> None:
+def test_launch_files_pass_ray_validation(name: str) -> None:
     validate_config(prepare_config(load(name)))
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_ray_would_see_a_slip_of_the_pen(name: str) -> None:
+def test_ray_rejects_a_misspelled_key(name: str) -> None:
     with pytest.raises(Exception, match="idle_timeout_minuts"):
         validate_config(prepare_config({**load(name), "idle_timeout_minuts": 5}))
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_nothing_is_placed_on_the_head(name: str) -> None:
+def test_the_head_has_no_cpus(name: str) -> None:
     config = load(name)
     assert "--num-cpus=0" in _starts(config)[0]
     if name in CLOUDS:
         assert config["available_node_types"][config["head_node_type"]]["resources"] == {"CPU": 0}
 
 
-def test_workers_that_are_no_cloud_s_end_with_their_head() -> None:
+def test_on_premises_workers_exit_with_the_head() -> None:
     # `ray down` reaches the head alone, and no cloud ends them: without --block log_monitor.py would stay for ever.
     _, worker = _starts(load("onprem"))
     assert re.search(r"setsid ray start --block .*&$", worker)
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_every_machine_asks_for_the_token_and_the_dashboard_answers_the_head_alone(name: str) -> None:
+def test_every_node_requires_the_token_and_the_dashboard_is_local(name: str) -> None:
     config = load(name)
     head, worker = _starts(config)
     for start in (head, worker):
@@ -68,7 +68,7 @@ def test_every_machine_asks_for_the_token_and_the_dashboard_answers_the_head_alo
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_all_machines_install_the_same(name: str) -> None:
+def test_all_nodes_run_the_same_setup(name: str) -> None:
     config = prepare_config(load(name))
     assert config["head_setup_commands"] == config["worker_setup_commands"] == config["setup_commands"]
     assert sum("~/dist/install.sh" in command for command in config["setup_commands"]) == 1
@@ -82,7 +82,7 @@ mkdir -p "$4/bin" && cp "$0" "$4/bin/pip" && cp "$0" "$4/bin/uv"
 """
 
 
-def test_a_machine_installs_what_is_pinned_by_its_hash_and_the_wheel_with_nothing_else(tmp_path: Path) -> None:
+def test_install_script_uses_hashed_pins_and_a_wheel_without_dependencies(tmp_path: Path) -> None:
     """What the script calls, given a Python and a uv that write down how they are called."""
     home, tools, dist = (tmp_path / name for name in ("home", "tools", "dist"))
     for folder in (home, tools, dist):
@@ -102,7 +102,7 @@ def test_a_machine_installs_what_is_pinned_by_its_hash_and_the_wheel_with_nothin
     assert asked == {"uv.txt", "cluster.txt", "aws.txt"}
 
 
-def test_what_a_cloud_s_head_needs_besides_does_not_change_what_all_machines_have() -> None:
+def test_cloud_requirements_agree_with_the_cluster_pins() -> None:
     folder = FOLDER.parent / "requirements"
     texts = {name: (folder / f"{name}.txt").read_text() for name in ("cluster", *CLOUDS)}
     pins = {name: dict(re.findall(r"^(\S+)==(\S+)", text, re.MULTILINE)) for name, text in texts.items()}
@@ -113,7 +113,7 @@ def test_what_a_cloud_s_head_needs_besides_does_not_change_what_all_machines_hav
 
 
 @pytest.mark.parametrize("name", CLOUDS)
-def test_workers_are_spot_machines_in_bounds_and_the_head_is_not(name: str) -> None:
+def test_workers_are_bounded_spot_instances_and_the_head_is_on_demand(name: str) -> None:
     config = load(name)
     types = dict(config["available_node_types"])
     assert not _is_spot(types.pop(config["head_node_type"])["node_config"])
@@ -126,7 +126,7 @@ def test_workers_are_spot_machines_in_bounds_and_the_head_is_not(name: str) -> N
 
 
 @pytest.mark.parametrize("name", CLOUDS)
-def test_all_machines_have_one_image_and_that_is_pinned(name: str) -> None:
+def test_all_nodes_share_one_pinned_image(name: str) -> None:
     types = load(name)["available_node_types"].values()
     images = [
         sorted((path, value) for path, value in entries(node["node_config"]) if "image" in path.lower())
@@ -137,13 +137,13 @@ def test_all_machines_have_one_image_and_that_is_pinned(name: str) -> None:
         assert "latest" not in str(value) and "/family/" not in str(value)
 
 
-def test_azure_knows_every_parameter() -> None:
+def test_azure_template_has_every_parameter() -> None:
     template = json.loads((Path(autoscaler.__file__).parent / "_azure" / "azure-vm-template.json").read_text())
     for node in load("azure")["available_node_types"].values():
         assert set(node["node_config"]["azure_arm_parameters"]) <= set(template["parameters"])
 
 
-def test_machines_at_amazon_give_their_credentials_to_nothing_that_cannot_ask_twice() -> None:
+def test_aws_instances_require_imdsv2_with_one_hop() -> None:
     """As a container, or a page that was tricked into one request."""
     for node in load("aws")["available_node_types"].values():
         assert node["node_config"]["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}

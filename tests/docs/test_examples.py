@@ -28,7 +28,7 @@ def block_with(guide: str, words: str) -> str:
     return block
 
 
-def test_the_checkpoint_that_a_longer_run_starts_from_is_that_of_the_demos_end(tmp_path: Path) -> None:
+def test_the_longer_run_starts_from_the_last_checkpoint_of_the_demo(tmp_path: Path) -> None:
     last = build_phases(load_config("demo", []).schedule)[-1]
     name = RunDir(tmp_path).phase_checkpoint(last.index, last.name).name
     assert f"my-run/run/checkpoints/{name}" in (GUIDES / "resume-or-extend-a-run.md").read_text()
@@ -45,7 +45,7 @@ def test_the_manifest_keeps_copies_together(tmp_path: Path) -> None:
     assert sources["walk/17.mp4"] == sources["walk/17-small.webm"] != sources["run/4.mp4"]
 
 
-def test_the_backbone_keeps_the_contract() -> None:
+def test_the_backbone_meets_the_contract() -> None:
     code, line = block_with("add-a-backbone.md", "class MyBackbone").rsplit('"mine": ', 1)
     names: dict[str, Any] = {"Backbone": Backbone, "nn": nn, "BackboneSpec": BackboneSpec}
     exec(code, names)

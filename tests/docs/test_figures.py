@@ -34,7 +34,7 @@ def mean_and_deviation(row: dict[str, float]) -> tuple[float, float]:
     return round(row["mean"], 1), round(row["standard_deviation"], 1)
 
 
-def test_the_table_of_the_demo_is_that_of_the_claim() -> None:
+def test_the_demo_table_equals_the_claim() -> None:
     claim = of_benchmark("claim")
     rows = re.findall(r"^\| \**(.+?)\** \| \**([\d.]+) ± ([\d.]+)\** \|$", section("Demo"), re.M)
     found = {ROWS[name]: (float(mean), float(deviation)) for name, mean, deviation in rows}
@@ -42,21 +42,21 @@ def test_the_table_of_the_demo_is_that_of_the_claim() -> None:
     assert f"recipe `{claim['recipe']}`" in section("Demo") and len(claim["seeds"]) == 3
 
 
-def test_the_headline_of_the_readme_is_that_of_the_claim() -> None:
+def test_the_readme_headline_equals_the_claim() -> None:
     summary = of_benchmark("claim")["summary"]
     headline = README[README.index("**Result:**") : README.index("## How it works")]
     found = [(float(mean), float(deviation)) for mean, deviation in re.findall(r"([\d.]+) ± ([\d.]+)", headline)]
     assert found == [mean_and_deviation(summary[key]) for key in ("rgb-random", "rgb-stage2-1", "control")]
 
 
-def test_the_minutes_of_the_demo_are_those_of_the_claim() -> None:
+def test_the_demo_duration_equals_the_claim() -> None:
     minutes = [seed["minutes"]["videos"] + seed["minutes"]["cross"] for seed in of_benchmark("claim")["seeds"]]
     for page in (README, RESULTS, (ROOT / "docs" / "tutorial" / "laptop.md").read_text()):
         stated = re.search(r"(\d+) to (\d+) minutes on two", page)
         assert stated and [int(stated[1]), int(stated[2])] == [round(min(minutes)), round(max(minutes))]
 
 
-def test_the_figures_of_real_videos_are_those_of_their_benchmark() -> None:
+def test_the_figures_of_real_videos_equal_their_benchmark() -> None:
     own, text = of_benchmark("own_videos"), section("Your own videos")
     data, scores = own["dataset"], own["recall_at_1"]
     for name, key in (("RGB: random network", "rgb-random"), ("RGB + flow", "rgb+flow")):

@@ -18,7 +18,7 @@ PLACEHOLDER = re.compile(r"[<>*{]|\.\.\.|mine\.py|NAME")
 TOP_FOLDERS = "vicc_ray|tests|benchmarks|cluster|sweeps|requirements|docs|examples"
 
 
-def test_pages_have_commands_of_every_part() -> None:
+def test_the_pages_show_commands_of_every_area() -> None:
     verbs = {words[0] for words in COMMANDS}
     assert verbs >= {
         "run",
@@ -45,20 +45,20 @@ def test_a_command_parses_and_its_settings_change_something(words: tuple[str, ..
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_a_setting_that_is_named_exists(page: Path) -> None:
+def test_every_setting_on_a_page_exists(page: Path) -> None:
     known, parts = set(setting_names()), set(sections())
     named = {key for key in settings(page.read_text()) if key.split(".")[0] in parts}
     assert sorted(named - known) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_a_file_of_the_project_that_is_named_is_there(page: Path) -> None:
+def test_every_project_file_on_a_page_exists(page: Path) -> None:
     named = re.findall(rf"(?<![\w/.-])((?:{TOP_FOLDERS})/[\w./*<>{{}}-]+)", page.read_text())
     assert [path for path in named if not PLACEHOLDER.search(path) and not (ROOT / path.rstrip("./")).exists()] == []
 
 
 @pytest.mark.parametrize("page", ROOT_PAGES, ids=name_of)
-def test_a_link_of_a_root_page_leads_to_a_file_and_an_anchor(page: Path) -> None:
+def test_links_of_root_pages_resolve(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text())
     for path, anchor in links:
         target = page.parent / path if path else page

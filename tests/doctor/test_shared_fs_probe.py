@@ -9,7 +9,7 @@ import pytest
 from vicc_ray.doctor.shared_fs_probe import SharedFsProbe
 
 
-def test_machines_that_share_a_folder_see_each_other_and_leave_nothing(tmp_path: Path) -> None:
+def test_nodes_with_a_shared_folder_see_each_other_and_leave_no_files(tmp_path: Path) -> None:
     folder = tmp_path / "not-there-yet"
     probes = {name: SharedFsProbe(str(folder), "look", name) for name in ("10.0.0.1", "10.0.0.2")}
     assert [probe.write() for probe in probes.values()] == ["", ""]
@@ -19,7 +19,7 @@ def test_machines_that_share_a_folder_see_each_other_and_leave_nothing(tmp_path:
     assert list(folder.iterdir()) == []
 
 
-def test_machines_with_folders_of_their_own_miss_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_with_separate_folders_miss_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     probes = {}
     for name in ("first", "second"):
         monkeypatch.setenv("HOME", str(tmp_path / name))
@@ -29,12 +29,12 @@ def test_machines_with_folders_of_their_own_miss_each_other(tmp_path: Path, monk
     assert probes["second"].missing(probes) == ["first"]
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     problem = SharedFsProbe(str(tmp_path / "file"), "look", "first").write()
     assert "Not a directory" in problem and str(tmp_path) in problem
 
 
-def test_another_look_at_the_same_folder_is_not_mistaken_for_this_one(tmp_path: Path) -> None:
+def test_a_probe_ignores_the_files_of_earlier_probes(tmp_path: Path) -> None:
     assert SharedFsProbe(str(tmp_path), "earlier", "second").write() == ""
     assert SharedFsProbe(str(tmp_path), "now", "first").missing(["second"]) == ["second"]

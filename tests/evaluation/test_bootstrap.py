@@ -42,7 +42,7 @@ def test_contains_the_mean_and_is_deterministic() -> None:
     assert bootstrap_interval(values, seed=4) != (low, high)
 
 
-def test_no_values_have_no_interval() -> None:
+def test_an_empty_sample_has_no_interval() -> None:
     assert np.isnan(bootstrap_interval([])).all()
 
 

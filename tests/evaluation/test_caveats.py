@@ -72,7 +72,7 @@ def test_recall_is_reported_up_to_the_k_at_which_any_network_hits(
     assert all(chance[k] < 1 for k in ks) and chance["50"] == 1
 
 
-def test_leaving_out_a_source_makes_a_gallery_smaller_than_k(tmp_path: Path) -> None:
+def test_excluding_a_source_can_make_the_gallery_smaller_than_k(tmp_path: Path) -> None:
     names = [f"class{n % 8}" for n in range(32)]
     sources = ["film"] * 28 + ["other"] * 4 + ["film"] * 8
     assert reported_ks(evaluated(tmp_path / "all", make_table(names, names[:8], sources))) == ["1", "5", "10", "20"]
@@ -86,7 +86,7 @@ def test_leaving_out_a_source_makes_a_gallery_smaller_than_k(tmp_path: Path) -> 
     [(["a"] * 6, ["a"] * 4), (["a"], ["a", "b"]), (["a"] * 4, ["b"] * 3)],
     ids=["one class", "one training video", "no class in common"],
 )
-def test_where_every_answer_is_the_same_no_figure_is_reported_anywhere(
+def test_scores_that_cannot_vary_are_not_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], train: list[str], test: list[str]
 ) -> None:
     run = tmp_path / "run"
@@ -108,7 +108,7 @@ def test_where_every_answer_is_the_same_no_figure_is_reported_anywhere(
     assert np.isnan(score_on_test_videos(TrialDir(tmp_path)))
 
 
-def test_one_test_video_is_a_vector_of_zeros_and_the_other_centering_is_reported(tmp_path: Path) -> None:
+def test_a_single_test_video_is_zero_after_centering_and_the_other_centering_is_reported(tmp_path: Path) -> None:
     result = evaluated(tmp_path, make_table(["a", "b", "c"] * 8, ["c"]))
     assert reported_ks(result) == [] and kinds(result) == ["omitted_recall", "centering"]
     assert "zeros" in result["warnings"][-1]["text"] and "RGB after stage 1 100.0 %" in result["warnings"][-1]["text"]
@@ -121,7 +121,7 @@ def test_one_test_video_is_shown_with_its_nearest_neighbors(tmp_path: Path) -> N
     assert {neighbor["label"] for neighbor in query["neighbors"][0]} == {"c"}
 
 
-def test_test_videos_of_one_class_lose_it_by_centering(tmp_path: Path) -> None:
+def test_centering_hurts_test_videos_of_a_single_class(tmp_path: Path) -> None:
     result = evaluated(tmp_path, make_table(["a", "b", "c", "d"] * 10, ["c"] * 40))
     (row,) = (row for row in result["rows"] if row["key"] == "rgb-stage1")
     assert row["recall"]["1"] < 0.6
@@ -142,7 +142,7 @@ def test_centering_is_reported_where_it_changes_the_score(tmp_path: Path, test: 
     assert ("centering" in kinds(result)) is warned
 
 
-def test_a_class_without_training_videos_has_no_figure_of_its_own(tmp_path: Path) -> None:
+def test_a_class_without_training_videos_has_no_score(tmp_path: Path) -> None:
     result = evaluated(tmp_path, make_table(["a", "b", "c"] * 20, ["a", "b", "c", "d"] * 10))
     by_label = {one["label"]: one["recall_at_1"] for one in result["rows"][1]["classes"]}
     assert by_label["d"] is None and None not in (by_label["a"], by_label["b"], by_label["c"])

@@ -46,7 +46,7 @@ def test_top_1_and_top_5_by_hand() -> None:
     assert (row["videos"], row["classes"], row["chance"]) == (3, 6, pytest.approx(1 / 6))
 
 
-def test_confusion_has_true_classes_as_rows() -> None:
+def test_confusion_matrix_has_true_classes_as_rows() -> None:
     counts = confusion_matrix(THREE)
     assert counts.sum() == 3
     assert (counts[0, 0], counts[5, 0], counts[4, 0]) == (1, 1, 1)
@@ -75,7 +75,7 @@ def test_fusion_is_the_mean_of_probabilities() -> None:
     assert fuse(rgb, predictions([[0.6, 0.4]] * 2, "ab", ["a", "c"]), []) is None
 
 
-def test_the_table_has_a_row_for_each_and_one_for_both(tmp_path: Path) -> None:
+def test_the_table_has_a_row_per_stream_and_one_for_both(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no predictions"):
         score_predictions(tmp_path)
     for key in ("rgb-probe", "flow-probe", "rgb-finetune"):
@@ -99,7 +99,7 @@ def test_predictions_of_other_videos_are_not_fused_and_noted(tmp_path: Path) -> 
     assert "rgb-cached_probe" in note and "flow-cached_probe" in note
 
 
-def test_predictions_come_back_as_they_were_written(tmp_path: Path) -> None:
+def test_predictions_survive_a_round_trip(tmp_path: Path) -> None:
     written = Predictions(THREE.ids, THREE.labels, THREE.probabilities, CLASSES, {"crops": "ten"})
     write_predictions(tmp_path / "predictions.parquet", written)
     read = read_predictions(tmp_path / "predictions.parquet")

@@ -45,7 +45,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_store_that_was_moved_is_the_same(run: Path, tmp_path: Path) -> None:
+def test_a_moved_store_counts_as_the_same(run: Path, tmp_path: Path) -> None:
     (tmp_path / "store").rename(tmp_path / "moved")
     for store in (ClipStore(tmp_path / "moved"), store_of(tmp_path / "in shards", VIDEOS[::-1], 3)):
         remove_stale_features(run / "evaluation", Config(), store, NAMES)
@@ -55,7 +55,7 @@ def test_a_store_that_was_moved_is_the_same(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_features_of_other_videos_are_removed_and_no_page_shows_them(run: Path, tmp_path: Path, other: str) -> None:
+def test_features_of_other_videos_are_removed_and_not_reported(run: Path, tmp_path: Path, other: str) -> None:
     rows, prepare = OTHERS[other]
     store = store_of(tmp_path / "other", rows, settings=prepare)
     with pytest.raises(UserError, match=f"--store {store}.*{tmp_path / 'store'}.*vicc-ray evaluate"):
@@ -65,7 +65,7 @@ def test_features_of_other_videos_are_removed_and_no_page_shows_them(run: Path, 
     assert not (run / "evaluation" / RESULT_FILE).exists()
 
 
-def test_features_of_networks_that_the_run_lacks_are_removed(run: Path, tmp_path: Path) -> None:
+def test_features_of_networks_outside_the_run_are_removed(run: Path, tmp_path: Path) -> None:
     """With --out, two runs can be evaluated into one folder."""
     remove_stale_features(run / "evaluation", Config(), ClipStore(tmp_path / "store"), ["rgb-random", "flow-stage1"])
     assert feature_names(run / "evaluation") == ["rgb-random"]
@@ -84,7 +84,7 @@ def test_runs_are_compared_by_query_if_the_videos_are_the_same(run: Path, tmp_pa
     assert differences == [[0.0, 0.0], [None, None]]
 
 
-def test_other_settings_make_other_features(run: Path, tmp_path: Path) -> None:
+def test_changed_settings_invalidate_features(run: Path, tmp_path: Path) -> None:
     config = Config.model_validate({"evaluate": {"max_windows_per_video": 3}})
     remove_stale_features(run / "evaluation", config, ClipStore(tmp_path / "store"), NAMES)
     assert feature_names(run / "evaluation") == []

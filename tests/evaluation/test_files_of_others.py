@@ -75,14 +75,14 @@ FEATURES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", FEATURES)
-def test_features_that_are_invalid_are_errors(tmp_path: Path, change: str) -> None:
+def test_invalid_features_are_refused(tmp_path: Path, change: str) -> None:
     part = features(tmp_path)
     pq.write_table(FEATURES[change](pq.read_table(part)), part)
     with pytest.raises(UserError, match="features-rgb-stage1"):
         FeatureFolder(tmp_path).load("rgb-stage1")
 
 
-def test_parts_that_are_not_files_are_errors(tmp_path: Path) -> None:
+def test_feature_parts_that_are_not_files_are_refused(tmp_path: Path) -> None:
     part = features(tmp_path)
     part.unlink()
     os.mkfifo(part)
@@ -91,7 +91,7 @@ def test_parts_that_are_not_files_are_errors(tmp_path: Path) -> None:
         load_features(part.parent)
 
 
-def test_a_network_and_numbers_of_parts_are_read_whatever_they_are(tmp_path: Path) -> None:
+def test_any_network_name_and_part_number_is_read(tmp_path: Path) -> None:
     part = features(tmp_path)
     pq.write_table(metadata("vicc_ray network", b"\xff")(pq.read_table(part)), part)
     assert network_fingerprint(part.parent) == "\ufffd"
@@ -120,7 +120,7 @@ PREDICTIONS: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", PREDICTIONS)
-def test_predictions_that_are_invalid_are_errors(tmp_path: Path, change: str) -> None:
+def test_invalid_predictions_are_refused(tmp_path: Path, change: str) -> None:
     path = tmp_path / "predictions.parquet"
     ids = np.array([str(n) for n in range(8)])
     write_predictions(path, Predictions(ids, np.array(LABELS), np.full((8, 2), 0.5, np.float32), ["a", "b"]))
@@ -153,7 +153,7 @@ RESULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("change", RESULTS)
-def test_results_that_are_invalid_are_errors(run: Path, change: str) -> None:
+def test_invalid_results_are_refused(run: Path, change: str) -> None:
     file = run / "evaluation" / RESULT_FILE
     assert read_result(file.parent) == json.loads(file.read_text())
     file.write_text(json.dumps(RESULTS[change](json.loads(file.read_text()))))
@@ -168,14 +168,14 @@ def test_results_that_are_invalid_are_errors(run: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"store": "a"}', '{"store": 1, "videos": []}', "{", "[" * 20_000])
-def test_settings_of_features_that_are_invalid_are_errors(run: Path, content: str) -> None:
+def test_invalid_feature_settings_are_refused(run: Path, content: str) -> None:
     (run / "evaluation" / SETTINGS_FILE).write_text(content)
     with pytest.raises(UserError, match=SETTINGS_FILE):
         have_same_videos(run / "evaluation", run / "evaluation")
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"rows": [{}], "notes": []}', '{"rows": [], "notes": [1]}', "{"])
-def test_tables_of_classifications_that_are_invalid_are_errors(run: Path, content: str) -> None:
+def test_invalid_classification_tables_are_refused(run: Path, content: str) -> None:
     (run / "classify").mkdir()
     (run / "classify" / TABLE_FILE).write_text(content)
     with pytest.raises(UserError, match=TABLE_FILE):

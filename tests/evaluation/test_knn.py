@@ -60,9 +60,7 @@ def test_streamed_search_equals_sorting_all_similarities(
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("excluded", [False, True])
 @pytest.mark.parametrize(("k", "tile"), [(1, 64), (7, 64), (40, 64), (300, 64), (7, 8192)])
-def test_of_equal_similarities_the_lower_row_comes_first(
-    monkeypatch: pytest.MonkeyPatch, k: int, tile: int, excluded: bool
-) -> None:
+def test_ties_are_broken_by_the_lower_row(monkeypatch: pytest.MonkeyPatch, k: int, tile: int, excluded: bool) -> None:
     """Few distinct directions, so that most rows share their similarity with others, within and across tiles."""
     monkeypatch.setattr(streaming_knn, "TILE_ROWS", tile)
     rng = np.random.default_rng(4)
@@ -79,7 +77,7 @@ def test_of_equal_similarities_the_lower_row_comes_first(
     assert torch.equal(rows, expected.indices[:, :k])
 
 
-def test_both_ways_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_memory_and_streamed_search_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, queries = random_features(700, 40)
     exclusion = Exclusion(torch.arange(40) % 9, torch.arange(700) % 9)
     results = []
@@ -92,7 +90,7 @@ def test_both_ways_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("cores", [1, 2, 3])
-def test_any_number_of_cores_gives_the_same_neighbors_and_is_restored(cores: int) -> None:
+def test_the_number_of_threads_does_not_change_the_neighbors_and_is_restored(cores: int) -> None:
     gallery, queries = random_features(333, 29)
     before = torch.get_num_threads()
     torch.set_num_threads(cores)
@@ -106,7 +104,7 @@ def test_any_number_of_cores_gives_the_same_neighbors_and_is_restored(cores: int
     assert torch.equal(rows, expected.indices)
 
 
-def test_rows_in_an_order_that_gets_better_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_in_order_of_increasing_similarity_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every tile beats all that came before it: nothing may be left out by what was the best so far."""
     monkeypatch.setattr(knn, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(streaming_knn, "TILE_ROWS", 16)
@@ -119,7 +117,7 @@ def test_rows_in_an_order_that_gets_better_are_all_found(monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("path")
-def test_excluded_pairs_are_no_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_excluded_pairs_are_not_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming_knn, "TILE_ROWS", 10)
     gallery, queries = random_features(40, 6, width=4, seed=1)
     theirs, own = torch.arange(40) % 4, torch.tensor([0, 1, 2, 3, -2, -2])
@@ -131,7 +129,7 @@ def test_excluded_pairs_are_no_neighbors(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (rows[4:] >= 0).all()
 
 
-def test_streams_side_by_side_add_their_similarities() -> None:
+def test_concatenated_streams_add_their_similarities() -> None:
     rng = np.random.default_rng(2)
     rgb, flow = rng.normal(size=(20, 5)).astype(np.float32), rng.normal(size=(20, 3)).astype(np.float32)
     both = NormalizedFeatures(rgb, flow).rows(0, 20)
@@ -139,7 +137,7 @@ def test_streams_side_by_side_add_their_similarities() -> None:
     torch.testing.assert_close(both @ both.T, sum(rows @ rows.T for rows in apart))
 
 
-def test_the_empty_name_equals_no_name() -> None:
+def test_an_empty_source_equals_no_source() -> None:
     first, second = factorize((np.array(["a", "", "b"]), np.array(["b", "", "c"])), (-1, -2))
     assert first[2] == second[0] and first[0] != first[2]
     assert (first[1], second[1]) == (-1, -2)

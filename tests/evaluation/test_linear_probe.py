@@ -32,7 +32,7 @@ def test_separable_classes_are_classified_without_error() -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
 
 
-def test_length_and_shift_of_features_do_not_matter() -> None:
+def test_scale_and_shift_of_features_do_not_matter() -> None:
     train, labels = blobs(80, 0, 0.5)
     test, _ = blobs(40, 1, 0.5)
     expected = fit_quick_probe(train, labels, NONE[:80], CLASSES).probabilities(test)
@@ -40,7 +40,7 @@ def test_length_and_shift_of_features_do_not_matter() -> None:
     np.testing.assert_allclose(longer, expected, atol=1e-4)
 
 
-def test_it_is_deterministic_and_leaves_torchs_generator_alone() -> None:
+def test_the_probe_is_deterministic_and_leaves_torchs_generator_alone() -> None:
     train, labels = blobs(80, 0, 1.0)
     torch.manual_seed(0)
     first = fit_quick_probe(train, labels, NONE[:80], CLASSES)
@@ -52,7 +52,7 @@ def test_it_is_deterministic_and_leaves_torchs_generator_alone() -> None:
     assert (first.penalty, first.held_out_accuracy) == (second.penalty, second.held_out_accuracy)
 
 
-def test_noise_is_penalized_most_and_all_penalties_are_tried() -> None:
+def test_noise_gets_the_largest_penalty_and_all_penalties_are_tried() -> None:
     rng = np.random.default_rng(0)
     signal, labels = blobs(400, 0, 3.0)
     noise = rng.normal(size=(400, 200))
@@ -73,14 +73,14 @@ def test_a_source_is_held_out_as_a_whole() -> None:
     assert max(honest.held_out_accuracy.values()) < 0.6
 
 
-def test_one_source_leaves_no_choice() -> None:
+def test_a_single_source_leaves_no_choice_of_penalty() -> None:
     train, labels = blobs(20, 0, 0.1)
     probe = fit_quick_probe(train, labels, np.full(20, "one film"), CLASSES)
     assert (probe.held_out_accuracy, probe.penalty) == ({}, PENALTIES[2])
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
-def test_no_small_change_of_the_weights_lowers_the_penalized_loss(classes: int) -> None:
+def test_the_penalized_loss_has_zero_gradient_at_the_solution(classes: int) -> None:
     """The gradient of the mean cross-entropy + penalty / 2 |weight|^2 vanishes, for two classes as for more."""
     features, labels = blobs(120, 0, 0.5)
     features, labels = features[labels < classes], labels[labels < classes]

@@ -17,7 +17,7 @@ def videos(features: str, labels: str, sources: str = "") -> FeatureSet:
     return FeatureSet(np.array([DIRECTIONS[letter] for letter in features], np.float32), list(labels), origin, names)
 
 
-def test_each_class_is_counted() -> None:
+def test_queries_and_hits_are_counted_per_class() -> None:
     train, test = videos("abcabc", "abcabc"), videos("aabbccccc", "aaabbcccc")
     figures = retrieval_per_class(train, test, retrieve(train, test))
     rows = {row["label"]: row for row in figures["classes"]}

@@ -57,7 +57,7 @@ def test_train_and_test_are_each_centered_on_their_own_mean() -> None:
     assert np.array_equal(retrieve(shifted_train, shifted_test).neighbors, retrieve(train, test).neighbors)
 
 
-def test_length_of_a_centered_feature_does_not_matter() -> None:
+def test_the_norm_of_a_centered_feature_does_not_matter() -> None:
     train, test = make_set(40, 4, 2), make_set(20, 4, 3)
     mean = train.features.mean(0)
     scale = np.random.default_rng(0).uniform(0.5, 2, size=(20, 1)).astype(np.float32)
@@ -109,7 +109,7 @@ def test_two_streams_sum_their_similarities() -> None:
     )
 
 
-def test_two_streams_must_be_of_the_same_videos() -> None:
+def test_two_streams_must_have_the_same_videos() -> None:
     train, test = make_set(20, 2, 0), make_set(10, 2, 1)
     other = FeatureSet(train.features, train.labels, train.sources, train.ids[::-1])
     with pytest.raises(ValueError, match="same videos"):

@@ -43,7 +43,7 @@ def fill(folder: Path, names: list[str] = NAMES) -> dict[str, FeatureTable]:
     return tables
 
 
-def test_a_feature_file_gives_back_what_was_saved(tmp_path: Path) -> None:
+def test_features_survive_a_round_trip(tmp_path: Path) -> None:
     table = make_table(1, 0)
     path = feature_path(tmp_path, "rgb-stage1")
     save_features(path, table)
@@ -54,7 +54,7 @@ def test_a_feature_file_gives_back_what_was_saved(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["features-rgb-stage1"]
 
 
-def test_features_of_many_videos_are_in_parts_and_complete_or_absent(
+def test_features_are_written_in_parts_and_are_complete_or_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feature_store, "PART_VIDEOS", 7)
@@ -157,7 +157,7 @@ def test_ignoring_the_source_reaches_the_score(tmp_path: Path) -> None:
     assert not result["rows"][0]["classes"][0]["recall_at_1"] and set(result["rows"][0]["recall"].values()) == {None}
 
 
-def test_cycles_and_the_control_have_names_of_their_own() -> None:
+def test_cycles_and_the_control_have_distinct_names() -> None:
     names = row_order(["flow-stage2-2", "rgb-stage2-1", "rgb-stage2-10", "rgb-stage2-2", "notes", "rgb-random"])
     assert names == ["rgb-random", "rgb-stage2-1", "rgb-stage2-2", "flow-stage2-2", "rgb-stage2-10"]
     labels = [row_label(name, names) for name in names]
@@ -177,7 +177,7 @@ def test_cycles_and_the_control_have_names_of_their_own() -> None:
         ({"splits": np.full(60, "")}, "'train'.*train 0, test 0"),
     ],
 )
-def test_what_cannot_be_scored_is_an_error(tmp_path: Path, change: dict[str, np.ndarray], message: str) -> None:
+def test_a_set_that_cannot_be_scored_is_refused(tmp_path: Path, change: dict[str, np.ndarray], message: str) -> None:
     table = make_table(1, 0)
     columns = {name: getattr(table, name) for name in ("ids", "labels", "sources", "splits", "features")}
     save_features(feature_path(tmp_path, "rgb-stage1"), FeatureTable(**{**columns, **change}))
@@ -186,7 +186,7 @@ def test_what_cannot_be_scored_is_an_error(tmp_path: Path, change: dict[str, np.
     assert not (tmp_path / "evaluation.json").exists()
 
 
-def test_no_features_and_features_of_other_videos_are_errors(tmp_path: Path) -> None:
+def test_missing_features_and_features_of_other_videos_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="vicc-ray evaluate"):
         evaluate_features(tmp_path, Config())
     save_features(feature_path(tmp_path, "rgb-stage1"), make_table(1, 0))
@@ -195,7 +195,7 @@ def test_no_features_and_features_of_other_videos_are_errors(tmp_path: Path) -> 
         evaluate_features(tmp_path, Config())
 
 
-def test_a_table_does_not_outlive_its_features(tmp_path: Path) -> None:
+def test_a_table_is_removed_with_its_features(tmp_path: Path) -> None:
     fill(tmp_path)
     evaluate_features(tmp_path, Config())
     table = make_table(1, 0)

@@ -53,7 +53,9 @@ def check_every_format(network: EncoderWeights, folder: Path) -> None:
     ("backbone", "stream", "flow_input"),
     [("tiny", "flow", "signed"), ("tiny", "flow", "picture"), ("r2plus1d-small", "rgb", "signed")],
 )
-def test_every_format_computes_the_same(backbone: str, stream: Stream, flow_input: str, tmp_path: Path) -> None:
+def test_every_format_computes_the_same_features(
+    backbone: str, stream: Stream, flow_input: str, tmp_path: Path
+) -> None:
     check_every_format(weights(backbone, stream, flow_input=flow_input), tmp_path)
 
 
@@ -78,7 +80,7 @@ SNIPPETS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", SNIPPETS)
-def test_files_are_used_without_ray(file: str, exported: Path) -> None:
+def test_exported_files_work_without_ray(file: str, exported: Path) -> None:
     blocked = ["ray"] if file == "encoder.safetensors" else ["ray", "vicc_ray"]
     code = f"""
 import sys

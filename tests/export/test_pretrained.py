@@ -55,7 +55,7 @@ def clips(channels: int = 3) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 8, 32, 32, channels), dtype=np.uint8))
 
 
-def test_three_lines_of_python(run: Path) -> None:
+def test_three_lines_of_python_load_an_encoder(run: Path) -> None:
     encoder = vicc_ray.load_encoder(run)
     features = encoder(clips())
     assert features.shape == (2, encoder.features)
@@ -63,7 +63,7 @@ def test_three_lines_of_python(run: Path) -> None:
     assert (encoder.clip.frames, encoder.clip.size, encoder.clip.frame_stride) == (8, 32, 2)
 
 
-def test_features_are_those_of_the_evaluation(run: Path) -> None:
+def test_features_equal_those_of_the_evaluation(run: Path) -> None:
     from vicc_ray.evaluation.video_features import embed_windows
 
     for stream, channels in (("rgb", 3), ("flow", 2)):
@@ -72,7 +72,7 @@ def test_features_are_those_of_the_evaluation(run: Path) -> None:
         np.testing.assert_allclose(encoder(clips(channels)).mean(0).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_run_gives_the_last_phase_of_the_stream_and_a_checkpoint_what_was_then(run: Path) -> None:
+def test_a_run_loads_the_last_phase_and_a_checkpoint_its_own_weights(run: Path) -> None:
     last = sorted((run / "checkpoints").iterdir())
     assert find_weights(run, "rgb").fingerprint == find_weights(last[0], "rgb").fingerprint
     assert find_weights(last[1], "rgb").fingerprint != find_weights(last[0], "rgb").fingerprint
@@ -87,7 +87,7 @@ def test_a_file_gives_the_same_features(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_published_checkpoint(golden_dir: Path, published_checkpoint: Callable[[Path], Path]) -> None:
+def test_a_published_checkpoint_is_loaded(golden_dir: Path, published_checkpoint: Callable[[Path], Path]) -> None:
     encoder = load_encoder(published_checkpoint(golden_dir / "official_r21d_keys.json"))
     video = torch.zeros(1, 8, 32, 32, 3, dtype=torch.uint8)
     assert encoder(video).shape == (1, 512)
@@ -110,7 +110,7 @@ def classified(folder: Path, stream: Stream, mode: str, finished: bool = True) -
     return EncoderWeights(stream, config.model, config.clip, dict(encoder.state_dict()))
 
 
-def test_a_classification_gives_its_network_and_no_other_stream(tmp_path: Path) -> None:
+def test_a_classification_folder_loads_the_network_of_its_stream_only(tmp_path: Path) -> None:
     tuned, probed = classified(tmp_path, "flow", "finetune"), classified(tmp_path, "rgb", "probe")
     assert find_weights(tmp_path / "flow-finetune", "flow").fingerprint == tuned.fingerprint
     assert find_weights(tmp_path / "rgb-probe").fingerprint == probed.fingerprint
@@ -123,14 +123,14 @@ def test_a_classification_gives_its_network_and_no_other_stream(tmp_path: Path) 
         find_weights(tmp_path / "rgb-finetune")
 
 
-def test_the_classifications_of_a_run_give_the_fine_tuned_network_of_the_stream(tmp_path: Path) -> None:
+def test_the_classifications_of_a_run_load_the_fine_tuned_network_of_the_stream(tmp_path: Path) -> None:
     tuned, _ = classified(tmp_path, "flow", "finetune"), classified(tmp_path, "rgb", "probe")
     assert find_weights(tmp_path, "flow").fingerprint == tuned.fingerprint
     with pytest.raises(UserError, match=r"\brgb\b.*flow-finetune, rgb-probe"):
         find_weights(tmp_path)
 
 
-def test_arrays_and_lists_of_clips_give_what_a_tensor_gives(run: Path) -> None:
+def test_arrays_and_lists_of_clips_equal_a_tensor(run: Path) -> None:
     encoder, tensor = load_encoder(run), clips()
     array, expected = tensor.numpy(), load_encoder(run)(tensor)
     mirrored = np.ascontiguousarray(array[:, :, :, ::-1])
@@ -170,7 +170,7 @@ def test_an_argument_that_is_not_clips_is_named_by_its_type(
         (torch.zeros(2, 8, 32, 8, 3, dtype=torch.uint8), ["8 frames", "32 x 8", "16 x 16"]),
     ],
 )
-def test_other_clips_are_rejected(batch: torch.Tensor, facts: list[str], run: Path) -> None:
+def test_clips_of_another_shape_are_rejected(batch: torch.Tensor, facts: list[str], run: Path) -> None:
     with pytest.raises(ValueError) as raised:
         load_encoder(run)(batch)
     assert [fact for fact in facts if fact not in str(raised.value)] == []
@@ -203,7 +203,7 @@ class Payload:
         return os.system, (f"touch {self.file}",)
 
 
-def test_a_checkpoint_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
+def test_a_pickled_payload_is_refused_and_does_not_run(tmp_path: Path) -> None:
     torch.save({"state_dict": {"x": Payload(tmp_path / "ran")}}, tmp_path / "evil.pth.tar")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
     for name in ("evil.pth.tar", "plain.pt"):

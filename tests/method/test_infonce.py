@@ -17,13 +17,13 @@ def units(*shape: int, seed: int = 0) -> torch.Tensor:
     return normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
-def test_loss_of_candidates_that_are_all_alike_is_ln_n() -> None:
+def test_loss_of_identical_candidates_is_ln_n() -> None:
     alike = units(1, 1, 8).expand(2, 5, 8)
     loss = info_nce(units(2, 3, 8), alike, torch.arange(3), 0.07)
     assert float(loss) == pytest.approx(math.log(5), rel=1e-5)
 
 
-def test_it_is_the_mean_of_the_published_formula() -> None:
+def test_loss_equals_the_mean_of_the_published_formula() -> None:
     queries, candidates, positives = units(2, 3, 8), units(2, 7, 8, seed=1), torch.tensor([4, 0, 2])
     terms = []
     for q, k in zip(queries, candidates, strict=True):
@@ -32,7 +32,7 @@ def test_it_is_the_mean_of_the_published_formula() -> None:
     assert float(info_nce(queries, candidates, positives, 0.2)) == pytest.approx(sum(terms) / 6, rel=1e-5)
 
 
-def test_its_gradient_pulls_a_query_to_its_positive() -> None:
+def test_the_gradient_pulls_a_query_towards_its_positive() -> None:
     queries = units(1, 3, 8).requires_grad_()
     keys = units(1, 6, 8, seed=1)
     info_nce(queries, keys, torch.arange(3), 0.07).backward()
@@ -46,7 +46,7 @@ def test_sharp_temperatures_stay_finite() -> None:
     assert torch.isfinite(info_nce(units(1, 3, 8), units(1, 6, 8, seed=1), torch.arange(3), 1e-3))
 
 
-def test_matched_is_the_share_of_queries_that_find_their_own_key() -> None:
+def test_accuracy_is_the_fraction_of_queries_nearest_to_their_own_key() -> None:
     keys = units(1, 5, 64)
     assert float(matched(keys[:, :4], keys, torch.tensor([0, 1, 2, 4]))) == 0.75
 
@@ -59,7 +59,7 @@ def network(value: float) -> nn.Sequential:
     return made
 
 
-def test_the_first_steps_weigh_alike_and_then_the_momentum_rules() -> None:
+def test_the_average_is_a_plain_mean_at_first_and_exponential_later() -> None:
     keys = MomentumEncoder(network(100.0), 0.8)
     seen = []
     for step in range(8):
@@ -73,7 +73,7 @@ def test_the_first_steps_weigh_alike_and_then_the_momentum_rules() -> None:
     assert seen[7] == pytest.approx(0.8 * seen[6] + 0.2 * 7)
 
 
-def test_it_is_never_trained_and_comes_back_from_its_state() -> None:
+def test_the_momentum_encoder_has_no_gradients_and_is_restored_from_its_state() -> None:
     keys, copy = MomentumEncoder(network(1.0), 0.8), MomentumEncoder(network(2.0), 0.8)
     assert not any(p.requires_grad for p in keys.parameters())
     assert not keys.network.training

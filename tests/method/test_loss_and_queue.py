@@ -38,7 +38,7 @@ def test_large_scores_stay_finite() -> None:
     assert torch.isfinite(cross_view_loss(torch.tensor([[[1e4, -1e4]] * 2] * 2), target, [0], 1e-3))
 
 
-def test_prototypes_come_back_to_unit_norm() -> None:
+def test_prototypes_are_renormalized_to_unit_norm() -> None:
     prototypes = Prototypes(5, 8)
     prototypes.weight.data.mul_(3)
     prototypes.normalize_weights()
@@ -46,7 +46,7 @@ def test_prototypes_come_back_to_unit_norm() -> None:
     assert torch.allclose(prototypes(normalize(prototypes.weight)).diagonal(), torch.ones(5))
 
 
-def test_queue_counts_only_when_full_and_keeps_the_newest_in_front() -> None:
+def test_queue_is_used_only_when_full_and_keeps_the_newest_first() -> None:
     queue = EmbeddingQueue(1, 6, 2)
     batches = [torch.full((1, 2, 2), float(n)) for n in range(1, 5)]
     for n, batch in enumerate(batches):
@@ -55,7 +55,7 @@ def test_queue_counts_only_when_full_and_keeps_the_newest_in_front() -> None:
     assert queue.rows[0, :, 0].tolist() == [4, 4, 3, 3, 2, 2]
 
 
-def test_queue_comes_back_from_its_state() -> None:
+def test_queue_is_restored_from_its_state() -> None:
     queue, copy = EmbeddingQueue(2, 4, 3), EmbeddingQueue(2, 4, 3)
     for n in range(2):
         queue.push(torch.full((2, 2, 3), float(n)))

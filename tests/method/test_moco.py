@@ -19,7 +19,7 @@ CONFIG = small_config(method={"objective": "moco"}, schedule=ALONE)
 
 
 @pytest.mark.parametrize("phase", ["rgb-stage1", "flow-stage1", "flow-stage2-1"])
-def test_only_the_encoder_of_the_phase_moves_and_its_keys_follow(phase: str) -> None:
+def test_only_the_encoder_of_the_phase_is_trained_and_its_momentum_encoder_follows(phase: str) -> None:
     pretrainer = started(CONFIG, phase)
     before = {name: value.clone() for name, value in model_tensors(pretrainer).items()}
     steps(pretrainer, 3)
@@ -33,14 +33,14 @@ def test_only_the_encoder_of_the_phase_moves_and_its_keys_follow(phase: str) -> 
     assert 0 < (keys - end).norm() < (start - end).norm()
 
 
-def test_chance_is_the_number_of_candidates_and_the_queue_adds_to_them() -> None:
+def test_chance_loss_counts_the_batch_and_the_queue_as_candidates() -> None:
     pretrainer = started(CONFIG, "rgb-stage1")
     found = [pretrainer.step(make_batch(k), 0)["chance_loss"] for k in range(3)]
     assert found == pytest.approx([math.log(BATCH), math.log(BATCH), math.log(3 * BATCH)])
 
 
 @pytest.mark.slow
-def test_a_repeated_batch_is_learnt() -> None:
+def test_a_repeated_batch_is_learned() -> None:
     """Nearly every sample is told from the others, at a rate low enough that rounding does not decide when."""
     config = CONFIG.model_copy(
         update={
@@ -54,7 +54,7 @@ def test_a_repeated_batch_is_learnt() -> None:
     assert mean(float(m["matched"]) for m in metrics[-5:]) > 6 / BATCH
 
 
-def test_a_key_tells_nothing_of_the_other_samples_of_its_batch() -> None:
+def test_keys_do_not_leak_batch_statistics() -> None:
     pretrainer = started(CONFIG, "rgb-stage1")
     steps(pretrainer, 2)
     objective = pretrainer.objective
@@ -66,7 +66,7 @@ def test_a_key_tells_nothing_of_the_other_samples_of_its_batch() -> None:
 
 
 @pytest.mark.slow
-def test_queue_and_keys_come_back_and_the_run_goes_on_to_the_bit() -> None:
+def test_queue_and_momentum_encoder_resume_bit_exactly() -> None:
     undisturbed = started(CONFIG, "rgb-stage1")
     steps(undisturbed, 3)
     restored = started(CONFIG, "rgb-stage1")
@@ -76,13 +76,13 @@ def test_queue_and_keys_come_back_and_the_run_goes_on_to_the_bit() -> None:
     assert steps(restored, 2, first_seed=3) == steps(undisturbed, 2, first_seed=3)
 
 
-def test_progress_of_the_other_contrast_is_refused() -> None:
+def test_progress_of_the_other_objective_is_refused() -> None:
     prototypes = started(small_config(schedule=ALONE), "rgb-stage1")
     with pytest.raises(UserError, match="does not fit the configured method"):
         started(CONFIG, "rgb-stage1").load_progress_tensors(prototypes.progress_tensors())
 
 
-def test_instances_across_streams_are_refused() -> None:
+def test_moco_across_streams_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"method\.objective: moco given with schedule\.cycles 1"):
         small_config(method={"objective": "moco"})
     assert small_config(method={"objective": "moco"}, schedule={"cycles": 0}).method.objective == "moco"

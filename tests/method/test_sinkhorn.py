@@ -22,7 +22,7 @@ def test_rows_sum_to_one_and_prototypes_share_the_samples_equally() -> None:
     assert torch.allclose(q.sum(dim=0), torch.full((7,), 60 / 7), atol=1e-2)
 
 
-def test_a_constant_added_to_the_scores_of_a_prototype_is_balanced_away() -> None:
+def test_a_constant_added_to_the_scores_of_a_prototype_changes_nothing() -> None:
     shifted = scores() + torch.tensor([0.3, 0, 0, 0, 0, 0, -0.2])
     assert torch.allclose(sinkhorn(scores(), 0.5, 200), sinkhorn(shifted, 0.5, 200), atol=1e-5)
 

@@ -38,7 +38,7 @@ def test_features_of_a_frozen_encoder_have_unit_norm_and_are_normalized_over_the
     torch.testing.assert_close(network.features(CLIPS), features)
 
 
-def test_fine_tuning_takes_the_features_unchanged_except_for_dropout() -> None:
+def test_fine_tuning_changes_features_by_dropout_only() -> None:
     network = classifier(frozen=False).eval()
     features = network.encoder.features(CLIPS)
     torch.testing.assert_close(network(CLIPS), network.layers["linear"](features))

@@ -27,13 +27,13 @@ def test_features_are_the_mean_over_space_and_time(encoder: Encoder) -> None:
     torch.testing.assert_close(encoder.features(clip), maps.flatten(2).mean(dim=2))
 
 
-def test_embedding_is_the_head_of_the_features(encoder: Encoder) -> None:
+def test_embedding_is_the_projection_of_the_features(encoder: Encoder) -> None:
     clip = torch.randn(2, 3, 8, 32, 32)
     direction = encoder.head(encoder.features(clip))
     torch.testing.assert_close(encoder(clip) * direction.norm(dim=1, keepdim=True), direction)
 
 
-def test_head_is_not_linear(encoder: Encoder) -> None:
+def test_projection_head_is_not_linear(encoder: Encoder) -> None:
     zero, ones = encoder.head(torch.zeros(1, 128)), torch.ones(1, 128)
     odd_part = encoder.head(ones) + encoder.head(-ones) - 2 * zero
     assert odd_part.abs().max() > 1e-3
@@ -46,7 +46,7 @@ def test_embeddings_are_fp32_under_autocast(encoder: Encoder) -> None:
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
 
 
-def test_same_seed_same_weights() -> None:
+def test_equal_seeds_give_equal_weights() -> None:
     states = []
     for _ in range(2):
         torch.manual_seed(5)

@@ -48,7 +48,7 @@ def test_an_optimized_network_has_the_same_features_and_no_gradients(backbone: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - {"r2plus1d-18"}))
-def test_fused_batch_norms_leave_the_output_as_it_was(backbone: str) -> None:
+def test_fusing_batch_norms_keeps_the_output(backbone: str) -> None:
     clips = random_clips()
     network = optimize_for_cpu(encoder_with_statistics(backbone, clips)).eval()
     with torch.no_grad():

@@ -43,7 +43,7 @@ def relative(x: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(x - expected) / np.linalg.norm(expected))
 
 
-def test_rgb_is_normalized_as_imagenet() -> None:
+def test_rgb_has_imagenet_normalization() -> None:
     white = RGB.to_input(torch.full((1, 2, 4, 4, 3), 255, dtype=torch.uint8), RGB.unit)
     torch.testing.assert_close(white[0, :, 0, 0, 0], torch.tensor((1 - MEAN) / STD).float())
 
@@ -70,14 +70,14 @@ def test_the_unit_of_a_store_is_the_pixel_of_its_frames() -> None:
     assert FlowUnit.of(PrepareConfig(short_side=96, flow_bound=8.0)) == FlowUnit(8.0, 96)
 
 
-def test_no_motion_is_128_in_every_unit() -> None:
+def test_zero_motion_is_128_in_every_unit() -> None:
     still = torch.full((1, 1, 2, 2, 2), 128, dtype=torch.uint8)
     for unit in (SOURCE, FlowUnit(7.0, 90)):
         x = PICTURE_FLOW.to_input(still, unit)[0, :, 0, 0, 0]
         torch.testing.assert_close(x, torch.tensor((128 / 255 - MEAN) / STD).float())
 
 
-def test_a_convention_has_its_stream_and_survives_json() -> None:
+def test_a_convention_belongs_to_a_stream_and_survives_json() -> None:
     for model in (ModelConfig(), ModelConfig(flow_input="picture")):
         for stream in ("rgb", "flow"):
             convention = InputConvention.of(stream, model, 14 / 15)
@@ -85,7 +85,7 @@ def test_a_convention_has_its_stream_and_survives_json() -> None:
             assert InputConvention.model_validate_json(convention.model_dump_json()) == convention
 
 
-def test_a_pretrainer_feeds_pictures_in_the_unit_of_the_store() -> None:
+def test_a_pretrainer_converts_flow_from_the_unit_of_the_store() -> None:
     settings = {"backbone": "tiny", "embed_dim": 8, "flow_input": "picture"}
     config = Config.model_validate({"model": settings, "train": {"global_batch_size": 2}, "method": {"queue_size": 0}})
     trainer = Pretrainer(config, torch.device("cpu"), FlowUnit(10.0, 120))

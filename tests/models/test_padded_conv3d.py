@@ -55,7 +55,7 @@ def test_a_subclass_of_conv3d_is_kept() -> None:
 
 @pytest.mark.parametrize("frames", range(1, 9))
 @pytest.mark.parametrize("name", CONVS)
-def test_output_and_gradients_are_those_of_the_contiguous_convolution(name: str, frames: int) -> None:
+def test_output_and_gradients_equal_the_contiguous_convolution(name: str, frames: int) -> None:
     torch.manual_seed(0)
     expected_layer = conv(name)
     x = torch.randn(2, 4, frames, 6, 5)
@@ -101,7 +101,7 @@ def test_training_with_the_smallest_clips_is_safe(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
-def test_gradients_of_the_smallest_clip_are_those_of_the_contiguous_network(name: str) -> None:
+def test_gradients_of_the_smallest_clip_equal_the_contiguous_network(name: str) -> None:
     """Eval mode, because batch statistics of so few values would amplify rounding."""
     spec = BACKBONES[name]
     torch.manual_seed(0)
@@ -122,7 +122,7 @@ def test_a_layer_without_gradients_leaves_the_padding_to_torch(monkeypatch: pyte
         assert layer.requires_grad_()(torch.randn(1, 3, 2, 4, 4)).shape == (1, 4, 2, 4, 4)
 
 
-def test_the_guard_sees_plain_convolutions_and_custom_functions() -> None:
+def test_the_guard_catches_plain_convolutions_and_custom_functions() -> None:
     x = torch.randn(1, 4, 2, 4, 4).contiguous(memory_format=LAST).requires_grad_()
     weight = torch.randn(4, 4, 3, 1, 1).contiguous(memory_format=LAST).requires_grad_()
     for y in (

@@ -49,7 +49,7 @@ def test_written_weights_are_read_back_equal(
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_number_of_features_needs_no_network(backbone: str) -> None:
+def test_the_feature_dimension_is_read_without_building_a_network(backbone: str) -> None:
     weights = EncoderWeights("rgb", ModelConfig(backbone=backbone, embed_dim=8), ClipConfig(), {})
     assert weights.features == build_backbone(backbone).features
 
@@ -87,7 +87,7 @@ def test_other_safetensors_files_are_refused(header: dict[str, str] | None, mess
         read_weights(tmp_path / "x.safetensors")
 
 
-def test_a_header_whose_input_is_not_that_of_its_network_is_refused(weights: EncoderWeights, tmp_path: Path) -> None:
+def test_a_header_with_the_wrong_input_convention_is_refused(weights: EncoderWeights, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     write_weights(path, weights)
     with safe_open(path, framework="pt") as file:

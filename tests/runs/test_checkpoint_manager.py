@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> CheckpointManager:
     return CheckpointManager(tmp_path / "checkpoints")
 
 
-def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder: CheckpointManager) -> None:
+def test_an_interrupted_checkpoint_is_absent_and_its_partial_files_are_removed(folder: CheckpointManager) -> None:
     with pytest.raises(FileNotFoundError), folder.commit("step-00000001") as tmp:
         (tmp / "no folder" / STATE).write_text("")
     assert folder.newest() is None
@@ -43,7 +43,7 @@ def test_an_interrupted_checkpoint_is_absent_and_its_rests_can_be_cleared(folder
     assert names(folder) == []
 
 
-def test_what_was_learnt_is_not_thrown_away_for_a_checkpoint_of_another_step(folder: CheckpointManager) -> None:
+def test_a_checkpoint_is_not_replaced_by_one_of_another_step(folder: CheckpointManager) -> None:
     made(folder, 4, "phase-0-rgb-stage1")
     with pytest.raises(UserError, match="phase-0-rgb-stage1: .* step 4 .* step 6"):
         made(folder, 6, "phase-0-rgb-stage1")
@@ -51,7 +51,7 @@ def test_what_was_learnt_is_not_thrown_away_for_a_checkpoint_of_another_step(fol
 
 
 @pytest.mark.parametrize("call", range(1, 16))
-def test_killed_at_any_moment_there_is_a_whole_checkpoint(folder: CheckpointManager, call: int) -> None:
+def test_a_kill_at_any_system_call_leaves_a_complete_checkpoint(folder: CheckpointManager, call: int) -> None:
     """A child replaces and removes checkpoints; it is killed at its n-th change of the disk."""
     made(folder, 1)
     child = FORKED.Process(target=_replaced, args=(folder.path, call))
@@ -88,7 +88,7 @@ def _kill_at(call: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
-def test_the_newest_has_the_most_steps_whatever_it_is_called(folder: CheckpointManager) -> None:
+def test_the_newest_checkpoint_has_the_most_steps_whatever_its_name(folder: CheckpointManager) -> None:
     made(folder, 20, "phase-0-rgb-stage1")
     made(folder, 9)
     assert folder.newest() == folder.path / "phase-0-rgb-stage1"
@@ -96,7 +96,7 @@ def test_the_newest_has_the_most_steps_whatever_it_is_called(folder: CheckpointM
     assert folder.newest() == folder.path / "phase-0-rgb-stage1"
 
 
-def test_pruning_keeps_the_last_steps_the_phases_the_best_and_what_is_to_be_scored(folder: CheckpointManager) -> None:
+def test_pruning_keeps_last_steps_phases_best_and_pending_validation(folder: CheckpointManager) -> None:
     made(folder, 1, "phase-0-rgb-stage1")
     for step in range(2, 7):
         made(folder, step, pending_validation=step == 3)
@@ -109,14 +109,14 @@ def test_pruning_keeps_the_last_steps_the_phases_the_best_and_what_is_to_be_scor
     assert folder.step(3) not in names(folder)
 
 
-def test_checkpoints_that_nobody_scores_do_not_pile_up(folder: CheckpointManager) -> None:
+def test_checkpoints_pending_validation_are_limited(folder: CheckpointManager) -> None:
     for step in range(10):
         made(folder, step, pending_validation=True)
         folder.prune(1)
     assert len(names(folder)) == MAX_PENDING
 
 
-def test_at_the_end_of_a_run_nothing_waits_for_a_score_any_more(folder: CheckpointManager) -> None:
+def test_finishing_a_run_clears_pending_validation(folder: CheckpointManager) -> None:
     for step in range(4):
         made(folder, step, pending_validation=True)
     made(folder, 4, "phase-0-rgb-stage1", pending_validation=True)
@@ -125,7 +125,7 @@ def test_at_the_end_of_a_run_nothing_waits_for_a_score_any_more(folder: Checkpoi
     assert not list(folder.path.glob("*/.*"))
 
 
-def test_the_best_of_each_stream_is_kept(folder: CheckpointManager) -> None:
+def test_the_best_checkpoint_of_each_stream_is_kept(folder: CheckpointManager) -> None:
     scores = {1: ("rgb", 0.3), 2: ("flow", 0.6), 3: ("rgb", 0.5), 4: ("rgb", 0.4)}
     kept = [folder.keep_best(made(folder, step), stream, score) for step, (stream, score) in scores.items()]
     assert kept == [True, True, True, False]
@@ -137,7 +137,7 @@ def test_the_best_of_each_stream_is_kept(folder: CheckpointManager) -> None:
     assert (folder.path / "best-rgb-00000003" / "model.safetensors").read_bytes() == b"weights"
 
 
-def test_a_score_on_other_videos_does_not_keep_a_checkpoint_from_being_the_best(folder: CheckpointManager) -> None:
+def test_scores_on_different_validation_sets_are_not_compared(folder: CheckpointManager) -> None:
     judged = [("old", 0.9), ("new", 0.5), ("new", 0.4)]
     kept = [folder.keep_best(made(folder, n), "rgb", score, by) for n, (by, score) in enumerate(judged, 1)]
     assert kept == [True, True, False]

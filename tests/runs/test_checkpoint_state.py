@@ -26,7 +26,7 @@ from vicc_ray.runs.checkpoint_state import (
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["lars", "adamw"])
 @pytest.mark.parametrize("phase", ["rgb-stage1", "rgb-stage2-1"])
-def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, phase: str, optimizer: str) -> None:
+def test_a_restored_run_continues_bit_exactly(tmp_path: Path, phase: str, optimizer: str) -> None:
     config = small_config(optimizer={"name": optimizer})
     undisturbed = started(config, phase)
     steps(undisturbed, 3)
@@ -41,7 +41,7 @@ def test_a_restored_run_goes_on_to_the_bit(tmp_path: Path, phase: str, optimizer
         assert torch.equal(value, model_tensors(restored)[name]), name
 
 
-def test_position_and_settings_come_back(tmp_path: Path) -> None:
+def test_position_and_settings_are_restored(tmp_path: Path) -> None:
     config = small_config()
     take_snapshot(started(config, "rgb-stage1"), 7, 2.25, config.model_dump(mode="json")).write(tmp_path)
     state = read_state(tmp_path)
@@ -66,7 +66,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         read_state(tmp_path / "nowhere")
 
 
-def test_a_snapshot_does_not_change_while_training_goes_on() -> None:
+def test_a_snapshot_is_unaffected_by_later_steps() -> None:
     config = small_config()
     pretrainer = started(config, "rgb-stage1")
     steps(pretrainer, 1)
@@ -77,7 +77,7 @@ def test_a_snapshot_does_not_change_while_training_goes_on() -> None:
     assert snapshot.size == sum(value.numel() * value.element_size() for value in before.values())
 
 
-def test_the_writer_tells_size_and_times_and_keeps_the_newest(tmp_path: Path) -> None:
+def test_the_async_checkpointer_logs_size_and_times_and_keeps_the_newest(tmp_path: Path) -> None:
     told: list[dict[str, object]] = []
     folder = CheckpointManager(tmp_path)
     writer = AsyncCheckpointer(folder, 2, told.append)
@@ -92,7 +92,7 @@ def test_the_writer_tells_size_and_times_and_keeps_the_newest(tmp_path: Path) ->
     assert all(float(str(line[key])) >= 0 for line in told for key in ("copy_ms", "write_ms"))
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told_at_the_next_one(tmp_path: Path) -> None:
+def test_a_write_error_is_raised_at_the_next_save(tmp_path: Path) -> None:
     writer = AsyncCheckpointer(CheckpointManager(tmp_path / "file"), 2, lambda _: None)
     (tmp_path / "file").write_text("")
     take = partial(take_snapshot, started(small_config(), "rgb-stage1"), 1, 0.0, {})

@@ -13,7 +13,7 @@ from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.utils.jsonl import append_line, read_lines
 
 
-def test_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_dir, "LOCK_WAIT_S", 0.0)
     with RunDir(tmp_path).writing(), pytest.raises(UserError, match="another process"):  # noqa: SIM117
         with RunDir(tmp_path).writing():
@@ -22,7 +22,7 @@ def test_one_process_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (tmp_path / ".lock").exists()
 
 
-def test_rewinding_drops_later_lines_and_a_half_written_one(tmp_path: Path) -> None:
+def test_rewinding_drops_later_and_incomplete_lines(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
     files = (folder.metrics_file, folder.epochs_file, folder.warnings_file, folder.checkpoints_file)
     for file in files:
@@ -34,21 +34,21 @@ def test_rewinding_drops_later_lines_and_a_half_written_one(tmp_path: Path) -> N
     assert read_lines(folder.validation_file) == [{"step": 3}]  # of a checkpoint, which is there
 
 
-def test_a_line_after_a_half_written_one_is_whole(tmp_path: Path) -> None:
+def test_a_line_after_an_incomplete_one_is_complete(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
     file.write_text('{"a": 1}\n{"a": 2, "b')
     append_line(file, {"a": 1 / 3})
     assert read_lines(file) == [{"a": 1}, {"a": 0.333333333}]
 
 
-def test_a_checkpoint_is_asked_for_once(tmp_path: Path) -> None:
+def test_a_checkpoint_request_is_consumed_once(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
     assert not folder.consume_checkpoint_request()
     folder.request_file.touch()
     assert [folder.consume_checkpoint_request(), folder.consume_checkpoint_request()] == [True, False]
 
 
-def test_settings_that_change_no_result_may_change(tmp_path: Path) -> None:
+def test_settings_without_effect_on_results_may_change(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
     folder.open(Config.model_validate({"train": {"checkpoint_every_steps": 10}}))
     folder.open(Config.model_validate({"train": {"checkpoint_every_steps": 20}, "ray": {"cpus": 2}}))

@@ -78,7 +78,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_run_does_not_go_on_with_other_videos(run: RunDir, tmp_path: Path, other: str) -> None:
+def test_a_run_does_not_resume_with_other_videos(run: RunDir, tmp_path: Path, other: str) -> None:
     rows, prepare, named = OTHERS[other]
     task = Pretraining(settings(), store_of(tmp_path / "other", rows, settings=prepare))
     before = files(run.path)
@@ -89,13 +89,13 @@ def test_a_run_does_not_go_on_with_other_videos(run: RunDir, tmp_path: Path, oth
 
 
 @pytest.mark.parametrize("same", SAME)
-def test_it_goes_on_with_the_same_videos_wherever_they_are(run: RunDir, tmp_path: Path, same: str) -> None:
+def test_a_run_resumes_with_the_same_videos_in_another_place(run: RunDir, tmp_path: Path, same: str) -> None:
     rows, shards, prepare = SAME[same]
     task = Pretraining(settings(), store_of(tmp_path / "elsewhere", rows, shards, prepare))
     run.open(task.config, inputs=task.inputs)
 
 
-def test_labels_that_hold_out_other_videos_for_validation_are_other_videos(tmp_path: Path) -> None:
+def test_changed_labels_that_move_the_validation_split_are_refused(tmp_path: Path) -> None:
     config = settings(train={"global_batch_size": 4, "validation_fraction": 0.25})
     folder, task = RunDir(tmp_path / "held"), Pretraining(config, store_of(tmp_path / "store", VIDEOS))
     folder.open(config, inputs=task.inputs)
@@ -105,7 +105,7 @@ def test_labels_that_hold_out_other_videos_for_validation_are_other_videos(tmp_p
         folder.open(config, inputs=others.inputs)
 
 
-def test_what_was_not_trained_yet_may_begin_with_other_videos(tmp_path: Path) -> None:
+def test_an_untrained_run_may_change_its_videos(tmp_path: Path) -> None:
     folder = RunDir(tmp_path / "run")
     for name, rows in (("one", VIDEOS), ("other", VIDEOS[2:])):
         task = Pretraining(settings(), store_of(tmp_path / name, rows))
@@ -114,14 +114,14 @@ def test_what_was_not_trained_yet_may_begin_with_other_videos(tmp_path: Path) ->
     folder.check_inputs(task.inputs)
 
 
-def test_a_run_of_which_it_is_not_known_what_it_was_trained_on_does_not_go_on(run: RunDir, tmp_path: Path) -> None:
+def test_a_run_without_an_inputs_record_does_not_resume(run: RunDir, tmp_path: Path) -> None:
     task = Pretraining(settings(), store_of(tmp_path / "store", VIDEOS))
     run.inputs_file.unlink()
     with pytest.raises(UserError, match=r"inputs\.json.*--init-from"):
         run.open(task.config, inputs=task.inputs)
 
 
-def test_checkpoints_of_another_run_are_not_taken_for_its_own(run: RunDir, tmp_path: Path) -> None:
+def test_checkpoints_of_another_run_are_refused(run: RunDir, tmp_path: Path) -> None:
     task = Pretraining(settings(), store_of(tmp_path / "other", OTHERS["more"][0]))
     copied = RunDir(tmp_path / "copied")
     copied.open(task.config, inputs=task.inputs)
@@ -139,7 +139,7 @@ def begun(folder: RunDir, config: Config, store: Path, start: Path | None) -> No
     record_initial_checkpoint(folder, point)
 
 
-def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunDir, tmp_path: Path) -> None:
+def test_a_fork_resumes_with_its_own_checkpoint_only(run: RunDir, tmp_path: Path) -> None:
     fork, store, one = RunDir(tmp_path / "fork"), tmp_path / "store", run.checkpoints.path / "phase-2-rgb-stage2-1"
     task = Pretraining(settings(), store_of(store, VIDEOS))
     other = save(run, task, step=3)
@@ -156,12 +156,12 @@ def test_a_fork_goes_on_with_its_checkpoint_and_no_other(run: RunDir, tmp_path: 
         begun(fork, settings(), store, other)
 
 
-def test_a_run_that_began_with_fresh_weights_is_no_fork_later(run: RunDir, tmp_path: Path) -> None:
+def test_a_run_with_fresh_weights_cannot_become_a_fork(run: RunDir, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--init-from"):
         begun(run, settings(), tmp_path / "store", run.checkpoints.path / "phase-2-rgb-stage2-1")
 
 
-def test_a_fork_of_what_has_ended_has_nothing_to_train(run: RunDir) -> None:
+def test_a_fork_of_a_finished_run_is_refused(run: RunDir) -> None:
     """It would end at once without a checkpoint of its own."""
     end = InitialCheckpoint.of(run.checkpoints.path / "phase-2-rgb-stage2-1")
     with pytest.raises(UserError, match=f"--init-from {end.checkpoint}: .* 3 epochs"):
@@ -176,7 +176,7 @@ def weights() -> EncoderWeights:
 
 
 @pytest.mark.parametrize("other", [*OTHERS, "with another label"])
-def test_a_classification_does_not_go_on_with_other_videos_or_labels(tmp_path: Path, other: str) -> None:
+def test_a_classification_does_not_resume_with_other_videos_or_labels(tmp_path: Path, other: str) -> None:
     config = settings(classify={"stream": "rgb", "mode": "probe", "global_batch_size": 4, "probe_epochs": 2})
     folder, free = RunDir(tmp_path / "rgb-probe"), free_settings("probe")
 

@@ -98,7 +98,7 @@ STATES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", STATES)
-def test_a_state_that_cannot_be_is_told(run: RunDir, change: str) -> None:
+def test_an_invalid_state_is_refused(run: RunDir, change: str) -> None:
     file, given = checkpoint(run) / STATE, STATES[change]
     before = json.loads(file.read_text())
     changed = {**before, **given} if isinstance(given, dict) and change != "no step" else given
@@ -108,7 +108,7 @@ def test_a_state_that_cannot_be_is_told(run: RunDir, change: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 20_000, b'{"format": ' + b"9" * 5000 + b"}"])
-def test_a_state_that_is_no_json_is_told(run: RunDir, content: bytes) -> None:
+def test_a_state_that_is_not_json_is_refused(run: RunDir, content: bytes) -> None:
     (checkpoint(run) / STATE).write_bytes(content)
     for read in (lambda: read_state(checkpoint(run)), lambda: run.step, lambda: run.checkpoints.newest()):
         with pytest.raises(UserError, match="step-00000003"):
@@ -119,7 +119,7 @@ GROUPS: list[Any] = [[], [{}], [{"params": "a"}], [{"params": [10**6]}]]
 
 
 @pytest.mark.parametrize("groups", GROUPS, ids=str)
-def test_an_optimizer_that_does_not_fit_is_told(run: RunDir, groups: Any) -> None:
+def test_a_mismatched_optimizer_state_is_refused(run: RunDir, groups: Any) -> None:
     file = checkpoint(run) / STATE
     file.write_text(json.dumps({**json.loads(file.read_text()), "groups": groups}))
     with pytest.raises(UserError, match=OPTIMIZER):
@@ -127,7 +127,7 @@ def test_an_optimizer_that_does_not_fit_is_told(run: RunDir, groups: Any) -> Non
 
 
 @pytest.mark.parametrize("name", ["a", "a.b", "0"])
-def test_tensors_of_other_names_are_told(run: RunDir, name: str) -> None:
+def test_tensors_with_unexpected_names_are_refused(run: RunDir, name: str) -> None:
     trainer = started(CONFIG, "rgb-stage1")
     progress = {f"progress.{key}": value for key, value in trainer.progress_tensors().items()}
     save_file({**progress, name: torch.zeros(3)}, checkpoint(run) / OPTIMIZER)
@@ -151,13 +151,13 @@ def header(description: bytes) -> bytes:
      header(b'{"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}}')],
     ids=lambda content: content[8:60],
 )  # fmt: skip
-def test_tensors_that_are_not_in_the_file_are_told(run: RunDir, content: bytes) -> None:
+def test_tensors_missing_from_the_file_are_reported(run: RunDir, content: bytes) -> None:
     (checkpoint(run) / MODEL).write_bytes(content)
     with pytest.raises(UserError, match=MODEL):
         load_model(checkpoint(run), started(CONFIG, "rgb-stage1"))
 
 
-def test_a_checkpoint_that_is_a_pipe_is_not_waited_for(run: RunDir) -> None:
+def test_a_checkpoint_that_is_a_pipe_does_not_block(run: RunDir) -> None:
     (checkpoint(run) / MODEL).unlink()
     os.mkfifo(checkpoint(run) / MODEL)
     with pytest.raises(UserError, match=MODEL):
@@ -167,7 +167,7 @@ def test_a_checkpoint_that_is_a_pipe_is_not_waited_for(run: RunDir) -> None:
 @pytest.mark.parametrize(
     "content", ["[]", "{}", '{"score": "a"}', '{"score": 1, "validation_set": 3}', "{", "[" * 20_000]
 )
-def test_a_score_that_cannot_be_is_told(run: RunDir, content: str) -> None:
+def test_an_invalid_score_is_refused(run: RunDir, content: str) -> None:
     run.checkpoints.keep_best("step-00000003", "rgb", 0.5)
     (run.checkpoints.path / "best-rgb-00000003" / SCORE).write_text(content)
     with pytest.raises(UserError, match=SCORE):
@@ -178,7 +178,7 @@ INPUTS = RunInputs(1, "a", {}, 1.0, {})
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"videos": "a"}', '{"more": 1}', "{", "[" * 20_000])
-def test_inputs_and_starting_points_that_cannot_be_are_told(run: RunDir, content: str) -> None:
+def test_invalid_inputs_and_starting_points_are_refused(run: RunDir, content: str) -> None:
     run.inputs_file.write_text(content)
     with pytest.raises(UserError, match=run.inputs_file.name):
         run.check_inputs(INPUTS)
@@ -208,14 +208,14 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[:30])
 @pytest.mark.parametrize("name", READERS)
-def test_a_line_that_cannot_be_is_told_with_its_number(run: RunDir, name: str, line: str) -> None:
+def test_an_invalid_line_is_refused_with_its_number(run: RunDir, name: str, line: str) -> None:
     (run.path / name).write_text(f'{{"half": \n{line}\n')
     for read in READERS[name]:
         with pytest.raises(UserError, match=f"{name}, line 2"):
             read(run)
 
 
-def test_a_line_that_lacks_what_is_read_is_told(run: RunDir) -> None:
+def test_a_line_with_missing_keys_is_refused(run: RunDir) -> None:
     run.metrics_file.write_text('{"a": 1}\n')
     for read in (read_curve, training_seconds, lambda run: run.rewind(0), lambda run: RunLogger(run, CONFIG, 0)):
         with pytest.raises(UserError, match=r"metrics\.jsonl, line 1"):
@@ -227,7 +227,7 @@ def test_a_line_that_lacks_what_is_read_is_told(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("torn", [b'{"step": 1', b"\xff\xfe", b"[" * 20_000, b"9" * 5000, b"[]", b""])
-def test_half_a_line_is_left_out(tmp_path: Path, torn: bytes) -> None:
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path, torn: bytes) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_bytes(json.dumps(STEP).encode() + b"\n" + torn)
     assert read_lines(file) == [STEP]
@@ -235,12 +235,12 @@ def test_half_a_line_is_left_out(tmp_path: Path, torn: bytes) -> None:
     assert read_lines(file) == [STEP, STEP]
 
 
-def test_attempts_of_others_are_told_or_left_out(run: RunDir) -> None:
+def test_invalid_restart_lines_are_ignored(run: RunDir) -> None:
     run.restarts.file.write_text('{"step": 1}\n{"step": 1, "workers": "two"}\n{"step": 1, "workers": 2}\n')
     assert run.restarts.workers() == [2]
 
 
-def test_what_is_no_file_is_neither_waited_for_nor_read(run: RunDir) -> None:
+def test_pipes_and_devices_are_neither_waited_for_nor_read(run: RunDir) -> None:
     for name in ("metrics.jsonl", "pause", "config.yaml", "inputs.json"):
         (run.path / name).unlink(missing_ok=True)
         os.mkfifo(run.path / name)
@@ -256,7 +256,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("name", ["restarts.jsonl", ".lock"])
-def test_nothing_is_written_through_a_link(run: RunDir, tmp_path: Path, name: str) -> None:
+def test_symbolic_links_are_never_written_through(run: RunDir, tmp_path: Path, name: str) -> None:
     """Else a run's folder from elsewhere could have any file of the user's changed."""
     own = tmp_path / "own"
     own.write_text("mine\n")
@@ -267,7 +267,7 @@ def test_nothing_is_written_through_a_link(run: RunDir, tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("identity", ["../../etc", "a/b", "a\nb", "", "a" * 300, "\x1b[2J"])
-def test_a_name_at_a_tracker_is_a_name(tmp_path: Path, identity: str) -> None:
+def test_an_invalid_tracker_run_id_is_refused(tmp_path: Path, identity: str) -> None:
     assert persistent_run_id(tmp_path, "wandb", lambda: "0a1b2c3d") == "0a1b2c3d"
     (tmp_path / "trackers" / "wandb").write_text(identity)
     with pytest.raises(UserError, match="wandb"):
@@ -275,7 +275,7 @@ def test_a_name_at_a_tracker_is_a_name(tmp_path: Path, identity: str) -> None:
 
 
 @pytest.mark.parametrize("count", ["a", "-1", "", "9" * 5000, "1.5"])
-def test_a_count_of_passed_evaluations_is_a_count(run: RunDir, count: str) -> None:
+def test_an_invalid_count_of_logged_validations_is_refused(run: RunDir, count: str) -> None:
     (run.path / "trackers").mkdir(exist_ok=True)
     (run.path / "trackers" / "validation").write_text(count)
     journal = RunLogger(run, CONFIG, 3)
@@ -283,7 +283,7 @@ def test_a_count_of_passed_evaluations_is_a_count(run: RunDir, count: str) -> No
         journal._forward_validation()
 
 
-def test_a_checkpoint_is_found_beside_folders_that_are_none(run: RunDir) -> None:
+def test_folders_that_are_not_checkpoints_are_ignored(run: RunDir) -> None:
     (run.checkpoints.path / "step-x").mkdir()
     (run.checkpoints.path / "link").symlink_to("/")
     newest = CheckpointManager(run.checkpoints.path).newest()
@@ -291,7 +291,7 @@ def test_a_checkpoint_is_found_beside_folders_that_are_none(run: RunDir) -> None
     assert newest.name == "step-00000003"
 
 
-def test_a_line_without_an_end_is_not_read(tmp_path: Path) -> None:
+def test_an_endless_line_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     append_line(file, STEP)
     os.truncate(file, 2**29)

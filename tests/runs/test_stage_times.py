@@ -10,7 +10,7 @@ from vicc_ray.runs.stage_times import FILE, stage_seconds, stage_timer
 from vicc_ray.utils.jsonl import append_line
 
 
-def test_an_interrupted_stage_counts_too(tmp_path: Path) -> None:
+def test_interrupted_stages_are_timed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), stage_timer(tmp_path, "pretraining"):
         raise KeyboardInterrupt
     with stage_timer(tmp_path, "pretraining"):
@@ -19,13 +19,13 @@ def test_an_interrupted_stage_counts_too(tmp_path: Path) -> None:
     assert len((tmp_path / FILE).read_text().splitlines()) == 2
 
 
-def test_times_of_one_stage_add_up(tmp_path: Path) -> None:
+def test_times_of_repeated_stages_add_up(tmp_path: Path) -> None:
     for stage, seconds in (("preparing", 3.0), ("pretraining", 20.0), ("pretraining", 22.5)):
         append_line(tmp_path / FILE, {"stage": stage, "begun_ms": 0, "seconds": seconds})
     assert stage_seconds(tmp_path) == {"preparing": 3.0, "pretraining": 42.5}
 
 
-def test_a_folder_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
     with stage_timer(tmp_path / "run", "pretraining"):
         pass
     assert not (tmp_path / "run").exists() and stage_seconds(tmp_path / "run") == {}

@@ -122,7 +122,7 @@ def test_an_unexpected_error_of_a_codec_fails_one_video(tmp_path: Path, monkeypa
     assert "KeyError: 'codec'" in (tmp_path / "part-00000.failures.jsonl").read_text()
 
 
-def test_shard_counts_as_being_built_only_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_is_marked_in_progress_only_while_it_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_videos(tmp_path, "0.mp4")
     while_decoding: list[bool] = []
 

@@ -26,7 +26,7 @@ def problem(tmp_path: Path, **changes: object) -> str:
 
 
 @pytest.mark.parametrize("file", sorted(SWEEPS.glob("*.yaml")), ids=lambda file: file.stem)
-def test_the_sweeps_that_come_with_the_package_can_be_run(file: Path) -> None:
+def test_packaged_sweeps_are_valid(file: Path) -> None:
     sweep = Sweep(load_sweep(file))
     assert sweep.settings.name == file.stem
     assert {"stage2.num_prototypes", "stage2.temperature", "stage2.sinkhorn_epsilon"} <= set(
@@ -127,12 +127,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_setting_is_named(tmp_path: Path, case: str) -> None:
+def test_an_invalid_setting_is_named(tmp_path: Path, case: str) -> None:
     changes, message = WRONG[case]
     assert message in problem(tmp_path, **changes)
 
 
-def test_conditions_look_at_what_is_searched(tmp_path: Path) -> None:
+def test_conditions_refer_to_searched_settings(tmp_path: Path) -> None:
     queue = {"choices": [0, 64]}
     started = {"low": 0, "high": 5, "condition": {"method.queue_size": {"above": 0}}}
     message = problem(tmp_path, search_space={"method.queue_start_epoch": started})
@@ -147,7 +147,7 @@ def test_conditions_look_at_what_is_searched(tmp_path: Path) -> None:
     assert re.search("conditions of .*method", problem(tmp_path, search_space=both))
 
 
-def test_a_file_that_is_no_sweep_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_sweep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be read as a sweep"):
         load_sweep(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- a")

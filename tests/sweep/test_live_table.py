@@ -11,7 +11,7 @@ def trial(number: int, state: State, recall: float | None = None, reason: str = 
     return Trial(number, {"stage2.num_prototypes": 10 + number}, state, reason, recall, Cost(4.0, 60.0), curve)
 
 
-def test_where_there_is_no_terminal_each_change_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_each_change_is_logged_as_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     trials = [trial(0, "running")]
     with follow_sweep(lambda: list(trials), 3, lambda: "the stage 1 is trained"):
         trials[:] = [trial(0, "complete", 0.5), trial(1, "failed", reason="out of memory")]
@@ -21,7 +21,7 @@ def test_where_there_is_no_terminal_each_change_is_a_line(capsys: pytest.Capture
     assert lines.count("the stage 1 is trained") == 1
 
 
-def test_the_table_has_running_trials_first_then_the_best_and_tells_what_else_goes_on() -> None:
+def test_the_table_lists_running_trials_first_then_the_best() -> None:
     trials = [trial(0, "pruned", 0.9), trial(1, "complete", 0.2), trial(2, "complete", 0.4), trial(3, "running")]
     table = leaderboard(trials, 5, 12.0, "runs with fresh seeds: 1 of 4 trained")
     assert str(table.title) == "3 of 5 trials, about 12 min left; runs with fresh seeds: 1 of 4 trained"

@@ -30,7 +30,7 @@ def formula(values: dict[str, Any]) -> float:
 
 
 @pytest.mark.slow
-def test_what_is_asked_does_not_depend_on_how_often_the_study_is_opened(tmp_path: Path) -> None:
+def test_suggestions_do_not_depend_on_reopening_the_study(tmp_path: Path) -> None:
     def played(folder: Path, reopen: bool) -> list[dict[str, Any]]:
         folder.mkdir()
         study, asked = opened(folder), []
@@ -48,14 +48,14 @@ def test_what_is_asked_does_not_depend_on_how_often_the_study_is_opened(tmp_path
     assert all(("stage2.queue_start_epoch" in values) == (values["stage2.queue_size"] > 0) for values in one)
 
 
-def test_the_recipes_own_setting_comes_first_and_once(tmp_path: Path) -> None:
+def test_the_recipe_defaults_are_suggested_first_and_once(tmp_path: Path) -> None:
     study = opened(tmp_path)
     assert study.ask().values == sweep_of().default
     assert opened(tmp_path).ask().values != sweep_of().default
 
 
 @pytest.mark.slow
-def test_tpe_comes_nearer_to_the_best_than_chance(tmp_path: Path) -> None:
+def test_tpe_beats_random_search(tmp_path: Path) -> None:
     best = {}
     for sampler in ("tpe", "random"):
         (tmp_path / sampler).mkdir()
@@ -69,7 +69,7 @@ def test_tpe_comes_nearer_to_the_best_than_chance(tmp_path: Path) -> None:
     assert sum(best["tpe"]) > sum(best["random"])
 
 
-def test_what_was_asked_and_not_told_is_unfinished_after_a_kill(tmp_path: Path) -> None:
+def test_suggested_trials_without_a_result_are_unfinished_after_a_kill(tmp_path: Path) -> None:
     study = opened(tmp_path)
     first, second = study.ask(), study.ask()
     study.tell(first.number, "complete", 0.5, 1.0)
@@ -83,7 +83,7 @@ def test_what_was_asked_and_not_told_is_unfinished_after_a_kill(tmp_path: Path) 
     assert [trial.state for trial in opened(tmp_path).trials] == [TrialState.COMPLETE, TrialState.FAIL]
 
 
-def test_a_trial_is_told_once(tmp_path: Path) -> None:
+def test_a_result_is_recorded_once(tmp_path: Path) -> None:
     study = opened(tmp_path)
     trial = study.ask()
     study.tell(trial.number, "complete", 0.5, 1.0)
@@ -91,7 +91,7 @@ def test_a_trial_is_told_once(tmp_path: Path) -> None:
     assert study.trials[0].value == 0.5
 
 
-def test_halving_ends_two_of_three_and_remembers_after_a_restart(tmp_path: Path) -> None:
+def test_successive_halving_prunes_two_of_three_also_after_a_restart(tmp_path: Path) -> None:
     settings = {"prune": {"grace_period": 2, "reduction_factor": 3}, "sampler": "random"}
     ended = []
     for number in range(9):
@@ -105,7 +105,7 @@ def test_halving_ends_two_of_three_and_remembers_after_a_restart(tmp_path: Path)
     assert study.trials[-1].intermediate_values == {2: pytest.approx(0.1)}
 
 
-def test_a_score_that_was_told_before_ends_nothing(tmp_path: Path) -> None:
+def test_a_repeated_score_prunes_nothing(tmp_path: Path) -> None:
     study = opened(tmp_path, prune={"grace_period": 1, "reduction_factor": 2})
     better, worse = study.ask(), study.ask()
     study.report(better.number, 1, 0.9)
@@ -113,7 +113,7 @@ def test_a_score_that_was_told_before_ends_nothing(tmp_path: Path) -> None:
     assert not study.report(worse.number, 1, 0.1)
 
 
-def test_two_objectives_are_kept_and_nothing_ends_early(tmp_path: Path) -> None:
+def test_two_objectives_are_recorded_without_pruning(tmp_path: Path) -> None:
     study = opened(tmp_path, objectives=["recall_at_1", "minutes"])
     for minutes in (3.0, 2.0, 1.0):
         trial = study.ask()
@@ -122,7 +122,7 @@ def test_two_objectives_are_kept_and_nothing_ends_early(tmp_path: Path) -> None:
     assert [trial.values for trial in study.trials] == [[0.3, 3.0], [0.2, 2.0], [0.1, 1.0]]
 
 
-def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
+def test_a_grid_is_exhausted_once(tmp_path: Path) -> None:
     search = {
         "stage2.sinkhorn_epsilon": {"choices": [0.05, 0.1]},
         "stage2.num_prototypes": {"low": 8, "high": 16, "step": 4},
@@ -133,7 +133,7 @@ def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
     assert len({str(values) for values in asked}) == 6
 
 
-def test_lists_are_kept_as_text_and_given_back_as_lists(tmp_path: Path) -> None:
+def test_lists_are_stored_as_text_and_restored_as_lists(tmp_path: Path) -> None:
     areas = [[0.2, 1.0], [0.5, 1.0]]
     settings: dict[str, Any] = {"search_space": {"clip.crop_scale": {"choices": areas}}, "sampler": "grid"}
     study = opened(tmp_path, **settings)
@@ -141,7 +141,7 @@ def test_lists_are_kept_as_text_and_given_back_as_lists(tmp_path: Path) -> None:
     assert [list(trial.values["clip.crop_scale"]) for trial in opened(tmp_path, **settings).unfinished()] == areas
 
 
-def test_the_file_is_one_that_optuna_opens_by_itself(tmp_path: Path) -> None:
+def test_optuna_opens_the_journal_file_directly(tmp_path: Path) -> None:
     study = opened(tmp_path)
     for _ in range(6):
         trial = study.ask()
@@ -155,7 +155,7 @@ def test_the_file_is_one_that_optuna_opens_by_itself(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_no_point_is_tried_twice_and_all_are_if_there_are_trials_enough(tmp_path: Path, sampler: str) -> None:
+def test_a_finite_space_is_covered_without_duplicates(tmp_path: Path, sampler: str) -> None:
     search = {
         "stage2.sinkhorn_epsilon": {"low": 0.05, "high": 0.15, "step": 0.05},
         "stage2.num_prototypes": {"choices": [8, 16]},
@@ -174,7 +174,7 @@ def test_no_point_is_tried_twice_and_all_are_if_there_are_trials_enough(tmp_path
     assert sweep_of(search_space=search, budget={"trials": 5}).total == 5
 
 
-def test_a_space_of_a_million_steps_is_not_listed(tmp_path: Path) -> None:
+def test_a_space_of_a_million_points_is_not_enumerated(tmp_path: Path) -> None:
     search = {
         "stage2.sinkhorn_epsilon": {"low": 0.05, "high": 0.25, "step": 0.0002},
         "stage2.num_prototypes": {"low": 8, "high": 1007, "step": 1},

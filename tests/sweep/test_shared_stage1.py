@@ -48,7 +48,7 @@ def stage1(**values: object) -> Config:
 
 
 @pytest.mark.parametrize("key", LATER)
-def test_what_comes_later_does_not_part_them(key: str, store: ClipStore, tmp_path: Path) -> None:
+def test_settings_of_stage_2_do_not_change_the_shared_stage_1(key: str, store: ClipStore, tmp_path: Path) -> None:
     one, other = stage1(), stage1(**{key: LATER[key]})
     assert stage1_key(one, store) == stage1_key(other, store)
     RunDir(tmp_path).open(one)
@@ -56,11 +56,11 @@ def test_what_comes_later_does_not_part_them(key: str, store: ClipStore, tmp_pat
 
 
 @pytest.mark.parametrize("key", EARLIER)
-def test_what_stage_1_depends_on_parts_them(key: str, store: ClipStore) -> None:
+def test_settings_of_stage_1_change_the_shared_stage_1(key: str, store: ClipStore) -> None:
     assert stage1_key(stage1(), store) != stage1_key(stage1(**{key: EARLIER[key]}), store)
 
 
-def test_other_videos_part_them_and_another_place_does_not(store: ClipStore, tmp_path: Path) -> None:
+def test_other_videos_change_the_shared_stage_1_and_another_path_does_not(store: ClipStore, tmp_path: Path) -> None:
     more = store_of(tmp_path / "more", map(video, range(4)))
     otherwise = store_of(tmp_path / "otherwise", map(video, range(3)), settings=PrepareConfig(short_side=64))
     moved = store_of(tmp_path / "moved", map(video, range(3)), shards=2)
@@ -68,12 +68,12 @@ def test_other_videos_part_them_and_another_place_does_not(store: ClipStore, tmp
     assert len(set(keys)) == 3 and keys[0] == keys[3]
 
 
-def test_it_is_the_beginning_of_the_run() -> None:
+def test_shared_stage_1_is_a_prefix_of_the_run() -> None:
     whole = trial(**{"stage2.sinkhorn_epsilon": 0.2})
     begun = [phase for phase in build_phases(whole.schedule) if phase.stage == 1]
     assert build_phases(stage1(**{"stage2.sinkhorn_epsilon": 0.2}).schedule) == begun
 
 
-def test_a_run_of_one_stage_shares_nothing() -> None:
+def test_a_single_stage_run_shares_nothing() -> None:
     assert stage1_of(sweep_of(overrides={"schedule.rgb_epochs": 0, "schedule.flow_epochs": 0}).trial({})) is None
     assert stage1_of(sweep_of(overrides={"schedule.cycles": 0}).trial({})) is None

@@ -34,7 +34,7 @@ def go_on(folder: SweepDir, store: Path | None = None, **changes: Any) -> None:
     folder.open(plan.settings, plan.base, store_of(store or folder.path.parent / "store", VIDEOS))
 
 
-def test_it_goes_on_wherever_its_videos_are_and_with_what_changes_no_trial(folder: SweepDir, tmp_path: Path) -> None:
+def test_a_sweep_resumes_with_moved_videos_and_settings_that_affect_no_trial(folder: SweepDir, tmp_path: Path) -> None:
     go_on(folder, tmp_path / "moved", max_concurrent_trials=2, budget={"trials": 50}, final_eval={"num_seeds": 1})
     go_on(folder, overrides={})
     recipe = tmp_path / "copy.yaml"
@@ -55,7 +55,7 @@ def test_it_goes_on_wherever_its_videos_are_and_with_what_changes_no_trial(folde
         ({"validation_fraction": 0.4}, "validation_fraction: 0.2 -> 0.4"),
     ],
 )
-def test_other_settings_are_refused_by_name(folder: SweepDir, changes: dict[str, Any], told: str) -> None:
+def test_changed_settings_are_refused_by_name(folder: SweepDir, changes: dict[str, Any], told: str) -> None:
     before = folder.settings_file.read_bytes()
     with pytest.raises(UserError, match=f"{folder.path}.*{told}.*--out"):
         go_on(folder, **changes)
@@ -65,7 +65,7 @@ def test_other_settings_are_refused_by_name(folder: SweepDir, changes: dict[str,
 @pytest.mark.parametrize(
     "setting", ["clip.frames: 16", "train.max_validation_videos: 64", "evaluate.max_windows_per_video: 7"]
 )
-def test_a_recipe_that_has_changed_says_in_what(folder: SweepDir, tmp_path: Path, setting: str) -> None:
+def test_a_changed_recipe_is_refused_with_the_difference(folder: SweepDir, tmp_path: Path, setting: str) -> None:
     key, _, value = setting.partition(": ")
     recipe = tmp_path / "changed.yaml"
     recipe.write_text(dump_config(load_config("demo", [f"{key}={value}"])))
@@ -87,14 +87,14 @@ def test_other_videos_are_refused(folder: SweepDir, tmp_path: Path, rows: list[A
         folder.open(plan.settings, plan.base, other)
 
 
-def test_a_sweep_of_which_it_is_not_known_on_what_it_is_made_does_not_go_on(folder: SweepDir) -> None:
+def test_a_sweep_without_an_inputs_record_does_not_resume(folder: SweepDir) -> None:
     known = json.loads(folder.settings_file.read_text())
     folder.settings_file.write_text(json.dumps({name: value for name, value in known.items() if name != "videos"}))
     with pytest.raises(UserError, match=r"sweep\.json.*--out"):
         go_on(folder)
 
 
-def test_another_best_trial_is_judged_by_runs_of_its_own(folder: SweepDir) -> None:
+def test_each_best_trial_has_its_own_final_runs(folder: SweepDir) -> None:
     """More trials may find a better one; what the runs of the one before scored is not its score."""
     plan = sweep_of(final_eval={"num_seeds": 2})
 

@@ -61,7 +61,7 @@ JOURNALS: dict[str, list[Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("journal", JOURNALS)
-def test_a_journal_of_another_search_is_told(tmp_path: Path, journal: str) -> None:
+def test_a_journal_of_another_search_is_refused(tmp_path: Path, journal: str) -> None:
     opened(tmp_path)
     with (tmp_path / "study.journal").open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in JOURNALS[journal])
@@ -70,7 +70,7 @@ def test_a_journal_of_another_search_is_told(tmp_path: Path, journal: str) -> No
 
 
 @pytest.mark.parametrize("line", [b"{", b"\xff", b"[" * 20_000, b'{"op_code": ' + b"9" * 5000 + b"}", b"\0"])
-def test_a_journal_that_is_no_json_is_told(tmp_path: Path, line: bytes) -> None:
+def test_a_journal_that_is_not_json_is_refused(tmp_path: Path, line: bytes) -> None:
     opened(tmp_path)
     file = tmp_path / "study.journal"
     file.write_bytes(line + b"\n" + file.read_bytes())
@@ -78,13 +78,13 @@ def test_a_journal_that_is_no_json_is_told(tmp_path: Path, line: bytes) -> None:
         opened(tmp_path)
 
 
-def test_a_journal_of_other_objectives_is_told(tmp_path: Path) -> None:
+def test_a_journal_of_other_objectives_is_refused(tmp_path: Path) -> None:
     opened(tmp_path)
     with pytest.raises(UserError, match="study.journal"):
         opened(tmp_path, objectives=("recall_at_1", "minutes"))
 
 
-def test_a_journal_of_this_sweep_is_read_again(tmp_path: Path) -> None:
+def test_a_journal_of_this_sweep_is_reopened(tmp_path: Path) -> None:
     study = opened(tmp_path)
     for _ in range(12):
         trial = study.ask()
@@ -94,7 +94,7 @@ def test_a_journal_of_this_sweep_is_read_again(tmp_path: Path) -> None:
     assert [asked.values for asked in opened(tmp_path).unfinished()] == [last.values]
 
 
-def test_a_journal_that_is_a_link_is_neither_cut_nor_written_to(tmp_path: Path) -> None:
+def test_a_journal_that_is_a_symbolic_link_is_never_written(tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.write_text("mine, without a line's end")
     (tmp_path / "study.journal").symlink_to(own)
@@ -107,7 +107,7 @@ def test_a_journal_that_is_a_link_is_neither_cut_nor_written_to(tmp_path: Path) 
         opened(tmp_path)
 
 
-def test_a_trial_is_a_folder_below_that_of_the_sweep(tmp_path: Path) -> None:
+def test_trial_folders_stay_inside_the_sweep_folder(tmp_path: Path) -> None:
     """What is removed of one that is no candidate any more would be removed elsewhere."""
     folder = SweepDir(tmp_path / "sweep")
     (tmp_path / "sweep" / "trials").mkdir(parents=True)
@@ -123,7 +123,7 @@ def test_a_trial_is_a_folder_below_that_of_the_sweep(tmp_path: Path) -> None:
      '{"number": 1, "values": {}, "state": "gone"}', '{"number": 1, "values": {}, "curve": [3]}'],
     ids=lambda content: content[:40],
 )  # fmt: skip
-def test_a_trial_that_cannot_be_is_told(tmp_path: Path, content: str) -> None:
+def test_an_invalid_trial_is_refused(tmp_path: Path, content: str) -> None:
     folder = SweepDir(tmp_path)
     (tmp_path / "trials" / "0001").mkdir(parents=True)
     (tmp_path / "trials" / "0001" / "trial.json").write_text(content)
@@ -132,7 +132,7 @@ def test_a_trial_that_cannot_be_is_told(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "{", '{"search": "a"}', '{"search": -1}', '{"search": NaN}'])
-def test_seconds_that_cannot_be_are_told(tmp_path: Path, content: str) -> None:
+def test_invalid_durations_are_refused(tmp_path: Path, content: str) -> None:
     folder = SweepDir(tmp_path)
     folder.spent_file.write_text(content)
     with pytest.raises(UserError, match=folder.spent_file.name):
@@ -142,7 +142,7 @@ def test_seconds_that_cannot_be_are_told(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     "content", ["[]", "{", '{"videos": 1}', '{"videos": {"count": "a"}, "settings": [], "recipe": {}, "epochs": 1}']
 )
-def test_settings_that_cannot_be_are_told(tmp_path: Path, content: str) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, content: str) -> None:
     folder = SweepDir(tmp_path)
     folder.settings_file.write_text(content)
     with pytest.raises(UserError, match=r"sweep\.json|videos"):
@@ -150,7 +150,7 @@ def test_settings_that_cannot_be_are_told(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("step", [1e-300, 1e-9, 0.01 / MAX_COMBINATIONS])
-def test_a_grid_has_an_end(step: float) -> None:
+def test_a_grid_has_a_maximum_size(step: float) -> None:
     plan = sweep_of(search_space={"stage2.sinkhorn_epsilon": {"low": 0.01, "high": 1.0, "step": step}}, sampler="grid")
     with pytest.raises(UserError, match="combinations"):
         _ = plan.total

@@ -24,7 +24,7 @@ def differences(one: Config, other: Config) -> dict[str, Any]:
     return found
 
 
-def test_a_trial_is_the_recipe_with_its_values_on_held_out_videos() -> None:
+def test_a_trial_is_the_recipe_with_its_values_on_validation_videos() -> None:
     sweep = sweep_of(overrides={"optimizer.learning_rate": 0.01}, max_concurrent_trials=2)
     found = differences(sweep.trial({"stage2.sinkhorn_epsilon": 0.3}, "t"), load_config("demo"))
     share = found.pop("ray.share")
@@ -35,7 +35,7 @@ def test_a_trial_is_the_recipe_with_its_values_on_held_out_videos() -> None:
     }
 
 
-def test_last_runs_train_on_all_videos_with_seeds_that_no_trial_had() -> None:
+def test_final_runs_train_on_all_videos_with_new_seeds() -> None:
     sweep = sweep_of()
     found = differences(sweep.final_run({}, "best", 2), sweep.base)
     del found["ray.share"]
@@ -43,7 +43,7 @@ def test_last_runs_train_on_all_videos_with_seeds_that_no_trial_had() -> None:
 
 
 @pytest.mark.parametrize("period", [1, 3, 4, 7, 12, 50])
-def test_trials_are_equally_long_whatever_their_alternation(period: int) -> None:
+def test_trials_have_equal_lengths_whatever_their_alternation_period(period: int) -> None:
     search = {"schedule.epochs_per_phase": {"choices": [period, 60]}}
     fixed = {"schedule.final_flow_phase": True, "schedule.stage2_cosine_epochs": 0}
     sweep = sweep_of(search_space=search, overrides=fixed, budget={"epochs": 12})
@@ -51,7 +51,7 @@ def test_trials_are_equally_long_whatever_their_alternation(period: int) -> None
     assert sum(phase.epochs for phase in planned if phase.stage == 2) == 12
 
 
-def test_the_default_is_what_holds_in_stage_2() -> None:
+def test_the_default_is_the_stage_2_setting() -> None:
     assert sweep_of().default == {"stage2.sinkhorn_epsilon": 0.05, "stage2.num_prototypes": 12, "stage2.queue_size": 0}
     assert sweep_of(overrides={"method.sinkhorn_epsilon": 0.2}).default == {
         **{"stage2.sinkhorn_epsilon": 0.2, "stage2.num_prototypes": 12, "stage2.queue_size": 0}
@@ -59,7 +59,7 @@ def test_the_default_is_what_holds_in_stage_2() -> None:
     assert sweep_of(search_space={**SEARCH, "stage2.num_prototypes": {"choices": [8, 20]}}).default is None
 
 
-def test_gpus_are_workers_or_a_share_of_one() -> None:
+def test_gpus_per_trial_are_workers_or_a_fraction_of_one() -> None:
     assert sweep_of(resources_per_trial={"gpus": 0.25}).trial({}).train.gpus_per_worker == 0.25
     train = sweep_of(resources_per_trial={"gpus": 4, "cpus": 16}).trial({}).train
     assert (train.num_workers.max, train.gpus_per_worker, train.cpus_per_worker, train.use_gpu) == (4, 1.0, 2.0, "yes")

@@ -27,7 +27,7 @@ from vicc_ray.utils.cleartext import is_cleartext
         ("", False),
     ],
 )
-def test_only_http_to_another_machine_is_in_clear(address: str, in_clear: bool) -> None:
+def test_only_http_to_another_host_is_cleartext(address: str, in_clear: bool) -> None:
     assert is_cleartext(address) == in_clear
 
 
@@ -42,7 +42,7 @@ def test_only_http_to_another_machine_is_in_clear(address: str, in_clear: bool) 
         ("?region=r", None, False),
     ],
 )
-def test_a_bucket_whose_files_come_unencrypted_is_told_once_without_its_secret(
+def test_an_unencrypted_bucket_is_reported_once_without_its_secret(
     query: str, variable: str | None, told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):

@@ -64,7 +64,7 @@ print(changes, *modes)
 
 
 @pytest.mark.slow
-def test_only_what_was_left_aside_of_the_named_files_is_cleared(tmp_path: Path) -> None:
+def test_only_temporary_files_of_the_given_names_are_removed(tmp_path: Path) -> None:
     own = [killed_while_writing(tmp_path / name) for name in ("a.json", "a.json", "[b].arrow")]
     others = [killed_while_writing(tmp_path / name) for name in ("aXjson", "a.json.txt", "c.html", "b.arrow")]
     (tmp_path / "a.json").write_text("{}")
@@ -74,21 +74,21 @@ def test_only_what_was_left_aside_of_the_named_files_is_cleared(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
-def test_threads_that_write_leave_the_umask_alone_and_files_follow_it(mask: int, tmp_path: Path) -> None:
+def test_concurrent_writes_keep_the_umask_and_follow_it(mask: int, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", WRITING, str(tmp_path), oct(mask)[2:]]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", oct(0o666 & ~mask)]
 
 
-def test_a_file_that_is_being_written_is_nobody_elses(tmp_path: Path) -> None:
+def test_temporary_files_have_unpredictable_names(tmp_path: Path) -> None:
     """Whoever has put a link where the next one is to be made has guessed its name."""
     with atomic_path(tmp_path / "a") as first, atomic_path(tmp_path / "a") as second:
         assert first != second
         assert len(first.name) - len(second.name) == 0 and len(first.name) >= len(".a.part") + 16
 
 
-def test_a_checkpoint_has_the_mode_of_other_results(tmp_path: Path) -> None:
+def test_a_checkpoint_has_the_file_mode_of_other_results(tmp_path: Path) -> None:
     snapshot = Snapshot({"w": torch.zeros(2)}, {"v": torch.zeros(2)}, {"step": 1})
     snapshot.write(tmp_path)
     (tmp_path / "other").write_text("")
@@ -138,14 +138,14 @@ READERS = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_file_of_another_user_is_told_from_a_damaged_one(name: str, unreadable_files: Path) -> None:
+def test_an_unreadable_file_is_not_reported_as_damaged(name: str, unreadable_files: Path) -> None:
     with another_user(), pytest.raises(UserError) as told:
         READERS[name](unreadable_files / name)
     assert "Permission denied" in str(told.value) and name in str(told.value)
     assert not any(word in str(told.value) for word in ("damaged", "remove", "not a", "anew"))
 
 
-def test_parts_of_another_user_are_told_from_damaged_ones(unreadable_files: Path) -> None:
+def test_unreadable_parts_are_not_reported_as_damaged(unreadable_files: Path) -> None:
     part = unreadable_files / "part-00000.parquet"
     with another_user():
         assert "Permission denied" in str(unreadable(part))
@@ -154,13 +154,13 @@ def test_parts_of_another_user_are_told_from_damaged_ones(unreadable_files: Path
                 read()
 
 
-def test_what_can_be_opened_or_is_not_there_is_not_unreadable(tmp_path: Path) -> None:
+def test_readable_and_missing_files_are_not_unreadable(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"damaged")
     assert unreadable(tmp_path / "a") is None
     assert unreadable(tmp_path / "b") is None
 
 
-def test_a_lock_follows_no_link_and_empties_no_file(tmp_path: Path) -> None:
+def test_a_lock_follows_no_symbolic_link_and_truncates_no_file(tmp_path: Path) -> None:
     """Whoever made the folder could have the file of another emptied."""
     (tmp_path / "mine").write_text("kept")
     (tmp_path / LOCK_FILE).symlink_to(tmp_path / "mine")

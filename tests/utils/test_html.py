@@ -12,7 +12,7 @@ from markupsafe import Markup
 from vicc_ray.utils.html import load_templates
 
 
-def test_texts_are_escaped_for_what_they_are_put_into_and_nothing_is_undefined(
+def test_text_is_escaped_for_its_context_and_undefined_values_are_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pages_of_a_test/here").mkdir(parents=True)

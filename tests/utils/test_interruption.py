@@ -82,7 +82,7 @@ AGAIN = SWALLOWING.replace(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", EVERY_COMMAND)
-def test_a_command_ends_right_after_its_start(command: str, tmp_path: Path) -> None:
+def test_an_interrupt_right_after_the_start_ends_the_command(command: str, tmp_path: Path) -> None:
     signum = SIGTERM if EVERY_COMMAND.index(command) % 2 else SIGINT
     ended = interrupted(["-m", "vicc_ray", command], catches_signals, signum, tmp_path)
     assert ended.code == 128 + signum
@@ -95,7 +95,7 @@ def test_a_command_ends_right_after_its_start(command: str, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [SIGINT, SIGTERM])
-def test_a_command_ends_in_the_middle(signum: signal.Signals, tmp_path: Path) -> None:
+def test_an_interrupt_in_the_middle_ends_the_command(signum: signal.Signals, tmp_path: Path) -> None:
     out = tmp_path / "out"
     making = ["-m", "vicc_ray", "make-videos", out, "--train", "500"]
     ended = interrupted(making, lambda _: any(out.glob("*/*.mp4")), signum, tmp_path)
@@ -110,7 +110,7 @@ def test_resumable_commands_exist() -> None:
 
 
 @pytest.mark.slow
-def test_one_that_does_not_end_is_ended_with_all_that_it_began(tmp_path: Path) -> None:
+def test_a_process_that_ignores_the_signal_is_killed_with_its_descendants(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     ended = interrupted(["-c", STUBBORN, ready, "0.5", "its own"], lambda _: ready.exists(), SIGTERM, tmp_path)
     assert (ended.code, ended.left) == (143, [])
@@ -119,7 +119,7 @@ def test_one_that_does_not_end_is_ended_with_all_that_it_began(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_handler_of_a_library_in_the_place_of_ours_does_not_keep_it(tmp_path: Path) -> None:
+def test_a_library_handler_does_not_block_the_interrupt(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     ended = interrupted(["-c", STUBBORN, ready, "0.5", "replaced"], lambda _: ready.exists(), SIGINT, tmp_path)
     assert (ended.code, ended.left) == (130, [])
@@ -133,19 +133,19 @@ def test_a_library_that_exits_does_not_choose_the_exit_code() -> None:
     assert done.stderr.splitlines()[-1] == "stopped; the same command continues"
 
 
-def test_an_interruption_that_cannot_be_raised_is_raised_later() -> None:
+def test_an_interrupt_that_cannot_be_raised_is_deferred() -> None:
     done = subprocess.run(taking_interrupts([sys.executable, "-c", SWALLOWING]), capture_output=True, text=True)
     assert done.stdout == "raised\n"
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-def test_a_signal_after_one_that_was_raised_later_ends_it_at_once() -> None:
+def test_a_signal_after_a_deferred_one_ends_the_process_at_once() -> None:
     done = subprocess.run(taking_interrupts([sys.executable, "-c", AGAIN]), capture_output=True, timeout=60)
     assert done.returncode == 130
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     ready, told = tmp_path / "ready", tmp_path / "ready-told"
     ended = interrupted(
         ["-c", STUBBORN, ready, "1000", "its own"],
@@ -158,7 +158,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     assert 0 < ended.first_output_s < SOON_S  # long before its grace period is over
 
 
-def test_handlers_that_a_library_replaces_are_put_back() -> None:
+def test_handlers_replaced_by_a_library_are_restored() -> None:
     before = signal.getsignal(SIGTERM)
     with restore_signal_handlers():
         signal.signal(SIGTERM, lambda *_: sys.exit(3))

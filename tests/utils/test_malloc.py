@@ -25,7 +25,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 @pytest.mark.parametrize("keep", [False, True])
-def test_the_pages_of_a_tensor_are_there_for_the_next_one(keep: bool) -> None:
+def test_memory_pages_of_a_tensor_are_reused(keep: bool) -> None:
     """48 MB are 22 pages of 2 MiB at least, most often 11,718 of 4 KiB: all of them new by default, none if kept."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(keep=keep)], capture_output=True, text=True, check=True, timeout=120

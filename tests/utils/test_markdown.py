@@ -72,7 +72,7 @@ def tokens(text: str) -> list[Token]:
 
 
 @pytest.mark.parametrize("field", HOSTILE)
-def test_a_field_is_text_wherever_it_stands(field: str) -> None:
+def test_a_field_is_text_in_every_position(field: str) -> None:
     for text in (as_text(field), f"Before {as_text(field)} after", f"{as_text(field)}\n{as_text(field)}"):
         assert set(kinds(text)) <= {*INERT, "softbreak"}, text
     table = kinds(f"| a | b |\n|---|---|\n| {as_text(field)} | c |")
@@ -83,11 +83,11 @@ def test_a_field_is_text_wherever_it_stands(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["S3D (RGB), stage 2-1 of 1.5", "Tänzer 日本", "a_b-c/d"])
-def test_ordinary_fields_stay_as_they_are(field: str) -> None:
+def test_ordinary_fields_are_unchanged(field: str) -> None:
     assert as_text(field) == field
 
 
-def test_no_mixture_of_signs_is_more_than_text() -> None:
+def test_random_punctuation_is_only_text() -> None:
     draw = random.Random(0)
     for _ in range(3000):
         field = "".join(draw.choice("\\`*_[]()<>#|&~!$@:/.-+=1a \n") for _ in range(draw.randrange(1, 14)))
@@ -95,12 +95,12 @@ def test_no_mixture_of_signs_is_more_than_text() -> None:
         assert kinds(f"x {as_code(field)} y").count("code_inline") == 1, (field, as_code(field))
 
 
-def test_what_is_no_text_is_escaped_as_well() -> None:
+def test_values_that_are_not_strings_are_escaped() -> None:
     assert "![" not in str(escape_field(["![a](b)"])) and escape_field(3) == 3
 
 
 @pytest.mark.parametrize("value", ["```", {"```": "\n```\n# a"}, ["```", "a" * 10**6], [[["```"]]]])
-def test_a_block_ends_where_we_end_it(value: object) -> None:
+def test_a_code_block_cannot_be_closed_by_its_content(value: object) -> None:
     (fence,) = tokens(as_block(value) + "\n")
     assert fence.type == "fence" and len(fence.content) < 10**5
 
@@ -114,7 +114,7 @@ def written(card: dict[str, Any], folder: Path) -> str:
     return card_text(read_weights(folder / "encoder.safetensors"), ["encoder.onnx", "encoder.safetensors"])
 
 
-def test_a_card_without_bottom_is_refused(tmp_path: Path) -> None:
+def test_a_malformed_card_is_refused(tmp_path: Path) -> None:
     written({}, tmp_path)
     file = tmp_path / "encoder.safetensors"
     with safe_open(file, framework="pt") as opened:
@@ -135,13 +135,13 @@ def whole(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("field", HOSTILE)
-def test_the_card_of_somebody_elses_weights_has_our_structure_alone(field: str, tmp_path: Path) -> None:
+def test_untrusted_weights_cannot_add_structure_to_the_model_card(field: str, tmp_path: Path) -> None:
     card = written(whole(field), tmp_path)
     assert kinds(card) == kinds(written(whole("name"), tmp_path))
     assert not ACTIVE & set(kinds(card))
 
 
-def test_warnings_are_paragraphs_below_the_table_and_whole(tmp_path: Path) -> None:
+def test_warnings_are_complete_paragraphs_below_the_table(tmp_path: Path) -> None:
     warning = " ".join(f"Sentence {number} says something." for number in range(30))
     tokens = PARSER.parse(written({**whole("name"), "warnings": 2 * [{"text": warning}]}, tmp_path))
     alone = [token.content for before, token in pairwise(tokens) if before.type == "paragraph_open"]
@@ -163,7 +163,7 @@ BROKEN: tuple[dict[str, Any], ...] = (
 
 
 @pytest.mark.parametrize("card", BROKEN)
-def test_a_card_that_is_not_as_ours_are_is_shown_as_it_is(card: dict[str, Any], tmp_path: Path) -> None:
+def test_an_unfamiliar_card_is_shown_unchanged(card: dict[str, Any], tmp_path: Path) -> None:
     text = written(card, tmp_path)
     headings = [token for token in tokens(text) if token.type == "heading_open"]
     assert not ACTIVE & set(kinds(text)) and len(headings) <= 3

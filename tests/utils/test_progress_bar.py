@@ -15,7 +15,7 @@ def lines(captured: pytest.CaptureFixture[str]) -> list[str]:
     return captured.readouterr().err.splitlines()
 
 
-def test_a_log_has_the_count_and_no_time_left_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_log_line_has_the_count_and_no_remaining_time(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar("embedding", 30) as bar:
         bar.advance(10)
         bar.advance(20, "3 failed")
@@ -23,7 +23,7 @@ def test_a_log_has_the_count_and_no_time_left_at_the_end(capsys: pytest.CaptureF
     assert line.startswith("embedding: 30/30, 3 failed, ") and "left" not in line and ", ," not in line
 
 
-def test_a_log_has_a_line_each_interval(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_has_one_line_per_interval(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_bar, "PLAIN_INTERVAL_S", 0.0)
     with ProgressBar("embedding", 30) as bar:
         bar.update(10, seconds_left=600.0)
@@ -32,14 +32,14 @@ def test_a_log_has_a_line_each_interval(capsys: pytest.CaptureFixture[str], monk
     assert "10/30" in first and "10 min left" in first and "20/30" in second and not rest
 
 
-def test_nothing_is_shown_where_it_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_shown_if_disabled(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar("embedding", 30, show=False) as bar:
         bar.advance(30)
         bar.print("a line")
     assert capsys.readouterr().err == ""
 
 
-def test_eighty_columns_are_enough() -> None:
+def test_the_bar_fits_eighty_columns() -> None:
     written = io.StringIO()
     terminal = Console(file=written, force_terminal=True, width=80)
     bar = ProgressBar("flow-stage2-10", 123_456)
@@ -54,7 +54,7 @@ def test_eighty_columns_are_enough() -> None:
     assert "R@1 flow 37.5 %" in shown[1]
 
 
-def test_names_in_brackets_are_names(capsys: pytest.CaptureFixture[str]) -> None:
+def test_brackets_in_names_are_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar("a", 1) as bar:
         bar.print("clip[0].mp4 is gone", "warning")
         bar.advance(1)

@@ -25,14 +25,14 @@ def shell(arguments: str, folder: Path, redirected: str = "", **environment: str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("redirected", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full", "2>&1 >&-"])
-def test_the_work_is_done_whatever_the_streams_are(redirected: str, tmp_path: Path) -> None:
+def test_commands_complete_with_any_standard_streams(redirected: str, tmp_path: Path) -> None:
     done = shell(MAKING, tmp_path, redirected)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert len(list(tmp_path.glob("out/*/*.mp4"))) == 4
 
 
-def test_what_is_not_buffered_stays_so(tmp_path: Path) -> None:
+def test_unbuffered_streams_stay_unbuffered(tmp_path: Path) -> None:
     """Ray's job server has it so, and follows what a job prints."""
     program = "import os; from vicc_ray.utils.standard_streams import Output; Output(); print('x', end=''); os._exit(0)"
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -40,14 +40,14 @@ def test_what_is_not_buffered_stays_so(tmp_path: Path) -> None:
     assert done.stdout == "x"
 
 
-def test_a_closed_stream_gets_into_no_file(tmp_path: Path) -> None:
+def test_output_of_a_closed_stream_never_lands_in_a_file(tmp_path: Path) -> None:
     """A file that is opened takes the lowest number that is free: that of the stream."""
     assert shell("config nothing", tmp_path, "2>&- >printed").returncode == 2
     assert (tmp_path / "printed").read_text() == ""
 
 
 @pytest.mark.slow
-def test_output_that_is_lost_is_an_error(tmp_path: Path) -> None:
+def test_lost_output_is_an_error(tmp_path: Path) -> None:
     done = shell(MAKING, tmp_path, ">/dev/full")
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
@@ -57,7 +57,7 @@ def test_output_that_is_lost_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["config demo", "--help", MAKING])
-def test_a_reader_that_has_gone_is_no_traceback(arguments: str, tmp_path: Path) -> None:
+def test_a_broken_pipe_prints_no_traceback(arguments: str, tmp_path: Path) -> None:
     done = shell(arguments, tmp_path, "2>errors | true; exit ${PIPESTATUS[0]}")
     errors = (tmp_path / "errors").read_text()
     assert done.returncode in (0, 1)  # 0: it was read before it had gone
@@ -74,9 +74,7 @@ def test_a_reader_that_has_gone_is_no_traceback(arguments: str, tmp_path: Path) 
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     ],
 )
-def test_characters_that_a_stream_cannot_take_are_written_otherwise(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_unencodable_characters_are_escaped(environment: dict[str, str], tmp_path: Path) -> None:
     done = shell(MAKING.replace("out", NAME), tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert "4 videos in T" in done.stdout
@@ -87,7 +85,7 @@ def test_characters_that_a_stream_cannot_take_are_written_otherwise(
 
 
 @pytest.mark.slow
-def test_a_name_of_bytes_that_are_no_text_is_printed(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_printed(tmp_path: Path) -> None:
     done = shell(MAKING.replace("out", r"$'\xff'"), tmp_path)
     assert done.returncode == 0, done.stderr
     assert r"\udcff" in done.stdout
@@ -105,7 +103,7 @@ print(pathlib.Path.home().stat().st_uid, oct(pathlib.Path.home().stat().st_mode 
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
-def test_a_user_without_home_and_name_gets_both() -> None:
+def test_a_user_without_home_and_name_gets_defaults() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         Path(temporary).chmod(0o777)
         bare = {"PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": temporary}
@@ -115,7 +113,7 @@ def test_a_user_without_home_and_name_gets_both() -> None:
         assert len(list(Path(temporary).iterdir())) == 1
 
 
-def test_a_home_that_is_somebody_elses_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_owned_by_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "~")  # what it is taken for where there is none
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     own = home()

@@ -44,18 +44,18 @@ NEEDED = "\u200c\u200d"
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_what_is_unseen_or_does_something_is_shown(name: str) -> None:
+def test_invisible_and_control_characters_are_escaped(name: str) -> None:
     assert visible(name) == SHOWN[name]
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_what_people_read_stays(name: str) -> None:
+def test_readable_text_is_unchanged(name: str) -> None:
     assert visible(name) == name
     assert visible_lines(f"{name}\n\t{name}\n") == f"{name}\n\t{name}\n"
 
 
 @pytest.mark.slow
-def test_no_character_that_does_something_passes_whatever_stands_beside_it() -> None:
+def test_no_control_character_passes_in_any_context() -> None:
     draw = random.Random(0)
     everywhere = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in HOSTILE]
     ordinary = [*"ab1 .", "é", "\u0301", "क", "\u094d", "ا", "日", "\u2764", "\ufe0f", "\U0001f469", *NEEDED]
@@ -69,29 +69,29 @@ def test_no_character_that_does_something_passes_whatever_stands_beside_it() -> 
 
 
 @pytest.mark.slow
-def test_each_character_is_itself_or_ascii() -> None:
+def test_each_character_is_unchanged_or_ascii() -> None:
     for char in map(chr, range(0x20000)):
         shown = visible(f"a{char}b")
         assert shown == f"a{char}b" or (shown.isascii() and shown.isprintable())
 
 
-def test_marks_do_not_pile_up_over_other_lines() -> None:
+def test_combining_marks_are_limited() -> None:
     shown = visible("a" + "\u0301" * 500)
     assert sum(unicodedata.combining(char) > 0 for char in shown) < 10
 
 
 @pytest.mark.parametrize("repeated", ["\u200d", "\u200c", "\U0001f469\u200d", "\ufe0f", "\u200d\ufe0f", "\u094d\u200d"])
-def test_a_name_of_nothing_but_such_characters_has_an_end(repeated: str) -> None:
+def test_a_name_of_escaped_characters_has_a_maximum_length(repeated: str) -> None:
     shown = visible(f"a{5000 * repeated}b")
     assert shown.startswith("a") and shown.endswith("b")
 
 
-def test_columns_are_as_wide_as_what_is_shown() -> None:
+def test_column_widths_match_the_escaped_text() -> None:
     names = [visible(name) for name in ("walk", "日本語", "\x1b[1m", "e\u0301")]
     assert {cell_len(padded(name, 12)) for name in names} == {12}
 
 
-def test_a_message_has_lines_of_its_own_and_none_of_a_name() -> None:
+def test_names_cannot_add_lines_to_a_message() -> None:
     message = visible_message(f"first a\nerror: b{OWN_BREAK}second c\rd")
     assert message.splitlines() == [r"first a\nerror: b", r"  second c\rd"]
     assert not any(line.startswith("error") for line in indented("Traceback\nerror: x\nerror: y").splitlines())

@@ -54,7 +54,7 @@ def test_a_backbone_has_the_declared_input_and_output_channels(name: str, channe
 
 @pytest.mark.slow
 @every_backbone
-def test_the_registered_smallest_clip_is_the_smallest(name: str) -> None:
+def test_the_registered_minimum_clip_is_minimal(name: str) -> None:
     """A clip with one frame or one pixel less has an empty output, or is below the bounds of the configuration."""
     spec = BACKBONES[name]
     backbone = build_backbone(name).eval()
@@ -66,7 +66,7 @@ def test_the_registered_smallest_clip_is_the_smallest(name: str) -> None:
 
 @pytest.mark.slow
 @every_backbone
-def test_training_at_the_smallest_clip_reaches_every_weight(name: str) -> None:
+def test_training_on_the_smallest_clip_gives_every_weight_a_gradient(name: str) -> None:
     spec = BACKBONES[name]
     backbone = build_backbone(name).train()
     maps = backbone(clips(spec.min_frames, spec.min_pixels, batch=4))
@@ -97,7 +97,7 @@ def test_channels_last_layout_computes_the_same(name: str) -> None:
 
 @pytest.mark.slow
 @every_backbone
-def test_same_seed_same_weights(name: str) -> None:
+def test_equal_seeds_give_equal_weights(name: str) -> None:
     states = []
     for _ in range(2):
         torch.manual_seed(5)
@@ -136,14 +136,14 @@ def test_building_one_backbone_imports_no_other() -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_s3d_has_the_batch_norm_of_the_method_throughout() -> None:
+def test_s3d_uses_the_batch_norm_settings_of_the_method_throughout() -> None:
     norms = [m for m in build_backbone("s3d").modules() if isinstance(m, nn.BatchNorm3d)]
     assert len(norms) == 77
     assert {(m.eps, m.momentum) for m in norms} == {(1e-5, 0.1)}
 
 
 @pytest.mark.slow
-def test_r2plus1d_18_is_torchvisions_without_its_classifier() -> None:
+def test_r2plus1d_18_equals_torchvision_without_the_classifier() -> None:
     backbone, original = build_backbone("r2plus1d-18").eval(), r2plus1d_18().eval()
     stages = [original.stem, original.layer1, original.layer2, original.layer3, original.layer4]
     for stage, original_stage in zip(backbone.layers, stages, strict=True):

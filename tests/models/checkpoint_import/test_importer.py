@@ -40,12 +40,12 @@ def states(published_checkpoint: Callable[[Path], Path]) -> dict[str, State]:
     return {net: torch.load(published_checkpoint(keys), weights_only=True)["state_dict"] for keys, net in nets.items()}
 
 
-def test_golden_files_are_there() -> None:
+def test_golden_files_exist() -> None:
     assert {json.loads(keys.read_text())["net"] for keys in KEYS} == set(BACKBONES)
 
 
 @pytest.mark.slow
-def test_features_equal_the_recorded_ones(checkpoint: tuple[Path, Path]) -> None:
+def test_features_equal_the_golden_ones(checkpoint: tuple[Path, Path]) -> None:
     keys, path = checkpoint
     golden = np.load(keys.with_name(keys.name.replace("_keys.json", "_features.npz")))
     frames, size = int(golden["a_T"]), int(golden["a_S"])

@@ -29,7 +29,7 @@ CONVS = [
 @pytest.mark.parametrize("conv", CONVS)
 @pytest.mark.parametrize("layout", [torch.channels_last_3d, torch.contiguous_format])
 @pytest.mark.parametrize("thresholds", [(0, 0), (0, 10**9), (10**9, 0)])
-def test_output_and_gradients_are_those_of_the_3d_convolution(
+def test_output_and_gradients_equal_the_3d_convolution(
     monkeypatch: pytest.MonkeyPatch,
     conv: nn.Conv3d,
     layout: torch.memory_format,
@@ -73,7 +73,7 @@ def test_a_layer_works_without_input_gradients_and_in_inference_mode(
         torch.testing.assert_close(layer(x), conv(x))
 
 
-def test_every_convolution_of_s3d_is_replaced_and_its_state_dict_stays() -> None:
+def test_every_convolution_of_s3d_is_replaced_and_the_state_dict_is_unchanged() -> None:
     network = build_encoder(ModelConfig(backbone="s3d", embed_dim=8))
     before = {name: value.data_ptr() for name, value in network.state_dict().items()}
     optimized = optimize_for_cpu(network)
@@ -93,5 +93,5 @@ def test_every_convolution_of_s3d_is_replaced_and_its_state_dict_stays() -> None
         (nn.Conv3d(4, 6, 3, padding=1), PaddedConv3d),
     ],
 )
-def test_other_convolutions_are_padded_at_most(conv: nn.Conv3d, cls: type[nn.Conv3d]) -> None:
+def test_other_convolutions_are_only_padded(conv: nn.Conv3d, cls: type[nn.Conv3d]) -> None:
     assert type(optimize_for_cpu(nn.Sequential(conv))[0]) is cls

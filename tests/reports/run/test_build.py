@@ -42,7 +42,7 @@ def build(run_dir: Path, store: ClipStore | None) -> tuple[Page, str, dict]:
 
 
 @pytest.mark.slow
-def test_page_holds_all_parts_and_loads_nothing(run_dir: Path, store: ClipStore) -> None:
+def test_page_has_all_sections_and_loads_nothing(run_dir: Path, store: ClipStore) -> None:
     page, html, figures = build(run_dir, store)
     assert sections(page) == SECTIONS
     assert not re.search(r"https?://|@import|//[a-z]+\.", re.sub(r"base64,[A-Za-z0-9+/=]+", "", html))
@@ -54,7 +54,7 @@ def test_page_holds_all_parts_and_loads_nothing(run_dir: Path, store: ClipStore)
 
 
 @pytest.mark.slow
-def test_page_and_json_tell_the_same_scores(run_dir: Path, store: ClipStore) -> None:
+def test_page_and_json_have_equal_scores(run_dir: Path, store: ClipStore) -> None:
     page, _, figures = build(run_dir, store)
     evaluation = json.loads((run_dir / "evaluation" / "evaluation.json").read_text())
     assert figures["retrieval"] == evaluation
@@ -88,7 +88,7 @@ def test_gallery_shows_the_same_queries_for_both_networks(run_dir: Path, store: 
 
 
 @pytest.mark.slow
-def test_pictures_have_descriptions(run_dir: Path, store: ClipStore) -> None:
+def test_images_have_alt_texts(run_dir: Path, store: ClipStore) -> None:
     page, _, _ = build(run_dir, store)
     for tag, attributes in page.tags:
         if attributes.get("role") == "img":
@@ -98,14 +98,14 @@ def test_pictures_have_descriptions(run_dir: Path, store: ClipStore) -> None:
 
 
 @pytest.mark.slow
-def test_names_from_outside_are_text_and_never_markup(run_dir: Path, store: ClipStore) -> None:
+def test_untrusted_names_are_escaped(run_dir: Path, store: ClipStore) -> None:
     page, html, _ = build(run_dir, store)
     assert "<script>alert(1)</script>" in page.text and "<script" not in html
     assert "a <run>" in page.text and "<b>broken.mp4" in page.text
 
 
 @pytest.mark.slow
-def test_inputs_add_up(run_dir: Path, store: ClipStore) -> None:
+def test_input_counts_add_up(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
     data = figures["timing"]["inputs"]
     assert (data["all"], data["videos"], data["failed"]) == (13, 12, 1)
@@ -114,7 +114,7 @@ def test_inputs_add_up(run_dir: Path, store: ClipStore) -> None:
 
 
 @pytest.mark.slow
-def test_timing_is_that_of_the_steps(run_dir: Path, store: ClipStore) -> None:
+def test_timing_equals_the_step_times(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
     timing = figures["timing"]["training"]
     assert timing["steps"] == 240 and timing["seconds"] == pytest.approx(240 * 0.04)
@@ -137,7 +137,7 @@ def test_changed_settings_are_marked(run_dir: Path, store: ClipStore) -> None:
 
 
 @pytest.mark.slow
-def test_changed_settings_of_a_recipe_are_those_that_are_not_as_in_it(run_dir: Path, store: ClipStore) -> None:
+def test_changed_settings_are_relative_to_the_recipe(run_dir: Path, store: ClipStore) -> None:
     config = load_config("demo", ["train.global_batch_size=8"])
     (run_dir / "config.yaml").write_text(dump_config(config))
     _, _, figures = build(run_dir, store)
@@ -146,7 +146,7 @@ def test_changed_settings_of_a_recipe_are_those_that_are_not_as_in_it(run_dir: P
 
 
 @pytest.mark.slow
-def test_the_total_time_is_that_of_all_parts(run_dir: Path, store: ClipStore) -> None:
+def test_the_total_time_is_the_sum_of_the_stages(run_dir: Path, store: ClipStore) -> None:
     for stage, seconds in (("preparing", 60.0), ("pretraining", 400.0), ("pretraining", 200.0)):
         append_line(run_dir / FILE, {"stage": stage, "begun_ms": 0, "seconds": seconds})
     page, _, figures = build(run_dir, store)
@@ -155,7 +155,7 @@ def test_the_total_time_is_that_of_all_parts(run_dir: Path, store: ClipStore) ->
 
 
 @pytest.mark.slow
-def test_flow_of_videos_that_move_is_shown_first(run_dir: Path, store: ClipStore) -> None:
+def test_videos_with_motion_are_shown_first(run_dir: Path, store: ClipStore) -> None:
     _, _, figures = build(run_dir, store)
     assert figures["flow_videos"] and not any(video["static"] for video in figures["flow_videos"])
     videos = [{"id": str(n), "label": "ab"[n % 2], "static": n < 9} for n in range(12)]
@@ -163,7 +163,7 @@ def test_flow_of_videos_that_move_is_shown_first(run_dir: Path, store: ClipStore
 
 
 @pytest.mark.slow
-def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore, tab: Tab) -> None:
+def test_r_at_5_fits_a_phone_screen(run_dir: Path, store: ClipStore, tab: Tab) -> None:
     page = build_report(run_dir, store)
     tab.page.set_viewport_size({"width": 360, "height": 800})
     tab.page.goto(page.as_uri())
@@ -174,7 +174,7 @@ def test_r_at_5_is_within_the_screen_of_a_phone(run_dir: Path, store: ClipStore,
 
 
 @pytest.mark.slow
-def test_a_phase_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore) -> None:
+def test_a_phase_that_stays_at_ln_k_gets_a_warning(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, end=2.99)
     page, _, figures = build(run_dir, store)
     assert [w["kind"] for w in figures["warnings"]] == ["not_learning"] * 4
@@ -182,14 +182,14 @@ def test_a_phase_that_stays_at_ln_k_is_warned_of(run_dir: Path, store: ClipStore
 
 
 @pytest.mark.slow
-def test_collapsed_assignments_are_warned_of(run_dir: Path, store: ClipStore) -> None:
+def test_collapsed_assignments_get_a_warning(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, entropy=0.3)
     _, _, figures = build(run_dir, store)
     assert [w["kind"] for w in figures["warnings"]] == ["prototype_collapse"] * 4
 
 
 @pytest.mark.slow
-def test_embeddings_that_collapsed_are_warned_of_with_the_settings_of_the_run(run_dir: Path, store: ClipStore) -> None:
+def test_collapsed_embeddings_get_a_warning_with_the_settings_of_the_run(run_dir: Path, store: ClipStore) -> None:
     write_metrics(run_dir, rank=1.3)
     page, _, figures = build(run_dir, store)
     assert [w["kind"] for w in figures["warnings"]] == ["dimensional_collapse"] * 4
@@ -197,7 +197,7 @@ def test_embeddings_that_collapsed_are_warned_of_with_the_settings_of_the_run(ru
 
 
 @pytest.mark.slow
-def test_epochs_are_curves_with_a_summary(run_dir: Path, store: ClipStore) -> None:
+def test_epochs_are_drawn_as_curves_with_a_summary(run_dir: Path, store: ClipStore) -> None:
     page, _, figures = build(run_dir, store)
     curves = figures["phases"][1]["epochs"]["curves"]
     assert curves["step"] == [70, 80, 90, 100, 110, 120] and curves["effective_rank"] == [12.0] * 6
@@ -208,7 +208,7 @@ def test_epochs_are_curves_with_a_summary(run_dir: Path, store: ClipStore) -> No
 
 
 @pytest.mark.slow
-def test_a_run_without_epochs_has_the_rest(run_dir: Path, store: ClipStore) -> None:
+def test_a_run_without_epochs_has_the_other_sections(run_dir: Path, store: ClipStore) -> None:
     (run_dir / "epochs.jsonl").unlink()
     page, _, figures = build(run_dir, store)
     assert set(figures["missing"]) == {"epochs"} and figures["warnings"] == []
@@ -250,7 +250,7 @@ def test_a_running_phase_is_reported(run_dir: Path, store: ClipStore) -> None:
 
 
 @pytest.mark.slow
-def test_diverged_losses_are_told_and_leave_valid_json(run_dir: Path, store: ClipStore) -> None:
+def test_diverged_losses_are_reported_in_valid_json(run_dir: Path, store: ClipStore) -> None:
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     for line in lines[30:60]:
         line["loss"] = float("nan")
@@ -263,7 +263,7 @@ def test_diverged_losses_are_told_and_leave_valid_json(run_dir: Path, store: Cli
 
 @pytest.mark.slow
 @pytest.mark.parametrize("split", [None, "train"])
-def test_without_labels_there_are_neighbours_and_no_score(split: str | None, run_dir: Path, store: ClipStore) -> None:
+def test_without_labels_neighbors_are_shown_and_no_score(split: str | None, run_dir: Path, store: ClipStore) -> None:
     """Whether some of the videos are for testing, as a manifest may say, or all are trained on."""
     (run_dir / "evaluation" / "evaluation.json").unlink()
     (run_dir / "validation.jsonl").unlink()
@@ -307,14 +307,14 @@ def test_without_stage_two_the_gallery_has_one_row(run_dir: Path, store: ClipSto
     assert [network["key"] for network in figures["gallery"]["networks"]] == ["rgb-stage1"]
 
 
-def test_without_the_store_the_rest_stands(run_dir: Path) -> None:
+def test_without_the_store_the_other_sections_are_shown(run_dir: Path) -> None:
     page, html, figures = build(run_dir, None)
     assert sections(page) == SECTIONS
     assert figures["timing"]["inputs"] is None and figures["missing"]["store"] in page.text
     assert "webp" not in html and figures["retrieval"] is not None
 
 
-def test_videos_that_left_the_store_are_shown_as_empty(run_dir: Path, store: ClipStore) -> None:
+def test_videos_missing_from_the_store_have_placeholders(run_dir: Path, store: ClipStore) -> None:
     for seed, name in enumerate(("rgb-stage1", "rgb-stage2-1")):
         table = features_of(store, seed)
         renamed = np.char.add("other/", table.ids)
@@ -326,20 +326,20 @@ def test_videos_that_left_the_store_are_shown_as_empty(run_dir: Path, store: Cli
     assert "film empty" in page.attributes("class")
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="config.yaml"):
         build_report(tmp_path, None)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_the_page_of_a_run_is_the_same_each_time(run_dir: Path, store: ClipStore) -> None:
+def test_building_the_page_twice_gives_equal_bytes(run_dir: Path, store: ClipStore) -> None:
     first = build_report(run_dir, store).read_bytes()
     assert build_report(run_dir, store).read_bytes() == first
 
 
 @pytest.mark.slow
-def test_a_run_of_stage_two_alone_is_told_as_such(run_dir: Path, store: ClipStore) -> None:
+def test_a_stage_2_only_run_is_labeled(run_dir: Path, store: ClipStore) -> None:
     for name in ("rgb-stage1", "flow-stage1", "flow-stage2-1"):
         remove_features(feature_path(run_dir / "evaluation", name))
     evaluate_features(run_dir / "evaluation", Config())

@@ -47,7 +47,7 @@ def clusters(count: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 
 @pytest.mark.slow
-def test_what_lies_together_in_the_features_lies_together_on_the_map() -> None:
+def test_clusters_of_features_stay_together_on_the_map() -> None:
     features, numbers = clusters(5, 20)
     places = project(features, seed=0)
     assert places.min() == 0 and places.max() == 1
@@ -97,7 +97,7 @@ def trained(tmp_path: Path, store: ClipStore) -> tuple[Path, Config]:
     return folder.path, config
 
 
-def test_prototypes_show_the_videos_that_are_closest_to_them(trained: tuple[Path, Config]) -> None:
+def test_prototypes_show_their_nearest_videos(trained: tuple[Path, Config]) -> None:
     run, config = trained
     found = read_prototypes(run, config, FeatureFolder(run / "evaluation"))
     assert found is not None
@@ -164,7 +164,7 @@ def test_another_run_is_compared_query_by_query(run_dir: Path, store: ClipStore,
 
 
 @pytest.mark.slow
-def test_other_test_videos_give_no_difference(run_dir: Path, store: ClipStore, tmp_path: Path) -> None:
+def test_runs_with_different_test_videos_have_no_difference(run_dir: Path, store: ClipStore, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(run_dir, other)
     table = features_of(store, 1)
@@ -181,14 +181,14 @@ def test_a_run_to_compare_with_must_be_evaluated(run_dir: Path, tmp_path: Path) 
         build_report(run_dir, None, tmp_path / "nothing")
 
 
-def test_the_published_run_differs_in_nothing() -> None:
+def test_the_published_recipe_has_no_differences() -> None:
     for recipe in ("ucf101-s3d", "ucf101-r2plus1d"):
         found = published_results(load_config(recipe, []), UCF101)
         assert found is not None and found["differences"] == []
         assert found["data"] == "UCF101, split 1"
 
 
-def test_what_is_other_than_published_is_said() -> None:
+def test_differences_from_the_published_setup_are_listed() -> None:
     changed = load_config("ucf101-s3d", ["schedule.rgb_epochs=40", "prepare.flow_method=dis"])
     found = published_results(changed, {"classes": 8, "train": 800, "test": 240})
     assert found is not None
@@ -201,7 +201,7 @@ def test_what_is_other_than_published_is_said() -> None:
     assert published_results(load_config("demo", []), UCF101) is None
 
 
-def test_data_sets_are_known_by_their_numbers() -> None:
+def test_datasets_are_recognized_by_their_counts() -> None:
     hmdb51 = {"classes": 51, "train": 3570, "test": 1529}
     assert [getattr(known_data_set(d), "title", None) for d in (UCF101, hmdb51)] == [
         "UCF101, split 1",
@@ -213,7 +213,7 @@ def test_data_sets_are_known_by_their_numbers() -> None:
 
 
 @pytest.mark.slow
-def test_classes_are_shown_with_what_they_were_before(run_dir: Path, store: ClipStore) -> None:
+def test_classes_are_shown_with_their_earlier_scores(run_dir: Path, store: ClipStore) -> None:
     page, _, figures = build(run_dir, store)
     table = json.loads((run_dir / "evaluation" / "evaluation.json").read_text())
     rows = {row["key"]: row for row in table["rows"]}
@@ -225,7 +225,7 @@ def test_classes_are_shown_with_what_they_were_before(run_dir: Path, store: Clip
     assert "confusion" in page.attributes("id")
 
 
-def test_of_many_classes_the_confused_pairs_are_shown() -> None:
+def test_many_classes_are_reduced_to_the_most_confused_pairs() -> None:
     classes = [{"label": f"c{n}", "queries": 10, "recall_at_1": 0.5, "low": 0.2, "high": 0.8} for n in range(40)]
     confusion = [{"query": f"c{n}", "nearest": f"c{(n + 1) % 40}", "count": n % 9} for n in range(40)]
     row = {"key": "rgb-stage1", "name": "RGB", "classes": classes, "confusion": confusion}
@@ -236,7 +236,7 @@ def test_of_many_classes_the_confused_pairs_are_shown() -> None:
 
 
 @pytest.mark.slow
-def test_accuracy_stands_beside_what_was_published(run_dir: Path, store: ClipStore) -> None:
+def test_accuracy_is_shown_with_published_results(run_dir: Path, store: ClipStore) -> None:
     (run_dir / "classify").mkdir()
     row = {"name": "R+F, <fine-tuned>", "stream": "rgb+flow", "mode": "finetune", "chance": 0.125}
     row |= {"top1": 0.875, "top5": None, "low": 0.86, "high": 0.89}

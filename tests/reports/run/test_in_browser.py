@@ -13,7 +13,9 @@ from vicc_ray.reports.run import build_report
 
 
 @pytest.mark.slow
-def test_its_policy_lets_it_show_all_and_nothing_else_act(run_dir: Path, store: ClipStore, tab: Tab) -> None:
+def test_the_content_security_policy_allows_the_page_and_blocks_injected_html(
+    run_dir: Path, store: ClipStore, tab: Tab
+) -> None:
     page = build_report(run_dir, store)
     check_inert(tab, page)
     tab.page.goto(page.as_uri())

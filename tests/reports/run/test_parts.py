@@ -21,7 +21,7 @@ def decoded(uri: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("frames", "fps"), [(1, 25), (2, 25), (10, 25), (300, 25), (300, 60), (30, 8), (16, 10)])
-def test_thumbnail_is_in_the_video_and_in_real_time_where_it_can_be(frames: int, fps: float) -> None:
+def test_thumbnails_are_taken_inside_the_video_and_play_in_real_time(frames: int, fps: float) -> None:
     indices = thumbnail_frames(frames, fps)
     assert len(indices) == FRAMES and indices.min() >= 0 and indices.max() < frames
     assert (np.diff(indices) >= 0).all()
@@ -30,7 +30,7 @@ def test_thumbnail_is_in_the_video_and_in_real_time_where_it_can_be(frames: int,
         assert indices[0] == pytest.approx(frames - 1 - indices[-1], abs=1)
 
 
-def test_strip_holds_the_frames_in_order_cut_to_their_middle() -> None:
+def test_strip_has_center_cropped_frames_in_order() -> None:
     frames = np.zeros((FRAMES, 60, 100, 3), dtype=np.uint8)
     frames[:, :, 20:80] = np.linspace(20, 240, FRAMES, dtype=np.uint8)[:, None, None, None]
     strip = decoded(strip_uri(frames))
@@ -44,7 +44,7 @@ def test_strips_of_noise_stay_small() -> None:
     assert len(strip_uri(noise)) < 3 * MAX_STRIP_BYTES
 
 
-def test_a_video_shown_twice_is_stored_once(store: ClipStore) -> None:
+def test_repeated_videos_are_embedded_once(store: ClipStore) -> None:
     thumbnails = Thumbnails(store)
     first, second = store.entries[0].id, store.entries[1].id
     names = [
@@ -69,7 +69,7 @@ def test_running_mean_keeps_constants_and_leaves_out_gaps() -> None:
     assert running_mean(rng, 50).std() < 0.3 * rng.std()
 
 
-def test_long_runs_are_drawn_with_few_points(tmp_path: Path) -> None:
+def test_long_curves_are_downsampled(tmp_path: Path) -> None:
     with (tmp_path / "metrics.jsonl").open("w") as file:
         for step in range(5000):
             record = {"step": step, "phase": "rgb-stage1", "loss": 5000 - step, "data_ms": 1, "compute_ms": 3}
@@ -82,7 +82,7 @@ def test_long_runs_are_drawn_with_few_points(tmp_path: Path) -> None:
     assert phase["timing"]["samples_per_s"] == pytest.approx(2000)
 
 
-def test_queries_are_drawn_from_all_classes_in_phase() -> None:
+def test_queries_are_drawn_from_all_classes_in_turn() -> None:
     labels = np.array(["a"] * 50 + ["b"] * 3 + ["c"] * 2)
     chosen = choose_queries(labels, seed=0)
     assert sorted(labels[chosen].tolist()) == ["a"] * 3 + ["b"] * 3 + ["c"] * 2

@@ -22,7 +22,7 @@ def chart_of(*series: Series) -> Chart:
     return step_chart("a summary", series, PHASES, legend=[("rgb", "RGB")], rules=[(4.2, "ln K")])
 
 
-def test_everything_drawn_lies_in_the_chart() -> None:
+def test_all_marks_lie_inside_the_chart() -> None:
     rng = np.random.default_rng(0)
     steps, values = list(range(50)), list(rng.normal(3, 1, 50))
     band = Series(steps, values, "rgb", low=[v - 1 for v in values], high=[v + 1 for v in values])
@@ -36,7 +36,7 @@ def test_everything_drawn_lies_in_the_chart() -> None:
     assert "Flow" in page.text and "<2>" in page.text and "ln K" in page.text
 
 
-def test_every_known_value_of_dots_is_a_dot_at_its_place() -> None:
+def test_every_finite_value_is_a_dot_at_its_position() -> None:
     chart = chart_of(Series([0, 10, 49], [1.0, None, 3.0], "rgb", line=False, dots=True))
     assert chart.curves == []
     assert [dot.at[0] for dot in chart.dots] == [0.0, 1.0]

@@ -17,11 +17,11 @@ def hue(color: np.ndarray) -> float:
     return colorsys.rgb_to_hsv(*(color / 255.0))[0]
 
 
-def test_no_motion_is_white() -> None:
+def test_zero_motion_is_white() -> None:
     assert (flow_to_color(np.zeros((4, 5, 2)), 3.0) == 255).all()
 
 
-def test_directions_have_colors_of_their_own() -> None:
+def test_directions_have_distinct_colors() -> None:
     colors = flow_to_color(CIRCLE, 1.0).astype(int)
     distance = np.abs(colors[:, None] - colors[None]).sum(-1)
     assert (distance[~np.eye(24, dtype=bool)] > 15).all()
@@ -29,7 +29,7 @@ def test_directions_have_colors_of_their_own() -> None:
     assert (opposite > 250).all()
 
 
-def test_known_directions() -> None:
+def test_reference_directions_have_their_colors() -> None:
     right, down, left, up = flow_to_color(np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]]), 1.0)
     assert hue(right) == pytest.approx(0, abs=0.02)
     assert 0.1 < hue(down) < 0.35
@@ -37,7 +37,7 @@ def test_known_directions() -> None:
     assert 0.6 < hue(up) < 0.85
 
 
-def test_speed_changes_the_strength_and_not_the_hue() -> None:
+def test_speed_changes_saturation_and_not_hue() -> None:
     for direction in CIRCLE:
         strong, weak = flow_to_color(np.stack([direction * 0.9, direction * 0.45]), 1.0)
         assert abs((hue(strong) - hue(weak) + 0.5) % 1 - 0.5) < 0.02
@@ -45,11 +45,11 @@ def test_speed_changes_the_strength_and_not_the_hue() -> None:
 
 
 @pytest.mark.parametrize("full", [1.0, 0.3, 7.7])
-def test_faster_than_full_looks_like_full(full: float) -> None:
+def test_speed_is_clipped_at_full_scale(full: float) -> None:
     assert (flow_to_color(CIRCLE * 7 * full, full) == flow_to_color(CIRCLE * full, full)).all()
 
 
-def test_the_scale_is_that_of_full_and_not_of_the_fastest_pixel() -> None:
+def test_full_scale_does_not_depend_on_the_fastest_pixel() -> None:
     alone, among = flow_to_color(CIRCLE[:1], 4.0), flow_to_color(CIRCLE * np.arange(1, 25)[:, None], 4.0)
     assert (alone[0] == among[0]).all()
 
@@ -60,7 +60,7 @@ def test_rounding_never_wraps_a_color_around() -> None:
     assert (colors.min(axis=-1) < 10).all()
 
 
-def test_neighbouring_directions_look_alike_all_around() -> None:
+def test_the_color_wheel_is_continuous() -> None:
     angles = np.linspace(-np.pi, np.pi, 2000)
     colors = flow_to_color(np.stack([np.cos(angles), np.sin(angles)], -1), 1.0).astype(int)
     steps = np.abs(colors - np.roll(colors, 1, axis=0)).max(axis=1)
@@ -68,7 +68,7 @@ def test_neighbouring_directions_look_alike_all_around() -> None:
     assert steps.max() <= 48  # where the wheel's last hue meets its first
 
 
-def test_legend_is_a_disc_of_the_same_colors() -> None:
+def test_legend_is_a_disk_of_the_same_colors() -> None:
     picture = legend(64)
     assert picture.shape == (64, 64, 4)
     assert (picture[[0, 0, -1, -1], [0, -1, 0, -1], 3] == 0).all() and picture[32, 32, 3] == 255
@@ -77,7 +77,7 @@ def test_legend_is_a_disc_of_the_same_colors() -> None:
     assert (picture[32, :, :3] == flow_to_color(np.stack([grid, np.full(64, grid[32])], -1), 1.0)).all()
 
 
-def test_the_fast_speed_is_that_of_what_moves() -> None:
+def test_full_speed_is_estimated_from_moving_pixels() -> None:
     flow = np.zeros((3, 10, 10, 2))
     assert fast_speed(flow) == 0.0
     flow[:, :5] = (3, 4)

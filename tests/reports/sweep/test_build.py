@@ -66,7 +66,7 @@ def test_every_trial_is_in_the_table_once(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_everything_lies_within_its_picture(state: str) -> None:
+def test_all_marks_lie_inside_their_chart(state: str) -> None:
     page = render(STATES[state])
     assert not re.search(r"\bnan\b", page)
     for share in re.findall(r'class="(?:point|tick)[^"]*"[^>]*style="left:([-\d.]+)%;bottom:([-\d.]+)%', page):
@@ -77,7 +77,7 @@ def test_everything_lies_within_its_picture(state: str) -> None:
         assert all(0 <= y <= 400 for y in places[1::2])
 
 
-def test_the_best_is_marked() -> None:
+def test_the_best_trial_is_marked() -> None:
     whole = STATES["whole"]
     assert whole.best is not None
     page = render(whole)
@@ -94,7 +94,7 @@ def test_the_best_is_marked() -> None:
     assert "best" not in "".join(dot.style for dot in progress_chart(STATES["none complete"]).dots)
 
 
-def test_dots_lie_at_their_scores() -> None:
+def test_dots_are_at_their_scores() -> None:
     summary = summary_of([trial_of(0, scores=(0.2,)), trial_of(1, scores=(0.3,)), trial_of(2, scores=(0.25,))])
     chart = progress_chart(summary)
     heights = {dot.trial: dot.at[1] for dot in chart.dots}
@@ -120,7 +120,7 @@ def test_a_slice_has_the_trials_that_have_the_setting() -> None:
     assert {dot.trial for dot in chart.dots} == having and len(having) < len(whole.trials)
 
 
-def test_axes_suit_their_values() -> None:
+def test_axes_fit_their_values() -> None:
     assert setting_axis([0.01, 0.03, 0.5]).log and not setting_axis([0.4, 0.6, 0.9]).log
     factors = setting_axis([0.01, 0.1, 1.0])
     assert factors.place(0.1) - factors.place(0.01) == pytest.approx(factors.place(1.0) - factors.place(0.1))
@@ -131,7 +131,7 @@ def test_axes_suit_their_values() -> None:
     assert {text for _, text in score_axis([0.4]).ticks} >= {"40\u00a0%"}
 
 
-def test_the_front_is_of_trials_that_none_beats() -> None:
+def test_the_pareto_front_has_the_non_dominated_trials() -> None:
     costs = {0: (0.3, 60), 1: (0.2, 90), 2: (0.4, 120), 3: (0.4, 150)}
     trials = [
         replace(trial_of(n, scores=(score,)), cost=replace(trial_of().cost, seconds=seconds))
@@ -141,7 +141,7 @@ def test_the_front_is_of_trials_that_none_beats() -> None:
     assert [trial.number for trial, _ in pareto_front(summary_of([*trials, early]))] == [0, 2]
 
 
-def test_pruning_saves_the_rest_of_the_longest_trial() -> None:
+def test_saved_time_is_relative_to_the_longest_trial() -> None:
     whole = trial_of(0, scores=(0.1,) * 12)
     saved = pruning_savings(summary_of([whole, trial_of(1, "pruned", (0.1, 0.1))]))
     assert saved is not None
@@ -166,7 +166,7 @@ def test_the_verdict_accounts_for_the_spread(best: list[float], default: list[fl
     assert len(final_eval_chart(final_eval).dots) == len(best) + len(default)
 
 
-def test_a_default_without_a_better_setting_is_an_open_verdict() -> None:
+def test_the_verdict_is_open_if_no_setting_beats_the_default() -> None:
     summary = replace(STATES["one"], final_eval=[FinalEval("default", [0.4, 0.4])])
     assert verdict(summary).kind == "open" and verdict(summary).title in text_of(render(summary))
 
@@ -202,7 +202,7 @@ def hostile() -> SweepSummary:
     return summary_of(trials, name=HTML, recipe=f"</script>{HTML}")
 
 
-def test_the_outputs_tell_the_same(tmp_path: Path) -> None:
+def test_page_and_files_agree(tmp_path: Path) -> None:
     plan, folder = sweep_of(), SweepDir(tmp_path)
     folder.open(plan.settings, plan.base, store_of(tmp_path / "store", [video(0)]))
     trials = [
@@ -217,11 +217,11 @@ def test_the_outputs_tell_the_same(tmp_path: Path) -> None:
     assert yaml.safe_load(folder.best_file.read_text())["stage2"]["sinkhorn_epsilon"] == 0.05
 
 
-def test_many_trials_are_drawn_thinner() -> None:
+def test_many_trials_have_thinner_lines() -> None:
     assert '<body class="many">' in render(STATES["many"]) and '<body class="">' in render(STATES["whole"])
 
 
-def test_names_are_text() -> None:
+def test_untrusted_names_are_escaped() -> None:
     page = render(hostile())
     assert HTML not in page and "<img" not in page and page.count("</script>") == 1
     assert HTML in text_of(page)
@@ -240,7 +240,7 @@ def quiet_tab(tab: Tab) -> Iterator[Tab]:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", [*STATES, "hostile"])
-def test_a_phone_shows_it_without_complaint(quiet_tab: Tab, state: str, scheme: str, tmp_path: Path) -> None:
+def test_the_page_fits_a_phone_without_console_errors(quiet_tab: Tab, state: str, scheme: str, tmp_path: Path) -> None:
     file = tmp_path / "sweep.html"
     write_page(hostile() if state == "hostile" else STATES[state], file)
     quiet_tab.page.set_viewport_size({"width": 390, "height": 800})
@@ -250,7 +250,7 @@ def test_a_phone_shows_it_without_complaint(quiet_tab: Tab, state: str, scheme: 
 
 
 @pytest.mark.slow
-def test_a_trial_is_followed_through_charts_and_the_table_is_sorted(quiet_tab: Tab, tmp_path: Path) -> None:
+def test_selecting_a_trial_highlights_it_and_columns_sort(quiet_tab: Tab, tmp_path: Path) -> None:
     file, whole = tmp_path / "sweep.html", STATES["whole"]
     write_page(whole, file)
     quiet_tab.page.set_viewport_size({"width": 1100, "height": 900})
@@ -270,13 +270,13 @@ def test_a_trial_is_followed_through_charts_and_the_table_is_sorted(quiet_tab: T
 
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["whole", "hostile"])
-def test_its_policy_lets_nothing_else_act(tab: Tab, state: str, tmp_path: Path) -> None:
+def test_the_content_security_policy_blocks_injected_html(tab: Tab, state: str, tmp_path: Path) -> None:
     file = tmp_path / "sweep.html"
     write_page(hostile() if state == "hostile" else STATES[state], file)
     check_inert(tab, file)
 
 
-def test_a_name_phases_nothing_beside_it() -> None:
+def test_a_bidirectional_name_does_not_reorder_the_text_around_it() -> None:
     page = render(summary_of([trial_of(0, "failed", (), reason="a\u202eb\x1b\u2066")], name="\u202ec\udcff"))
     assert not set("\u202e\u2066\x1b\udcff") & set(page)
     assert r"a\u202eb\x1b\u2066" in page and r"\u202ec\udcff" in page
