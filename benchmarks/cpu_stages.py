@@ -28,11 +28,12 @@ from vicc_ray.search.thumbnail import make_thumbnail
 from vicc_ray.sharding.build_shard import build_shard
 from vicc_ray.sharding.plan import PlannedVideo
 from vicc_ray.video import codec
+from vicc_ray.video.appearance import draw_appearance
 from vicc_ray.video.decode import decode_video
 from vicc_ray.video.flow import compute_flow, quantize, resize_flow
 from vicc_ray.video.synthetic.generate import Scene, render, write_h264
 from vicc_ray.video.synthetic.motions import MOTIONS
-from vicc_ray.video.transforms import FlowCropper, RgbCropper, center_crop, draw_appearance, draw_crop
+from vicc_ray.video.transforms import FlowCropper, RgbCropper, center_crop, draw_crop
 
 SIDE, GROUP, CRF, BOUND, CLIP = 128, 8, 18, 20.0, 112
 CODINGS = {

@@ -49,8 +49,8 @@ from vicc_ray.pipelines.cluster.session import ray_session
 from vicc_ray.pipelines.train.loader import batches
 from vicc_ray.training.data.batch_sampler import GlobalBatchSampler
 from vicc_ray.training.data.clip_batches import ClipBatchBuilder
+from vicc_ray.video.appearance import draw_appearance
 from vicc_ray.video.flow import compute_flow, quantize
-from vicc_ray.video.transforms import draw_appearance
 
 RESULT = Path(__file__).with_suffix(".json")
 CLIP = Config().clip

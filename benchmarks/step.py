@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vicc_ray.config import Config
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
-from vicc_ray.video.transforms import APPEARANCE
+from vicc_ray.video.appearance import APPEARANCE
 
 RESULT = Path(__file__).with_suffix(".json")
 THREADS = 2

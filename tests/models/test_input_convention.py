@@ -16,6 +16,7 @@ from vicc_ray.models.checkpoint_import.importer import read_published
 from vicc_ray.models.input_convention import PICTURE_FLOW, RGB, SIGNED_FLOW, InputConvention
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
+from vicc_ray.video.appearance import APPEARANCE, plain_appearance
 from vicc_ray.video.flow import FlowUnit, quantize
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -95,6 +96,27 @@ def test_a_pretrainer_converts_flow_from_the_unit_of_the_store() -> None:
     x = trainer.embed_views._input({"flow": stored, "appearance": torch.zeros(2, 2, 8)}, "flow")
     expected = published_input(pixels.swapaxes(0, 1).reshape(4, *pixels.shape[2:]) * 2)
     assert relative(x.double().numpy(), expected) < 1e-3
+
+
+@pytest.mark.parametrize("color_flow", [False, True])
+def test_flow_pictures_may_get_the_colors_of_their_rgb_clips(color_flow: bool) -> None:
+    model = {"backbone": "tiny", "embed_dim": 8, "flow_input": "picture"}
+    sections = {"model": model, "train": {"global_batch_size": 2}, "method": {"queue_size": 0}}
+    config = Config.model_validate({**sections, "clip": {"color_flow": color_flow}})
+    trainer = Pretrainer(config, torch.device("cpu"))
+    trainer.start_phase(build_phases(config.schedule)[1])
+    stored = torch.randint(1, 256, (2, 2, 4, 16, 16, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    appearance = torch.from_numpy(np.tile(plain_appearance(), (2, 2, 1)))
+    appearance[1, 0, APPEARANCE.index("gray")] = 1.0
+    x = trainer.embed_views._input({"flow": stored, "appearance": appearance}, "flow")
+    plain = PICTURE_FLOW.to_input(stored.transpose(0, 1).flatten(0, 1), trainer.flow_unit)
+    changed = [n for n in range(4) if not torch.allclose(x[n], plain[n], atol=1e-5)]
+    assert changed == ([1] if color_flow else [])  # the first clip of the second sample
+
+
+def test_colors_on_flow_that_is_no_picture_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"clip\.color_flow.*model\.flow_input"):
+        Config.model_validate({"clip": {"color_flow": True}})
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 from vicc_ray.config import Config
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
-from vicc_ray.video.transforms import APPEARANCE
+from vicc_ray.video.appearance import APPEARANCE
 
 BATCH, FRAMES, SIZE = 8, 8, 32
 

@@ -14,7 +14,7 @@ from vicc_ray.config import Config
 from vicc_ray.runs.schedule import build_phases
 from vicc_ray.training.monitoring.epoch_stats import EpochStats
 from vicc_ray.training.tasks.pretrainer import Pretrainer
-from vicc_ray.video.transforms import APPEARANCE
+from vicc_ray.video.appearance import APPEARANCE
 
 BATCH, FRAMES, SIZE, STEPS = 16, 4, 16, 25
 KINDS = 6

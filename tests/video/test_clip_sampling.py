@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vicc_ray.config import ClipConfig
+from vicc_ray.video.appearance import draw_appearance
 from vicc_ray.video.clip_sampling import sample_rng, sample_two_clips, windows
-from vicc_ray.video.transforms import Crop, FlowCropper, RgbCropper, center_crop, draw_appearance, draw_crop, ten_crops
+from vicc_ray.video.transforms import Crop, FlowCropper, RgbCropper, center_crop, draw_crop, ten_crops
 
 
 def test_draws_depend_only_on_seed_epoch_and_id() -> None:
@@ -22,27 +23,29 @@ def test_draws_depend_only_on_seed_epoch_and_id() -> None:
 
 def test_clips_are_inside_the_video_and_have_their_stride() -> None:
     for seed in range(200):
-        clips = sample_two_clips(np.random.default_rng(seed), frames=40, length=8, frame_stride=3, same_clip_prob=0.5)
+        clips, _ = sample_two_clips(
+            np.random.default_rng(seed), frames=40, length=8, frame_stride=3, same_clip_prob=0.5
+        )
         assert clips.min() >= 0 and clips.max() < 40
         assert (np.diff(clips, axis=1) == 3).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_clips_are_equal_with_the_given_probability(share: float) -> None:
-    pairs = [sample_two_clips(np.random.default_rng(seed), 1000, 8, 1, share) for seed in range(400)]
+    pairs = [sample_two_clips(np.random.default_rng(seed), 1000, 8, 1, share)[0] for seed in range(400)]
     same = np.mean([np.array_equal(*pair) for pair in pairs])
     assert abs(same - share) < 0.08
 
 
 def test_every_start_is_drawn() -> None:
-    starts = {int(sample_two_clips(np.random.default_rng(seed), 12, 8, 1, 0.0)[0, 0]) for seed in range(200)}
+    starts = {int(sample_two_clips(np.random.default_rng(seed), 12, 8, 1, 0.0)[0][0, 0]) for seed in range(200)}
     assert starts == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("frames", [1, 5])
 def test_short_videos_are_looped(frames: int) -> None:
     expected = np.arange(8) % frames
-    assert np.array_equal(sample_two_clips(np.random.default_rng(0), frames, 8, 1, 0.0)[0], expected)
+    assert np.array_equal(sample_two_clips(np.random.default_rng(0), frames, 8, 1, 0.0)[0][0], expected)
     assert np.array_equal(windows(frames, 8, 1, 0.5, 10), expected[None])
 
 
@@ -133,6 +136,27 @@ def test_rescaled_displacements_are_in_pixels_of_the_resized_crop() -> None:
     assert (wide == (128 - 2 * 10, 128 - 4 * 20)).all()
 
 
+def test_a_flip_may_keep_the_sign_of_the_horizontal_component() -> None:
+    picture = np.random.default_rng(0).integers(1, 256, (16, 32), dtype=np.uint8)
+    straight, flipped = (np.empty((16, 16, 2), np.uint8) for _ in range(2))
+    FlowCropper(Crop(0, 0, 16, 16, False), 16).crop(picture, straight)
+    FlowCropper(Crop(0, 0, 16, 16, True), 16, negate=False).crop(picture, flipped)
+    assert np.array_equal(flipped[:, ::-1], straight)
+
+
+def test_crops_are_resized_by_the_chosen_interpolation() -> None:
+    picture = np.random.default_rng(0).integers(1, 256, (16, 32), dtype=np.uint8)
+    for name, number in (("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)):
+        flow, rgb = np.empty((24, 24, 2), np.uint8), np.empty((24, 24, 3), np.uint8)
+        FlowCropper(Crop(2, 2, 12, 8, False), 24, interpolation=name).crop(picture, flow)
+        assert np.array_equal(flow[..., 0], cv2.resize(picture[2:14, 2:10], (24, 24), interpolation=number))
+        gray_half = np.full((8, 8), 128, np.uint8)
+        RgbCropper(Crop(2, 2, 12, 8, False), 24, name).crop((picture[:, :16], gray_half, gray_half), rgb)
+        luma = cv2.resize(picture[2:14, 2:10], (24, 24), interpolation=number)
+        expected = np.clip((luma.astype(float) - 16) * 255 / 219, 0, 255)
+        assert np.abs(rgb.astype(float) - expected[..., None]).max() <= 1
+
+
 def test_zero_flow_stays_zero_in_a_flip() -> None:
     still = [np.full((8, 16), 128, np.uint8)] * 2
     assert (crop_flow(still, Crop(0, 0, 8, 8, True), 8) == 128).all()
@@ -163,8 +187,9 @@ def test_appearance_keeps_its_ranges_and_probabilities() -> None:
         jitter_prob=0.8, grayscale_prob=0.5, blur_prob=0.25, brightness=0.4, hue=0.1, blur_sigma=(0.5, 1.0)
     )
     drawn = np.stack([draw_appearance(np.random.default_rng(seed), clip) for seed in range(2000)])
-    jitter, brightness, _, _, hue, gray, channel, sigma = drawn.T
+    jitter, brightness, _, _, hue, gray, channel, sigma, order, seed = drawn.T
     assert abs(jitter.mean() - 0.8) < 0.05 and abs(gray.mean() - 0.5) < 0.05
     assert abs((sigma > 0).mean() - 0.25) < 0.05 and sigma[sigma > 0].min() >= 0.5 and sigma.max() <= 1.0
     assert brightness.min() >= 0.6 and brightness.max() <= 1.4 and np.abs(hue).max() <= 0.1
     assert set(channel) == {0, 1, 2}
+    assert not order.any() and not seed.any()

@@ -8,10 +8,10 @@ from torchvision.transforms.v2.functional import adjust_brightness, adjust_satur
 
 from vicc_ray.config import ClipConfig
 from vicc_ray.models.input_convention import RGB
-from vicc_ray.video.device_transforms import augment
-from vicc_ray.video.transforms import APPEARANCE, draw_appearance
+from vicc_ray.video.appearance import APPEARANCE, draw_appearance
+from vicc_ray.video.device_transforms import JITTER_ORDERS, augment
 
-NEUTRAL = {"jitter": 1, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "gray": 0, "channel": 0, "sigma": 0}
+NEUTRAL = dict.fromkeys(APPEARANCE, 0.0) | {"jitter": 1, "brightness": 1, "contrast": 1, "saturation": 1}
 
 
 def parameters(*changes: dict[str, float]) -> torch.Tensor:
@@ -60,6 +60,46 @@ def test_grayscale_repeats_one_channel() -> None:
     gray = augment(x.clone(), parameters(*({"gray": 1, "channel": c} for c in range(3))))
     for c in range(3):
         torch.testing.assert_close(gray[c], x[c, c : c + 1].expand(3, -1, -1, -1))
+
+
+def test_the_jitter_is_applied_in_its_drawn_order() -> None:
+    """Clips of one order each, against torchvision's operations; few colors are near the ends, where it clamps."""
+    x = clips(2, 0.4, 0.55)
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    draw = {"brightness": 1.2, "contrast": 0.7, "saturation": 0.5, "hue": 0.25}
+    turn = augment(clips(1, 0, 1), parameters({"hue": 0.25}))
+    assert not torch.allclose(turn, clips(1, 0, 1))
+
+    def apply(name: str, frames: torch.Tensor) -> torch.Tensor:
+        if name == "brightness":
+            return frames * draw[name]
+        if name == "contrast":
+            mean = (frames * luma).sum(1).mean()
+            return draw[name] * frames + (1 - draw[name]) * mean
+        if name == "saturation":
+            return draw[name] * frames + (1 - draw[name]) * (frames * luma).sum(1, keepdim=True)
+        return augment(frames.transpose(0, 1)[None], parameters({"hue": 0.25}))[0].transpose(0, 1)
+
+    for number, order in enumerate(JITTER_ORDERS):
+        frames = x[0].transpose(0, 1)
+        for name in order:
+            frames = apply(name, frames)
+        both = augment(x.clone(), parameters({**draw, "jitter_order": number}, {"jitter_order": 23 - number}))
+        torch.testing.assert_close(both[0].transpose(0, 1), frames, atol=1e-5, rtol=0)
+        torch.testing.assert_close(both[1], x[1], atol=1e-5, rtol=0)
+
+
+def test_grayscale_may_take_another_channel_in_each_frame() -> None:
+    x = clips(3)
+    gray = augment(
+        x.clone(), parameters({"gray": 1, "channel_seed": 5}, {"gray": 1, "channel": 1}, {"channel_seed": 5})
+    )
+    taken = [
+        [c for c in range(3) if torch.allclose(gray[0, :, t], x[0, c : c + 1, t].expand(3, -1, -1))] for t in range(4)
+    ]
+    assert all(len(channel) == 1 for channel in taken) and len({channel[0] for channel in taken}) > 1
+    torch.testing.assert_close(gray[1], x[1, 1:2].expand(3, -1, -1, -1))
+    torch.testing.assert_close(gray[2], x[2])
 
 
 def test_blur_matches_torchvision_and_spares_the_other_clips() -> None:

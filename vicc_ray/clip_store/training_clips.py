@@ -13,8 +13,9 @@ from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.reader import ClipStore, StoredVideo
 from vicc_ray.config import ClipConfig, PrepareConfig, Stream
 from vicc_ray.errors import UserError
+from vicc_ray.video.appearance import APPEARANCE, draw_sample_appearance
 from vicc_ray.video.clip_sampling import sample_rng, sample_two_clips
-from vicc_ray.video.transforms import APPEARANCE, Crop, FlowCropper, RgbCropper, draw_appearance, draw_crop
+from vicc_ray.video.transforms import Crop, FlowCropper, RgbCropper, draw_crop
 
 CHANNELS: dict[Stream, int] = {"rgb": 3, "flow": 2}
 Batch = dict[str, np.ndarray]
@@ -66,38 +67,39 @@ def make_samples(
 def _fill(sample: Batch, store: ClipStore, entry: VideoRecord, clip: ClipConfig, seed: int, epoch: int) -> None:
     rng = sample_rng(seed, epoch, entry.id)
     settings, views = store.settings, len(sample["appearance"])
-    frames = sample_two_clips(rng, entry.frames, clip.frames, clip.frame_stride, clip.same_clip_prob)[:views]
+    frames, one_clip = sample_two_clips(rng, entry.frames, clip.frames, clip.frame_stride, clip.same_clip_prob)
+    frames = frames[:views]
     crops = [draw_crop(rng, entry.height, entry.width, clip, settings.grid) for _ in range(views)]
-    for k in range(views):
-        sample["appearance"][k] = draw_appearance(rng, clip)
+    sample["appearance"][:] = draw_sample_appearance(rng, clip, views, one_clip)
     video = store.read(entry, [stream for stream in CHANNELS if stream in sample])
     if "rgb" in sample:
-        crop_rgb(video, frames, crops, sample["rgb"])
+        crop_rgb(video, frames, crops, sample["rgb"], clip)
     if "flow" in sample:
-        crop_flow(video, frames, crops, sample["flow"], clip.scale_flow_with_crop)
+        crop_flow(video, frames, crops, sample["flow"], clip)
 
 
-def crop_rgb(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray) -> None:
+def crop_rgb(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray, clip: ClipConfig) -> None:
     """Crop RGB clips of a video. A frame is decoded once, and cropped for all clips while it is in the CPU's cache.
 
     Args:
         frames: frame indices of the clips, int [V, T].
         crops: crop of each of the V clips.
         out: uint8 [V, T, S, S, 3].
+        clip: ``interpolation`` counts.
     """
-    positions, croppers = _positions(frames), [RgbCropper(crop, out.shape[2]) for crop in crops]
+    positions, croppers = _positions(frames), [RgbCropper(crop, out.shape[2], clip.interpolation) for crop in crops]
     for index, planes in video.planes(sorted(positions)):
-        for clip, t in positions[index]:
-            croppers[clip].crop(planes, out[clip, t])
+        for n, t in positions[index]:
+            croppers[n].crop(planes, out[n, t])
 
 
-def crop_flow(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray, rescale: bool) -> None:
+def crop_flow(video: StoredVideo, frames: np.ndarray, crops: Sequence[Crop], out: np.ndarray, clip: ClipConfig) -> None:
     """Crop flow clips of a video into ``out`` uint8 [V, T, S, S, 2]; see :func:`crop_rgb` and :class:`FlowCropper`."""
-    scale = video.settings.flow_downscale
-    positions, croppers = _positions(frames), [FlowCropper(crop, out.shape[2], scale, rescale) for crop in crops]
+    how = video.settings.flow_downscale, clip.scale_flow_with_crop, clip.negate_flipped_flow, clip.interpolation
+    positions, croppers = _positions(frames), [FlowCropper(crop, out.shape[2], *how) for crop in crops]
     for index, field in video.fields(sorted(positions)):
-        for clip, t in positions[index]:
-            croppers[clip].crop(field, out[clip, t])
+        for n, t in positions[index]:
+            croppers[n].crop(field, out[n, t])
 
 
 def _positions(frames: np.ndarray) -> dict[int, list[tuple[int, int]]]:

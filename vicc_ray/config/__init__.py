@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import model_validator
 
 from vicc_ray.config.base import RESUMABLE, ConfigSection, CountOrZero, Stream
-from vicc_ray.config.data import ClipConfig, PrepareConfig
+from vicc_ray.config.data import ClipConfig, Interpolation, PrepareConfig
 from vicc_ray.config.evaluate import ClassifyConfig, EvaluateConfig
 from vicc_ray.config.method import MethodConfig, ModelConfig, OptimizerConfig, ScheduleConfig, Stage2Config
 from vicc_ray.config.train import RayConfig, TrackerName, TrainConfig, Workers
@@ -22,6 +22,7 @@ __all__ = [
     "ClipConfig",
     "Config",
     "EvaluateConfig",
+    "Interpolation",
     "MethodConfig",
     "ModelConfig",
     "OptimizerConfig",
@@ -83,6 +84,15 @@ class Config(ConfigSection):
             raise ValueError(
                 f"clip: {self.clip.frames} frames of {self.clip.size} pixels given; model.backbone "
                 f"{self.model.backbone} needs at least {backbone.min_frames} frames of {backbone.min_pixels} pixels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _colors_are_of_pictures(self) -> Config:
+        if self.clip.color_flow and self.model.flow_input != "picture":
+            raise ValueError(
+                f"clip.color_flow: true given with model.flow_input {self.model.flow_input}; color operations need "
+                "flow as a picture, so set model.flow_input to picture, or clip.color_flow to false"
             )
         return self
 

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from vicc_ray.config.base import RESUMABLE, ConfigSection, Count, Fraction, Positive
 
+Interpolation = Literal["bilinear", "bicubic"]
+
 
 class PrepareConfig(ConfigSection):
     """Preparation of videos: decode, scale, optical flow, compress."""
@@ -72,16 +74,28 @@ class ClipConfig(ConfigSection):
     """Height and width of a clip in pixels, after the random crop is resized."""
     same_clip_prob: Fraction = 0.5
     """Fraction of samples that take one clip and augment it twice; the rest take two different clips."""
+    same_clip_colored: Literal["both", "one"] = "both"
+    """Views of one clip that get color jitter, grayscale and blur: both, or one of them, chosen at random."""
+    two_clips_color_prob: Fraction = 1.0
+    """Probability that a view of a sample of two clips gets color jitter, grayscale and blur."""
     crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
     """Range of the area of the random crop, as a fraction of the frame."""
     crop_ratio: tuple[Positive, Positive] = (0.75, 4.0 / 3.0)
     """Range of the aspect ratio (width / height) of the random crop."""
+    interpolation: Interpolation = "bilinear"
+    """Interpolation of the resized crop."""
     scale_flow_with_crop: bool = False
     """Whether displacements are scaled with the resized crop, so that flow matches its RGB clip."""
     flip_prob: Fraction = 0.5
-    """Probability of a horizontal flip, which also negates the horizontal flow component."""
+    """Probability of a horizontal flip."""
+    negate_flipped_flow: bool = True
+    """Whether a horizontal flip negates the horizontal flow component, so that flow matches its RGB clip."""
+    color_flow: bool = False
+    """Whether flow pictures (model.flow_input picture) get the jitter, grayscale and blur of their RGB clips."""
     jitter_prob: Fraction = 0.8
-    """Probability of color jitter on an RGB clip."""
+    """Probability of color jitter on a colored view."""
+    jitter_order: Literal["fixed", "random"] = "fixed"
+    """Order of brightness, contrast, saturation and hue: this one, or drawn for each clip."""
     brightness: Fraction = 0.5
     """Strength of brightness jitter: factors from 1 - x to 1 + x."""
     contrast: Fraction = 0.5
@@ -91,9 +105,11 @@ class ClipConfig(ConfigSection):
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.25
     """Strength of hue jitter: shifts from -x to +x of the color wheel."""
     grayscale_prob: Fraction = 0.5
-    """Probability that an RGB clip is replaced by one of its channels, repeated three times."""
+    """Probability that a colored view is replaced by one of its channels, repeated three times."""
+    grayscale_per_frame: bool = False
+    """Whether that channel is drawn for each frame instead of once for the clip."""
     blur_prob: Fraction = 0.5
-    """Probability of Gaussian blur on an RGB clip."""
+    """Probability of Gaussian blur on a colored view."""
     blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
     """Range of the standard deviation of the blur in pixels."""
 

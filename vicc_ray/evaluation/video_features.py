@@ -42,9 +42,9 @@ def load_windows(
     for stream in streams:
         cropped = np.empty((*frames.shape, clip.size, clip.size, CHANNELS[stream]), np.uint8)
         if stream == "rgb":
-            crop_rgb(video, frames, crops, cropped)
+            crop_rgb(video, frames, crops, cropped, clip)
         else:
-            crop_flow(video, frames, crops, cropped, clip.scale_flow_with_crop)
+            crop_flow(video, frames, crops, cropped, clip)
         clips[stream] = cropped[:, positions].reshape(-1, *spans.shape[1:], *cropped.shape[2:])
     return clips
 

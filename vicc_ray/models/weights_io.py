@@ -61,7 +61,7 @@ class EncoderWeights:
     def fingerprint(self) -> str:
         """Hash of the tensors, the network, its clips and its input, 16 hexadecimal digits; equal when features are
         equal."""
-        clip = self.clip.model_dump(include={"frames", "frame_stride", "size", "scale_flow_with_crop"})
+        clip = self.clip.model_dump(include={"frames", "frame_stride", "size", "scale_flow_with_crop", "interpolation"})
         about = [self.stream, self.model.backbone, clip, self.convention.model_dump()]
         return tensors_digest(self.tensors, json.dumps(about))
 

@@ -14,8 +14,8 @@ def sample_rng(seed: int, epoch: int, video_id: str) -> np.random.Generator:
 
 def sample_two_clips(
     rng: np.random.Generator, frames: int, length: int, frame_stride: int, same_clip_prob: float
-) -> np.ndarray:
-    """Draw the frame indices of two clips of a video.
+) -> tuple[np.ndarray, bool]:
+    """Draw the frame indices of two clips of a video, and whether the second is the first again.
 
     Args:
         frames: number of frames of the video, at least 1; a video shorter than a clip is looped.
@@ -24,13 +24,13 @@ def sample_two_clips(
         same_clip_prob: probability that both clips have the same frames.
 
     Returns:
-        int64 [2, length].
+        int64 [2, length]; true with ``same_clip_prob``.
     """
     last = max(0, frames - ((length - 1) * frame_stride + 1))
     first, second = rng.integers(0, last + 1, size=2)
-    if rng.random() < same_clip_prob:
-        second = first
-    return np.stack([_span(start, frames, length, frame_stride) for start in (first, second)])
+    one_clip = bool(rng.random() < same_clip_prob)
+    starts = (first, first if one_clip else second)
+    return np.stack([_span(start, frames, length, frame_stride) for start in starts]), one_clip
 
 
 def windows(frames: int, length: int, frame_stride: int, overlap: float, max_windows: int) -> np.ndarray:

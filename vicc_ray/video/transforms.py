@@ -1,7 +1,6 @@
 """Random crops and flips on the CPU, equal for the RGB and the flow of a clip. T frames, S clip side.
 
-Color jitter, grayscale and blur are only drawn here, with the same generator; :mod:`vicc_ray.video.device_transforms`
-applies them on the training device.
+Color jitter, grayscale and blur follow on the training device: :mod:`vicc_ray.video.appearance`.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vicc_ray.config import ClipConfig
+from vicc_ray.config import ClipConfig, Interpolation
 
-APPEARANCE = ("jitter", "brightness", "contrast", "saturation", "hue", "gray", "channel", "sigma")
-"""Columns of the drawn parameters: jitter and gray are 0 or 1, sigma is 0 without blur."""
+INTERPOLATION: dict[Interpolation, int] = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 TEN_CROP_SIDE = 7 / 8
 """Side of ten crops as a fraction of the short side, as in the usual 224 of 256."""
 
@@ -75,7 +73,8 @@ class RgbCropper:
     YUV planes are resized before the conversion to RGB: they have half the bytes, and only S x S pixels are converted.
     """
 
-    def __init__(self, crop: Crop, size: int) -> None:
+    def __init__(self, crop: Crop, size: int, interpolation: Interpolation = "bilinear") -> None:
+        self._interpolation = INTERPOLATION[interpolation]
         self._resized = np.empty((size * 3 // 2, size), np.uint8)
         chroma = self._resized[size:].reshape(2, size // 2, size // 2)
         self._targets = (self._resized[:size], *chroma)
@@ -85,7 +84,7 @@ class RgbCropper:
     def crop(self, planes: Sequence[np.ndarray], out: np.ndarray) -> None:
         """Crop Y [H, W], U and V [H / 2, W / 2] to RGB in ``out``, uint8 [S, S, 3]."""
         for plane, window, target in zip(planes, self._windows, self._targets, strict=True):
-            _resize(plane[window], target)
+            cv2.resize(plane[window], target.shape[::-1], dst=target, interpolation=self._interpolation)
         cv2.cvtColor(self._resized, cv2.COLOR_YUV2RGB_I420, dst=out)
         if self._flip:
             cv2.flip(out, 1, dst=out)
@@ -94,12 +93,21 @@ class RgbCropper:
 class FlowCropper:
     """Crops quantized flow, stored ``scale`` times smaller than the frames, and resizes it to S x S.
 
-    In a flipped clip the horizontal component is negated (128 stays 128). With ``rescale``, displacements are in pixels
-    of the resized crop; otherwise they stay in pixels of the stored frame.
+    In a flipped clip the horizontal component is negated (128 stays 128) unless ``negate`` is false. With ``rescale``,
+    displacements are in pixels of the resized crop; otherwise they stay in the unit of the store.
     """
 
-    def __init__(self, crop: Crop, size: int, scale: int = 1, rescale: bool = False) -> None:
-        gains = [-1.0 if crop.flip else 1.0, 1.0]
+    def __init__(
+        self,
+        crop: Crop,
+        size: int,
+        scale: int = 1,
+        rescale: bool = False,
+        negate: bool = True,
+        interpolation: Interpolation = "bilinear",
+    ) -> None:
+        self._interpolation = INTERPOLATION[interpolation]
+        gains = [-1.0 if crop.flip and negate else 1.0, 1.0]
         if rescale:
             gains = [gains[0] * size / crop.width, gains[1] * size / crop.height]
         self._tables = [_scaled(gain) if gain != 1.0 else None for gain in gains]
@@ -111,7 +119,8 @@ class FlowCropper:
         half = field.shape[1] // 2
         components = field[:, :half], field[:, half:]
         for component, table, target in zip(components, self._tables, self._targets, strict=True):
-            _resize(component[self._window], target)
+            part = component[self._window]
+            cv2.resize(part, target.shape[::-1], dst=target, interpolation=self._interpolation)
             if table is not None:
                 cv2.LUT(target, table, dst=target)
         cv2.merge(self._targets, dst=out)
@@ -123,15 +132,3 @@ def _scaled(gain: float) -> np.ndarray:
     """Lookup table that multiplies quantized flow by ``gain``; no motion (128) stays 128."""
     levels = np.arange(256) - 128.0
     return (np.clip(np.round(levels * gain), -127, 127) + 128).astype(np.uint8)
-
-
-def _resize(part: np.ndarray, out: np.ndarray) -> None:
-    cv2.resize(part, out.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
-
-
-def draw_appearance(rng: np.random.Generator, clip: ClipConfig) -> np.ndarray:
-    """Draw the parameters of color jitter, grayscale and blur of one clip, float32 [len(APPEARANCE)]."""
-    factors = [1 + rng.uniform(-s, s) for s in (clip.brightness, clip.contrast, clip.saturation)]
-    jitter, gray, blur = rng.random(3) < (clip.jitter_prob, clip.grayscale_prob, clip.blur_prob)
-    hue, channel, sigma = rng.uniform(-clip.hue, clip.hue), rng.integers(0, 3), rng.uniform(*clip.blur_sigma)
-    return np.array([jitter, *factors, hue, gray, channel, sigma if blur else 0.0], np.float32)

@@ -125,7 +125,8 @@ class ClassifierTrainer:
 
     def _input(self, batch: Batch) -> Tensor:
         clips = to_device(batch[self.stream], self.device).flatten(0, 1)
-        return self.to_input(clips, batch["appearance"].flatten(0, 1) if self.stream == "rgb" else None)
+        colored = self.stream == "rgb" or self.config.clip.color_flow
+        return self.to_input(clips, batch["appearance"].flatten(0, 1) if colored else None)
 
     def _dropout_mask(self, batch: Batch) -> Tensor | None:
         """Dropout mask [b, F] of fine-tuning, drawn by (seed, epoch, video) like the clip.

@@ -43,6 +43,7 @@ class ViewEmbedder:
         self.train, self.device = settings.train, device
         self.stream, self.encoder, self.frozen_encoder = stream, encoder, frozen_encoder
         self.to_input = {s: ClipInput(InputConvention.of(s, settings.model), flow_unit) for s in STREAMS}
+        self.color_flow = settings.clip.color_flow
         self.mixed = mixed_precision(settings.train, device)
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -59,7 +60,7 @@ class ViewEmbedder:
     def _input(self, batch: Batch, stream: Stream) -> Tensor:
         """Encoder input [2 b, 3, T, S, S]: the first clips of all samples, then the second clips."""
         clips = to_device(batch[stream], self.device).transpose(0, 1).flatten(0, 1)
-        appearance = batch["appearance"].transpose(0, 1).flatten(0, 1) if stream == "rgb" else None
+        appearance = batch["appearance"].transpose(0, 1).flatten(0, 1) if stream == "rgb" or self.color_flow else None
         return self.to_input[stream](clips, appearance)
 
     def _embed(self, network: Encoder, x: Tensor) -> Tensor:
