@@ -11,7 +11,7 @@ import torch
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
 from vicc_ray.evaluation.clip_inference import build_classifier, predict_videos
-from vicc_ray.evaluation.video_features import load_windows
+from vicc_ray.evaluation.video_features import iter_windows
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.input_convention import InputConvention
 from vicc_ray.runs.checkpoint_state import read_model, take_snapshot
@@ -46,9 +46,8 @@ def test_a_checkpoints_classifier_gives_the_mean_of_its_softmax(
     assert (probabilities.shape, probabilities.dtype) == ((3, 4), np.float32)
     trainer.network.eval()
     for entry, row in zip(store.entries[:3], probabilities, strict=True):
-        clips = torch.from_numpy(
-            load_windows(store, entry, [config.classify.stream], config.clip, config.evaluate)[stream]
-        )
+        (windows,) = iter_windows(store, entry, [config.classify.stream], config.clip, config.evaluate)
+        clips = torch.from_numpy(windows[stream])
         assert len(clips) == 30
         convention = InputConvention.of(config.classify.stream, config.model)
         x = convention.to_input(clips, FlowUnit.of(store.settings))

@@ -10,7 +10,7 @@ import pytest
 
 from vicc_ray.config import ClipConfig
 from vicc_ray.video.appearance import draw_appearance
-from vicc_ray.video.clip_sampling import sample_rng, sample_two_clips, windows
+from vicc_ray.video.clip_sampling import every_window, sample_rng, sample_two_clips, windows
 from vicc_ray.video.transforms import Crop, FlowCropper, RgbCropper, center_crop, draw_crop, ten_crops
 
 
@@ -47,6 +47,26 @@ def test_short_videos_are_looped(frames: int) -> None:
     expected = np.arange(8) % frames
     assert np.array_equal(sample_two_clips(np.random.default_rng(0), frames, 8, 1, 0.0)[0][0], expected)
     assert np.array_equal(windows(frames, 8, 1, 0.5, 10), expected[None])
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("frames", [1, 5])
+def test_short_videos_may_repeat_their_first_frame_at_the_front(frames: int, stride: int) -> None:
+    """The last index is that of the last frame, and indices before the video are its first frame."""
+    expected = np.maximum(frames - 1 - stride * np.arange(8)[::-1], 0)
+    assert np.array_equal(
+        sample_two_clips(np.random.default_rng(0), frames, 8, stride, 0.0, "repeat_first")[0], [expected] * 2
+    )
+    assert np.array_equal(windows(frames, 8, stride, 0.5, 10, "repeat_first"), expected[None])
+    assert np.array_equal(every_window(frames, 8, stride, 15, "repeat_first"), expected[None])
+    assert (windows(40, 8, stride, 0.5, 10, "repeat_first") == windows(40, 8, stride, 0.5, 10)).all()
+
+
+@pytest.mark.parametrize("frames", [8, 22, 23, 24, 300])
+def test_every_window_starts_at_a_multiple_of_the_step_and_fits(frames: int) -> None:
+    found = every_window(frames, 8, 1, 15, "loop")
+    assert found[:, 0].tolist() == [start for start in range(frames) if start % 15 == 0 and start + 8 <= frames]
+    assert (np.diff(found, axis=1) == 1).all()
 
 
 @pytest.mark.parametrize("frames", [8, 9, 20, 31, 64, 300])
@@ -164,7 +184,7 @@ def test_zero_flow_stays_zero_in_a_flip() -> None:
 
 @pytest.mark.parametrize(("height", "width", "grid"), [(128, 170, 2), (240, 320, 4), (40, 40, 2), (16, 92, 4)])
 def test_ten_crops_are_the_center_and_the_corners_and_their_flips(height: int, width: int, grid: int) -> None:
-    crops = ten_crops(height, width, grid)
+    crops = ten_crops(height, width, grid, 7 / 8)
     assert len(crops) == 10
     assert [replace(crop, flip=True) for crop in crops[:5]] == crops[5:]
     side = crops[0].height

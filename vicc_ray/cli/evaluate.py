@@ -114,6 +114,7 @@ def print_retrieval(evaluation: dict[str, Any]) -> None:
     ks = list(rows[0]["recall"]) if rows else []
     columns = [Column("network", "left"), Column("R@1 (95 % interval)"), *(Column(f"R@{k}") for k in ks[1:])]
     print_table(columns, [_recall_cells(row, ks) for row in rows])
+    print_line(evaluation["protocol"])
     data = evaluation["dataset"]
     for key, what in (("unlabeled", "have no label"), ("without_split", "are in neither split")):
         if data[key]:

@@ -67,7 +67,9 @@ def make_samples(
 def _fill(sample: Batch, store: ClipStore, entry: VideoRecord, clip: ClipConfig, seed: int, epoch: int) -> None:
     rng = sample_rng(seed, epoch, entry.id)
     settings, views = store.settings, len(sample["appearance"])
-    frames, one_clip = sample_two_clips(rng, entry.frames, clip.frames, clip.frame_stride, clip.same_clip_prob)
+    frames, one_clip = sample_two_clips(
+        rng, entry.frames, clip.frames, clip.frame_stride, clip.same_clip_prob, clip.short_videos
+    )
     frames = frames[:views]
     crops = [draw_crop(rng, entry.height, entry.width, clip, settings.grid) for _ in range(views)]
     sample["appearance"][:] = draw_sample_appearance(rng, clip, views, one_clip)

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import model_validator
 
 from vicc_ray.config.base import RESUMABLE, ConfigSection, CountOrZero, Stream
-from vicc_ray.config.data import ClipConfig, Interpolation, PrepareConfig
+from vicc_ray.config.data import ClipConfig, Interpolation, PrepareConfig, ShortVideos
 from vicc_ray.config.evaluate import ClassifyConfig, EvaluateConfig
 from vicc_ray.config.method import MethodConfig, ModelConfig, OptimizerConfig, ScheduleConfig, Stage2Config
 from vicc_ray.config.train import RayConfig, TrackerName, TrainConfig, Workers
@@ -30,6 +30,7 @@ __all__ = [
     "RayConfig",
     "ScheduleConfig",
     "Section",
+    "ShortVideos",
     "Stage2Config",
     "Stream",
     "TrackerName",

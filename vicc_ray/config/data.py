@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from vicc_ray.config.base import RESUMABLE, ConfigSection, Count, Fraction, Positive
 
+ShortVideos = Literal["loop", "repeat_first"]
 Interpolation = Literal["bilinear", "bicubic"]
 
 
@@ -70,6 +71,9 @@ class ClipConfig(ConfigSection):
     """Frames per clip."""
     frame_stride: Count = 1
     """Distance in stored frames between consecutive frames of a clip."""
+    short_videos: ShortVideos = "loop"
+    """What fills a clip that is longer than its video: the video again from its start, or its first frame, repeated at
+    the front."""
     size: Annotated[int, Field(ge=16, multiple_of=2)] = 128
     """Height and width of a clip in pixels, after the random crop is resized."""
     same_clip_prob: Fraction = 0.5

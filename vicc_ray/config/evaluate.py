@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vicc_ray.config.base import ConfigSection, Count, CountOrZero, Fraction, Positive, Stream
 from vicc_ray.config.method import OptimizerConfig
@@ -13,6 +13,9 @@ from vicc_ray.config.method import OptimizerConfig
 class EvaluateConfig(ConfigSection):
     """Retrieval of nearest neighbors by the features of whole videos."""
 
+    protocol: Literal["standard", "published"] = "standard"
+    """standard: windows and crops of the settings below. published: all windows, one every 15 frames, and squares of
+    14/15 of the short side: the center for retrieval, ten crops for classification."""
     window_overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """Overlap of consecutive windows, as a fraction of their length."""
     max_windows_per_video: Count = 10
@@ -24,6 +27,17 @@ class EvaluateConfig(ConfigSection):
     """Windows per forward pass."""
     exclude_same_source: bool = False
     """Whether neighbors of the query's own source (the same original recording) are excluded."""
+
+    @model_validator(mode="after")
+    def _published_is_complete(self) -> EvaluateConfig:
+        for name in ("window_overlap", "max_windows_per_video", "crops"):
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if self.protocol == "published" and value != default:
+                raise ValueError(
+                    f"{name}: {value} given with evaluate.protocol published, which has its own windows and crops; set "
+                    f"evaluate.protocol to standard, or leave evaluate.{name} at {default}"
+                )
+        return self
 
 
 class ClassifyConfig(ConfigSection):

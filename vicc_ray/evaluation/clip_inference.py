@@ -1,4 +1,4 @@
-"""Class probabilities of whole stored videos: the mean softmax over windows at a fixed overlap.
+"""Class probabilities of whole stored videos: the mean softmax over the windows and crops of the protocol.
 
 N videos, n windows (times crops), F features, K classes.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from vicc_ray.clip_store.catalog import VideoRecord
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config
-from vicc_ray.evaluation.video_features import load_windows
+from vicc_ray.evaluation.video_features import iter_windows
 from vicc_ray.models.classifier import Classifier
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.models.input_convention import ClipInput, InputConvention
@@ -35,11 +35,9 @@ def build_classifier(tensors: Mapping[str, Tensor], config: Config) -> Classifie
 def predict_windows(
     network: Classifier, to_input: ClipInput, clips: np.ndarray, batch: int, device: torch.device
 ) -> Tensor:
-    """Mean of the softmax over one video's clips uint8 [n, T, S, S, C], float32 [K]; ``network`` in eval mode."""
-    parts = []
-    for chunk in torch.from_numpy(clips).split(batch):
-        parts.append(network(to_input(chunk.to(device))).softmax(dim=1))
-    return torch.cat(parts).mean(dim=0)
+    """Softmax of clips uint8 [n, T, S, S, C], float32 [n, K]; ``network`` in eval mode."""
+    chunks = torch.from_numpy(clips).split(batch)
+    return torch.cat([network(to_input(chunk.to(device))).softmax(dim=1) for chunk in chunks])
 
 
 def predict_videos(
@@ -49,6 +47,8 @@ def predict_videos(
     stream, rows = config.classify.stream, []
     to_input = ClipInput(InputConvention.of(stream, config.model), FlowUnit.of(store.settings))
     for entry in entries:
-        clips = load_windows(store, entry, [stream], config.clip, config.evaluate)[stream]
-        rows.append(predict_windows(network, to_input, clips, config.evaluate.batch_size, device).cpu().numpy())
+        chunks = iter_windows(store, entry, [stream], config.clip, config.evaluate, "classification")
+        size = config.evaluate.batch_size
+        parts = [predict_windows(network, to_input, clips[stream], size, device) for clips in chunks]
+        rows.append(torch.cat(parts).mean(dim=0).cpu().numpy())
     return np.stack(rows)

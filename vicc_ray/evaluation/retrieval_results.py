@@ -17,6 +17,7 @@ from vicc_ray.evaluation.bootstrap import DRAWS, bootstrap_interval
 from vicc_ray.evaluation.caveats import ScoredNetwork, caveats
 from vicc_ray.evaluation.feature_store import FeatureTable, feature_names, feature_path, load_features
 from vicc_ray.evaluation.per_class import retrieval_per_class
+from vicc_ray.evaluation.protocol import protocol_text
 from vicc_ray.evaluation.results_io import RESULT_FILE
 from vicc_ray.evaluation.retrieval import FeatureSet, RetrievalResult, retrieve, retrieve_two_streams
 from vicc_ray.utils.fs import atomic_write
@@ -74,6 +75,7 @@ def evaluate_features(folder: Path, config: Config) -> dict[str, Any]:
         "rows": rows,
         "gain": _gain(results, seed),
         "warnings": caveats(train, test, list(networks.values()), ignore, seed),
+        "protocol": protocol_text(config.evaluate, "retrieval"),
         "settings": {**config.evaluate.model_dump(), "bootstrap_draws": DRAWS, "seed": seed},
     }
     atomic_write(folder / RESULT_FILE, json.dumps(result, indent=2, allow_nan=False) + "\n")

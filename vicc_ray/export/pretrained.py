@@ -21,6 +21,7 @@ from vicc_ray.clip_store.training_clips import CHANNELS
 from vicc_ray.config import ClipConfig, Stream
 from vicc_ray.config.loader import config_of
 from vicc_ray.errors import UserError
+from vicc_ray.evaluation.protocol import center_crop_share
 from vicc_ray.export.model_card import card_results
 from vicc_ray.models.checkpoint_import.importer import read_published
 from vicc_ray.models.input_convention import ClipInput, InputConvention
@@ -226,7 +227,7 @@ def _checkpoint_weights(folder: Path, stream: Stream) -> EncoderWeights:
     tensors = load_encoder_tensors(folder, stream)
     if not tensors:  # a classification has the network of one stream only
         raise UserError(f"{folder}: {_other_stream(config.classify.stream, stream)}")
-    return EncoderWeights(stream, config.model, config.clip, tensors, card)
+    return EncoderWeights(stream, config.model, config.clip, tensors, card, center_crop_share(config.evaluate))
 
 
 def _check_stream(weights: EncoderWeights, stream: Stream, path: Path) -> EncoderWeights:

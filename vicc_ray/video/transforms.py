@@ -5,6 +5,7 @@ Color jitter, grayscale and blur follow on the training device: :mod:`vicc_ray.v
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,6 @@ import numpy as np
 from vicc_ray.config import ClipConfig, Interpolation
 
 INTERPOLATION: dict[Interpolation, int] = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
-TEN_CROP_SIDE = 7 / 8
-"""Side of ten crops as a fraction of the short side, as in the usual 224 of 256."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,14 @@ def center_crop(height: int, width: int, grid: int, flip: bool = False, side: in
     return Crop(top, left, side, side, flip)
 
 
-def ten_crops(height: int, width: int, grid: int) -> list[Crop]:
-    """Ten crops on the grid: squares of ``TEN_CROP_SIDE`` of the short side at the center and corners, then flipped."""
-    side = max(grid, grid * int(TEN_CROP_SIDE * min(height, width) / grid))
+def crop_side(height: int, width: int, grid: int, share: float) -> int:
+    """Side on the grid of a square of ``share`` of the short side, rounded down."""
+    return max(grid, grid * math.floor(share * min(height, width) / grid + 1e-9))
+
+
+def ten_crops(height: int, width: int, grid: int, share: float) -> list[Crop]:
+    """Ten crops on the grid: squares of ``share`` of the short side at the center and corners, then flipped."""
+    side = crop_side(height, width, grid, share)
     down, right = height - side, width - side
     center = tuple(grid * (free // 2 // grid) for free in (down, right))
     corners = [center, (0, 0), (0, right), (down, 0), (down, right)]

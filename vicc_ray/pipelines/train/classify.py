@@ -15,6 +15,7 @@ from vicc_ray.evaluation.classification_results import PREDICTIONS_FILE, score_p
 from vicc_ray.evaluation.feature_store import feature_names, feature_path, load_features
 from vicc_ray.evaluation.linear_probe import fit_quick_probe
 from vicc_ray.evaluation.predictions_io import Predictions, read_predictions, write_predictions
+from vicc_ray.evaluation.protocol import protocol_text
 from vicc_ray.evaluation.retrieval_results import latest_network
 from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.cluster.session import ray_session
@@ -121,9 +122,9 @@ def _provenance(task: Classification, weights: EncoderWeights) -> dict[str, Any]
         "videos": videos_fingerprint(videos, task.store.settings, (*CLIP_COLUMNS, "label")),
         "clip": config.clip.model_dump(mode="json"),
         "evaluate": config.evaluate.model_dump(
-            mode="json", include={"window_overlap", "max_windows_per_video", "crops"}
+            mode="json", include={"protocol", "window_overlap", "max_windows_per_video", "crops"}
         ),
-        "notes": task.labelling.notes(),
+        "notes": [*task.labelling.notes(), protocol_text(config.evaluate, "classification")],
     }
 
 
