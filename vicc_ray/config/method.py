@@ -28,6 +28,9 @@ class ModelConfig(ConfigSection):
     """Input of the flow network. signed: (u, v, 0) as fractions of the bound, from -1 to 1; picture (published):
     (128, v, u) as 256 levels of -20 to 20 pixels in frames with short side 240, over 255 and in ImageNet's
     normalization."""
+    init: Literal["default", "normal"] = "default"
+    """Initial weights of the backbone. default: those of its layers; normal: convolutions normal with standard
+    deviation 0.01, their biases 0, batch norm weights 1 and biases 0 (published)."""
 
 
 class MethodConfig(ConfigSection):
@@ -51,6 +54,13 @@ class MethodConfig(ConfigSection):
     """The same for RGB stage 1; null: queue_start_epoch."""
     freeze_prototypes_epochs: CountOrZero = 1
     """Epochs at the start of each phase during which the prototypes are frozen."""
+    clip_forward: Literal["joint", "separate"] = "joint"
+    """How the two clips of the trained stream pass through its network. joint: in one forward pass; separate: one after
+    the other, so that batch norm sees each by itself (published)."""
+    gradient_clips: Literal["both", "first"] = "both"
+    """Clips of the trained stream whose embedding has a gradient. first: the second passes through the network in
+    training mode without one (published), which takes less memory with clip_forward separate. With train.batch_norm
+    local, second clips are then shuffled over the workers, so that a worker's statistics tell nothing of a sample."""
     moco_temperature: Positive = 0.07
     """Softmax temperature of InfoNCE."""
     moco_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
@@ -123,8 +133,11 @@ class OptimizerConfig(ConfigSection):
     warmup_epochs: CountOrZero = 0
     """Epochs of linear warmup from 0 at the start of each phase."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-6
-    """Weight decay of weights; biases and norm parameters have none."""
+    """Weight decay of weights; biases and norm parameters have none, unless lars_scope is all."""
     momentum: Fraction = 0.9
     """Momentum of lars."""
     trust_coefficient: Positive = 0.001
     """Trust coefficient of lars."""
+    lars_scope: Literal["weights", "all"] = "weights"
+    """Parameters that lars gives weight decay and an adaptive rate. weights: weights and prototypes; all: also biases
+    and norm parameters (published)."""

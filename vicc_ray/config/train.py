@@ -61,6 +61,9 @@ class TrainConfig(ConfigSection):
     )
     """Training workers, each with a GPU or, without GPUs, on CPUs. {min: 1, max: 8} scales with the available
     resources."""
+    batch_norm: Literal["sync", "local"] = "sync"
+    """Samples that batch norm takes its statistics from in training. sync: those of all workers, so that the loss does
+    not depend on their number. local: those of each worker by itself (published); their number is then fixed."""
     cpus_per_worker: Annotated[float, Field(ge=0.0), RESUMABLE] = 0.0
     """Logical CPUs of a worker; decoding uses the rest. 0: one next to a GPU, else half of the machine's."""
     elastic_resize_interval_s: Annotated[Positive, RESUMABLE] = 60.0
@@ -111,6 +114,15 @@ class TrainConfig(ConfigSection):
             raise ValueError(
                 "activation_checkpointing: true given with train.compile true, which chooses by itself what is "
                 "computed again; set one of them to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_fit_batch_norm(self) -> TrainConfig:
+        if self.batch_norm == "local" and self.num_workers.elastic:
+            raise ValueError(
+                f"num_workers: {self.num_workers} given with train.batch_norm local, whose loss depends on the number "
+                "of workers; give one number, or set train.batch_norm to sync"
             )
         return self
 

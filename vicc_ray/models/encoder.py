@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from vicc_ray.config import ModelConfig
 from vicc_ray.models.backbones.base import Backbone, build_backbone
 
 IN_CHANNELS = 3
 """Input channels of both streams; :mod:`vicc_ray.models.input_convention` says what they hold."""
+
+INIT_STD = 0.01
+"""Standard deviation of the convolutions' weights with ``model.init: normal``."""
 
 
 class Encoder(nn.Module):
@@ -35,4 +40,19 @@ class Encoder(nn.Module):
 
 def build_encoder(config: ModelConfig) -> Encoder:
     """Encoder of either stream with random weights, drawn from torch's global generator."""
-    return Encoder(build_backbone(config.backbone, IN_CHANNELS), config.embed_dim)
+    backbone = build_backbone(config.backbone, IN_CHANNELS)
+    if config.init == "normal":
+        init_normal(backbone)
+    return Encoder(backbone, config.embed_dim)
+
+
+def init_normal(backbone: nn.Module) -> None:
+    """Draw the weights of all convolutions from a normal distribution; batch norms start as the identity."""
+    for module in backbone.modules():
+        if isinstance(module, _ConvNd):
+            nn.init.normal_(module.weight, std=INIT_STD)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, _BatchNorm) and module.affine:
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)

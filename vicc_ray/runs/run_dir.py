@@ -222,9 +222,17 @@ def versions() -> dict[str, str]:
     return result
 
 
+def free_settings_of(settings: Mapping[str, Any], free: FreeSettings = FREE_TO_CHANGE) -> FreeSettings:
+    """``free``, without the number of workers if the results of ``settings`` depend on it."""
+    if settings.get("train", {}).get("batch_norm") != "local":
+        return free
+    return {**free, "train": set(free.get("train", ())) - {"num_workers"}}
+
+
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any], free_settings: FreeSettings) -> list[str]:
     """Settings that differ but must not, each as "section.name: old -> new"."""
     changed = []
+    free_settings = free_settings_of(new, free_settings)
     for section, values in new.items():
         free, before = free_settings.get(section, set()), old.get(section)
         if free == "all" or before == values:
@@ -241,7 +249,9 @@ def _check_same(old: Config, new: Config, path: Path, free_settings: FreeSetting
     changed = changed_settings(old.model_dump(), new.model_dump(), free_settings)
     if changed:
         listed = "; ".join(changed)
+        workers = any(change.startswith("train.num_workers:") for change in changed)
+        why = " With train.batch_norm local, results depend on the number of workers." if workers else ""
         raise UserError(
-            f"{path} was started with other settings ({listed}). Give the old values to resume it, "
+            f"{path} was started with other settings ({listed}).{why} Give the old values to resume it, "
             "or another output folder to start over"
         )

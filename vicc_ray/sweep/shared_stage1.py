@@ -9,7 +9,7 @@ from typing import Any
 from vicc_ray.clip_store.fingerprint import videos_fingerprint
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.config import Config, ScheduleConfig, Stage2Config
-from vicc_ray.runs.run_dir import FREE_TO_CHANGE
+from vicc_ray.runs.run_dir import free_settings_of
 from vicc_ray.runs.schedule import build_phases
 
 STAGE2_ONLY = {
@@ -36,8 +36,10 @@ def stage1_of(config: Config) -> Config | None:
 def stage1_key(config: Config, store: ClipStore) -> str:
     """Twelve hexadecimal digits, equal for runs whose stage 1 is identical bit for bit."""
     kept: dict[str, Any] = {}
-    for section, values in config.model_dump(mode="json").items():
-        free = STAGE2_ONLY if section == "schedule" else FREE_TO_CHANGE.get(section, ())
+    settings = config.model_dump(mode="json")
+    free_settings = free_settings_of(settings)
+    for section, values in settings.items():
+        free = STAGE2_ONLY if section == "schedule" else free_settings.get(section, ())
         if free == "all" or section == "stage2":
             continue
         kept[section] = {k: v for k, v in values.items() if k not in free} if isinstance(values, dict) else values

@@ -26,7 +26,8 @@ def prepare_network(network: nn.Module, encoder: Encoder, train: TrainConfig, de
         network.to(memory_format=torch.channels_last_3d)
     if device.type == "cpu":
         optimize_for_cpu(network)
-    convert_sync_batchnorm(network)
+    if train.batch_norm == "sync":
+        convert_sync_batchnorm(network)
     if train.activation_checkpointing:
         checkpoint_activations(encoder.backbone)
     if train.compile:

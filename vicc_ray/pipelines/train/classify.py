@@ -23,6 +23,7 @@ from vicc_ray.pipelines.inference.predict import predict
 from vicc_ray.pipelines.train.launcher import launch_training
 from vicc_ray.runs.checkpoint_state import read_model
 from vicc_ray.runs.run_dir import RunDir
+from vicc_ray.training.distributed.local_batch_norm import local_batch_norm_note
 from vicc_ray.training.tasks.class_labels import ClassLabels
 from vicc_ray.training.tasks.classification import Classification, free_settings
 from vicc_ray.training.trackers import check_trackers
@@ -117,6 +118,7 @@ def _predict(task: Classification, checkpoint: Path, file: Path, about: dict[str
 def _provenance(task: Classification, weights: EncoderWeights) -> dict[str, Any]:
     """What predictions depend on besides the training, whose inputs the run folder fixes, and notes for the report."""
     config, videos = task.config, task.store.entries.where(task.labelling.test)
+    note = local_batch_norm_note(config.train)
     return {
         **{"network": weights.fingerprint, "test_videos": len(videos)},
         "videos": videos_fingerprint(videos, task.store.settings, (*CLIP_COLUMNS, "label")),
@@ -124,7 +126,11 @@ def _provenance(task: Classification, weights: EncoderWeights) -> dict[str, Any]
         "evaluate": config.evaluate.model_dump(
             mode="json", include={"protocol", "window_overlap", "max_windows_per_video", "crops"}
         ),
-        "notes": [*task.labelling.notes(), protocol_text(config.evaluate, "classification")],
+        "notes": [
+            *task.labelling.notes(),
+            protocol_text(config.evaluate, "classification"),
+            *([note] if note else []),
+        ],
     }
 
 

@@ -32,8 +32,10 @@ from vicc_ray.pipelines.train.progress import follow_run
 from vicc_ray.pipelines.train.validation import validation_config
 from vicc_ray.pipelines.train.worker import WorkerConfig, train_worker
 from vicc_ray.runs.run_dir import RunDir
+from vicc_ray.training.distributed.local_batch_norm import local_batch_norm_note
 from vicc_ray.training.tasks.base import Task
 from vicc_ray.utils.background_thread import background_thread
+from vicc_ray.utils.console import Console
 
 HEALTH_CHECK_INTERVAL_S = "0.5"
 """Poll interval of Ray Train's controller (2 s by default); a worker's report waits for the next poll."""
@@ -70,6 +72,8 @@ def launch_training(
         last.name
     ):
         return last
+    if note := local_batch_norm_note(task.config.train):
+        Console(progress).print_line(note)
     report = folder.restarts.record_wait if progress else partial(_record_and_log, folder)
     with (
         ray_session(task.config.ray),

@@ -18,6 +18,7 @@ from vicc_ray.reports.run.figure import find_figures
 from vicc_ray.reports.run.settings import as_config, read_settings, recipe_of
 from vicc_ray.reports.run.summary import headline, warnings
 from vicc_ray.reports.run.thumbnails import Thumbnails
+from vicc_ray.training.distributed.local_batch_norm import local_batch_norm_note
 from vicc_ray.utils.json_file import read_json
 
 
@@ -121,6 +122,7 @@ def collect(data: RunData) -> dict[str, Any]:
         "recipe": recipe_of(data.settings),
         "headline": headline(data.retrieval, data.phases, warned, data.config.schedule.cross_stream, data.unlabeled),
         "warnings": warned,
+        "caveats": [note] if (note := local_batch_norm_note(data.config.train)) else [],
         "phases": data.phases,
         "validation": data.validation,
         **data.figures,

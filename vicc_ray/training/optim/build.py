@@ -1,4 +1,4 @@
-"""Optimizers by name, with weight decay on weights only."""
+"""Optimizers by name, with their parameter groups."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from vicc_ray.training.optim.lars import LARS
 
 
 def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerConfig) -> torch.optim.Optimizer:
-    """Optimizer over all parameters of ``modules``. Biases and norms get no decay and, in LARS, no adaptive rate.
+    """Optimizer over all parameters of ``modules``.
 
+    Biases and norms get no decay and, in LARS, no adaptive rate, unless ``lars_scope`` is all.
     Both optimizers use foreach kernels: as many launches for all parameters as for one.
     """
     weights, rest = _groups(modules, settings.weight_decay)
@@ -22,7 +23,9 @@ def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerConfig) -> 
     if settings.name == "adamw":
         optimizer = torch.optim.AdamW([weights, rest], lr=settings.learning_rate, foreach=True)
     else:
-        groups = [{**weights, "adapt": True}, {**rest, "adapt": False}]
+        if settings.lars_scope == "all":
+            rest["weight_decay"] = settings.weight_decay
+        groups = [{**weights, "adapt": True}, {**rest, "adapt": settings.lars_scope == "all"}]
         optimizer = LARS(groups, settings.learning_rate, settings.momentum, settings.trust_coefficient)
     optimizer.register_load_state_dict_post_hook(_lay_out_as_parameters)
     return optimizer

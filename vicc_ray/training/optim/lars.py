@@ -19,7 +19,9 @@ EPSILON = 1e-8
 class LARS(torch.optim.Optimizer):
     """SGD with momentum. In groups with ``adapt``, the gradient g of each tensor w is scaled before momentum by
 
-        trust |w| / (|g| + weight_decay |w|)        with weight decay added to g, and by 1 where |w| or |g| is 0.
+        trust |w| / (|g| + weight_decay |w|)        with weight decay added to g.
+
+    A tensor whose |w| or |g| is 0 gets neither decay nor scaling, as in NVIDIA's apex.
 
     Args:
         groups: parameter groups; each may set ``weight_decay``, ``adapt`` and any argument below.
@@ -62,4 +64,5 @@ class LARS(torch.optim.Optimizer):
 def _ratios(weights: Tensors, gradients: Tensors, trust: float, decay: float) -> Tensors:
     w, g = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, gradients))
     ratios = trust * w / (g + decay * w + EPSILON)
-    return list(torch.where((w > 0) & (g > 0), ratios, 1.0).unbind())
+    # Decay is in the gradients already: it is 0 where w is, and the ratio 0 removes it where the gradient was 0.
+    return list(torch.where(w == 0, 1.0, torch.where(g == 0, 0.0, ratios)).unbind())

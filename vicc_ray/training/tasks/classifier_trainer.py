@@ -23,6 +23,7 @@ from vicc_ray.runs.schedule import Phase, learning_rate
 from vicc_ray.training.data.batch_sampler import per_rank_sizes
 from vicc_ray.training.distributed.collectives import all_reduce_sum_, world_size
 from vicc_ray.training.distributed.global_gradient import backward
+from vicc_ray.training.distributed.local_batch_norm import average_running_statistics
 from vicc_ray.training.model_setup import prepare_network
 from vicc_ray.training.optim.build import adamw
 from vicc_ray.training.precision import configure_backends, mixed_precision
@@ -108,6 +109,8 @@ class ClassifierTrainer:
         scores = self._scores(batch)
         loss, norm = backward(functional.cross_entropy(scores, labels), self.sizes, self.optimizer, self.parameters)
         self.optimizer.step()
+        if self.config.train.batch_norm == "local":
+            average_running_statistics(self.network)
         hits = (scores.detach().argmax(dim=1) == labels).float().sum()
         all_reduce_sum_([hits])
         return {

@@ -22,6 +22,7 @@ from vicc_ray.runs.schedule import STREAMS, Phase, learning_rate
 from vicc_ray.training.data.batch_sampler import per_rank_sizes, rank_slice
 from vicc_ray.training.distributed.collectives import all_gather_uneven, rank, world_size
 from vicc_ray.training.distributed.global_gradient import backward
+from vicc_ray.training.distributed.local_batch_norm import average_running_statistics
 from vicc_ray.training.model_setup import build_network
 from vicc_ray.training.optim.build import build_optimizer
 from vicc_ray.training.precision import configure_backends
@@ -157,11 +158,13 @@ class Pretrainer:
         rate = learning_rate(self.settings.optimizer, self.phase, epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        z = self.embed_views(batch)  # [V, b, D]
+        z = self.embed_views(batch, epoch)  # [V, b, D]
         gathered = all_gather_uneven(z, dim=1, sizes=self.sizes)  # [V, B, D]
         local_loss, metrics = self.objective.loss(z, gathered, self.own, epoch)
         loss, norm = backward(local_loss, self.sizes, self.optimizer, self.parameters)
         self.optimizer.step()
+        if self.settings.train.batch_norm == "local":
+            average_running_statistics(self.encoders[self.phase.stream])
         self.objective.after_step()
         self.last_embeddings = gathered[0]
         return {"loss": loss, "learning_rate": rate, "gradient_norm": norm, **metrics}
