@@ -36,7 +36,9 @@ def make_batch(seed: int) -> dict[str, torch.Tensor]:
     """A global batch of noise clips with drawn appearance."""
     draw = torch.Generator().manual_seed(seed)
     shape = (BATCH, 2, FRAMES, SIZE, SIZE)
-    appearance = torch.rand(BATCH, 2, len(APPEARANCE), generator=draw)
+    appearance = torch.zeros(BATCH, 2, len(APPEARANCE))
+    colors = APPEARANCE.index("sigma") + 1
+    appearance[..., :colors] = torch.rand(BATCH, 2, colors, generator=draw)
     appearance[..., APPEARANCE.index("channel")] = torch.randint(0, 3, (BATCH, 2), generator=draw).float()
     return {
         "rgb": torch.randint(0, 256, (*shape, 3), generator=draw, dtype=torch.uint8),

@@ -10,6 +10,7 @@ import torch
 
 from tests.gloo import run_workers
 from tests.training.fixtures import BATCH, make_batch, small_config
+from vicc_ray.config import ClassifyConfig, ClipConfig
 from vicc_ray.models.encoder import build_encoder
 from vicc_ray.runs.checkpoint_state import load_model, load_progress, model_tensors, take_snapshot
 from vicc_ray.runs.schedule import Phase
@@ -91,6 +92,50 @@ def test_the_backbone_learns_at_a_share_of_the_rate_and_weights_alone_decay() ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["probe", "finetune"])
+def test_sgd_in_steps_is_the_recursion_of_its_definition(mode: str) -> None:
+    """Momentum 0.9, weight decay on all parameters, a tenth of the rate from each milestone on."""
+    published = {
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "decay_scope": "all",
+        "weight_decay": 1e-3,
+        "lr_schedule": "steps",
+    }
+    steps_of_rate = {f"{mode}_learning_rate": 0.1, f"{mode}_lr_steps": [1, 3], "backbone_lr_mult": 1.0}
+    trainer = trainer_of(mode, **published, **steps_of_rate)
+    expected = [p.detach().double().clone() for p in trainer.parameters]
+    velocities = [torch.zeros_like(p) for p in expected]
+    for epoch, rate in enumerate([0.1, 0.01, 0.01, 0.001]):
+        metrics = trainer.step(batch_of(epoch), epoch)
+        assert metrics["learning_rate"] == pytest.approx(rate)
+        for p, value, velocity in zip(trainer.parameters, expected, velocities, strict=True):
+            assert p.grad is not None
+            velocity.mul_(0.9).add_(p.grad.double() + 1e-3 * value)
+            value.sub_(rate * velocity)
+            torch.testing.assert_close(p.detach().double(), value, rtol=1e-4, atol=1e-6)
+
+
+def test_training_clips_of_classification_may_have_their_own_augmentation() -> None:
+    clip = ClipConfig(flip_prob=0.5, jitter_prob=0.8, hue=0.25)
+    settings = ClassifyConfig(flip_prob=0.0, hue=0.1)
+    own = settings.training_clip(clip)
+    assert (own.flip_prob, own.hue, own.jitter_prob) == (0.0, 0.1, 0.8)
+    assert ClassifyConfig().training_clip(clip) == clip
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"lr_schedule": "steps", "probe_lr_steps": [80, 60]}, "probe_lr_steps"),
+        ({"finetune_lr_steps": [60]}, "lr_schedule"),
+    ],
+)
+def test_steps_that_fall_or_have_no_use_are_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        ClassifyConfig.model_validate(settings)
+
+
 def test_guesses_of_a_new_layer_are_at_chance_and_the_loss_of_a_repeated_batch_falls() -> None:
     for mode in ("probe", "finetune"):
         trainer = trainer_of(mode, dropout=0.0)

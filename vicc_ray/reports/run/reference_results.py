@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vicc_ray.config import Config
-from vicc_ray.config.loader import load_config
 from vicc_ray.reports.run.data import RunData
 from vicc_ray.reports.run.figure import Figure
+from vicc_ray.reports.run.published_settings import PUBLISHED_SETTINGS
 from vicc_ray.reports.run.settings import plain
-from vicc_ray.runs.run_dir import FREE_TO_CHANGE
 
 
 class DataSet(NamedTuple):
@@ -38,9 +37,6 @@ RECALL = {
 """Backbone -> data set -> stream -> R@1 in percent."""
 FINE_TUNED = {"s3d": {UCF101: {"rgb+flow": 90.5}, HMDB51: {"rgb+flow": 62.2}}}
 """Backbone -> data set -> stream -> top-1 accuracy in percent."""
-RECIPES = {"s3d": "ucf101-s3d", "r2plus1d-small": "ucf101-r2plus1d"}
-COMPARED = ("prepare", "clip", "model", "method", "stage2", "schedule", "optimizer", "train")
-"""Sections of a recipe that describe the published run, except for the settings that do not affect what is computed."""
 MAX_SETTINGS = 12
 """Differing settings that are named; the others are counted."""
 
@@ -91,15 +87,12 @@ def _other_data(dataset: Mapping[str, Any] | None, own: DataSet | None, shown: D
 
 
 def _other_settings(config: Config) -> list[str]:
-    wanted = load_config(RECIPES[config.model.backbone], [])
     differences = []
-    for section in COMPARED:
-        for key, value in getattr(wanted, section):
-            if key in FREE_TO_CHANGE.get(section, ()):
-                continue
-            actual = getattr(getattr(config, section), key)
-            if plain(actual) != plain(value):
-                differences.append(f"{section}.{key} is {_text(actual)} instead of {_text(value)}")
+    for key, value in PUBLISHED_SETTINGS.items():
+        section, name = key.split(".")
+        actual = plain(getattr(getattr(config, section), name))
+        if actual != plain(value):
+            differences.append(f"{key} is {_text(actual)} instead of {_text(value)}")
     rest = len(differences) - MAX_SETTINGS
     return differences[:MAX_SETTINGS] + ([f"{rest} more settings"] if rest > 0 else [])
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vicc_ray.config import OptimizerConfig
+from vicc_ray.config import ClassifyConfig, OptimizerConfig
 from vicc_ray.training.optim.lars import LARS
 
 
@@ -31,14 +31,25 @@ def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerConfig) -> 
     return optimizer
 
 
-def adamw(parts: Iterable[tuple[nn.Module, float]], weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW over modules with different learning rates: each group has its multiplier as ``lr_mult``.
+def build_classifier_optimizer(
+    parts: Iterable[tuple[nn.Module, float]], settings: ClassifyConfig
+) -> torch.optim.Optimizer:
+    """Optimizer over modules with different learning rates: each group has its multiplier as ``lr_mult``.
 
     Args:
         parts: modules with their multipliers.
     """
-    groups = [{**group, "lr_mult": lr_mult} for module, lr_mult in parts for group in _groups([module], weight_decay)]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], foreach=True)
+    groups = []
+    for module, lr_mult in parts:
+        weights, rest = _groups([module], settings.weight_decay)
+        if settings.decay_scope == "all":
+            rest["weight_decay"] = settings.weight_decay
+        groups += [{**group, "lr_mult": lr_mult} for group in (weights, rest) if group["params"]]
+    optimizer: torch.optim.Optimizer
+    if settings.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, momentum=settings.momentum, foreach=True)
+    else:
+        optimizer = torch.optim.AdamW(groups, foreach=True)
     optimizer.register_load_state_dict_post_hook(_lay_out_as_parameters)
     return optimizer
 

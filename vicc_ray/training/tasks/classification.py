@@ -45,6 +45,7 @@ class Classification:
     def __init__(self, config: Config, store: ClipStore, folder: RunDir) -> None:
         settings = config.classify
         self.config, self.store, self.folder = config, store, folder
+        self.clip = settings.training_clip(config.clip)
         self.labelling = ClassLabels.of(store.entries.column("label"), store.entries.column("split"))
         self.videos = store.entries.where(self.labelling.train)
         self.labels = torch.from_numpy(self.labelling.numbers(self.videos.column("label")))
@@ -109,7 +110,7 @@ class Classification:
     def builder(self, phase: Phase, rank: int, workers: int) -> ClipBatchBuilder:
         """Builder of one clip per video."""
         return ClipBatchBuilder(
-            self.store, self.videos, self.sampler, self.config.clip, (phase.stream,), rank, workers, views=1
+            self.store, self.videos, self.sampler, self.clip, (phase.stream,), rank, workers, views=1
         )
 
     def epoch_stats(self, phase: Phase, device: torch.device) -> EpochStats:
@@ -137,7 +138,9 @@ class Classification:
 
 def free_settings(mode: str) -> FreeSettings:
     """Settings that may change when a classification resumes."""
-    other = {"probe_epochs", "probe_learning_rate"} if mode == "finetune" else {"finetune_epochs"}
+    other = {"finetune_epochs", "finetune_lr_steps"}
+    if mode == "finetune":
+        other = {"probe_epochs", "probe_learning_rate", "probe_lr_steps"}
     if mode == "probe":
         other |= {"finetune_learning_rate", "backbone_lr_mult", "dropout"}
     unused = {"prepare", "method", "stage2", "schedule", "optimizer"}

@@ -25,7 +25,7 @@ from vicc_ray.training.distributed.collectives import all_reduce_sum_, world_siz
 from vicc_ray.training.distributed.global_gradient import backward
 from vicc_ray.training.distributed.local_batch_norm import average_running_statistics
 from vicc_ray.training.model_setup import prepare_network
-from vicc_ray.training.optim.build import adamw
+from vicc_ray.training.optim.build import build_classifier_optimizer
 from vicc_ray.training.precision import configure_backends, mixed_precision
 from vicc_ray.training.tasks.base import Batch
 from vicc_ray.utils.to_device import to_device
@@ -78,7 +78,7 @@ class ClassifierTrainer:
         parts: list[tuple[nn.Module, float]] = [(self.network.layers, 1.0)]
         if not self.frozen:
             parts.append((self.network.encoder.backbone, self.settings.backbone_lr_mult))
-        self.optimizer = adamw(parts, self.settings.weight_decay)
+        self.optimizer = build_classifier_optimizer(parts, self.settings)
 
     def modules(self) -> dict[str, nn.Module]:
         """Encoder, under its name in pretraining, and classifier layers."""
@@ -102,7 +102,8 @@ class ClassifierTrainer:
         Returns:
             metrics, equal on all workers; tensors stay on the device, so that the host does not wait.
         """
-        rate = learning_rate(self.rates, self.phase, epoch)
+        steps = sum(epoch >= milestone for milestone in self.settings.lr_steps)
+        rate = learning_rate(self.rates, self.phase, epoch) * 0.1**steps
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_mult"]
         labels = to_device(self.labels[batch["videos"]], self.device)
