@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vicc_ray.cli.options import add_command, add_ray, add_run_folder, add_set, add_store
 from vicc_ray.cli.path_types import input_path, output_path
 from vicc_ray.config.loader import load_config
 from vicc_ray.errors import UserError
 from vicc_ray.utils.standard_streams import print_line
+
+if TYPE_CHECKING:
+    from vicc_ray.config import Config, Stream
+    from vicc_ray.models.weights_io import EncoderWeights
 
 
 def add_evaluate(commands: Any) -> None:
@@ -19,15 +23,35 @@ def add_evaluate(commands: Any) -> None:
         commands,
         "evaluate",
         _evaluate,
-        "nearest-neighbor retrieval with every network of a run",
-        "Prints recall at 1, 5, 10, 20 and 50. RUN/evaluation holds the results and the features.",
+        "nearest-neighbor retrieval with every network of a run, or with given networks",
+        "Prints recall at 1, 5, 10, 20 and 50. RUN/evaluation (DIR/evaluation with --model) holds the results and the\n"
+        "features. NETWORK is a run, a checkpoint, an exported or a published file; a published one is tested by its\n"
+        "own protocol.",
         "vicc-ray evaluate --run demo/run --store demo/store",
         "vicc-ray evaluate --run ucf101/run --store hmdb51/store --out ucf101/run/evaluation-hmdb51",
         "vicc-ray evaluate --run demo/run --store demo/store --set evaluate.exclude_same_source=true",
+        "vicc-ray evaluate --model released.pth.tar --store ucf101/store --out released",
     )
-    add_run_folder(command)
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=output_path, metavar="RUN", help="run directory")
+    source.add_argument(
+        "--model",
+        dest="models",
+        action="append",
+        type=input_path,
+        metavar="NETWORK",
+        help="run, checkpoint, exported or published file; repeatable, for a file of each stream",
+    )
+    command.add_argument(
+        "--stream",
+        choices=("rgb", "flow"),
+        default="rgb",
+        help="stream of the network that a published file optimized last (default rgb)",
+    )
     add_store(command)
-    command.add_argument("--out", type=output_path, metavar="DIR", help="output folder (default RUN/evaluation)")
+    command.add_argument(
+        "--out", type=output_path, metavar="DIR", help="output folder (with --run, default RUN/evaluation)"
+    )
     add_set(command)
     add_ray(command)
 
@@ -80,12 +104,50 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise UserError(
             f"--set {wrong[0]}: the network is already trained; only settings of evaluate and ray can be overridden"
         )
+    if options.models:
+        _evaluate_models(options)
+        return
     from vicc_ray.pipelines.inference.evaluate import evaluate
     from vicc_ray.runs.run_dir import RunDir
 
     RunDir(options.run).config()
     config = load_config(str(options.run / "config.yaml"), options.overrides)
     print_retrieval(evaluate(options.run, options.store, config, progress=not options.quiet, out=options.out))
+
+
+def _evaluate_models(options: argparse.Namespace) -> None:
+    """Evaluate the networks of ``--model``."""
+    if not options.out:
+        raise UserError("--out DIR is missing: --model has no run directory to write to")
+    from vicc_ray.export.pretrained import find_networks
+    from vicc_ray.pipelines.inference.evaluate import evaluate_networks
+
+    networks: dict[Stream, EncoderWeights] = {}
+    for path in options.models:
+        for stream, weights in find_networks(path, options.stream).items():
+            if stream in networks:
+                raise UserError(f"--model {path}: a second {stream} network; give one network of each stream")
+            networks[stream] = weights
+    config = _config_of_networks(networks, options.overrides)
+    print_retrieval(evaluate_networks(networks, options.store, config, options.out, progress=not options.quiet))
+
+
+def _config_of_networks(networks: dict[Stream, EncoderWeights], overrides: list[str]) -> Config:
+    """Settings to evaluate given networks with: their model, clips and protocol."""
+    from vicc_ray.config.loader import config_of
+    from vicc_ray.evaluation.protocol import protocol_of
+
+    first = next(iter(networks.values()))
+    for weights in networks.values():
+        if (weights.model, weights.clip, weights.crop_share) != (first.model, first.clip, first.crop_share):
+            raise UserError("--model: the two networks differ in backbone or clips; evaluate them one after the other")
+    settings = {
+        "name": "given networks",
+        "model": first.model.model_dump(mode="json"),
+        "clip": first.clip.model_dump(mode="json"),
+        "evaluate": {"protocol": protocol_of(first.crop_share)},
+    }
+    return config_of(settings, "--model", overrides)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -43,6 +43,11 @@ def center_crop_share(evaluate: EvaluateConfig) -> float:
     return PUBLISHED_CROP_SHARE if evaluate.protocol == "published" else 1.0
 
 
+def protocol_of(crop_share: float) -> str:
+    """``evaluate.protocol`` whose center crop is that of a network's weights file."""
+    return "published" if crop_share == PUBLISHED_CROP_SHARE else "standard"
+
+
 def protocol_text(evaluate: EvaluateConfig, purpose: Purpose) -> str:
     """Protocol of a figure, for reports."""
     if evaluate.protocol == "published":

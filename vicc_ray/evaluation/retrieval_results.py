@@ -25,7 +25,9 @@ from vicc_ray.utils.fs import atomic_write
 BOTH = "rgb+flow"
 """Key of the row of both streams combined."""
 STREAMS = {"rgb": "RGB", "flow": "Flow"}
-NAME = re.compile(r"(?P<stream>rgb|flow)-(?:(?P<random>random)|stage(?P<stage>[12])(?:-(?P<cycle>\d+))?)")
+NAME = re.compile(
+    r"(?P<stream>rgb|flow)-(?:(?P<random>random)|(?P<model>model)|stage(?P<stage>[12])(?:-(?P<cycle>\d+))?)"
+)
 
 
 def evaluate_features(folder: Path, config: Config) -> dict[str, Any]:
@@ -107,6 +109,8 @@ def row_label(name: str, names: list[str], cross_stream: bool = True) -> str:
     stream = STREAMS[match["stream"]]
     if match["random"]:
         return f"{stream}, random network"
+    if match["model"]:
+        return f"{stream}, given network"
     if match["stage"] == "1":
         return f"{stream} after stage 1"
     stage = "the cross-stream stage" if cross_stream else "as many further steps alone"
@@ -156,7 +160,7 @@ def _row(name: str, label: str, result: RetrievalResult) -> dict[str, Any]:
         "key": name,
         "name": label,
         "stream": stream,
-        "phase": None if name.endswith("-random") or name == BOTH else name,
+        "phase": None if name.endswith(("-random", "-model")) or name == BOTH else name,
         "recall": {str(k): _none_if_nan(value) for k, value in result.recall.items()},
         "low": _none_if_nan(result.interval[0]),
         "high": _none_if_nan(result.interval[1]),

@@ -29,7 +29,7 @@ from vicc_ray.models.weights_io import EncoderWeights, read_weights
 from vicc_ray.registry import BACKBONES
 from vicc_ray.runs.checkpoint_state import STATE, load_encoder_tensors, read_state
 from vicc_ray.runs.run_dir import RunDir
-from vicc_ray.runs.schedule import build_phases
+from vicc_ray.runs.schedule import STREAMS, build_phases
 from vicc_ray.utils.local_paths import local_path
 from vicc_ray.video.flow import FlowUnit
 
@@ -170,6 +170,39 @@ def find_weights(path: Path | str, stream: Stream = "rgb") -> EncoderWeights:
             "published .pth.tar"
         )
     return read_published(path).describe("encoder", stream, {"published": path.name})
+
+
+def find_networks(path: Path | str, stream: Stream = "rgb") -> dict[Stream, EncoderWeights]:
+    """All networks found at ``path``, which is one of those of :func:`find_weights`: both of a run, of a checkpoint and
+    of a published cross-stream checkpoint, where they are there.
+
+    Args:
+        stream: input of the network that a published checkpoint optimized last; the file does not say.
+
+    Raises:
+        UserError: ``path`` has no network.
+    """
+    path = local_path(path)
+    if path.is_file() and path.name.endswith(PUBLISHED_SUFFIXES):
+        published, origin = read_published(path), {"published": path.name}
+        networks = {stream: published.describe("encoder", stream, origin)}
+        if published.second is not None:
+            other: Stream = "flow" if stream == "rgb" else "rgb"
+            networks[other] = published.describe("second", other, origin)
+        return networks
+    if path.is_file() and path.suffix == ".safetensors":
+        weights = read_weights(path)
+        return {weights.stream: weights}
+    found: dict[Stream, EncoderWeights] = {}
+    problems = []
+    for one in STREAMS:
+        try:
+            found[one] = find_weights(path, one)
+        except UserError as error:
+            problems.append(error)
+    if not found:
+        raise problems[0]
+    return found
 
 
 def _last_phase_checkpoint(run: Path, stream: Stream) -> Path:

@@ -26,6 +26,7 @@ from vicc_ray.evaluation.feature_store import FeatureFolder, FeatureTable, featu
 from vicc_ray.evaluation.retrieval import retrieve
 from vicc_ray.evaluation.retrieval_results import evaluate_features
 from vicc_ray.reports.run import build_report
+from vicc_ray.reports.run.comparison import _pairs
 from vicc_ray.reports.run.confusion import read_confusion
 from vicc_ray.reports.run.embedding_map import project, read_map
 from vicc_ray.reports.run.prototypes import CLOSEST, read_prototypes
@@ -179,6 +180,16 @@ def test_runs_with_different_test_videos_have_no_difference(run_dir: Path, store
 def test_a_run_to_compare_with_must_be_evaluated(run_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no evaluation.json to compare with; run `vicc-ray evaluate`"):
         build_report(run_dir, None, tmp_path / "nothing")
+
+
+def test_the_latest_networks_of_a_run_are_compared_with_given_ones() -> None:
+    run = ["rgb-random", "rgb-stage1", "rgb-stage2-1", "rgb-stage2-2", "flow-stage1", "rgb+flow"]
+    given = ["rgb-random", "rgb-model", "flow-model", "rgb+flow"]
+    assert _pairs(run, given) == [
+        *(("rgb-random", "rgb-random"), ("rgb+flow", "rgb+flow")),
+        *(("rgb-stage2-2", "rgb-model"), ("flow-stage1", "flow-model")),
+    ]
+    assert _pairs(run, run) == [(key, key) for key in run]
 
 
 def test_the_published_recipe_has_no_differences() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import torch
 
 from vicc_ray.clip_store.reader import ClipStore
 from vicc_ray.clip_store.training_clips import check_flow_unit
-from vicc_ray.config import Config
+from vicc_ray.config import Config, Stream
+from vicc_ray.config.loader import dump_config
 from vicc_ray.errors import UserError
 from vicc_ray.evaluation.feature_settings import remove_stale_features
 from vicc_ray.evaluation.retrieval_results import evaluate_features
+from vicc_ray.models.encoder import build_encoder
+from vicc_ray.models.weights_io import EncoderWeights
 from vicc_ray.pipelines.inference.embed import StreamWeights
 from vicc_ray.pipelines.inference.feature_writer import make_features
 from vicc_ray.runs.checkpoint_state import load_encoder_tensors
@@ -20,6 +24,7 @@ from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import STREAMS, build_phases
 from vicc_ray.runs.stage_times import stage_timer
 from vicc_ray.training.tasks.pretrainer import Pretrainer
+from vicc_ray.utils.fs import atomic_write
 
 
 def evaluate(
@@ -53,6 +58,35 @@ def evaluate(
     with stage_timer(run_dir, "evaluation"):
         make_features(networks, store, config, out, progress)
         return evaluate_features(out, config)
+
+
+def evaluate_networks(
+    networks: Mapping[Stream, EncoderWeights], store_path: Path | str, config: Config, out: Path, progress: bool = True
+) -> dict[str, Any]:
+    """Score retrieval with given networks, one for each stream at most, beside random ones; see :func:`evaluate`.
+
+    Args:
+        config: settings of the evaluation, with the network's ``model`` and ``clip``.
+        out: folder that gets ``config.yaml`` and ``evaluation``, so that a report can compare a run with it.
+
+    Raises:
+        UserError: no test videos to score, or ``out`` is the folder of a run.
+    """
+    folder, store = RunDir(out), ClipStore(store_path)
+    if folder.checkpoints.newest() is not None:
+        raise UserError(f"{out}: this is the folder of a run; give another one with --out")
+    check_flow_unit(store.settings, config.clip)
+    named = {f"{stream}-model": StreamWeights(stream, weights.tensors) for stream, weights in networks.items()}
+    torch.manual_seed(config.seed)
+    fresh = {
+        f"{s}-random": StreamWeights(s, build_encoder(config.model).state_dict()) for s in STREAMS if s in networks
+    }
+    results = out / "evaluation"
+    results.mkdir(parents=True, exist_ok=True)
+    atomic_write(folder.config_file, dump_config(config))
+    remove_stale_features(results, config, store, [*fresh, *named])
+    make_features({**fresh, **named}, store, config, results, progress)
+    return evaluate_features(results, config)
 
 
 def run_networks(folder: RunDir, config: Config) -> dict[str, StreamWeights]:

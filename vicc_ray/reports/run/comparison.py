@@ -15,6 +15,7 @@ from vicc_ray.evaluation.feature_settings import have_same_videos
 from vicc_ray.evaluation.feature_store import feature_names, feature_path, load_features
 from vicc_ray.evaluation.results_io import RESULT_FILE, read_result
 from vicc_ray.evaluation.retrieval import retrieve
+from vicc_ray.evaluation.retrieval_results import latest_network
 from vicc_ray.reports.run.curves import read_phases
 from vicc_ray.reports.run.data import RunData
 from vicc_ray.reports.run.figure import Figure
@@ -37,19 +38,20 @@ def compare(run: Path, other: Path) -> dict[str, Any]:
     """
     one, two = (_evaluation(folder) for folder in (run, other))
     own, theirs = ({row["key"]: row for row in table["rows"]} for table in (one, two))
+    pairs = _pairs(list(own), list(theirs))
     configs = [read_settings(folder / "config.yaml") for folder in (run, other)]
     return {
         "name": configs[1].get("name", other.name),
         "folder": other.name,
         "rows": [
             {
-                **{"key": key, "name": row["name"], "one": row["recall"]["1"], "other": theirs[key]["recall"]["1"]},
-                **_difference(run, other, key, one["settings"]),
+                **{"key": key, "name": own[key]["name"]},
+                **{"one": own[key]["recall"]["1"], "other": theirs[other_key]["recall"]["1"]},
+                **_difference((run, key), (other, other_key), one["settings"]),
             }
-            for key, row in own.items()
-            if key in theirs
+            for key, other_key in pairs
         ],
-        "only": sorted({*own} ^ {*theirs}),
+        "only": sorted(({*own} - {key for key, _ in pairs}) | ({*theirs} - {key for _, key in pairs})),
         "settings": _settings(*configs),
         "seconds": [_seconds(folder) for folder in (run, other)],
     }
@@ -62,14 +64,25 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     return result
 
 
-def _difference(run: Path, other: Path, key: str, settings: dict[str, Any]) -> dict[str, float | None]:
-    """Difference in R@1 of one network, with its paired bootstrap interval."""
+def _pairs(own: list[str], theirs: list[str]) -> list[tuple[str, str]]:
+    """Networks to compare: those of the same name, and a run's latest of a stream with the given one of another."""
+    pairs = [(key, key) for key in own if key in theirs]
+    for stream in ("rgb", "flow"):
+        latest, model = latest_network(own, stream), f"{stream}-model"
+        if latest and latest not in theirs and model in theirs:
+            pairs.append((latest, model))
+    return pairs
+
+
+def _difference(one: tuple[Path, str], other: tuple[Path, str], settings: dict[str, Any]) -> dict[str, float | None]:
+    """Difference in R@1 of two networks, each named in its run, with its paired bootstrap interval."""
     unknown: dict[str, float | None] = {"difference": None, "low": None, "high": None}
-    folders = run / "evaluation", other / "evaluation"
-    if not all(key in feature_names(folder) for folder in folders) or not have_same_videos(*folders):
+    networks = [(run / "evaluation", key) for run, key in (one, other)]
+    known = all(key in feature_names(folder) for folder, key in networks)
+    if not known or not have_same_videos(networks[0][0], networks[1][0]):
         return unknown
     results, queries = [], []
-    for folder in folders:
+    for folder, key in networks:
         table = load_features(feature_path(folder, key)).sorted()
         train, test = (table.split(split).labeled() for split in ("train", "test"))
         results.append(retrieve(train, test, exclude_same_source=settings["exclude_same_source"]))
