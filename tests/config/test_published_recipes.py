@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from vicc_ray.config.loader import RECIPES as RECIPES_FOLDER
 from vicc_ray.config.loader import load_config
 from vicc_ray.evaluation.protocol import evaluation_crops, evaluation_windows
 from vicc_ray.runs.schedule import build_phases, learning_rate
@@ -92,3 +95,17 @@ def test_a_video_of_ucf101_is_tested_in_windows_every_15_frames(recipe: str) -> 
     (center,) = evaluation_crops(height, width, grid, config.evaluate, "retrieval")
     assert (center.height, center.width, center.flip) == (224, 224, False)
     assert len(evaluation_crops(height, width, grid, config.evaluate, "classification")) == 10
+
+
+def test_the_tuned_recipe_differs_in_the_lines_that_it_marks_and_no_other() -> None:
+    tuned = (RECIPES_FOLDER / "ucf101-s3d-tuned.yaml").read_text()
+    marked = set(re.findall(r"^  (\w+): .*# \[tuned\]$", tuned, re.M))
+    one, other = (load_config(name).model_dump() for name in ("ucf101-s3d", "ucf101-s3d-tuned"))
+    differing = {
+        name
+        for section, values in one.items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+        if value != other[section][name]
+    }
+    assert differing == marked
