@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.conftest import golden_folder
+from vicc_ray.config import ModelConfig
 from vicc_ray.errors import UserError
 from vicc_ray.models.checkpoint_import.importer import import_weights, map_published, read_published
 from vicc_ray.models.input_convention import PICTURE_FLOW, RGB
@@ -88,7 +89,8 @@ def test_import_writes_safetensors_and_a_record(checkpoint: tuple[Path, Path], t
     assert torch.equal(load_file(tmp_path / "out" / "prototypes.safetensors")["weight"], weights.prototypes)
     assert json.loads((tmp_path / "out" / "import.json").read_text()) == record
     backbone = BACKBONES[json.loads(keys.read_text())["net"]]
-    assert record["model"] == {"backbone": backbone, "embed_dim": 128, "flow_input": "picture"}
+    model = ModelConfig(backbone=backbone, embed_dim=128, flow_input="picture")
+    assert ModelConfig.model_validate(record["model"]) == model
     rgb, flow = (read_weights(tmp_path / "out" / f"{name}.safetensors") for name in ("encoder", "second"))
     assert [weights.convention for weights in (rgb, flow)] == [
         convention.model_copy(update={"crop_share": 224 / 240}) for convention in (RGB, PICTURE_FLOW)
