@@ -45,8 +45,7 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--stream",
         choices=("rgb", "flow"),
-        default="rgb",
-        help="stream of the network that a published file optimized last (default rgb)",
+        help="with --model: stream of the network that a published file optimized last (default rgb)",
     )
     add_store(command)
     command.add_argument(
@@ -107,6 +106,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.models:
         _evaluate_models(options)
         return
+    if options.stream:
+        raise UserError(f"--stream {options.stream}: only for --model; a run is evaluated with both streams")
     from vicc_ray.pipelines.inference.evaluate import evaluate
     from vicc_ray.runs.run_dir import RunDir
 
@@ -124,7 +125,7 @@ def _evaluate_models(options: argparse.Namespace) -> None:
 
     networks: dict[Stream, EncoderWeights] = {}
     for path in options.models:
-        for stream, weights in find_networks(path, options.stream).items():
+        for stream, weights in find_networks(path, options.stream or "rgb").items():
             if stream in networks:
                 raise UserError(f"--model {path}: a second {stream} network; give one network of each stream")
             networks[stream] = weights

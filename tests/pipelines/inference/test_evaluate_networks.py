@@ -58,3 +58,9 @@ def test_a_network_that_is_given_twice_or_without_a_folder_is_refused(
     ):
         assert main(["evaluate", *arguments]) == 2
         assert word in capsys.readouterr().err
+
+
+def test_a_stream_for_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", "--run", str(tmp_path / "run"), "--store", str(tmp_path / "store"), "--stream", "flow"]
+    assert main(command) == 2
+    assert "--stream" in capsys.readouterr().err
