@@ -79,7 +79,9 @@ def evaluate_networks(
     named = {f"{stream}-model": StreamWeights(stream, weights.tensors) for stream, weights in networks.items()}
     torch.manual_seed(config.seed)
     fresh = {
-        f"{s}-random": StreamWeights(s, build_encoder(config.model).state_dict()) for s in STREAMS if s in networks
+        f"{s}-random": StreamWeights(s, build_encoder(_with_default_weights(config).model).state_dict())
+        for s in STREAMS
+        if s in networks
     }
     results = out / "evaluation"
     results.mkdir(parents=True, exist_ok=True)
@@ -89,13 +91,22 @@ def evaluate_networks(
     return evaluate_features(results, config)
 
 
+def _with_default_weights(config: Config) -> Config:
+    """Settings whose fresh networks have features that can be compared.
+
+    With ``model.init`` normal an untrained network scales its features down to nothing: its batch norms have seen no
+    samples yet.
+    """
+    return config.model_copy(update={"model": config.model.model_copy(update={"init": "default"})})
+
+
 def run_networks(folder: RunDir, config: Config) -> dict[str, StreamWeights]:
     """Networks by name: "rgb-random", "flow-random", then one per finished phase.
 
     Raises:
         UserError: no phase has finished yet.
     """
-    fresh = Pretrainer(config, torch.device("cpu"))
+    fresh = Pretrainer(_with_default_weights(config), torch.device("cpu"))
     networks = {f"{s}-random": StreamWeights(s, fresh.encoders[s].state_dict()) for s in STREAMS}
     for phase in build_phases(config.schedule):
         path = folder.phase_checkpoint(phase.index, phase.name)
