@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from vicc_ray.errors import UserError
 from vicc_ray.export.pretrained import PUBLISHED_SUFFIXES, find_weights
 from vicc_ray.models.checkpoint_import.importer import read_published
 from vicc_ray.models.weights_io import EncoderWeights
+from vicc_ray.runs.checkpoint_manager import CheckpointManager
 from vicc_ray.runs.checkpoint_state import STATE, load_prototypes, take_snapshot
 from vicc_ray.runs.schedule import STREAMS, Phase, build_phases
 from vicc_ray.training.tasks.pretrainer import Pretrainer
@@ -88,12 +87,9 @@ def _prototypes_of(source: Path, stream: Stream) -> Tensor | None:
 
 def _write(trainer: Pretrainer, phase: Phase, config: Config, folder: Path) -> None:
     """Write the checkpoint atomically. Its step is 0: another run's epochs count, and not its steps."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
+    snapshot = take_snapshot(trainer, 0, phase.last_epoch, config.model_dump(mode="json"))
     try:
-        take_snapshot(trainer, 0, phase.last_epoch, config.model_dump(mode="json")).write(tmp)
-        tmp.chmod(0o755)
-        tmp.replace(folder)
+        with CheckpointManager(folder.parent).commit(folder.name) as tmp:
+            snapshot.write(tmp)
     except OSError as error:
-        shutil.rmtree(tmp, ignore_errors=True)
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --run") from error
