@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from vicc_ray.runs.checkpoint_state import load_encoder_tensors
 from vicc_ray.runs.run_dir import RunDir
 from vicc_ray.runs.schedule import STREAMS, build_phases
 from vicc_ray.runs.stage_times import stage_timer
-from vicc_ray.training.tasks.pretrainer import Pretrainer
 from vicc_ray.utils.fs import atomic_write
 
 
@@ -77,12 +76,7 @@ def evaluate_networks(
         raise UserError(f"{out}: this is the folder of a run; give another one with --out")
     check_flow_unit(store.settings, config.clip)
     named = {f"{stream}-model": StreamWeights(stream, weights.tensors) for stream, weights in networks.items()}
-    torch.manual_seed(config.seed)
-    fresh = {
-        f"{s}-random": StreamWeights(s, build_encoder(_with_default_weights(config).model).state_dict())
-        for s in STREAMS
-        if s in networks
-    }
+    fresh = random_networks(config, list(networks))
     results = out / "evaluation"
     results.mkdir(parents=True, exist_ok=True)
     atomic_write(folder.config_file, dump_config(config))
@@ -91,13 +85,16 @@ def evaluate_networks(
     return evaluate_features(results, config)
 
 
-def _with_default_weights(config: Config) -> Config:
-    """Settings whose fresh networks have features that can be compared.
+def random_networks(config: Config, streams: Collection[Stream] = STREAMS) -> dict[str, StreamWeights]:
+    """Untrained networks by name, "rgb-random" and "flow-random": the control of every evaluation.
 
-    With ``model.init`` normal an untrained network scales its features down to nothing: its batch norms have seen no
-    samples yet.
+    They are a run's networks before training, but with the default ``model.init``: one whose convolutions start normal
+    scales its features down to nothing while its batch norms have seen no samples.
     """
-    return config.model_copy(update={"model": config.model.model_copy(update={"init": "default"})})
+    model = config.model.model_copy(update={"init": "default"})
+    torch.manual_seed(config.seed)
+    encoders = {stream: build_encoder(model) for stream in STREAMS}
+    return {f"{s}-random": StreamWeights(s, encoders[s].state_dict()) for s in STREAMS if s in streams}
 
 
 def run_networks(folder: RunDir, config: Config) -> dict[str, StreamWeights]:
@@ -106,8 +103,7 @@ def run_networks(folder: RunDir, config: Config) -> dict[str, StreamWeights]:
     Raises:
         UserError: no phase has finished yet.
     """
-    fresh = Pretrainer(_with_default_weights(config), torch.device("cpu"))
-    networks = {f"{s}-random": StreamWeights(s, fresh.encoders[s].state_dict()) for s in STREAMS}
+    networks = random_networks(config)
     for phase in build_phases(config.schedule):
         path = folder.phase_checkpoint(phase.index, phase.name)
         if path.exists():
