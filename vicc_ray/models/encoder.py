@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from vicc_ray.config import ModelConfig
 from vicc_ray.models.backbones.base import Backbone, build_backbone
@@ -49,10 +47,10 @@ def build_encoder(config: ModelConfig) -> Encoder:
 def init_normal(backbone: nn.Module) -> None:
     """Draw the weights of all convolutions from a normal distribution; batch norms start as the identity."""
     for module in backbone.modules():
-        if isinstance(module, _ConvNd):
+        if isinstance(module, nn.Conv3d):
             nn.init.normal_(module.weight, std=INIT_STD)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, _BatchNorm) and module.affine:
+        elif isinstance(module, nn.BatchNorm3d) and module.affine:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)

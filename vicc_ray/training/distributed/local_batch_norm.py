@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from vicc_ray.config import TrainConfig
 from vicc_ray.training.distributed.collectives import all_reduce_mean_, world_size
@@ -14,7 +13,7 @@ def average_running_statistics(network: nn.Module) -> None:
 
     Checkpoints, evaluation and the frozen network need one set of statistics, equal on all workers.
     """
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training]
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d) and m.training]
     statistics = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
     if statistics and world_size() > 1:
         all_reduce_mean_(statistics)
