@@ -43,7 +43,7 @@ def test_a_sweep_resumes_with_moved_videos_and_settings_that_affect_no_trial(fol
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "named"),
     [
         (
             {"search_space": {**SEARCH, "stage2.sinkhorn_epsilon": {"low": 0.02, "high": 1.0, "log": True}}},
@@ -55,9 +55,9 @@ def test_a_sweep_resumes_with_moved_videos_and_settings_that_affect_no_trial(fol
         ({"validation_fraction": 0.4}, "validation_fraction: 0.2 -> 0.4"),
     ],
 )
-def test_changed_settings_are_refused_by_name(folder: SweepDir, changes: dict[str, Any], told: str) -> None:
+def test_changed_settings_are_refused_by_name(folder: SweepDir, changes: dict[str, Any], named: str) -> None:
     before = folder.settings_file.read_bytes()
-    with pytest.raises(UserError, match=f"{folder.path}.*{told}.*--out"):
+    with pytest.raises(UserError, match=f"{folder.path}.*{named}.*--out"):
         go_on(folder, **changes)
     assert folder.settings_file.read_bytes() == before
 

@@ -52,7 +52,11 @@ def frames_with_flow(
 def items_with_flow(
     items: Iterable[tuple[Item, NDArray[np.uint8]]], method: str
 ) -> Iterator[tuple[Item, NDArray[np.float32]]]:
-    """Yield the item that stands beside each frame with the frame's flow; see :func:`frames_with_flow`."""
+    """Yield the item of each frame with the frame's flow; see :func:`frames_with_flow`.
+
+    Args:
+        items: pairs of an item and its frame.
+    """
     match = _matcher(method)
     previous: Item | None = None
     previous_gray = flow = None
